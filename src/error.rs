@@ -1,0 +1,96 @@
+//! The one error type of the library.
+//!
+//! A message names the operator or the file, what was expected and what was found, on one line: the command line prints
+//! it as it is, and [`Error::exit_code`] is the process's exit code.
+
+use std::path::{Path, PathBuf};
+
+/// What can go wrong. The variants follow the exit codes, so that a caller can tell a wrong input from a missing device.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An option, a file or an array that the user brought is not what it should be.
+    #[error("{place}: {problem}; {remedy}")]
+    Input {
+        /// The option, or the file with its field or byte offset.
+        place: String,
+        /// What was found there.
+        problem: String,
+        /// What would be right.
+        remedy: String,
+    },
+    /// An operator was given tensors that do not fit together.
+    #[error("{op}: expected {expected}, found {found}")]
+    Operator {
+        /// The operator's name, as in `normscape op NAME`.
+        op: &'static str,
+        /// The shapes, types or values that the operator takes.
+        expected: String,
+        /// What it was given.
+        found: String,
+    },
+    /// The file system refused.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done, as in "cannot ‹write›".
+        action: &'static str,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A device, a library or a compiler is not there.
+    #[error("{what} is not available: {looked}")]
+    Missing {
+        /// The device, library or compiler.
+        what: String,
+        /// Where it was looked for, and what was found there.
+        looked: String,
+    },
+    /// The loss or the gradient stopped being finite.
+    #[error("training diverged at step {step}: the loss is {loss}")]
+    Diverged {
+        /// The step whose loss is not finite.
+        step: u64,
+        /// That loss.
+        loss: f64,
+    },
+    /// SIGINT or SIGTERM arrived; what was finished is saved.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// A result whose error is [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An [`Error::Input`]: where, what is wrong there, what would be right.
+    pub fn input(place: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Error::Input { place: place.into(), problem: problem.into(), remedy: remedy.into() }
+    }
+
+    /// An [`Error::Input`] in a file.
+    pub fn file(path: &Path, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Error::input(path.display().to_string(), problem, remedy)
+    }
+
+    /// An [`Error::Operator`]: what the operator takes, what it was given.
+    pub fn operator(op: &'static str, expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Error::Operator { op, expected: expected.into(), found: found.into() }
+    }
+
+    /// An [`Error::Io`] on `path`, while doing `action` ("read", "write", "create").
+    pub fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
+        Error::Io { path: path.to_owned(), action, source }
+    }
+
+    /// The process exit code that stands for this error.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Input { .. } | Error::Operator { .. } | Error::Io { .. } => 2,
+            Error::Missing { .. } => 3,
+            Error::Diverged { .. } => 4,
+            Error::Interrupted => 130,
+        }
+    }
+}

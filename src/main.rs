@@ -1,0 +1,3 @@
+//! `normscape`
+
+fn main() {}

@@ -1,0 +1,85 @@
+//! The project's chores: `cargo xtask test` and `cargo xtask bench`.
+//!
+//! - `test.rs`: runs every test of the workspace, after setting up what the tests read, and ends in one line of counts;
+//! - `tally.rs`: reads the output of test programs;
+//! - `data.rs`: finds the data set and the golden cases, and unpacks the former.
+//!
+//! It has no dependencies: it is built before anything else, on machines that may have little.
+
+mod data;
+mod tally;
+mod test;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+const HELP: &str = "\
+Chores of this workspace.
+
+Usage: cargo xtask COMMAND [ARGS...]
+
+Commands:
+  test [ARGS...]   set up what the tests need, run every test, and end with 'N passed, N failed, N skipped'.
+                   ARGS go to `cargo test`, for example: cargo xtask test --test golden
+  bench [ARGS...]  cargo run --release -- bench ARGS...
+  help             this text
+
+Environment:
+  NORMSCAPE_DATA            folder with CIFAR-10; if it is not set, the data set is unpacked where it comes along
+  NORMSCAPE_GOLDEN          folder with the golden cases
+  NORMSCAPE_WITHOUT_DATA=1  with CI=true: let tests be skipped for want of data
+  CI=true                   tests that lack their data fail, and as root missing Debian packages are installed
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let command = args.next().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
+    let rest: Vec<_> = args.collect();
+    match command.as_str() {
+        "test" => test::run(&rest),
+        "bench" => {
+            let mut cargo = cargo();
+            cargo.args(["run", "--release", "--locked", "--", "bench"]).args(&rest);
+            match cargo.status() {
+                Ok(status) => exit_code(status.code()),
+                Err(e) => refuse(&format!("xtask: cannot start cargo: {e}; is it on the PATH?")),
+            }
+        }
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        "" => refuse("xtask: no command given; there are test, bench and help"),
+        other => refuse(&format!("xtask: no command '{other}'; there are test, bench and help")),
+    }
+}
+
+fn refuse(line: &str) -> ExitCode {
+    eprintln!("{line}");
+    ExitCode::from(2)
+}
+
+/// A child's exit code, to be passed on; 1 where a signal ended it.
+fn exit_code(code: Option<i32>) -> ExitCode {
+    ExitCode::from(code.and_then(|c| u8::try_from(c).ok()).unwrap_or(1))
+}
+
+/// The cargo that runs this program, to be run in the repository's root.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// The repository's root: the folder above this package.
+fn root() -> PathBuf {
+    // The run-time value first: a target folder may have been carried to another place than it was built in.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let manifest = PathBuf::from(manifest);
+    manifest.parent().map(PathBuf::from).unwrap_or(manifest)
+}
+
+/// Cargo's target folder, where everything that is made here goes.
+fn target() -> PathBuf {
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}

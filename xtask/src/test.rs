@@ -1,0 +1,102 @@
+//! `cargo xtask test`: set-up, `cargo test`, and the counts.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{ExitCode, Stdio};
+
+use crate::data;
+use crate::tally::Tally;
+
+/// Whether this is a machine of continuous integration.
+pub fn ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
+/// Runs every test; `args` go to `cargo test`. Fails when a test failed, when something did not compile, and when no test
+/// ran at all. The last line on standard output is the summary, whatever happened.
+pub fn run(args: &[OsString]) -> ExitCode {
+    let without = std::env::var("NORMSCAPE_WITHOUT_DATA").is_ok_and(|value| value == "1");
+    if without {
+        say("NORMSCAPE_WITHOUT_DATA=1: tests that lack their data are skipped");
+    }
+    let mut cargo = crate::cargo();
+    cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(args);
+    for (variable, place) in [("NORMSCAPE_DATA", data::cifar10()), ("NORMSCAPE_GOLDEN", data::golden())] {
+        match place {
+            Ok(path) => {
+                say(&format!("{variable}={}", path.display()));
+                cargo.env(variable, path);
+            }
+            Err(reason) => {
+                let effect = if ci() && !without { "fail" } else { "are skipped" };
+                say(&format!("{variable}: {reason}: the tests that need it {effect}"));
+            }
+        }
+    }
+    // What xtask was started with is not for the tests: `CARGO_MANIFEST_DIR` and the like are those of this package.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|n| n.starts_with("CARGO_PKG_") || n.starts_with("CARGO_MANIFEST_")) {
+            cargo.env_remove(name);
+        }
+    }
+    // Colours would stand between the words that are read below.
+    cargo.env("CARGO_TERM_COLOR", "never").stdin(Stdio::null()).stdout(Stdio::piped());
+
+    let tally = match cargo.spawn() {
+        Ok(mut child) => {
+            let mut tally = Tally::default();
+            let read = child.stdout.take().map_or(Ok(()), |out| pass_through(BufReader::new(out), &mut tally));
+            let ended = child.wait();
+            tally.finish(read.is_ok() && ended.is_ok_and(|status| status.success()))
+        }
+        Err(e) => {
+            say(&format!("cannot start cargo: {e}"));
+            Tally::default().finish(false)
+        }
+    };
+    report(&tally);
+    if tally.good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Copies the output to this program's own, line by line as it comes, and counts.
+fn pass_through(mut from: impl BufRead, tally: &mut Tally) -> io::Result<()> {
+    let mut line = Vec::new();
+    let mut to = io::stdout();
+    while from.read_until(b'\n', &mut line)? > 0 {
+        // A reader that has gone away must not stop the tests or change what they give.
+        let _ = to.write_all(&line).and_then(|()| to.flush());
+        tally.line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
+        line.clear();
+    }
+    Ok(())
+}
+
+/// The list of skipped tests, what went wrong outside of tests, and the summary as the last line.
+fn report(tally: &Tally) {
+    for broken in &tally.broken {
+        say(broken);
+    }
+    if tally.unexplained {
+        say("cargo test failed without a failed test: something did not compile or could not be run (see above)");
+    }
+    if tally.passed + tally.failed == 0 {
+        say("no test ran");
+    }
+    if tally.skipped > 0 {
+        say("\nskipped:");
+        for skip in &tally.reasons {
+            let reason = if skip.reason.is_empty() { "no reason given" } else { &skip.reason };
+            say(&format!("  {}: {reason}", skip.test));
+        }
+        let unnamed = tally.skipped.saturating_sub(tally.reasons.len() as u64);
+        if unnamed > 0 {
+            say(&format!("  and {unnamed} more"));
+        }
+    }
+    say(&tally.summary());
+}
+
+/// A line on standard output, which nobody need be reading.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
