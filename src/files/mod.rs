@@ -1,0 +1,33 @@
+//! Files: everything the program reads from disk and writes to it. Nothing outside this room touches the disk.
+//!
+//! Two promises hold throughout. A file appears whole or not at all (temporary name, sync, rename), and an error of the
+//! last write, flush or sync is never lost. A file that is read is believed only as far as it has been checked: sizes
+//! that it declares are compared with the bytes it has before any memory is taken for them.
+//!
+//! - [`mod@array`]: dense arrays as `.npz` files hold them, with [`Arrays`] as one file's content
+//! - [`disk`]: opening, listing and removing, with messages that say what would be right
+//! - [`atomic`]: whole files and whole folders
+//! - [`append`]: a log of lines that grows, and is cut back on resume
+//! - [`lock`]: one run per folder
+//! - [`part`]: a file that arrives piece by piece
+//! - [`lookup`]: what stands at a path
+//! - [`hash`]: SHA-256 and MD5 as hexadecimal text
+//! - [`npz`]: NumPy archives both ways, behind two guards: `zip_guard` for the container, `npy_header` for each array
+//! - [`safetensors`]: parameters that PyTorch reads
+
+pub mod append;
+pub mod array;
+pub mod atomic;
+pub mod disk;
+pub mod hash;
+pub mod lock;
+pub mod lookup;
+mod npy_header;
+pub mod npz;
+pub mod part;
+pub mod safetensors;
+mod zip_guard;
+
+pub use append::AppendLog;
+pub use array::{Array, Arrays, Values};
+pub use lock::FolderLock;

@@ -1,0 +1,165 @@
+//! The guard in front of the zip reader: is this an archive as NumPy writes them, and can its members be what they say?
+//!
+//! The end record is read here first, since its counts decide how much the zip reader sets aside. Then every member's
+//! sizes are held against the file's length before anything is inflated.
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
+
+/// More arrays than any case has.
+const MAX_MEMBERS: u64 = 4096;
+
+/// Deflate cannot do better: 258 bytes from two bits.
+const MAX_RATIO: u64 = 1032;
+
+/// Length of the end record, of the ZIP64 locator before it, and of the ZIP64 end record that it points to.
+const END: u64 = 22;
+const LOCATOR: u64 = 20;
+const END64: u64 = 56;
+
+/// What the zip reader needs to be told once the guard has looked.
+pub(super) const CONFIG: zip::read::Config = zip::read::Config { archive_offset: zip::read::ArchiveOffset::Known(0) };
+
+/// Why an archive is refused.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The bytes could not be had.
+    Read(io::Error),
+    /// They are not an archive that is taken here: the member, what is wrong with it or with the whole.
+    Refused(Option<String>, String),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        // Whatever the operating system reports is about the disk; the rest was found in the content.
+        match error.raw_os_error() {
+            Some(_) => Fault::Read(error),
+            None => whole(format!("is damaged: {error}")),
+        }
+    }
+}
+
+impl From<ZipError> for Fault {
+    fn from(error: ZipError) -> Self {
+        match error {
+            ZipError::Io(error) => error.into(),
+            ZipError::InvalidArchive(what) => whole(format!("is a damaged archive: {what}")),
+            other => whole(format!("is not read: {other}")),
+        }
+    }
+}
+
+/// Checks the end of the file: one disk, no more members than fit, and a directory that lies where it must.
+pub(super) fn check_end(file: &mut (impl Read + Seek)) -> Result<(), Fault> {
+    let length = file.seek(SeekFrom::End(0))?;
+    if length == 0 {
+        return Err(whole("is empty"));
+    }
+    if read_at(file, 0, 6.min(length))? == b"\x93NUMPY" {
+        return Err(whole("is a single .npy array"));
+    }
+    let Some(end_at) = length.checked_sub(END) else { return Err(whole("is not an .npz archive")) };
+    let end = read_at(file, end_at, END)?;
+    if !end.starts_with(b"PK\x05\x06") || end[20..] != [0, 0] {
+        return Err(whole(format!("is not an .npz archive, or ends early: no end record at byte {end_at}")));
+    }
+    let small = |at: usize| u64::from(u16::from_le_bytes([end[at], end[at + 1]]));
+    let (members, mut directory) = (small(10), (word(&end, 12), word(&end, 16)));
+    let mut fields = (small(4), small(6), small(8), members);
+    let mut before = end_at;
+    let locator = match end_at.checked_sub(LOCATOR) {
+        Some(at) => Some(read_at(file, at, LOCATOR)?).filter(|bytes| bytes.starts_with(b"PK\x06\x07")),
+        None => None,
+    };
+    if let Some(locator) = locator {
+        let locator_at = end_at - LOCATOR;
+        let at = long(&locator, 8);
+        if at.checked_add(END64) != Some(locator_at) {
+            return Err(whole(format!(
+                "is a damaged archive: its ZIP64 locator at byte {locator_at} points elsewhere"
+            )));
+        }
+        let end64 = read_at(file, at, END64)?;
+        if !end64.starts_with(b"PK\x06\x06") {
+            return Err(whole(format!("is a damaged archive: no ZIP64 end record at byte {at}")));
+        }
+        fields = (word(&end64, 16), word(&end64, 20), long(&end64, 24), long(&end64, 32));
+        directory = (long(&end64, 40), long(&end64, 48));
+        before = at;
+    }
+    let (disk, first_disk, here, members) = fields;
+    if (disk, first_disk, here) != (0, 0, members) {
+        return Err(whole("is a damaged archive: its end record speaks of several disks"));
+    }
+    if members > MAX_MEMBERS {
+        return Err(whole(format!("has {members} members, more than {MAX_MEMBERS}")));
+    }
+    let (size, start) = directory;
+    if start.checked_add(size) != Some(before) {
+        return Err(whole(format!("is a damaged archive: its directory does not end at byte {before}")));
+    }
+    Ok(())
+}
+
+/// Checks the members against each other and against the file; returns the arrays' names, in the archive's order.
+pub(super) fn check_members<R: Read + Seek>(archive: &mut ZipArchive<R>) -> Result<Vec<String>, Fault> {
+    if archive.len() as u64 > MAX_MEMBERS {
+        return Err(whole(format!("has {} members, more than {MAX_MEMBERS}", archive.len())));
+    }
+    if archive.has_duplicate_names() {
+        return Err(whole("has the same name twice"));
+    }
+    let mut names = Vec::with_capacity(archive.len());
+    for index in 0..archive.len() {
+        let entry = archive.by_index_data(index)?;
+        let raw = entry.name_raw();
+        let shown = String::from_utf8_lossy(raw.strip_suffix(b".npy").unwrap_or(raw));
+        let refused = |problem: String| Fault::Refused(Some(shown.to_string()), problem);
+        let Some(name) = str::from_utf8(raw).ok().and_then(|name| name.strip_suffix(".npy")) else {
+            return Err(refused("is a member whose name is not NAME.npy".into()));
+        };
+        if entry.is_dir() || entry.is_symlink() {
+            return Err(refused("is not a file".into()));
+        }
+        if entry.encrypted() {
+            return Err(refused("is encrypted".into()));
+        }
+        let (packed, full) = (entry.compressed_size(), entry.size());
+        match entry.compression() {
+            CompressionMethod::Stored if packed == full => {}
+            CompressionMethod::Stored => {
+                return Err(refused(format!("is stored, yet says {full} bytes in {packed}")));
+            }
+            CompressionMethod::Deflated if full <= packed.saturating_mul(MAX_RATIO).saturating_add(1024) => {}
+            CompressionMethod::Deflated => {
+                return Err(refused(format!("says {full} bytes in {packed}, more than deflate can pack")));
+            }
+            other => return Err(refused(format!("is packed with {other}, not stored or deflated"))),
+        }
+        names.push(name.to_owned());
+    }
+    // Local headers agree with the directory, and no two members share bytes.
+    archive.validate_header_consistency()?;
+    Ok(names)
+}
+
+fn whole(problem: impl Into<String>) -> Fault {
+    Fault::Refused(None, problem.into())
+}
+
+fn read_at(file: &mut (impl Read + Seek), at: u64, length: u64) -> io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut bytes = vec![0; length as usize];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn word(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]))
+}
+
+fn long(bytes: &[u8], at: usize) -> u64 {
+    word(bytes, at) | word(bytes, at + 4) << 32
+}
