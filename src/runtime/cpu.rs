@@ -1,0 +1,161 @@
+//! The CPU backend: host arenas, and threads that never decide an order.
+//!
+//! Work is cut into chunks by the shapes alone; threads only take chunks. So 1, 2 and 4 threads give the same bits.
+
+use super::float::Float;
+use super::memory::{Borrow, Element, Memory};
+use super::state::StepState;
+use super::tensor::{ArenaId, ArenaPlan, DType, In, Out, View};
+use crate::{Error, Result};
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// What every backend can do with memory.
+pub trait Storage {
+    /// The type in which this backend holds activations, parameters and gradients.
+    fn dtype(&self) -> DType;
+    /// A new, empty arena.
+    fn reserve(&mut self) -> ArenaId;
+    /// A plan for a new arena.
+    fn plan(&mut self) -> ArenaPlan {
+        ArenaPlan::new(self.reserve())
+    }
+    /// Allocates what `plan` laid out, zeroed. Errors: not enough memory.
+    fn commit(&mut self, plan: &ArenaPlan) -> Result<()>;
+    /// Bytes allocated, all arenas.
+    fn bytes(&self) -> usize;
+    /// Copies `values` into a tensor of the same length and dtype.
+    fn upload<E: Element>(&mut self, values: &[E], to: Out) -> Result<()>;
+    /// Copies a tensor into `values`, of the same length and dtype.
+    fn download<E: Element>(&mut self, from: In, values: &mut [E]) -> Result<()>;
+    /// Copies f32 values into a tensor of the backend's dtype, widened where that is f64.
+    fn upload_f32(&mut self, values: &[f32], to: Out) -> Result<()>;
+    /// Uploads f64 values, rounded to the tensor's dtype (f32 or f64).
+    fn upload_f64(&mut self, values: &[f64], to: Out) -> Result<()> {
+        match to.0.dtype {
+            DType::F64 => self.upload(values, to),
+            _ => self.upload(&values.iter().map(|&v| v as f32).collect::<Vec<_>>(), to),
+        }
+    }
+    /// Downloads an f32 or f64 tensor, widened.
+    fn download_f64(&mut self, from: In) -> Result<Vec<f64>> {
+        if from.0.dtype == DType::F64 {
+            let mut values = vec![0.0; from.0.shape.len()];
+            self.download(from, &mut values)?;
+            return Ok(values);
+        }
+        let mut values = vec![0.0f32; from.0.shape.len()];
+        self.download(from, &mut values)?;
+        Ok(values.into_iter().map(f64::from).collect())
+    }
+    /// Writes the step state.
+    fn set_state(&mut self, state: &StepState, to: Out) -> Result<()> {
+        self.upload(bytemuck::cast_slice::<StepState, u64>(std::slice::from_ref(state)), to)
+    }
+    /// Reads a scalar slot.
+    fn scalar(&mut self, slot: In) -> Result<f64> {
+        let mut value = [0.0f64];
+        self.download(slot, &mut value)?;
+        Ok(value[0])
+    }
+}
+
+/// The host, computing in `T`.
+pub struct Cpu<T> {
+    memory: Memory,
+    /// For tests: what lies between the tensors of every arena.
+    guards: Option<Vec<(ArenaId, Vec<Range<usize>>)>>,
+    element: PhantomData<T>,
+}
+
+/// What guarded memory is filled with: NaN, as f32 and as f64.
+const FILL: u8 = 0xFF;
+
+impl<T: Float> Default for Cpu<T> {
+    fn default() -> Self {
+        Cpu { memory: Memory::default(), guards: None, element: PhantomData }
+    }
+}
+
+impl<T: Float> Cpu<T> {
+    /// A backend for tests: arenas start as NaN, not as 0, and [`Storage::plan`] leaves guard bands between tensors, so that
+    /// [`Cpu::overruns`] can tell whether anything wrote beside its tensor.
+    pub fn guarded() -> Self {
+        Cpu { guards: Some(Vec::new()), ..Cpu::default() }
+    }
+
+    /// Of a guarded backend: every byte outside all tensors that was written, by arena and offset.
+    pub fn overruns(&mut self) -> Vec<(ArenaId, usize)> {
+        let mut written = Vec::new();
+        for (arena, bands) in self.guards.iter().flatten() {
+            let bytes = self.memory.raw(*arena);
+            let band = |band: &Range<usize>| band.clone().filter(|&at| bytes[at] != FILL).collect::<Vec<_>>();
+            written.extend(bands.iter().flat_map(band).map(|at| (*arena, at)));
+        }
+        written
+    }
+
+    /// Starts resolving the views of operator `op`.
+    pub fn borrow(&mut self, op: &'static str) -> Borrow<'_> {
+        self.memory.borrow(op)
+    }
+
+    /// The raw bytes of an arena: for tests that fill it with NaN and look at its guard bands.
+    pub fn raw(&mut self, arena: ArenaId) -> &mut [u8] {
+        self.memory.raw(arena)
+    }
+}
+
+fn same_length(op: &'static str, view: View, len: usize) -> Result<()> {
+    if view.shape.len() == len {
+        return Ok(());
+    }
+    Err(Error::operator(op, format!("{} elements", view.shape.len()), format!("{len}")))
+}
+
+impl<T: Float> Storage for Cpu<T> {
+    fn dtype(&self) -> DType {
+        T::DTYPE
+    }
+    fn reserve(&mut self) -> ArenaId {
+        self.memory.reserve()
+    }
+    fn plan(&mut self) -> ArenaPlan {
+        let id = self.reserve();
+        if self.guards.is_some() { ArenaPlan::with_guards(id) } else { ArenaPlan::new(id) }
+    }
+    fn commit(&mut self, plan: &ArenaPlan) -> Result<()> {
+        self.memory.commit(plan)?;
+        if let Some(guards) = &mut self.guards {
+            self.memory.raw(plan.id()).fill(FILL);
+            guards.push((plan.id(), plan.guards().to_vec()));
+        }
+        Ok(())
+    }
+    fn bytes(&self) -> usize {
+        self.memory.bytes()
+    }
+    fn upload<E: Element>(&mut self, values: &[E], to: Out) -> Result<()> {
+        same_length("upload", to.0, values.len())?;
+        self.borrow("upload").write::<E>(to)?.copy_from_slice(values);
+        Ok(())
+    }
+    fn upload_f32(&mut self, values: &[f32], to: Out) -> Result<()> {
+        same_length("upload", to.0, values.len())?;
+        self.borrow("upload").write::<T>(to)?.iter_mut().zip(values).for_each(|(to, &v)| *to = T::widen(v));
+        Ok(())
+    }
+    fn download<E: Element>(&mut self, from: In, values: &mut [E]) -> Result<()> {
+        same_length("download", from.0, values.len())?;
+        values.copy_from_slice(self.borrow("download").read::<E>(from)?);
+        Ok(())
+    }
+}
+
+/// Reads the step state that a handle names.
+pub fn read_state(borrow: &mut Borrow<'_>, state: In) -> Result<StepState> {
+    let words = borrow.read::<u64>(state)?;
+    let words: [u64; 4] =
+        words.try_into().map_err(|_| Error::operator("step state", "4 words", format!("{}", words.len())))?;
+    Ok(bytemuck::cast(words))
+}

@@ -1,0 +1,174 @@
+//! Host arenas, and the borrow check of one operator's views.
+
+use super::tensor::{ArenaId, ArenaPlan, DType, In, Out, View};
+use crate::{Error, Result};
+use bytemuck::{Pod, Zeroable};
+use std::marker::PhantomData;
+
+/// One cache line: the unit in which arenas are allocated, which aligns them.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// An element type that arenas can hold.
+pub trait Element: Pod + Send + Sync {
+    /// Its run-time tag.
+    const DTYPE: DType;
+}
+
+impl Element for f32 {
+    const DTYPE: DType = DType::F32;
+}
+impl Element for f64 {
+    const DTYPE: DType = DType::F64;
+}
+impl Element for u32 {
+    const DTYPE: DType = DType::U32;
+}
+impl Element for u64 {
+    const DTYPE: DType = DType::U64;
+}
+
+/// All host memory of a CPU backend.
+#[derive(Default)]
+pub struct Memory {
+    arenas: Vec<Vec<Line>>,
+}
+
+impl Memory {
+    /// A new, empty arena.
+    pub fn reserve(&mut self) -> ArenaId {
+        self.arenas.push(Vec::new());
+        ArenaId(self.arenas.len() as u32 - 1)
+    }
+
+    /// Allocates what `plan` laid out, zeroed.
+    pub fn commit(&mut self, plan: &ArenaPlan) -> Result<()> {
+        let lines = plan.bytes().div_ceil(size_of::<Line>());
+        let mut arena: Vec<Line> = Vec::new();
+        // A batch or width that does not fit in memory is the user's to mend, not a reason to abort.
+        arena.try_reserve_exact(lines).map_err(|_| {
+            Error::input(
+                "memory",
+                format!("{} MiB could not be had", plan.bytes() >> 20),
+                "a smaller --batch or --width needs less",
+            )
+        })?;
+        arena.resize(lines, Line::zeroed());
+        self.arenas[plan.id().0 as usize] = arena;
+        Ok(())
+    }
+
+    /// Bytes of all arenas.
+    pub fn bytes(&self) -> usize {
+        self.arenas.iter().map(|a| a.len() * size_of::<Line>()).sum()
+    }
+
+    /// The raw bytes of an arena, guard bands included.
+    pub fn raw(&mut self, arena: ArenaId) -> &mut [u8] {
+        bytemuck::cast_slice_mut(&mut self.arenas[arena.0 as usize])
+    }
+
+    /// Starts resolving the views of one call of operator `op`.
+    pub fn borrow(&mut self, op: &'static str) -> Borrow<'_> {
+        Borrow { op, arenas: &mut self.arenas, taken: [Taken::NONE; Borrow::MOST], count: 0, life: PhantomData }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Taken {
+    arena: u32,
+    start: usize,
+    end: usize,
+    written: bool,
+}
+
+impl Taken {
+    const NONE: Taken = Taken { arena: u32::MAX, start: 0, end: 0, written: false };
+}
+
+/// Resolves views to slices, and refuses a slice that overlaps another where either is written.
+pub struct Borrow<'a> {
+    op: &'static str,
+    arenas: *mut Vec<Vec<Line>>,
+    taken: [Taken; Borrow::MOST],
+    count: usize,
+    life: PhantomData<&'a mut Memory>,
+}
+
+impl<'a> Borrow<'a> {
+    /// Views that one operator may name.
+    const MOST: usize = 20;
+
+    /// The elements of a view that is read.
+    pub fn read<T: Element>(&mut self, view: In) -> Result<&'a [T]> {
+        let start = self.take::<T>(view.0, false)?;
+        // SAFETY: `take` checked that the range lies in its arena, is aligned for T and overlaps nothing written; `Memory` is
+        // mutably borrowed for 'a, so nobody else touches it.
+        Ok(unsafe { std::slice::from_raw_parts(start.cast(), view.0.shape.len()) })
+    }
+
+    /// The elements of a view that is written.
+    pub fn write<T: Element>(&mut self, view: Out) -> Result<&'a mut [T]> {
+        let start = self.take::<T>(view.0, true)?;
+        // SAFETY: as in `read`, and `take` checked that the range overlaps nothing else at all.
+        Ok(unsafe { std::slice::from_raw_parts_mut(start.cast(), view.0.shape.len()) })
+    }
+
+    fn take<T: Element>(&mut self, view: View, written: bool) -> Result<*mut u8> {
+        if view.dtype != T::DTYPE {
+            return Err(Error::operator(self.op, format!("a tensor of {}", T::DTYPE.name()), view.dtype.name()));
+        }
+        // SAFETY: the pointer comes from the `&'a mut Memory` that this borrow holds; only the vector's header is read here.
+        let arenas = unsafe { &mut *self.arenas };
+        let Some(arena) = arenas.get_mut(view.arena.0 as usize) else {
+            return Err(Error::operator(
+                self.op,
+                "a view into an arena of this backend",
+                format!("arena {}", view.arena.0),
+            ));
+        };
+        let (start, end) = (view.offset, view.offset + view.bytes());
+        if end > arena.len() * size_of::<Line>() || start % size_of::<T>() != 0 {
+            let found = format!("bytes {start}..{end} of {}", arena.len() * size_of::<Line>());
+            return Err(Error::operator(self.op, "an aligned view inside its arena", found));
+        }
+        for other in &self.taken[..self.count] {
+            let overlap = other.arena == view.arena.0 && start < other.end && other.start < end;
+            if overlap && (written || other.written) {
+                let found = format!("{} at byte {start} over another at byte {}", view.shape, other.start);
+                return Err(Error::operator(self.op, "outputs that overlap nothing else", found));
+            }
+        }
+        if self.count == Self::MOST {
+            return Err(Error::operator(self.op, format!("at most {} views", Self::MOST), "more"));
+        }
+        self.taken[self.count] = Taken { arena: view.arena.0, start, end, written };
+        self.count += 1;
+        // SAFETY: `start` lies inside the arena's allocation.
+        Ok(unsafe { arena.as_mut_ptr().cast::<u8>().add(start) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::tensor::Shape;
+
+    #[test]
+    fn a_borrow_refuses_overlap_with_anything_written() {
+        let mut memory = Memory::default();
+        let mut plan = ArenaPlan::new(memory.reserve());
+        let whole = plan.view(Shape::new([100]), DType::F32);
+        memory.commit(&plan).unwrap();
+        let (low, high, middle) =
+            (whole.slice(0, Shape::new([50])), whole.slice(50, Shape::new([50])), whole.slice(40, Shape::new([20])));
+        let mut both = memory.borrow("test");
+        assert!(both.write::<f32>(Out(low)).is_ok() && both.read::<f32>(In(high)).is_ok());
+        assert!(both.read::<f32>(In(high)).is_ok(), "two readers may share");
+        assert!(both.read::<f32>(In(middle)).is_err() && both.write::<f32>(Out(high)).is_err());
+        let mut bad = memory.borrow("test");
+        assert!(bad.read::<f64>(In(low)).is_err(), "another dtype");
+        assert!(bad.read::<f32>(In(View { offset: 1 << 20, ..low })).is_err(), "outside");
+    }
+}

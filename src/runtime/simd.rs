@@ -1,0 +1,257 @@
+//! The vector units of the host: found at run time, and never a reason for other bits.
+//!
+//! Every kernel gives each output element one chain of operations, in an order that the shapes alone fix. So a wider
+//! register, or none, changes the speed and not one bit. Two means are used: the macro `vectorize!` compiles a plain loop once for
+//! each instruction set and leaves the vectors to the compiler; [`Lanes`] names registers, for the one loop (the dense
+//! product) where the compiler's choice is not good enough.
+
+use std::sync::OnceLock;
+
+/// Instruction sets that kernels are compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isa {
+    /// AVX-512 F, BW, DQ, VL and FMA.
+    Avx512,
+    /// AVX2 and FMA.
+    Avx2,
+    /// What the compiler's target has. Without a hardware `fma` it is right, and slow.
+    Portable,
+}
+
+/// The widest instruction set of this machine; `NORMSCAPE_ISA=avx512|avx2|portable` asks for a narrower one.
+pub fn isa() -> Isa {
+    static ISA: OnceLock<Isa> = OnceLock::new();
+    *ISA.get_or_init(|| {
+        let asked = std::env::var("NORMSCAPE_ISA").unwrap_or_default();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx512 = avx2
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            if avx512 && !matches!(asked.as_str(), "avx2" | "portable") {
+                return Isa::Avx512;
+            }
+            if avx2 && asked != "portable" {
+                return Isa::Avx2;
+            }
+        }
+        let _ = asked;
+        Isa::Portable
+    })
+}
+
+/// Defines functions that are compiled once for every [`Isa`] and take the machine's own at run time.
+///
+/// The body is plain Rust: the compiler turns its loops into vectors of whatever width it is compiled for. It must not
+/// hand out closures to other threads: those would be compiled for the base instruction set.
+macro_rules! vectorize {
+    ($($(#[$meta:meta])* $vis:vis fn $name:ident<$T:ident>($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)+) => {$(
+        $(#[$meta])*
+        $vis fn $name<$T: $crate::runtime::float::Float>($($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            fn plain<$T: $crate::runtime::float::Float>($($arg: $ty),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+                fn avx512<$T: $crate::runtime::float::Float>($($arg: $ty),*) $(-> $ret)? {
+                    plain::<$T>($($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma,bmi2")]
+                fn avx2<$T: $crate::runtime::float::Float>($($arg: $ty),*) $(-> $ret)? {
+                    plain::<$T>($($arg),*)
+                }
+                match $crate::runtime::simd::isa() {
+                    // SAFETY: `isa` saw these features on this machine.
+                    $crate::runtime::simd::Isa::Avx512 => return unsafe { avx512::<$T>($($arg),*) },
+                    // SAFETY: likewise.
+                    $crate::runtime::simd::Isa::Avx2 => return unsafe { avx2::<$T>($($arg),*) },
+                    $crate::runtime::simd::Isa::Portable => {}
+                }
+            }
+            plain::<$T>($($arg),*)
+        }
+    )+};
+}
+pub(crate) use vectorize;
+
+/// A register of `WIDTH` elements.
+///
+/// # Safety
+/// Its methods may only be called where the instruction set that they stand for is there, and pointers must be valid for
+/// `WIDTH` elements; they need not be aligned.
+pub trait Lanes<T>: Copy {
+    /// Elements per register.
+    const WIDTH: usize;
+    /// All elements `x`.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn splat(x: T) -> Self;
+    /// `WIDTH` elements from `p`.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn load(p: *const T) -> Self;
+    /// `WIDTH` elements to `p`.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn store(self, p: *mut T);
+    /// The first `count` elements from `p`, at most `WIDTH`; zeros after them.
+    ///
+    /// # Safety
+    /// See the trait; `p` must be valid for `count` elements only.
+    unsafe fn load_first(p: *const T, count: usize) -> Self;
+    /// The first `count` elements to `p`, at most `WIDTH`.
+    ///
+    /// # Safety
+    /// See the trait; `p` must be valid for `count` elements only.
+    unsafe fn store_first(self, p: *mut T, count: usize);
+    /// `a · b + self`, rounded once.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn fma(self, a: Self, b: Self) -> Self;
+}
+
+/// Eight elements in plain Rust.
+#[derive(Clone, Copy)]
+pub struct Portable<T>([T; 8]);
+
+impl<T: super::float::Float> Lanes<T> for Portable<T> {
+    const WIDTH: usize = 8;
+    #[inline(always)]
+    unsafe fn splat(x: T) -> Self {
+        Portable([x; 8])
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const T) -> Self {
+        // SAFETY: the caller vouches for eight elements.
+        Portable(unsafe { p.cast::<[T; 8]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut T) {
+        // SAFETY: the caller vouches for eight elements.
+        unsafe { p.cast::<[T; 8]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_first(p: *const T, count: usize) -> Self {
+        // SAFETY: only the first `count` elements are read.
+        Portable(std::array::from_fn(|i| if i < count { unsafe { *p.add(i) } } else { T::ZERO }))
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, p: *mut T, count: usize) {
+        for (i, &v) in self.0.iter().enumerate().take(count) {
+            // SAFETY: only the first `count` elements are written.
+            unsafe { *p.add(i) = v };
+        }
+    }
+    #[inline(always)]
+    unsafe fn fma(self, a: Self, b: Self) -> Self {
+        Portable(std::array::from_fn(|i| a.0[i].fma(b.0[i], self.0[i])))
+    }
+}
+
+/// Registers of x86-64.
+#[cfg(target_arch = "x86_64")]
+pub mod x86 {
+    use super::Lanes;
+    use std::arch::x86_64::*;
+
+    /// Lane masks of AVX2: eight 32-bit words, the first `count` of which are set.
+    #[inline(always)]
+    unsafe fn mask32(count: usize) -> __m256i {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
+    }
+
+    /// Four 64-bit words, the first `count` of which are set.
+    #[inline(always)]
+    unsafe fn mask64(count: usize) -> __m256i {
+        // SAFETY: the caller vouches for AVX2.
+        unsafe { _mm256_cmpgt_epi64(_mm256_set1_epi64x(count as i64), _mm256_setr_epi64x(0, 1, 2, 3)) }
+    }
+
+    macro_rules! register {
+        (
+            $(#[$doc:meta])* $name:ident, $t:ty, $reg:ty, $width:literal, $set1:ident, $loadu:ident, $storeu:ident, $fmadd:ident,
+            first($count:ident) $mask:expr, load($m:ident, $p:ident) $load:expr, store($v:ident) $store:expr
+        ) => {
+            $(#[$doc])*
+            #[derive(Clone, Copy)]
+            pub struct $name($reg);
+
+            impl Lanes<$t> for $name {
+                const WIDTH: usize = $width;
+                #[inline(always)]
+                unsafe fn splat(x: $t) -> Self {
+                    // SAFETY: the caller vouches for the instruction set.
+                    unsafe { $name($set1(x)) }
+                }
+                #[inline(always)]
+                unsafe fn load(p: *const $t) -> Self {
+                    // SAFETY: the caller vouches for the instruction set and the elements.
+                    unsafe { $name($loadu(p)) }
+                }
+                #[inline(always)]
+                unsafe fn store(self, p: *mut $t) {
+                    // SAFETY: likewise.
+                    unsafe { $storeu(p, self.0) }
+                }
+                #[inline(always)]
+                unsafe fn load_first($p: *const $t, $count: usize) -> Self {
+                    // SAFETY: likewise; lanes that the mask leaves out are not touched.
+                    unsafe {
+                        let $m = $mask;
+                        $name($load)
+                    }
+                }
+                #[inline(always)]
+                unsafe fn store_first(self, $p: *mut $t, $count: usize) {
+                    // SAFETY: likewise.
+                    unsafe {
+                        let ($m, $v) = ($mask, self.0);
+                        $store
+                    }
+                }
+                #[inline(always)]
+                unsafe fn fma(self, a: Self, b: Self) -> Self {
+                    // SAFETY: the caller vouches for the instruction set.
+                    unsafe { $name($fmadd(a.0, b.0, self.0)) }
+                }
+            }
+        };
+    }
+
+    register!(
+        /// AVX-512, f32.
+        F32x16, f32, __m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps,
+        first(n) ((1u32 << n) - 1) as __mmask16,
+        load(m, p) _mm512_maskz_loadu_ps(m, p),
+        store(v) _mm512_mask_storeu_ps(p, m, v)
+    );
+    register!(
+        /// AVX-512, f64.
+        F64x8, f64, __m512d, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd,
+        first(n) ((1u32 << n) - 1) as __mmask8,
+        load(m, p) _mm512_maskz_loadu_pd(m, p),
+        store(v) _mm512_mask_storeu_pd(p, m, v)
+    );
+    register!(
+        /// AVX2, f32.
+        F32x8, f32, __m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps,
+        first(n) mask32(n),
+        load(m, p) _mm256_maskload_ps(p, m),
+        store(v) _mm256_maskstore_ps(p, m, v)
+    );
+    register!(
+        /// AVX2, f64.
+        F64x4, f64, __m256d, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd,
+        first(n) mask64(n),
+        load(m, p) _mm256_maskload_pd(p, m),
+        store(v) _mm256_maskstore_pd(p, m, v)
+    );
+}

@@ -1,0 +1,137 @@
+//! Parameters and gradients: one flat vector each, with named slots.
+
+use super::tensor::{Shape, View};
+use crate::{Error, Result};
+
+/// How a slot's elements are ordered in users' files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// As inside.
+    Plain,
+    /// A linear weight: inside `[I, O]`, in files `[O, I]`.
+    Linear,
+    /// A 3×3 convolution weight: inside `[3·3, C, K]`, in files `[K, C, 3, 3]`.
+    Conv3x3,
+}
+
+impl Door {
+    /// The shape in files.
+    pub fn shape(self, inside: Shape) -> Vec<usize> {
+        let e = inside.extents();
+        match self {
+            Door::Plain => e.to_vec(),
+            Door::Linear => vec![e[1], e[0]],
+            Door::Conv3x3 => vec![e[2], e[1], 3, 3],
+        }
+    }
+
+    /// The position inside of the element at `index` of the file's order.
+    pub fn inside(self, shape: Shape, index: usize) -> usize {
+        let e = shape.extents();
+        match self {
+            Door::Plain => index,
+            Door::Linear => (index % e[0]) * e[1] + index / e[0],
+            Door::Conv3x3 => {
+                let (tap, kc) = (index % 9, index / 9);
+                (tap * e[1] + kc % e[1]) * e[2] + kc / e[1]
+            }
+        }
+    }
+
+    /// Values in the file's order, from values in the inside order.
+    pub fn to_file<T: Copy>(self, shape: Shape, values: &[T]) -> Vec<T> {
+        (0..values.len()).map(|i| values[self.inside(shape, i)]).collect()
+    }
+
+    /// Writes values in the file's order to their places inside.
+    pub fn from_file<T: Copy>(self, shape: Shape, file: &[T], inside: &mut [T]) {
+        for (i, &v) in file.iter().enumerate() {
+            inside[self.inside(shape, i)] = v;
+        }
+    }
+}
+
+/// A named part of a flat vector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// PyTorch's name for it, as in `conv3.weight`.
+    pub name: String,
+    /// Its first element in the flat vector.
+    pub start: usize,
+    /// Its shape inside.
+    pub shape: Shape,
+    /// Its order in files.
+    pub door: Door,
+}
+
+/// The slots of one flat vector, laid end to end in network order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Slots {
+    slots: Vec<Slot>,
+    len: usize,
+}
+
+impl Slots {
+    /// Appends a slot and gives its position.
+    pub fn push(&mut self, name: String, shape: Shape, door: Door) -> usize {
+        self.slots.push(Slot { name, start: self.len, shape, door });
+        self.len += shape.len();
+        self.slots.len() - 1
+    }
+
+    /// Length of the flat vector, in elements.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The slots in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Slot> {
+        self.slots.iter()
+    }
+
+    /// Slot `index` of the flat vector `whole`.
+    pub fn view(&self, whole: View, index: usize) -> View {
+        let slot = &self.slots[index];
+        whole.slice(slot.start, slot.shape)
+    }
+
+    /// The slot called `name`.
+    pub fn find(&self, name: &str) -> Result<&Slot> {
+        self.slots.iter().find(|s| s.name == name).ok_or_else(|| {
+            let known: Vec<_> = self.slots.iter().map(|s| s.name.as_str()).collect();
+            Error::input(
+                format!("parameter {name}"),
+                "the network has none of that name",
+                format!("it has {}", known.join(", ")),
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_hold_pytorchs_order() {
+        // A weight whose value encodes its (k, c, tap) must come out in [K, C, 3, 3] order.
+        let shape = Shape::new([9, 2, 4]);
+        let mut inside = vec![0; shape.len()];
+        for tap in 0..9 {
+            for c in 0..2 {
+                for k in 0..4 {
+                    inside[(tap * 2 + c) * 4 + k] = k * 100 + c * 10 + tap;
+                }
+            }
+        }
+        let file = Door::Conv3x3.to_file(shape, &inside);
+        let expected: Vec<_> =
+            (0..4).flat_map(|k| (0..2).flat_map(move |c| (0..9).map(move |t| k * 100 + c * 10 + t))).collect();
+        assert_eq!(file, expected);
+        let mut back = vec![0; inside.len()];
+        Door::Conv3x3.from_file(shape, &file, &mut back);
+        assert_eq!(back, inside);
+        assert_eq!(Door::Linear.to_file(Shape::new([2, 3]), &[1, 2, 3, 4, 5, 6]), [1, 4, 2, 5, 3, 6]);
+    }
+}

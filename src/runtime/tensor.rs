@@ -1,0 +1,210 @@
+//! Shape + dtype + place: the handles by which operators name their tensors.
+//!
+//! A [`View`] is a value, not a borrow: gradients are slices of one flat vector and activations share arenas, so they cannot
+//! be borrowed apart by the compiler. A backend resolves all views of one operator together and refuses an overlap with
+//! something written.
+
+use std::fmt;
+use std::ops::Range;
+
+/// The type of a tensor's elements: a run-time tag, so that one network serves every precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// IEEE single.
+    F32,
+    /// IEEE double: the reference, and every scalar slot.
+    F64,
+    /// Labels.
+    U32,
+    /// Step state.
+    U64,
+}
+
+impl DType {
+    /// Bytes per element.
+    pub fn size(self) -> usize {
+        match self {
+            DType::F32 | DType::U32 => 4,
+            DType::F64 | DType::U64 => 8,
+        }
+    }
+
+    /// The name that users know it by.
+    pub fn name(self) -> &'static str {
+        match self {
+            DType::F32 => "f32",
+            DType::F64 => "f64",
+            DType::U32 => "u32",
+            DType::U64 => "u64",
+        }
+    }
+}
+
+/// Extents of up to four axes, outermost first. Activations are `[H, W, N, C]`, convolution weights `[3·3, C, K]`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    rank: u8,
+    extents: [usize; 4],
+}
+
+impl Shape {
+    /// A shape of the given extents; there are four axes at most.
+    pub fn new<const R: usize>(extents: [usize; R]) -> Self {
+        const { assert!(R <= 4) };
+        let mut all = [1; 4];
+        all[..R].copy_from_slice(&extents);
+        Shape { rank: R as u8, extents: all }
+    }
+
+    /// Extents, outermost first.
+    pub fn extents(&self) -> &[usize] {
+        &self.extents[..self.rank as usize]
+    }
+
+    /// The number of elements.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.extents().iter().product()
+    }
+
+    /// The number of elements, or `None` where it overflows.
+    pub fn checked_len(&self) -> Option<usize> {
+        self.extents().iter().try_fold(1usize, |n, &e| n.checked_mul(e))
+    }
+
+    /// `(rows, columns)` of the tensor as a matrix: for activations `[H, W, N, C]`, (samples per unit, units).
+    pub fn matrix(&self) -> (usize, usize) {
+        let columns = self.extents().last().copied().unwrap_or(1);
+        (self.extents().iter().rev().skip(1).product(), columns)
+    }
+
+    /// `[H, W, N, C]` of activations; a shorter shape has leading ones.
+    pub fn hwnc(&self) -> [usize; 4] {
+        let mut all = [1; 4];
+        all[4 - self.rank as usize..].copy_from_slice(self.extents());
+        all
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Shape {
+    /// As in `128×64`; a scalar is `1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rank == 0 {
+            return f.write_str("1");
+        }
+        for (i, e) in self.extents().iter().enumerate() {
+            if i > 0 {
+                f.write_str("×")?;
+            }
+            write!(f, "{e}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One planned block of a backend's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ArenaId(pub(crate) u32);
+
+/// Where a tensor lies: arena, byte offset, shape and dtype. Dense, row-major.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// The arena that holds it.
+    pub arena: ArenaId,
+    /// Byte offset of its first element.
+    pub offset: usize,
+    /// Its extents.
+    pub shape: Shape,
+    /// Its element type.
+    pub dtype: DType,
+}
+
+impl View {
+    /// Its extent in bytes.
+    pub fn bytes(&self) -> usize {
+        self.shape.len() * self.dtype.size()
+    }
+
+    /// The elements `start..start + shape.len()` of a flat vector, as a tensor of their own.
+    pub fn slice(&self, start: usize, shape: Shape) -> View {
+        debug_assert!(start + shape.len() <= self.shape.len());
+        View { offset: self.offset + start * self.dtype.size(), shape, ..*self }
+    }
+
+    /// The same elements under another shape of the same length.
+    pub fn reshape(&self, shape: Shape) -> View {
+        debug_assert_eq!(shape.len(), self.shape.len());
+        View { shape, ..*self }
+    }
+}
+
+/// A tensor that an operator reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct In(pub View);
+
+/// A tensor that an operator writes, whole, without reading it first unless its contract says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Out(pub View);
+
+impl From<Out> for In {
+    fn from(out: Out) -> In {
+        In(out.0)
+    }
+}
+
+/// Lays tensors out in one arena before it is allocated.
+#[derive(Debug)]
+pub struct ArenaPlan {
+    id: ArenaId,
+    bytes: usize,
+    gap: usize,
+    guards: Vec<Range<usize>>,
+}
+
+impl ArenaPlan {
+    /// Every tensor starts on a multiple of this: a cache line on the host, a memory transaction on a GPU.
+    pub const ALIGN: usize = 256;
+
+    /// A plan for arena `id`.
+    pub fn new(id: ArenaId) -> Self {
+        ArenaPlan { id, bytes: 0, gap: 0, guards: Vec::new() }
+    }
+
+    /// A plan that leaves an unused band of 256 bytes after every tensor, for tests that look for overruns.
+    pub fn with_guards(id: ArenaId) -> Self {
+        let mut plan = ArenaPlan { gap: Self::ALIGN, bytes: Self::ALIGN, ..ArenaPlan::new(id) };
+        plan.guards.push(0..Self::ALIGN);
+        plan
+    }
+
+    /// A place for one more tensor.
+    pub fn view(&mut self, shape: Shape, dtype: DType) -> View {
+        let view = View { arena: self.id, offset: self.bytes, shape, dtype };
+        self.bytes += view.bytes().next_multiple_of(Self::ALIGN) + self.gap;
+        if self.gap > 0 {
+            self.guards.push(view.offset + view.bytes()..self.bytes);
+        }
+        view
+    }
+
+    /// The arena's id.
+    pub fn id(&self) -> ArenaId {
+        self.id
+    }
+
+    /// Bytes laid out so far.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The bytes that belong to no tensor, alignment included; empty without guard bands.
+    pub fn guards(&self) -> &[Range<usize>] {
+        &self.guards
+    }
+}
