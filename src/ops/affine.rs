@@ -1,0 +1,64 @@
+//! What every norm ends in: `y = a (x − μ) + β` per unit, and the ReLU that may follow.
+
+use super::columns::{Line, Shared, for_pieces};
+use crate::runtime::float::Float;
+use crate::runtime::simd::vectorize;
+
+/// Per-unit constants of `y = max(a (x − μ) + β, floor)`, as lines.
+pub struct Affine<T> {
+    /// μ
+    pub mean: Line<T>,
+    /// a = γ/S
+    pub gain: Line<T>,
+    /// β
+    pub shift: Line<T>,
+    /// 0 with the ReLU, −∞ without: one formula for both.
+    pub floor: T,
+}
+
+/// The `floor` of an [`Affine`].
+pub fn floor<T: Float>(relu: bool) -> T {
+    if relu { T::ZERO } else { T::of(f64::NEG_INFINITY) }
+}
+
+impl<T: Float> Affine<T> {
+    /// `y = a (x − μ) + β`, then the ReLU if asked for; `divisor` gives S.
+    pub fn new(mean: &[T], weight: &[T], bias: &[T], divisor: impl Fn(usize) -> f64, relu: bool) -> Self {
+        let columns = mean.len();
+        Affine {
+            mean: Line::new(columns, |c| mean[c]),
+            gain: Line::new(columns, |c| T::of(weight[c].f64() / divisor(c))),
+            shift: Line::new(columns, |c| bias[c]),
+            floor: floor(relu),
+        }
+    }
+
+    /// Applies it to a whole tensor.
+    pub fn apply(&self, x: &[T], columns: usize, y: &mut [T]) {
+        let shared = Shared::new(y);
+        for_pieces(x.len(), columns, |range| {
+            // SAFETY: pieces do not overlap.
+            let y = unsafe { shared.range(range.clone()) };
+            self.piece(&x[range], y);
+        });
+    }
+
+    /// Applies it to whole lines.
+    pub fn piece(&self, x: &[T], y: &mut [T]) {
+        lines(x, self.mean.get(), self.gain.get(), self.shift.get(), self.floor, y);
+    }
+}
+
+vectorize! {
+    fn lines<T>(x: &[T], mean: &[T], gain: &[T], shift: &[T], floor: T, y: &mut [T]) {
+        let span = mean.len();
+        for (x, y) in x.chunks(span).zip(y.chunks_mut(span)) {
+            let constants = mean.iter().zip(gain).zip(shift);
+            for ((y, &x), ((&m, &a), &b)) in y.iter_mut().zip(x).zip(constants) {
+                let v = (x - m).fma(a, b);
+                // A NaN passes: a diverged run must show.
+                *y = if v <= floor { floor } else { v };
+            }
+        }
+    }
+}

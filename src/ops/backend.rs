@@ -1,0 +1,53 @@
+//! The whole operator list on one screen.
+
+use super::batch_norm::BatchNorm;
+use super::conv2d::Conv2d;
+use super::cross_entropy::CrossEntropy;
+use super::linear::Linear;
+use super::lp_norm::LpNorm;
+use super::max_pool2d::MaxPool2d;
+use super::noise::Noise;
+use super::noisy_batch_norm::NoisyBatchNorm;
+use super::relu::Relu;
+use super::running::Running;
+use super::sgd::Sgd;
+use super::squared_error::SquaredError;
+use super::vector::Vector;
+use crate::runtime::cpu::Storage;
+
+/// A device that has memory and every operator. `main` picks one; everything inside is generic over it.
+pub trait Backend:
+    Storage
+    + Conv2d
+    + Linear
+    + BatchNorm
+    + NoisyBatchNorm
+    + LpNorm
+    + Noise
+    + Running
+    + Relu
+    + MaxPool2d
+    + CrossEntropy
+    + SquaredError
+    + Sgd
+    + Vector
+{
+}
+
+impl<B> Backend for B where
+    B: Storage
+        + Conv2d
+        + Linear
+        + BatchNorm
+        + NoisyBatchNorm
+        + LpNorm
+        + Noise
+        + Running
+        + Relu
+        + MaxPool2d
+        + CrossEntropy
+        + SquaredError
+        + Sgd
+        + Vector
+{
+}

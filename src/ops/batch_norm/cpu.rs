@@ -1,0 +1,193 @@
+//! BatchNorm on the CPU: x is read twice in each direction.
+
+use super::BatchNorm;
+use crate::Result;
+use crate::ops::affine::{Affine, floor};
+use crate::ops::columns::{self, Line, Shared, as_f64, for_pieces, pair_sums};
+use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics, units};
+use crate::runtime::cpu::Cpu;
+use crate::runtime::float::Float;
+use crate::runtime::simd::vectorize;
+use crate::runtime::tensor::{In, Out, Shape};
+
+/// S of every unit.
+pub fn divisor<T: Float>(var: &[T], eps: f64) -> impl Fn(usize) -> f64 {
+    move |c| (var[c].f64() + eps).sqrt()
+}
+
+/// `y = γ (x − μ)/S + β`, relu; writes the statistics.
+pub fn forward<T: Float>(
+    x: &[T],
+    weight: &[T],
+    bias: &[T],
+    options: NormOptions,
+    y: &mut [T],
+    mean: &mut [T],
+    var: &mut [T],
+    workspace: &mut [f64],
+) {
+    let columns = weight.len();
+    columns::moments(x, columns, mean, var, workspace);
+    Affine::new(mean, weight, bias, divisor(var, options.eps), options.relu).apply(x, columns, y);
+}
+
+/// The constants of a backward pass, as lines.
+struct Backward<T> {
+    mean: Line<T>,
+    /// 1/S
+    inverse: Line<T>,
+    gain: Line<T>,
+    shift: Line<T>,
+    floor: T,
+}
+
+/// Where dy stands: in a tensor of its own, or where dx is to go.
+pub enum Upstream<'a, T> {
+    /// In `grad_y`.
+    Apart(&'a [T]),
+    /// In `grad_x`, to be overwritten.
+    InPlace,
+}
+
+/// The gradients of [`forward`]; `mean` and `var` are what it wrote.
+pub fn backward<T: Float>(
+    x: &[T],
+    (weight, bias): (&[T], &[T]),
+    options: NormOptions,
+    (mean, var): (&[T], &[T]),
+    grad_y: Upstream<'_, T>,
+    grad_x: &mut [T],
+    (grad_weight, grad_bias): (&mut [T], &mut [T]),
+    workspace: &mut [f64],
+) {
+    let columns = weight.len();
+    let rows = x.len() / columns;
+    let s = divisor(var, options.eps);
+    let line = Backward {
+        mean: Line::new(columns, |c| mean[c]),
+        inverse: Line::new(columns, |c| T::of(1.0 / s(c))),
+        gain: Line::new(columns, |c| T::of(weight[c].f64() / s(c))),
+        shift: Line::new(columns, |c| bias[c]),
+        floor: floor(options.relu),
+    };
+    let dy = match grad_y {
+        Upstream::Apart(dy) => dy,
+        Upstream::InPlace => &*grad_x,
+    };
+    let (l, (m, i, g, b)) = (&line, (line.mean.get(), line.inverse.get(), line.gain.get(), line.shift.get()));
+    pair_sums(
+        (rows, columns),
+        workspace,
+        |r, sum, sum_u| sums(&x[r.clone()], &dy[r], m, i, g, b, l.floor, sum, sum_u),
+        |c, sum, sum_u| {
+            grad_bias[c] = T::of(sum);
+            grad_weight[c] = T::of(sum_u);
+        },
+    );
+    // dx = a dy − a Σdy/m − a ŷ Σdy·ŷ/m
+    let count = rows as f64;
+    let mean_dy = Line::new(columns, |c| T::of(grad_bias[c].f64() / count));
+    let mean_u = Line::new(columns, |c| T::of(grad_weight[c].f64() / count));
+    let (md, mu) = (mean_dy.get(), mean_u.get());
+    let apart = match grad_y {
+        Upstream::Apart(dy) => Some(dy),
+        Upstream::InPlace => None,
+    };
+    let shared = Shared::new(grad_x);
+    for_pieces(x.len(), columns, |range| {
+        // SAFETY: pieces do not overlap.
+        let dx = unsafe { shared.range(range.clone()) };
+        match apart {
+            Some(dy) => apply(&x[range.clone()], &dy[range], m, i, g, b, l.floor, md, mu, dx),
+            None => apply_in_place(&x[range], m, i, g, md, mu, dx),
+        }
+    });
+}
+
+vectorize! {
+    /// Adds dy and dy·ŷ, where the ReLU let y through.
+    pub fn sums<T>(x: &[T], dy: &[T], mean: &[T], inverse: &[T], gain: &[T], shift: &[T], floor: T, sum: &mut [T], sum_u: &mut [T]) {
+        let span = sum.len();
+        for (x, dy) in x.chunks(span).zip(dy.chunks(span)) {
+            let constants = mean.iter().zip(inverse).zip(gain).zip(shift);
+            for ((((&x, &dy), (((&m, &i), &g), &b)), s), su) in x.iter().zip(dy).zip(constants).zip(sum.iter_mut()).zip(sum_u.iter_mut()) {
+                let d = x - m;
+                let dy = if d.fma(g, b) > floor { dy } else { T::ZERO };
+                *s += dy;
+                *su = dy.fma(d * i, *su);
+            }
+        }
+    }
+
+    fn apply<T>(
+        x: &[T], dy: &[T], mean: &[T], inverse: &[T], gain: &[T], shift: &[T], floor: T, mean_dy: &[T], mean_u: &[T], dx: &mut [T],
+    ) {
+        let span = mean.len();
+        for ((x, dy), dx) in x.chunks(span).zip(dy.chunks(span)).zip(dx.chunks_mut(span)) {
+            let constants = mean.iter().zip(inverse).zip(gain).zip(shift).zip(mean_dy).zip(mean_u);
+            for (((dx, &x), &dy), (((((&m, &i), &g), &b), &md), &mu)) in dx.iter_mut().zip(x).zip(dy).zip(constants) {
+                let d = x - m;
+                let dy = if d.fma(g, b) > floor { dy } else { T::ZERO };
+                *dx = g * (-(d * i)).fma(mu, dy - md);
+            }
+        }
+    }
+
+    /// The same where dy stands in `dx` and no ReLU follows.
+    fn apply_in_place<T>(x: &[T], mean: &[T], inverse: &[T], gain: &[T], mean_dy: &[T], mean_u: &[T], dx: &mut [T]) {
+        let span = mean.len();
+        for (x, dx) in x.chunks(span).zip(dx.chunks_mut(span)) {
+            let constants = mean.iter().zip(inverse).zip(gain).zip(mean_dy).zip(mean_u);
+            for ((dx, &x), ((((&m, &i), &g), &md), &mu)) in dx.iter_mut().zip(x).zip(constants) {
+                *dx = g * (-((x - m) * i)).fma(mu, *dx - md);
+            }
+        }
+    }
+}
+
+impl<T: Float> BatchNorm for Cpu<T> {
+    fn norm_workspace(&self, x: Shape) -> Shape {
+        let (rows, columns) = x.matrix();
+        Shape::new([2 * columns::workspace(rows, columns)])
+    }
+
+    fn batch_norm(
+        &mut self,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        y: Out,
+        stats: Statistics,
+        workspace: Out,
+    ) -> Result<()> {
+        let per_unit = [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, stats.spread.0.shape];
+        units("batch_norm", x.0.shape, &per_unit)?;
+        let mut b = self.borrow("batch_norm");
+        let (x, weight, bias) = (b.read::<T>(x)?, b.read(params.weight)?, b.read(params.bias)?);
+        let (mean, var) = (b.write(stats.mean)?, b.write(stats.spread)?);
+        forward(x, weight, bias, options, b.write(y)?, mean, var, as_f64(b.write::<T>(workspace)?));
+        Ok(())
+    }
+
+    fn batch_norm_backward(
+        &mut self,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        stats: Statistics,
+        grad_y: In,
+        grads: NormGrads,
+        workspace: Out,
+    ) -> Result<()> {
+        let per_unit =
+            [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, grads.weight.0.shape, grads.bias.0.shape];
+        units("batch_norm", x.0.shape, &per_unit)?;
+        let mut b = self.borrow("batch_norm");
+        let params = (b.read(params.weight)?, b.read(params.bias)?);
+        let moments = (b.read(stats.mean.into())?, b.read(stats.spread.into())?);
+        let per_unit = (b.write(grads.weight)?, b.write(grads.bias)?);
+        let (x, dy, dx) = (b.read::<T>(x)?, Upstream::Apart(b.read(grad_y)?), b.write(grads.x)?);
+        backward(x, params, options, moments, dy, dx, per_unit, as_f64(b.write::<T>(workspace)?));
+        Ok(())
+    }
+}

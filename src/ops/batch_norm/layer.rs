@@ -1,0 +1,61 @@
+//! BatchNorm as a layer, with the ReLU that may follow.
+
+use crate::Result;
+use crate::ops::backend::Backend;
+use crate::ops::layer::{Backward, Forward, Kept, Layer, Param};
+use crate::ops::norm::NormOptions;
+use crate::ops::norm_layer::{self, gradients, operands, statistics};
+use crate::ops::running::Spread;
+use crate::runtime::tensor::{Out, Shape};
+
+/// BatchNorm as a layer, with the ReLU that may follow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchNormLayer {
+    /// ε and ReLU.
+    pub options: NormOptions,
+}
+
+impl Layer for BatchNormLayer {
+    fn describe(&self) -> String {
+        format!("batch_norm(eps {}{})", self.options.eps, if self.options.relu { ", relu" } else { "" })
+    }
+
+    fn prefix(&self) -> &'static str {
+        "norm"
+    }
+
+    fn output(&self, x: Shape) -> Result<Shape> {
+        Ok(x)
+    }
+
+    fn params(&self, x: Shape) -> Vec<Param> {
+        norm_layer::params(x)
+    }
+
+    fn statistics(&self, x: Shape) -> Option<usize> {
+        Some(x.hwnc()[3])
+    }
+
+    fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
+        backend.norm_workspace(x)
+    }
+
+    fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
+        let (params, stats) = (operands(io.params)?, statistics(io.kept)?);
+        b.batch_norm(io.x, params, self.options, io.y, stats, Out(io.workspace))
+    }
+
+    fn evaluate<B: Backend>(&self, b: &mut B, io: &Forward, running: Kept) -> Result<()> {
+        norm_layer::evaluate(b, Spread::Variance, self.options, io, running)
+    }
+
+    fn backward<B: Backend>(&self, b: &mut B, io: &Backward) -> Result<()> {
+        let (f, grads) = (&io.forward, gradients(io)?);
+        let (params, stats) = (operands(f.params)?, statistics(f.kept)?);
+        b.batch_norm_backward(f.x, params, self.options, stats, io.grad_y, grads, Out(f.workspace))
+    }
+
+    fn move_running<B: Backend>(&self, b: &mut B, io: &Forward, running: Kept, momentum: f64) -> Result<()> {
+        norm_layer::move_running(b, Spread::Variance, io, running, momentum)
+    }
+}

@@ -1,0 +1,376 @@
+//! Per-unit sums and elementwise passes over a tensor as a matrix: rows are samples, columns are units.
+//!
+//! What the norms share on the CPU. Rows are cut into parts by the shape alone; a part is summed in pieces of 128 rows
+//! in the tensor's type, and pieces are merged in f64 in order. So a sum over 131,072 samples loses no digits, and threads
+//! change no bit.
+//!
+//! Few columns would leave a vector register half empty. Since rows lie end to end, a *line* of several rows is treated as
+//! one row of `span` columns, and folded at the end.
+
+use crate::runtime::float::Float;
+use crate::runtime::simd::vectorize;
+use rayon::prelude::*;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+/// Rows that are summed in the tensor's own type before f64 takes over.
+const PIECE: usize = 128;
+
+/// Elements below which a pass is not worth sharing among threads.
+const SMALL: usize = 1 << 15;
+
+/// Lanes of a line over `columns` columns: a multiple of `columns`, and for few columns one of 16 too, at least 64.
+pub fn span(columns: usize) -> usize {
+    if columns == 0 || columns >= 64 {
+        return columns.max(1);
+    }
+    // The rows after which lines of whole registers begin anew: 16 / gcd(columns, 16).
+    let rows = 16 >> columns.trailing_zeros().min(4);
+    columns * rows * 64usize.div_ceil(columns * rows)
+}
+
+/// Parts that a matrix is cut into for its sums.
+fn parts(rows: usize, columns: usize) -> usize {
+    (rows * columns / SMALL).clamp(1, 64).min(rows.div_ceil(PIECE)).max(1)
+}
+
+/// f64 elements of workspace that a reduction over `rows × columns` needs.
+pub fn workspace(rows: usize, columns: usize) -> usize {
+    parts(rows, columns) * part_size(columns)
+}
+
+/// f64 elements of workspace of one part.
+fn part_size(columns: usize) -> usize {
+    2 * columns + 3 * span(columns)
+}
+
+/// The workspace of a reduction, in a buffer of the tensor's type. (Twice [`workspace`] elements hold it in f32.)
+pub fn as_f64<T: Float>(buffer: &mut [T]) -> &mut [f64] {
+    // Arenas are aligned to 256 bytes, so only a ragged end is lost.
+    bytemuck::pod_align_to_mut::<T, f64>(buffer).1
+}
+
+/// Lanes that a [`Line`] holds on the stack: enough for every network up to width 2.
+const ON_STACK: usize = 1024;
+
+/// A per-unit vector repeated along a line.
+pub struct Line<T> {
+    stack: MaybeUninit<[T; ON_STACK]>,
+    /// Where the stack's room is not enough.
+    heap: Vec<T>,
+    len: usize,
+}
+
+impl<T: Float> Line<T> {
+    /// The vector `unit(0..columns)`, repeated. Allocates only where a line is longer than 1,024.
+    #[inline(always)] // so that it is made where it stays, and not copied there
+    pub fn new(columns: usize, unit: impl Fn(usize) -> T) -> Self {
+        let mut line = Line { stack: MaybeUninit::uninit(), heap: Vec::new(), len: span(columns) };
+        line.fill(columns, unit);
+        line
+    }
+
+    fn fill(&mut self, columns: usize, unit: impl Fn(usize) -> T) {
+        let values = if self.len <= ON_STACK {
+            // SAFETY: zeros are numbers, and only `len` lanes are ever read.
+            unsafe {
+                self.stack.as_mut_ptr().cast::<T>().write_bytes(0, self.len);
+                std::slice::from_raw_parts_mut(self.stack.as_mut_ptr().cast::<T>(), self.len)
+            }
+        } else {
+            self.heap.resize(self.len, T::ZERO);
+            &mut self.heap
+        };
+        repeat(columns, unit, values);
+    }
+
+    /// The repeated values.
+    pub fn get(&self) -> &[T] {
+        if self.len <= ON_STACK {
+            // SAFETY: `fill` wrote the first `len`.
+            unsafe { std::slice::from_raw_parts(self.stack.as_ptr().cast::<T>(), self.len) }
+        } else {
+            &self.heap
+        }
+    }
+}
+
+/// Writes `unit(0..columns)` to a line, again and again.
+fn repeat<T: Float>(columns: usize, unit: impl Fn(usize) -> T, line: &mut [T]) {
+    let (first, rest) = line.split_at_mut(columns);
+    for (c, v) in first.iter_mut().enumerate() {
+        *v = unit(c);
+    }
+    for copy in rest.chunks_exact_mut(columns) {
+        for (to, &v) in copy.iter_mut().zip(&*first) {
+            *to = v;
+        }
+    }
+}
+
+/// Calls `work(first element, range)` over pieces of whole lines of a `len`-element matrix: the elementwise passes.
+pub fn for_pieces(len: usize, columns: usize, work: impl Fn(Range<usize>) + Sync + Send) {
+    let line = span(columns);
+    if len <= SMALL {
+        return work(0..len);
+    }
+    let piece = line * (SMALL / 4 / line).max(1);
+    (0..len.div_ceil(piece)).into_par_iter().for_each(|i| work(i * piece..((i + 1) * piece).min(len)));
+}
+
+/// A mutable slice that the pieces of one pass share: each takes its own range.
+pub struct Shared<T>(*mut T, usize);
+
+// SAFETY: `range` hands out disjoint ranges only, by its contract.
+unsafe impl<T: Send> Sync for Shared<T> {}
+// SAFETY: likewise.
+unsafe impl<T: Send> Send for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// Shares `slice`.
+    pub fn new(slice: &mut [T]) -> Self {
+        Shared(slice.as_mut_ptr(), slice.len())
+    }
+
+    /// The elements of `range`.
+    ///
+    /// # Safety
+    /// No two ranges alive at one time may overlap, and the slice must outlive them.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn range(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.1);
+        // SAFETY: inside the slice; disjointness is the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(range.start), range.len()) }
+    }
+}
+
+/// Some rows of a matrix: a piece of one part.
+struct Piece {
+    /// Its first row.
+    first: usize,
+    /// Its rows.
+    count: usize,
+    /// Rows of the same part that came before it.
+    before: usize,
+}
+
+/// Runs `work(piece, lines, totals)` over all pieces, each part into `2·columns` totals of its own, zeroed first.
+///
+/// Layout of the workspace: per part its totals, then three lines for `piece` to work in.
+fn reduce<T: Float>(
+    (rows, columns): (usize, usize),
+    workspace: &mut [f64],
+    work: impl Fn(Piece, [&mut [T]; 3], &mut [f64]) + Sync,
+) {
+    let (parts, line, size) = (parts(rows, columns), span(columns), part_size(columns));
+    let pieces = rows.div_ceil(PIECE);
+    let part = |(index, room): (usize, &mut [f64])| {
+        let (totals, lines) = room.split_at_mut(2 * columns);
+        totals.fill(0.0);
+        // Three lines of T fit in the room of three lines of f64.
+        let lines: &mut [T] = bytemuck::cast_slice_mut(lines);
+        let (a, rest) = lines.split_at_mut(line);
+        let (b, rest) = rest.split_at_mut(line);
+        let start = index * pieces / parts;
+        for p in start..(index + 1) * pieces / parts {
+            let (first, before) = (p * PIECE, (p - start) * PIECE);
+            let piece = Piece { first, before, count: PIECE.min(rows - first) };
+            work(piece, [&mut *a, &mut *b, &mut rest[..line]], totals);
+        }
+    };
+    let workspace = &mut workspace[..parts * size];
+    if parts == 1 {
+        part((0, workspace));
+    } else {
+        workspace.par_chunks_exact_mut(size).enumerate().for_each(part);
+    }
+}
+
+/// The lanes of unit `c` in a line of sums, added up.
+fn fold<T: Float>(line: &[T], columns: usize, c: usize) -> T {
+    line[c..].iter().step_by(columns).copied().fold(T::ZERO, |sum, v| sum + v)
+}
+
+/// Two sums per unit: `piece(elements, line a, line b)` adds the lines of a piece to both. `finish(unit, a, b)` gets the totals.
+pub fn pair_sums<T: Float>(
+    (rows, columns): (usize, usize),
+    workspace: &mut [f64],
+    piece: impl Fn(Range<usize>, &mut [T], &mut [T]) + Sync,
+    mut finish: impl FnMut(usize, f64, f64),
+) {
+    reduce::<T>((rows, columns), workspace, |rows, [a, b, _], totals| {
+        a.fill(T::ZERO);
+        b.fill(T::ZERO);
+        piece(rows.first * columns..(rows.first + rows.count) * columns, a, b);
+        for (c, total) in totals.chunks_exact_mut(2).enumerate() {
+            total[0] += fold(a, columns, c).f64();
+            total[1] += fold(b, columns, c).f64();
+        }
+    });
+    let size = part_size(columns);
+    for c in 0..columns {
+        let parts = workspace[..parts(rows, columns) * size].chunks_exact(size);
+        let (a, b) = parts.fold((0.0, 0.0), |(a, b), part| (a + part[2 * c], b + part[2 * c + 1]));
+        finish(c, a, b);
+    }
+}
+
+/// `finish(column sum)` of `x`, per column.
+pub fn sums<T: Float>(x: &[T], columns: usize, out: &mut [T], workspace: &mut [f64], finish: impl Fn(f64) -> f64) {
+    let shape = (x.len() / columns, columns);
+    pair_sums(shape, workspace, |r, a, _| add_lines(&x[r], a), |c, a, _| out[c] = T::of(finish(a)));
+}
+
+/// max|x| per column; NaN where one is.
+pub fn maxima<T: Float>(x: &[T], columns: usize, out: &mut [T], workspace: &mut [f64]) {
+    let rows = x.len() / columns;
+    reduce::<T>((rows, columns), workspace, |rows, [most, _, _], totals| {
+        most.fill(T::ZERO);
+        max_lines(&x[rows.first * columns..(rows.first + rows.count) * columns], most);
+        for (c, total) in totals.chunks_exact_mut(2).enumerate() {
+            for v in most[c..].iter().step_by(columns) {
+                total[0] = larger(total[0], v.f64());
+            }
+        }
+    });
+    let size = part_size(columns);
+    for (c, out) in out.iter_mut().enumerate() {
+        let parts = workspace[..parts(rows, columns) * size].chunks_exact(size);
+        *out = T::of(parts.fold(0.0, |most, part| larger(most, part[2 * c])));
+    }
+}
+
+/// The larger of two numbers, NaN if either is.
+#[inline(always)]
+fn larger<T: Float>(a: T, b: T) -> T {
+    #[allow(clippy::eq_op)] // b != b is NaN
+    if b > a || b != b { b } else { a }
+}
+
+/// Per column, the smallest `rank(row)` among the rows with |x| = `most[column]`, if any.
+pub fn first_with<T: Float>(
+    x: &[T],
+    columns: usize,
+    most: &[T],
+    rank: impl Fn(usize) -> usize + Sync,
+    workspace: &mut [f64],
+    mut found: impl FnMut(usize, Option<usize>),
+) {
+    let rows = x.len() / columns;
+    let wanted = Line::new(columns, |c| most[c]);
+    reduce::<T>((rows, columns), workspace, |piece, _, totals| {
+        let x = &x[piece.first * columns..(piece.first + piece.count) * columns];
+        // Hits are rare: whole pieces are passed over at full speed.
+        if count_equal(x, wanted.get()) == 0 {
+            return;
+        }
+        for (i, v) in x.iter().enumerate() {
+            let (row, c) = (piece.first + i / columns, i % columns);
+            if v.abs() == most[c] {
+                // 0 stands for none; ranks are exact in f64.
+                let rank = rank(row) as f64 + 1.0;
+                let total = &mut totals[2 * c];
+                *total = if *total == 0.0 { rank } else { total.min(rank) };
+            }
+        }
+    });
+    let size = part_size(columns);
+    for c in 0..columns {
+        let parts = workspace[..parts(rows, columns) * size]
+            .chunks_exact(size)
+            .map(|part| part[2 * c])
+            .filter(|&rank| rank > 0.0);
+        found(c, parts.reduce(f64::min).map(|rank| rank as usize - 1));
+    }
+}
+
+/// Mean and sum of squared deviations of some samples.
+#[derive(Clone, Copy)]
+struct Moments {
+    count: f64,
+    mean: f64,
+    m2: f64,
+}
+
+impl Moments {
+    /// The moments of both sets of samples together (Chan, Golub, LeVeque 1983).
+    fn and(self, other: Moments) -> Moments {
+        let count = self.count + other.count;
+        let delta = other.mean - self.mean;
+        let mean = self.mean + delta * (other.count / count);
+        Moments { count, mean, m2: self.m2 + other.m2 + delta * delta * (self.count * other.count / count) }
+    }
+}
+
+/// Mean and biased variance per unit, x read once: exact to rounding also where the mean is far from 0.
+///
+/// A piece is summed about its own first row, which is about as far from its mean as any sample is, so little cancels.
+pub fn moments<T: Float>(x: &[T], columns: usize, mean: &mut [T], var: &mut [T], workspace: &mut [f64]) {
+    let rows = x.len() / columns;
+    reduce::<T>((rows, columns), workspace, |piece, [sum, square, origin], totals| {
+        let x = &x[piece.first * columns..(piece.first + piece.count) * columns];
+        repeat(columns, |c| x[c], origin);
+        sum.fill(T::ZERO);
+        square.fill(T::ZERO);
+        add_lines_about(x, origin, sum, square);
+        for (c, total) in totals.chunks_exact_mut(2).enumerate() {
+            let (n, s1, s2) = (piece.count as f64, fold(sum, columns, c).f64(), fold(square, columns, c).f64());
+            let these = Moments { count: n, mean: x[c].f64() + s1 / n, m2: (s2 - s1 * s1 / n).max(0.0) };
+            let all = Moments { count: piece.before as f64, mean: total[0], m2: total[1] }.and(these);
+            total.copy_from_slice(&[all.mean, all.m2]);
+        }
+    });
+    let size = part_size(columns);
+    for c in 0..columns {
+        let mut all = Moments { count: 0.0, mean: 0.0, m2: 0.0 };
+        for (i, part) in workspace[..parts(rows, columns) * size].chunks_exact(size).enumerate() {
+            let first = |part: usize| (part * rows.div_ceil(PIECE) / parts(rows, columns) * PIECE).min(rows);
+            let count = (first(i + 1) - first(i)) as f64;
+            all = all.and(Moments { count, mean: part[2 * c], m2: part[2 * c + 1] });
+        }
+        mean[c] = T::of(all.mean);
+        var[c] = T::of(all.m2 / all.count);
+    }
+}
+
+vectorize! {
+    /// `sum += line` for every line of `x`; the last may be short.
+    pub fn add_lines<T>(x: &[T], sum: &mut [T]) {
+        for line in x.chunks(sum.len()) {
+            for (s, &v) in sum.iter_mut().zip(line) {
+                *s += v;
+            }
+        }
+    }
+
+    /// `most = max(most, |line|)` for every line of `x`.
+    pub fn max_lines<T>(x: &[T], most: &mut [T]) {
+        for line in x.chunks(most.len()) {
+            for (m, &v) in most.iter_mut().zip(line) {
+                *m = larger(*m, v.abs());
+            }
+        }
+    }
+
+    /// How many elements have |x| equal to their line's.
+    fn count_equal<T>(x: &[T], line: &[T]) -> usize {
+        let mut count = 0;
+        for x in x.chunks(line.len()) {
+            for (v, m) in x.iter().zip(line) {
+                count += usize::from(v.abs() == *m);
+            }
+        }
+        count
+    }
+
+    /// Adds `x − origin` to `sum` and its square to `square`, line by line.
+    pub fn add_lines_about<T>(x: &[T], origin: &[T], sum: &mut [T], square: &mut [T]) {
+        for line in x.chunks(sum.len()) {
+            for (((s, q), &v), &o) in sum.iter_mut().zip(square.iter_mut()).zip(line).zip(origin) {
+                let d = v - o;
+                *s += d;
+                *q = d.fma(d, *q);
+            }
+        }
+    }
+}

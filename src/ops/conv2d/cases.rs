@@ -1,0 +1,30 @@
+//! The convolution's cases.
+
+use super::Map;
+use crate::ops::door::{Case, Law};
+
+/// A convolution of these extents.
+pub fn case(name: impl Into<String>, map: Map, bias: bool) -> Case {
+    let Map { h, w, n, c, k } = map;
+    let scale = 1.0 / (9.0 * c as f32).sqrt();
+    let case = Case::new(name)
+        .with("x", &[n, c, h, w], Law::NORMAL)
+        .with("weight", &[k, c, 3, 3], Law::Normal { mean: 0.0, scale })
+        .with("grad_y", &[n, k, h, w], Law::NORMAL);
+    if bias { case.with("bias", &[k], Law::NORMAL) } else { case }
+}
+
+/// Maps from one pixel up, where some or all taps miss; channels below, at and beyond a panel.
+pub fn cases() -> Vec<Case> {
+    let map = |n, c, h, w, k| Map { h, w, n, c, k };
+    vec![
+        case("one_of_everything", map(1, 1, 1, 1, 1), true),
+        case("odd_channels", map(2, 5, 3, 7, 3), false),
+        case("one_row", map(3, 4, 1, 9, 7), true),
+        case("one_column", map(3, 4, 9, 1, 7), false),
+        case("map_2", map(9, 32, 2, 2, 40), true),
+        case("map_4_ragged_panels", map(13, 33, 4, 4, 65), false),
+        case("batch_1", map(1, 16, 8, 8, 32), true),
+        case("map_33_stem", map(2, 3, 33, 33, 17), true),
+    ]
+}

@@ -1,0 +1,62 @@
+//! A 3×3 convolution as a layer.
+
+use super::{Conv2dGrads, Map};
+use crate::ops::backend::Backend;
+use crate::ops::layer::{Backward, Forward, Init, Layer, Param};
+use crate::runtime::slots::Door;
+use crate::runtime::tensor::{In, Out, Shape};
+use crate::{Error, Result};
+
+/// Convolution to `channels`; its bias is there only where no norm follows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conv2dLayer {
+    /// K
+    pub channels: usize,
+    /// With a bias.
+    pub bias: bool,
+}
+
+impl Layer for Conv2dLayer {
+    fn describe(&self) -> String {
+        format!("conv3x3({}{})", self.channels, if self.bias { ", bias" } else { "" })
+    }
+
+    fn prefix(&self) -> &'static str {
+        "conv"
+    }
+
+    fn output(&self, x: Shape) -> Result<Shape> {
+        let [h, w, n, _] = x.hwnc();
+        Ok(Shape::new([h, w, n, self.channels]))
+    }
+
+    fn params(&self, x: Shape) -> Vec<Param> {
+        let (c, k) = (x.hwnc()[3], self.channels);
+        let init = Init::Glorot { fan_in: 9 * c, fan_out: 9 * k };
+        let mut params = vec![Param { name: "weight", shape: Shape::new([9, c, k]), door: Door::Conv3x3, init }];
+        if self.bias {
+            params.push(Param::per_unit("bias", k, 0.0));
+        }
+        params
+    }
+
+    fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
+        let [h, w, n, c] = x.hwnc();
+        backend.conv2d_workspace(Map { h, w, n, c, k: self.channels })
+    }
+
+    fn forward<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()> {
+        let weight = io.params.weight.ok_or_else(missing)?;
+        backend.conv2d(io.x, In(weight), io.params.bias.map(In), io.y, Out(io.workspace))
+    }
+
+    fn backward<B: Backend>(&self, backend: &mut B, io: &Backward) -> Result<()> {
+        let (weight, grad) = (io.forward.params.weight.ok_or_else(missing)?, io.grads.weight.ok_or_else(missing)?);
+        let grads = Conv2dGrads { x: io.grad_x, weight: Out(grad), bias: io.grads.bias.map(Out) };
+        backend.conv2d_backward(io.forward.x, In(weight), io.grad_y, grads, Out(io.forward.workspace))
+    }
+}
+
+fn missing() -> Error {
+    Error::operator("conv2d", "a weight", "none planned")
+}

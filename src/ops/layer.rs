@@ -1,0 +1,131 @@
+//! What a network needs to know of a layer: its shapes, its parameters, and how to run it forward and backward.
+//!
+//! Each operator's `layer.rs` implements [`Layer`]; the table of all layers is in [`crate::network`].
+
+use super::backend::Backend;
+use crate::Result;
+use crate::runtime::slots::Door;
+use crate::runtime::tensor::{In, Out, Shape, View};
+
+/// How a parameter starts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    /// Uniform in ±√(6/(fan in + fan out)).
+    Glorot {
+        /// Inputs that reach one output.
+        fan_in: usize,
+        /// Outputs that one input reaches.
+        fan_out: usize,
+    },
+    /// All of one value.
+    Constant(f32),
+}
+
+/// A parameter of a layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Param {
+    /// `weight` or `bias`.
+    pub name: &'static str,
+    /// Shape inside.
+    pub shape: Shape,
+    /// Order in files.
+    pub door: Door,
+    /// Starting value.
+    pub init: Init,
+}
+
+impl Param {
+    /// A per-unit parameter of `units` elements, all starting at `value`.
+    pub fn per_unit(name: &'static str, units: usize, value: f32) -> Self {
+        Param { name, shape: Shape::new([units]), door: Door::Plain, init: Init::Constant(value) }
+    }
+}
+
+/// The parameters of one layer, or their gradients: at most a weight and a bias.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Params {
+    /// The first parameter of [`Layer::params`], if there is one.
+    pub weight: Option<View>,
+    /// The second.
+    pub bias: Option<View>,
+}
+
+/// What one layer keeps beside its output, as planned.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Kept {
+    /// Statistics of the batch: mean and spread per unit.
+    pub mean: Option<View>,
+    /// See `mean`.
+    pub spread: Option<View>,
+}
+
+/// The tensors of a forward pass through one layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Forward {
+    /// `[H, W, N, C]`
+    pub x: In,
+    /// What [`Layer::output`] says of x's shape.
+    pub y: Out,
+    /// Weight and bias at the θ of this pass.
+    pub params: Params,
+    /// Written for backward.
+    pub kept: Kept,
+    /// Shared by all layers.
+    pub workspace: View,
+    /// The step state: the key of the noise.
+    pub state: In,
+}
+
+/// The tensors of a backward pass through one layer.
+#[derive(Debug, Clone, Copy)]
+pub struct Backward {
+    /// The same as in forward.
+    pub forward: Forward,
+    /// Gradient of y.
+    pub grad_y: In,
+    /// Gradient of x; the first layer needs none.
+    pub grad_x: Option<Out>,
+    /// Gradients of weight and bias.
+    pub grads: Params,
+}
+
+/// One layer of a chain. Forward has no side effects but `y` and `kept`; backward assigns, never accumulates.
+pub trait Layer {
+    /// Its word in the network's description, with its settings.
+    fn describe(&self) -> String;
+    /// The part of a parameter's name that tells its kind, as `conv` in `conv3.weight`; empty where it has none.
+    fn prefix(&self) -> &'static str {
+        ""
+    }
+    /// The output's shape. Errors: the layer does not take such an input.
+    fn output(&self, x: Shape) -> Result<Shape>;
+    /// Its parameters for an input `x`, weight first.
+    fn params(&self, x: Shape) -> Vec<Param> {
+        let _ = x;
+        Vec::new()
+    }
+    /// Units whose mean and spread forward keeps; such layers have running statistics.
+    fn statistics(&self, x: Shape) -> Option<usize> {
+        let _ = x;
+        None
+    }
+    /// The workspace it wants for an input `x`.
+    fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
+        let _ = (backend, x);
+        Shape::new([0])
+    }
+    /// x to y, in training mode.
+    fn forward<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()>;
+    /// x to y at evaluation; `running` holds the running statistics of layers that have them.
+    fn evaluate<B: Backend>(&self, backend: &mut B, io: &Forward, running: Kept) -> Result<()> {
+        let _ = running;
+        self.forward(backend, io)
+    }
+    /// Gradients, from what forward was given and kept.
+    fn backward<B: Backend>(&self, backend: &mut B, io: &Backward) -> Result<()>;
+    /// Moves the running statistics by what the last forward pass kept.
+    fn move_running<B: Backend>(&self, backend: &mut B, io: &Forward, running: Kept, momentum: f64) -> Result<()> {
+        let _ = (backend, io, running, momentum);
+        Ok(())
+    }
+}

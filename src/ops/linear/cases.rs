@@ -1,0 +1,28 @@
+//! The linear layer's cases.
+
+use super::Extents;
+use crate::ops::door::{Case, Law};
+
+/// A linear layer of these extents.
+pub fn case(name: impl Into<String>, extents: Extents, bias: bool) -> Case {
+    let Extents { n, i, o } = extents;
+    let scale = 1.0 / (i as f32).sqrt();
+    let case = Case::new(name)
+        .with("x", &[n, i], Law::NORMAL)
+        .with("weight", &[o, i], Law::Normal { mean: 0.0, scale })
+        .with("grad_y", &[n, o], Law::NORMAL);
+    if bias { case.with("bias", &[o], Law::NORMAL) } else { case }
+}
+
+/// Batches below and beyond the samples summed together; outputs below, at and beyond a panel.
+pub fn cases() -> Vec<Case> {
+    let extents = |n, i, o| Extents { n, i, o };
+    vec![
+        case("one_of_everything", extents(1, 1, 1), true),
+        case("batch_1", extents(1, 7, 10), true),
+        case("ragged_panels", extents(13, 33, 65), false),
+        case("dln", extents(1000, 10, 10), false),
+        case("head", extents(128, 512, 10), true),
+        case("threads", extents(300, 64, 64), true),
+    ]
+}

@@ -1,0 +1,65 @@
+//! A linear layer of a network.
+
+use super::{Extents, LinearGrads};
+use crate::ops::backend::Backend;
+use crate::ops::layer::{Backward, Forward, Init, Layer, Param};
+use crate::runtime::slots::Door;
+use crate::runtime::tensor::{In, Out, Shape};
+use crate::{Error, Result};
+
+/// Linear to `outputs`, from a map of one pixel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinearLayer {
+    /// O
+    pub outputs: usize,
+    /// With a bias.
+    pub bias: bool,
+}
+
+impl Layer for LinearLayer {
+    fn describe(&self) -> String {
+        format!("linear({}{})", self.outputs, if self.bias { ", bias" } else { "" })
+    }
+
+    fn prefix(&self) -> &'static str {
+        "fc"
+    }
+
+    fn output(&self, x: Shape) -> Result<Shape> {
+        let [h, w, n, _] = x.hwnc();
+        if (h, w) != (1, 1) {
+            return Err(Error::operator("linear", "a map of 1×1", format!("{h}×{w}")));
+        }
+        Ok(Shape::new([1, 1, n, self.outputs]))
+    }
+
+    fn params(&self, x: Shape) -> Vec<Param> {
+        let (i, o) = (x.hwnc()[3], self.outputs);
+        let init = Init::Glorot { fan_in: i, fan_out: o };
+        let mut params = vec![Param { name: "weight", shape: Shape::new([i, o]), door: Door::Linear, init }];
+        if self.bias {
+            params.push(Param::per_unit("bias", o, 0.0));
+        }
+        params
+    }
+
+    fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
+        let [_, _, n, i] = x.hwnc();
+        backend.linear_workspace(Extents { n, i, o: self.outputs })
+    }
+
+    fn forward<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()> {
+        let weight = io.params.weight.ok_or_else(missing)?;
+        backend.linear(io.x, In(weight), io.params.bias.map(In), io.y, Out(io.workspace))
+    }
+
+    fn backward<B: Backend>(&self, backend: &mut B, io: &Backward) -> Result<()> {
+        let (weight, grad) = (io.forward.params.weight.ok_or_else(missing)?, io.grads.weight.ok_or_else(missing)?);
+        let grads = LinearGrads { x: io.grad_x, weight: Out(grad), bias: io.grads.bias.map(Out) };
+        backend.linear_backward(io.forward.x, In(weight), io.grad_y, grads, Out(io.forward.workspace))
+    }
+}
+
+fn missing() -> Error {
+    Error::operator("linear", "a weight", "none planned")
+}

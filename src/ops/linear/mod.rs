@@ -1,0 +1,56 @@
+//! A linear layer: `y = x w + b`.
+//!
+//! With `x [N, I]`, `w [I, O]` (in files PyTorch's `[O, I]`), `b [O]`: `dx = dy wᵀ`, `dw = xᵀ dy`, `db = Σ_n dy`.
+
+pub mod cases;
+pub mod cpu;
+pub mod door;
+mod layer;
+
+pub use layer::LinearLayer;
+
+use crate::runtime::tensor::{In, Out, Shape};
+use crate::{Error, Result};
+
+/// Extents of a linear layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extents {
+    /// Batch size.
+    pub n: usize,
+    /// Inputs.
+    pub i: usize,
+    /// Outputs.
+    pub o: usize,
+}
+
+impl Extents {
+    /// The extents that the tensors' shapes agree on. Errors: they do not.
+    pub fn of(x: Shape, weight: Shape, bias: Option<Shape>, y: Shape) -> Result<Extents> {
+        let ((n, i), (rows, o)) = (x.matrix(), y.matrix());
+        if rows == n && weight == Shape::new([i, o]) && bias.is_none_or(|b| b.len() == o) {
+            return Ok(Extents { n, i, o });
+        }
+        Err(Error::operator("linear", "x N×I, weight I×O, bias O, y N×O", format!("x {x}, weight {weight}, y {y}")))
+    }
+}
+
+/// Where a linear layer's gradients go; what is `None` is not computed.
+#[derive(Debug, Clone, Copy)]
+pub struct LinearGrads {
+    /// `[N, I]`; the first layer of a network needs none.
+    pub x: Option<Out>,
+    /// `[I, O]`
+    pub weight: Out,
+    /// `[O]`
+    pub bias: Option<Out>,
+}
+
+/// A linear layer.
+pub trait Linear {
+    /// The shape of the workspace that both directions need, in the backend's dtype.
+    fn linear_workspace(&self, extents: Extents) -> Shape;
+    /// Writes `y [N, O]`.
+    fn linear(&mut self, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()>;
+    /// Writes the gradients asked for, from the forward's operands and `grad_y [N, O]`.
+    fn linear_backward(&mut self, x: In, weight: In, grad_y: In, grads: LinearGrads, workspace: Out) -> Result<()>;
+}

@@ -1,0 +1,64 @@
+//! An ℓp norm as a layer, with the ReLU that may follow.
+
+use crate::Result;
+use crate::ops::backend::Backend;
+use crate::ops::layer::{Backward, Forward, Kept, Layer, Param};
+use crate::ops::norm::NormOptions;
+use crate::ops::norm_layer::{self, gradients, operands, statistics};
+use crate::ops::running::Spread;
+use crate::runtime::tensor::{Out, Shape};
+
+/// An ℓp norm as a layer, with the ReLU that may follow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LpNormLayer {
+    /// p ≥ 1, or infinity.
+    pub p: f64,
+    /// ε and ReLU.
+    pub options: NormOptions,
+}
+
+impl Layer for LpNormLayer {
+    fn describe(&self) -> String {
+        let relu = if self.options.relu { ", relu" } else { "" };
+        format!("lp_norm(p {}, eps {}{relu})", self.p, self.options.eps)
+    }
+
+    fn prefix(&self) -> &'static str {
+        "norm"
+    }
+
+    fn output(&self, x: Shape) -> Result<Shape> {
+        Ok(x)
+    }
+
+    fn params(&self, x: Shape) -> Vec<Param> {
+        norm_layer::params(x)
+    }
+
+    fn statistics(&self, x: Shape) -> Option<usize> {
+        Some(x.hwnc()[3])
+    }
+
+    fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
+        backend.norm_workspace(x)
+    }
+
+    fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
+        let (params, stats) = (operands(io.params)?, statistics(io.kept)?);
+        b.lp_norm(self.p, io.x, params, self.options, io.y, stats, Out(io.workspace))
+    }
+
+    fn evaluate<B: Backend>(&self, b: &mut B, io: &Forward, running: Kept) -> Result<()> {
+        norm_layer::evaluate(b, Spread::Scale, self.options, io, running)
+    }
+
+    fn backward<B: Backend>(&self, b: &mut B, io: &Backward) -> Result<()> {
+        let (f, grads) = (&io.forward, gradients(io)?);
+        let (params, stats) = (operands(f.params)?, statistics(f.kept)?);
+        b.lp_norm_backward(self.p, f.x, params, self.options, stats, io.grad_y, grads, Out(f.workspace))
+    }
+
+    fn move_running<B: Backend>(&self, b: &mut B, io: &Forward, running: Kept, momentum: f64) -> Result<()> {
+        norm_layer::move_running(b, Spread::Scale, io, running, momentum)
+    }
+}

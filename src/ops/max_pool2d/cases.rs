@@ -1,0 +1,21 @@
+//! Max-pooling's cases.
+
+use crate::ops::door::{Case, Law};
+
+/// Max-pooling of `[N, C, H, W]`, x under `law`.
+pub fn case(name: impl Into<String>, [n, c, h, w]: [usize; 4], law: Law) -> Case {
+    Case::new(name).with("x", &[n, c, h, w], law).with("grad_y", &[n, c, h / 2, w / 2], Law::NORMAL)
+}
+
+/// Maps from one window up, with odd rows and columns that are dropped; and ties.
+pub fn cases() -> Vec<Case> {
+    vec![
+        case("one_window", [1, 1, 2, 2], Law::Lattice),
+        case("odd_map", [2, 3, 5, 7], Law::Lattice),
+        case("flat", [3, 4, 2, 9], Law::Lattice),
+        case("map_33", [2, 5, 33, 33], Law::Lattice),
+        case("threads", [4, 65, 16, 16], Law::Lattice),
+        case("ties", [3, 5, 6, 6], Law::Ties).on_a_kink(),
+        case("all_equal", [2, 3, 4, 4], Law::Zero).on_a_kink(),
+    ]
+}

@@ -1,0 +1,30 @@
+//! Max-pooling as a layer.
+
+use super::pooled;
+use crate::ops::backend::Backend;
+use crate::ops::layer::{Backward, Forward, Layer};
+use crate::runtime::tensor::Shape;
+use crate::{Error, Result};
+
+/// 2×2 max-pooling.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MaxPool2dLayer;
+
+impl Layer for MaxPool2dLayer {
+    fn describe(&self) -> String {
+        "max_pool2x2".into()
+    }
+
+    fn output(&self, x: Shape) -> Result<Shape> {
+        pooled(x)
+    }
+
+    fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
+        b.max_pool2d(io.x, io.y)
+    }
+
+    fn backward<B: Backend>(&self, b: &mut B, io: &Backward) -> Result<()> {
+        let grad_x = io.grad_x.ok_or_else(|| Error::operator("max_pool2d", "a place for grad_x", "none planned"))?;
+        b.max_pool2d_backward(io.forward.x, io.grad_y, grad_x)
+    }
+}

@@ -1,0 +1,33 @@
+//! Operators: one folder each, with its contract (`mod.rs`), its reference on the CPU (`cpu.rs`), its place in a network
+//! (`layer.rs`), its arrays at the door (`door.rs`) and the cases that tests and benchmarks share (`cases.rs`).
+//!
+//! - the networks' layers: [`conv2d`], [`linear`], [`batch_norm`], [`noisy_batch_norm`], [`lp_norm`], [`noise`], [`relu`],
+//!   [`max_pool2d`]; their losses: [`cross_entropy`], [`squared_error`]
+//! - on flat vectors: [`sgd`], [`vector`]; on per-unit vectors: [`running`]
+//! - [`backend`]: all of them as one trait · [`layer`]: what a network needs to know of a layer
+//! - [`door`]: users' arrays in and out · [`table`]: the operators that users can call by name
+//! - what several share: [`norm`] and [`norm_layer`] (contracts of the norms), [`columns`] (per-unit sums), [`affine`]
+//!   (scale and shift), [`product`] (the dense product)
+
+pub mod affine;
+pub mod backend;
+pub mod batch_norm;
+pub mod columns;
+pub mod conv2d;
+pub mod cross_entropy;
+pub mod door;
+pub mod layer;
+pub mod linear;
+pub mod lp_norm;
+pub mod max_pool2d;
+pub mod noise;
+pub mod noisy_batch_norm;
+pub mod norm;
+pub mod norm_layer;
+pub mod product;
+pub mod relu;
+pub mod running;
+pub mod sgd;
+pub mod squared_error;
+pub mod table;
+pub mod vector;

@@ -1,0 +1,46 @@
+//! The noise as a layer of its own, where a norm would be; at evaluation it is off.
+
+use super::NoiseOptions;
+use crate::ops::backend::Backend;
+use crate::ops::layer::{Backward, Forward, Kept, Layer};
+use crate::runtime::tensor::Shape;
+use crate::{Error, Result};
+
+/// The noise alone, with the ReLU that may follow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NoiseLayer {
+    /// The noise, which knows the layer's number.
+    pub noise: NoiseOptions,
+    /// The ReLU follows.
+    pub relu: bool,
+}
+
+impl NoiseOptions {
+    /// Its settings, for a network's description.
+    pub fn describe(&self) -> String {
+        format!("mean {}, scale {}, spread {}", self.mean, self.scale, self.spread)
+    }
+}
+
+impl Layer for NoiseLayer {
+    fn describe(&self) -> String {
+        format!("noise({}{})", self.noise.describe(), if self.relu { ", relu" } else { "" })
+    }
+
+    fn output(&self, x: Shape) -> Result<Shape> {
+        Ok(x)
+    }
+
+    fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
+        b.noise(self.noise, self.relu, io.x, io.state, io.y)
+    }
+
+    fn evaluate<B: Backend>(&self, b: &mut B, io: &Forward, _: Kept) -> Result<()> {
+        if self.relu { b.relu(io.x, io.y) } else { b.copy(io.x, io.y) }
+    }
+
+    fn backward<B: Backend>(&self, b: &mut B, io: &Backward) -> Result<()> {
+        let grad_x = io.grad_x.ok_or_else(|| Error::operator("noise", "a place for grad_x", "none planned"))?;
+        b.noise_backward(self.noise, self.relu, io.forward.x, io.grad_y, io.forward.state, grad_x)
+    }
+}

@@ -1,0 +1,55 @@
+//! What the contracts of all norms share: their operands, settings and gradients.
+
+use crate::runtime::tensor::{In, Out, Shape};
+use crate::{Error, Result};
+
+/// The per-unit operands of a norm's forward pass; `[C]` each.
+#[derive(Debug, Clone, Copy)]
+pub struct NormParams {
+    /// γ
+    pub weight: In,
+    /// β
+    pub bias: In,
+}
+
+/// What a norm's forward pass keeps of its batch; `[C]` each, in the backend's dtype.
+#[derive(Debug, Clone, Copy)]
+pub struct Statistics {
+    /// μ
+    pub mean: Out,
+    /// σ² (BatchNorm), or s, the power mean (ℓp norm).
+    pub spread: Out,
+}
+
+/// Where a norm's gradients go.
+#[derive(Debug, Clone, Copy)]
+pub struct NormGrads {
+    /// Like x.
+    pub x: Out,
+    /// dγ, `[C]`
+    pub weight: Out,
+    /// dβ, `[C]`
+    pub bias: Out,
+}
+
+/// A norm's settings.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NormOptions {
+    /// ε: under the root in BatchNorm, added to s in the ℓp norm.
+    pub eps: f64,
+    /// The ReLU follows.
+    pub relu: bool,
+}
+
+/// The units of a norm over `x […, C]`, all per-unit tensors having that length. Errors: they do not, or there is no sample.
+pub fn units(op: &'static str, x: Shape, per_unit: &[Shape]) -> Result<usize> {
+    let (rows, columns) = x.matrix();
+    if rows > 0 && columns > 0 && per_unit.iter().all(|s| s.len() == columns) {
+        return Ok(columns);
+    }
+    Err(Error::operator(
+        op,
+        "x …×C with at least one sample, and C values per unit",
+        format!("x {x}, per unit {per_unit:?}"),
+    ))
+}

@@ -1,0 +1,67 @@
+//! SGD on the CPU.
+
+use super::Sgd;
+use crate::ops::columns::{Shared, for_pieces};
+use crate::runtime::cpu::{Cpu, read_state};
+use crate::runtime::float::Float;
+use crate::runtime::simd::vectorize;
+use crate::runtime::tensor::{In, Out};
+use crate::{Error, Result};
+
+vectorize! {
+    fn plain<T>(theta: &mut [T], grad: &[T], rate: T, decay: T) {
+        for (t, &g) in theta.iter_mut().zip(grad) {
+            *t = (-rate).fma(t.fma(decay, g), *t);
+        }
+    }
+
+    fn with_momentum<T>(theta: &mut [T], grad: &[T], velocity: &mut [T], rate: T, decay: T, momentum: T) {
+        for ((t, &g), v) in theta.iter_mut().zip(grad).zip(velocity) {
+            *v = v.fma(momentum, t.fma(decay, g));
+            *t = (-rate).fma(*v, *t);
+        }
+    }
+}
+
+impl<T: Float> Sgd for Cpu<T> {
+    fn sgd(
+        &mut self,
+        theta: Out,
+        grad: In,
+        velocity: Option<Out>,
+        momentum: f64,
+        weight_decay: f64,
+        state: In,
+    ) -> Result<()> {
+        let len = theta.0.shape.len();
+        if grad.0.shape.len() != len || velocity.is_some_and(|v| v.0.shape.len() != len) {
+            let found = format!("theta of {len}, gradient of {}", grad.0.shape.len());
+            return Err(Error::operator("sgd", "vectors of one length", found));
+        }
+        let mut b = self.borrow("sgd");
+        let rate = T::of(read_state(&mut b, state)?.learning_rate);
+        let (theta, grad) = (Shared::new(b.write::<T>(theta)?), b.read::<T>(grad)?);
+        let velocity = velocity.map(|v| b.write::<T>(v)).transpose()?.map(Shared::new);
+        let (momentum, decay) = (T::of(momentum), T::of(weight_decay));
+        for_pieces(len, 1, |r| {
+            // SAFETY: pieces do not overlap.
+            let theta = unsafe { theta.range(r.clone()) };
+            match &velocity {
+                // SAFETY: likewise.
+                Some(v) => with_momentum(theta, &grad[r.clone()], unsafe { v.range(r) }, rate, decay, momentum),
+                None => plain(theta, &grad[r], rate, decay),
+            }
+        });
+        Ok(())
+    }
+
+    fn advance(&mut self, state: Out) -> Result<()> {
+        let mut b = self.borrow("advance");
+        let words = b.write::<u64>(state)?;
+        if words.len() != 4 {
+            return Err(Error::operator("advance", "4 words of step state", format!("{}", words.len())));
+        }
+        words[1] += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! Squared error on the CPU.
+
+use super::SquaredError;
+use crate::ops::cross_entropy::LossOut;
+use crate::runtime::cpu::Cpu;
+use crate::runtime::float::Float;
+use crate::runtime::tensor::In;
+use crate::{Error, Result};
+
+impl<T: Float> SquaredError for Cpu<T> {
+    fn squared_error(&mut self, scale: f64, x: In, target: In, out: LossOut) -> Result<()> {
+        let (n, columns) = x.0.shape.matrix();
+        let mut b = self.borrow("squared_error");
+        let (x, t, samples) = (b.read::<T>(x)?, b.read::<T>(target)?, b.write::<f64>(out.sample)?);
+        if x.len() != t.len() || samples.len() != n || x.is_empty() {
+            let found = format!("x of {} and target of {} elements", x.len(), t.len());
+            return Err(Error::operator("squared_error", "x and target of one shape, not empty", found));
+        }
+        let (loss, correct) = (b.write::<f64>(out.loss)?, b.write::<f64>(out.correct)?);
+        for ((x, t), sample) in x.chunks_exact(columns).zip(t.chunks_exact(columns)).zip(&mut *samples) {
+            *sample = scale * x.iter().zip(t).map(|(&x, &t)| (x.f64() - t.f64()).powi(2)).sum::<f64>();
+        }
+        loss[0] = samples.iter().sum();
+        correct[0] = f64::NAN;
+        if let Some(grad) = out.grad {
+            let factor = T::of(2.0 * scale);
+            for ((g, &x), &t) in b.write::<T>(grad)?.iter_mut().zip(x).zip(t) {
+                *g = factor * (x - t);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,18 @@
+//! The sum of squared errors: `loss = scale Σ (x − t)²`, `dx = 2 scale (x − t)`.
+//!
+//! The deep linear network's loss with scale 1. (A mean over the samples is scale 1/N: at the paper's learning rate it
+//! trains a thousand times more slowly.)
+
+pub mod cases;
+pub mod cpu;
+pub mod door;
+
+use super::cross_entropy::LossOut;
+use crate::Result;
+use crate::runtime::tensor::In;
+
+/// Squared error.
+pub trait SquaredError {
+    /// Writes the loss and the gradient, for `x` and `target` `[N, D]`. `out.correct` becomes NaN: nothing is right or wrong.
+    fn squared_error(&mut self, scale: f64, x: In, target: In, out: LossOut) -> Result<()>;
+}

@@ -1,0 +1,83 @@
+//! The operators that users can call by name: one row each.
+
+use super::backend::Backend;
+use super::door::{Case, Inputs, Operator};
+use crate::files::Arrays;
+use crate::{Error, Result};
+
+/// Names that are spoken for, so that a user learns that they are to come.
+const LATER: &[&str] = &["layer_norm", "group_norm", "instance_norm", "weight_norm", "elu", "selu"];
+
+macro_rules! operators {
+    ($($room:ident),+ $(,)?) => {
+        /// The operators' names.
+        pub fn names() -> &'static [&'static str] {
+            &[$(<super::$room::door::Entry as Operator>::NAME),+]
+        }
+
+        /// Runs operator `name` on the user's arrays. Errors: there is none of that name, or those of [`Operator::run`].
+        pub fn run<B: Backend>(name: &str, backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
+            match name {
+                $(<super::$room::door::Entry as Operator>::NAME => {
+                    <super::$room::door::Entry as Operator>::run(backend, inputs)
+                })+
+                _ => Err(unknown(name)),
+            }
+        }
+
+        /// The cases of operator `name`. Errors: there is none of that name.
+        pub fn cases(name: &str) -> Result<Vec<Case>> {
+            match name {
+                $(<super::$room::door::Entry as Operator>::NAME => Ok(<super::$room::door::Entry as Operator>::cases()),)+
+                _ => Err(unknown(name)),
+            }
+        }
+    };
+}
+
+operators! {
+    conv2d,
+    linear,
+    batch_norm,
+    lp_norm,
+    noisy_batch_norm,
+    max_pool2d,
+    relu,
+    cross_entropy,
+    squared_error,
+}
+
+/// Refuses a name that [`names`] does not have.
+fn unknown(name: &str) -> Error {
+    let problem = if LATER.contains(&name) { "is not in this version" } else { "is unknown" };
+    let short: String = name.chars().take(64).collect();
+    let place = format!("operator {}", short.escape_debug());
+    Error::input(place, problem, format!("there are {}", names().join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn unknown_and_later_names_are_told_apart_and_both_list_what_there_is() {
+        for (name, words) in [("convolve", "is unknown"), ("group_norm", "is not in this version"), ("", "is unknown")]
+        {
+            let error = cases(name).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            let text = error.to_string();
+            assert!(text.contains(words) && text.contains("conv2d, linear"), "{text}");
+        }
+        assert!(LATER.iter().all(|later| !names().contains(later)));
+    }
+
+    #[test]
+    fn every_operator_has_cases_of_different_names() {
+        for name in names() {
+            let cases = cases(name).unwrap();
+            let different: BTreeSet<_> = cases.iter().map(|case| &case.name).collect();
+            assert!(!cases.is_empty() && different.len() == cases.len(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Flat vectors on the CPU: pieces of fixed length, each summed in 16 lanes, lanes and pieces merged in order.
+
+use super::{NormKind, Vector};
+use crate::ops::columns::{Shared, for_pieces};
+use crate::runtime::cpu::Cpu;
+use crate::runtime::float::Float;
+use crate::runtime::simd::vectorize;
+use crate::runtime::tensor::{In, Out};
+use crate::{Error, Result};
+use rayon::prelude::*;
+
+/// Lanes of a sum: independent chains, so that a register of any width can hold some of them.
+const LANES: usize = 16;
+/// Pieces that a vector is summed in, at most; their sums wait on the stack.
+const PIECES: usize = 256;
+
+vectorize! {
+    fn displaced<T>(x: &[T], a: T, y: &[T], out: &mut [T]) {
+        for ((o, &x), &y) in out.iter_mut().zip(x).zip(y) {
+            *o = a.fma(y, x);
+        }
+    }
+
+    fn add<T>(a: T, x: &[T], y: &mut [T]) {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = a.fma(x, *y);
+        }
+    }
+
+    fn piece_dot<T>(x: &[T], y: &[T]) -> f64 {
+        let mut sum = [0.0; LANES];
+        for (x, y) in x.chunks(LANES).zip(y.chunks(LANES)) {
+            for ((s, x), y) in sum.iter_mut().zip(x).zip(y) {
+                *s = x.f64().mul_add(y.f64(), *s);
+            }
+        }
+        sum.iter().sum()
+    }
+
+    fn piece_square<T>(x: &[T], y: &[T]) -> f64 {
+        let mut sum = [0.0; LANES];
+        for (x, y) in x.chunks(LANES).zip(y.chunks(LANES)) {
+            for ((s, x), y) in sum.iter_mut().zip(x).zip(y) {
+                let d = x.f64() - y.f64();
+                *s = d.mul_add(d, *s);
+            }
+        }
+        sum.iter().sum()
+    }
+
+    fn piece_absolute<T>(x: &[T], y: &[T]) -> f64 {
+        let mut sum = [0.0; LANES];
+        for (x, y) in x.chunks(LANES).zip(y.chunks(LANES)) {
+            for ((s, x), y) in sum.iter_mut().zip(x).zip(y) {
+                *s += (x.f64() - y.f64()).abs();
+            }
+        }
+        sum.iter().sum()
+    }
+}
+
+/// max|x − y|, NaN where one is.
+fn piece_largest<T: Float>(x: &[T], y: &[T]) -> f64 {
+    x.iter().zip(y).map(|(x, y)| (x.f64() - y.f64()).abs()).fold(0.0, larger)
+}
+
+fn larger(a: f64, b: f64) -> f64 {
+    if b > a || b.is_nan() { b } else { a }
+}
+
+/// `merge` of `piece(range)` over pieces of a vector of `len` elements, in order.
+fn reduce(len: usize, piece: impl Fn(std::ops::Range<usize>) -> f64 + Sync, merge: impl Fn(f64, f64) -> f64) -> f64 {
+    let size = len.div_ceil(PIECES).max(1 << 14).next_multiple_of(LANES);
+    let count = len.div_ceil(size);
+    let range = |i: usize| i * size..((i + 1) * size).min(len);
+    let mut sums = [0.0; PIECES];
+    sums[..count].par_iter_mut().enumerate().for_each(|(i, sum)| *sum = piece(range(i)));
+    sums[..count].iter().copied().fold(0.0, merge)
+}
+
+fn same_length(op: &'static str, lengths: &[usize]) -> Result<()> {
+    if lengths.windows(2).all(|w| w[0] == w[1]) {
+        return Ok(());
+    }
+    Err(Error::operator(op, "vectors of one length", format!("{lengths:?}")))
+}
+
+fn norm_of<T: Float>(kind: NormKind, x: &[T], y: &[T]) -> f64 {
+    let plus = |a: f64, b: f64| a + b;
+    match kind {
+        NormKind::L1 => reduce(x.len(), |r| piece_absolute(&x[r.clone()], &y[r]), plus),
+        NormKind::L2 => reduce(x.len(), |r| piece_square(&x[r.clone()], &y[r]), plus).sqrt(),
+        NormKind::LInf => reduce(x.len(), |r| piece_largest(&x[r.clone()], &y[r]), larger),
+    }
+}
+
+impl<T: Float> Vector for Cpu<T> {
+    fn axpy(&mut self, a: f64, x: In, y: Out) -> Result<()> {
+        same_length("axpy", &[x.0.shape.len(), y.0.shape.len()])?;
+        let mut b = self.borrow("axpy");
+        let (x, y) = (b.read::<T>(x)?, Shared::new(b.write::<T>(y)?));
+        // SAFETY: pieces do not overlap.
+        for_pieces(x.len(), 1, |r| add(T::of(a), &x[r.clone()], unsafe { y.range(r) }));
+        Ok(())
+    }
+
+    fn displace(&mut self, x: In, a: f64, y: In, out: Out) -> Result<()> {
+        same_length("displace", &[x.0.shape.len(), y.0.shape.len(), out.0.shape.len()])?;
+        let mut b = self.borrow("displace");
+        let (x, y, out) = (b.read::<T>(x)?, b.read::<T>(y)?, Shared::new(b.write::<T>(out)?));
+        // SAFETY: pieces do not overlap.
+        for_pieces(x.len(), 1, |r| displaced(&x[r.clone()], T::of(a), &y[r.clone()], unsafe { out.range(r) }));
+        Ok(())
+    }
+
+    fn dot(&mut self, x: In, y: In, slot: Out) -> Result<()> {
+        same_length("dot", &[x.0.shape.len(), y.0.shape.len()])?;
+        let mut b = self.borrow("dot");
+        let (x, y, slot) = (b.read::<T>(x)?, b.read::<T>(y)?, b.write::<f64>(slot)?);
+        slot[0] = reduce(x.len(), |r| piece_dot(&x[r.clone()], &y[r]), |a, b| a + b);
+        Ok(())
+    }
+
+    fn norm(&mut self, kind: NormKind, x: In, slot: Out) -> Result<()> {
+        let mut b = self.borrow("norm");
+        let (x, slot) = (b.read::<T>(x)?, b.write::<f64>(slot)?);
+        let plus = |a: f64, b: f64| a + b;
+        slot[0] = match kind {
+            NormKind::L1 => reduce(x.len(), |r| x[r].iter().map(|v| v.f64().abs()).sum(), plus),
+            NormKind::L2 => reduce(x.len(), |r| piece_dot(&x[r.clone()], &x[r]), plus).sqrt(),
+            NormKind::LInf => reduce(x.len(), |r| x[r].iter().map(|v| v.f64().abs()).fold(0.0, larger), larger),
+        };
+        Ok(())
+    }
+
+    fn diff_norm(&mut self, kind: NormKind, x: In, y: In, slot: Out) -> Result<()> {
+        same_length("diff_norm", &[x.0.shape.len(), y.0.shape.len()])?;
+        let mut b = self.borrow("diff_norm");
+        let (x, y, slot) = (b.read::<T>(x)?, b.read::<T>(y)?, b.write::<f64>(slot)?);
+        slot[0] = norm_of(kind, x, y);
+        Ok(())
+    }
+
+    fn copy(&mut self, from: In, to: Out) -> Result<()> {
+        same_length("copy", &[from.0.shape.len(), to.0.shape.len()])?;
+        let mut b = self.borrow("copy");
+        b.write::<T>(to)?.copy_from_slice(b.read::<T>(from)?);
+        Ok(())
+    }
+}
