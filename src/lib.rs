@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod files;
+pub mod network;
 pub mod ops;
 pub mod runtime;
 

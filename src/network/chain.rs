@@ -1,0 +1,128 @@
+//! A network as a chain of layers: its description, its parameters' slots, and its loss.
+
+use super::layer::Layer;
+use crate::ops::layer::Init;
+use crate::runtime::slots::{Door, Slots};
+use crate::runtime::tensor::Shape;
+use crate::{Error, Result};
+use sha2::{Digest, Sha256};
+
+/// What the last layer's output is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Mean softmax cross-entropy against labels.
+    CrossEntropy,
+    /// Squared errors against a target: summed over samples and outputs, or with `mean` divided by the samples.
+    SquaredError {
+        /// Divide by the number of samples.
+        mean: bool,
+    },
+}
+
+/// One layer in its place: where its parameters and running statistics stand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// The name before the dot of its parameters; empty where it has none.
+    pub name: String,
+    /// The layer.
+    pub layer: Layer,
+    /// Its parameters' slots: weight, bias.
+    pub params: [Option<usize>; 2],
+    /// Its running statistics' slots: mean, spread.
+    pub running: Option<[usize; 2]>,
+}
+
+/// A chain of layers with its slots. It holds no numbers: θ is an argument of everything.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Network {
+    links: Vec<Link>,
+    input: Shape,
+    loss: Loss,
+    slots: Slots,
+    inits: Vec<Init>,
+    running: Slots,
+}
+
+impl Network {
+    /// Chains named layers. `input` is the shape of one sample, `[H, W, 1, C]`. Errors: a layer does not take what the one
+    /// before it gives.
+    pub fn new(layers: Vec<(String, Layer)>, input: Shape, loss: Loss) -> Result<Network> {
+        let (mut slots, mut inits, mut running) = (Slots::default(), Vec::new(), Slots::default());
+        let mut links = Vec::with_capacity(layers.len());
+        let (mut shape, mut elements) = (input, 0usize);
+        for (name, layer) in layers {
+            let mut params = [None; 2];
+            for (place, param) in params.iter_mut().zip(layer.params(shape)) {
+                elements = param.shape.checked_len().and_then(|n| elements.checked_add(n)).unwrap_or(usize::MAX);
+                if elements > isize::MAX as usize / 64 {
+                    return Err(Error::input(
+                        "network",
+                        "its parameters fit in no memory",
+                        "a smaller --width or --dim has fewer",
+                    ));
+                }
+                *place = Some(slots.push(format!("{name}.{}", param.name), param.shape, param.door));
+                inits.push(param.init);
+            }
+            let statistics = layer.statistics(shape).map(|units| {
+                let mut push = |what| running.push(format!("{name}.{what}"), Shape::new([units]), Door::Plain);
+                [push("running_mean"), push("running_var")]
+            });
+            shape = layer.output(shape)?;
+            links.push(Link { name, layer, params, running: statistics });
+        }
+        Ok(Network { links, input, loss, slots, inits, running })
+    }
+
+    /// The layers in order.
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    /// Slots of θ and of ∇L(θ).
+    pub fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// How each slot starts.
+    pub fn inits(&self) -> &[Init] {
+        &self.inits
+    }
+
+    /// Slots of the running statistics; `running_var` is the running s of an ℓp norm.
+    pub fn running(&self) -> &Slots {
+        &self.running
+    }
+
+    /// The loss.
+    pub fn loss(&self) -> Loss {
+        self.loss
+    }
+
+    /// The shape of a batch of `n` samples, `[H, W, N, C]`.
+    pub fn input(&self, n: usize) -> Shape {
+        let [h, w, _, c] = self.input.hwnc();
+        Shape::new([h, w, n, c])
+    }
+
+    /// The network in words, one layer a line: what two runs must agree on to be compared.
+    pub fn describe(&self) -> String {
+        let [h, w, _, c] = self.input.hwnc();
+        let mut text = format!("input {h}x{w}x{c}\n");
+        for link in &self.links {
+            let separator = if link.name.is_empty() { "" } else { " " };
+            text += &format!("{}{separator}{}\n", link.name, link.layer.describe());
+        }
+        text += match self.loss {
+            Loss::CrossEntropy => "loss mean softmax cross-entropy\n",
+            Loss::SquaredError { mean: false } => "loss sum of squared errors\n",
+            Loss::SquaredError { mean: true } => "loss squared errors, mean over samples\n",
+        };
+        text
+    }
+
+    /// SHA-256 of the description, in hexadecimal.
+    pub fn hash(&self) -> String {
+        Sha256::digest(self.describe()).iter().map(|b| format!("{b:02x}")).collect()
+    }
+}

@@ -1,0 +1,66 @@
+//! The table of layers. A new kind of layer is its operator's folder and one row here.
+
+use crate::Result;
+use crate::ops::backend::Backend;
+use crate::ops::layer::{Backward, Forward, Kept, Layer as _, Param};
+use crate::runtime::tensor::Shape;
+
+macro_rules! layers {
+    ($($kind:ident($settings:path)),+ $(,)?) => {
+        /// A layer of a network: a kind and its settings.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Layer {
+            $(#[doc = concat!("See [`", stringify!($settings), "`].")] $kind($settings)),+
+        }
+
+        impl Layer {
+            /// See [`crate::ops::layer::Layer::describe`].
+            pub fn describe(&self) -> String {
+                match self { $(Layer::$kind(l) => l.describe()),+ }
+            }
+            /// See [`crate::ops::layer::Layer::output`].
+            pub fn output(&self, x: Shape) -> Result<Shape> {
+                match self { $(Layer::$kind(l) => l.output(x)),+ }
+            }
+            /// See [`crate::ops::layer::Layer::params`].
+            pub fn params(&self, x: Shape) -> Vec<Param> {
+                match self { $(Layer::$kind(l) => l.params(x)),+ }
+            }
+            /// See [`crate::ops::layer::Layer::statistics`].
+            pub fn statistics(&self, x: Shape) -> Option<usize> {
+                match self { $(Layer::$kind(l) => l.statistics(x)),+ }
+            }
+            /// See [`crate::ops::layer::Layer::workspace`].
+            pub fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
+                match self { $(Layer::$kind(l) => l.workspace(backend, x)),+ }
+            }
+            /// See [`crate::ops::layer::Layer::forward`].
+            pub fn forward<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()> {
+                match self { $(Layer::$kind(l) => l.forward(backend, io)),+ }
+            }
+            /// See [`crate::ops::layer::Layer::evaluate`].
+            pub fn evaluate<B: Backend>(&self, backend: &mut B, io: &Forward, running: Kept) -> Result<()> {
+                match self { $(Layer::$kind(l) => l.evaluate(backend, io, running)),+ }
+            }
+            /// See [`crate::ops::layer::Layer::backward`].
+            pub fn backward<B: Backend>(&self, backend: &mut B, io: &Backward) -> Result<()> {
+                match self { $(Layer::$kind(l) => l.backward(backend, io)),+ }
+            }
+            /// See [`crate::ops::layer::Layer::move_running`].
+            pub fn move_running<B: Backend>(&self, backend: &mut B, io: &Forward, running: Kept, momentum: f64) -> Result<()> {
+                match self { $(Layer::$kind(l) => l.move_running(backend, io, running, momentum)),+ }
+            }
+        }
+    };
+}
+
+layers! {
+    Conv2d(crate::ops::conv2d::Conv2dLayer),
+    Linear(crate::ops::linear::LinearLayer),
+    BatchNorm(crate::ops::batch_norm::BatchNormLayer),
+    NoisyBatchNorm(crate::ops::noisy_batch_norm::NoisyBatchNormLayer),
+    LpNorm(crate::ops::lp_norm::LpNormLayer),
+    Noise(crate::ops::noise::NoiseLayer),
+    Relu(crate::ops::relu::ReluLayer),
+    MaxPool2d(crate::ops::max_pool2d::MaxPool2dLayer),
+}

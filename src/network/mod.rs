@@ -1,0 +1,20 @@
+//! Networks as tables of layers, and the two loops over them.
+//!
+//! - [`layer`]: the table of layers · [`norm`]: what `--norm` and `--noise` make of it
+//! - [`vgg()`], [`dln()`]: the paper's two networks as tables · [`initial_parameters`]: Glorot
+//! - [`chain`]: a network's description and slots · [`engine`]: a network on a backend: `loss`, `loss_and_grad`
+
+pub mod chain;
+mod dln;
+pub mod engine;
+mod init;
+pub mod layer;
+pub mod norm;
+mod vgg;
+
+pub use chain::{Loss, Network};
+pub use dln::{Dln, dln};
+pub use engine::{Engine, Scalar};
+pub use init::initial_parameters;
+pub use norm::{Norm, Normalisation};
+pub use vgg::{CLASSES, vgg};

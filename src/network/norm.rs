@@ -1,0 +1,103 @@
+//! What `--norm` and `--noise` ask for, and the layers that this makes after a convolution or a linear layer.
+
+use super::layer::Layer;
+use crate::ops::batch_norm::BatchNormLayer;
+use crate::ops::lp_norm::LpNormLayer;
+use crate::ops::noise::{NoiseLayer, NoiseOptions};
+use crate::ops::noisy_batch_norm::NoisyBatchNormLayer;
+use crate::ops::norm::NormOptions;
+use crate::ops::relu::ReluLayer;
+use crate::{Error, Result};
+use std::fmt;
+use std::str::FromStr;
+
+/// A choice of normalisation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Norm {
+    /// The standard network.
+    None,
+    /// BatchNorm.
+    Batch,
+    /// The ℓp norm, p ≥ 1 or infinity.
+    Lp(f64),
+}
+
+impl FromStr for Norm {
+    type Err = Error;
+
+    /// As `--norm` takes it, but for `noisy`, which is `batch` with noise.
+    fn from_str(text: &str) -> Result<Norm> {
+        let known = "none, batch, noisy, l1, l2, linf or lp:P with P at least 1";
+        match text {
+            "none" => Ok(Norm::None),
+            "batch" => Ok(Norm::Batch),
+            "l1" => Ok(Norm::Lp(1.0)),
+            "l2" => Ok(Norm::Lp(2.0)),
+            "linf" => Ok(Norm::Lp(f64::INFINITY)),
+            _ if text == "layer" || text == "instance" || text == "weight" || text.starts_with("group:") => {
+                Err(Error::input(format!("--norm {text}"), "not in this version", format!("there are {known}")))
+            }
+            _ => match text.strip_prefix("lp:").map(str::parse::<f64>) {
+                Some(Ok(p)) if p >= 1.0 => Ok(Norm::Lp(p)),
+                Some(_) => Err(Error::input(
+                    format!("--norm {text}"),
+                    "no ℓp norm",
+                    "P must be a number of at least 1, as in lp:3",
+                )),
+                None => Err(Error::input(format!("--norm {text}"), "unknown", format!("there are {known}"))),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Norm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Norm::None => f.write_str("none"),
+            Norm::Batch => f.write_str("batch"),
+            Norm::Lp(p) if *p == 1.0 => f.write_str("l1"),
+            Norm::Lp(p) if *p == 2.0 => f.write_str("l2"),
+            Norm::Lp(p) if p.is_infinite() => f.write_str("linf"),
+            Norm::Lp(p) => write!(f, "lp:{p}"),
+        }
+    }
+}
+
+/// Normalisation and noise of a network.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Normalisation {
+    /// The norm.
+    pub norm: Norm,
+    /// ε
+    pub eps: f64,
+    /// Algorithm 1's noise after the norm (or where it would be); `layer` is filled in for each layer.
+    pub noise: Option<NoiseOptions>,
+}
+
+impl Normalisation {
+    /// No noise, ε = 1e-5.
+    pub fn new(norm: Norm) -> Self {
+        Normalisation { norm, eps: 1e-5, noise: None }
+    }
+
+    /// The layers after linear map number `index` (from 1), with the names of their parameters, ReLU included if asked for.
+    pub(super) fn layers(&self, index: usize, relu: bool) -> Vec<(String, Layer)> {
+        let name = format!("norm{index}");
+        let noise = self.noise.map(|n| NoiseOptions { layer: index as u32, ..n });
+        let options = |relu| NormOptions { eps: self.eps, relu };
+        let alone = |noise| (String::new(), Layer::Noise(NoiseLayer { noise, relu }));
+        match (self.norm, noise) {
+            (Norm::None, None) if relu => vec![(String::new(), Layer::Relu(ReluLayer))],
+            (Norm::None, None) => Vec::new(),
+            (Norm::None, Some(noise)) => vec![alone(noise)],
+            (Norm::Batch, None) => vec![(name, Layer::BatchNorm(BatchNormLayer { options: options(relu) }))],
+            (Norm::Batch, Some(noise)) => {
+                vec![(name, Layer::NoisyBatchNorm(NoisyBatchNormLayer { options: options(relu), noise }))]
+            }
+            (Norm::Lp(p), None) => vec![(name, Layer::LpNorm(LpNormLayer { p, options: options(relu) }))],
+            (Norm::Lp(p), Some(noise)) => {
+                vec![(name, Layer::LpNorm(LpNormLayer { p, options: options(false) })), alone(noise)]
+            }
+        }
+    }
+}
