@@ -1,5 +1,6 @@
 //! normscape: the networks of "How Does Batch Normalization Help Optimization?", trained and measured.
 
+pub mod data;
 pub mod error;
 pub mod files;
 pub mod network;

@@ -1,0 +1,70 @@
+//! A batch as the Python version pickles it: a dictionary with `data`, a uint8 array of 10,000 × 3,072 (red, green and
+//! blue planes), and `labels`, a list.
+
+use super::pickle::{Array, Flaw, Pickle, Value};
+use super::{At, Batch, IMAGES};
+use crate::data::image_set::{CLASSES, IMAGE};
+use crate::{Error, Result};
+
+/// A field's check: what is wrong with it.
+type Checked = std::result::Result<(), String>;
+
+/// Reads a batch from the bytes of its file.
+pub(super) fn read(bytes: &[u8], at: At<'_>, to: Batch<'_>) -> Result<()> {
+    let pickle = Pickle::parse(bytes)
+        .map_err(|Flaw { byte, problem }| at.wrong_at(format_args!("byte {byte}"), format!("the pickle {problem}")))?;
+    let Value::Dict(dict) = pickle.root() else { return Err(at.wrong("the pickle is not a dictionary")) };
+    let field = |name| pickle.entry(dict, name).ok_or_else(|| at.wrong(format!("the dictionary has no `{name}`")));
+    copy_labels(&pickle, field("labels")?, to.labels).map_err(|problem| wrong(at, "labels", problem))?;
+    let Value::Array(array) = field("data")? else { return Err(wrong(at, "data", "is not a NumPy array".into())) };
+    copy_pixels(&pickle, array, to.pixels).map_err(|problem| wrong(at, "data", problem))
+}
+
+fn wrong(at: At<'_>, field: &str, problem: String) -> Error {
+    at.wrong_at(format_args!("field `{field}`"), problem)
+}
+
+fn copy_labels(pickle: &Pickle<'_>, list: &Value<'_>, to: &mut [u8]) -> Checked {
+    let Some(labels) = pickle.ints(list) else { return Err("is not a list of integers".into()) };
+    if labels.len() != IMAGES {
+        return Err(format!("has {} labels, not {IMAGES}", labels.len()));
+    }
+    for (i, (&label, to)) in labels.iter().zip(to).enumerate() {
+        *to = u8::try_from(label)
+            .ok()
+            .filter(|&label| usize::from(label) < CLASSES)
+            .ok_or_else(|| format!("the label of record {i} is {label}, not 0 to 9"))?;
+    }
+    Ok(())
+}
+
+fn copy_pixels(pickle: &Pickle<'_>, array: &Array, to: &mut [u8]) -> Checked {
+    match pickle.value(array.dtype) {
+        Value::Dtype(code) if pickle.reads(*code, "u1") || pickle.reads(*code, "|u1") => {}
+        _ => return Err("is not of dtype uint8".into()),
+    }
+    let shape = pickle.ints(pickle.value(array.shape));
+    if shape.as_deref() != Some(&[IMAGES as i64, IMAGE as i64]) {
+        let shape = shape.filter(|shape| shape.len() <= 8).map_or("no shape".into(), |s| format!("shape {s:?}"));
+        return Err(format!("has {shape}, not [{IMAGES}, {IMAGE}]"));
+    }
+    if !matches!(pickle.value(array.order), Value::Bool(false) | Value::Int(0)) && !pickle.reads(array.order, "C") {
+        return Err("is in Fortran order, not in C order".into());
+    }
+    let length = |found: usize| Err(format!("has {found} bytes of data, not {}", IMAGES * IMAGE));
+    match pickle.value(array.data) {
+        Value::Bytes(bytes) if bytes.len() == to.len() => to.copy_from_slice(bytes),
+        Value::Bytes(bytes) => return length(bytes.len()),
+        Value::Latin1(text) => {
+            let count = text.chars().count();
+            if count != to.len() {
+                return length(count);
+            }
+            for (i, (c, to)) in text.chars().zip(to).enumerate() {
+                *to = u8::try_from(c).map_err(|_| format!("has a character at {i} that is no byte"))?;
+            }
+        }
+        _ => return Err("has data that are not bytes".into()),
+    }
+    Ok(())
+}

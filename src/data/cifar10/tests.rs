@@ -1,0 +1,287 @@
+//! The promises of `load` and `inspect`, on right and wrong sets in every form.
+
+use std::fs;
+use std::path::Path;
+
+use super::fixture::{binary, black_folder, gzip, pickled, put, python2, python3_protocol_2, python3_protocol_5, tar};
+use super::*;
+
+/// The one-line message of a set that cannot be loaded.
+fn refusal(path: &Path) -> String {
+    let error = load(path).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    let message = error.to_string();
+    assert!(!message.contains('\n') && message.contains(&*path.file_name().unwrap().to_string_lossy()), "{message}");
+    message
+}
+
+/// Asserts that `message` has all of `parts`.
+#[track_caller]
+fn says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+#[test]
+fn every_form_loads_the_same_images() {
+    let root = tempfile::tempdir().unwrap();
+    let binaries: Vec<_> = (0..6).map(binary).collect();
+    let pickles: Vec<_> = binaries.iter().map(|binary| pickled(binary)).collect();
+    // Members in another order than the original's, beside some that are not batches.
+    let archive = |folder: &str, extension: &str, batches: &[Vec<u8>]| {
+        let names: Vec<String> = NAMES.iter().map(|name| format!("{folder}/{name}{extension}")).collect();
+        let members = [3, 5, 0, 1, 4, 2].map(|i| (names[i].as_str(), batches[i].as_slice()));
+        tar([("batches.meta.txt", &b"airplane\n"[..]), ("._data_batch_1.bin", b"?")].into_iter().chain(members))
+    };
+    let (binary_tar, python_tar) = (archive("a/b", ".bin", &binaries), archive("cifar-10-batches-py", "", &pickles));
+    let archives = [
+        put(root.path(), "binary.tar", &binary_tar),
+        put(root.path(), "binary.tar.gz", &gzip(&binary_tar)),
+        put(root.path(), "python.tar", &python_tar),
+    ];
+    for (i, name) in NAMES.iter().enumerate() {
+        put(root.path(), &format!("plain/cifar-10-batches-bin/{name}.bin"), &binaries[i]);
+        put(root.path(), &format!("torch/cifar-10-batches-py/{name}"), &pickles[i]);
+        match i {
+            // Packed and plain files may be mixed.
+            2 => put(root.path(), &format!("packed/{name}.bin"), &binaries[i]),
+            _ => put(root.path(), &format!("packed/{name}.bin.gz"), &gzip(&binaries[i])),
+        };
+    }
+
+    let set = load(&root.path().join("plain/cifar-10-batches-bin")).unwrap();
+    assert_eq!((set.train.len(), set.test.len()), (50_000, 10_000));
+    for (i, binary) in binaries.iter().enumerate() {
+        let images = if i < 5 { &set.train } else { &set.test };
+        for (k, record) in binary.chunks_exact(RECORD).enumerate() {
+            let k = k + if i < 5 { i * IMAGES } else { 0 };
+            assert!(images.labels[k] == record[0] && images.image(k) == &record[1..], "record {k} of batch {i}");
+        }
+    }
+    let folders = ["plain", "packed", "torch", "torch/cifar-10-batches-py"].map(|name| root.path().join(name));
+    for path in folders.iter().chain(&archives) {
+        let other = load(path).unwrap();
+        assert!(other.train == set.train && other.test == set.test, "{}", path.display());
+    }
+
+    let plain = inspect(&folders[0]).unwrap();
+    assert_eq!(plain.kind, "folder of .bin files");
+    assert_eq!(plain.path, folders[0].join("cifar-10-batches-bin"));
+    assert_eq!((plain.train_per_class, plain.test_per_class), ([5_000; 10], [1_000; 10]));
+    assert_eq!(plain.hash, set.hash());
+    assert_eq!((plain.files[5].name.as_str(), plain.files[5].bytes), ("test_batch.bin", BINARY_BYTES));
+    for (file, binary) in plain.files.iter().zip(&binaries) {
+        assert_eq!(file.md5, crate::files::hash::md5_reader(&binary[..]).unwrap());
+    }
+    let python = inspect(&archives[2]).unwrap();
+    assert_eq!((python.kind, &python.path, &python.hash), ("archive", &archives[2], &plain.hash));
+    assert!(python.files.iter().zip(&plain.files).all(|(a, b)| a.md5 == b.md5));
+    assert_eq!((python.files[0].name.as_str(), python.files[0].bytes), ("data_batch_1", pickles[0].len() as u64));
+}
+
+#[test]
+fn a_wrong_length_of_a_binary_file_is_named_before_anything_is_read() {
+    let folder = black_folder();
+    assert!(load(folder.path()).is_ok());
+    for bytes in [0, 1, BINARY_BYTES - 1, BINARY_BYTES + 1, BINARY_BYTES + RECORD as u64] {
+        let path = folder.path().join("data_batch_3.bin");
+        fs::File::options().write(true).open(path).unwrap().set_len(bytes).unwrap();
+        let message = load(folder.path()).unwrap_err().to_string();
+        says(
+            &message,
+            &["data_batch_3.bin: ", &format!("has {bytes} bytes, not the 30730000"), "normscape data fetch"],
+        );
+    }
+    fs::remove_file(folder.path().join("data_batch_2.bin")).unwrap();
+    fs::remove_file(folder.path().join("data_batch_3.bin")).unwrap();
+    says(&refusal(folder.path()), &["has no data_batch_2.bin and no data_batch_2.bin.gz"]);
+}
+
+#[test]
+fn a_wrong_label_is_named_with_its_byte() {
+    let folder = black_folder();
+    for (name, byte, label) in [("data_batch_1.bin", 0, 10), ("test_batch.bin", 9_999 * RECORD, 255)] {
+        let mut bytes = binary(0);
+        bytes[byte] = label;
+        put(folder.path(), name, &bytes);
+        let message = load(folder.path()).unwrap_err().to_string();
+        let record = byte / RECORD;
+        says(&message, &[name, &format!("byte {byte}: "), &format!("record {record} is {label}, not 0 to 9")]);
+        put(folder.path(), name, &binary(0));
+    }
+    assert!(load(folder.path()).is_ok());
+}
+
+#[test]
+fn a_packed_binary_file_is_exactly_a_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut pixels, mut labels) = (vec![0; IMAGES * IMAGE], vec![0; IMAGES]);
+    let mut wrong = |bytes: &[u8]| {
+        let path = put(folder.path(), "data_batch_5.bin.gz", bytes);
+        let batch = Batch { pixels: &mut pixels, labels: &mut labels };
+        folder::read_file(&path, Form::Binary, batch).map_err(|e| e.to_string())
+    };
+    let right = gzip(&binary(4));
+    assert_eq!(wrong(&right), Ok(()));
+    says(&wrong(&gzip(&[])).unwrap_err(), &["data_batch_5.bin.gz: has 0 bytes"]);
+    says(&wrong(&gzip(&binary(4)[..RECORD])).unwrap_err(), &["has 3073 bytes"]);
+    says(&wrong(&gzip(&[binary(4), vec![0]].concat())).unwrap_err(), &["goes on after byte 30730000"]);
+    says(&wrong(b"").unwrap_err(), &["data_batch_5.bin.gz"]);
+    says(&wrong(b"not packed at all").unwrap_err(), &["data_batch_5.bin.gz, byte 0: the packed data are damaged"]);
+    says(&wrong(&right[..right.len() / 2]).unwrap_err(), &["the compressed data end early"]);
+    says(&wrong(&right[..right.len() - 1]).unwrap_err(), &["byte 30730000: the compressed data end early"]);
+    let mut flipped = right.clone();
+    let sum = right.len() - 6;
+    flipped[sum] ^= 1;
+    says(&wrong(&flipped).unwrap_err(), &["byte 30730000: the packed data are damaged"]);
+    // A gigabyte of zeros in a megabyte: refused at the 30,730,001st.
+    let bomb = gzip(&vec![0; 64 << 20]).repeat(16);
+    says(&wrong(&bomb).unwrap_err(), &["goes on after byte 30730000"]);
+}
+
+#[test]
+fn a_wrong_archive_is_refused_by_member_and_place() {
+    let root = tempfile::tempdir().unwrap();
+    let wrong = |bytes: &[u8]| refusal(&put(root.path(), "a.tar.gz", bytes));
+    let first = binary(0);
+    says(&wrong(b""), &["holds 0 of the 6 batch files (data_batch_1, "]);
+    says(
+        &wrong(&b"no archive at all, but a text that is longer than a block of 512 bytes\n".repeat(20)),
+        &["is not a tar archive"],
+    );
+    says(&wrong(&gzip(b"short")), &["is not a tar archive"]);
+    says(&wrong(&first), &["a.tar.gz"]);
+    says(&wrong(&tar([("data_batch_1.bin", &first[..])])), &["holds 1 of the 6 batch files (data_batch_2, "]);
+    says(&wrong(&tar([("data_batch_1.bin", &first[1..])])), &["a.tar.gz, data_batch_1.bin: has 30729999 bytes"]);
+    says(
+        &wrong(&tar([("data_batch_1.bin", &first[..]), ("x/data_batch_1", b"")])),
+        &["data_batch_1: is in the archive twice"],
+    );
+    // The label of record 1, in the second member.
+    let mut label = first.clone();
+    label[RECORD] = 11;
+    let members = tar([("data_batch_1.bin", &first[..]), ("data_batch_2.bin", &label[..])]);
+    says(&wrong(&gzip(&members)), &["data_batch_2.bin, byte 3073: the label of record 1 is 11"]);
+    // Cut short in the tar, in the packing, and within the member.
+    says(&wrong(&members[..512 + 1000]), &["data_batch_1.bin: has 1000 bytes"]);
+    says(&wrong(&members[..512 + first.len() + 700]), &["a.tar.gz"]);
+    let packed = gzip(&members);
+    says(&wrong(&packed[..packed.len() / 4]), &["data_batch_1.bin, byte ", "the compressed data end early"]);
+}
+
+#[test]
+fn an_archive_is_read_to_its_check_sum_and_not_much_further() {
+    let root = tempfile::tempdir().unwrap();
+    let black = vec![0; BINARY_BYTES as usize];
+    let names = NAMES.map(|name| format!("{name}.bin"));
+    let mut whole = tar(names.iter().map(|name| (name.as_str(), black.as_slice())));
+    let packed = gzip(&whole);
+    let load_of = |bytes: &[u8]| load(&put(root.path(), "a.tgz", bytes)).map(drop).map_err(|e| e.to_string());
+    assert_eq!(load_of(&packed), Ok(()));
+    says(&load_of(&packed[..packed.len() - 8]).unwrap_err(), &["the compressed data end early"]);
+    let mut flipped = packed.clone();
+    let sum = packed.len() - 5;
+    flipped[sum] ^= 0x40;
+    says(&load_of(&flipped).unwrap_err(), &["the packed data are damaged"]);
+    whole.extend(vec![0; 3 << 20]);
+    says(&load_of(&gzip(&whole)).unwrap_err(), &["goes on after the archive's end"]);
+}
+
+#[test]
+fn lying_and_exploding_archives_are_refused_within_bounds() {
+    let root = tempfile::tempdir().unwrap();
+    let wrong = |bytes: &[u8]| refusal(&put(root.path(), "a.tar.gz", bytes));
+    let header = |name: &str, kind: tar::EntryType, size: u64| {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(name).unwrap();
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    };
+    let regular = tar::EntryType::Regular;
+    says(&wrong(&header("data_batch_1.bin", regular, 1 << 40)), &["data_batch_1.bin: has 1099511627776 bytes"]);
+    says(&wrong(&header("data_batch_1", regular, 1 << 40)), &["data_batch_1: has 1099511627776 bytes, more than"]);
+    says(&wrong(&header("data_batch_1", regular, 1 << 20)), &["data_batch_1, byte 0: "]);
+    // A long name of a gigabyte, and a member to be skipped, in zeros that pack to a megabyte each.
+    for kind in [tar::EntryType::GNULongName, tar::EntryType::XHeader, regular] {
+        let mut bomb = gzip(&header("x", kind, 1 << 30));
+        bomb.extend(gzip(&vec![0; 64 << 20]).repeat(16));
+        says(&wrong(&bomb), &[", byte 5368", "unpack to more than"]);
+    }
+}
+
+#[test]
+fn a_wrong_pickle_is_refused_by_field_or_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in NAMES {
+        put(folder.path(), name, b"");
+    }
+    let path = folder.path().join(NAMES[0]);
+    let wrong = |bytes: &[u8]| {
+        put(folder.path(), NAMES[0], bytes);
+        let at = At { path: &path, member: None };
+        let (mut pixels, mut labels) = (vec![0; IMAGES * IMAGE], vec![0; IMAGES]);
+        let batch = Batch { pixels: &mut pixels, labels: &mut labels };
+        python::read(bytes, at, batch).map_err(|e| e.to_string())
+    };
+    let (labels, pixels) = (vec![9; IMAGES], vec![7; IMAGES * IMAGE]);
+    let right = python2(&labels, [10_000, 3_072], b"u1", &pixels);
+    assert_eq!(wrong(&right), Ok(()));
+    says(&load(folder.path()).unwrap_err().to_string(), &["data_batch_2, byte 0: the pickle is not a pickle"]);
+
+    says(&wrong(&right[..right.len() - 1]).unwrap_err(), &[&format!("byte {}: ", right.len() - 1), "ends early"]);
+    says(&wrong(&right[..1000]).unwrap_err(), &["ends early"]);
+    says(&wrong(&[&right[..], b"x"].concat()).unwrap_err(), &["goes on for 1 bytes after its end"]);
+    says(&wrong(b"\x80\x02N.").unwrap_err(), &["is not a dictionary"]);
+    says(&wrong(b"\x80\x02}.").unwrap_err(), &["the dictionary has no `labels`"]);
+    let with = |labels: &[u8], shape, dtype, pixels: &[u8]| wrong(&python2(labels, shape, dtype, pixels)).unwrap_err();
+    let shape = [10_000, 3_072];
+    says(&with(&labels[1..], shape, b"u1", &pixels), &["field `labels`: has 9999 labels, not 10000"]);
+    let mut label = labels.clone();
+    label[77] = 10;
+    says(&with(&label, shape, b"u1", &pixels), &["field `labels`: the label of record 77 is 10"]);
+    says(
+        &with(&labels, [3_072, 10_000], b"u1", &pixels),
+        &["field `data`: has shape [3072, 10000], not [10000, 3072]"],
+    );
+    says(&with(&labels, shape, b"i1", &pixels), &["field `data`: is not of dtype uint8"]);
+    says(&with(&labels, shape, b"u1", &pixels[1..]), &["field `data`: has 30719999 bytes of data, not 30720000"]);
+    let order = right.windows(3).position(|w| w == b"b\x89T").unwrap() + 1;
+    let mut fortran = right.clone();
+    fortran[order] = 0x88;
+    says(&wrong(&fortran).unwrap_err(), &["field `data`: is in Fortran order"]);
+}
+
+#[test]
+fn what_python_3_writes_is_read_too() {
+    let (labels, pixels) = (vec![3; IMAGES], (0..IMAGES * IMAGE).map(|i| (i % 255) as u8).collect::<Vec<_>>());
+    for bytes in [python3_protocol_2(&labels, &pixels), python3_protocol_5(&labels, &pixels)] {
+        let (mut found, mut classes) = (vec![0; IMAGES * IMAGE], vec![0; IMAGES]);
+        let batch = Batch { pixels: &mut found, labels: &mut classes };
+        python::read(&bytes, At { path: Path::new("batch"), member: None }, batch).unwrap();
+        assert!(found == pixels && classes == labels);
+    }
+}
+
+#[test]
+fn a_pickle_that_is_too_long_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in NAMES {
+        put(folder.path(), name, b"").metadata().unwrap();
+    }
+    let file = fs::File::options().write(true).open(folder.path().join("data_batch_1")).unwrap();
+    file.set_len(1 << 40).unwrap();
+    says(&load(folder.path()).unwrap_err().to_string(), &["data_batch_1: has 1099511627776 bytes"]);
+}
+
+#[test]
+fn paths_that_hold_no_set_say_what_would_be_right() {
+    let root = tempfile::tempdir().unwrap();
+    says(&refusal(root.path()), &["holds no CIFAR-10 batch files", "normscape data fetch"]);
+    says(&refusal(&root.path().join("missing")), &["missing: does not exist", "normscape data fetch"]);
+    says(&refusal(&put(root.path(), "notes.txt", b"hello")), &["is not a tar archive", "normscape data fetch"]);
+    #[cfg(unix)]
+    says(&refusal(Path::new("/dev/zero")), &["neither a file nor a folder"]);
+}

@@ -1,0 +1,304 @@
+//! Downloading CIFAR-10: resumed where it stopped, checked before it gets its name.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ureq::http::{HeaderMap, StatusCode, header};
+use ureq::{Agent, Proxy};
+
+use crate::files::disk::create_dir_all;
+use crate::files::hash::{md5_file, md5_reader};
+use crate::files::lock::FolderLock;
+use crate::files::lookup::{Kind, kind};
+use crate::files::part::Part;
+use crate::{Error, Result};
+
+/// Where the archive is published.
+pub const URL: &str = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz";
+
+/// A file whose content is known before it is fetched.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    name: &'static str,
+    bytes: u64,
+    md5: &'static str,
+}
+
+/// The archive of the binary version, as its page describes it.
+const CIFAR10: Wanted =
+    Wanted { name: "cifar-10-binary.tar.gz", bytes: 170_052_171, md5: "c32a1d4ab5d03f1284b67883e8d87530" };
+
+/// How long and how often to try.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// To find the server, to connect to it, and to send it a request: each.
+    connect: Duration,
+    /// For the answer, and then for each next piece of it.
+    read: Duration,
+    /// Connections, if each but the last brought something.
+    tries: u32,
+    /// Between two connections.
+    pause: Duration,
+    /// Whether to pass through the proxy that the environment names.
+    proxy: bool,
+}
+
+const PATIENCE: Patience = Patience {
+    connect: Duration::from_secs(15),
+    read: Duration::from_secs(30),
+    tries: 10,
+    pause: Duration::from_secs(1),
+    proxy: true,
+};
+
+/// Downloads `cifar-10-binary.tar.gz` from `url` into the folder `to`, which is made if need be, and returns its path;
+/// a right file that is there already is left as it is.
+///
+/// What arrives grows as `cifar-10-binary.tar.gz.part`; a dropped connection, or the next call, goes on from its end.
+/// Size and MD5 are checked before the file gets its name. `progress` is told the bytes that are there and those there
+/// will be. When `stop` becomes true the download ends within a moment (while a connection is being made, within 15
+/// s).
+///
+/// # Errors
+///
+/// [`Error::Input`] where the server cannot be reached, sends something else, or goes silent for 30 s, and where
+/// another file has the name; [`Error::Io`] where the disk refuses; [`Error::Interrupted`] after `stop`. What has
+/// arrived is kept unless it is wrong.
+pub fn fetch(url: &str, to: &Path, progress: &mut dyn FnMut(u64, u64), stop: &AtomicBool) -> Result<PathBuf> {
+    fetch_file(CIFAR10, url, to, PATIENCE, progress, stop)
+}
+
+fn fetch_file(
+    wanted: Wanted,
+    url: &str,
+    to: &Path,
+    patience: Patience,
+    progress: &mut dyn FnMut(u64, u64),
+    stop: &AtomicBool,
+) -> Result<PathBuf> {
+    let place = to.join(wanted.name);
+    if already_there(wanted, &place)? {
+        progress(wanted.bytes, wanted.bytes);
+        return Ok(place);
+    }
+    create_dir_all(to)?;
+    // Two downloads into one file would spoil each other.
+    let _held = FolderLock::acquire(to)?;
+    let mut part = Part::open(&place)?;
+    let agent = agent(patience);
+    let finished = AtomicBool::new(false);
+    let arrived = std::thread::scope(|scope| {
+        // Reading blocks; this thread ends it by closing the connection.
+        let watch = scope.spawn(|| {
+            while !finished.load(Ordering::Relaxed) {
+                if stop.load(Ordering::Relaxed) {
+                    return agent.clone().shutdown();
+                }
+                std::thread::park_timeout(Duration::from_millis(50));
+            }
+        });
+        let result = Download { wanted, url, agent: &agent, part: &mut part, progress, stop }.run(patience);
+        finished.store(true, Ordering::Relaxed);
+        watch.thread().unpark();
+        result
+    });
+    if let Err(error) = arrived {
+        if part.is_empty() {
+            part.discard()?;
+        }
+        return Err(error);
+    }
+    let md5 = md5_reader(part.reader()?).map_err(|e| Error::io(part.path(), "read", e))?;
+    if md5 != wanted.md5 {
+        part.discard()?;
+        let problem = format!("sent a file with MD5 {md5}, not {}, which was removed", wanted.md5);
+        return Err(Error::input(url, problem, "try again, or give another --url"));
+    }
+    part.finish()?;
+    Ok(place)
+}
+
+/// Whether the file is there and right. A wrong one is the user's, and is not overwritten.
+fn already_there(wanted: Wanted, place: &Path) -> Result<bool> {
+    match kind(place)? {
+        None => Ok(false),
+        Some(Kind::File(bytes)) if bytes == wanted.bytes && md5_file(place)? == wanted.md5 => Ok(true),
+        Some(_) => {
+            let remedy = "move it away, or give another folder with --to";
+            Err(Error::file(place, format!("is there, and is not the file of MD5 {}", wanted.md5), remedy))
+        }
+    }
+}
+
+fn agent(patience: Patience) -> Agent {
+    let config = Agent::config_builder()
+        .timeout_resolve(Some(patience.connect))
+        .timeout_connect(Some(patience.connect))
+        .timeout_send_request(Some(patience.connect))
+        .timeout_recv_response(Some(patience.read))
+        .timeout_per_read(Some(patience.read))
+        .http_status_as_error(false)
+        .user_agent(concat!("normscape/", env!("CARGO_PKG_VERSION")))
+        // A part of a packed answer would be no part of the file.
+        .accept_encoding("identity")
+        .proxy(if patience.proxy { Proxy::try_from_env() } else { None });
+    config.build().into()
+}
+
+/// A download under way.
+struct Download<'a> {
+    wanted: Wanted,
+    url: &'a str,
+    agent: &'a Agent,
+    part: &'a mut Part,
+    progress: &'a mut dyn FnMut(u64, u64),
+    stop: &'a AtomicBool,
+}
+
+/// How a connection ended.
+enum Ended {
+    /// All bytes are there.
+    Whole,
+    /// Too early, for a reason that may pass.
+    Early(String),
+}
+
+impl Download<'_> {
+    /// Connects until all bytes are there. A connection that brings nothing is the last: without a network the error
+    /// should not take ten timeouts.
+    fn run(&mut self, patience: Patience) -> Result<()> {
+        for remaining in (0..patience.tries).rev() {
+            let before = self.part.len();
+            let ended = self.connect();
+            self.check_stop()?;
+            let reason = match ended? {
+                Ended::Whole => return Ok(()),
+                Ended::Early(reason) => reason,
+            };
+            let now = self.part.len();
+            if now == before || remaining == 0 {
+                let kept = format!("check the network, or give another --url; the {now} bytes that arrived are kept");
+                let remedy = if now == 0 { "check the network, or give another --url".into() } else { kept };
+                return Err(Error::input(self.url, format!("cannot be fetched ({reason})"), remedy));
+            }
+            self.pause(patience.pause)?;
+        }
+        Err(Error::input(self.url, "cannot be fetched in no tries", "allow one at least"))
+    }
+
+    fn check_stop(&self) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    fn pause(&self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.check_stop()?;
+            std::thread::sleep(Duration::from_millis(20).min(time));
+        }
+        Ok(())
+    }
+
+    /// One connection: asks for what is missing, and appends what comes.
+    fn connect(&mut self) -> Result<Ended> {
+        if self.part.len() > self.wanted.bytes {
+            self.part.restart()?;
+        }
+        let have = self.part.len();
+        if have == self.wanted.bytes {
+            return Ok(Ended::Whole);
+        }
+        let mut request = self.agent.get(self.url);
+        if have > 0 {
+            request = request.header(header::RANGE, format!("bytes={have}-"));
+        }
+        let answer = match request.call() {
+            Ok(answer) => answer,
+            Err(e) => return Ok(Ended::Early(one_line(&e))),
+        };
+        match answer.status() {
+            StatusCode::OK => {
+                self.check_size(length(answer.headers()))?;
+                if have > 0 {
+                    // The server does not send parts.
+                    self.part.restart()?;
+                }
+            }
+            StatusCode::PARTIAL_CONTENT => match range(answer.headers()) {
+                Some((start, size)) if start == have => self.check_size(size)?,
+                _ => return self.afresh("the server sent another part than was asked for"),
+            },
+            StatusCode::RANGE_NOT_SATISFIABLE => return self.afresh("the server has less than what had arrived"),
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                return Ok(Ended::Early(format!("the server answers {status}")));
+            }
+            status => {
+                let problem = format!("cannot be fetched (the server answers {status})");
+                return Err(Error::input(self.url, problem, "give the archive's address with --url"));
+            }
+        }
+        self.receive(&mut answer.into_body().into_reader())
+    }
+
+    /// Appends what `body` brings, to the last byte and not beyond.
+    fn receive(&mut self, body: &mut dyn Read) -> Result<Ended> {
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            self.check_stop()?;
+            let n = match body.read(&mut piece) {
+                Ok(0) if self.part.len() == self.wanted.bytes => return Ok(Ended::Whole),
+                Ok(0) => return Ok(Ended::Early(format!("the connection closed at byte {}", self.part.len()))),
+                Ok(n) => n,
+                Err(e) => return Ok(Ended::Early(format!("at byte {}: {}", self.part.len(), one_line(&e)))),
+            };
+            if self.part.len() + n as u64 > self.wanted.bytes {
+                self.part.restart()?;
+                let problem = format!("sends more than the {} bytes of {}", self.wanted.bytes, self.wanted.name);
+                return Err(Error::input(self.url, problem, "give the archive's address with --url"));
+            }
+            self.part.append(&piece[..n])?;
+            (self.progress)(self.part.len(), self.wanted.bytes);
+        }
+    }
+
+    /// What has arrived is of no use: the next connection begins at byte 0.
+    fn afresh(&mut self, reason: &str) -> Result<Ended> {
+        self.part.restart()?;
+        Ok(Ended::Early(reason.into()))
+    }
+
+    /// Refuses a file of another size before it is fetched.
+    fn check_size(&self, size: Option<u64>) -> Result<()> {
+        match size {
+            Some(size) if size != self.wanted.bytes => {
+                let problem = format!("has {size} bytes, not the {} of {}", self.wanted.bytes, self.wanted.name);
+                Err(Error::input(self.url, problem, "give the archive's address with --url"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The length that an answer declares.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// The first byte, and the whole file's size where it is known, of `Content-Range: bytes 7-9/10`.
+fn range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
+    let text = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+    let (span, size) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (start, _) = span.split_once('-')?;
+    Some((start.trim().parse().ok()?, size.trim().parse().ok()))
+}
+
+/// An error's text without line ends.
+fn one_line(error: &dyn std::fmt::Display) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;
