@@ -5,6 +5,8 @@ pub mod error;
 pub mod files;
 pub mod network;
 pub mod ops;
+pub mod probe;
 pub mod runtime;
+pub mod train;
 
 pub use error::{Error, Result};

@@ -1,0 +1,109 @@
+//! `normscape probe`: loss, gradient and landscape at the user's own parameters and batch.
+
+use super::line::{self, Room};
+use crate::Result;
+use crate::files::{Array, Arrays};
+use crate::network::{CLASSES, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, vgg};
+use crate::ops::backend::Backend;
+use crate::ops::door::{Extents, Inputs, Layout, Tensor};
+use crate::ops::noise::NoiseOptions;
+use crate::runtime::state::StepState;
+use crate::runtime::tensor::{DType, In, Out};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Answers a probe case: `loss`, `grad.NAME` for every parameter, and with `attr.steps` the `landscape.*` arrays.
+///
+/// Errors: an array or attribute that is missing, unknown, of the wrong shape or type, or a label out of range; each is named.
+pub fn run<B: Backend>(backend: B, inputs: &mut Inputs, stop: Arc<AtomicBool>) -> Result<Arrays> {
+    let double = backend.dtype() == DType::F64;
+    let network = network(inputs)?;
+    let (x, answer) = batch(&network, inputs)?;
+    let mut theta = vec![0.0; network.slots().len()];
+    for slot in network.slots().iter() {
+        let shape = slot.door.shape(slot.shape);
+        let given = inputs.tensor(&slot.name, Layout::Parameter(slot.door), Extents::Exact(&shape))?;
+        theta[slot.start..][..slot.shape.len()].copy_from_slice(&given.inside());
+    }
+    let steps = inputs.numbers("steps")?;
+    let (seed, step) = (inputs.integer("seed", i64::MAX as u64, 0)?, inputs.integer("step", u64::from(u32::MAX), 0)?);
+    inputs.finish("probe")?;
+
+    let mut engine = Engine::new(backend, network, x.shape[0], stop)?;
+    let (at, grad) = (engine.vector()?, engine.vector()?);
+    engine.backend().upload_f64(&theta, Out(at))?;
+    match &answer {
+        Answer::Labels(labels) => engine.set_batch_f64(&x.inside(), None, Some(labels))?,
+        Answer::Target(target) => engine.set_batch_f64(&x.inside(), Some(&target.inside()), None)?,
+    }
+    engine.set_state(&StepState::new(seed, step, 0.0))?;
+    let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
+    engine.loss_and_grad(In(at), Out(grad), Out(loss), Out(correct))?;
+
+    let array = |shape: Vec<usize>, values: Vec<f64>| match double {
+        true => Array::f64(shape, values),
+        false => Array::f32(shape, values.into_iter().map(|v| v as f32).collect()),
+    };
+    let mut out = Arrays::new();
+    out.insert("loss".into(), array(Vec::new(), vec![engine.scalar(Scalar::Loss)?]));
+    let flat = engine.backend().download_f64(In(grad))?;
+    for slot in engine.network().slots().iter() {
+        let values = slot.door.to_file(slot.shape, &flat[slot.start..][..slot.shape.len()]);
+        out.insert(format!("grad.{}", slot.name), array(slot.door.shape(slot.shape), values));
+    }
+    if let Some(steps) = steps {
+        let room = Room::new(&mut engine)?;
+        let found = line::landscape(&mut engine, In(at), In(grad), &steps, room)?;
+        let count = vec![steps.len()];
+        for (name, values) in [("loss", found.loss), ("grad_l2_diff", found.grad_l2_diff), ("beta", found.beta)] {
+            out.insert(format!("landscape.{name}"), array(count.clone(), values));
+        }
+        out.insert("landscape.steps".into(), array(count, steps));
+    }
+    Ok(out)
+}
+
+/// The network that the attributes describe.
+fn network(inputs: &mut Inputs) -> Result<Network> {
+    let model = inputs.required_text("model")?;
+    let asked = inputs.required_text("norm")?;
+    let noisy = asked == "noisy";
+    let norm: Norm = if noisy { Norm::Batch } else { asked.parse()? };
+    let activation = inputs.text("activation")?.unwrap_or_else(|| "relu".into());
+    if activation != "relu" {
+        let later = matches!(activation.as_str(), "elu" | "selu");
+        let problem = if later { format!("{activation} is not in this version") } else { format!("is {activation}") };
+        return Err(inputs.refuse("attr.activation", problem, "relu is taken"));
+    }
+    let normalisation = Normalisation { norm, eps: inputs.eps()?, noise: noisy.then(NoiseOptions::default) };
+    if model == "dln" {
+        let (depth, dim) = (inputs.integer("depth", 10_000, 25)?, inputs.integer("dim", 16_384, 10)?);
+        return dln(Dln { depth: depth as usize, dim: dim as usize, ..Dln::default() }, normalisation);
+    }
+    let width = inputs.number("width", "a number above 0 is taken", |w| w > 0.0)?;
+    vgg(&model, width.unwrap_or(1.0), normalisation)
+}
+
+/// What the network is judged by.
+enum Answer {
+    Labels(Vec<u32>),
+    Target(Tensor),
+}
+
+/// The batch, checked against the network: N×3×32×32 with labels, or N×dim with a target.
+fn batch(network: &Network, inputs: &mut Inputs) -> Result<(Tensor, Answer)> {
+    let [h, w, _, c] = network.input(1).hwnc();
+    let image = h * w > 1;
+    let (axes, letters) = if image { (4, "N×3×32×32") } else { (2, "N×dim") };
+    let x = inputs.tensor("x", Layout::Activations, Extents::Axes(axes, letters))?;
+    let n = x.shape[0];
+    let whole = if image { vec![n, c, h, w] } else { vec![n, c] };
+    if x.shape != whole {
+        return Err(inputs.refuse("x", format!("has the shape {:?}", x.shape), format!("{whole:?} fits the network")));
+    }
+    let answer = match image {
+        true => Answer::Labels(inputs.labels("labels", n, CLASSES)?),
+        false => Answer::Target(inputs.tensor("target", Layout::Activations, Extents::Exact(&x.shape))?),
+    };
+    Ok((x, answer))
+}

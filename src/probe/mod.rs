@@ -1,0 +1,7 @@
+//! Measurements, as functions of (network, θ, batch, noise key) that leave all state as it is.
+//!
+//! - [`mod@line`]: loss, gradient change and effective smoothness along −g
+//! - [`door`]: a network at parameters and a batch that the user brings: `normscape probe`
+
+pub mod door;
+pub mod line;

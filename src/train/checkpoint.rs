@@ -1,0 +1,250 @@
+//! Checkpoints: `checkpoints/step-N/`, whole or not there at all.
+//!
+//! A folder holds `parameters.safetensors` (θ_N by PyTorch's names, shapes and order), `state.safetensors` (running
+//! statistics, velocity), `state.json`, and `manifest.json` with the size and SHA-256 of each. It is built under a temporary
+//! name and renamed, so a reader sees all of it or nothing; a folder whose manifest does not match is damaged, and passed
+//! over by name.
+
+use crate::files::{Array, disk, hash, safetensors};
+use crate::network::Engine;
+use crate::ops::backend::Backend;
+use crate::runtime::slots::Slots;
+use crate::runtime::tensor::{DType, In, Out, View};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const PARAMETERS: &str = "parameters.safetensors";
+const STATE: &str = "state.safetensors";
+const STATE_JSON: &str = "state.json";
+const MANIFEST: &str = "manifest.json";
+
+/// The largest JSON file of a checkpoint that is read.
+const JSON_CAP: u64 = 1 << 20;
+
+/// The numbers of a checkpoint that are not tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// N: updates made.
+    pub step: u64,
+    /// Time spent, over all parts of the run.
+    pub seconds: f64,
+    /// The step whose loss was not finite, if one was.
+    pub diverged: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    version: String,
+    network: String,
+    files: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Entry {
+    bytes: u64,
+    sha256: String,
+}
+
+/// The flat vectors of a run that a checkpoint holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Vectors {
+    /// θ
+    pub theta: View,
+    /// The velocity, with momentum.
+    pub velocity: Option<View>,
+}
+
+/// The folder of step `n`'s checkpoint.
+pub fn folder(checkpoints: &Path, n: u64) -> PathBuf {
+    checkpoints.join(format!("step-{n}"))
+}
+
+/// Writes the checkpoint of `state.step`, replacing one that is there, and removes all but the newest `keep`.
+pub fn save<B: Backend>(
+    checkpoints: &Path,
+    engine: &mut Engine<B>,
+    vectors: Vectors,
+    state: &State,
+    keep: usize,
+) -> Result<()> {
+    let path = folder(checkpoints, state.step);
+    let network = engine.network().clone();
+    let mut tensors = read_slots(engine, network.running(), engine.running(), "")?;
+    if let Some(velocity) = vectors.velocity {
+        tensors.extend(read_slots(engine, network.slots(), velocity, "velocity.")?);
+    }
+    let parameters = read_slots(engine, network.slots(), vectors.theta, "")?;
+    if path.is_dir() {
+        // The same step again (a resumed run that was stopped at once): the same bits, but for the time spent.
+        disk::remove_dir_all(&path)?;
+    }
+    crate::files::atomic::write_dir(&path, |partial| {
+        let meta =
+            BTreeMap::from([("network".to_owned(), network.hash()), ("step".to_owned(), state.step.to_string())]);
+        safetensors::write(&partial.join(PARAMETERS), &parameters, &meta)?;
+        safetensors::write(&partial.join(STATE), &tensors, &meta)?;
+        write_json(&partial.join(STATE_JSON), state)?;
+        let mut files = BTreeMap::new();
+        for name in [PARAMETERS, STATE, STATE_JSON] {
+            files.insert(name.to_owned(), entry(&partial.join(name))?);
+        }
+        let manifest = Manifest { version: env!("CARGO_PKG_VERSION").into(), network: network.hash(), files };
+        write_json(&partial.join(MANIFEST), &manifest)
+    })?;
+    for n in list(checkpoints)?.into_iter().rev().skip(keep) {
+        disk::remove_dir_all(&folder(checkpoints, n))?;
+    }
+    Ok(())
+}
+
+/// The steps of which there are checkpoints, oldest first.
+pub fn list(checkpoints: &Path) -> Result<Vec<u64>> {
+    if !checkpoints.is_dir() {
+        return Ok(Vec::new());
+    }
+    let names = disk::list_dir(checkpoints)?;
+    let number = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok();
+    let mut steps: Vec<u64> = names.iter().filter_map(number).collect();
+    steps.sort_unstable();
+    Ok(steps)
+}
+
+/// Takes up the newest valid checkpoint: fills the engine's running statistics and `vectors`, gives the state. Each damaged
+/// one goes to `damaged` and the next older is tried.
+///
+/// `None` where there is no checkpoint at all. Errors: there are some and none is valid; one is of another network.
+pub fn load_newest<B: Backend>(
+    checkpoints: &Path,
+    engine: &mut Engine<B>,
+    vectors: Vectors,
+    mut damaged: impl FnMut(&Error),
+) -> Result<Option<State>> {
+    let steps = list(checkpoints)?;
+    for &n in steps.iter().rev() {
+        match load(&folder(checkpoints, n), engine, vectors) {
+            Ok(state) => return Ok(Some(state)),
+            Err(error) => damaged(&error),
+        }
+    }
+    if steps.is_empty() {
+        return Ok(None);
+    }
+    Err(Error::file(
+        checkpoints,
+        format!("none of {} checkpoints is valid", steps.len()),
+        "restore one of them, or start a new run",
+    ))
+}
+
+/// The numbers of the checkpoint in `path`, its parts not looked at.
+pub fn state(path: &Path) -> Result<State> {
+    read_json(&path.join(STATE_JSON))
+}
+
+fn load<B: Backend>(path: &Path, engine: &mut Engine<B>, vectors: Vectors) -> Result<State> {
+    let manifest: Manifest = read_json(&path.join(MANIFEST))?;
+    for name in [PARAMETERS, STATE, STATE_JSON] {
+        let file = path.join(name);
+        let Some(expected) = manifest.files.get(name) else {
+            return Err(Error::file(
+                &path.join(MANIFEST),
+                format!("no entry for {name}"),
+                "the manifest lists every part",
+            ));
+        };
+        let found = entry(&file)?;
+        if found != *expected {
+            let problem = format!("damaged: {} bytes with SHA-256 {}", found.bytes, found.sha256);
+            return Err(Error::file(
+                &file,
+                problem,
+                format!("the manifest says {} bytes, {}", expected.bytes, expected.sha256),
+            ));
+        }
+    }
+    let network = engine.network().clone();
+    if manifest.network != network.hash() {
+        let problem = format!("of another network ({})", manifest.network);
+        return Err(Error::file(&path.join(MANIFEST), problem, format!("this run's is {}", network.hash())));
+    }
+    let state: State = read_json(&path.join(STATE_JSON))?;
+    if path.file_name().and_then(|n| n.to_str()) != Some(&format!("step-{}", state.step)) {
+        let problem = format!("holds step {}", state.step);
+        return Err(Error::file(&path.join(STATE_JSON), problem, "the folder's name says another"));
+    }
+    let file = path.join(PARAMETERS);
+    let parameters = safetensors::read(&file)?.0;
+    write_slots(engine, network.slots(), vectors.theta, "", &parameters, &file)?;
+    let file = path.join(STATE);
+    let tensors = safetensors::read(&file)?.0;
+    let running = engine.running();
+    write_slots(engine, network.running(), running, "", &tensors, &file)?;
+    if let Some(velocity) = vectors.velocity {
+        write_slots(engine, network.slots(), velocity, "velocity.", &tensors, &file)?;
+    }
+    Ok(state)
+}
+
+/// A flat vector as named tensors in the files' order.
+pub fn read_slots<B: Backend>(
+    engine: &mut Engine<B>,
+    slots: &Slots,
+    whole: View,
+    prefix: &str,
+) -> Result<Vec<(String, Array)>> {
+    let double = whole.dtype == DType::F64;
+    let flat = engine.backend().download_f64(In(whole))?;
+    let tensors = slots.iter().map(|slot| {
+        let values = slot.door.to_file(slot.shape, &flat[slot.start..slot.start + slot.shape.len()]);
+        let shape = slot.door.shape(slot.shape);
+        let array = match double {
+            true => Array::f64(shape, values),
+            // Exact: the values were f32 before they were widened.
+            false => Array::f32(shape, values.into_iter().map(|v| v as f32).collect()),
+        };
+        (format!("{prefix}{}", slot.name), array)
+    });
+    Ok(tensors.collect())
+}
+
+fn write_slots<B: Backend>(
+    engine: &mut Engine<B>,
+    slots: &Slots,
+    whole: View,
+    prefix: &str,
+    tensors: &crate::files::Arrays,
+    file: &Path,
+) -> Result<()> {
+    let mut flat = vec![0.0; slots.len()];
+    for slot in slots.iter() {
+        let name = format!("{prefix}{}", slot.name);
+        let expected = slot.door.shape(slot.shape);
+        let values = tensors.get(&name).filter(|array| array.shape == expected).and_then(Array::to_f64);
+        let Some(values) = values else {
+            return Err(Error::file(
+                file,
+                format!("no tensor {name} of shape {expected:?}"),
+                "the run's network has it",
+            ));
+        };
+        slot.door.from_file(slot.shape, &values, &mut flat[slot.start..][..values.len()]);
+    }
+    engine.backend().upload_f64(&flat, Out(whole))
+}
+
+fn entry(path: &Path) -> Result<Entry> {
+    let bytes = disk::open_read(path)?.metadata().map_err(|e| Error::io(path, "read", e))?.len();
+    Ok(Entry { bytes, sha256: hash::sha256_file(path)? })
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::io(path, "write", e.into()))?;
+    crate::files::atomic::write_bytes(path, (text + "\n").as_bytes())
+}
+
+fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
+    let text = disk::read_text_capped(path, JSON_CAP)?;
+    serde_json::from_str(&text).map_err(|e| Error::file(path, e.to_string(), "a checkpoint's own file is needed"))
+}

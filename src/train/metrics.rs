@@ -1,0 +1,88 @@
+//! `metrics.csv`: one row a step, at θ_t, before update t.
+
+use crate::Result;
+use crate::files::append::AppendLog;
+use std::path::Path;
+
+/// The file's columns.
+pub const HEADER: &str = "step,epoch,loss,train_accuracy,test_loss,test_accuracy,lr,seconds";
+
+/// One row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row {
+    /// t
+    pub step: u64,
+    /// Passes over the training set that the steps before t made, rounded down.
+    pub epoch: u64,
+    /// The batch's loss.
+    pub loss: f64,
+    /// The batch's right answers, as a fraction; NaN (blank) where nothing is right or wrong.
+    pub train_accuracy: f64,
+    /// Loss and accuracy on the test set, where measured.
+    pub test: Option<(f64, f64)>,
+    /// The learning rate of update t.
+    pub lr: f64,
+    /// Time since the run began, over all its parts.
+    pub seconds: f64,
+}
+
+impl Row {
+    /// The row as text: decimals that read back to the same number.
+    fn line(&self) -> String {
+        let blank = |x: f64| if x.is_nan() { String::new() } else { format!("{x:?}") };
+        let (test_loss, test_accuracy) = match self.test {
+            Some((loss, accuracy)) => (format!("{loss:?}"), format!("{accuracy:?}")),
+            None => Default::default(),
+        };
+        let accuracy = blank(self.train_accuracy);
+        let Row { step, epoch, loss, lr, seconds, .. } = self;
+        format!("{step},{epoch},{loss:?},{accuracy},{test_loss},{test_accuracy},{lr:?},{seconds:.3}")
+    }
+}
+
+/// The log of one run.
+pub struct Metrics {
+    log: AppendLog,
+}
+
+impl Metrics {
+    /// A new log.
+    pub fn create(path: &Path) -> Result<Metrics> {
+        Ok(Metrics { log: AppendLog::create(path, HEADER)? })
+    }
+
+    /// The log of an earlier part, without the rows from step `from` on.
+    pub fn reopen(path: &Path, from: u64) -> Result<Metrics> {
+        let keep = |line: &str| {
+            line.split(',').next().and_then(|step| step.parse::<u64>().ok()).is_some_and(|step| step < from)
+        };
+        let (log, _) = AppendLog::reopen(path, HEADER, keep)?;
+        Ok(Metrics { log })
+    }
+
+    /// Adds a row.
+    pub fn append(&mut self, row: &Row) -> Result<()> {
+        self.log.append(&row.line())
+    }
+
+    /// Makes what was added last, also through a crash.
+    pub fn sync(&mut self) -> Result<()> {
+        self.log.sync()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_back_to_the_same_bits() {
+        let loss = 0.1f64 + 0.2;
+        let row = Row { step: 3, epoch: 0, loss, train_accuracy: f64::NAN, test: None, lr: 1e-6, seconds: 1.0 };
+        let line = row.line();
+        let fields: Vec<_> = line.split(',').collect();
+        assert_eq!(fields.len(), HEADER.split(',').count());
+        assert_eq!(fields[2].parse::<f64>().unwrap().to_bits(), loss.to_bits());
+        assert_eq!((fields[3], fields[4], fields[6]), ("", "", "1e-6"));
+    }
+}

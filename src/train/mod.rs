@@ -1,0 +1,17 @@
+//! Training runs: settings in, a run's folder out.
+//!
+//! - [`settings`]: everything a run depends on · [`source`]: where its batches come from
+//! - [`trainer`]: the loop · [`checkpoint`]: what makes an interrupted run equal an uninterrupted one
+//! - [`run_folder`], [`metrics`], [`landscape_log`]: its files
+
+pub mod checkpoint;
+pub mod landscape_log;
+pub mod metrics;
+pub mod run_folder;
+pub mod settings;
+pub mod source;
+pub mod trainer;
+
+pub use settings::Settings;
+pub use source::Source;
+pub use trainer::{Finished, Observer, Place, Silent, Trainer};

@@ -1,0 +1,327 @@
+//! Everything that a run depends on, resolved: what `run.toml` records and `--resume` reads back.
+
+use crate::network::{Dln, Network, Norm, Normalisation, dln, vgg};
+use crate::ops::noise::NoiseOptions;
+use crate::probe::line::{Spacing, step_lengths};
+use crate::runtime::tensor::DType;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// The settings of one run. Field names are the options of `normscape train`, with `_` for `-`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `vgg11`, `vgg13`, `vgg16`, `vgg19` or `dln`.
+    pub model: String,
+    /// VGG: width multiplier.
+    pub width: f64,
+    /// DLN: linear layers.
+    pub depth: usize,
+    /// DLN: width of every layer.
+    pub dim: usize,
+    /// DLN: samples of its data set.
+    pub samples: usize,
+    /// DLN: a norm after the last layer too.
+    pub norm_last: bool,
+    /// DLN: the mean over samples in place of the sum.
+    pub mean_loss: bool,
+    /// As `--norm` takes it.
+    pub norm: String,
+    /// Algorithm 1's noise.
+    pub noise: bool,
+    /// n_μ
+    pub noise_mean: f32,
+    /// n_σ
+    pub noise_scale: f32,
+    /// r_μ = r_σ
+    pub noise_spread: f32,
+    /// ε
+    pub eps: f64,
+    /// `relu`
+    pub activation: String,
+    /// `images`, `gaussian`, or a path.
+    pub data: String,
+    /// Samples per step.
+    pub batch: usize,
+    /// Learning rate, fixed.
+    pub lr: f64,
+    /// Momentum; the paper has none.
+    pub momentum: f64,
+    /// Weight decay; the paper has none.
+    pub weight_decay: f64,
+    /// Updates.
+    pub steps: u64,
+    /// Random crops and flips.
+    pub augment: bool,
+    /// Only the first so many training images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_train: Option<usize>,
+    /// Only the first so many test images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_test: Option<usize>,
+    /// Test loss and accuracy every so many steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_every: Option<u64>,
+    /// A checkpoint every so many steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_every: Option<u64>,
+    /// Checkpoints kept.
+    pub keep_checkpoints: usize,
+    /// Names of probes.
+    pub probe: Vec<String>,
+    /// Probes every so many steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe_every: Option<u64>,
+    /// Probes at these steps too.
+    pub probe_at: Vec<u64>,
+    /// Points of a landscape.
+    pub probe_points: usize,
+    /// Its range, in learning rates.
+    pub probe_range: [f64; 2],
+    /// `geometric` or `linear`.
+    pub probe_spacing: String,
+    /// Seed of weights, order, augmentation, noise and generated data.
+    pub seed: u64,
+    /// `f32` or `f64`.
+    pub precision: String,
+}
+
+/// Fails unless `fine`, naming the option.
+fn require(fine: bool, option: &str, value: impl std::fmt::Display, right: &str) -> Result<()> {
+    if fine { Ok(()) } else { Err(Error::input(format!("--{option} {value}"), "out of range", right)) }
+}
+
+impl Settings {
+    /// The defaults of a model: the paper's settings, ready for `model` and `data` to be looked at.
+    pub fn defaults(model: &str) -> Settings {
+        let deep_linear = model == "dln";
+        Settings {
+            model: model.into(),
+            width: 1.0,
+            depth: 25,
+            dim: 10,
+            samples: 1000,
+            norm_last: false,
+            mean_loss: false,
+            norm: "none".into(),
+            noise: false,
+            noise_mean: 0.5,
+            noise_scale: 1.25,
+            noise_spread: 0.1,
+            eps: 1e-5,
+            activation: "relu".into(),
+            data: if deep_linear { "gaussian".into() } else { String::new() },
+            batch: if deep_linear { 0 } else { 128 },
+            lr: if deep_linear { 1e-6 } else { 0.1 },
+            momentum: 0.0,
+            weight_decay: 0.0,
+            steps: if deep_linear { 10_000 } else { 15_000 },
+            augment: false,
+            limit_train: None,
+            limit_test: None,
+            eval_every: None,
+            checkpoint_every: None,
+            keep_checkpoints: 2,
+            probe: Vec::new(),
+            probe_every: None,
+            probe_at: Vec::new(),
+            probe_points: 8,
+            probe_range: if deep_linear { [0.01, 30.0] } else { [0.5, 4.0] },
+            probe_spacing: "geometric".into(),
+            seed: 0,
+            precision: "f32".into(),
+        }
+    }
+
+    /// Is this the deep linear network?
+    pub fn deep_linear(&self) -> bool {
+        self.model == "dln"
+    }
+
+    /// Checks every value and fills in what depends on others (`--batch` of the DLN, `noisy`). Errors name the option.
+    pub fn resolve(&mut self) -> Result<()> {
+        if self.norm == "noisy" {
+            (self.norm, self.noise) = ("batch".into(), true);
+        }
+        self.norm = self.norm.parse::<Norm>()?.to_string();
+        if self.deep_linear() {
+            require(
+                (1..=100_000_000).contains(&self.samples),
+                "samples",
+                self.samples,
+                "it lies between 1 and 100000000",
+            )?;
+            if self.batch == 0 {
+                self.batch = self.samples;
+            }
+            require(self.batch <= self.samples, "batch", self.batch, "it is at most --samples")?;
+            if self.data != "gaussian" {
+                return Err(Error::input(format!("--data {}", self.data), "not for the dln", "its data are gaussian"));
+            }
+            require(!self.augment, "augment", "", "there is nothing to augment in Gaussian data")?;
+            require(self.eval_every.is_none(), "eval-every", "", "the dln has no test set")?;
+            if self.limit_train.is_some() || self.limit_test.is_some() {
+                return Err(Error::input(
+                    "--limit-train, --limit-test",
+                    "not for the dln",
+                    "--samples sets the size of its data",
+                ));
+            }
+        } else if self.data.is_empty() || self.data == "gaussian" {
+            let right = "--data images (generated), or the folder or archive of CIFAR-10, is needed";
+            return Err(Error::input(format!("--model {}", self.model), "no images to train on", right));
+        }
+        require((1..=1 << 24).contains(&self.batch), "batch", self.batch, "it lies between 1 and 16777216")?;
+        require(self.lr.is_finite() && self.lr > 0.0, "lr", self.lr, "it is a finite number above 0")?;
+        require((0.0..1.0).contains(&self.momentum), "momentum", self.momentum, "it lies in [0, 1)")?;
+        let decay = self.weight_decay;
+        require(decay.is_finite() && decay >= 0.0, "weight-decay", decay, "it is a finite number of at least 0")?;
+        require(self.eps.is_finite() && self.eps >= 0.0, "eps", self.eps, "it is a finite number of at least 0")?;
+        let noise = |x: f32, low: f32| x.is_finite() && x >= low;
+        require(noise(self.noise_mean, 0.0), "noise-mean", self.noise_mean, "it is a finite number of at least 0")?;
+        require(noise(self.noise_scale, 1.0), "noise-scale", self.noise_scale, "it is a finite number of at least 1")?;
+        require(
+            noise(self.noise_spread, 0.0),
+            "noise-spread",
+            self.noise_spread,
+            "it is a finite number of at least 0",
+        )?;
+        let most_steps = u64::from(u32::MAX) - 1;
+        require((1..=most_steps).contains(&self.steps), "steps", self.steps, "it lies between 1 and 4294967294")?;
+        for (option, every) in [
+            ("eval-every", self.eval_every),
+            ("checkpoint-every", self.checkpoint_every),
+            ("probe-every", self.probe_every),
+        ] {
+            require(every != Some(0), option, 0, "it is at least 1")?;
+        }
+        require(self.keep_checkpoints >= 1, "keep-checkpoints", self.keep_checkpoints, "it is at least 1")?;
+        if self.activation != "relu" {
+            let known = matches!(self.activation.as_str(), "elu" | "selu");
+            let problem = if known { "not in this version" } else { "unknown" };
+            return Err(Error::input(format!("--activation {}", self.activation), problem, "there is relu"));
+        }
+        self.dtype()?;
+        self.check_probes()
+    }
+
+    fn check_probes(&mut self) -> Result<()> {
+        const LATER: [&str; 7] = ["predictiveness", "random", "ics", "activations", "moments", "curvature", "theory"];
+        for name in &self.probe {
+            if name != "landscape" {
+                let problem = if LATER.contains(&name.as_str()) { "not in this version" } else { "unknown" };
+                return Err(Error::input(format!("--probe {name}"), problem, "there is landscape"));
+            }
+        }
+        let when = self.probe_every.is_some() || !self.probe_at.is_empty();
+        if self.probe.is_empty() && when {
+            return Err(Error::input("--probe-every, --probe-at", "no probe is named", "--probe landscape says which"));
+        }
+        if !self.probe.is_empty() && !when {
+            self.probe_every = Some(1);
+        }
+        self.probe_at.sort_unstable();
+        self.probe_at.dedup();
+        if let Some(last) = self.probe_at.last().filter(|&&last| last > self.steps) {
+            return Err(Error::input(
+                format!("--probe-at {last}"),
+                "after the run's end",
+                format!("the last step is {}", self.steps),
+            ));
+        }
+        self.step_lengths().map(drop)
+    }
+
+    /// The landscape's absolute step lengths.
+    pub fn step_lengths(&self) -> Result<Vec<f64>> {
+        let spacing = match self.probe_spacing.as_str() {
+            "geometric" => Spacing::Geometric,
+            "linear" => Spacing::Linear,
+            other => {
+                return Err(Error::input(
+                    format!("--probe-spacing {other}"),
+                    "unknown",
+                    "there are geometric and linear",
+                ));
+            }
+        };
+        let [low, high] = self.probe_range;
+        let relative = step_lengths(self.probe_points, low, high, spacing)?;
+        Ok(relative.into_iter().map(|s| s * self.lr).collect())
+    }
+
+    /// Whether the probes run at step `t`.
+    pub fn probes_at(&self, t: u64) -> bool {
+        !self.probe.is_empty()
+            && (self.probe_every.is_some_and(|every| t.is_multiple_of(every))
+                || self.probe_at.binary_search(&t).is_ok())
+    }
+
+    /// The precision's element type.
+    pub fn dtype(&self) -> Result<DType> {
+        match self.precision.as_str() {
+            "f32" => Ok(DType::F32),
+            "f64" => Ok(DType::F64),
+            other => {
+                Err(Error::input(format!("--precision {other}"), "the CPU does not have it", "the CPU has f32 and f64"))
+            }
+        }
+    }
+
+    /// Norm and noise.
+    pub fn normalisation(&self) -> Result<Normalisation> {
+        let noise = NoiseOptions {
+            mean: self.noise_mean,
+            scale: self.noise_scale,
+            spread: self.noise_spread,
+            ..NoiseOptions::default()
+        };
+        Ok(Normalisation { norm: self.norm.parse()?, eps: self.eps, noise: self.noise.then_some(noise) })
+    }
+
+    /// The network.
+    pub fn network(&self) -> Result<Network> {
+        if self.deep_linear() {
+            let Settings { depth, dim, norm_last, mean_loss, .. } = *self;
+            return dln(Dln { depth, dim, norm_last, mean_loss }, self.normalisation()?);
+        }
+        vgg(&self.model, self.width, self.normalisation()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_out_of_range_are_refused_by_the_options_name() {
+        type Spoil = fn(&mut Settings);
+        let cases: [(&str, Spoil); 12] = [
+            ("--lr", |s| s.lr = f64::NAN),
+            ("--lr", |s| s.lr = 0.0),
+            ("--batch", |s| s.batch = 0),
+            ("--steps", |s| s.steps = 0),
+            ("--momentum", |s| s.momentum = 1.0),
+            ("--weight-decay", |s| s.weight_decay = -1.0),
+            ("--eps", |s| s.eps = f64::INFINITY),
+            ("--norm lp:0.5", |s| s.norm = "lp:0.5".into()),
+            ("--norm group:4", |s| s.norm = "group:4".into()),
+            ("--probe ics", |s| s.probe = vec!["ics".into()]),
+            ("--probe-range", |s| s.probe_range = [2.0, 1.0]),
+            ("--precision bf16", |s| s.precision = "bf16".into()),
+        ];
+        for (option, spoil) in cases {
+            let mut settings = Settings { data: "images".into(), ..Settings::defaults("vgg11") };
+            spoil(&mut settings);
+            let error = settings.resolve().expect_err(option).to_string();
+            assert!(error.starts_with(option), "{option}: {error}");
+        }
+    }
+
+    #[test]
+    fn noisy_is_batch_with_noise() {
+        let mut settings = Settings { norm: "noisy".into(), data: "images".into(), ..Settings::defaults("vgg11") };
+        settings.resolve().unwrap();
+        assert_eq!((settings.norm.as_str(), settings.noise), ("batch", true));
+    }
+}

@@ -1,0 +1,176 @@
+//! Where a run's batches come from.
+
+use super::settings::Settings;
+use crate::data::batch::Batches;
+use crate::data::gaussian::GaussianSet;
+use crate::data::image_set::ImageSet;
+use crate::data::prefetch::Prefetch;
+use crate::data::{cifar10, images};
+use crate::files::hash;
+use crate::network::{Engine, Scalar};
+use crate::ops::backend::Backend;
+use crate::runtime::rng::shuffled;
+use crate::runtime::tensor::{In, Out};
+use crate::{Error, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Generated images: how many.
+const GENERATED: (usize, usize) = (10_000, 2_000);
+
+/// The data of a run.
+pub enum Source {
+    /// Labelled images with a test set.
+    Images {
+        /// Order, augmentation and standardisation.
+        batches: Arc<Batches>,
+        /// The thread that prepares them; started with the first step.
+        prefetch: Option<Prefetch>,
+        /// Room for a batch of test images.
+        x: Vec<f32>,
+        /// Their labels.
+        labels: Vec<u32>,
+    },
+    /// The deep linear network's set.
+    Gaussian {
+        /// Samples and targets.
+        set: GaussianSet,
+        /// Seed of the order.
+        seed: u64,
+        /// Room for a batch of samples.
+        x: Vec<f32>,
+        /// Their targets.
+        target: Vec<f32>,
+    },
+}
+
+/// What a run's record says of its data.
+pub struct Description {
+    /// Kind and size in words.
+    pub text: String,
+    /// SHA-256 over every byte that training and testing use.
+    pub hash: String,
+    /// Training samples.
+    pub train: usize,
+    /// Test samples.
+    pub test: usize,
+}
+
+/// The images that `--data` names, cut down as the limits say.
+pub fn load_images(settings: &Settings) -> Result<ImageSet> {
+    let mut set = match settings.data.as_str() {
+        "images" => images::generate(settings.seed, GENERATED.0, GENERATED.1),
+        path => cifar10::load(Path::new(path))?,
+    };
+    set.limit(settings.limit_train, settings.limit_test)?;
+    Ok(set)
+}
+
+impl Source {
+    /// Loads or generates the data of a run.
+    pub fn open(settings: &Settings) -> Result<Source> {
+        if settings.deep_linear() {
+            let set = GaussianSet::generate(settings.seed, settings.samples, settings.dim)?;
+            let room = vec![0.0; settings.batch * settings.dim];
+            return Ok(Source::Gaussian { set, seed: settings.seed, x: room.clone(), target: room });
+        }
+        Source::of(Arc::new(load_images(settings)?), settings)
+    }
+
+    /// Batches of images that are loaded already: several runs may share them.
+    pub fn of(set: Arc<ImageSet>, settings: &Settings) -> Result<Source> {
+        let batches = Arc::new(Batches::new(set, settings.seed, settings.batch, settings.augment)?);
+        let (x, labels) = (vec![0.0; settings.batch * 3 * 32 * 32], vec![0; settings.batch]);
+        Ok(Source::Images { batches, prefetch: None, x, labels })
+    }
+
+    /// What the run's record says of it.
+    pub fn describe(&self) -> Description {
+        match self {
+            Source::Images { batches, .. } => {
+                let set = batches.set();
+                let (train, test) = (set.train.len(), set.test.len());
+                Description { text: set.description.clone(), hash: set.hash(), train, test }
+            }
+            Source::Gaussian { set, .. } => Description {
+                text: format!("{} Gaussian samples of {} dimensions", set.samples, set.dim),
+                hash: hash::sha256(bytemuck::cast_slice(&[set.x.as_slice(), set.target.as_slice()].concat())),
+                train: set.samples,
+                test: 0,
+            },
+        }
+    }
+
+    /// Training samples: `epoch` counts by them.
+    pub fn train_len(&self) -> u64 {
+        match self {
+            Source::Images { batches, .. } => batches.set().train.len() as u64,
+            Source::Gaussian { set, .. } => set.samples as u64,
+        }
+    }
+
+    /// Hands the batch of step `t` to the engine. Steps are asked for in order, from any first one.
+    pub fn hand_over<B: Backend>(&mut self, t: u64, engine: &mut Engine<B>) -> Result<()> {
+        match self {
+            Source::Images { batches, prefetch, .. } => {
+                if prefetch.is_none() {
+                    *prefetch = Some(Prefetch::start(batches.clone(), t)?);
+                }
+                let Some(prefetch) = prefetch else { return Ok(()) };
+                let batch = prefetch.next_batch()?;
+                debug_assert_eq!(batch.step, t);
+                engine.set_labelled(&batch.x, &batch.labels)
+            }
+            Source::Gaussian { set, seed, x, target } => {
+                let (dim, n) = (set.dim, x.len() / set.dim);
+                for (i, (x, target)) in x.chunks_exact_mut(dim).zip(target.chunks_exact_mut(dim)).enumerate() {
+                    let position = t * n as u64 + i as u64;
+                    let (epoch, place) = (position / set.samples as u64, position % set.samples as u64);
+                    // A full batch is the set as it lies: gradient descent has no order.
+                    let sample = match n == set.samples {
+                        true => i,
+                        false => shuffled(*seed, epoch as u32, place as u32, set.samples as u32) as usize,
+                    };
+                    x.copy_from_slice(&set.x[sample * dim..][..dim]);
+                    target.copy_from_slice(&set.target[sample * dim..][..dim]);
+                }
+                engine.set_target(x, target)
+            }
+        }
+    }
+
+    /// Mean loss and accuracy on the test set at `theta`, with the running statistics. `None` where there is no test set.
+    pub fn test<B: Backend>(&mut self, engine: &mut Engine<B>, theta: In) -> Result<Option<(f64, f64)>> {
+        let Source::Images { batches, x, labels, .. } = self else { return Ok(None) };
+        let images = &batches.set().test;
+        if images.is_empty() {
+            return Ok(None);
+        }
+        let (loss, correct) = (engine.slot(Scalar::ProbeLoss), engine.slot(Scalar::ProbeCorrect));
+        let (mut sum, mut right) = (0.0, 0usize);
+        let mut first = 0;
+        while first < images.len() {
+            let valid = batches.fill_eval(images, first, x, labels);
+            if valid == 0 {
+                return Err(Error::operator("evaluation", "a batch with an image in it", "none"));
+            }
+            engine.set_labelled(x, labels)?;
+            engine.evaluate(theta, Out(loss), Out(correct))?;
+            // The last batch may be filled up with repeats: count the samples that are real.
+            let samples = engine.samples();
+            sum += engine.backend().download_f64(In(samples))?[..valid].iter().sum::<f64>();
+            let output = engine.output();
+            let logits = engine.backend().download_f64(In(output))?;
+            let classes = logits.len() / labels.len();
+            right +=
+                logits.chunks_exact(classes).zip(&labels[..valid]).filter(|(z, l)| answer(z) == **l as usize).count();
+            first += valid;
+        }
+        Ok(Some((sum / images.len() as f64, right as f64 / images.len() as f64)))
+    }
+}
+
+/// The first largest logit.
+fn answer(logits: &[f64]) -> usize {
+    logits.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (i, &z)| if z > best.1 { (i, z) } else { best }).0
+}
