@@ -1,3 +1,5 @@
-//! `normscape`
+//! `normscape`: see [`normscape::cli`].
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    normscape::cli::main(std::env::args_os())
+}

@@ -1,0 +1,44 @@
+//! Repetitions of one piece of work.
+
+use serde::Serialize;
+use std::time::Instant;
+
+/// Seconds per repetition.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Time {
+    /// The middle one.
+    pub median: f64,
+    /// The shortest.
+    pub min: f64,
+    /// The longest.
+    pub max: f64,
+    /// How many were counted.
+    pub runs: usize,
+}
+
+/// Times `work`: twice uncounted, then until `seconds` are over, at least three and at most 1,000 times.
+pub fn time(seconds: f64, mut work: impl FnMut()) -> Time {
+    work();
+    work();
+    let (began, mut times) = (Instant::now(), Vec::with_capacity(1000));
+    while times.len() < 3 || (times.len() < 1000 && began.elapsed().as_secs_f64() < seconds) {
+        let start = Instant::now();
+        work();
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    Time { median: times[times.len() / 2], min: times[0], max: times[times.len() - 1], runs: times.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_lies_between_the_ends() {
+        let mut calls = 0;
+        let time = time(0.0, || calls += 1);
+        assert_eq!((time.runs, calls), (3, 5));
+        assert!(time.min <= time.median && time.median <= time.max);
+    }
+}

@@ -1,0 +1,40 @@
+//! What a command leaves behind.
+
+use crate::Error;
+
+/// The end of a command.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// For standard output.
+    pub text: String,
+    /// For standard error: one line, where something went wrong.
+    pub problem: Option<String>,
+    /// The process's exit code.
+    pub code: u8,
+}
+
+impl Answer {
+    /// A result, exit code 0. A line end is added where it lacks one.
+    pub fn text(text: impl Into<String>) -> Answer {
+        let mut text = text.into();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        Answer { text, ..Answer::default() }
+    }
+
+    /// A result as JSON.
+    pub fn json(value: &serde_json::Value) -> Answer {
+        Answer::text(format!("{value:#}"))
+    }
+
+    /// An error, with its exit code.
+    pub fn failed(error: &Error) -> Answer {
+        Answer::default().with(error.to_string(), error.exit_code())
+    }
+
+    /// The same result, but with a problem and its exit code.
+    pub fn with(self, problem: impl Into<String>, code: u8) -> Answer {
+        Answer { problem: Some(problem.into()), code, ..self }
+    }
+}

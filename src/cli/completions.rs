@@ -1,0 +1,19 @@
+//! `normscape completions SHELL`
+
+use super::Answer;
+use clap_complete::Shell;
+
+/// Options of `completions`.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// The script, from the same table that parses.
+pub fn run(options: &Options) -> Answer {
+    let mut script = Vec::new();
+    clap_complete::generate(options.shell, &mut super::command(), "normscape", &mut script);
+    Answer::text(String::from_utf8_lossy(&script))
+}

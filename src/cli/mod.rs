@@ -1,0 +1,158 @@
+//! The command line: one file per subcommand, one table (the clap types) behind help, completions and parsing.
+//!
+//! - [`expand`]: `@FILE` · [`refuse`]: the parser's errors, on one line · [`values`]: what options' values may be
+//! - [`device`]: the one place where the device is matched
+//! - [`mod@answer`]: what a command leaves behind: text for standard output, a line for standard error, an exit code
+//! - [`terminal`]: how it gets there; [`progress`]: what is said meanwhile · [`interrupt`]: SIGINT and SIGTERM
+//! - the commands: [`reproduce`]; [`train`], with its options ([`train_options`]) and what they may change of a run that
+//!   goes on ([`resume`]); [`probe`] and [`op`], with what they share ([`case`]); [`data`], with its contact sheets
+//!   ([`sheet`]); [`mod@bench`]; [`info`]; [`completions`]
+//!
+//! A command prints nothing on standard output by itself: it returns its [`Answer`]. So a closed pipe has one place to be
+//! met, and nothing is said of a result before its files are written.
+
+pub mod answer;
+pub mod bench;
+pub mod case;
+pub mod completions;
+pub mod data;
+pub mod device;
+pub mod expand;
+pub mod info;
+pub mod interrupt;
+pub mod op;
+pub mod probe;
+pub mod progress;
+pub mod refuse;
+pub mod reproduce;
+pub mod resume;
+pub mod sheet;
+pub mod terminal;
+pub mod train;
+pub mod train_options;
+pub mod values;
+
+pub use answer::Answer;
+
+use crate::{Error, Result};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use device::{Choice, Precision};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Version and commit: what `--version` says after the name.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("NORMSCAPE_COMMIT"), ")");
+
+const AFTER: &str = "Any command line can stand in a file, one argument per line, given as @FILE.\n\
+                     Exit codes: 0 done; 2 wrong input; 3 no such device or library; 4 diverged; 130 interrupted.";
+
+/// Train the networks of "How Does Batch Normalization Help Optimization?" and measure what that paper measures
+#[derive(Debug, Parser)]
+#[command(name = "normscape", version = VERSION, after_help = AFTER, subcommand_value_name = "COMMAND")]
+#[command(disable_help_subcommand = true, infer_long_args = false, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that mean the same in every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Globals {
+    /// What computes: auto, cpu, emulator, cuda or cuda:N
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = device::parse)]
+    pub device: Choice,
+    /// Numbers it computes with [default: f32]
+    #[arg(long, global = true, value_name = "PRECISION", value_enum)]
+    pub precision: Option<Precision>,
+    /// Threads on the CPU; results do not depend on it [default: all cores]
+    #[arg(long, global = true, value_name = "N", value_parser = values::threads, allow_negative_numbers = true)]
+    pub threads: Option<usize>,
+    /// Say nothing but results and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Results as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Experiments of the paper: runs, tables, figures
+    Reproduce(reproduce::Options),
+    /// One training run, with optional probes
+    Train(Box<train_options::TrainOptions>),
+    /// Loss, gradient and landscape at your parameters and batch
+    Probe(probe::Options),
+    /// One operator on your arrays
+    Op(op::Options),
+    /// Download CIFAR-10, say what a path holds, look at images
+    #[command(subcommand, subcommand_value_name = "COMMAND", disable_help_subcommand = true)]
+    Data(data::Command),
+    /// Times of steps and kernels beside the machine's measured limits
+    Bench(bench::Options),
+    /// Devices and libraries found and not found, and what would run
+    Info,
+    /// Completions for a shell
+    Completions(completions::Options),
+    /// The paper's statements, evaluated (not in this version)
+    #[command(hide = true, disable_help_flag = true)]
+    Theory {
+        /// Whatever a later version takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<OsString>,
+    },
+}
+
+/// The table behind help and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Parses, runs, prints, and gives the exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let answer = answer(args).unwrap_or_else(|error| Answer::failed(&error));
+    ExitCode::from(terminal::deliver(&answer))
+}
+
+fn answer(args: impl IntoIterator<Item = OsString>) -> Result<Answer> {
+    let args = expand::expand(args)?;
+    let mut table = command();
+    let cli = match table.try_get_matches_from_mut(args).and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => return refuse::refuse(&error, &table),
+    };
+    let threads = cli.globals.thread_count();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool =
+        pool.map_err(|e| Error::input(format!("--threads {threads}"), format!("{e}"), "give a smaller number"))?;
+    pool.install(|| cli.run())
+}
+
+impl Globals {
+    /// `--threads`, or as many as there are cores.
+    pub fn thread_count(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
+impl Cli {
+    fn run(self) -> Result<Answer> {
+        let globals = &self.globals;
+        match self.command {
+            Command::Reproduce(options) => reproduce::run(&options, globals),
+            Command::Train(options) => train::run(&options, globals),
+            Command::Probe(options) => probe::run(&options, globals),
+            Command::Op(options) => op::run(&options, globals),
+            Command::Data(command) => data::run(&command, globals),
+            Command::Bench(options) => bench::run(&options, globals),
+            Command::Info => info::run(globals),
+            Command::Completions(options) => Ok(completions::run(&options)),
+            Command::Theory { .. } => {
+                Err(Error::input("theory", "not in this version", "normscape --help lists what there is"))
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `normscape probe`
+
+use super::case::{self, Files};
+use super::device::Job;
+use super::{Answer, Globals, interrupt};
+use crate::Result;
+use crate::files::Arrays;
+use crate::ops::backend::Backend;
+use crate::ops::door::Inputs;
+use crate::probe::door;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Options of `probe`.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    #[command(flatten)]
+    files: Files,
+}
+
+/// Evaluates the network.
+pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
+    let stop = interrupt::flag()?;
+    case::run(&options.files, Some("grad."), globals, |device, inputs| device.run(Probe { inputs, stop }))
+}
+
+struct Probe<'a> {
+    inputs: &'a mut Inputs,
+    stop: Arc<AtomicBool>,
+}
+
+impl Job for Probe<'_> {
+    type Output = Arrays;
+    fn run<B: Backend>(self, backend: B) -> Result<Arrays> {
+        door::run(backend, self.inputs, self.stop)
+    }
+}

@@ -1,0 +1,46 @@
+//! Standard output and standard error.
+
+use super::answer::Answer;
+use std::io::{self, ErrorKind, Write};
+
+/// Prints an answer and gives the exit code. A reader that has gone away is no error; a disk that is full is.
+pub fn deliver(answer: &Answer) -> u8 {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(answer.text.as_bytes()).and_then(|()| out.flush());
+    if let Some(problem) = &answer.problem {
+        problem_line(problem);
+        return answer.code;
+    }
+    match written {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            problem_line(&format!("standard output: cannot write: {e}"));
+            2
+        }
+        _ => answer.code,
+    }
+}
+
+fn problem_line(problem: &str) {
+    line(&format!("error: {problem}"));
+}
+
+/// A line of standard error. Where nobody reads it, it is lost.
+pub fn line(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", one_line(text));
+}
+
+/// `text` without line ends and other control characters, which names and values from outside may hold.
+pub fn one_line(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_name_holds_it_stays_on_one_line() {
+        assert_eq!(one_line("a\nb\u{1b}[31m ℓ"), "a\\nb\\u{1b}[31m ℓ");
+    }
+}

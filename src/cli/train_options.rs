@@ -1,0 +1,335 @@
+//! The options of `normscape train`, and how they become a run's settings.
+
+use super::values;
+use crate::train::Settings;
+use crate::{Error, Result};
+use std::path::PathBuf;
+
+/// Options of `train`. Each is `None` where it was not given, so that `--resume` can tell.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(allow_negative_numbers = true)]
+pub struct TrainOptions {
+    /// The run's folder; it must not be there yet, unless with --resume
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Go on with the run in --out; its settings come from there
+    #[arg(long)]
+    pub resume: bool,
+    /// Seed of weights, order, augmentation, noise and generated data [default: 0]
+    #[arg(long, value_name = "N", value_parser = values::whole)]
+    pub seed: Option<u64>,
+    /// Updates to make [default: 15000; dln 10000]
+    #[arg(long, value_name = "N", value_parser = values::whole)]
+    pub steps: Option<u64>,
+
+    /// The network
+    #[arg(long, help_heading = "Network", value_parser = ["vgg11", "vgg13", "vgg16", "vgg19", "dln"])]
+    #[arg(required_unless_present = "resume")]
+    pub model: Option<String>,
+    /// VGG: multiplies every layer's channels [default: 1]
+    #[arg(long, help_heading = "Network", value_name = "W", value_parser = values::number)]
+    pub width: Option<f64>,
+    /// dln: linear layers [default: 25]
+    #[arg(long, help_heading = "Network", value_name = "N", value_parser = values::count)]
+    pub depth: Option<usize>,
+    /// dln: width of every layer [default: 10]
+    #[arg(long, help_heading = "Network", value_name = "N", value_parser = values::count)]
+    pub dim: Option<usize>,
+    /// dln: a norm after the last layer too
+    #[arg(long, help_heading = "Network")]
+    pub norm_last: bool,
+    /// dln: the mean over samples as the loss, in place of the sum
+    #[arg(long, help_heading = "Network")]
+    pub mean_loss: bool,
+    /// none, batch, noisy (batch with --noise), l1, l2, linf or lp:P [default: none]
+    #[arg(long, help_heading = "Network", value_name = "NORM")]
+    pub norm: Option<String>,
+    /// Noise after every normalisation, new at every step (the paper's Algorithm 1); works with --norm none too
+    #[arg(long, help_heading = "Network")]
+    pub noise: bool,
+    /// Largest mean of the noise, n_μ [default: 0.5]
+    #[arg(long, help_heading = "Network", value_name = "X", value_parser = values::single)]
+    pub noise_mean: Option<f32>,
+    /// Largest scale of the noise, n_σ [default: 1.25]
+    #[arg(long, help_heading = "Network", value_name = "X", value_parser = values::single)]
+    pub noise_scale: Option<f32>,
+    /// Spread within a batch, r_μ = r_σ [default: 0.1]
+    #[arg(long, help_heading = "Network", value_name = "X", value_parser = values::single)]
+    pub noise_spread: Option<f32>,
+    /// ε of the normalisation [default: 1e-5]
+    #[arg(long, help_heading = "Network", value_name = "X", value_parser = values::number)]
+    pub eps: Option<f64>,
+    /// relu [default: relu]
+    #[arg(long, help_heading = "Network", value_name = "NAME")]
+    pub activation: Option<String>,
+
+    /// CIFAR-10's folder or archive, images (generated) or gaussian [default: dln gaussian]
+    #[arg(long, help_heading = "Data", value_name = "DATA")]
+    pub data: Option<String>,
+    /// dln: samples of its data [default: 1000]
+    #[arg(long, help_heading = "Data", value_name = "N", value_parser = values::count)]
+    pub samples: Option<usize>,
+    /// Samples per step [default: 128; dln: all]
+    #[arg(long, help_heading = "Data", value_name = "N", value_parser = values::count)]
+    pub batch: Option<usize>,
+    /// Random crops and flips
+    #[arg(long, help_heading = "Data")]
+    pub augment: bool,
+    /// Only the first N training images
+    #[arg(long, help_heading = "Data", value_name = "N", value_parser = values::count)]
+    pub limit_train: Option<usize>,
+    /// Only the first N test images
+    #[arg(long, help_heading = "Data", value_name = "N", value_parser = values::count)]
+    pub limit_test: Option<usize>,
+
+    /// Learning rate [default: 0.1; dln 1e-6]
+    #[arg(long, help_heading = "Optimiser", value_name = "X", value_parser = values::number)]
+    pub lr: Option<f64>,
+    /// Momentum [default: 0]
+    #[arg(long, help_heading = "Optimiser", value_name = "X", value_parser = values::number)]
+    pub momentum: Option<f64>,
+    /// Weight decay [default: 0]
+    #[arg(long, help_heading = "Optimiser", value_name = "X", value_parser = values::number)]
+    pub weight_decay: Option<f64>,
+
+    /// Test loss and accuracy every so many steps, and at the end
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "STEPS", value_parser = values::whole)]
+    pub eval_every: Option<u64>,
+    /// A checkpoint every so many steps, besides the one at the end
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "STEPS", value_parser = values::whole)]
+    pub checkpoint_every: Option<u64>,
+    /// Checkpoints kept [default: 2]
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
+    pub keep_checkpoints: Option<usize>,
+    /// Measurements during training: landscape
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "NAMES", value_delimiter = ',')]
+    pub probe: Option<Vec<String>>,
+    /// Probe every so many steps [default: every step]
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "STEPS", value_parser = values::whole)]
+    pub probe_every: Option<u64>,
+    /// Probe at these steps, as 0,100,1000
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "STEPS", value_parser = values::whole, value_delimiter = ',')]
+    pub probe_at: Option<Vec<u64>>,
+    /// Points of a landscape [default: 8]
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
+    pub probe_points: Option<usize>,
+    /// Its step lengths, in learning rates [default: 0.5:4; dln 0.01:30]
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "LO:HI", value_parser = values::range)]
+    pub probe_range: Option<[f64; 2]>,
+    /// How its points are spaced [default: geometric]
+    #[arg(long, help_heading = "Measurements and checkpoints", value_parser = ["geometric", "linear"])]
+    pub probe_spacing: Option<String>,
+
+    /// For a later version
+    #[arg(long, hide = true)]
+    pub tensorboard: bool,
+    /// For a later version
+    #[arg(long, hide = true, value_name = "LAYERS")]
+    pub probe_layers: Option<String>,
+    /// For a later version
+    #[arg(long, hide = true, value_name = "N")]
+    pub probe_units: Option<String>,
+}
+
+/// Writes `$given` over `$settings`' field of the same name, for every field that was given.
+macro_rules! overwrite {
+    ($options:ident, $settings:ident: $($field:ident)*; some: $($some:ident)*; flags: $($flag:ident)*) => {
+        $(if let Some(given) = &$options.$field { $settings.$field = given.clone(); })*
+        $(if let Some(given) = $options.$some { $settings.$some = Some(given); })*
+        $($settings.$flag |= $options.$flag;)*
+    };
+}
+
+impl TrainOptions {
+    /// The settings of a new run, resolved. Errors name the option.
+    pub fn settings(&self, precision: &str) -> Result<Settings> {
+        self.check_version()?;
+        let model = self.model.as_deref().unwrap_or_default();
+        self.check_belongs(model == "dln", model)?;
+        let mut settings = Settings::defaults(model);
+        settings.precision = precision.into();
+        self.overwrite(&mut settings)?;
+        settings.resolve()?;
+        self.check_useful(&settings)?;
+        Ok(settings)
+    }
+
+    /// Writes what was given over `settings`.
+    pub fn overwrite(&self, settings: &mut Settings) -> Result<()> {
+        self.check_version()?;
+        if self.batch == Some(0) {
+            // In unresolved settings 0 stands for "all".
+            return Err(Error::input("--batch 0", "no samples", "a batch has at least 1"));
+        }
+        overwrite!(self, settings:
+            seed steps model width depth dim norm noise_mean noise_scale noise_spread eps activation data samples batch lr
+            momentum weight_decay keep_checkpoints probe probe_at probe_points probe_range probe_spacing;
+            some: limit_train limit_test eval_every checkpoint_every probe_every;
+            flags: norm_last mean_loss noise augment);
+        Ok(())
+    }
+
+    fn check_version(&self) -> Result<()> {
+        let later = [
+            ("--tensorboard", self.tensorboard),
+            ("--probe-layers", self.probe_layers.is_some()),
+            ("--probe-units", self.probe_units.is_some()),
+        ];
+        match later.iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(Error::input(*option, "not in this version", "leave it out")),
+            None => Ok(()),
+        }
+    }
+
+    /// An option of the other kind of network would change nothing: it is refused, not passed over.
+    fn check_belongs(&self, deep_linear: bool, model: &str) -> Result<()> {
+        let foreign = if deep_linear {
+            vec![
+                ("--width", self.width.is_some(), "--dim is the width of its layers"),
+                ("--activation", self.activation.is_some(), "it is linear"),
+            ]
+        } else {
+            vec![
+                ("--depth", self.depth.is_some(), "the model's name says its depth"),
+                ("--dim", self.dim.is_some(), "--width multiplies its channels"),
+                ("--samples", self.samples.is_some(), "--limit-train cuts its data down"),
+                ("--norm-last", self.norm_last, "it is for --model dln"),
+                ("--mean-loss", self.mean_loss, "its loss is a mean already"),
+            ]
+        };
+        match foreign.into_iter().find(|(_, given, _)| *given) {
+            Some((option, _, remedy)) => Err(Error::input(option, format!("not for {model}"), remedy)),
+            None => Ok(()),
+        }
+    }
+
+    /// Options of something that is not asked for.
+    fn check_useful(&self, settings: &Settings) -> Result<()> {
+        let noise = [self.noise_mean, self.noise_scale, self.noise_spread];
+        if !settings.noise && noise.iter().any(Option::is_some) {
+            return Err(Error::input(
+                "--noise-mean, --noise-scale, --noise-spread",
+                "there is no noise",
+                "--noise adds it",
+            ));
+        }
+        let probe = [self.probe_points.is_some(), self.probe_range.is_some(), self.probe_spacing.is_some()];
+        if settings.probe.is_empty() && probe.contains(&true) {
+            let options = "--probe-points, --probe-range, --probe-spacing";
+            return Err(Error::input(options, "no probe is named", "--probe landscape says which"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, FromArgMatches, Parser};
+
+    #[derive(Debug, Parser)]
+    struct Alone {
+        #[command(flatten)]
+        train: TrainOptions,
+    }
+
+    fn parse(args: &str) -> TrainOptions {
+        let args = ["train", "--out", "o"].into_iter().chain(args.split_whitespace());
+        Alone::from_arg_matches(&Alone::command().get_matches_from(args)).unwrap().train
+    }
+
+    #[test]
+    fn every_option_reaches_its_setting() {
+        let text = "--model vgg13 --width 0.5 --norm lp:3 --noise --noise-mean 0.25 --noise-scale 1.5 --noise-spread 0.2 --eps 0 \
+                    --activation relu --data images --batch 7 --augment --limit-train 70 --limit-test 30 --lr 0.2 --momentum 0.9 \
+                    --weight-decay 0.01 --steps 40 --eval-every 5 --checkpoint-every 6 --keep-checkpoints 3 --probe landscape \
+                    --probe-every 8 --probe-at 3,1 --probe-points 4 --probe-range 1:2 --probe-spacing linear --seed 9";
+        let got = parse(text).settings("f64").unwrap();
+        let want = Settings {
+            model: "vgg13".into(),
+            width: 0.5,
+            norm: "lp:3".into(),
+            noise: true,
+            noise_mean: 0.25,
+            noise_scale: 1.5,
+            noise_spread: 0.2,
+            eps: 0.0,
+            data: "images".into(),
+            batch: 7,
+            augment: true,
+            limit_train: Some(70),
+            limit_test: Some(30),
+            lr: 0.2,
+            momentum: 0.9,
+            weight_decay: 0.01,
+            steps: 40,
+            eval_every: Some(5),
+            checkpoint_every: Some(6),
+            keep_checkpoints: 3,
+            probe: vec!["landscape".into()],
+            probe_every: Some(8),
+            probe_at: vec![1, 3],
+            probe_points: 4,
+            probe_range: [1.0, 2.0],
+            probe_spacing: "linear".into(),
+            seed: 9,
+            precision: "f64".into(),
+            ..Settings::defaults("vgg13")
+        };
+        assert_eq!(got, want);
+        let got = parse("--model dln --depth 3 --dim 4 --samples 50 --norm-last --mean-loss --norm noisy")
+            .settings("f32")
+            .unwrap();
+        let dln = Settings::defaults("dln");
+        let want = Settings {
+            depth: 3,
+            dim: 4,
+            samples: 50,
+            batch: 50,
+            norm_last: true,
+            mean_loss: true,
+            norm: "batch".into(),
+            noise: true,
+            ..dln
+        };
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn the_help_tells_the_defaults_that_there_are() {
+        let table = Alone::command();
+        let (vgg, dln) = (Settings::defaults("vgg16"), Settings::defaults("dln"));
+        let expected = [
+            ("steps", format!("[default: {}; dln {}]", vgg.steps, dln.steps)),
+            ("width", format!("[default: {}]", vgg.width)),
+            ("depth", format!("[default: {}]", dln.depth)),
+            ("dim", format!("[default: {}]", dln.dim)),
+            ("samples", format!("[default: {}]", dln.samples)),
+            ("norm", format!("[default: {}]", vgg.norm)),
+            ("noise_mean", format!("[default: {}]", vgg.noise_mean)),
+            ("noise_scale", format!("[default: {}]", vgg.noise_scale)),
+            ("noise_spread", format!("[default: {}]", vgg.noise_spread)),
+            ("eps", format!("[default: {:?}]", vgg.eps)),
+            ("batch", format!("[default: {}; dln: all]", vgg.batch)),
+            ("lr", format!("[default: {:?}; dln {:?}]", vgg.lr, dln.lr)),
+            ("momentum", format!("[default: {}]", vgg.momentum)),
+            ("weight_decay", format!("[default: {}]", vgg.weight_decay)),
+            ("keep_checkpoints", format!("[default: {}]", vgg.keep_checkpoints)),
+            ("probe_points", format!("[default: {}]", vgg.probe_points)),
+            ("probe_spacing", format!("[default: {}]", vgg.probe_spacing)),
+            ("seed", format!("[default: {}]", vgg.seed)),
+        ];
+        for (id, default) in expected {
+            let option = table.get_arguments().find(|arg| arg.get_id() == id).unwrap();
+            let help = option.get_help().unwrap().to_string();
+            assert!(help.ends_with(&default), "{id}: {help}: {default}");
+        }
+        let range = |[low, high]: [f64; 2]| format!("{low}:{high}");
+        let help =
+            table.get_arguments().find(|arg| arg.get_id() == "probe_range").unwrap().get_help().unwrap().to_string();
+        assert!(
+            help.ends_with(&format!("[default: {}; dln {}]", range(vgg.probe_range), range(dln.probe_range))),
+            "{help}"
+        );
+    }
+}

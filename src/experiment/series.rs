@@ -1,0 +1,118 @@
+//! A finished run's logs as numbers.
+
+use crate::files::{Array, disk, npz};
+use crate::{Error, Result};
+use std::path::Path;
+
+/// The largest `metrics.csv` that is read: 15 million rows.
+const METRICS_CAP: u64 = 1 << 30;
+
+/// What a run logged of its training.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Training {
+    /// Loss of the batch of step t, from t = 0.
+    pub loss: Vec<f64>,
+    /// Accuracy on it; NaN where nothing is right or wrong.
+    pub accuracy: Vec<f64>,
+    /// Time from the run's beginning to each row, in seconds.
+    pub seconds: Vec<f64>,
+}
+
+/// Reads a run's `metrics.csv`. Errors: it is not there, or not of that form.
+pub fn training(run: &Path) -> Result<Training> {
+    let path = run.join("metrics.csv");
+    let text = disk::read_text_capped(&path, METRICS_CAP)?;
+    let mut found = Training::default();
+    for (number, line) in text.lines().enumerate().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        let number_at = |i: usize| match fields.get(i) {
+            Some(&"") => Ok(f64::NAN),
+            Some(field) => field.parse().map_err(|_| ()),
+            None => Err(()),
+        };
+        let (Ok(loss), Ok(accuracy), Ok(seconds)) = (number_at(2), number_at(3), number_at(7)) else {
+            return Err(Error::file(
+                &path,
+                format!("line {} is no row", number + 1),
+                "the log of a finished run is needed",
+            ));
+        };
+        found.loss.push(loss);
+        found.accuracy.push(accuracy);
+        found.seconds.push(seconds);
+    }
+    Ok(found)
+}
+
+/// A run's landscapes: for each probed step, the values at each step length.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Landscapes {
+    /// Probed steps.
+    pub step: Vec<f64>,
+    /// L(θ_s), one row per probed step.
+    pub loss: Vec<Vec<f64>>,
+    /// ‖∇L(θ_s) − g‖
+    pub grad_l2_diff: Vec<Vec<f64>>,
+    /// β
+    pub beta: Vec<Vec<f64>>,
+}
+
+/// Reads a run's `landscape.npz`. Errors: it is not there, or not of that form.
+pub fn landscapes(run: &Path) -> Result<Landscapes> {
+    let path = run.join("landscape.npz");
+    let arrays = npz::read(&path)?;
+    let get = |name: &str| {
+        arrays
+            .get(name)
+            .ok_or_else(|| Error::file(&path, format!("no array {name}"), "a run's own landscape.npz is needed"))
+    };
+    let step: Vec<f64> = match &get("step")?.values {
+        crate::files::Values::I64(steps) => steps.iter().map(|&t| t as f64).collect(),
+        _ => return Err(Error::file(&path, "array step is not of integers", "a run's own landscape.npz is needed")),
+    };
+    let points = |name: &str| -> Result<Vec<Vec<f64>>> {
+        let array = get(name)?;
+        let values = Array::to_f64(array).unwrap_or_default();
+        match array.shape[..] {
+            [t, s] if t == step.len() && s > 0 => Ok(values.chunks_exact(s).map(<[f64]>::to_vec).collect()),
+            _ => Err(Error::file(
+                &path,
+                format!("array {name} of shape {:?}", array.shape),
+                "one row per step is needed",
+            )),
+        }
+    };
+    let (loss, grad_l2_diff, beta) = (points("loss")?, points("grad_l2_diff")?, points("beta")?);
+    Ok(Landscapes { step, loss, grad_l2_diff, beta })
+}
+
+/// Mean over windows of `width` steps, at each window's middle.
+pub fn smoothed(values: &[f64], width: usize) -> Vec<(f64, f64)> {
+    let width = width.max(1);
+    let mean = |w: &[f64]| w.iter().sum::<f64>() / w.len() as f64;
+    let window = |(i, w): (usize, &[f64])| ((i * width) as f64 + (w.len() - 1) as f64 / 2.0, mean(w));
+    values.chunks(width).enumerate().map(window).collect()
+}
+
+/// The middle of some numbers; NaN where there are none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => 0.5 * (values[n / 2 - 1] + values[n / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_windows() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(Vec::new()).is_nan());
+        assert_eq!(smoothed(&[1.0, 3.0, 5.0], 2), [(0.5, 2.0), (2.0, 5.0)]);
+    }
+}

@@ -1,0 +1,226 @@
+//! One panel of a figure: axes, ticks, labels, and the series between them.
+
+use std::fmt::Write;
+
+use super::plot::{Kind, Panel, Series};
+use super::scale::{Label, Mapping, Ticks};
+use super::style::{AXIS, GRID, MUTED, PAPER, PREFIX, TEXT, style};
+use super::svg::{Anchor, Document, Font, Span, fill, number, polyline, stroke, width};
+use super::trace::Area;
+
+/// Sizes in pixels. A panel is drawn a little larger than it is printed: letters of 11 come out at 7 to 8 points.
+const TICK_LABEL: f64 = 11.0;
+const AXIS_LABEL: f64 = 12.0;
+const TICK: f64 = 4.0;
+const LINE: f64 = 1.6;
+/// What lies below the axes: ticks, their labels, and the axis label.
+pub const BELOW: f64 = 40.0;
+/// What lies right of them: half a tick label.
+pub const RIGHT: f64 = 12.0;
+/// Between markers along a line.
+const MARKER_SPACING: f64 = 56.0;
+
+/// A panel whose axes are settled, ready to be drawn.
+pub struct Axes<'a> {
+    panel: &'a Panel,
+    area: Area,
+    x: Ticks,
+    y: Ticks,
+}
+
+impl<'a> Axes<'a> {
+    /// Settles the axes of a panel that is `width` by `height` pixels between them.
+    pub fn new(panel: &'a Panel, width: f64, height: f64) -> Axes<'a> {
+        let x = Mapping::new(&panel.x, panel.series.iter().flat_map(Series::xs), 0.015);
+        let y = Mapping::new(&panel.y, panel.series.iter().flat_map(Series::ys), 0.05);
+        let (x_ticks, y_ticks) = (x.ticks((width / 60.0) as usize), y.ticks((height / 38.0) as usize));
+        Axes { panel, area: Area { x, y, width, height }, x: x_ticks, y: y_ticks }
+    }
+
+    /// What the vertical axis needs to its left: ticks, their labels, and the axis label.
+    pub fn left(&self) -> f64 {
+        let labels = self.y.ticks.iter().filter_map(|tick| tick.label.as_ref());
+        let widest = labels.map(label_width).fold(0.0, f64::max);
+        let label = if self.panel.y.label.is_empty() && self.y.multiplier == 0 { 0.0 } else { AXIS_LABEL + 7.0 };
+        (TICK + 3.0 + widest + label).ceil()
+    }
+
+    /// Draws the panel with the upper left corner of its axes at (x, y); `left` as the column of panels has it.
+    pub fn draw(&self, svg: &mut Document, x: f64, y: f64, left: f64) {
+        let (w, h) = (self.area.width, self.area.height);
+        self.grid(svg, x, y);
+        svg.window(x, y, w, h, 3.0, |svg| {
+            // Bands lie below all lines, whatever the order.
+            let (bands, others): (Vec<_>, Vec<_>) =
+                self.panel.series.iter().partition(|s| matches!(s.kind, Kind::Band(_)));
+            bands.into_iter().chain(others).for_each(|series| self.series(svg, series));
+        });
+        self.frame(svg, x, y);
+        let label = Font::new(AXIS_LABEL, TEXT, Anchor::Middle);
+        svg.text(x + w / 2.0, y + h + BELOW - 5.0, label, &axis_label(&self.panel.x.label, self.x.multiplier));
+        let place = (x - left + AXIS_LABEL, y + h / 2.0);
+        svg.text(
+            place.0,
+            place.1,
+            Font { upright: true, ..label },
+            &axis_label(&self.panel.y.label, self.y.multiplier),
+        );
+    }
+
+    /// Grid lines at the labelled ticks.
+    fn grid(&self, svg: &mut Document, x: f64, y: f64) {
+        let mut lines = String::new();
+        for at in labelled(&self.x) {
+            let _ = write!(lines, "M{} {}v{}", number(x + at * self.area.width), number(y), number(self.area.height));
+        }
+        for at in labelled(&self.y) {
+            let _ = write!(
+                lines,
+                "M{} {}h{}",
+                number(x),
+                number(y + (1.0 - at) * self.area.height),
+                number(self.area.width)
+            );
+        }
+        svg.path(&lines, &stroke(GRID.class, GRID.light, 1.0));
+    }
+
+    /// The two axis lines with their ticks and labels.
+    fn frame(&self, svg: &mut Document, x: f64, y: f64) {
+        let (w, h) = (self.area.width, self.area.height);
+        let mut lines = format!("M{} {}v{}h{}", number(x), number(y), number(h), number(w));
+        let font = Font::new(TICK_LABEL, MUTED, Anchor::Middle);
+        for tick in &self.x.ticks {
+            let length = if tick.label.is_some() { TICK } else { TICK / 2.0 };
+            let at = x + tick.at * w;
+            let _ = write!(lines, "M{} {}v{}", number(at), number(y + h), number(length));
+            if let Some(label) = &tick.label {
+                svg.text(at, y + h + TICK + TICK_LABEL, font, &spans(label));
+            }
+        }
+        for tick in &self.y.ticks {
+            let length = if tick.label.is_some() { TICK } else { TICK / 2.0 };
+            let at = y + (1.0 - tick.at) * h;
+            let _ = write!(lines, "M{} {}h{}", number(x), number(at), number(-length));
+            if let Some(label) = &tick.label {
+                let font = Font { anchor: Anchor::End, ..font };
+                svg.text(x - TICK - 3.0, at + 0.36 * TICK_LABEL, font, &spans(label));
+            }
+        }
+        svg.path(&lines, &format!("{} stroke-linecap=\"square\"", stroke(AXIS.class, AXIS.light, 1.0)));
+    }
+
+    fn series(&self, svg: &mut Document, series: &Series) {
+        let look = style(series.style);
+        let class = series.style % super::STYLES.len();
+        match &series.kind {
+            Kind::Line(points) => {
+                let pieces = self.area.line(points);
+                let commands: String = pieces.iter().map(|piece| polyline(piece.iter().copied())).collect();
+                svg.path(&commands, &line_attributes(series.style, LINE));
+                let places = self.marked(points, series.style);
+                svg.path(&markers(look.marker, &places), &marker_attributes(class, look.light));
+            }
+            Kind::Points(points) => {
+                let mut places: Vec<_> = points.iter().filter_map(|&(x, y)| self.area.point(x, y)).collect();
+                // Markers in the same place are one marker: a long series stays a small file.
+                let mut seen = std::collections::HashSet::new();
+                places.retain(|&(x, y)| seen.insert(((2.0 * x).round() as i64, (2.0 * y).round() as i64)));
+                svg.path(&markers(look.marker, &places), &marker_attributes(class, look.light));
+            }
+            Kind::Band(points) => {
+                let (mut area, mut edges) = (String::new(), String::new());
+                for piece in self.area.band(points) {
+                    let top = polyline(piece.iter().map(|p| (p.0, p.1)));
+                    let foot = polyline(piece.iter().map(|p| (p.0, p.2)));
+                    let back = polyline(piece.iter().rev().map(|p| (p.0, p.2)));
+                    if let [(x, top, foot)] = piece[..] {
+                        // A band at one place only is a stroke from end to end.
+                        edges.push_str(&polyline([(x, top), (x, foot)].into_iter()));
+                        continue;
+                    }
+                    let _ = write!(area, "{top}{}z", back.replacen('M', "L", 1));
+                    edges.push_str(&top);
+                    edges.push_str(&foot);
+                }
+                svg.path(&area, &format!("{} fill-opacity=\"0.22\"", fill(class, look.light)));
+                svg.path(&edges, &format!("{} stroke-opacity=\"0.85\"", line_attributes(series.style, 0.8)));
+            }
+        }
+    }
+
+    /// Where a line has its markers: at every point of a short one, else at points about evenly apart, each style
+    /// beginning at another place, so that lines that lie on one another can still be told apart.
+    fn marked(&self, points: &[(f64, f64)], number: usize) -> Vec<(f64, f64)> {
+        let inside = |p: &(f64, f64)| {
+            (-0.5..=self.area.width + 0.5).contains(&p.0) && (-0.5..=self.area.height + 0.5).contains(&p.1)
+        };
+        let placed = points.iter().filter_map(|&(x, y)| self.area.point(x, y)).filter(inside);
+        if points.len() <= 12 {
+            return placed.collect();
+        }
+        let share = (number % super::STYLES.len()) as f64 / super::STYLES.len() as f64;
+        let mut next = (0.25 + share) * MARKER_SPACING;
+        let mut places = Vec::new();
+        for place in placed {
+            if place.0 >= next {
+                places.push(place);
+                next += (((place.0 - next) / MARKER_SPACING).floor() + 1.0) * MARKER_SPACING;
+            }
+        }
+        places
+    }
+}
+
+/// The attributes of a line in this style.
+pub fn line_attributes(number: usize, width: f64) -> String {
+    let look = style(number);
+    let dash = if look.dash.is_empty() { String::new() } else { format!(" stroke-dasharray=\"{}\"", look.dash) };
+    // Round ends would close the gaps between dashes.
+    let cap = if look.dash.is_empty() { "round" } else { "butt" };
+    let stroke = stroke(number % super::STYLES.len(), look.light, width);
+    format!("{stroke}{dash} stroke-linecap=\"{cap}\" stroke-linejoin=\"round\"")
+}
+
+/// The attributes of a marker in this style.
+pub fn marker_attributes(class: usize, light: &str) -> String {
+    // A rim in the page's colour lifts a marker off the lines it lies on.
+    let rim = format!("{PREFIX}{}-s", PAPER.class);
+    format!("class=\"{PREFIX}{class}-f {rim}\" fill=\"{light}\" stroke=\"{}\" stroke-width=\"0.7\"", PAPER.light)
+}
+
+/// One path with the marker drawn at every place.
+pub fn markers(outline: &str, places: &[(f64, f64)]) -> String {
+    places.iter().map(|&(x, y)| format!("M{} {}{outline}", number(x), number(y))).collect()
+}
+
+fn labelled(ticks: &Ticks) -> impl Iterator<Item = f64> + '_ {
+    ticks.ticks.iter().filter(|tick| tick.label.is_some()).map(|tick| tick.at)
+}
+
+/// A minus sign is as wide as a plus, a hyphen is not.
+fn minus(text: &str) -> String {
+    text.replace('-', "−")
+}
+
+fn spans(label: &Label) -> Vec<Span> {
+    let mut spans = vec![Span::plain(minus(&label.text))];
+    spans.extend(label.power.map(|power| Span::raised(minus(&power.to_string()))));
+    spans
+}
+
+fn label_width(label: &Label) -> f64 {
+    let power = label.power.map_or(0.0, |power| width(&minus(&power.to_string()), 0.75 * TICK_LABEL));
+    width(&minus(&label.text), TICK_LABEL) + power
+}
+
+/// An axis's label with the factor of its tick labels.
+fn axis_label(label: &str, multiplier: i32) -> Vec<Span> {
+    let mut spans = vec![Span::plain(label)];
+    if multiplier != 0 {
+        spans.push(Span::plain(if label.is_empty() { "×10" } else { " (×10" }));
+        spans.push(Span::raised(minus(&multiplier.to_string())));
+        spans.push(Span::plain(if label.is_empty() { "" } else { ")" }));
+    }
+    spans
+}

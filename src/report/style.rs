@@ -1,0 +1,144 @@
+//! Colours, dashes and markers, and the style sheet with its dark half.
+//!
+//! The colours are those of Okabe and Ito, which readers with any kind of colour vision tell apart; dash and marker differ
+//! as well, so that a grey print can be read. Every element carries its light colour as an attribute, for programs that
+//! read no style sheets; the style sheet only says what changes on a dark page.
+
+use std::fmt::Write;
+
+/// The look of a series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Style {
+    /// On a white page, as `#rrggbb`.
+    pub light: &'static str,
+    /// On a dark page.
+    pub dark: &'static str,
+    /// Number of the nearest colour in a 256-colour terminal.
+    pub terminal: u8,
+    /// SVG dash pattern; empty for an unbroken line.
+    pub dash: &'static str,
+    /// The marker's outline in relative SVG path commands, from its middle, some 6 units across.
+    pub marker: &'static str,
+    /// The marker in a terminal.
+    pub glyph: char,
+}
+
+/// The looks there are; a series names one by its number, counted round.
+pub const STYLES: [Style; 7] = [
+    Style {
+        light: "#0072b2",
+        dark: "#4aa8e0",
+        terminal: 32,
+        dash: "",
+        marker: "m3 0a3 3 0 1 1-6 0 3 3 0 1 1 6 0z",
+        glyph: '●',
+    },
+    Style {
+        light: "#d55e00",
+        dark: "#f2834a",
+        terminal: 166,
+        dash: "6 2.5",
+        marker: "m-2.7-2.7h5.4v5.4h-5.4z",
+        glyph: '□',
+    },
+    Style { light: "#009e73", dark: "#2bc79c", terminal: 36, dash: "2 2", marker: "m0-3.6l3.3 6h-6.6z", glyph: '▲' },
+    Style {
+        light: "#b8639a",
+        dark: "#e2a0c8",
+        terminal: 175,
+        dash: "8 2.5 2 2.5",
+        marker: "m0-3.8l3.4 3.8-3.4 3.8-3.4-3.8z",
+        glyph: '◇',
+    },
+    Style { light: "#222222", dark: "#eeeeee", terminal: 246, dash: "4 2", marker: "m0 3.6l3.3-6h-6.6z", glyph: '▼' },
+    Style {
+        light: "#e69f00",
+        dark: "#f0b840",
+        terminal: 214,
+        dash: "8 2 2 2 2 2",
+        marker: "m-1-3.2h2v2.2h2.2v2h-2.2v2.2h-2v-2.2h-2.2v-2h2.2z",
+        glyph: '✚',
+    },
+    Style { light: "#56b4e9", dark: "#a5d8f5", terminal: 74, dash: "1 2", marker: "m-3-1.6h6v3.2h-6z", glyph: '▬' },
+];
+
+/// The style of this number, counted round.
+pub fn style(number: usize) -> &'static Style {
+    &STYLES[number % STYLES.len()]
+}
+
+/// A colour of the page itself: its class in the style sheet, and its light value.
+#[derive(Debug, Clone, Copy)]
+pub struct Ink {
+    pub class: &'static str,
+    pub light: &'static str,
+    dark: &'static str,
+}
+
+/// The page.
+pub const PAPER: Ink = Ink { class: "paper", light: "#ffffff", dark: "#15181c" };
+/// Titles and axis labels.
+pub const TEXT: Ink = Ink { class: "text", light: "#1a1a1a", dark: "#ededed" };
+/// Tick labels and small print.
+pub const MUTED: Ink = Ink { class: "muted", light: "#4d4d4d", dark: "#b8bcc2" };
+/// Axis lines and ticks.
+pub const AXIS: Ink = Ink { class: "axis", light: "#333333", dark: "#a8adb4" };
+/// Grid lines.
+pub const GRID: Ink = Ink { class: "grid", light: "#e8e8e8", dark: "#2b3037" };
+
+/// Class names begin with this, so that a figure set into a page's HTML leaves the page's own classes alone.
+pub const PREFIX: &str = "nsc-";
+
+/// The style sheet: the dark half, for the inks and for the styles in use. `-f` classes are filled, `-s` classes stroked.
+pub fn sheet(used: &[usize]) -> String {
+    let inks = [PAPER, TEXT, MUTED, AXIS, GRID].map(|ink| (ink.class.to_owned(), ink.dark));
+    let styles = used.iter().map(|&n| (format!("{}", n % STYLES.len()), style(n).dark));
+    let mut rules = String::new();
+    for (name, dark) in inks.into_iter().chain(styles) {
+        let _ = write!(rules, ".{PREFIX}{name}-f{{fill:{dark}}}.{PREFIX}{name}-s{{stroke:{dark}}}");
+    }
+    format!("@media (prefers-color-scheme:dark){{{rules}}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_styles_look_alike_in_grey_or_in_a_terminal() {
+        for (i, a) in STYLES.iter().enumerate() {
+            for b in &STYLES[..i] {
+                assert!(a.dash != b.dash && a.marker != b.marker && a.glyph != b.glyph && a.terminal != b.terminal);
+                assert!(a.light != b.light && a.dark != b.dark);
+            }
+        }
+    }
+
+    /// Relative luminance as WCAG 2 defines it.
+    fn luminance(colour: &str) -> f64 {
+        let channel = |at: usize| {
+            let c = f64::from(u8::from_str_radix(&colour[at..at + 2], 16).unwrap()) / 255.0;
+            if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
+    }
+
+    fn contrast(a: &str, b: &str) -> f64 {
+        let (a, b) = (luminance(a), luminance(b));
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn words_and_lines_stand_out_from_the_page() {
+        for ink in [TEXT, MUTED, AXIS] {
+            assert!(contrast(ink.light, PAPER.light) >= 4.5 && contrast(ink.dark, PAPER.dark) >= 4.5, "{}", ink.class);
+        }
+        for style in STYLES {
+            assert!(
+                contrast(style.light, PAPER.light) >= 2.2 && contrast(style.dark, PAPER.dark) >= 3.0,
+                "{}",
+                style.light
+            );
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! A table as aligned text.
+
+/// A table with a header: text to the left, numbers to the right.
+///
+/// ```
+/// use normscape::report::Table;
+/// let mut table = Table::new(["norm", "loss"]);
+/// table.row(["none".into(), 1.91.into()]);
+/// table.row(["batch".into(), 0.8.into()]);
+/// assert_eq!(table.to_string(), "norm   loss\n-----  ----\nnone   1.91\nbatch   0.8\n");
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Table {
+    headers: Vec<String>,
+    rows: Vec<Vec<Cell>>,
+}
+
+/// One cell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// Words.
+    Text(String),
+    /// A number as it is to be shown, with its unit if it has one: "83.1 %".
+    Number(String),
+}
+
+impl Cell {
+    /// A number as it is to be shown.
+    pub fn number(shown: impl Into<String>) -> Cell {
+        Cell::Number(shown.into())
+    }
+
+    fn shown(&self) -> &str {
+        match self {
+            Cell::Text(shown) | Cell::Number(shown) => shown,
+        }
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Cell {
+        Cell::Text(text.into())
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Cell {
+        Cell::Text(text)
+    }
+}
+
+/// To four significant digits; [`Cell::number`] with [`significant`] for others.
+impl From<f64> for Cell {
+    fn from(value: f64) -> Cell {
+        Cell::Number(significant(value, 4))
+    }
+}
+
+impl From<u64> for Cell {
+    fn from(value: u64) -> Cell {
+        Cell::Number(value.to_string())
+    }
+}
+
+impl Table {
+    /// A table with these headers and no rows.
+    pub fn new<S: Into<String>>(headers: impl IntoIterator<Item = S>) -> Table {
+        Table { headers: headers.into_iter().map(Into::into).collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row. Cells that are missing at its end are blank; cells beyond the headers get a column without a name.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) -> &mut Table {
+        self.rows.push(cells.into_iter().collect());
+        self
+    }
+}
+
+impl std::fmt::Display for Table {
+    /// Header, rule and rows, each a line. A column of numbers (and blanks) is set to the right, its header too.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let columns = self.rows.iter().map(Vec::len).chain([self.headers.len()]).max().unwrap_or(0);
+        let cell = |row: usize, column: usize| self.rows[row].get(column).filter(|cell| !cell.shown().is_empty());
+        let header = |column: usize| self.headers.get(column).map_or("", String::as_str);
+        let rows = 0..self.rows.len();
+
+        let mut lines = vec![String::new(); self.rows.len() + 2];
+        for column in 0..columns {
+            let mut cells = rows.clone().filter_map(|row| cell(row, column)).peekable();
+            let right = cells.peek().is_some() && cells.all(|cell| matches!(cell, Cell::Number(_)));
+            let shown = rows.clone().map(|row| cell(row, column).map_or("", Cell::shown));
+            let width = shown.clone().chain([header(column)]).map(|s| s.chars().count()).max().unwrap_or(0);
+            let rule = "-".repeat(width);
+            for (line, text) in lines.iter_mut().zip([header(column), rule.as_str()].into_iter().chain(shown)) {
+                if column > 0 {
+                    line.push_str("  ");
+                }
+                line.push_str(&if right { format!("{text:>width$}") } else { format!("{text:<width$}") });
+            }
+        }
+        lines.iter().try_for_each(|line| writeln!(f, "{}", line.trim_end()))
+    }
+}
+
+/// A number to so many significant digits (those before the point are never dropped), without zeros at its end; with an
+/// exponent below 1e-3, so that a small value never reads 0, and from 1e6 on, where digits are no longer counted at sight.
+pub fn significant(value: f64, digits: usize) -> String {
+    if !value.is_finite() {
+        return if value.is_nan() {
+            "nan".into()
+        } else if value > 0.0 {
+            "inf".into()
+        } else {
+            "-inf".into()
+        };
+    }
+    if value == 0.0 {
+        return "0".into();
+    }
+    // Rounded first: 999.96 is 1000 to four digits, and its exponent is one higher.
+    let rounded = format!("{value:.*e}", digits.clamp(1, 17) - 1);
+    let (mantissa, exponent) = rounded.split_once('e').unwrap_or((&rounded, "0"));
+    let power: i32 = exponent.parse().unwrap_or(0);
+    let trim =
+        |s: &str| if s.contains('.') { s.trim_end_matches('0').trim_end_matches('.').to_owned() } else { s.to_owned() };
+    if (-3..6).contains(&power) {
+        let decimals = usize::try_from(digits as i64 - 1 - i64::from(power)).unwrap_or(0);
+        trim(&format!("{value:.decimals$}"))
+    } else {
+        format!("{}e{power}", trim(mantissa))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_to_the_right_and_words_to_the_left() {
+        let mut table = Table::new(["variant", "steps", "β"]);
+        table.row(["BatchNorm".into(), 15000u64.into(), Cell::number("83.1 %")]);
+        table.row(["ℓ1".into(), 90u64.into(), "".into()]);
+        table.row(["none".into()]);
+        assert_eq!(
+            table.to_string(),
+            "variant    steps       β\n\
+             ---------  -----  ------\n\
+             BatchNorm  15000  83.1 %\n\
+             ℓ1            90\n\
+             none\n"
+        );
+    }
+
+    #[test]
+    fn a_column_with_a_word_in_it_stands_to_the_left() {
+        let mut table = Table::new(["loss"]);
+        table.row([1.5.into()]).row(["diverged".into()]);
+        assert_eq!(table.to_string(), "loss\n--------\n1.5\ndiverged\n");
+    }
+
+    #[test]
+    fn a_row_may_be_longer_than_the_header() {
+        let mut table = Table::new(["a"]);
+        table.row(["x".into(), "y".into()]);
+        assert_eq!(table.to_string(), "a\n-  -\nx  y\n");
+        assert_eq!(Table::default().to_string(), "\n\n");
+    }
+
+    #[test]
+    fn significant_digits_never_round_to_nothing() {
+        let cases = [
+            (0.0, "0"),
+            (1.0, "1"),
+            (0.8014, "0.8014"),
+            (0.00012346, "1.235e-4"),
+            (-0.0012346, "-0.001235"),
+            (999.96, "1000"),
+            (10512.7, "10513"),
+            (123456.0, "123456"),
+            (1.05e6, "1.05e6"),
+            (999_999.9, "1e6"),
+            (3e-20, "3e-20"),
+            (f64::NAN, "nan"),
+            (f64::NEG_INFINITY, "-inf"),
+        ];
+        for (value, shown) in cases {
+            assert_eq!(significant(value, 4), shown, "{value}");
+        }
+        assert_eq!(significant(0.1 + 0.2, 17), "0.30000000000000004");
+    }
+}
