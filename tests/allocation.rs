@@ -1,0 +1,93 @@
+//! A training step allocates nothing, on any thread: counted by the allocator itself.
+
+use normscape::data::batch::Batches;
+use normscape::data::images;
+use normscape::data::prefetch::Prefetch;
+use normscape::network::{Dln, Engine, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::ops::noise::NoiseOptions;
+use normscape::ops::sgd::Sgd;
+use normscape::runtime::cpu::Cpu;
+use normscape::runtime::state::StepState;
+use normscape::runtime::tensor::{In, Out};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+struct Counting;
+
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call is the system allocator's own.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(p, layout) }
+    }
+    unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(p, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of ten steps, after ten that fill every pool and cache.
+fn count(mut step: impl FnMut(u64) + Send) -> u64 {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    pool.install(|| {
+        (0..10).for_each(&mut step);
+        let before = COUNT.load(Ordering::Relaxed);
+        (10..20).for_each(&mut step);
+        COUNT.load(Ordering::Relaxed) - before
+    })
+}
+
+// One test: a second one running beside it would be counted too.
+#[test]
+fn a_training_step_allocates_nothing() {
+    let noise = Some(NoiseOptions::default());
+    for normalisation in [
+        Normalisation::new(Norm::None),
+        Normalisation::new(Norm::Batch),
+        Normalisation { noise, ..Normalisation::new(Norm::Batch) },
+        Normalisation::new(Norm::Lp(f64::INFINITY)),
+        Normalisation::new(Norm::Lp(1.5)),
+    ] {
+        let network = vgg("vgg11", 0.1, normalisation).unwrap();
+        let theta0 = initial_parameters(&network, 1);
+        let mut engine = Engine::new(Cpu::<f32>::default(), network, 16, Arc::default()).unwrap();
+        let (theta, grad) = (engine.vector().unwrap(), engine.vector().unwrap());
+        normscape::runtime::cpu::Storage::upload_f32(engine.backend(), &theta0, Out(theta)).unwrap();
+        let set = Arc::new(images::generate(1, 64, 8));
+        let batches = Arc::new(Batches::new(set, 1, 16, true).unwrap());
+        let mut prefetch = Prefetch::start(batches, 0).unwrap();
+        let found = count(|t| {
+            engine.set_state(&StepState::new(1, t, 0.1)).unwrap();
+            let batch = prefetch.next_batch().unwrap();
+            engine.set_labelled(&batch.x, &batch.labels).unwrap();
+            let (loss, correct, state) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct), engine.state());
+            engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();
+            engine.move_running(0.1).unwrap();
+            engine.backend().sgd(Out(theta), In(grad), None, 0.0, 0.0, In(state)).unwrap();
+            assert!(engine.scalar(Scalar::Loss).unwrap().is_finite());
+        });
+        assert_eq!(found, 0, "VGG with {:?}", normalisation.norm);
+    }
+    let network = dln(Dln::default(), Normalisation::new(Norm::Batch)).unwrap();
+    let mut engine = Engine::new(Cpu::<f64>::default(), network, 100, Arc::default()).unwrap();
+    let (theta, grad) = (engine.vector().unwrap(), engine.vector().unwrap());
+    let found = count(|t| {
+        engine.set_state(&StepState::new(1, t, 1e-6)).unwrap();
+        let (loss, correct, state) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct), engine.state());
+        engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();
+        engine.backend().sgd(Out(theta), In(grad), None, 0.0, 0.0, In(state)).unwrap();
+    });
+    assert_eq!(found, 0, "DLN");
+}

@@ -1,0 +1,435 @@
+//! The command line, from outside: exit codes, one-line errors, and the files that commands leave.
+
+use normscape::files::{Array, Arrays, npz};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn normscape(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_normscape"));
+    command.current_dir(dir).stdin(Stdio::null()).env_remove("NORMSCAPE_DATA").env("HOME", dir);
+    for proxy in ["ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"] {
+        command.env_remove(proxy).env_remove(proxy.to_lowercase());
+    }
+    command
+}
+
+/// Runs a command line, its arguments parted by blanks.
+fn run(dir: &Path, line: &str) -> Output {
+    normscape(dir).args(line.split_whitespace()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Runs a command line that must succeed, and gives its standard output.
+fn done(dir: &Path, line: &str) -> String {
+    let out = run(dir, line);
+    assert_eq!(out.status.code(), Some(0), "{line}: {}", text(&out.stderr));
+    text(&out.stdout)
+}
+
+/// Runs a command line that must be refused with exit code 2, nothing on standard output and one line on standard error,
+/// which it gives.
+fn refused(dir: &Path, line: &str) -> String {
+    one_line(&run(dir, line), line)
+}
+
+fn one_line(out: &Output, line: &str) -> String {
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{line}: {said}");
+    assert_eq!((text(&out.stdout).as_str(), said.lines().count()), ("", 1), "{line}: {said}");
+    assert!(said.starts_with("error: ") && said.ends_with('\n'), "{line}: {said}");
+    said
+}
+
+fn room() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let dir = room();
+    let root = done(dir.path(), "--help");
+    for name in ["reproduce", "train", "probe", "op", "data", "bench", "info", "completions"] {
+        assert!(root.contains(&format!("\n  {name} ")), "{name}: {root}");
+        assert!(done(dir.path(), &format!("{name} --help")).contains(&format!("Usage: normscape {name}")));
+    }
+    assert!(!root.contains('\u{1b}'), "colours belong on terminals only");
+    let version = done(dir.path(), "--version");
+    assert!(
+        version.starts_with(&format!("normscape {} (", env!("CARGO_PKG_VERSION"))) && version.ends_with(")\n"),
+        "{version}"
+    );
+    assert_eq!(version.lines().count(), 1);
+}
+
+#[test]
+fn no_command_is_told_what_there_is() {
+    let dir = room();
+    for (line, names) in [("", "train, probe, op"), ("data", "fetch, inspect, sample")] {
+        let out = run(dir.path(), line);
+        assert_eq!(out.status.code(), Some(2));
+        let (help, said) = (text(&out.stdout), text(&out.stderr));
+        assert!(help.contains(&format!("Usage: normscape {line}")), "{help}");
+        assert!(said.lines().count() == 1 && said.contains(names), "{said}");
+    }
+}
+
+#[test]
+fn wrong_command_lines_are_refused_in_one_line() {
+    let dir = room();
+    let path = dir.path();
+    std::fs::create_dir(path.join("full")).unwrap();
+    std::fs::write(path.join("full/file"), "").unwrap();
+    let dln = "train --model dln --out run";
+    let vgg = "train --model vgg11 --data images --out run";
+    let cases = [
+        ("trian".into(), "did you mean train?"),
+        ("train --out run".into(), "--model"),
+        ("train --model dln".into(), "--out"),
+        (format!("{dln} --lrr 1"), "did you mean --lr?"),
+        (format!("{dln} extra"), "extra: unknown argument"),
+        (format!("{dln} --seed 1 --seed 2"), "--seed"),
+        (format!("{dln} --lr nan"), "--lr NaN: out of range; it is a finite number above 0"),
+        (format!("{dln} --lr -1"), "--lr -1: out of range"),
+        (format!("{dln} --lr fast"), "--lr fast: not a value that it takes; a number is needed"),
+        (format!("{dln} --lr"), "--lr"),
+        (format!("{dln} --batch 0"), "--batch 0: no samples"),
+        (format!("{vgg} --batch 0"), "--batch 0: no samples"),
+        (format!("{dln} --batch 1 --norm batch"), "--batch 1: norm1 would see one sample per unit"),
+        (format!("{dln} --steps 0"), "--steps 0"),
+        (format!("{dln} --steps 99999999999999999999"), "--steps"),
+        (format!("{dln} --norm foo"), "--norm foo: unknown"),
+        (format!("{dln} --norm group:4"), "--norm group:4: not in this version"),
+        (format!("{dln} --width 2"), "--width: not for dln"),
+        (format!("{dln} --data images"), "--data images"),
+        (format!("{dln} --noise-mean 1"), "--noise adds it"),
+        (format!("{dln} --probe ics"), "--probe ics: not in this version"),
+        (format!("{dln} --probe-points 3"), "no probe is named"),
+        (format!("{dln} --probe landscape --probe-range 2:1"), "--probe-range 2:1"),
+        (format!("{dln} --tensorboard"), "--tensorboard: not in this version"),
+        (format!("{dln} --threads 0"), "--threads 0"),
+        (format!("{dln} --threads 100000"), "--threads 100000"),
+        (format!("{dln} --device gpu"), "there are auto, cpu, emulator, cuda and cuda:N"),
+        (format!("{dln} --device cuda"), "--device cuda: not in this version"),
+        (format!("{dln} --device cpu --precision bf16"), "cpu with f32 and f64"),
+        (format!("{dln} --precision f16"), "there are f32, tf32, bf16, f64"),
+        (format!("{vgg} --width 0"), "--width 0"),
+        (format!("{vgg} --width nan"), "--width NaN"),
+        (format!("{vgg} --depth 3"), "--depth: not for vgg11"),
+        (format!("{vgg} --activation elu"), "--activation elu: not in this version"),
+        ("train --model vgg16 --out run".into(), "--data images (generated)"),
+        ("train --model vgg16 --out run --data nowhere".into(), "nowhere: does not exist"),
+        ("train --model dln --out full".into(), "full: exists; choose another --out"),
+        ("train --model dln --out full/file".into(), "full/file: exists"),
+        ("train --resume --out nowhere".into(), "nowhere: no such folder"),
+        ("train --resume --out full".into(), "run.toml: does not exist"),
+        ("op conv2d --input none.npz --output out.npz".into(), "none.npz: does not exist"),
+        ("op conv2d --input full/file --output out.npz".into(), "full/file: is empty"),
+        ("op conv2d --input full/file --output full/file".into(), "would write over the input"),
+        ("op --input a --output b".into(), "NAME"),
+        ("probe --input none.npz --output out.npz".into(), "none.npz: does not exist"),
+        ("probe --input none.npz".into(), "--output"),
+        ("data inspect full".into(), "full: holds no CIFAR-10"),
+        ("data inspect".into(), "normscape data fetch"),
+        ("data sample images --out sheet.jpg".into(), "FILE.png or FILE.ppm"),
+        ("data sample images --out sheet.png --per-class 0".into(), "--per-class 0"),
+        ("data sample gaussian --out sheet.png".into(), "holds no images"),
+        ("data fetch --url http://127.0.0.1:1/x --to there".into(), "http://127.0.0.1:1/x: cannot be fetched"),
+        ("completions csh".into(), "csh: unknown; there are"),
+        ("reproduce".into(), "there is demo"),
+        ("reproduce fig4".into(), "reproduce fig4: not in this version"),
+        ("theory --instances 3".into(), "theory: not in this version"),
+        ("@none".into(), "none: does not exist"),
+    ];
+    for (line, says) in cases {
+        let said = refused(path, &line);
+        assert!(said.contains(says), "{line}: {said}");
+    }
+    let left: Vec<_> =
+        std::fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name()).filter(|n| n != "there").collect();
+    assert_eq!(left, ["full"], "nothing is left behind by what was refused");
+}
+
+#[cfg(unix)]
+#[test]
+fn names_of_any_bytes_are_taken_or_refused_in_one_line() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let dir = room();
+    let bytes = OsStr::from_bytes(b"run\xff\n");
+    let line = ["train", "--model", "dln", "--steps", "1", "--quiet", "--out"];
+    assert!(normscape(dir.path()).args(line).arg(bytes).output().unwrap().status.success());
+    assert!(dir.path().join(bytes).join("run.toml").is_file());
+    one_line(&normscape(dir.path()).args(line).arg(bytes).output().unwrap(), "a folder that is there");
+    let said = one_line(
+        &normscape(dir.path()).args(line).args([OsStr::new("x"), OsStr::new("--data"), bytes]).output().unwrap(),
+        "--data",
+    );
+    assert!(said.contains("not UTF-8"), "{said}");
+    one_line(&normscape(dir.path()).arg("no\nsuch\ncommand").output().unwrap(), "a command of three lines");
+}
+
+#[test]
+fn arguments_may_stand_in_a_file() {
+    let dir = room();
+    std::fs::write(dir.path().join("args"), "--model\ndln\n\n--steps\r\n2\n--out\nmy run\n").unwrap();
+    done(dir.path(), "train @args --quiet");
+    assert!(dir.path().join("my run/run.toml").is_file());
+    std::fs::write(dir.path().join("nested"), "train\n@args\n").unwrap();
+    let said = refused(dir.path(), "@nested");
+    assert!(said.contains("nested, line 2: names another file"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let dir = room();
+    for line in ["--help", "info", "completions bash", "data inspect gaussian"] {
+        let mut child =
+            normscape(dir.path()).args(line.split(' ')).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let out = child.wait_with_output().unwrap();
+        assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(0), ""), "{line}");
+    }
+}
+
+#[test]
+fn completions_and_info_say_something() {
+    let dir = room();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = done(dir.path(), &format!("completions {shell}"));
+        assert!(script.contains("checkpoint-every"), "{shell}");
+    }
+    let info: serde_json::Value = serde_json::from_str(&done(dir.path(), "info --json")).unwrap();
+    assert_eq!((&info["version"], &info["auto"]["device"]), (&env!("CARGO_PKG_VERSION").into(), &"cpu".into()));
+    assert!(done(dir.path(), "info").contains("processor"));
+}
+
+#[test]
+fn sets_are_inspected_and_shown() {
+    let dir = room();
+    let set: serde_json::Value =
+        serde_json::from_str(&done(dir.path(), "data inspect images --seed 3 --json")).unwrap();
+    assert_eq!(set["train_per_class"], serde_json::json!(vec![1000; 10]));
+    assert!(done(dir.path(), "data inspect images --seed 3").contains(set["sha256"].as_str().unwrap()));
+    let set: serde_json::Value = serde_json::from_str(&done(dir.path(), "data inspect gaussian --json")).unwrap();
+    assert_eq!(set["arrays"]["x"]["shape"], serde_json::json!([1000, 10]));
+    done(dir.path(), "data sample images --per-class 2 --out sheet.png");
+    let png = std::fs::read(dir.path().join("sheet.png")).unwrap();
+    assert!(png.starts_with(b"\x89PNG\r\n\x1a\n"));
+}
+
+#[test]
+fn an_operator_answers_a_case() {
+    let dir = room();
+    let path = dir.path();
+    let case = |expected: Vec<f32>| {
+        let arrays = Arrays::from([
+            ("x".into(), Array::f32([2, 2], vec![1.0, -2.0, 3.0, -4.0])),
+            ("grad_y".into(), Array::f64([2, 2], vec![1.0, 1.0, 1.0, 1.0])),
+            ("expect.y".into(), Array::f32([2, 2], expected)),
+        ]);
+        npz::write(&path.join("case.npz"), &arrays).unwrap();
+    };
+    case(vec![1.0, 0.0, 3.0, 0.0]);
+    let said = done(path, "op relu --input case.npz --output out.npz");
+    assert!(said.contains("y") && said.contains("0.00e0"), "{said}");
+    let want = Arrays::from([
+        ("grad_x".into(), Array::f32([2, 2], vec![1.0, 0.0, 1.0, 0.0])),
+        ("y".into(), Array::f32([2, 2], vec![1.0, 0.0, 3.0, 0.0])),
+    ]);
+    assert_eq!(npz::read(&path.join("out.npz")).unwrap(), want);
+    // In f64, as JSON, and wrong: ‖(0, 0, 3, 0)‖/‖(1, 0, 0, 0)‖.
+    case(vec![1.0, 0.0, 0.0, 0.0]);
+    let said = done(path, "op relu --input case.npz --output out.npz --precision f64 --json");
+    let answer: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(answer["arrays"]["y"], serde_json::json!({ "shape": [2, 2], "relative_error": 3.0 }));
+    assert_eq!(npz::read(&path.join("out.npz")).unwrap()["y"], Array::f64([2, 2], vec![1.0, 0.0, 3.0, 0.0]));
+    assert!(refused(path, "op linear --input case.npz --output other.npz").contains("case.npz: array weight"));
+    assert!(refused(path, "op swish --input case.npz --output other.npz").contains("conv2d, linear"));
+    assert!(!path.join("other.npz").exists());
+}
+
+#[test]
+fn a_network_answers_a_case() {
+    let dir = room();
+    let path = dir.path();
+    // One linear layer W = (2): loss Σ (2x − target)² over x = 1, 3 and targets 1, 5: 1 + 1; gradient 2·1·1 + 2·1·3 = 8.
+    let mut arrays = Arrays::from([
+        ("x".into(), Array::f64([2, 1], vec![1.0, 3.0])),
+        ("target".into(), Array::f64([2, 1], vec![1.0, 5.0])),
+        ("fc1.weight".into(), Array::f64([1, 1], vec![2.0])),
+        ("attr.model".into(), Array::scalar_text("dln")),
+        ("attr.norm".into(), Array::scalar_text("none")),
+        ("attr.depth".into(), Array::scalar_i64(1)),
+        ("attr.dim".into(), Array::scalar_i64(1)),
+        ("attr.steps".into(), Array::f64([1], vec![0.125])),
+        ("expect.grad.fc1.weight".into(), Array::f64([1, 1], vec![8.0])),
+    ]);
+    npz::write(&path.join("case.npz"), &arrays).unwrap();
+    let said = done(path, "probe --input case.npz --output out.npz --precision f64 --json");
+    let answer: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(answer["whole"]["grad.*"]["relative_error"], 0.0, "{said}");
+    assert!(done(path, "probe --input case.npz --output out.npz --precision f64").contains("as one vector"));
+    let got = npz::read(&path.join("out.npz")).unwrap();
+    assert_eq!(got["loss"], Array::scalar_f64(2.0));
+    assert_eq!(got["grad.fc1.weight"], Array::f64([1, 1], vec![8.0]));
+    // At W = 2 − 0.125·8 = 1: loss 0 + 4, gradient 2·(−2)·3 = −12, so β = 20/(0.125·8).
+    assert_eq!(got["landscape.loss"], Array::f64([1], vec![4.0]));
+    assert_eq!(got["landscape.grad_l2_diff"], Array::f64([1], vec![20.0]));
+    assert_eq!(got["landscape.beta"], Array::f64([1], vec![20.0]));
+    arrays.insert("fc2.weight".into(), Array::f64([1, 1], vec![2.0]));
+    npz::write(&path.join("case.npz"), &arrays).unwrap();
+    assert!(refused(path, "probe --input case.npz --output out.npz").contains("array fc2.weight: is unknown"));
+}
+
+/// What of a run's folder must not depend on how it was made: the rows without `seconds`, and every other file's bytes at
+/// its last step.
+fn results(run: &Path, last: u64) -> (Vec<String>, BTreeMap<&'static str, Vec<u8>>) {
+    let rows = std::fs::read_to_string(run.join("metrics.csv")).unwrap();
+    let rows = rows.lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned()).collect();
+    let folder = format!("checkpoints/step-{last}");
+    let read = |name: &str| std::fs::read(run.join(name)).unwrap();
+    let files = BTreeMap::from([
+        ("parameters", read(&format!("{folder}/parameters.safetensors"))),
+        ("state", read(&format!("{folder}/state.safetensors"))),
+        ("landscape", read("landscape.npz")),
+    ]);
+    (rows, files)
+}
+
+#[test]
+fn a_run_leaves_its_files_and_goes_on_to_the_same_bits() {
+    let dir = room();
+    let path = dir.path();
+    let line = "train --model dln --depth 5 --samples 100 --norm batch --noise --momentum 0.5 --probe landscape --probe-every 10 --quiet";
+    let said = done(path, &format!("{line} --steps 30 --out part --json"));
+    let answer: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&answer["last"]["step"], &answer["diverged"]), (&30.into(), &serde_json::Value::Null));
+    let (rows, _) = results(&path.join("part"), 30);
+    assert_eq!(rows.len(), 1 + 31);
+    assert_eq!(rows[0], "step,epoch,loss,train_accuracy,test_loss,test_accuracy,lr");
+    assert_eq!(rows[31].split(',').collect::<Vec<_>>()[..2], ["30", "30"]);
+    let record = std::fs::read_to_string(path.join("part/run.toml")).unwrap();
+    assert!(
+        record.contains("norm = \"batch\"") && record.contains("steps = 30") && record.contains("device = \"cpu\"")
+    );
+    let landscape = npz::read(&path.join("part/landscape.npz")).unwrap();
+    assert_eq!(landscape["step"], Array::i64([4], vec![0, 10, 20, 30]));
+    assert_eq!(landscape["beta"].shape, [4, 8]);
+    // Longer, with other threads: what an uninterrupted run gives.
+    done(path, "train --resume --out part --steps 45 --threads 1");
+    done(path, &format!("{line} --steps 45 --out whole --threads 2"));
+    assert_eq!(results(&path.join("part"), 45), results(&path.join("whole"), 45));
+    // The same again changes nothing.
+    done(path, "train --resume --out part");
+    assert_eq!(results(&path.join("part"), 45), results(&path.join("whole"), 45));
+}
+
+#[test]
+fn a_run_goes_on_as_itself_only() {
+    let dir = room();
+    let path = dir.path();
+    done(path, "train --model dln --samples 50 --norm noisy --steps 3 --out run --quiet");
+    for (option, says) in [
+        ("--lr 0.1", "--lr 0.1: the run's is 1e-6"),
+        ("--norm l2", "--norm l2: the run's is batch"),
+        ("--seed 4", "--seed 4: the run's is 0"),
+        ("--model vgg11", "--model vgg11: the run's is dln"),
+        ("--steps 2", "--steps 2: the run's are 3"),
+        ("--precision f64", "--precision f64: the run's is f32"),
+        ("--mean-loss", "--mean-loss true: the run's is false"),
+        ("--probe landscape", "--probe landscape"),
+        ("--limit-train 7", "--limit-train 7: the run's is not set"),
+    ] {
+        let said = refused(path, &format!("train --resume --out run {option}"));
+        assert!(said.contains(says), "{option}: {said}");
+    }
+    done(
+        path,
+        "train --resume --out run --model dln --norm noisy --lr 1e-6 --steps 5 --checkpoint-every 1 --keep-checkpoints 3 --quiet",
+    );
+    assert_eq!(std::fs::read_dir(path.join("run/checkpoints")).unwrap().count(), 3);
+}
+
+#[test]
+fn a_run_that_diverges_is_saved_and_says_so() {
+    let dir = room();
+    let out = run(dir.path(), "train --model dln --lr 1 --steps 50 --out run --quiet");
+    let said = text(&out.stderr);
+    assert_eq!((out.status.code(), said.lines().count()), (Some(4), 1), "{said}");
+    assert!(said.contains("training diverged at step 1") && said.contains("saved in run"), "{said}");
+    assert!(dir.path().join("run/checkpoints/step-1/parameters.safetensors").is_file());
+}
+
+#[cfg(unix)]
+fn signal(child: &std::process::Child, name: &str) {
+    assert!(Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_download_keeps_what_has_arrived() {
+    use std::io::{BufRead, BufReader, Write};
+    let dir = room();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let line = format!("data fetch --url http://{}/x --to there", server.local_addr().unwrap());
+    let mut command = normscape(dir.path());
+    let child = command.args(line.split(' ')).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut connection = server.accept().unwrap().0;
+    let request = BufReader::new(connection.try_clone().unwrap()).lines().map(Result::unwrap);
+    assert!(request.take_while(|line| !line.is_empty()).count() > 0);
+    // The first bytes come, and then no more.
+    connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 170052171\r\n\r\nfirst bytes").unwrap();
+    let part = dir.path().join("there/cifar-10-binary.tar.gz.part");
+    while std::fs::read(&part).is_ok_and(|bytes| bytes.len() < 11) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    signal(&child, "INT");
+    let out = child.wait_with_output().unwrap();
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(130), "{said}");
+    assert!(said.lines().last().unwrap().contains("what has arrived is kept in there"), "{said}");
+    assert_eq!(std::fs::read(&part).unwrap(), b"first bytes");
+}
+
+#[cfg(unix)]
+#[test]
+fn interrupted_runs_are_saved_and_go_on_to_the_same_bits() {
+    let dir = room();
+    let path = dir.path();
+    let line = "train --model vgg11 --width 0.05 --norm batch --noise --augment --data images --limit-train 320 --limit-test 64 \
+                --batch 32 --eval-every 50 --probe landscape --probe-every 40 --probe-points 2 --steps 150 --seed 5";
+    let whole =
+        normscape(path).args(format!("{line} --out whole --quiet").split_whitespace()).stdout(Stdio::null()).spawn();
+    for (name, args) in
+        [("INT", format!("{line} --out part --checkpoint-every 20")), ("TERM", "train --resume --out part".into())]
+    {
+        let folder = path.join("part/checkpoints");
+        let newest = || {
+            let names = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+            names.filter_map(|name| name.to_str()?.strip_prefix("step-")?.parse::<u64>().ok()).max().unwrap_or(0)
+        };
+        let before = newest();
+        let mut child =
+            normscape(path).args(args.split_whitespace()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let begun = Instant::now();
+        while newest() == before && child.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        signal(&child, name);
+        let out = child.wait_with_output().unwrap();
+        let said = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(130), "{said}");
+        let last = said.lines().last().unwrap();
+        assert!(last.contains(&format!("interrupted: step {} is saved in part", newest())), "{said}");
+        assert!(last.contains("normscape train --resume --out part"), "{said}");
+    }
+    done(path, "train --resume --out part --threads 1 --quiet");
+    assert!(whole.unwrap().wait().unwrap().success());
+    assert_eq!(results(&path.join("part"), 150), results(&path.join("whole"), 150));
+}

@@ -1,0 +1,236 @@
+//! Central differences in f64 against every operator's backward: all cases, and random shapes, under random upstream gradients.
+//!
+//! The loss is Σ y · grad_y, or the operator's own. Its derivative is compared with each `grad_NAME` by the relative L2 error
+//! over all elements of NAME, or over directions of random signs where there are many. Inputs lie away from kinks: by
+//! their laws, and for a ReLU after a norm by biases that are put into gaps of what the norm gives.
+
+mod shared;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use normscape::files::{Array, Arrays, Values};
+use normscape::ops::door::{Case, Law, norm, relative_error};
+use normscape::ops::noise::{Noise, NoiseOptions};
+use normscape::ops::{conv2d, cross_entropy, linear, lp_norm, max_pool2d, relu, squared_error};
+use normscape::runtime::cpu::{Cpu, Storage};
+use normscape::runtime::rng::{Purpose, normal, word};
+use normscape::runtime::state::StepState;
+use normscape::runtime::tensor::{DType, In, Out, Shape};
+use std::process::ExitCode;
+
+/// The relative error that is allowed.
+const BOUND: f64 = 1e-6;
+/// Elements up to which each is moved on its own.
+const FEW: usize = 128;
+/// Directions beyond that.
+const DIRECTIONS: usize = 6;
+/// Cases of random extents per operator.
+const RANDOM: u64 = 10;
+
+/// `[n]` numbers −1 or 1.
+fn signs(seed: u64, count: usize) -> Vec<f64> {
+    (0..count).map(|i| if word(seed, Purpose::Direction, 0, 0, i as u64) & 1 == 0 { 1.0 } else { -1.0 }).collect()
+}
+
+/// How far to move a tensor: small beside its spread, so that little of the third derivative shows, and beside the steps of a
+/// lattice over (−2, 2), so that no maximum changes place.
+fn step(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let spread = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+    (1e-5 * if spread > 0.0 { spread } else { 1.0 }).min(0.2 / n)
+}
+
+/// Derivatives of `loss` at `values` by central differences, and those that `grad` says, along the same directions.
+fn derivatives(
+    values: &[f64],
+    grad: &[f64],
+    mut loss: impl FnMut(Vec<f64>) -> Result<f64, Failed>,
+) -> Result<(Vec<f64>, Vec<f64>), Failed> {
+    let h = step(values);
+    let mut along = |direction: &dyn Fn(usize) -> f64| {
+        let moved = |by: f64| values.iter().enumerate().map(|(i, v)| v + by * direction(i)).collect();
+        Ok::<_, Failed>((loss(moved(h))? - loss(moved(-h))?) / (2.0 * h))
+    };
+    if values.len() <= FEW {
+        let each: Result<_, _> = (0..values.len()).map(|at| along(&|i| f64::from(u8::from(i == at)))).collect();
+        return Ok((each?, grad.to_vec()));
+    }
+    let (mut measured, mut claimed) = (Vec::new(), Vec::new());
+    for seed in 0..DIRECTIONS as u64 {
+        let direction = signs(seed, values.len());
+        measured.push(along(&|i| direction[i])?);
+        claimed.push(grad.iter().zip(&direction).map(|(g, d)| g * d).sum());
+    }
+    Ok((measured, claimed))
+}
+
+fn floats(arrays: &Arrays, name: &str) -> Result<Vec<f64>, Failed> {
+    let array = arrays.get(name).and_then(Array::to_f64);
+    array.ok_or_else(|| format!("{name} is not there, or not of floats").into())
+}
+
+fn put(arrays: &mut Arrays, name: &str, values: Vec<f64>) {
+    if let Some(array) = arrays.get_mut(name) {
+        array.values = Values::F64(values);
+    }
+}
+
+/// Puts the biases of a norm into gaps of what it gives without them, so that the ReLU after it is nowhere near its kink.
+///
+/// `γ ŷ + β` (with noise `s (γ ŷ + β) + m`) is 0 where β is minus `γ ŷ` (`γ ŷ + m/s`): the widest gap of those, among
+/// the middle half, takes it.
+fn leave_the_kink(op: &str, arrays: &mut Arrays) -> Result<(), Failed> {
+    let mut plain = arrays.clone();
+    plain.insert("attr.relu".into(), Array::scalar_i64(0));
+    plain.remove("grad_y");
+    let mut bias = floats(arrays, "bias")?;
+    put(&mut plain, "bias", vec![0.0; bias.len()]);
+    let outputs = shared::run(op, &mut Cpu::<f64>::default(), &plain)?;
+    let mut u = floats(&outputs, "y")?;
+    if outputs.contains_key("shift") {
+        u.iter_mut().zip(floats(&outputs, "scale")?).for_each(|(u, s)| *u /= s);
+    }
+    let shape = &outputs["y"].shape;
+    let pixels: usize = shape[2..].iter().product();
+    for (c, bias) in bias.iter_mut().enumerate() {
+        let mut unit: Vec<f64> = (0..u.len()).filter(|i| i / pixels % shape[1] == c).map(|i| u[i]).collect();
+        unit.sort_by(f64::total_cmp);
+        let middle = &unit[unit.len() / 4..=(3 * unit.len() / 4).min(unit.len() - 1)];
+        let widest = middle.windows(2).map(|w| (w[1] - w[0], (w[0] + w[1]) / 2.0)).max_by(|a, b| a.0.total_cmp(&b.0));
+        let (gap, at) = widest.unwrap_or((1.0, unit[0] - 0.5));
+        if gap < 1e-3 {
+            return Err(format!("unit {c} has no gap for the ReLU's kink").into());
+        }
+        *bias = -at;
+    }
+    put(arrays, "bias", bias);
+    Ok(())
+}
+
+fn loss(op: &str, arrays: &Arrays, upstream: &Option<Vec<f64>>) -> Result<f64, Failed> {
+    let outputs = shared::run(op, &mut Cpu::<f64>::default(), arrays)?;
+    match upstream {
+        None => Ok(floats(&outputs, "loss")?[0]),
+        Some(dy) => Ok(floats(&outputs, "y")?.iter().zip(dy).map(|(y, dy)| y * dy).sum()),
+    }
+}
+
+fn judge(name: &str, measured: &[f64], claimed: &[f64]) -> Result<(), Failed> {
+    let error = relative_error(claimed, measured);
+    if error <= BOUND {
+        return Ok(());
+    }
+    let worst = measured.iter().zip(claimed).enumerate().max_by(|(_, a), (_, b)| {
+        let off = |pair: &(&f64, &f64)| (pair.0 - pair.1).abs();
+        off(a).total_cmp(&off(b))
+    });
+    Err(format!("{name}: relative error {error:e}; worst (index, (difference quotient, gradient)): {worst:?}").into())
+}
+
+fn check(op: &str, case: &Case) -> Result<(), Failed> {
+    let mut arrays = case.arrays(2);
+    for (_, array) in arrays.iter_mut().filter(|(name, _)| !name.starts_with("attr.")) {
+        if let Some(wide) = array.to_f64() {
+            array.values = Values::F64(wide);
+        }
+    }
+    if arrays.get("attr.relu").and_then(Array::as_f64_scalar) == Some(1.0) {
+        leave_the_kink(op, &mut arrays)?;
+    }
+    let outputs = shared::run(op, &mut Cpu::<f64>::default(), &arrays)?;
+    let upstream = arrays.contains_key("grad_y").then(|| floats(&arrays, "grad_y")).transpose()?;
+    // Only the forward pass is wanted from here on.
+    arrays.remove("grad_y");
+    let mut checked = 0;
+    for (output, name) in outputs.keys().filter_map(|output| Some((output, output.strip_prefix("grad_")?))) {
+        let (values, grad) = (floats(&arrays, name)?, floats(&outputs, output)?);
+        let (measured, claimed) = derivatives(&values, &grad, |moved| {
+            let mut arrays = arrays.clone();
+            put(&mut arrays, name, moved);
+            loss(op, &arrays, &upstream)
+        })?;
+        judge(output, &measured, &claimed)?;
+        checked += 1;
+    }
+    if checked == 0 { Err("no gradient to check".into()) } else { Ok(()) }
+}
+
+/// Cases of random extents, one for every seed.
+fn random(op: &str, seed: u64) -> Case {
+    let mut drawn = 0;
+    let mut between = |low: usize, high: usize| {
+        drawn += 1;
+        low + word(seed, Purpose::Case, 99, 0, drawn) as usize % (high - low + 1)
+    };
+    let name = format!("random_{seed}");
+    // Samples of a unit: four at least, or a norm's gradient is all but 0.
+    let mut map = || [between(4, 9), between(1, 40), between(1, 6), between(1, 6)];
+    let law = Law::Normal { mean: 0.5, scale: 2.0 };
+    let on = seed % 2 == 1;
+    match op {
+        "conv2d" => {
+            let [n, c, h, w] = map();
+            conv2d::cases::case(name, conv2d::Map { h, w, n, c, k: between(1, 40) }, on)
+        }
+        "linear" => {
+            linear::cases::case(name, linear::Extents { n: between(1, 200), i: between(1, 40), o: between(1, 40) }, on)
+        }
+        "lp_norm" => {
+            // Also powers that have no kernel of their own.
+            let powers = lp_norm::cases::POWERS.into_iter().chain([1.2, 4.0, 7.5]).collect::<Vec<_>>();
+            let p = powers[seed as usize % powers.len()];
+            norm::case(name, &map(), lp_norm::cases::smooth(p), on).set("p", p).set("eps", 1e-3)
+        }
+        "noisy_batch_norm" => norm::case(name, &map(), law, on).set("step", seed as f64).set("seed", 5.0),
+        "max_pool2d" => {
+            let [n, c, h, w] = map();
+            max_pool2d::cases::case(name, [n, c, h + 1, w + 1], Law::Lattice)
+        }
+        "relu" => relu::cases::case(name, &map(), Law::Away),
+        "cross_entropy" => cross_entropy::cases::case(name, between(1, 60), between(2, 20) as u32, 2.0),
+        "squared_error" => squared_error::cases::case(name, &map()),
+        // Batch normalisation, and norms to come.
+        _ => norm::case(name, &map(), law, on),
+    }
+}
+
+/// The noise where there is no norm: an operator of the networks, which users cannot call by name.
+fn noise(relu: bool) -> Result<(), Failed> {
+    let (shape, options) = (Shape::new([3, 2, 4, 5]), NoiseOptions::default());
+    let mut cpu = Cpu::<f64>::default();
+    let mut plan = cpu.plan();
+    let [x, y, dy, dx] = [(); 4].map(|()| plan.view(shape, DType::F64));
+    let state = plan.view(StepState::shape(), StepState::DTYPE);
+    cpu.commit(&plan)?;
+    cpu.set_state(&StepState::new(4, 9, 0.0), Out(state))?;
+    let draw =
+        |layer: u32| (0..shape.len()).map(move |i| f64::from(normal(word(1, Purpose::Case, layer, 0, i as u64))));
+    let (values, upstream): (Vec<f64>, Vec<f64>) = (draw(0).collect(), draw(1).collect());
+    cpu.upload(&values, Out(x))?;
+    cpu.upload(&upstream, Out(dy))?;
+    // The kink lies at x = −m/s: one step away from it at least.
+    cpu.noise_draws(options, In(state), Out(y), Out(dx))?;
+    let kink: Vec<f64> = cpu.download_f64(In(y))?.iter().zip(cpu.download_f64(In(dx))?).map(|(m, s)| -m / s).collect();
+    if values.iter().zip(&kink).any(|(v, k)| (v - k).abs() < 1e-3) {
+        return Err("the inputs lie on the ReLU's kink; another seed is needed".into());
+    }
+    cpu.noise_backward(options, relu, In(x), In(dy), In(state), Out(dx))?;
+    let grad = cpu.download_f64(In(dx))?;
+    let (measured, claimed) = derivatives(&values, &grad, |moved| {
+        cpu.upload(&moved, Out(x))?;
+        cpu.noise(options, relu, In(x), In(state), Out(y))?;
+        Ok(cpu.download_f64(In(y))?.iter().zip(&upstream).map(|(y, dy)| y * dy).sum())
+    })?;
+    judge("grad_x", &measured, &claimed)
+}
+
+fn main() -> ExitCode {
+    let trial =
+        |(op, case): (&'static str, Case)| Trial::test(format!("{op}::{}", case.name), move || check(op, &case));
+    let fixed = shared::every_case().filter(|(_, case)| case.smooth);
+    let names = normscape::ops::table::names().iter();
+    let random = names.flat_map(|&op| (0..RANDOM).map(move |seed| (op, random(op, seed))));
+    let mut all: Vec<Trial> = fixed.chain(random).map(trial).collect();
+    all.extend([false, true].map(|relu| Trial::test(format!("noise::relu_{relu}"), move || noise(relu))));
+    libtest_mimic::run(&Arguments::from_args(), all).exit_code()
+}

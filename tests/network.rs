@@ -1,0 +1,209 @@
+//! Whole networks against central differences, and the promises that the engine makes of every pass.
+
+use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::ops::noise::NoiseOptions;
+use normscape::ops::vector::Vector;
+use normscape::runtime::cpu::{Cpu, Storage};
+use normscape::runtime::rng::{Purpose, normal, word};
+use normscape::runtime::state::StepState;
+use normscape::runtime::tensor::{In, Out, View};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn normals(n: usize, stream: u32) -> Vec<f64> {
+    (0..n).map(|i| f64::from(normal(word(11, Purpose::Case, stream, 0, i as u64)))).collect()
+}
+
+/// An engine in f64 with a random batch, random parameters, and its vectors.
+struct Fixture {
+    engine: Engine<Cpu<f64>>,
+    theta: View,
+    grad: View,
+}
+
+fn fixture(network: Network, n: usize) -> Fixture {
+    let start = initial_parameters(&network, 5);
+    // γ, β and biases away from their even starting values.
+    let theta0: Vec<f64> = start.iter().zip(normals(start.len(), 1)).map(|(&t, z)| f64::from(t) + 0.05 * z).collect();
+    let mut engine = Engine::new(Cpu::<f64>::default(), network, n, Arc::default()).unwrap();
+    let (theta, grad) = (engine.vector().unwrap(), engine.vector().unwrap());
+    engine.backend().upload_f64(&theta0, Out(theta)).unwrap();
+    let x = normals(engine.network().input(n).len(), 2);
+    if engine.network().input(1).hwnc()[0] == 1 {
+        let target = normals(x.len(), 3);
+        engine.set_batch_f64(&x, Some(&target), None).unwrap();
+    } else {
+        let labels: Vec<u32> = (0..n as u32).map(|i| i * 7 % 10).collect();
+        engine.set_batch_f64(&x, None, Some(&labels)).unwrap();
+    }
+    engine.set_state(&StepState::new(9, 4, 0.1)).unwrap();
+    Fixture { engine, theta, grad }
+}
+
+impl Fixture {
+    fn loss_and_grad(&mut self) -> f64 {
+        let (loss, correct) = (self.engine.slot(Scalar::Loss), self.engine.slot(Scalar::Correct));
+        self.engine.loss_and_grad(In(self.theta), Out(self.grad), Out(loss), Out(correct)).unwrap();
+        self.engine.scalar(Scalar::Loss).unwrap()
+    }
+
+    fn loss_at(&mut self, theta: View) -> f64 {
+        let (loss, correct) = (self.engine.slot(Scalar::ProbeLoss), self.engine.slot(Scalar::ProbeCorrect));
+        self.engine.loss(In(theta), Out(loss), Out(correct)).unwrap();
+        self.engine.scalar(Scalar::ProbeLoss).unwrap()
+    }
+}
+
+fn noisy() -> Normalisation {
+    Normalisation { noise: Some(NoiseOptions::default()), ..Normalisation::new(Norm::Batch) }
+}
+
+fn every_normalisation() -> Vec<(&'static str, Normalisation)> {
+    let bare_noise = Normalisation { noise: Some(NoiseOptions::default()), ..Normalisation::new(Norm::None) };
+    let noisy_l1 = Normalisation { noise: Some(NoiseOptions::default()), ..Normalisation::new(Norm::Lp(1.0)) };
+    vec![
+        ("none", Normalisation::new(Norm::None)),
+        ("batch", Normalisation::new(Norm::Batch)),
+        ("noisy", noisy()),
+        ("bare noise", bare_noise),
+        ("noisy l1", noisy_l1),
+        ("l1", Normalisation::new(Norm::Lp(1.0))),
+        ("l2", Normalisation::new(Norm::Lp(2.0))),
+        ("linf", Normalisation::new(Norm::Lp(f64::INFINITY))),
+        ("lp:3", Normalisation::new(Norm::Lp(3.0))),
+    ]
+}
+
+/// The gradient's slope along random directions against central differences of the loss.
+///
+/// Kinks (ReLU, pool, ℓ∞) between the two points would spoil a difference, not the gradient: two step sizes are taken, and
+/// the better counts. A wrong gradient is wrong at both.
+fn check_gradient(name: &str, network: Network, n: usize) {
+    let mut fixture = fixture(network, n);
+    fixture.loss_and_grad();
+    let gradient = fixture.engine.backend().download_f64(In(fixture.grad)).unwrap();
+    let (point, direction) = (fixture.engine.vector().unwrap(), fixture.engine.vector().unwrap());
+    let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+    for stream in 0..3 {
+        let noise = normals(gradient.len(), 20 + stream);
+        let length = noise.iter().map(|d| d * d).sum::<f64>().sqrt();
+        // Half along the gradient: a purely random direction has almost no slope to compare.
+        let towards: Vec<f64> = noise.iter().zip(&gradient).map(|(d, g)| 0.5 * g / norm + 0.5 * d / length).collect();
+        let slope: f64 = towards.iter().zip(&gradient).map(|(d, g)| d * g).sum();
+        fixture.engine.backend().upload_f64(&towards, Out(direction)).unwrap();
+        let error = [3e-6, 1e-6, 3e-7]
+            .into_iter()
+            .map(|h| {
+                let [up, down] = [h, -h].map(|h| {
+                    fixture.engine.backend().displace(In(fixture.theta), h, In(direction), Out(point)).unwrap();
+                    fixture.loss_at(point)
+                });
+                ((up - down) / (2.0 * h) - slope).abs() / slope.abs()
+            })
+            .fold(f64::INFINITY, f64::min);
+        assert!(error <= 1e-6, "{name}: relative error {error:.2e}");
+    }
+}
+
+#[test]
+fn vggs_gradient_is_the_slope_of_its_loss() {
+    for (name, normalisation) in every_normalisation() {
+        check_gradient(&format!("vgg11 {name}"), vgg("vgg11", 0.06, normalisation).unwrap(), 4);
+    }
+    check_gradient("vgg16 batch", vgg("vgg16", 0.05, Normalisation::new(Norm::Batch)).unwrap(), 3);
+}
+
+#[test]
+fn the_deep_linear_networks_gradient_is_the_slope_of_its_loss() {
+    for (name, normalisation) in every_normalisation() {
+        let settings = Dln { depth: 6, dim: 7, norm_last: name == "l2", mean_loss: name == "batch" };
+        check_gradient(&format!("dln {name}"), dln(settings, normalisation).unwrap(), 33);
+    }
+    check_gradient("dln of the paper", dln(Dln::default(), Normalisation::new(Norm::Batch)).unwrap(), 100);
+}
+
+#[test]
+fn a_pass_is_a_pure_function_of_its_arguments() {
+    for (name, normalisation) in every_normalisation() {
+        let mut fixture = fixture(vgg("vgg11", 0.06, normalisation).unwrap(), 4);
+        let running_before = fixture.engine.running();
+        let running_before = fixture.engine.backend().download_f64(In(running_before)).unwrap();
+        let theta = fixture.theta;
+        let first = (fixture.loss_and_grad(), fixture.engine.backend().download_f64(In(fixture.grad)).unwrap());
+        // Other passes between the two: at another θ, under other noise, at evaluation.
+        let elsewhere = fixture.engine.vector().unwrap();
+        fixture.engine.backend().displace(In(theta), 1e-3, In(theta), Out(elsewhere)).unwrap();
+        fixture.loss_at(elsewhere);
+        fixture.engine.set_state(&StepState::new(9, 5, 0.1)).unwrap();
+        let other_noise = fixture.loss_at(theta);
+        let (loss, correct) = (fixture.engine.slot(Scalar::ProbeLoss), fixture.engine.slot(Scalar::ProbeCorrect));
+        fixture.engine.evaluate(In(theta), Out(loss), Out(correct)).unwrap();
+        fixture.engine.set_state(&StepState::new(9, 4, 0.1)).unwrap();
+        let again = (fixture.loss_and_grad(), fixture.engine.backend().download_f64(In(fixture.grad)).unwrap());
+        assert_eq!(first, again, "{name}: the same arguments, other values");
+        assert_eq!(
+            other_noise != first.0,
+            normalisation.noise.is_some(),
+            "{name}: the step is part of the noise's key, and of nothing else"
+        );
+        let running = fixture.engine.running();
+        assert_eq!(
+            running_before,
+            fixture.engine.backend().download_f64(In(running)).unwrap(),
+            "{name}: a pass moved running statistics"
+        );
+    }
+}
+
+#[test]
+fn loss_alone_is_the_loss_beside_the_gradient() {
+    let mut fixture = fixture(vgg("vgg13", 0.06, noisy()).unwrap(), 3);
+    let both = fixture.loss_and_grad();
+    let theta = fixture.theta;
+    assert_eq!(both.to_bits(), fixture.loss_at(theta).to_bits());
+}
+
+#[test]
+fn backward_assigns_every_element() {
+    for (name, normalisation) in every_normalisation() {
+        let mut fixture = fixture(vgg("vgg11", 0.06, normalisation).unwrap(), 4);
+        fixture.loss_and_grad();
+        let first = fixture.engine.backend().download_f64(In(fixture.grad)).unwrap();
+        let nan = vec![f64::NAN; first.len()];
+        fixture.engine.backend().upload_f64(&nan, Out(fixture.grad)).unwrap();
+        fixture.loss_and_grad();
+        assert_eq!(first, fixture.engine.backend().download_f64(In(fixture.grad)).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn an_interruption_ends_every_pass() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let network = vgg("vgg11", 0.06, Normalisation::new(Norm::Batch)).unwrap();
+    let mut engine = Engine::new(Cpu::<f32>::default(), network, 2, stop.clone()).unwrap();
+    let (theta, grad) = (engine.vector().unwrap(), engine.vector().unwrap());
+    let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
+    stop.store(true, Ordering::Relaxed);
+    let pass = engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct));
+    assert!(matches!(pass, Err(normscape::Error::Interrupted)));
+}
+
+#[test]
+fn a_norm_over_one_sample_is_refused() {
+    let network = dln(Dln::default(), Normalisation::new(Norm::Batch)).unwrap();
+    let error = Engine::new(Cpu::<f32>::default(), network, 1, Arc::default()).err().expect("refused");
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("--batch 1"), "{error}");
+}
+
+#[test]
+fn networks_have_the_papers_sizes() {
+    let parameters = |network: Network| network.slots().len();
+    let plain = Normalisation::new(Norm::None);
+    // 14.7 M for VGG-16; 9 c k per convolution and a bias each, 512·10 + 10 at the end.
+    assert_eq!(parameters(vgg("vgg16", 1.0, plain).unwrap()), 14_719_818);
+    assert_eq!(parameters(vgg("vgg16", 1.0, Normalisation::new(Norm::Batch)).unwrap()), 14_719_818 + 4_224);
+    assert_eq!(parameters(dln(Dln::default(), plain).unwrap()), 2_500);
+    assert_eq!(parameters(dln(Dln::default(), Normalisation::new(Norm::Batch)).unwrap()), 2_500 + 24 * 20);
+    assert_eq!(vgg("vgg19", 0.001, plain).unwrap().slots().find("conv16.weight").unwrap().shape.extents(), [9, 1, 1]);
+}

@@ -1,0 +1,231 @@
+//! A run that was interrupted and resumed equals one that was not, to the bit: parameters, rows, probe files.
+
+use normscape::data::image_set::ImageSet;
+use normscape::files::{npz, safetensors};
+use normscape::runtime::cpu::Cpu;
+use normscape::train::metrics::Row;
+use normscape::train::source::load_images;
+use normscape::train::{Observer, Place, Settings, Silent, Source, Trainer, checkpoint};
+use normscape::{Error, Result};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Everything that has state: noise, augmentation, momentum, running statistics, tests, probes, checkpoints.
+fn settings(steps: u64) -> Settings {
+    let mut settings = Settings {
+        width: 0.04,
+        norm: "noisy".into(),
+        data: "images".into(),
+        batch: 6,
+        steps,
+        augment: true,
+        momentum: 0.9,
+        weight_decay: 1e-4,
+        lr: 0.01,
+        limit_train: Some(50),
+        limit_test: Some(20),
+        eval_every: Some(17),
+        checkpoint_every: Some(9),
+        probe: vec!["landscape".into()],
+        probe_every: Some(11),
+        probe_at: vec![5.min(steps)],
+        probe_points: 2,
+        seed: 3,
+        ..Settings::defaults("vgg11")
+    };
+    settings.resolve().unwrap();
+    settings
+}
+
+/// Sets the stop flag at a row.
+struct StopAt {
+    step: Option<u64>,
+    stop: Arc<AtomicBool>,
+    warnings: Vec<String>,
+}
+
+impl Observer for StopAt {
+    fn begin(&mut self, _: u64, _: u64) {}
+    fn row(&mut self, row: &Row) {
+        if Some(row.step) == self.step {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+    fn warn(&mut self, message: &str) {
+        self.warnings.push(message.into());
+    }
+}
+
+/// The run's images; those of the usual limits are made once.
+fn source(settings: &Settings) -> Result<Source> {
+    static USUAL: OnceLock<Arc<ImageSet>> = OnceLock::new();
+    if settings.limit_train != Some(50) {
+        return Source::open(settings);
+    }
+    Source::of(USUAL.get_or_init(|| Arc::new(load_images(settings).unwrap())).clone(), settings)
+}
+
+fn part(out: &Path, settings: &Settings, resume: bool, stop_at: Option<u64>) -> (Result<()>, Vec<String>) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut observer = StopAt { step: stop_at, stop: stop.clone(), warnings: Vec::new() };
+    let place = Place { out, resume, device: "cpu" };
+    let ended = source(settings)
+        .and_then(|source| Trainer::open(Cpu::<f32>::default(), settings.clone(), source, place, stop, &mut observer))
+        .and_then(|trainer| trainer.run(&mut observer).map(drop));
+    (ended, observer.warnings)
+}
+
+/// Everything of a run that must be equal: final tensors, rows without `seconds`, probe arrays.
+fn outcome(
+    out: &Path,
+    steps: u64,
+) -> (Vec<String>, normscape::files::Arrays, normscape::files::Arrays, normscape::files::Arrays) {
+    let text = std::fs::read_to_string(out.join("metrics.csv")).unwrap();
+    let rows = text.lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned()).collect();
+    let last = checkpoint::folder(&out.join("checkpoints"), steps);
+    let tensors = |name: &str| safetensors::read(&last.join(name)).unwrap().0;
+    (
+        rows,
+        npz::read(&out.join("landscape.npz")).unwrap(),
+        tensors("parameters.safetensors"),
+        tensors("state.safetensors"),
+    )
+}
+
+#[test]
+fn interrupted_anywhere_it_ends_in_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(100);
+    let whole = folder.path().join("whole");
+    part(&whole, &settings, false, None).0.unwrap();
+    let expected = outcome(&whole, 100);
+    assert_eq!(expected.0.len(), 102, "a header and N + 1 rows");
+
+    // After chosen rows: before, at and after probes, tests and checkpoints.
+    let pieces = folder.path().join("pieces");
+    for (number, stop) in [0, 4, 5, 8, 9, 10, 16, 17, 50, 98, 99].into_iter().enumerate() {
+        let (ended, _) = part(&pieces, &settings, number > 0, Some(stop));
+        assert!(matches!(ended, Err(Error::Interrupted)), "stop at {stop}: {ended:?}");
+    }
+    part(&pieces, &settings, true, None).0.unwrap();
+    assert_eq!(outcome(&pieces, 100), expected);
+
+    // Inside passes, at times that nobody chose.
+    let random = folder.path().join("random");
+    let mut parts = 0;
+    loop {
+        let stop = Arc::new(AtomicBool::new(false));
+        let place = Place { out: &random, resume: parts > 0, device: "cpu" };
+        let source = source(&settings).unwrap();
+        let trainer =
+            Trainer::open(Cpu::<f32>::default(), settings.clone(), source, place, stop.clone(), &mut Silent).unwrap();
+        let timer = std::thread::spawn({
+            let wait = std::time::Duration::from_micros(20_000 + 7_919 * parts);
+            move || {
+                std::thread::sleep(wait);
+                stop.store(true, Ordering::Relaxed);
+            }
+        });
+        let ended = trainer.run(&mut Silent);
+        timer.join().unwrap();
+        parts += 1;
+        match ended {
+            Err(Error::Interrupted) => {}
+            other => break assert!(other.unwrap().diverged.is_none()),
+        }
+    }
+    assert_eq!(outcome(&random, 100), expected, "after {parts} parts");
+}
+
+#[test]
+fn more_steps_continue_a_finished_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (long, short) = (folder.path().join("long"), folder.path().join("short"));
+    part(&long, &settings(60), false, None).0.unwrap();
+    part(&short, &settings(31), false, None).0.unwrap();
+    part(&short, &settings(60), true, None).0.unwrap();
+    // Test results stand at every 17th row and at the run's last: row 31 was the last of the shorter run only.
+    assert_eq!(outcome(&short, 60), outcome(&long, 60));
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_the_older_one_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, hurt) = (folder.path().join("whole"), folder.path().join("hurt"));
+    part(&whole, &settings(40), false, None).0.unwrap();
+    let expected = outcome(&whole, 40);
+    let spoil = |name: &str, what: fn(&Path)| {
+        let _ = std::fs::remove_dir_all(&hurt);
+        let (ended, _) = part(&hurt, &settings(40), false, Some(29));
+        assert!(matches!(ended, Err(Error::Interrupted)));
+        let steps = checkpoint::list(&hurt.join("checkpoints")).unwrap();
+        assert_eq!(steps.len(), 2, "two are kept");
+        what(&checkpoint::folder(&hurt.join("checkpoints"), steps[1]).join(name));
+        let (ended, warnings) = part(&hurt, &settings(40), true, None);
+        ended.unwrap();
+        assert!(warnings.len() == 1 && warnings[0].contains(name), "{name}: {warnings:?}");
+        assert_eq!(outcome(&hurt, 40), expected, "{name}");
+    };
+    let flip = |path: &Path| {
+        let mut bytes = std::fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+        std::fs::write(path, bytes).unwrap();
+    };
+    for name in ["parameters.safetensors", "state.safetensors", "state.json"] {
+        spoil(name, flip);
+        spoil(name, |path| std::fs::remove_file(path).unwrap());
+    }
+    spoil("manifest.json", |path| std::fs::write(path, "{").unwrap());
+
+    for step in checkpoint::list(&hurt.join("checkpoints")).unwrap() {
+        flip(&checkpoint::folder(&hurt.join("checkpoints"), step).join("parameters.safetensors"));
+    }
+    let error = part(&hurt, &settings(40), true, None).0.expect_err("none is valid");
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("checkpoints"), "{error}");
+}
+
+#[test]
+fn another_runs_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    part(&out, &settings(3), false, None).0.unwrap();
+    let refused = |settings: Settings, resume: bool, part_of_message: &str| {
+        let error = part(&out, &settings, resume, None).0.expect_err(part_of_message);
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains(part_of_message), "{error}");
+    };
+    refused(settings(3), false, "exists");
+    refused(settings(2), true, "--steps 2");
+    refused(Settings { width: 0.08, ..settings(3) }, true, "network");
+    refused(Settings { limit_train: Some(40), ..settings(3) }, true, "data");
+}
+
+#[test]
+fn a_run_that_diverges_is_recorded_with_its_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut settings = Settings {
+        lr: 1.0,
+        steps: 50,
+        probe: vec!["landscape".into()],
+        probe_every: Some(1),
+        ..Settings::defaults("dln")
+    };
+    settings.resolve().unwrap();
+    let place = Place { out: &out, resume: false, device: "cpu" };
+    let source = Source::open(&settings).unwrap();
+    let trainer =
+        Trainer::open(Cpu::<f32>::default(), settings.clone(), source, place, Arc::default(), &mut Silent).unwrap();
+    let (step, loss) = trainer.run(&mut Silent).unwrap().diverged.expect("a learning rate of 1 diverges");
+    assert!(!loss.is_finite() && step > 0);
+    let state = checkpoint::state(&checkpoint::folder(&out.join("checkpoints"), step)).unwrap();
+    assert_eq!((state.step, state.diverged), (step, Some(step)));
+    let text = std::fs::read_to_string(out.join("metrics.csv")).unwrap();
+    assert!(text.lines().last().unwrap().starts_with(&format!("{step},")));
+    let arrays = npz::read(&out.join("landscape.npz")).unwrap();
+    let beta = arrays["beta"].to_f64().unwrap();
+    assert!(beta[beta.len() - 8..].iter().all(|b| b.is_nan()), "what was not measured is not a number, and no zero");
+}

@@ -1,0 +1,37 @@
+//! What the tests over all operators' cases share.
+
+use libtest_mimic::Failed;
+use normscape::files::{Array, Arrays, Values};
+use normscape::ops::backend::Backend;
+use normscape::ops::door::{Case, Inputs};
+use normscape::ops::table;
+use std::collections::BTreeSet;
+
+/// Every case of every operator.
+pub fn every_case() -> impl Iterator<Item = (&'static str, Case)> {
+    // A name from the table has cases.
+    table::names().iter().flat_map(|&op| table::cases(op).unwrap_or_default().into_iter().map(move |case| (op, case)))
+}
+
+/// Runs operator `op` on `arrays`.
+pub fn run<B: Backend>(op: &str, backend: &mut B, arrays: &Arrays) -> Result<Arrays, Failed> {
+    Ok(table::run(op, backend, &mut Inputs::new(op, arrays.clone()))?)
+}
+
+/// The outputs whose bits differ, by name.
+#[allow(dead_code)] // Not every test compares bits.
+pub fn different(a: &Arrays, b: &Arrays) -> Vec<String> {
+    let bits = |array: &Array| -> Vec<u64> {
+        match &array.values {
+            Values::F32(v) => v.iter().map(|v| u64::from(v.to_bits())).collect(),
+            Values::F64(v) => v.iter().map(|v| v.to_bits()).collect(),
+            _ => Vec::new(),
+        }
+    };
+    let same = |name: &String| match (a.get(name), b.get(name)) {
+        (Some(a), Some(b)) => a.shape == b.shape && bits(a) == bits(b),
+        _ => false,
+    };
+    let names: BTreeSet<_> = a.keys().chain(b.keys()).collect();
+    names.into_iter().filter(|name| !same(name)).cloned().collect()
+}
