@@ -2,6 +2,7 @@
 
 use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::noise::NoiseOptions;
+use normscape::ops::sgd::Sgd;
 use normscape::ops::vector::Vector;
 use normscape::runtime::cpu::{Cpu, Storage};
 use normscape::runtime::rng::{Purpose, normal, word};
@@ -206,4 +207,42 @@ fn networks_have_the_papers_sizes() {
     assert_eq!(parameters(dln(Dln::default(), plain).unwrap()), 2_500);
     assert_eq!(parameters(dln(Dln::default(), Normalisation::new(Norm::Batch)).unwrap()), 2_500 + 24 * 20);
     assert_eq!(vgg("vgg19", 0.001, plain).unwrap().slots().find("conv16.weight").unwrap().shape.extents(), [9, 1, 1]);
+}
+
+/// Losses, parameters and running statistics after a few steps with so many threads.
+fn trained(threads: usize, normalisation: Normalisation) -> (Vec<u64>, Vec<f64>, Vec<f64>) {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| {
+        let network = vgg("vgg11", 0.3, normalisation).unwrap();
+        let start = initial_parameters(&network, 1);
+        // 37 samples, 19 to 153 channels: ragged tiles, panels and pieces everywhere.
+        let mut engine = Engine::new(Cpu::<f32>::default(), network, 37, Arc::default()).unwrap();
+        let (theta, grad) = (engine.vector().unwrap(), engine.vector().unwrap());
+        engine.backend().upload_f32(&start, Out(theta)).unwrap();
+        let x: Vec<f32> = normals(engine.network().input(37).len(), 4).into_iter().map(|v| v as f32).collect();
+        let labels: Vec<u32> = (0..37).map(|i| i % 10).collect();
+        engine.set_labelled(&x, &labels).unwrap();
+        let (loss, correct, state) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct), engine.state());
+        let mut losses = Vec::new();
+        for step in 0..3 {
+            engine.set_state(&StepState::new(1, step, 0.05)).unwrap();
+            engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();
+            engine.move_running(0.1).unwrap();
+            engine.backend().sgd(Out(theta), In(grad), None, 0.0, 0.0, In(state)).unwrap();
+            losses.push(engine.scalar(Scalar::Loss).unwrap().to_bits());
+        }
+        let running = engine.running();
+        let running = engine.backend().download_f64(In(running)).unwrap();
+        (losses, engine.backend().download_f64(In(theta)).unwrap(), running)
+    })
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    for (name, normalisation) in every_normalisation() {
+        let one = trained(1, normalisation);
+        for threads in [2, 4] {
+            assert!(trained(threads, normalisation) == one, "{name}: {threads} threads give other bits than one");
+        }
+    }
 }

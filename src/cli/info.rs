@@ -4,23 +4,16 @@ use super::device::{Choice, Device, Precision, isa_name};
 use super::{Answer, Globals, VERSION};
 use crate::Result;
 use crate::data::cifar10;
-use crate::files::disk;
+use crate::files::machine;
 use crate::report::{Cell, Table};
 use serde_json::{Value, json};
-use std::path::Path;
-
-/// The largest file under `/proc` that is read.
-const PROC_CAP: u64 = 16 << 20;
 
 /// Tells it.
 pub fn run(globals: &Globals) -> Result<Answer> {
     let device = Device::choose(Choice::Auto, globals.precision.unwrap_or(Precision::F32))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let processor = proc_field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".into());
-    let memory = |name| {
-        proc_field("/proc/meminfo", name).and_then(|text| Some(text.split(' ').next()?.parse::<u64>().ok()? << 10))
-    };
-    let (total, available) = (memory("MemTotal"), memory("MemAvailable"));
+    let processor = machine::proc_field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".into());
+    let (total, available) = (machine::memory("MemTotal"), machine::memory("MemAvailable"));
     let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
     let build = if cfg!(debug_assertions) { "development" } else { "release" };
     let driver = cuda::look();
@@ -60,13 +53,6 @@ pub fn run(globals: &Globals) -> Result<Answer> {
     }
     // No headers: the first two lines are theirs.
     Ok(Answer::text(table.to_string().lines().skip(2).collect::<Vec<_>>().join("\n")))
-}
-
-/// The value of the first line `NAME: VALUE` of a file under `/proc`; `None` on systems without.
-fn proc_field(file: &str, name: &str) -> Option<String> {
-    let text = disk::read_text_capped(Path::new(file), PROC_CAP).ok()?;
-    let mut fields = text.lines().filter_map(|line| line.split_once(':'));
-    fields.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim().to_owned())
 }
 
 /// The CUDA driver. Nothing here may panic on a machine without one: presence is asked before the first call, and only

@@ -11,6 +11,7 @@
 //! - [`lock`]: one run per folder
 //! - [`part`]: a file that arrives piece by piece
 //! - [`lookup`]: what stands at a path
+//! - [`machine`]: what the operating system says of memory and processor
 //! - [`hash`]: SHA-256 and MD5 as hexadecimal text
 //! - [`npz`]: NumPy archives both ways, behind two guards: `zip_guard` for the container, `npy_header` for each array
 //! - [`safetensors`]: parameters that PyTorch reads
@@ -22,6 +23,7 @@ pub mod disk;
 pub mod hash;
 pub mod lock;
 pub mod lookup;
+pub mod machine;
 mod npy_header;
 pub mod npz;
 pub mod part;

@@ -1,6 +1,7 @@
 //! Host arenas, and the borrow check of one operator's views.
 
 use super::tensor::{ArenaId, ArenaPlan, DType, In, Out, View};
+use crate::files::machine;
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
 use std::marker::PhantomData;
@@ -9,6 +10,9 @@ use std::marker::PhantomData;
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 struct Line([u8; 64]);
+
+/// Bytes above which the system is asked whether it has them.
+const LARGE: usize = 64 << 20;
 
 /// An element type that arenas can hold.
 pub trait Element: Pod + Send + Sync {
@@ -46,14 +50,20 @@ impl Memory {
     pub fn commit(&mut self, plan: &ArenaPlan) -> Result<()> {
         let lines = plan.bytes().div_ceil(size_of::<Line>());
         let mut arena: Vec<Line> = Vec::new();
-        // A batch or width that does not fit in memory is the user's to mend, not a reason to abort.
-        arena.try_reserve_exact(lines).map_err(|_| {
-            Error::input(
-                "memory",
-                format!("{} MiB could not be had", plan.bytes() >> 20),
-                "a smaller --batch or --width needs less",
-            )
-        })?;
+        // A batch or width that does not fit in memory is the user's to mend, not a reason to abort. The system may promise
+        // memory that it does not have, and kill whoever uses it: so it is asked what it has.
+        let missing = |available: Option<u64>| {
+            let there = available.map_or(String::new(), |bytes| format!(", {} MiB are available", bytes >> 20));
+            let problem = format!("{} MiB more are needed{there}", plan.bytes() >> 20);
+            Error::input("memory", problem, "a smaller --batch, --width or --dim needs less")
+        };
+        if plan.bytes() > LARGE {
+            let available = machine::memory("MemAvailable");
+            if available.is_some_and(|available| plan.bytes() as u64 > available) {
+                return Err(missing(available));
+            }
+        }
+        arena.try_reserve_exact(lines).map_err(|_| missing(None))?;
         arena.resize(lines, Line::zeroed());
         self.arenas[plan.id().0 as usize] = arena;
         Ok(())

@@ -70,6 +70,11 @@ pub fn save<B: Backend>(
     keep: usize,
 ) -> Result<()> {
     let path = folder(checkpoints, state.step);
+    if path.is_dir() && manifest(&path).is_ok_and(|found| found.network == engine.network().hash()) {
+        // The same step again (a run resumed at its end, or stopped at once): what is there is right, and to replace it would
+        // leave a moment with neither.
+        return prune(checkpoints, keep);
+    }
     let network = engine.network().clone();
     let mut tensors = read_slots(engine, network.running(), engine.running(), "")?;
     if let Some(velocity) = vectors.velocity {
@@ -77,7 +82,7 @@ pub fn save<B: Backend>(
     }
     let parameters = read_slots(engine, network.slots(), vectors.theta, "")?;
     if path.is_dir() {
-        // The same step again (a resumed run that was stopped at once): the same bits, but for the time spent.
+        // Damaged, or it would not be written again.
         disk::remove_dir_all(&path)?;
     }
     crate::files::atomic::write_dir(&path, |partial| {
@@ -93,6 +98,11 @@ pub fn save<B: Backend>(
         let manifest = Manifest { version: env!("CARGO_PKG_VERSION").into(), network: network.hash(), files };
         write_json(&partial.join(MANIFEST), &manifest)
     })?;
+    prune(checkpoints, keep)
+}
+
+/// Removes all but the newest `keep`.
+fn prune(checkpoints: &Path, keep: usize) -> Result<()> {
     for n in list(checkpoints)?.into_iter().rev().skip(keep) {
         disk::remove_dir_all(&folder(checkpoints, n))?;
     }
@@ -143,7 +153,8 @@ pub fn state(path: &Path) -> Result<State> {
     read_json(&path.join(STATE_JSON))
 }
 
-fn load<B: Backend>(path: &Path, engine: &mut Engine<B>, vectors: Vectors) -> Result<State> {
+/// The manifest of the checkpoint in `path`. Errors: a part is missing, or is not what the manifest says.
+fn manifest(path: &Path) -> Result<Manifest> {
     let manifest: Manifest = read_json(&path.join(MANIFEST))?;
     for name in [PARAMETERS, STATE, STATE_JSON] {
         let file = path.join(name);
@@ -157,13 +168,15 @@ fn load<B: Backend>(path: &Path, engine: &mut Engine<B>, vectors: Vectors) -> Re
         let found = entry(&file)?;
         if found != *expected {
             let problem = format!("damaged: {} bytes with SHA-256 {}", found.bytes, found.sha256);
-            return Err(Error::file(
-                &file,
-                problem,
-                format!("the manifest says {} bytes, {}", expected.bytes, expected.sha256),
-            ));
+            let right = format!("the manifest says {} bytes, {}", expected.bytes, expected.sha256);
+            return Err(Error::file(&file, problem, right));
         }
     }
+    Ok(manifest)
+}
+
+fn load<B: Backend>(path: &Path, engine: &mut Engine<B>, vectors: Vectors) -> Result<State> {
+    let manifest = manifest(path)?;
     let network = engine.network().clone();
     if manifest.network != network.hash() {
         let problem = format!("of another network ({})", manifest.network);

@@ -15,9 +15,6 @@ use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Generated images: how many.
-const GENERATED: (usize, usize) = (10_000, 2_000);
-
 /// The data of a run.
 pub enum Source {
     /// Labelled images with a test set.
@@ -59,7 +56,7 @@ pub struct Description {
 /// The images that `--data` names, cut down as the limits say.
 pub fn load_images(settings: &Settings) -> Result<ImageSet> {
     let mut set = match settings.data.as_str() {
-        "images" => images::generate(settings.seed, GENERATED.0, GENERATED.1),
+        "images" => images::generate(settings.seed, images::TRAIN, images::TEST),
         path => cifar10::load(Path::new(path))?,
     };
     set.limit(settings.limit_train, settings.limit_test)?;

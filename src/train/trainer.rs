@@ -124,14 +124,15 @@ impl<B: Backend> Trainer<B> {
             let problem = format!("the run is at step {} already", state.step);
             return Err(Error::input(format!("--steps {}", settings.steps), problem, "a larger number continues it"));
         }
-        let reopen = place.resume && folder.metrics().exists();
+        // A log that is missing cannot be made up: only a run without a checkpoint begins anew.
+        let reopen = state.step > 0 || (place.resume && folder.metrics().exists());
         let metrics =
             if reopen { Metrics::reopen(&folder.metrics(), state.step)? } else { Metrics::create(&folder.metrics())? };
         let landscapes = match room {
             None => None,
             Some(room) => {
                 let (path, s) = (folder.landscape(), settings.step_lengths()?);
-                let log = match place.resume && path.exists() {
+                let log = match state.step > 0 || (place.resume && path.exists()) {
                     true => LandscapeLog::reopen(path, s, state.step)?,
                     false => LandscapeLog::new(path, s),
                 };
@@ -156,7 +157,7 @@ impl<B: Backend> Trainer<B> {
         })
     }
 
-    /// Runs to the end. On an interruption, and on any other error, what was finished is saved first where the disk allows.
+    /// Runs to the end. On an interruption what was finished is saved first; after any other error the last checkpoint stands.
     pub fn run(mut self, observer: &mut dyn Observer) -> Result<Finished> {
         observer.begin(self.step, self.settings.steps);
         let ended = self.steps(observer);
