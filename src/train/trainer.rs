@@ -172,6 +172,8 @@ impl<B: Backend> Trainer<B> {
     }
 
     fn steps(&mut self, observer: &mut dyn Observer) -> Result<Finished> {
+        // Written once: from here on the device advances it.
+        self.engine.set_state(&StepState::new(self.settings.seed, self.step, self.settings.lr))?;
         loop {
             let last = self.step == self.settings.steps;
             let row = self.one_step(last)?;
@@ -196,8 +198,6 @@ impl<B: Backend> Trainer<B> {
     /// Step t: test, row, probes, update. Nothing lasting is changed before the last pass is over.
     fn one_step(&mut self, last: bool) -> Result<Row> {
         let t = self.step;
-        let state = StepState::new(self.settings.seed, t, self.settings.lr);
-        self.engine.set_state(&state)?;
         // The test comes first: the batch's statistics, which the running ones need, must survive until they are moved.
         let measured = self.settings.eval_every.is_some_and(|every| t.is_multiple_of(every) || last);
         let test = if measured { self.source.test(&mut self.engine, In(self.theta))? } else { None };
@@ -222,8 +222,9 @@ impl<B: Backend> Trainer<B> {
         } else {
             let Settings { momentum, weight_decay, .. } = self.settings;
             let (theta, grad, velocity) = (Out(self.theta), In(self.grad), self.velocity.map(Out));
-            let state = In(self.engine.state());
-            self.engine.backend().sgd(theta, grad, velocity, momentum, weight_decay, state)?;
+            let state = self.engine.state();
+            self.engine.backend().sgd(theta, grad, velocity, momentum, weight_decay, In(state))?;
+            self.engine.backend().advance(Out(state))?;
         }
         if let (Some((log, _)), Some(found)) = (&mut self.landscapes, &found) {
             log.push(t, found);

@@ -2,6 +2,7 @@
 
 use crate::runtime::float::Float;
 use crate::runtime::simd::{Isa, Lanes, isa};
+use crate::runtime::tensor::DType;
 
 /// One summand of a [`Block`]: where its operands start.
 #[derive(Clone, Copy)]
@@ -46,6 +47,20 @@ impl<T: Float> Block<'_, T> {
     ///   `depth·b_depth` for `columns` elements, or where `packed` for a whole panel's width.
     /// - `out` is writable for `columns` elements at every `row·out_row`, and nobody else touches them.
     pub unsafe fn run(&self) {
+        // Through functions without type parameters: generic code would be compiled again in every program that uses it, and
+        // the tiles are most of what there is to compile.
+        let this: *const Self = self;
+        // SAFETY: the dtype tells which of the two T is; the rest is the caller's promise.
+        unsafe {
+            match T::DTYPE {
+                DType::F32 => run_f32(&*this.cast()),
+                _ => run_f64(&*this.cast()),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn on_this_machine(&self) {
         match isa() {
             // SAFETY: `isa` saw the features; the rest is the caller's promise.
             #[cfg(target_arch = "x86_64")]
@@ -192,4 +207,16 @@ fn fetch_ahead<T>(p: *const T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = p;
+}
+
+#[inline(never)]
+unsafe fn run_f32(block: &Block<'_, f32>) {
+    // SAFETY: the caller's promise.
+    unsafe { block.on_this_machine() }
+}
+
+#[inline(never)]
+unsafe fn run_f64(block: &Block<'_, f64>) {
+    // SAFETY: the caller's promise.
+    unsafe { block.on_this_machine() }
 }
