@@ -351,7 +351,7 @@ fn a_run_goes_on_as_itself_only() {
     }
     done(
         path,
-        "train --resume --out run --model dln --norm noisy --lr 1e-6 --steps 5 --checkpoint-every 1 --keep-checkpoints 3 --quiet",
+        "train --resume --out run --model dln --norm noisy --lr 1e-6 --steps 5 --checkpoint-every 1 --quiet",
     );
     assert_eq!(std::fs::read_dir(path.join("run/checkpoints")).unwrap().count(), 3);
 }

@@ -77,8 +77,8 @@ fn every_normalisation() -> Vec<(&'static str, Normalisation)> {
 
 /// The gradient's slope along random directions against central differences of the loss.
 ///
-/// Kinks (ReLU, pool, ℓ∞) between the two points would spoil a difference, not the gradient: two step sizes are taken, and
-/// the better counts. A wrong gradient is wrong at both.
+/// Kinks (ReLU, pool, ℓ∞) between the two points would spoil a difference, not the gradient: three step sizes are
+/// taken, and the best counts. A wrong gradient is wrong at all.
 fn check_gradient(name: &str, network: Network, n: usize) {
     let mut fixture = fixture(network, n);
     fixture.loss_and_grad();

@@ -221,11 +221,72 @@ fn a_run_that_diverges_is_recorded_with_its_step() {
         Trainer::open(Cpu::<f32>::default(), settings.clone(), source, place, Arc::default(), &mut Silent).unwrap();
     let (step, loss) = trainer.run(&mut Silent).unwrap().diverged.expect("a learning rate of 1 diverges");
     assert!(!loss.is_finite() && step > 0);
-    let state = checkpoint::state(&checkpoint::folder(&out.join("checkpoints"), step)).unwrap();
+    let state = checkpoint::state_of(&checkpoint::folder(&out.join("checkpoints"), step)).unwrap();
     assert_eq!((state.step, state.diverged), (step, Some(step)));
     let text = std::fs::read_to_string(out.join("metrics.csv")).unwrap();
     assert!(text.lines().last().unwrap().starts_with(&format!("{step},")));
     let arrays = npz::read(&out.join("landscape.npz")).unwrap();
     let beta = arrays["beta"].to_f64().unwrap();
     assert!(beta[beta.len() - 8..].iter().all(|b| b.is_nan()), "what was not measured is not a number, and no zero");
+}
+
+#[test]
+fn a_damaged_checkpoint_never_outlives_a_valid_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let one = |steps| Settings { keep_checkpoints: 1, ..settings(steps) };
+    assert!(part(&out, &settings(40), false, Some(29)).0.is_err());
+    let checkpoints = out.join("checkpoints");
+    let newest = *checkpoint::list(&checkpoints).unwrap().last().unwrap();
+    std::fs::write(checkpoint::folder(&checkpoints, newest).join("state.json"), "").unwrap();
+    // Goes on from the older one, and is stopped before it comes as far as the damaged one.
+    assert!(part(&out, &one(40), true, Some(27)).0.is_err());
+    assert_eq!(checkpoint::list(&checkpoints).unwrap(), [28]);
+    part(&out, &one(40), true, None).0.unwrap();
+}
+
+#[test]
+fn divergence_is_recorded_though_its_step_is_saved_already() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut settings = Settings { lr: 1.0, steps: 50, checkpoint_every: Some(1), ..Settings::defaults("dln") };
+    settings.resolve().unwrap();
+    let place = Place { out: &out, resume: false, device: "cpu" };
+    let trainer = Trainer::open(
+        Cpu::<f32>::default(),
+        settings.clone(),
+        Source::open(&settings).unwrap(),
+        place,
+        Arc::default(),
+        &mut Silent,
+    );
+    let (step, _) = trainer.unwrap().run(&mut Silent).unwrap().diverged.expect("a learning rate of 1 diverges");
+    let state = checkpoint::state_of(&checkpoint::folder(&out.join("checkpoints"), step)).unwrap();
+    assert_eq!(state.diverged, Some(step));
+}
+
+#[test]
+fn logs_that_lack_rows_are_refused_and_left_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    part(&out, &settings(12), false, None).0.unwrap();
+    for (name, cut) in [("metrics.csv", "step,epoch"), ("landscape.npz", "")] {
+        let path = out.join(name);
+        let whole = std::fs::read(&path).unwrap();
+        let short = match cut {
+            "" => None,
+            _ => Some(whole[..whole.len() / 2].to_vec()),
+        };
+        match &short {
+            Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let error = part(&out, &settings(20), true, None).0.expect_err(name);
+        assert!(error.exit_code() == 2 && error.to_string().contains(name), "{error}");
+        assert_eq!(std::fs::read(&path).ok(), short, "{name} was changed");
+        std::fs::write(&path, whole).unwrap();
+    }
+    // A kill between the record and the folder of checkpoints.
+    std::fs::remove_dir_all(out.join("checkpoints")).unwrap();
+    part(&out, &settings(12), true, None).0.unwrap();
 }

@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use serde_json::Value;
 
 /// What may differ: how long, how often it is saved, and where the same data lie.
-const FREE: [&str; 4] = ["steps", "checkpoint_every", "keep_checkpoints", "data"];
+const FREE: [&str; 3] = ["steps", "checkpoint_every", "data"];
 
 /// The stored settings with what the options may change. `precision` is `--precision`, where it was given.
 ///
@@ -77,20 +77,13 @@ mod tests {
         let options = TrainOptions {
             steps: Some(60),
             checkpoint_every: Some(7),
-            keep_checkpoints: Some(9),
             data: Some("elsewhere".into()),
             norm: Some("noisy".into()),
             lr: Some(0.1),
             ..TrainOptions::default()
         };
         let got = settings(&stored(), &options, Some("f32")).unwrap();
-        let want = Settings {
-            steps: 60,
-            checkpoint_every: Some(7),
-            keep_checkpoints: 9,
-            data: "elsewhere".into(),
-            ..stored()
-        };
+        let want = Settings { steps: 60, checkpoint_every: Some(7), data: "elsewhere".into(), ..stored() };
         assert_eq!(got, want);
         assert_eq!(settings(&stored(), &TrainOptions::default(), None).unwrap(), stored());
     }
@@ -109,7 +102,7 @@ mod tests {
             ("--probe landscape", TrainOptions { probe: Some(vec!["landscape".into()]), ..options() }),
             ("--batch 0", TrainOptions { batch: Some(0), ..options() }),
             ("--steps 49", TrainOptions { steps: Some(49), ..options() }),
-            ("--keep-checkpoints 0", TrainOptions { keep_checkpoints: Some(0), ..options() }),
+            ("--keep-checkpoints 9", TrainOptions { keep_checkpoints: Some(9), ..options() }),
         ];
         for (place, options) in cases {
             let message = settings(&stored(), &options, None).unwrap_err().to_string();

@@ -22,7 +22,7 @@ pub struct Plan {
 /// One run of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedRun {
-    /// Its folder's name; with several seeds it ends in the seed.
+    /// Its folder's name: the group's, with the kind of pictures and, of several seeds, the seed.
     pub id: String,
     /// The group of seeds that it belongs to.
     pub group: String,
@@ -60,14 +60,17 @@ impl Plan {
                 Some(Value::Integer(n)) if (1..=1000).contains(&n) => n as u64,
                 Some(other) => return Err(bad(format!("run {group}: seeds = {other}"))),
             };
+            let mut name = group.clone();
             if entry.get("data").and_then(Value::as_str) == Some(PICTURES) {
+                // Runs on the one kind of picture are not runs on the other.
+                name += if pictures == "images" { "-images" } else { "-cifar10" };
                 entry.insert("data".into(), Value::String(pictures.to_owned()));
             }
             // The number of seeds of a group that has several; a single run stays one.
             let count = if count > 1 { seeds.unwrap_or(count) } else { 1 };
             for seed in first_seed..first_seed + count {
                 let settings = settings(&entry, seed).map_err(|e| bad(format!("run {group}: {e}")))?;
-                let id = if count > 1 { format!("{group}-{seed}") } else { group.clone() };
+                let id = if count > 1 { format!("{name}-{seed}") } else { name.clone() };
                 runs.push(PlannedRun { id, group: group.clone(), label: label.clone(), settings });
             }
         }
@@ -106,7 +109,7 @@ mod tests {
         let plan = Plan::read(DEMO.0, DEMO.1, "images", 1, None).unwrap();
         assert_eq!(plan.runs.len(), 8);
         assert_eq!(plan.runs[1].id, "dln-none-2");
-        assert_eq!((plan.runs[6].id.as_str(), plan.runs[6].settings.data.as_str()), ("vgg-none", "images"));
+        assert_eq!((plan.runs[6].id.as_str(), plan.runs[6].settings.data.as_str()), ("vgg-none-images", "images"));
         assert_eq!(plan.runs[6].settings.seed, 1);
         assert_eq!(Plan::read(DEMO.0, DEMO.1, "images", 1, Some(5)).unwrap().runs.len(), 12);
     }

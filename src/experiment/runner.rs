@@ -45,7 +45,7 @@ pub fn run_all(
         if !done {
             let source = source(planned, &mut images)?;
             // A folder without a record was left by a kill before the first byte: begin there anew.
-            let resume = out.join("run.toml").exists();
+            let resume = disk::exists(&out.join("run.toml"));
             train(planned.settings.clone(), source, &out, resume, observer)?;
         }
         finished.push(FinishedRun { planned: planned.clone(), folder: out });
@@ -55,16 +55,18 @@ pub fn run_all(
 
 /// Whether the run's last checkpoint is its last step's (or says that it diverged) and its settings are the plan's.
 fn is_finished(planned: &PlannedRun, out: &Path) -> Result<bool> {
-    if !out.join("run.toml").exists() {
+    if !disk::exists(&out.join("run.toml")) {
         return Ok(false);
     }
     let (folder, record) = RunFolder::open(out)?;
-    if record.settings != planned.settings {
+    // The images may have moved; which they are, the run's name says, and its record's hash when it goes on.
+    let here = Settings { data: planned.settings.data.clone(), ..record.settings };
+    if here != planned.settings {
         let problem = "is of another plan";
         return Err(crate::Error::file(out, problem, "choose another --out, or remove it"));
     }
     let Some(&last) = checkpoint::list(&folder.checkpoints())?.last() else { return Ok(false) };
-    let state = checkpoint::state(&checkpoint::folder(&folder.checkpoints(), last));
+    let state = checkpoint::state_of(&checkpoint::folder(&folder.checkpoints(), last));
     Ok(state.is_ok_and(|state| state.step == planned.settings.steps || state.diverged.is_some()))
 }
 

@@ -10,6 +10,16 @@ use crate::{Error, Result};
 /// What marks a file or folder that is being written: `.NAME.partial-PID-N` beside the final `NAME`.
 const PARTIAL: &str = ".partial-";
 
+/// Whether something is at `path`: as far as one may look.
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}
+
+/// Whether `path` is a folder, as far as one may look.
+pub fn is_folder(path: &Path) -> bool {
+    path.is_dir()
+}
+
 /// Opens a regular file for reading.
 ///
 /// # Errors

@@ -274,7 +274,8 @@ impl<B: Backend> Engine<B> {
             let io = Backward {
                 forward: self.io(index, theta),
                 grad_y: In(grad_y),
-                grad_x: self.needs_grad_x(index).then_some(Out(grad_x)),
+                // The first layer's input is the batch: nothing asks for its gradient.
+                grad_x: (index > 0).then_some(Out(grad_x)),
                 grads: self.params(index, grad.0),
             };
             self.network.links()[index].layer.backward(&mut self.backend, &io)?;
@@ -292,11 +293,6 @@ impl<B: Backend> Engine<B> {
                 self.backend.squared_error(scale, y, answer, out)
             }
         }
-    }
-
-    /// Whether anything below layer `index` has parameters to be given a gradient; norms write grad_x always.
-    fn needs_grad_x(&self, index: usize) -> bool {
-        index > 0
     }
 
     fn io(&self, index: usize, theta: In) -> Forward {

@@ -36,7 +36,7 @@ pub fn vgg(name: &str, width: f64, normalisation: Normalisation) -> Result<Netwo
     };
     if !(width > 0.0 && width <= WIDEST) {
         return Err(Error::input(
-            format!("--width {width}"),
+            format!("--width {width:?}"),
             "not a width",
             format!("it lies above 0, and is at most {WIDEST}"),
         ));

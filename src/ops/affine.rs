@@ -12,13 +12,13 @@ pub struct Affine<T> {
     pub gain: Line<T>,
     /// β
     pub shift: Line<T>,
-    /// 0 with the ReLU, −∞ without: one formula for both.
+    /// 0 with the ReLU, NaN without: nothing is at most NaN, so one formula serves both.
     pub floor: T,
 }
 
 /// The `floor` of an [`Affine`].
 pub fn floor<T: Float>(relu: bool) -> T {
-    if relu { T::ZERO } else { T::of(f64::NEG_INFINITY) }
+    if relu { T::ZERO } else { T::of(f64::NAN) }
 }
 
 impl<T: Float> Affine<T> {
@@ -56,7 +56,7 @@ vectorize! {
             let constants = mean.iter().zip(gain).zip(shift);
             for ((y, &x), ((&m, &a), &b)) in y.iter_mut().zip(x).zip(constants) {
                 let v = (x - m).fma(a, b);
-                // A NaN passes: a diverged run must show.
+                // A NaN passes: a diverged run must show it.
                 *y = if v <= floor { floor } else { v };
             }
         }

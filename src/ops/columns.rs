@@ -46,7 +46,7 @@ fn part_size(columns: usize) -> usize {
 
 /// The workspace of a reduction, in a buffer of the tensor's type. (Twice [`workspace`] elements hold it in f32.)
 pub fn as_f64<T: Float>(buffer: &mut [T]) -> &mut [f64] {
-    // Arenas are aligned to 256 bytes, so only a ragged end is lost.
+    // Tensors start at multiples of 64 bytes, so only a ragged end is lost.
     bytemuck::pod_align_to_mut::<T, f64>(buffer).1
 }
 
@@ -302,20 +302,23 @@ impl Moments {
     }
 }
 
-/// Mean and biased variance per unit, x read once: exact to rounding also where the mean is far from 0.
+/// Mean and biased variance per unit: exact to rounding also where the mean is far from 0, or one sample far from the mean.
 ///
-/// A piece is summed about its own first row, which is about as far from its mean as any sample is, so little cancels.
+/// A piece is read from memory once; its sums about its own mean find it in the cache.
 pub fn moments<T: Float>(x: &[T], columns: usize, mean: &mut [T], var: &mut [T], workspace: &mut [f64]) {
     let rows = x.len() / columns;
     reduce::<T>((rows, columns), workspace, |piece, [sum, square, origin], totals| {
         let x = &x[piece.first * columns..(piece.first + piece.count) * columns];
-        repeat(columns, |c| x[c], origin);
+        let n = piece.count as f64;
+        sum.fill(T::ZERO);
+        add_lines(x, sum);
+        repeat(columns, |c| T::of(fold(sum, columns, c).f64() / n), origin);
         sum.fill(T::ZERO);
         square.fill(T::ZERO);
         add_lines_about(x, origin, sum, square);
         for (c, total) in totals.chunks_exact_mut(2).enumerate() {
-            let (n, s1, s2) = (piece.count as f64, fold(sum, columns, c).f64(), fold(square, columns, c).f64());
-            let these = Moments { count: n, mean: x[c].f64() + s1 / n, m2: (s2 - s1 * s1 / n).max(0.0) };
+            let (s1, s2) = (fold(sum, columns, c).f64(), fold(square, columns, c).f64());
+            let these = Moments { count: n, mean: origin[c].f64() + s1 / n, m2: (s2 - s1 * s1 / n).max(0.0) };
             let all = Moments { count: piece.before as f64, mean: total[0], m2: total[1] }.and(these);
             total.copy_from_slice(&[all.mean, all.m2]);
         }

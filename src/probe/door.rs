@@ -1,7 +1,6 @@
 //! `normscape probe`: loss, gradient and landscape at the user's own parameters and batch.
 
 use super::line::{self, Room};
-use crate::Result;
 use crate::files::{Array, Arrays};
 use crate::network::{CLASSES, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, vgg};
 use crate::ops::backend::Backend;
@@ -9,6 +8,7 @@ use crate::ops::door::{Extents, Inputs, Layout, Tensor};
 use crate::ops::noise::NoiseOptions;
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{DType, In, Out};
+use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -26,6 +26,9 @@ pub fn run<B: Backend>(backend: B, inputs: &mut Inputs, stop: Arc<AtomicBool>) -
         theta[slot.start..][..slot.shape.len()].copy_from_slice(&given.inside());
     }
     let steps = inputs.numbers("steps")?;
+    if let Some(bad) = steps.iter().flatten().find(|s| !(**s > 0.0 && s.is_finite())) {
+        return Err(inputs.refuse("attr.steps", format!("has {bad}"), "every step length lies above 0"));
+    }
     let (seed, step) = (inputs.integer("seed", i64::MAX as u64, 0)?, inputs.integer("step", u64::from(u32::MAX), 0)?);
     inputs.finish("probe")?;
 
@@ -68,7 +71,8 @@ fn network(inputs: &mut Inputs) -> Result<Network> {
     let model = inputs.required_text("model")?;
     let asked = inputs.required_text("norm")?;
     let noisy = asked == "noisy";
-    let norm: Norm = if noisy { Norm::Batch } else { asked.parse()? };
+    let norm = if noisy { Ok(Norm::Batch) } else { asked.parse::<Norm>() };
+    let norm = norm.map_err(|e| blame(inputs, "attr.norm", &asked, e))?;
     let activation = inputs.text("activation")?.unwrap_or_else(|| "relu".into());
     if activation != "relu" {
         let later = matches!(activation.as_str(), "elu" | "selu");
@@ -78,10 +82,20 @@ fn network(inputs: &mut Inputs) -> Result<Network> {
     let normalisation = Normalisation { norm, eps: inputs.eps()?, noise: noisy.then(NoiseOptions::default) };
     if model == "dln" {
         let (depth, dim) = (inputs.integer("depth", 10_000, 25)?, inputs.integer("dim", 16_384, 10)?);
-        return dln(Dln { depth: depth as usize, dim: dim as usize, ..Dln::default() }, normalisation);
+        let settings = Dln { depth: depth as usize, dim: dim as usize, ..Dln::default() };
+        return dln(settings, normalisation)
+            .map_err(|e| blame(inputs, "attr.depth, attr.dim", &format!("{depth}, {dim}"), e));
     }
-    let width = inputs.number("width", "a number above 0 is taken", |w| w > 0.0)?;
-    vgg(&model, width.unwrap_or(1.0), normalisation)
+    let width = inputs.number("width", "a number above 0, at most 128, is taken", |w| w > 0.0 && w <= 128.0)?;
+    vgg(&model, width.unwrap_or(1.0), normalisation).map_err(|e| blame(inputs, "attr.model", &model, e))
+}
+
+/// An error about an option, as one about the array that stood for it.
+fn blame(inputs: &Inputs, name: &str, value: &str, error: Error) -> Error {
+    match error {
+        Error::Input { problem, remedy, .. } => inputs.refuse(name, format!("is {value}: {problem}"), remedy),
+        other => other,
+    }
 }
 
 /// What the network is judged by.

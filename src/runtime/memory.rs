@@ -138,11 +138,13 @@ impl<'a> Borrow<'a> {
                 format!("arena {}", view.arena.0),
             ));
         };
-        let (start, end) = (view.offset, view.offset + view.bytes());
-        if end > arena.len() * size_of::<Line>() || start % size_of::<T>() != 0 {
-            let found = format!("bytes {start}..{end} of {}", arena.len() * size_of::<Line>());
+        let (start, room) = (view.offset, arena.len() * size_of::<Line>());
+        let bytes = view.shape.checked_len().and_then(|len| len.checked_mul(size_of::<T>()));
+        let end = bytes.and_then(|bytes| start.checked_add(bytes)).filter(|&end| end <= room);
+        let Some(end) = end.filter(|_| start % size_of::<T>() == 0) else {
+            let found = format!("{} at byte {start} of {room}", view.shape);
             return Err(Error::operator(self.op, "an aligned view inside its arena", found));
-        }
+        };
         for other in &self.taken[..self.count] {
             let overlap = other.arena == view.arena.0 && start < other.end && other.start < end;
             if overlap && (written || other.written) {
@@ -180,5 +182,7 @@ mod tests {
         let mut bad = memory.borrow("test");
         assert!(bad.read::<f64>(In(low)).is_err(), "another dtype");
         assert!(bad.read::<f32>(In(View { offset: 1 << 20, ..low })).is_err(), "outside");
+        let endless = View { shape: Shape::new([usize::MAX, 2]), offset: 8, ..low };
+        assert!(bad.read::<f32>(In(endless)).is_err(), "a size that overflows");
     }
 }

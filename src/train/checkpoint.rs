@@ -70,10 +70,13 @@ pub fn save<B: Backend>(
     keep: usize,
 ) -> Result<()> {
     let path = folder(checkpoints, state.step);
-    if path.is_dir() && manifest(&path).is_ok_and(|found| found.network == engine.network().hash()) {
+    let same = |found: Manifest| {
+        found.network == engine.network().hash() && state_of(&path).is_ok_and(|s| s.diverged == state.diverged)
+    };
+    if disk::is_folder(&path) && manifest(&path).is_ok_and(same) {
         // The same step again (a run resumed at its end, or stopped at once): what is there is right, and to replace it would
         // leave a moment with neither.
-        return prune(checkpoints, keep);
+        return prune(checkpoints, state.step, keep);
     }
     let network = engine.network().clone();
     let mut tensors = read_slots(engine, network.running(), engine.running(), "")?;
@@ -81,7 +84,7 @@ pub fn save<B: Backend>(
         tensors.extend(read_slots(engine, network.slots(), velocity, "velocity.")?);
     }
     let parameters = read_slots(engine, network.slots(), vectors.theta, "")?;
-    if path.is_dir() {
+    if disk::is_folder(&path) {
         // Damaged, or it would not be written again.
         disk::remove_dir_all(&path)?;
     }
@@ -98,12 +101,14 @@ pub fn save<B: Backend>(
         let manifest = Manifest { version: env!("CARGO_PKG_VERSION").into(), network: network.hash(), files };
         write_json(&partial.join(MANIFEST), &manifest)
     })?;
-    prune(checkpoints, keep)
+    prune(checkpoints, state.step, keep)
 }
 
-/// Removes all but the newest `keep`.
-fn prune(checkpoints: &Path, keep: usize) -> Result<()> {
-    for n in list(checkpoints)?.into_iter().rev().skip(keep) {
+/// Removes all but the newest `keep` up to step `newest`, and those after it: they were passed over as damaged, and the run
+/// has gone on from before them.
+fn prune(checkpoints: &Path, newest: u64, keep: usize) -> Result<()> {
+    let (after, kept): (Vec<u64>, Vec<u64>) = list(checkpoints)?.into_iter().partition(|&n| n > newest);
+    for n in after.into_iter().chain(kept.into_iter().rev().skip(keep)) {
         disk::remove_dir_all(&folder(checkpoints, n))?;
     }
     Ok(())
@@ -111,7 +116,7 @@ fn prune(checkpoints: &Path, keep: usize) -> Result<()> {
 
 /// The steps of which there are checkpoints, oldest first.
 pub fn list(checkpoints: &Path) -> Result<Vec<u64>> {
-    if !checkpoints.is_dir() {
+    if !disk::is_folder(checkpoints) {
         return Ok(Vec::new());
     }
     let names = disk::list_dir(checkpoints)?;
@@ -149,7 +154,7 @@ pub fn load_newest<B: Backend>(
 }
 
 /// The numbers of the checkpoint in `path`, its parts not looked at.
-pub fn state(path: &Path) -> Result<State> {
+pub fn state_of(path: &Path) -> Result<State> {
     read_json(&path.join(STATE_JSON))
 }
 

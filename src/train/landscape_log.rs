@@ -55,8 +55,9 @@ impl LandscapeLog {
         npz::write(&self.path, &arrays)
     }
 
-    /// Reads the file back, without the landscapes from step `from` on. Errors: it is not one of these, or of other points.
-    pub fn reopen(path: PathBuf, s: Vec<f64>, from: u64) -> Result<Self> {
+    /// Reads the file back as far as the probed steps `before` the checkpoint go. Errors: it lacks one of them, is not one of
+    /// these files, or is of other points.
+    pub fn reopen(path: PathBuf, s: Vec<f64>, before: impl Iterator<Item = u64>) -> Result<Self> {
         let arrays = npz::read(&path)?;
         let floats = |name: &str| {
             let values = arrays.get(name).and_then(Array::to_f64);
@@ -69,7 +70,12 @@ impl LandscapeLog {
         if floats("s")? != s {
             return Err(Error::file(&path, "other step lengths than the run's", "it belongs to another run"));
         }
-        let keep = all.iter().take_while(|&&t| t >= 0 && (t as u64) < from).count();
+        let before: Vec<i64> = before.map(|t| t as i64).collect();
+        let keep = before.len();
+        if all.get(..keep) != Some(&before[..]) {
+            let problem = "not the probed steps before the checkpoint";
+            return Err(Error::file(&path, problem, format!("{keep} of them are needed, in order")));
+        }
         let mut log = LandscapeLog::new(path.clone(), s);
         let cut = |name: &str, width: usize| -> Result<Vec<f64>> {
             let mut values = floats(name)?;

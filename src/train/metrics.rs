@@ -1,11 +1,15 @@
 //! `metrics.csv`: one row a step, at θ_t, before update t.
 
-use crate::Result;
 use crate::files::append::AppendLog;
+use crate::files::disk;
+use crate::{Error, Result};
 use std::path::Path;
 
 /// The file's columns.
 pub const HEADER: &str = "step,epoch,loss,train_accuracy,test_loss,test_accuracy,lr,seconds";
+
+/// The largest log that is read: some 15 million rows.
+const LOG_CAP: u64 = 1 << 30;
 
 /// One row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,12 +55,17 @@ impl Metrics {
         Ok(Metrics { log: AppendLog::create(path, HEADER)? })
     }
 
-    /// The log of an earlier part, without the rows from step `from` on.
+    /// The log of an earlier part, without the rows from step `from` on. Errors: one before it is missing.
     pub fn reopen(path: &Path, from: u64) -> Result<Metrics> {
-        let keep = |line: &str| {
-            line.split(',').next().and_then(|step| step.parse::<u64>().ok()).is_some_and(|step| step < from)
-        };
-        let (log, _) = AppendLog::reopen(path, HEADER, keep)?;
+        // Looked at before it is cut: a log that lacks rows is not made shorter still.
+        let text = disk::read_text_capped(path, LOG_CAP)?;
+        let step = |line: &str| line.split(',').next().and_then(|step| step.parse::<u64>().ok());
+        let there = text.lines().skip(1).zip(0..from).take_while(|(line, t)| step(line) == Some(*t)).count() as u64;
+        if there < from {
+            let problem = format!("line {} is not row {there}", there + 2);
+            return Err(Error::file(path, problem, format!("the checkpoint of step {from} needs the rows before it")));
+        }
+        let (log, _) = AppendLog::reopen(path, HEADER, |line| step(line).is_some_and(|step| step < from))?;
         Ok(Metrics { log })
     }
 

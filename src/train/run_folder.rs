@@ -92,7 +92,7 @@ pub struct RunFolder {
 impl RunFolder {
     /// Creates the folder with its record. Errors: it is there already and not empty.
     pub fn create(root: &Path, record: &Record) -> Result<RunFolder> {
-        if root.exists() && !(root.is_dir() && disk::list_dir(root)?.is_empty()) {
+        if disk::exists(root) && !(disk::is_folder(root) && disk::list_dir(root)?.is_empty()) {
             return Err(Error::file(root, "exists", "choose another --out, or continue that run with --resume"));
         }
         disk::create_dir_all(root)?;
@@ -104,7 +104,7 @@ impl RunFolder {
 
     /// The folder of an earlier part, with its record. Errors: there is none, or it is not a run's.
     pub fn open(root: &Path) -> Result<(RunFolder, Record)> {
-        if !root.is_dir() {
+        if !disk::exists(root) {
             return Err(Error::file(root, "no such folder", "--resume needs --out to name the folder of a run"));
         }
         let folder = RunFolder { root: root.to_owned() };
@@ -118,6 +118,8 @@ impl RunFolder {
                 "a run's own run.toml is needed",
             )
         })?;
+        // A kill may have come between the record and this folder.
+        disk::create_dir_all(&folder.checkpoints())?;
         Ok((folder, record))
     }
 

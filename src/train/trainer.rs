@@ -1,7 +1,8 @@
 //! The training loop: rows, probes, updates, checkpoints, in an order that an interruption cannot spoil.
 //!
-//! What step t changes for good (θ, velocity, running statistics, the logs) it changes after its last pass over the network.
-//! So an interruption, which is only looked for inside passes, always finds the state of a finished step.
+//! What step t changes for good (θ, velocity, the logs) it changes after its last pass over the network. Running statistics
+//! must be moved before the probes overwrite what the batch left; they are put back where a probe is interrupted. So an
+//! interruption, which is only looked for inside passes, always leaves the state of a finished step.
 
 use super::checkpoint::{self, State, Vectors};
 use super::landscape_log::LandscapeLog;
@@ -9,6 +10,7 @@ use super::metrics::{Metrics, Row};
 use super::run_folder::{Record, RunFolder};
 use super::settings::Settings;
 use super::source::Source;
+use crate::files::disk;
 use crate::files::lock::FolderLock;
 use crate::network::{Engine, Loss, Scalar, initial_parameters};
 use crate::ops::backend::Backend;
@@ -125,15 +127,15 @@ impl<B: Backend> Trainer<B> {
             return Err(Error::input(format!("--steps {}", settings.steps), problem, "a larger number continues it"));
         }
         // A log that is missing cannot be made up: only a run without a checkpoint begins anew.
-        let reopen = state.step > 0 || (place.resume && folder.metrics().exists());
+        let reopen = state.step > 0 || (place.resume && disk::exists(&folder.metrics()));
         let metrics =
             if reopen { Metrics::reopen(&folder.metrics(), state.step)? } else { Metrics::create(&folder.metrics())? };
         let landscapes = match room {
             None => None,
             Some(room) => {
                 let (path, s) = (folder.landscape(), settings.step_lengths()?);
-                let log = match state.step > 0 || (place.resume && path.exists()) {
-                    true => LandscapeLog::reopen(path, s, state.step)?,
+                let log = match state.step > 0 || (place.resume && disk::exists(&path)) {
+                    true => LandscapeLog::reopen(path, s, (0..state.step).filter(|&t| settings.probes_at(t)))?,
                     false => LandscapeLog::new(path, s),
                 };
                 Some((log, room))
@@ -195,7 +197,7 @@ impl<B: Backend> Trainer<B> {
         }
     }
 
-    /// Step t: test, row, probes, update. Nothing lasting is changed before the last pass is over.
+    /// Step t: test, loss and gradient, probes, update, row.
     fn one_step(&mut self, last: bool) -> Result<Row> {
         let t = self.step;
         // The test comes first: the batch's statistics, which the running ones need, must survive until they are moved.

@@ -112,7 +112,7 @@ vectorize! {
             let constants = mean.iter().zip(inverse).zip(gain).zip(shift);
             for ((((&x, &dy), (((&m, &i), &g), &b)), s), su) in x.iter().zip(dy).zip(constants).zip(sum.iter_mut()).zip(sum_u.iter_mut()) {
                 let d = x - m;
-                let dy = if d.fma(g, b) > floor { dy } else { T::ZERO };
+                let dy = if d.fma(g, b) <= floor { T::ZERO } else { dy };
                 *s += dy;
                 *su = dy.fma(d * i, *su);
             }
@@ -127,7 +127,7 @@ vectorize! {
             let constants = mean.iter().zip(inverse).zip(gain).zip(shift).zip(mean_dy).zip(mean_u);
             for (((dx, &x), &dy), (((((&m, &i), &g), &b), &md), &mu)) in dx.iter_mut().zip(x).zip(dy).zip(constants) {
                 let d = x - m;
-                let dy = if d.fma(g, b) > floor { dy } else { T::ZERO };
+                let dy = if d.fma(g, b) <= floor { T::ZERO } else { dy };
                 *dx = g * (-(d * i)).fma(mu, dy - md);
             }
         }

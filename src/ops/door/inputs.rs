@@ -112,7 +112,7 @@ impl Inputs {
     fn missing(&self, name: &str) -> Error {
         let there: Vec<_> = self.given.keys().filter(|n| !n.starts_with(EXPECT)).map(|n| shown(n)).collect();
         let there = if there.is_empty() { "it has none".into() } else { format!("it has {}", there.join(", ")) };
-        self.refuse(name, "is missing", format!("the operator needs it; {there}"))
+        self.refuse(name, "is missing", format!("it is needed; {there}"))
     }
 
     /// A float tensor that must be there.
@@ -187,9 +187,13 @@ impl Inputs {
     pub fn numbers(&mut self, name: &str) -> Result<Option<Vec<f64>>> {
         let name = format!("{ATTRIBUTE}{name}");
         let Some(array) = self.find(&name) else { return Ok(None) };
-        match array.to_f64().filter(|values| array.shape.len() == 1 && !values.is_empty()) {
+        let values = match &array.values {
+            Values::I64(values) => Some(values.iter().map(|&v| v as f64).collect()),
+            _ => array.to_f64(),
+        };
+        match values.filter(|values: &Vec<f64>| array.shape.len() == 1 && !values.is_empty()) {
             Some(values) => Ok(Some(values)),
-            None => Err(self.refuse(&name, format!("is {}", array.kind()), "one axis of one float or more is taken")),
+            None => Err(self.refuse(&name, format!("is {}", array.kind()), "one axis of one number or more is taken")),
         }
     }
 

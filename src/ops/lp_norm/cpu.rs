@@ -153,7 +153,7 @@ vectorize! {
         for ((x, dy), dx) in x.chunks(span).zip(dy.chunks(span)).zip(dx.chunks_mut(span)) {
             let constants = mean.iter().zip(gain).zip(shift).zip(mean_dy).zip(factor);
             for (((dx, &x), &dy), ((((&m, &g), &b), &md), &f)) in dx.iter_mut().zip(x).zip(dy).zip(constants) {
-                let dy = if (x - m).fma(g, b) > floor { dy } else { T::ZERO };
+                let dy = if (x - m).fma(g, b) <= floor { T::ZERO } else { dy };
                 let slope = if x > T::ZERO { f } else if x < T::ZERO { -f } else { T::ZERO };
                 *dx = g * (dy - md - slope);
             }
@@ -168,7 +168,7 @@ vectorize! {
         for ((x, dy), dx) in x.chunks(span).zip(dy.chunks(span)).zip(dx.chunks_mut(span)) {
             let constants = mean.iter().zip(gain).zip(shift).zip(mean_dy).zip(inverse).zip(factor);
             for (((dx, &x), &dy), (((((&m, &g), &b), &md), &i), &f)) in dx.iter_mut().zip(x).zip(dy).zip(constants) {
-                let dy = if (x - m).fma(g, b) > floor { dy } else { T::ZERO };
+                let dy = if (x - m).fma(g, b) <= floor { T::ZERO } else { dy };
                 *dx = g * (-(x * i)).fma(f, dy - md);
             }
         }
@@ -182,7 +182,7 @@ vectorize! {
         for ((x, dy), dx) in x.chunks(span).zip(dy.chunks(span)).zip(dx.chunks_mut(span)) {
             let constants = mean.iter().zip(gain).zip(shift).zip(mean_dy).zip(inverse).zip(factor);
             for (((dx, &x), &dy), (((((&m, &g), &b), &md), &i), &f)) in dx.iter_mut().zip(x).zip(dy).zip(constants) {
-                let dy = if (x - m).fma(g, b) > floor { dy } else { T::ZERO };
+                let dy = if (x - m).fma(g, b) <= floor { T::ZERO } else { dy };
                 // sign(0) = 0 also at p = 1.x, where 0^(p−1) is 0 anyway; f = 0 spares p = ∞ the power.
                 let slope = if f == T::ZERO || x == T::ZERO { T::ZERO } else { f * (x.abs() * i).powf(exponent) };
                 let slope = if x < T::ZERO { -slope } else { slope };

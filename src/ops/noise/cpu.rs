@@ -99,7 +99,7 @@ vectorize! {
             let r = r.start - start..r.end - start;
             for (((dx, &dy), &m), &s) in dx[r.clone()].iter_mut().zip(&dy[r]).zip(shift).zip(scale) {
                 let s = T::widen(s);
-                *dx = if dx.fma(s, T::widen(m)) > floor { s * dy } else { T::ZERO };
+                *dx = if dx.fma(s, T::widen(m)) <= floor { T::ZERO } else { s * dy };
             }
         });
     }

@@ -17,7 +17,7 @@ vectorize! {
 
     fn backward<T>(x: &[T], dy: &[T], dx: &mut [T]) {
         for ((dx, &x), &dy) in dx.iter_mut().zip(x).zip(dy) {
-            *dx = if x > T::ZERO { dy } else { T::ZERO };
+            *dx = if x <= T::ZERO { T::ZERO } else { dy };
         }
     }
 }

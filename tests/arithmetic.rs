@@ -1,0 +1,135 @@
+//! Vector arithmetic, the update and the running statistics against numbers worked out by hand, in f32 and f64.
+
+use normscape::ops::norm::{NormOptions, NormParams};
+use normscape::ops::running::{Running, RunningStatistics, Spread};
+use normscape::ops::sgd::Sgd;
+use normscape::ops::vector::{NormKind, Vector};
+use normscape::runtime::cpu::{Cpu, Storage};
+use normscape::runtime::float::Float;
+use normscape::runtime::state::StepState;
+use normscape::runtime::tensor::{DType, In, Out, Shape, View};
+
+/// Tensors of given values in one arena, then a scalar slot and a step state at learning rate ½.
+fn tensors<T: Float>(backend: &mut Cpu<T>, values: &[&[f64]]) -> (Vec<View>, View, View) {
+    let mut plan = backend.plan();
+    let views: Vec<View> = values.iter().map(|v| plan.view(Shape::new([v.len()]), T::DTYPE)).collect();
+    let (slot, state) = (plan.view(Shape::new([1]), DType::F64), plan.view(StepState::shape(), StepState::DTYPE));
+    backend.commit(&plan).unwrap();
+    for (view, values) in views.iter().zip(values) {
+        backend.upload_f64(values, Out(*view)).unwrap();
+    }
+    backend.set_state(&StepState::new(7, 41, 0.5), Out(state)).unwrap();
+    (views, slot, state)
+}
+
+fn close(found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len());
+    for (f, e) in found.iter().zip(expected) {
+        assert!((f - e).abs() <= 1e-6 * e.abs().max(1.0), "{found:?} for {expected:?}");
+    }
+}
+
+fn vectors<T: Float>() {
+    let mut b = Cpu::<T>::default();
+    let (v, slot, _) = tensors(&mut b, &[&[3.0, -4.0, 0.0], &[1.0, 2.0, -2.0], &[0.0; 3]]);
+    let (x, y, out) = (In(v[0]), In(v[1]), Out(v[2]));
+    let scalar = |b: &mut Cpu<T>, expected: f64| close(&[b.scalar(In(slot)).unwrap()], &[expected]);
+    b.dot(x, y, Out(slot)).unwrap();
+    scalar(&mut b, -5.0);
+    for (kind, norm, difference) in
+        [(NormKind::L1, 7.0, 10.0), (NormKind::L2, 5.0, 44f64.sqrt()), (NormKind::LInf, 4.0, 6.0)]
+    {
+        b.norm(kind, x, Out(slot)).unwrap();
+        scalar(&mut b, norm);
+        b.diff_norm(kind, x, y, Out(slot)).unwrap();
+        scalar(&mut b, difference);
+    }
+    b.displace(x, -0.5, y, out).unwrap();
+    close(&b.download_f64(In(v[2])).unwrap(), &[2.5, -5.0, 1.0]);
+    b.axpy(2.0, y, out).unwrap();
+    close(&b.download_f64(In(v[2])).unwrap(), &[4.5, -1.0, -3.0]);
+    b.copy(x, out).unwrap();
+    close(&b.download_f64(In(v[2])).unwrap(), &[3.0, -4.0, 0.0]);
+    let nan = [f64::NAN, 1.0, 2.0];
+    b.upload_f64(&nan, Out(v[0])).unwrap();
+    for kind in [NormKind::L1, NormKind::L2, NormKind::LInf] {
+        b.norm(kind, x, Out(slot)).unwrap();
+        assert!(b.scalar(In(slot)).unwrap().is_nan(), "{kind:?} loses a NaN");
+    }
+}
+
+#[test]
+fn vectors_add_up() {
+    vectors::<f32>();
+    vectors::<f64>();
+}
+
+#[test]
+fn long_sums_lose_no_digits() {
+    // A million ones and one of a thousandth: the second is below f32's last digit of the sum.
+    let mut b = Cpu::<f32>::default();
+    let mut values = vec![1.0; 1_000_001];
+    values[500_000] = 1e-3;
+    let (v, slot, _) = tensors(&mut b, &[&values]);
+    b.norm(NormKind::L1, In(v[0]), Out(slot)).unwrap();
+    assert!((b.scalar(In(slot)).unwrap() - 1_000_000.001).abs() < 1e-6);
+}
+
+fn updates<T: Float>() {
+    let mut b = Cpu::<T>::default();
+    let (v, _, state) = tensors(&mut b, &[&[1.0, -2.0], &[4.0, 8.0], &[0.0, 0.0]]);
+    let (theta, grad, velocity) = (Out(v[0]), In(v[1]), Out(v[2]));
+    b.sgd(theta, grad, None, 0.0, 0.0, In(state)).unwrap();
+    close(&b.download_f64(theta.into()).unwrap(), &[-1.0, -6.0]);
+    // d = g + ½ θ = (3.5, 5)
+    b.sgd(theta, grad, None, 0.0, 0.5, In(state)).unwrap();
+    close(&b.download_f64(theta.into()).unwrap(), &[-2.75, -8.5]);
+    // v = d = (4, 8), then v = ¾ v + d = (7, 14)
+    b.sgd(theta, grad, Some(velocity), 0.75, 0.0, In(state)).unwrap();
+    b.sgd(theta, grad, Some(velocity), 0.75, 0.0, In(state)).unwrap();
+    close(&b.download_f64(velocity.into()).unwrap(), &[7.0, 14.0]);
+    close(&b.download_f64(theta.into()).unwrap(), &[-8.25, -19.5]);
+    b.advance(Out(state)).unwrap();
+    let mut words = [0u64; 4];
+    b.download(In(state), &mut words).unwrap();
+    assert_eq!(words, [7, 42, 0.5f64.to_bits(), 0]);
+}
+
+#[test]
+fn the_update_is_pytorchs() {
+    updates::<f32>();
+    updates::<f64>();
+}
+
+fn running<T: Float>() {
+    let mut b = Cpu::<T>::default();
+    let values: [&[f64]; 8] =
+        [&[2.0, -1.0], &[4.0, 3.0], &[0.0, 0.0], &[1.0, 1.0], &[2.0, 1.0], &[0.5, -3.0], &[3.0, 1.0], &[0.0; 2]];
+    let (v, _, _) = tensors(&mut b, &values);
+    let (mean, spread) = (In(v[0]), In(v[1]));
+    let running = RunningStatistics { mean: Out(v[2]), spread: Out(v[3]) };
+    // Of five samples the unbiased variance is 5/4 of the biased one: 0.9 · 1 + 0.1 · 5 and 0.9 + 0.1 · 3.75.
+    b.move_running(Spread::Variance, 0.1, 5, mean, spread, running).unwrap();
+    close(&b.download_f64(running.mean.into()).unwrap(), &[0.2, -0.1]);
+    close(&b.download_f64(running.spread.into()).unwrap(), &[1.4, 1.275]);
+    // s of an ℓp norm enters as it is.
+    b.move_running(Spread::Scale, 0.1, 5, mean, spread, running).unwrap();
+    close(&b.download_f64(running.spread.into()).unwrap(), &[1.66, 1.4475]);
+    b.upload_f64(&[1.0, -1.0], running.mean).unwrap();
+    b.upload_f64(&[3.0, 8.0], running.spread).unwrap();
+    let params = NormParams { weight: In(v[4]), bias: In(v[5]) };
+    let y = Out(v[7]);
+    // One sample (3, 1): γ (x − μ)/√(σ² + 1) + β = 2 · 2/2 + ½ and 1 · 2/3 − 3, which the ReLU cuts.
+    let options = NormOptions { eps: 1.0, relu: true };
+    b.norm_eval(Spread::Variance, In(v[6]), params, options, running, y).unwrap();
+    close(&b.download_f64(y.into()).unwrap(), &[2.5, 0.0]);
+    let options = NormOptions { eps: 1.0, relu: false };
+    b.norm_eval(Spread::Scale, In(v[6]), params, options, running, y).unwrap();
+    close(&b.download_f64(y.into()).unwrap(), &[1.5, 2.0 / 9.0 - 3.0]);
+}
+
+#[test]
+fn running_statistics_move_and_divide() {
+    running::<f32>();
+    running::<f64>();
+}
