@@ -30,7 +30,7 @@ pub enum Error {
         found: String,
     },
     /// The file system refused.
-    #[error("{}: cannot {action}: {source}", path.display())]
+    #[error("{}: cannot {action}: {source}; {}", path.display(), remedy(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -58,6 +58,18 @@ pub enum Error {
     /// SIGINT or SIGTERM arrived; what was finished is saved.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// What would be right where the operating system refused.
+fn remedy(source: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind as Kind;
+    match source.kind() {
+        Kind::StorageFull | Kind::QuotaExceeded => "free some space there, or choose another place",
+        Kind::PermissionDenied => "allow this user to, or choose another place",
+        Kind::ReadOnlyFilesystem => "choose a place that can be written to",
+        Kind::InvalidFilename => "choose a shorter name",
+        _ => "choose another place, or repair this one",
+    }
 }
 
 /// A result whose error is [`Error`].

@@ -43,6 +43,8 @@ static ALLOCATOR: Counting = Counting;
 fn count(mut step: impl FnMut(u64) + Send) -> u64 {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     pool.install(|| {
+        // A thread's own start allocates, and may come late: wait until every one has run something.
+        rayon::broadcast(|_| ());
         (0..10).for_each(&mut step);
         let before = COUNT.load(Ordering::Relaxed);
         (10..20).for_each(&mut step);

@@ -350,10 +350,7 @@ fn a_run_goes_on_as_itself_only() {
         let said = refused(path, &format!("train --resume --out run {option}"));
         assert!(said.contains(says), "{option}: {said}");
     }
-    done(
-        path,
-        "train --resume --out run --model dln --norm noisy --lr 1e-6 --steps 5 --checkpoint-every 1 --quiet",
-    );
+    done(path, "train --resume --out run --model dln --norm noisy --lr 1e-6 --steps 5 --checkpoint-every 1 --quiet");
     assert_eq!(std::fs::read_dir(path.join("run/checkpoints")).unwrap().count(), 2);
 }
 

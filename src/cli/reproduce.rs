@@ -216,6 +216,9 @@ fn show(
     }
     let size = TextSize { colour: std::io::stdout().is_terminal(), ..TextSize::default() };
     let mut text = format!("\n{}\n{}", demo.dln, demo.vgg);
+    for note in demo.figure.notes.iter().filter(|note| note.contains("diverged")) {
+        text += &format!("{note}\n");
+    }
     // The two panels that say most: how the loss falls, and how much it varies along the gradient.
     for panel in demo.figure.panels.iter().filter(|p| p.title.starts_with("VGG")).take(2) {
         text += &format!("\n{}", panel.text(size));

@@ -55,9 +55,14 @@ pub fn write(file: &Path, format: Format, images: &Images, rows: &[Vec<usize>]) 
             let mut encoder = png::Encoder::new(to, width, height);
             encoder.set_color(png::ColorType::Rgb);
             encoder.set_depth(png::BitDepth::Eight);
-            let mut writer = encoder.write_header().map_err(io::Error::from)?;
-            writer.write_image_data(&picture.rgb).map_err(io::Error::from)?;
-            writer.finish().map_err(io::Error::from)
+            // The disk's own error, where it is that: the encoder would hide what kind it is.
+            let plain = |error| match error {
+                png::EncodingError::IoError(error) => error,
+                other => io::Error::from(other),
+            };
+            let mut writer = encoder.write_header().map_err(plain)?;
+            writer.write_image_data(&picture.rgb).map_err(plain)?;
+            writer.finish().map_err(plain)
         }
     })
 }

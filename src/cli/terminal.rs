@@ -1,7 +1,9 @@
 //! Standard output and standard error.
 
 use super::answer::Answer;
+use crate::Error;
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 
 /// Prints an answer and gives the exit code. A reader that has gone away is no error; a disk that is full is.
 pub fn deliver(answer: &Answer) -> u8 {
@@ -13,8 +15,9 @@ pub fn deliver(answer: &Answer) -> u8 {
     }
     match written {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => {
-            problem_line(&format!("standard output: cannot write: {e}"));
-            2
+            let error = Error::io(Path::new("standard output"), "write", e);
+            problem_line(&error.to_string());
+            error.exit_code()
         }
         _ => answer.code,
     }

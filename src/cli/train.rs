@@ -11,7 +11,7 @@ use crate::ops::backend::Backend;
 use crate::report::significant;
 use crate::train::metrics::Row;
 use crate::train::run_folder::RunFolder;
-use crate::train::{Finished, Place, Settings, Source, Trainer};
+use crate::train::{Finished, Place, Settings, Source, Trainer, footprint};
 use crate::{Error, Result};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -32,7 +32,7 @@ pub fn run(options: &TrainOptions, globals: &Globals) -> Result<Answer> {
     let precision = if settings.precision == Precision::F64.name() { Precision::F64 } else { Precision::F32 };
     let device = Device::choose(globals.device, precision)?;
     // What can be wrong is looked at before the data, which take longest to read.
-    settings.network()?;
+    footprint::require(&settings, &settings.network()?)?;
     if !options.resume {
         refuse_taken(&options.out)?;
     }

@@ -45,6 +45,15 @@ impl Augmentation {
     }
 }
 
+/// Refuses a batch of 0, or of more than the training set's images.
+pub fn check_batch(batch: usize, images: usize) -> Result<()> {
+    if (1..=images).contains(&batch) {
+        return Ok(());
+    }
+    let remedy = format!("give a number from 1 to the {images} training images");
+    Err(Error::input("--batch", format!("is {batch}"), remedy))
+}
+
 impl Batches {
     /// Batches of `batch` training images of `set`, in the order and, with `augment`, with the crops that `seed`
     /// stands for.
@@ -53,10 +62,7 @@ impl Batches {
     /// set, is an error, and so is an empty test set.
     pub fn new(set: Arc<ImageSet>, seed: u64, batch: usize, augment: bool) -> Result<Self> {
         let images = set.train.len();
-        if batch == 0 || batch > images {
-            let remedy = format!("give a number from 1 to the {images} training images");
-            return Err(Error::input("--batch", format!("is {batch}"), remedy));
-        }
+        check_batch(batch, images)?;
         if set.test.is_empty() || u32::try_from(images.max(set.test.len())).is_err() {
             let problem = format!("holds {images} training and {} test images", set.test.len());
             return Err(Error::input("--data", problem, "give from 1 to 4294967295 of each"));

@@ -56,14 +56,20 @@ impl Images {
 
     /// Keeps the first `n` images; `option` is named where `n` is 0 or more than there are.
     fn limit(&mut self, n: usize, option: &str) -> Result<()> {
-        if n == 0 || n > self.len() {
-            let remedy = format!("give a number of images from 1 to {}", self.len());
-            return Err(Error::input(option, format!("{n} images were asked for"), remedy));
-        }
+        check_limit(n, self.len(), option)?;
         self.pixels.truncate(n * IMAGE);
         self.labels.truncate(n);
         Ok(())
     }
+}
+
+/// Refuses a limit of 0 images, or of more than there are, by its option's name.
+pub fn check_limit(n: usize, there: usize, option: &str) -> Result<()> {
+    if (1..=there).contains(&n) {
+        return Ok(());
+    }
+    let remedy = format!("give a number of images from 1 to {there}");
+    Err(Error::input(option, format!("{n} images were asked for"), remedy))
 }
 
 /// A training and a test set of the same classes.

@@ -52,6 +52,8 @@ impl Demo {
             groups[at].1.landscapes.push(landscapes);
         }
         let groups: Vec<Group> = groups.into_iter().map(|(_, group)| group).collect();
+        let mut notes = notes;
+        notes.extend(groups.iter().filter_map(Group::divergence));
         let figure = figure(title, notes, &groups);
         Ok(Demo { dln: dln_table(&groups), vgg: vgg_table(&groups), figure, groups })
     }
@@ -79,6 +81,12 @@ impl Demo {
 }
 
 impl Group {
+    /// How many of the runs diverged, where some did; medians count their loss as infinite.
+    fn divergence(&self) -> Option<String> {
+        let count = self.training.iter().filter(|t| t.loss.last().is_some_and(|l| !l.is_finite())).count();
+        (count > 0).then(|| format!("{}: {count} of {} draws diverged", self.label, self.training.len()))
+    }
+
     /// Median over the seeds of a number of each run's training.
     fn typical(&self, number: impl Fn(&Training) -> f64) -> f64 {
         median(self.training.iter().map(number).collect())
@@ -87,8 +95,7 @@ impl Group {
     /// Median training loss over the seeds, for each step; VGG's averaged over [`WINDOW`] steps.
     fn losses(&self) -> Vec<(f64, f64)> {
         let steps = self.training.iter().map(|t| t.loss.len()).max().unwrap_or(0);
-        let middle: Vec<f64> =
-            (0..steps).map(|t| median(self.training.iter().filter_map(|r| r.loss.get(t).copied()).collect())).collect();
+        let middle: Vec<f64> = (0..steps).map(|t| self.typical(|run| loss_at(run, t))).collect();
         smoothed(&middle, if self.deep_linear { 1 } else { WINDOW })
     }
 
@@ -116,6 +123,16 @@ impl Group {
             ("beta: highest", self.probed(|l, i| most(&l.beta[i]))),
         ]
     }
+}
+
+/// The loss of step `t`: infinite from where the run diverged.
+fn loss_at(run: &Training, t: usize) -> f64 {
+    run.loss.get(t).map_or(f64::INFINITY, |&loss| finite(loss))
+}
+
+/// A loss, infinite where it is not a number.
+fn finite(loss: f64) -> f64 {
+    if loss.is_nan() { f64::INFINITY } else { loss }
 }
 
 /// The least of some numbers; not a number where one is not.
@@ -160,8 +177,8 @@ fn number(value: f64) -> Cell {
 fn dln_table(groups: &[Group]) -> Table {
     let mut table = Table::new(["deep linear network", "loss at 0", "100", "1,000", "the end", "ms a step"]);
     for group in groups.iter().filter(|g| g.deep_linear) {
-        let at = |t: usize| number(group.typical(|r| r.loss.get(t).copied().unwrap_or(f64::NAN)));
-        let end = number(group.typical(|r| r.loss.last().copied().unwrap_or(f64::NAN)));
+        let at = |t: usize| number(group.typical(|r| loss_at(r, t)));
+        let end = number(group.typical(|r| r.loss.last().map_or(f64::INFINITY, |&l| finite(l))));
         table.row([
             Cell::from(group.label.as_str()),
             at(0),

@@ -106,6 +106,11 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
     fs::remove_dir_all(&doomed).map_err(|source| Error::io(path, "remove", source))
 }
 
+/// Removes a folder that is empty. One that is not stays, and so does one that cannot be removed.
+pub fn remove_empty_dir(path: &Path) {
+    let _ = fs::remove_dir(path);
+}
+
 /// Removes a file; one that is not there is fine.
 ///
 /// # Errors
@@ -245,6 +250,8 @@ mod tests {
         remove_dir_all(&dir.path().join("a")).unwrap();
         assert!(matches!(remove_dir_all(&file), Err(Error::Input { .. })));
         assert_eq!(fs::read(&file).unwrap(), b"whole");
+        remove_empty_dir(dir.path());
+        assert!(file.exists());
         remove_file(&file).unwrap();
         remove_file(&file).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -2,9 +2,11 @@
 //!
 //! - [`settings`]: everything a run depends on · [`source`]: where its batches come from
 //! - [`trainer`]: the loop · [`checkpoint`]: what makes an interrupted run equal an uninterrupted one
+//! - [`footprint`]: the memory that a run takes, before it is taken
 //! - [`run_folder`], [`metrics`], [`landscape_log`]: its files
 
 pub mod checkpoint;
+pub mod footprint;
 pub mod landscape_log;
 pub mod metrics;
 pub mod run_folder;

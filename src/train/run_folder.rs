@@ -2,6 +2,7 @@
 
 use super::settings::Settings;
 use super::source::Description;
+use crate::files::lookup::{self, Kind};
 use crate::files::{atomic, disk};
 use crate::network::Network;
 use crate::{Error, Result};
@@ -92,19 +93,30 @@ pub struct RunFolder {
 impl RunFolder {
     /// Creates the folder with its record. Errors: it is there already and not empty.
     pub fn create(root: &Path, record: &Record) -> Result<RunFolder> {
-        if disk::exists(root) && !(disk::is_folder(root) && disk::list_dir(root)?.is_empty()) {
-            return Err(Error::file(root, "exists", "choose another --out, or continue that run with --resume"));
-        }
+        let there = match lookup::kind(root)? {
+            None => false,
+            Some(Kind::Folder) if disk::list_dir(root)?.is_empty() => true,
+            Some(_) => {
+                return Err(Error::file(root, "exists", "choose another --out, or continue that run with --resume"));
+            }
+        };
         disk::create_dir_all(root)?;
         let folder = RunFolder { root: root.to_owned() };
-        folder.write_record(record)?;
+        if let Err(error) = folder.write_record(record) {
+            // A folder without a record is no run; one that was there before is the user's.
+            if !there {
+                disk::remove_empty_dir(root);
+            }
+            return Err(error);
+        }
         disk::create_dir_all(&folder.checkpoints())?;
         Ok(folder)
     }
 
     /// The folder of an earlier part, with its record. Errors: there is none, or it is not a run's.
     pub fn open(root: &Path) -> Result<(RunFolder, Record)> {
-        if !disk::exists(root) {
+        // What may not be looked at is an error of its own, not a folder that is not there.
+        if lookup::kind(root)? != Some(Kind::Folder) {
             return Err(Error::file(root, "no such folder", "--resume needs --out to name the folder of a run"));
         }
         let folder = RunFolder { root: root.to_owned() };
@@ -121,6 +133,12 @@ impl RunFolder {
         // A kill may have come between the record and this folder.
         disk::create_dir_all(&folder.checkpoints())?;
         Ok((folder, record))
+    }
+
+    /// Removes what a part that was killed left half-written. Only while the folder's lock is held.
+    pub fn remove_partials(&self) -> Result<()> {
+        disk::remove_stale_partials(&self.root)?;
+        disk::remove_stale_partials(&self.checkpoints())
     }
 
     /// Replaces the record.

@@ -229,7 +229,14 @@ impl Settings {
                 format!("the last step is {}", self.steps),
             ));
         }
-        self.step_lengths().map(drop)
+        // Absolute step lengths can leave the numbers' range where the relative ones do not.
+        let fits = |s: &f64| *s > 0.0 && s.is_finite();
+        if !self.step_lengths()?.iter().all(fits) {
+            let [low, high] = self.probe_range;
+            let right = "times the learning rate, it must stay above 0 and finite";
+            return Err(Error::input(format!("--probe-range {low:?}:{high:?}"), "out of range", right));
+        }
+        Ok(())
     }
 
     /// The landscape's absolute step lengths.

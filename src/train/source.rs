@@ -1,9 +1,9 @@
 //! Where a run's batches come from.
 
 use super::settings::Settings;
-use crate::data::batch::Batches;
+use crate::data::batch::{Batches, check_batch};
 use crate::data::gaussian::GaussianSet;
-use crate::data::image_set::ImageSet;
+use crate::data::image_set::{ImageSet, check_limit};
 use crate::data::prefetch::Prefetch;
 use crate::data::{cifar10, images};
 use crate::files::hash;
@@ -56,7 +56,13 @@ pub struct Description {
 /// The images that `--data` names, cut down as the limits say.
 pub fn load_images(settings: &Settings) -> Result<ImageSet> {
     let mut set = match settings.data.as_str() {
-        "images" => images::generate(settings.seed, images::TRAIN, images::TEST),
+        "images" => {
+            // How many there will be is known before they are made, which takes a while.
+            check_limit(settings.limit_train.unwrap_or(images::TRAIN), images::TRAIN, "--limit-train")?;
+            check_limit(settings.limit_test.unwrap_or(images::TEST), images::TEST, "--limit-test")?;
+            check_batch(settings.batch, settings.limit_train.unwrap_or(images::TRAIN))?;
+            images::generate(settings.seed, images::TRAIN, images::TEST)
+        }
         path => cifar10::load(Path::new(path))?,
     };
     set.limit(settings.limit_train, settings.limit_test)?;

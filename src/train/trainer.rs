@@ -114,6 +114,7 @@ impl<B: Backend> Trainer<B> {
             RunFolder::create(place.out, &record)?
         };
         let lock = FolderLock::acquire(folder.root())?;
+        folder.remove_partials()?;
         let mut state = State { step: 0, seconds: 0.0, diverged: None };
         if place.resume {
             let vectors = Vectors { theta, velocity };
@@ -126,10 +127,7 @@ impl<B: Backend> Trainer<B> {
             let problem = format!("the run is at step {} already", state.step);
             return Err(Error::input(format!("--steps {}", settings.steps), problem, "a larger number continues it"));
         }
-        // A log that is missing cannot be made up: only a run without a checkpoint begins anew.
-        let reopen = state.step > 0 || (place.resume && disk::exists(&folder.metrics()));
-        let metrics =
-            if reopen { Metrics::reopen(&folder.metrics(), state.step)? } else { Metrics::create(&folder.metrics())? };
+        // A log that is missing cannot be made up: only a run without a checkpoint begins anew. All are read before one is cut.
         let landscapes = match room {
             None => None,
             Some(room) => {
@@ -141,6 +139,9 @@ impl<B: Backend> Trainer<B> {
                 Some((log, room))
             }
         };
+        let reopen = state.step > 0 || (place.resume && disk::exists(&folder.metrics()));
+        let metrics =
+            if reopen { Metrics::reopen(&folder.metrics(), state.step)? } else { Metrics::create(&folder.metrics())? };
         Ok(Trainer {
             settings,
             engine,
