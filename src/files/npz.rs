@@ -47,19 +47,30 @@ pub fn read(path: &Path) -> Result<Arrays> {
     let mut archive =
         ZipArchive::with_config(zip_guard::CONFIG, BufReader::new(file)).map_err(|error| container(error.into()))?;
     let names = zip_guard::check_members(&mut archive).map_err(container)?;
+    let refused = |name: &str, fault| match fault {
+        npy_header::Fault::Read(source) if source.raw_os_error().is_some() => Error::io(path, "read", source),
+        npy_header::Fault::Read(source) => {
+            Error::input(place(path, name), format!("is damaged: {source}"), "save the file anew")
+        }
+        npy_header::Fault::Refused(problem, remedy) => Error::input(place(path, name), problem, remedy),
+    };
+    // All headers before any values: a bomb in many members is refused before the first is inflated.
     let mut left = memory_limit(length);
+    for (index, name) in names.iter().enumerate() {
+        let mut member = archive.by_index(index).map_err(|error| container(error.into()))?;
+        let size = member.size();
+        let header = read_header(&mut member, size).map_err(|fault| refused(name, fault))?;
+        left = left.checked_sub(header.memory()).ok_or_else(|| {
+            let problem = format!("would take {} bytes of memory, far more than the file has", header.memory());
+            Error::input(place(path, name), problem, "save it uncompressed, with numpy.savez")
+        })?;
+    }
     let mut arrays = Arrays::new();
     for (index, name) in names.into_iter().enumerate() {
         let member = archive.by_index(index).map_err(|error| container(error.into()))?;
         let size = member.size();
         let array =
-            read_array(BufReader::with_capacity(1 << 16, member), size, &mut left).map_err(|fault| match fault {
-                npy_header::Fault::Read(source) if source.raw_os_error().is_some() => Error::io(path, "read", source),
-                npy_header::Fault::Read(source) => {
-                    Error::input(place(path, &name), format!("is damaged: {source}"), "save the file anew")
-                }
-                npy_header::Fault::Refused(problem, remedy) => Error::input(place(path, &name), problem, remedy),
-            })?;
+            read_array(BufReader::with_capacity(1 << 16, member), size).map_err(|fault| refused(&name, fault))?;
         arrays.insert(name, array);
     }
     Ok(arrays)
@@ -156,25 +167,24 @@ fn width(texts: &[String]) -> usize {
     texts.iter().map(|text| text.chars().count()).max().unwrap_or(0).max(1)
 }
 
-fn read_array(mut reader: impl Read, size: u64, left: &mut u64) -> std::result::Result<Array, npy_header::Fault> {
-    let refused = |problem: String, remedy| Err(npy_header::Fault::Refused(problem, remedy));
-    let header = Header::read(&mut reader)?;
-    let has = size.saturating_sub(header.header_bytes);
-    if has != header.data_bytes {
-        let needs = header.data_bytes;
-        return refused(format!("needs {needs} bytes for its shape and has {has}"), "save the file anew");
+/// A header that fits a member of `size` bytes; leaves the reader at the first value.
+fn read_header(reader: &mut impl Read, size: u64) -> std::result::Result<Header, npy_header::Fault> {
+    let header = Header::read(reader)?;
+    let (needs, has) = (header.data_bytes, size.saturating_sub(header.header_bytes));
+    if has != needs {
+        let problem = format!("needs {needs} bytes for its shape and has {has}");
+        return Err(npy_header::Fault::Refused(problem, "save the file anew"));
     }
-    match left.checked_sub(header.memory()) {
-        Some(rest) => *left = rest,
-        None => {
-            let problem = format!("would take {} bytes of memory, far more than the file has", header.memory());
-            return refused(problem, "save it uncompressed, with numpy.savez");
-        }
-    }
+    Ok(header)
+}
+
+fn read_array(mut reader: impl Read, size: u64) -> std::result::Result<Array, npy_header::Fault> {
+    let header = read_header(&mut reader, size)?;
     let values = read_values(&mut reader, &header).map_err(npy_header::Fault::Read)?;
     // Also what makes the zip reader compare its checksum.
     if reader.read(&mut [0]).map_err(npy_header::Fault::Read)? != 0 {
-        return refused("has more bytes than its shape needs".into(), "save the file anew");
+        let problem = "has more bytes than its shape needs".into();
+        return Err(npy_header::Fault::Refused(problem, "save the file anew"));
     }
     let values = if header.fortran { from_fortran(values, &header.shape) } else { values };
     Ok(Array { shape: header.shape, values })
@@ -321,4 +331,6 @@ impl Seek for Latch<'_> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(super) mod fixture;
+#[cfg(test)]
+mod tests;

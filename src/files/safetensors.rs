@@ -253,7 +253,7 @@ mod tests {
         let path = dir.path().join("a.safetensors");
         write(&path, &sample(), &BTreeMap::from([("k".into(), "v".into())])).unwrap();
         let good = fs::read(&path).unwrap();
-        super::super::npz::tests::mutations(&good, 3000, |bytes| {
+        super::super::npz::fixture::mutations(&good, 3000, |bytes| {
             fs::write(&path, bytes).unwrap();
             if let Err(error) = read(&path) {
                 assert!(matches!(error, Error::Input { .. }), "{error}");
