@@ -81,10 +81,16 @@ impl Demo {
 }
 
 impl Group {
-    /// How many of the runs diverged, where some did; medians count their loss as infinite.
+    /// How many of the runs diverged, where some did. Medians count their loss as infinite; a landscape they have none after.
     fn divergence(&self) -> Option<String> {
         let count = self.training.iter().filter(|t| t.loss.last().is_some_and(|l| !l.is_finite())).count();
-        (count > 0).then(|| format!("{}: {count} of {} draws diverged", self.label, self.training.len()))
+        (count > 0).then(|| {
+            format!(
+                "{}: {count} of {} draws diverged; its loss counts as infinite, the landscape is that of the others",
+                self.label,
+                self.training.len()
+            )
+        })
     }
 
     /// Median over the seeds of a number of each run's training.
