@@ -47,6 +47,28 @@ pub enum Error {
         /// Where it was looked for, and what was found there.
         looked: String,
     },
+    /// A device that was there failed: out of memory, lost, or too old a driver.
+    #[error("{device}: cannot {action}: {problem}")]
+    Device {
+        /// Which device.
+        device: String,
+        /// What was being done, as in "cannot ‹launch›".
+        action: String,
+        /// What the device or its driver says, and what would be right.
+        problem: String,
+    },
+    /// A kernel did what it must not: found by the emulator.
+    #[error("kernel {kernel}, block {block:?}, thread {thread}: {problem}")]
+    Kernel {
+        /// The kernel's name.
+        kernel: &'static str,
+        /// Its block along x, y, z.
+        block: [u32; 3],
+        /// Its thread in the block.
+        thread: u32,
+        /// What it did.
+        problem: String,
+    },
     /// The loss or the gradient stopped being finite.
     #[error("training diverged at step {step}: the loss is {loss}")]
     Diverged {
@@ -96,11 +118,16 @@ impl Error {
         Error::Io { path: path.to_owned(), action, source }
     }
 
+    /// An [`Error::Device`]: which device, what was being done, what is wrong.
+    pub fn device(device: &str, action: impl Into<String>, problem: impl Into<String>) -> Self {
+        Error::Device { device: device.to_owned(), action: action.into(), problem: problem.into() }
+    }
+
     /// The process exit code that stands for this error.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Input { .. } | Error::Operator { .. } | Error::Io { .. } => 2,
-            Error::Missing { .. } => 3,
+            Error::Missing { .. } | Error::Device { .. } | Error::Kernel { .. } => 3,
             Error::Diverged { .. } => 4,
             Error::Interrupted => 130,
         }

@@ -26,7 +26,8 @@
 //! ```
 //! use normscape::network::{Engine, Norm, Normalisation, Scalar, initial_parameters, vgg};
 //! use normscape::ops::sgd::Sgd;
-//! use normscape::runtime::cpu::{Cpu, Storage};
+//! use normscape::runtime::cpu::Cpu;
+//! use normscape::runtime::storage::Storage;
 //! use normscape::runtime::state::StepState;
 //! use normscape::runtime::tensor::{In, Out};
 //!

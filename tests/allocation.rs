@@ -69,7 +69,7 @@ fn a_training_step_allocates_nothing() {
         let theta0 = initial_parameters(&network, 1);
         let mut engine = Engine::new(Cpu::<f32>::default(), network, 16, Arc::default()).unwrap();
         let (theta, grad, velocity) = (engine.vector().unwrap(), engine.vector().unwrap(), engine.vector().unwrap());
-        normscape::runtime::cpu::Storage::upload_f32(engine.backend(), &theta0, Out(theta)).unwrap();
+        normscape::runtime::storage::Storage::upload_f32(engine.backend(), &theta0, Out(theta)).unwrap();
         let set = Arc::new(images::generate(1, 64, 8));
         let batches = Arc::new(Batches::new(set, 1, 16, true).unwrap());
         let mut prefetch = Prefetch::start(batches, 0).unwrap();

@@ -4,9 +4,10 @@ use normscape::ops::norm::{NormOptions, NormParams};
 use normscape::ops::running::{Running, RunningStatistics, Spread};
 use normscape::ops::sgd::Sgd;
 use normscape::ops::vector::{NormKind, Vector};
-use normscape::runtime::cpu::{Cpu, Storage};
+use normscape::runtime::cpu::Cpu;
 use normscape::runtime::float::Float;
 use normscape::runtime::state::StepState;
+use normscape::runtime::storage::Storage;
 use normscape::runtime::tensor::{DType, In, Out, Shape, View};
 
 /// Tensors of given values in one arena, then a scalar slot and a step state at learning rate ½.

@@ -3,8 +3,9 @@
 use normscape::data::gaussian::GaussianSet;
 use normscape::network::{Dln, Engine, Norm, Normalisation, Scalar, dln, initial_parameters};
 use normscape::ops::sgd::Sgd;
-use normscape::runtime::cpu::{Cpu, Storage};
+use normscape::runtime::cpu::Cpu;
 use normscape::runtime::state::StepState;
+use normscape::runtime::storage::Storage;
 use normscape::runtime::tensor::{In, Out};
 use std::sync::Arc;
 

@@ -11,9 +11,10 @@ use normscape::files::{Array, Arrays, Values};
 use normscape::ops::door::{Case, Law, norm, relative_error};
 use normscape::ops::noise::{Noise, NoiseOptions};
 use normscape::ops::{conv2d, cross_entropy, linear, lp_norm, max_pool2d, relu, squared_error};
-use normscape::runtime::cpu::{Cpu, Storage};
+use normscape::runtime::cpu::Cpu;
 use normscape::runtime::rng::{Purpose, normal, word};
 use normscape::runtime::state::StepState;
+use normscape::runtime::storage::Storage;
 use normscape::runtime::tensor::{DType, In, Out, Shape};
 use std::process::ExitCode;
 

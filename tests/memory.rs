@@ -32,7 +32,7 @@ fn check<T: Float>(op: &str, case: &Case) -> Result<(), Failed> {
 
 /// The check must see what it is there to see: a byte in a guard band, and memory that starts as NaN.
 fn the_guards_work() -> Result<(), Failed> {
-    use normscape::runtime::cpu::Storage;
+    use normscape::runtime::storage::Storage;
     use normscape::runtime::tensor::{DType, In, Out, Shape};
     let mut cpu = Cpu::<f32>::guarded();
     let mut plan = cpu.plan();

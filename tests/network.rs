@@ -4,9 +4,10 @@ use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln,
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::sgd::Sgd;
 use normscape::ops::vector::Vector;
-use normscape::runtime::cpu::{Cpu, Storage};
+use normscape::runtime::cpu::Cpu;
 use normscape::runtime::rng::{Purpose, normal, word};
 use normscape::runtime::state::StepState;
+use normscape::runtime::storage::Storage;
 use normscape::runtime::tensor::{In, Out, View};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -17,3 +17,24 @@ pub fn proc_field(path: &str, name: &str) -> Option<String> {
 pub fn memory(field: &str) -> Option<u64> {
     Some(proc_field("/proc/meminfo", field)?.split(' ').next()?.parse::<u64>().ok()? << 10)
 }
+
+/// A part of this process's memory that a file is mapped to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// Its addresses.
+    pub range: std::ops::Range<usize>,
+    /// The file.
+    pub path: String,
+}
+
+/// What files are mapped into this process.
+pub fn mappings() -> Vec<Mapping> {
+    let text = read_text_capped(Path::new("/proc/self/maps"), PROC_CAP).unwrap_or_default();
+    let mapping = |line: &str| {
+        let (range, path) = (line.split(' ').next()?, line.split_whitespace().nth(5)?);
+        let (low, high) = range.split_once('-')?;
+        let address = |text| usize::from_str_radix(text, 16).ok();
+        Some(Mapping { range: address(low)?..address(high)?, path: path.to_owned() })
+    };
+    text.lines().filter_map(mapping).collect()
+}

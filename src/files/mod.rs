@@ -7,6 +7,7 @@
 //! - [`mod@array`]: dense arrays as `.npz` files hold them, with [`Arrays`] as one file's content
 //! - [`disk`]: opening, listing and removing, with messages that say what would be right
 //! - [`atomic`]: whole files and whole folders
+//! - [`cache`]: what can be made again
 //! - [`append`]: a log of lines that grows, and is cut back on resume
 //! - [`lock`]: one run per folder
 //! - [`part`]: a file that arrives piece by piece
@@ -19,6 +20,7 @@
 pub mod append;
 pub mod array;
 pub mod atomic;
+pub mod cache;
 pub mod disk;
 pub mod hash;
 pub mod lock;

@@ -13,7 +13,7 @@ use super::running::Running;
 use super::sgd::Sgd;
 use super::squared_error::SquaredError;
 use super::vector::Vector;
-use crate::runtime::cpu::Storage;
+use crate::runtime::storage::Storage;
 
 /// A device that has memory and every operator. `main` picks one; everything inside is generic over it.
 pub trait Backend:

@@ -5,60 +5,11 @@
 use super::float::Float;
 use super::memory::{Borrow, Element, Memory};
 use super::state::StepState;
-use super::tensor::{ArenaId, ArenaPlan, DType, In, Out, View};
+use super::storage::{Storage, same_length};
+use super::tensor::{ArenaId, ArenaPlan, DType, In, Out};
 use crate::{Error, Result};
 use std::marker::PhantomData;
 use std::ops::Range;
-
-/// What every backend can do with memory.
-pub trait Storage {
-    /// The type in which this backend holds activations, parameters and gradients.
-    fn dtype(&self) -> DType;
-    /// A new, empty arena.
-    fn reserve(&mut self) -> ArenaId;
-    /// A plan for a new arena.
-    fn plan(&mut self) -> ArenaPlan {
-        ArenaPlan::new(self.reserve())
-    }
-    /// Allocates what `plan` laid out, zeroed. Errors: not enough memory.
-    fn commit(&mut self, plan: &ArenaPlan) -> Result<()>;
-    /// Bytes allocated, all arenas.
-    fn bytes(&self) -> usize;
-    /// Copies `values` into a tensor of the same length and dtype.
-    fn upload<E: Element>(&mut self, values: &[E], to: Out) -> Result<()>;
-    /// Copies a tensor into `values`, of the same length and dtype.
-    fn download<E: Element>(&mut self, from: In, values: &mut [E]) -> Result<()>;
-    /// Copies f32 values into a tensor of the backend's dtype, widened where that is f64.
-    fn upload_f32(&mut self, values: &[f32], to: Out) -> Result<()>;
-    /// Uploads f64 values, rounded to the tensor's dtype (f32 or f64).
-    fn upload_f64(&mut self, values: &[f64], to: Out) -> Result<()> {
-        match to.0.dtype {
-            DType::F64 => self.upload(values, to),
-            _ => self.upload(&values.iter().map(|&v| v as f32).collect::<Vec<_>>(), to),
-        }
-    }
-    /// Downloads an f32 or f64 tensor, widened.
-    fn download_f64(&mut self, from: In) -> Result<Vec<f64>> {
-        if from.0.dtype == DType::F64 {
-            let mut values = vec![0.0; from.0.shape.len()];
-            self.download(from, &mut values)?;
-            return Ok(values);
-        }
-        let mut values = vec![0.0f32; from.0.shape.len()];
-        self.download(from, &mut values)?;
-        Ok(values.into_iter().map(f64::from).collect())
-    }
-    /// Writes the step state.
-    fn set_state(&mut self, state: &StepState, to: Out) -> Result<()> {
-        self.upload(bytemuck::cast_slice::<StepState, u64>(std::slice::from_ref(state)), to)
-    }
-    /// Reads a scalar slot.
-    fn scalar(&mut self, slot: In) -> Result<f64> {
-        let mut value = [0.0f64];
-        self.download(slot, &mut value)?;
-        Ok(value[0])
-    }
-}
 
 /// The host, computing in `T`.
 pub struct Cpu<T> {
@@ -104,13 +55,6 @@ impl<T: Float> Cpu<T> {
     pub fn raw(&mut self, arena: ArenaId) -> &mut [u8] {
         self.memory.raw(arena)
     }
-}
-
-fn same_length(op: &'static str, view: View, len: usize) -> Result<()> {
-    if view.shape.len() == len {
-        return Ok(());
-    }
-    Err(Error::operator(op, format!("{} elements", view.shape.len()), format!("{len}")))
 }
 
 impl<T: Float> Storage for Cpu<T> {

@@ -1,5 +1,6 @@
 //! Host arenas, and the borrow check of one operator's views.
 
+use super::claims::Claims;
 use super::tensor::{ArenaId, ArenaPlan, DType, In, Out, View};
 use crate::files::machine;
 use crate::{Error, Result};
@@ -25,6 +26,12 @@ impl Element for f32 {
 }
 impl Element for f64 {
     const DTYPE: DType = DType::F64;
+}
+impl Element for half::bf16 {
+    const DTYPE: DType = DType::Bf16;
+}
+impl Element for u8 {
+    const DTYPE: DType = DType::U8;
 }
 impl Element for u32 {
     const DTYPE: DType = DType::U32;
@@ -81,35 +88,18 @@ impl Memory {
 
     /// Starts resolving the views of one call of operator `op`.
     pub fn borrow(&mut self, op: &'static str) -> Borrow<'_> {
-        Borrow { op, arenas: &mut self.arenas, taken: [Taken::NONE; Borrow::MOST], count: 0, life: PhantomData }
+        Borrow { claims: Claims::new(op), arenas: &mut self.arenas, life: PhantomData }
     }
-}
-
-#[derive(Clone, Copy)]
-struct Taken {
-    arena: u32,
-    start: usize,
-    end: usize,
-    written: bool,
-}
-
-impl Taken {
-    const NONE: Taken = Taken { arena: u32::MAX, start: 0, end: 0, written: false };
 }
 
 /// Resolves views to slices, and refuses a slice that overlaps another where either is written.
 pub struct Borrow<'a> {
-    op: &'static str,
+    claims: Claims,
     arenas: *mut Vec<Vec<Line>>,
-    taken: [Taken; Borrow::MOST],
-    count: usize,
     life: PhantomData<&'a mut Memory>,
 }
 
 impl<'a> Borrow<'a> {
-    /// Views that one operator may name.
-    const MOST: usize = 20;
-
     /// The elements of a view that is read.
     pub fn read<T: Element>(&mut self, view: In) -> Result<&'a [T]> {
         let start = self.take::<T>(view.0, false)?;
@@ -126,39 +116,12 @@ impl<'a> Borrow<'a> {
     }
 
     fn take<T: Element>(&mut self, view: View, written: bool) -> Result<*mut u8> {
-        if view.dtype != T::DTYPE {
-            return Err(Error::operator(self.op, format!("a tensor of {}", T::DTYPE.name()), view.dtype.name()));
-        }
         // SAFETY: the pointer comes from the `&'a mut Memory` that this borrow holds; only the vector's header is read here.
         let arenas = unsafe { &mut *self.arenas };
-        let Some(arena) = arenas.get_mut(view.arena.0 as usize) else {
-            return Err(Error::operator(
-                self.op,
-                "a view into an arena of this backend",
-                format!("arena {}", view.arena.0),
-            ));
-        };
-        let (start, room) = (view.offset, arena.len() * size_of::<Line>());
-        let bytes = view.shape.checked_len().and_then(|len| len.checked_mul(size_of::<T>()));
-        let end = bytes.and_then(|bytes| start.checked_add(bytes)).filter(|&end| end <= room);
-        let Some(end) = end.filter(|_| start % size_of::<T>() == 0) else {
-            let found = format!("{} at byte {start} of {room}", view.shape);
-            return Err(Error::operator(self.op, "an aligned view inside its arena", found));
-        };
-        for other in &self.taken[..self.count] {
-            let overlap = other.arena == view.arena.0 && start < other.end && other.start < end;
-            if overlap && (written || other.written) {
-                let found = format!("{} at byte {start} over another at byte {}", view.shape, other.start);
-                return Err(Error::operator(self.op, "outputs that overlap nothing else", found));
-            }
-        }
-        if self.count == Self::MOST {
-            return Err(Error::operator(self.op, format!("at most {} views", Self::MOST), "more"));
-        }
-        self.taken[self.count] = Taken { arena: view.arena.0, start, end, written };
-        self.count += 1;
+        let room = |arena: usize| arenas.get(arena).map(|lines| lines.len() * size_of::<Line>());
+        let start = self.claims.take::<T>(view, written, room)?;
         // SAFETY: `start` lies inside the arena's allocation.
-        Ok(unsafe { arena.as_mut_ptr().cast::<u8>().add(start) })
+        Ok(unsafe { arenas[view.arena.0 as usize].as_mut_ptr().cast::<u8>().add(start) })
     }
 }
 

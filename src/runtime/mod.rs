@@ -3,13 +3,18 @@
 //! - [`tensor`]: shape + dtype + place, as handles · [`slots`]: named parts of a flat vector · [`state`]: what changes from
 //!   step to step
 //! - [`rng`]: random numbers as pure functions, the same bits on every device
+//! - [`storage`]: what every backend can do with memory · [`claims`]: the borrow check of an operator's views
+//! - [`cuda`]: the CUDA backend, on a GPU or on an emulator
 //! - [`memory`], [`cpu`]: host arenas and the CPU backend · [`float`], [`simd`]: its element types and vector units
 
+pub mod claims;
 pub mod cpu;
+pub mod cuda;
 pub mod float;
 pub mod memory;
 pub mod rng;
 pub mod simd;
 pub mod slots;
 pub mod state;
+pub mod storage;
 pub mod tensor;

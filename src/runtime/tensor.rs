@@ -14,6 +14,10 @@ pub enum DType {
     F32,
     /// IEEE double: the reference, and every scalar slot.
     F64,
+    /// bfloat16: activations and matrix operands of that precision.
+    Bf16,
+    /// Bytes: images as files hold them.
+    U8,
     /// Labels.
     U32,
     /// Step state.
@@ -24,6 +28,8 @@ impl DType {
     /// Bytes per element.
     pub fn size(self) -> usize {
         match self {
+            DType::U8 => 1,
+            DType::Bf16 => 2,
             DType::F32 | DType::U32 => 4,
             DType::F64 | DType::U64 => 8,
         }
@@ -34,6 +40,8 @@ impl DType {
         match self {
             DType::F32 => "f32",
             DType::F64 => "f64",
+            DType::Bf16 => "bf16",
+            DType::U8 => "u8",
             DType::U32 => "u32",
             DType::U64 => "u64",
         }
@@ -111,6 +119,13 @@ impl fmt::Display for Shape {
 /// One planned block of a backend's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ArenaId(pub(crate) u32);
+
+impl ArenaId {
+    /// The arena of this number, for who drives a device without a backend.
+    pub fn numbered(number: u32) -> Self {
+        ArenaId(number)
+    }
+}
 
 /// Where a tensor lies: arena, byte offset, shape and dtype. Dense, row-major.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

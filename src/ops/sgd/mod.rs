@@ -4,6 +4,7 @@
 //! rate is read from the step state. The paper's optimiser is μ = λ = 0.
 
 mod cpu;
+mod cuda;
 
 use crate::Result;
 use crate::runtime::tensor::{In, Out};

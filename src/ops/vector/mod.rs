@@ -3,6 +3,7 @@
 //! Sums are taken in f64 in a fixed order and go to scalar slots (f64) on the device.
 
 mod cpu;
+mod cuda;
 
 use crate::Result;
 use crate::runtime::tensor::{In, Out};

@@ -1,0 +1,383 @@
+// What all kernels share; the only header. Text for two compilers: NVRTC (no CUDA header is needed) and, with NORMSCAPE_HOST,
+// the host's C++ compiler for the emulator, which declares the built-ins (threadIdx, __syncthreads, shuffles) in host.h.
+//
+// - numbers: f32, bf16 (round to nearest even), tf32; no kernel relies on the compiler fusing a·b + c: it is written fmaf
+// - vectors of 4 elements; sums over a warp and a block, in a fixed order
+// - shared memory by macros: SHARED(type, name, [N][M]) and DYNAMIC_SHARED(name)
+// - Philox4x32-10 and the laws drawn from it: the same bits as src/runtime/rng.rs
+// - cp.async, ldmatrix, mma.sync, clusters: each wrapper has a version for the host
+//
+// Names of indices: n sample, h w pixel, c input channel, k output channel, r row = sample of a unit ((h·W + w)·N + n).
+#pragma once
+
+typedef unsigned long long u64;
+
+#ifdef NORMSCAPE_HOST
+#define SHARED(type, name, dims)                                                                                          \
+    static char name##_key;                                                                                               \
+    typedef type name##_type dims;                                                                                        \
+    name##_type& name = *(name##_type*)emu_shared(&name##_key, sizeof(name##_type))
+#define DYNAMIC_SHARED(name) unsigned char* const name = (unsigned char*)emu_dynamic()
+#else
+#define SHARED(type, name, dims) __shared__ __align__(16) type name dims
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
+#endif
+
+// Where a test plants a wrong number: NaN with a payload of its own.
+#define NAN_F32 __int_as_float(0x7fffffff)
+#define INF_F32 __int_as_float(0x7f800000)
+
+// ---- numbers ------------------------------------------------------------------------------------------------------------
+
+// bfloat16: the upper half of an f32.
+struct __align__(2) bf16 {
+    unsigned short bits;
+};
+
+__device__ __forceinline__ float to_f32(float x) { return x; }
+__device__ __forceinline__ float to_f32(bf16 x) { return __int_as_float((unsigned)x.bits << 16); }
+
+// x rounded to T, to nearest even; a NaN stays one.
+template <typename T> __device__ __forceinline__ T from_f32(float x);
+template <> __device__ __forceinline__ float from_f32<float>(float x) { return x; }
+template <> __device__ __forceinline__ bf16 from_f32<bf16>(float x) {
+    unsigned bits = __float_as_uint(x);
+    bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    unsigned rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    bf16 result;
+    result.bits = (unsigned short)(nan ? (bits >> 16) | 0x40u : rounded);
+    return result;
+}
+
+// Two numbers as bf16, the first in the lower half: an operand of mma.
+__device__ __forceinline__ unsigned pack_bf16(float low, float high) {
+    return (unsigned)from_f32<bf16>(low).bits | ((unsigned)from_f32<bf16>(high).bits << 16);
+}
+
+// x rounded to tf32 (10 bits of mantissa), to nearest, ties away from 0, as cvt.rna does.
+__device__ __forceinline__ unsigned to_tf32(float x) {
+    unsigned bits = __float_as_uint(x);
+    bool finite = (bits & 0x7f800000u) != 0x7f800000u;
+    return finite ? (bits + 0x1000u) & 0xffffe000u : bits;
+}
+
+// ---- vectors of four ----------------------------------------------------------------------------------------------------
+
+struct __align__(16) Four {
+    float v[4];
+};
+struct __align__(8) FourHalves {
+    bf16 v[4];
+};
+
+// Four elements that follow one another; p is aligned to four elements.
+__device__ __forceinline__ Four load4(const float* p) { return *(const Four*)p; }
+__device__ __forceinline__ Four load4(const bf16* p) {
+    FourHalves h = *(const FourHalves*)p;
+    Four f;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) f.v[i] = to_f32(h.v[i]);
+    return f;
+}
+__device__ __forceinline__ void store4(float* p, Four f) { *(Four*)p = f; }
+__device__ __forceinline__ void store4(bf16* p, Four f) {
+    FourHalves h;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) h.v[i] = from_f32<bf16>(f.v[i]);
+    *(FourHalves*)p = h;
+}
+
+// ---- indices and sums -----------------------------------------------------------------------------------------------------
+
+__device__ __forceinline__ unsigned lane_id() { return threadIdx.x & 31u; }
+__device__ __forceinline__ unsigned warp_id() { return threadIdx.x >> 5; }
+// The index of this thread in the grid, and the number of threads in it (along x): 64 bits, so that a stride never wraps.
+__device__ __forceinline__ u64 global_thread() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
+__device__ __forceinline__ u64 global_threads() { return (u64)gridDim.x * blockDim.x; }
+
+// The sum of v over the 32 lanes, as a tree of fixed shape; every lane has it. T is float, double or an integer.
+template <typename T> __device__ __forceinline__ T warp_sum(T v) {
+#pragma unroll
+    for (int distance = 16; distance > 0; distance >>= 1) v += __shfl_xor_sync(0xffffffffu, v, distance);
+    return v;
+}
+
+// The largest v of the 32 lanes; a NaN is the largest.
+template <typename T> __device__ __forceinline__ T larger(T a, T b) { return (b > a || b != b) ? b : a; }
+template <typename T> __device__ __forceinline__ T warp_max(T v) {
+#pragma unroll
+    for (int distance = 16; distance > 0; distance >>= 1) v = larger(v, __shfl_xor_sync(0xffffffffu, v, distance));
+    return v;
+}
+
+// The sum of v over the block, warps in order; every thread has it. All threads must call it; whole warps only.
+template <typename T> __device__ T block_sum(T v) {
+    SHARED(T, sums, [32]);
+    v = warp_sum(v);
+    __syncthreads();
+    if (lane_id() == 0) sums[warp_id()] = v;
+    __syncthreads();
+    T sum = sums[0];
+    for (unsigned warp = 1; warp < (blockDim.x >> 5); ++warp) sum += sums[warp];
+    return sum;
+}
+template <typename T> __device__ T block_max(T v) {
+    SHARED(T, largest, [32]);
+    v = warp_max(v);
+    __syncthreads();
+    if (lane_id() == 0) largest[warp_id()] = v;
+    __syncthreads();
+    T most = largest[0];
+    for (unsigned warp = 1; warp < (blockDim.x >> 5); ++warp) most = larger(most, largest[warp]);
+    return most;
+}
+
+// ---- the step state ---------------------------------------------------------------------------------------------------------
+
+// What src/runtime/state.rs lays out, as four words: seed, step, learning rate (f64), unused.
+__device__ __forceinline__ u64 state_seed(const u64* state) { return state[0]; }
+__device__ __forceinline__ u64 state_step(const u64* state) { return state[1]; }
+__device__ __forceinline__ double state_rate(const u64* state) { return __longlong_as_double((long long)state[2]); }
+
+// ---- random numbers: src/runtime/rng.rs, to the bit ---------------------------------------------------------------------------
+
+enum Purpose : unsigned {
+    INIT = 1, NOISE_UNIT = 2, NOISE_SAMPLE = 3, ORDER = 4, AUGMENT = 5, DATA = 6, DIRECTION = 7, CASE = 8
+};
+
+struct Words {
+    unsigned w[4];
+};
+
+__device__ __forceinline__ Words philox(Words c, unsigned key0, unsigned key1) {
+#pragma unroll
+    for (int round = 0; round < 10; ++round) {
+        u64 p0 = (u64)0xD2511F53u * c.w[0], p1 = (u64)0xCD9E8D57u * c.w[2];
+        Words next = {{(unsigned)(p1 >> 32) ^ c.w[1] ^ key0, (unsigned)p1, (unsigned)(p0 >> 32) ^ c.w[3] ^ key1, (unsigned)p0}};
+        c = next;
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+    return c;
+}
+
+// The four words at (seed, purpose, layer, step, i, j).
+__device__ __forceinline__ Words draw(u64 seed, Purpose purpose, unsigned layer, unsigned step, unsigned i, unsigned j) {
+    Words counter = {{i, j, step, ((unsigned)purpose << 24) | (layer & 0x00FFFFFFu)}};
+    return philox(counter, (unsigned)seed, (unsigned)(seed >> 32));
+}
+
+// Uniform in [0, 1): the upper 24 bits, exact.
+__device__ __forceinline__ float uniform(unsigned word) { return (float)(word >> 8) * (1.0f / 16777216.0f); }
+// Uniform in [lo, lo + width), one rounding.
+__device__ __forceinline__ float uniform_in(unsigned word, float lo, float width) { return fmaf(uniform(word), width, lo); }
+
+__device__ __forceinline__ float polynomial_ln(float t) {
+    unsigned shifted = __float_as_uint(t) - 0x3F3504F3u;
+    int exponent = (int)shifted >> 23;
+    float f = __uint_as_float((shifted & 0x007FFFFFu) + 0x3F3504F3u) - 1.0f;
+    float p = 0.087222435f;
+    p = fmaf(p, f, -0.14366788f);
+    p = fmaf(p, f, 0.14952283f);
+    p = fmaf(p, f, -0.16562403f);
+    p = fmaf(p, f, 0.19956833f);
+    p = fmaf(p, f, -0.25002074f);
+    p = fmaf(p, f, 0.33334187f);
+    p = fmaf(p, f, -0.49999988f);
+    p = fmaf(p, f, 1.0f);
+    return fmaf((float)exponent, 0.693147182f, p * f);
+}
+
+// A standard normal number by the inverse distribution function; see rng.rs for the polynomials.
+__device__ __forceinline__ float normal(unsigned word) {
+    float a = (float)((word << 1) | 1u) * (1.0f / 4294967296.0f);
+    float w = -polynomial_ln(a * (2.0f - a));
+    float x = w - 2.5f;
+    float centre = 4.0354287e-8f;
+    centre = fmaf(centre, x, 4.861035e-7f);
+    centre = fmaf(centre, x, -4.990561e-6f);
+    centre = fmaf(centre, x, -6.217988e-6f);
+    centre = fmaf(centre, x, 3.091502e-4f);
+    centre = fmaf(centre, x, -1.7730101e-3f);
+    centre = fmaf(centre, x, -5.908171e-3f);
+    centre = fmaf(centre, x, 0.34880266f);
+    centre = fmaf(centre, x, 2.1233137f);
+    float y = sqrtf(w > 0.0f ? w : 0.0f) - 3.473878f;
+    float tail = -2.3952972e-4f;
+    tail = fmaf(tail, y, 8.4230845e-4f);
+    tail = fmaf(tail, y, -1.2252075e-3f);
+    tail = fmaf(tail, y, 1.5633003e-3f);
+    tail = fmaf(tail, y, -3.0051582e-3f);
+    tail = fmaf(tail, y, 4.8986636e-3f);
+    tail = fmaf(tail, y, 1.4243764f);
+    tail = fmaf(tail, y, 4.6798763f);
+    float z = (w < 5.0f ? centre : tail) * (1.0f - a);
+    return __uint_as_float(__float_as_uint(z) ^ (word & 0x80000000u));
+}
+
+// The image at `position` of epoch `epoch`'s order of n images: a Feistel network, walked until it lands inside.
+__device__ inline unsigned shuffled(u64 seed, unsigned epoch, unsigned position, unsigned n) {
+    unsigned bits = 32u - (n > 1u ? (unsigned)__clz((int)(n - 1u)) : 32u);
+    unsigned half_bits = (bits + 1u) / 2u > 1u ? (bits + 1u) / 2u : 1u;
+    unsigned mask = (1u << half_bits) - 1u;
+    u64 v = position;
+    do {
+        unsigned left = (unsigned)(v >> half_bits) & mask, right = (unsigned)v & mask;
+        for (unsigned round = 0; round < 7; ++round) {
+            unsigned f = draw(seed, ORDER, round, epoch, right, 0).w[0];
+            unsigned next = left ^ (f & mask);
+            left = right;
+            right = next;
+        }
+        v = ((u64)left << half_bits) | right;
+    } while (v >= n);
+    return (unsigned)v;
+}
+
+// ---- asynchronous copies to shared memory: cp.async ------------------------------------------------------------------------------
+
+#ifdef NORMSCAPE_HOST
+// The emulator makes the copy when a wait asks for it: reading too early finds what was there before.
+__device__ __forceinline__ void cp_async_16(void* shared, const void* global, bool valid) {
+    emu_copy_async(shared, global, 16, valid ? 16 : 0);
+}
+__device__ __forceinline__ void cp_async_commit() { emu_copy_commit(); }
+template <int LEFT> __device__ __forceinline__ void cp_async_wait() { emu_copy_wait(LEFT); }
+#else
+// 16 bytes from global to shared memory, both aligned to 16; zeros where not valid (global must be an address all the same).
+__device__ __forceinline__ void cp_async_16(void* shared, const void* global, bool valid) {
+    unsigned to = (unsigned)__cvta_generic_to_shared(shared), bytes = valid ? 16u : 0u;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(bytes) : "memory");
+}
+// Closes a group of copies.
+__device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Waits until at most LEFT of this thread's groups are under way; a barrier must follow before others' copies are read.
+template <int LEFT> __device__ __forceinline__ void cp_async_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory"); }
+#endif
+
+// ---- tensor cores: ldmatrix and mma.sync; all 32 lanes call together ---------------------------------------------------------------
+//
+// With g = lane / 4 and t = lane % 4, lane holds
+//   mma_bf16 (16×8×16): a[0..3] = rows (g, g+8, g, g+8) × columns (2t, 2t, 2t+8, 2t+8) and the next, packed;
+//                       b[0..1] = column g × rows (2t, 2t+8) and the next, packed;
+//   mma_tf32 (16×8×8):  a[0..3] = rows (g, g+8, g, g+8) × columns (t, t, t+4, t+4); b[0..1] = column g × rows (t, t+4);
+//   both:               d[0..3] = rows (g, g, g+8, g+8) × columns (2t, 2t+1, 2t, 2t+1), updated.
+
+#ifdef NORMSCAPE_HOST
+__device__ inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    u64 mine[3] = {a[0] | (u64)a[1] << 32, a[2] | (u64)a[3] << 32, b[0] | (u64)b[1] << 32};
+    u64 all[96];
+    emu_exchange_into(all, 0xffffffffu, mine, 3);
+    unsigned g = lane_id() / 4, t = lane_id() % 4;
+    for (unsigned i = 0; i < 4; ++i) {
+        unsigned row = i / 2, column = 2 * t + i % 2;
+        for (unsigned k = 0; k < 16; ++k) {
+            // Lane that holds (row, k) of a, and (k, column) of b; word and half within.
+            unsigned from_a = 4 * g + k % 8 / 2, from_b = 4 * column + k % 8 / 2;
+            unsigned word_a = (unsigned)(all[3 * from_a + k / 8] >> (32 * row));
+            unsigned word_b = (unsigned)(all[3 * from_b + 2] >> (32 * (k / 8)));
+            float x = __uint_as_float(k % 2 ? word_a & 0xffff0000u : word_a << 16);
+            float y = __uint_as_float(k % 2 ? word_b & 0xffff0000u : word_b << 16);
+            d[i] = fmaf(x, y, d[i]);
+        }
+    }
+}
+__device__ inline void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    u64 mine[3] = {a[0] | (u64)a[1] << 32, a[2] | (u64)a[3] << 32, b[0] | (u64)b[1] << 32};
+    u64 all[96];
+    emu_exchange_into(all, 0xffffffffu, mine, 3);
+    unsigned g = lane_id() / 4, t = lane_id() % 4;
+    for (unsigned i = 0; i < 4; ++i) {
+        unsigned row = i / 2, column = 2 * t + i % 2;
+        for (unsigned k = 0; k < 8; ++k) {
+            unsigned from_a = 4 * g + k % 4, from_b = 4 * column + k % 4;
+            float x = __uint_as_float((unsigned)(all[3 * from_a + k / 4] >> (32 * row)) & 0xffffe000u);
+            float y = __uint_as_float((unsigned)(all[3 * from_b + 2] >> (32 * (k / 4))) & 0xffffe000u);
+            d[i] = fmaf(x, y, d[i]);
+        }
+    }
+}
+// Four 8×8 matrices of 16-bit elements: lane 8i + j gives the address of row j of matrix i, 16 bytes, aligned to 16; lane
+// gets in r[i] the elements (g, 2t) and (g, 2t + 1) of matrix i; with trans of its transpose.
+__device__ inline void ldmatrix_x4(unsigned (&r)[4], const void* row) {
+    u64 mine = (u64)row;
+    u64 rows[32];
+    emu_exchange_into(rows, 0xffffffffu, &mine, 1);
+    for (unsigned i = 0; i < 4; ++i) r[i] = ((const unsigned*)rows[8 * i + lane_id() / 4])[lane_id() % 4];
+}
+__device__ inline void ldmatrix_x4_trans(unsigned (&r)[4], const void* row) {
+    u64 mine = (u64)row;
+    u64 rows[32];
+    emu_exchange_into(rows, 0xffffffffu, &mine, 1);
+    for (unsigned i = 0; i < 4; ++i) {
+        unsigned j = 8 * i + 2 * (lane_id() % 4), column = lane_id() / 4;
+        r[i] = ((const unsigned short*)rows[j])[column] | (unsigned)((const unsigned short*)rows[j + 1])[column] << 16;
+    }
+}
+#else
+__device__ __forceinline__ void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+__device__ __forceinline__ void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+__device__ __forceinline__ void ldmatrix_x4(unsigned (&r)[4], const void* row) {
+    unsigned from = (unsigned)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(from)
+                 : "memory");
+}
+__device__ __forceinline__ void ldmatrix_x4_trans(unsigned (&r)[4], const void* row) {
+    unsigned from = (unsigned)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(from)
+                 : "memory");
+}
+#endif
+
+// ---- clusters: blocks that see each other's shared memory (sm_90 and later) ----------------------------------------------------------
+//
+// A kernel with __cluster_dims__ stands between #if CLUSTERS and #endif: older devices do not have it.
+
+#ifdef NORMSCAPE_HOST
+#define CLUSTERS 1
+__device__ __forceinline__ unsigned cluster_rank() { return emu_cluster_rank(); }
+__device__ __forceinline__ unsigned cluster_blocks() { return emu_cluster_blocks(); }
+__device__ __forceinline__ void cluster_sync() { emu_cluster_sync(__LINE__); }
+template <typename T> __device__ __forceinline__ T* cluster_map(T* shared, unsigned rank) {
+    return (T*)emu_cluster_map((void*)shared, rank);
+}
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#define CLUSTERS 1
+// This block's place in its cluster, and how many blocks that has.
+__device__ __forceinline__ unsigned cluster_rank() {
+    unsigned rank;
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return rank;
+}
+__device__ __forceinline__ unsigned cluster_blocks() {
+    unsigned blocks;
+    asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(blocks));
+    return blocks;
+}
+// A barrier of all threads of the cluster; what was written to shared memory before it is seen after it.
+__device__ __forceinline__ void cluster_sync() {
+    asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+// The address of block `rank`'s copy of something in shared memory.
+template <typename T> __device__ __forceinline__ T* cluster_map(T* shared, unsigned rank) {
+    T* mapped;
+    asm("mapa.u64 %0, %1, %2;" : "=l"(mapped) : "l"(shared), "r"(rank));
+    return mapped;
+}
+#else
+#define CLUSTERS 0
+#endif

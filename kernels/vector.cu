@@ -1,0 +1,87 @@
+// Flat vectors: what the probes are made of. Sums in f64, in two stages of fixed shape: one partial sum a block, then one block.
+#include "prelude.cuh"
+
+// y ← y + a x
+extern "C" __global__ void __launch_bounds__(256) axpy(float a, const float* x, float* y, unsigned len) {
+    for (u64 i = global_thread(); i < len; i += global_threads()) y[i] = fmaf(a, x[i], y[i]);
+}
+
+// out ← x + a y
+extern "C" __global__ void __launch_bounds__(256) displace(const float* x, float a, const float* y, float* out, unsigned len) {
+    for (u64 i = global_thread(); i < len; i += global_threads()) out[i] = fmaf(a, y[i], x[i]);
+}
+
+// One number of a pair of elements, for each kind of sum.
+struct Product {
+    static __device__ __forceinline__ double of(float x, float y) { return (double)x * (double)y; }
+    static __device__ __forceinline__ double merge(double a, double b) { return a + b; }
+};
+struct Square {
+    static __device__ __forceinline__ double of(float x, float y) {
+        double d = (double)x - (double)y;
+        return d * d;
+    }
+    static __device__ __forceinline__ double merge(double a, double b) { return a + b; }
+};
+struct Absolute {
+    static __device__ __forceinline__ double of(float x, float y) { return fabs((double)x - (double)y); }
+    static __device__ __forceinline__ double merge(double a, double b) { return a + b; }
+};
+struct Largest {
+    static __device__ __forceinline__ double of(float x, float y) { return fabs((double)x - (double)y); }
+    static __device__ __forceinline__ double merge(double a, double b) { return larger(a, b); }
+};
+
+// v of all threads of the block, merged: lanes as a tree, warps in order.
+template <typename Kind> __device__ double block_merge(double v) {
+    SHARED(double, warps, [32]);
+#pragma unroll
+    for (int distance = 16; distance > 0; distance >>= 1) v = Kind::merge(v, __shfl_xor_sync(0xffffffffu, v, distance));
+    if (lane_id() == 0) warps[warp_id()] = v;
+    __syncthreads();
+    double all = warps[0];
+    for (unsigned warp = 1; warp < (blockDim.x >> 5); ++warp) all = Kind::merge(all, warps[warp]);
+    return all;
+}
+
+template <typename Kind> __device__ void partial(const float* x, const float* y, double* partials, unsigned len) {
+    double v = 0.0;
+    for (u64 i = global_thread(); i < len; i += global_threads()) v = Kind::merge(v, Kind::of(x[i], y ? y[i] : 0.0f));
+    v = block_merge<Kind>(v);
+    if (threadIdx.x == 0) partials[blockIdx.x] = v;
+}
+
+// Each block's part of ⟨x, y⟩
+extern "C" __global__ void __launch_bounds__(256) dot_partial(const float* x, const float* y, double* partials, unsigned len) {
+    partial<Product>(x, y, partials, len);
+}
+// Each block's part of Σ (x − y)², y being 0 where it is not there
+extern "C" __global__ void __launch_bounds__(256)
+square_partial(const float* x, const float* y_or_null, double* partials, unsigned len) {
+    partial<Square>(x, y_or_null, partials, len);
+}
+// Each block's part of Σ |x − y|
+extern "C" __global__ void __launch_bounds__(256)
+absolute_partial(const float* x, const float* y_or_null, double* partials, unsigned len) {
+    partial<Absolute>(x, y_or_null, partials, len);
+}
+// Each block's part of max |x − y|
+extern "C" __global__ void __launch_bounds__(256)
+largest_partial(const float* x, const float* y_or_null, double* partials, unsigned len) {
+    partial<Largest>(x, y_or_null, partials, len);
+}
+
+// slot ← Σ partials, or its root
+extern "C" __global__ void __launch_bounds__(256) sum_partials(const double* partials, double* slot, unsigned count, unsigned root) {
+    double v = 0.0;
+    for (unsigned i = threadIdx.x; i < count; i += blockDim.x) v += partials[i];
+    v = block_merge<Product>(v);
+    if (threadIdx.x == 0) slot[0] = root ? sqrt(v) : v;
+}
+// slot ← max partials
+extern "C" __global__ void __launch_bounds__(256) largest_partials(const double* partials, double* slot, unsigned count) {
+    double v = 0.0;
+    for (unsigned i = threadIdx.x; i < count; i += blockDim.x) v = larger(v, partials[i]);
+    v = block_merge<Largest>(v);
+    if (threadIdx.x == 0) slot[0] = v;
+}

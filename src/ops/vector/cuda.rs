@@ -1,0 +1,87 @@
+//! Flat vectors on a device: `kernels/vector.cu`. Sums have two stages: a partial sum a block, then one block.
+
+use super::{NormKind, Vector};
+use crate::runtime::cuda::backend::PARTIALS;
+use crate::runtime::cuda::driver::{Driver, Grid};
+use crate::runtime::cuda::{Cuda, count, kernels};
+use crate::runtime::tensor::{In, Out};
+use crate::{Error, Result};
+
+/// Threads of a block.
+const THREADS: u32 = 256;
+
+/// The grid of a vector: eight elements a thread, and no more blocks than there are partial sums.
+fn grid(len: usize) -> Grid {
+    Grid::new(len.div_ceil(8 * THREADS as usize).clamp(1, PARTIALS), THREADS)
+}
+
+fn same_length(op: &'static str, lengths: &[usize]) -> Result<u32> {
+    if lengths.windows(2).all(|w| w[0] == w[1]) {
+        return count(op, lengths[0]);
+    }
+    Err(Error::operator(op, "vectors of one length", format!("{lengths:?}")))
+}
+
+impl<D: Driver> Cuda<D> {
+    fn norm_of(&mut self, op: &'static str, kind: NormKind, x: In, y: Option<In>, slot: Out) -> Result<()> {
+        let len = same_length(op, &[x.0.shape.len(), y.unwrap_or(x).0.shape.len()])?;
+        let partials = self.partials();
+        let (driver, mut views) = self.begin(op);
+        let (x, y) = (views.read::<f32>(x)?, views.read_some::<f32>(y)?);
+        let (mut slot, mut partials) = (views.write::<f64>(slot)?, views.write::<f64>(partials)?);
+        let (grid, one, y) = (grid(len as usize), Grid::new(1, THREADS), y.as_ref());
+        let blocks = grid.blocks[0];
+        match kind {
+            NormKind::L1 => kernels::absolute_partial(driver, grid, &x, y, &mut partials, len)?,
+            NormKind::L2 => kernels::square_partial(driver, grid, &x, y, &mut partials, len)?,
+            NormKind::LInf => {
+                kernels::largest_partial(driver, grid, &x, y, &mut partials, len)?;
+                return kernels::largest_partials(driver, one, &partials.read(), &mut slot, blocks);
+            }
+        }
+        let root = u32::from(kind == NormKind::L2);
+        kernels::sum_partials(driver, one, &partials.read(), &mut slot, blocks, root)
+    }
+}
+
+impl<D: Driver> Vector for Cuda<D> {
+    fn axpy(&mut self, a: f64, x: In, y: Out) -> Result<()> {
+        let len = same_length("axpy", &[x.0.shape.len(), y.0.shape.len()])?;
+        let (driver, mut views) = self.begin("axpy");
+        let (x, mut y) = (views.read::<f32>(x)?, views.write::<f32>(y)?);
+        kernels::axpy(driver, grid(len as usize), a as f32, &x, &mut y, len)
+    }
+
+    fn displace(&mut self, x: In, a: f64, y: In, out: Out) -> Result<()> {
+        let len = same_length("displace", &[x.0.shape.len(), y.0.shape.len(), out.0.shape.len()])?;
+        let (driver, mut views) = self.begin("displace");
+        let (x, y, mut out) = (views.read::<f32>(x)?, views.read::<f32>(y)?, views.write::<f32>(out)?);
+        kernels::displace(driver, grid(len as usize), &x, a as f32, &y, &mut out, len)
+    }
+
+    fn dot(&mut self, x: In, y: In, slot: Out) -> Result<()> {
+        let len = same_length("dot", &[x.0.shape.len(), y.0.shape.len()])?;
+        let partials = self.partials();
+        let (driver, mut views) = self.begin("dot");
+        let (x, y) = (views.read::<f32>(x)?, views.read::<f32>(y)?);
+        let (mut slot, mut partials) = (views.write::<f64>(slot)?, views.write::<f64>(partials)?);
+        let grid = grid(len as usize);
+        kernels::dot_partial(driver, grid, &x, &y, &mut partials, len)?;
+        kernels::sum_partials(driver, Grid::new(1, THREADS), &partials.read(), &mut slot, grid.blocks[0], 0)
+    }
+
+    fn norm(&mut self, kind: NormKind, x: In, slot: Out) -> Result<()> {
+        self.norm_of("norm", kind, x, None, slot)
+    }
+
+    fn diff_norm(&mut self, kind: NormKind, x: In, y: In, slot: Out) -> Result<()> {
+        self.norm_of("diff_norm", kind, x, Some(y), slot)
+    }
+
+    fn copy(&mut self, from: In, to: Out) -> Result<()> {
+        same_length("copy", &[from.0.shape.len(), to.0.shape.len()])?;
+        let (driver, mut views) = self.begin("copy");
+        let (from, to) = (views.read::<f32>(from)?, views.write::<f32>(to)?);
+        driver.copy(from.region, to.region)
+    }
+}

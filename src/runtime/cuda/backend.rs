@@ -1,0 +1,111 @@
+//! The CUDA backend: memory on a device, and the precision of a run.
+
+use super::driver::{Driver, Region};
+use super::memory::{Arenas, DeviceBorrow};
+use crate::runtime::memory::Element;
+use crate::runtime::storage::{Storage, same_length};
+use crate::runtime::tensor::{ArenaId, ArenaPlan, DType, In, Out, Shape, View};
+use crate::{Error, Result};
+use half::bf16;
+
+/// What matrix products are computed in, and activations stored in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// f32 throughout, exact products.
+    F32,
+    /// f32 storage; the operands of matrix products are rounded to tf32.
+    Tf32,
+    /// bf16 activations and operands; parameters, statistics, reductions and probe vectors in f32.
+    Bf16,
+}
+
+/// A device with memory planned in arenas, computing in one [`Mode`].
+pub struct Cuda<D> {
+    driver: D,
+    arenas: Arenas,
+    mode: Mode,
+    partials: View,
+}
+
+/// Blocks of a reduction over a vector: each leaves one partial sum, which a last block adds up.
+pub const PARTIALS: usize = 512;
+
+impl<D: Driver> Cuda<D> {
+    /// A backend on `driver`. Errors: not even the memory for partial sums is there.
+    pub fn new(mut driver: D, mode: Mode) -> Result<Self> {
+        let mut arenas = Arenas::default();
+        let mut plan = ArenaPlan::new(arenas.reserve());
+        let partials = plan.view(Shape::new([PARTIALS]), DType::F64);
+        arenas.commit(&mut driver, &plan)?;
+        Ok(Cuda { driver, arenas, mode, partials })
+    }
+
+    /// [`PARTIALS`] numbers (f64) for the first stage of a reduction; no two operators use them at once.
+    pub fn partials(&self) -> Out {
+        Out(self.partials)
+    }
+
+    /// The precision.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The driver.
+    pub fn driver(&mut self) -> &mut D {
+        &mut self.driver
+    }
+
+    /// The driver, and the views of one call of operator `op`.
+    pub fn begin(&mut self, op: &'static str) -> (&mut D, DeviceBorrow<'_>) {
+        (&mut self.driver, self.arenas.borrow(op))
+    }
+}
+
+/// Numbers of elements and of blocks are 32 bits in kernels.
+pub fn count(op: &'static str, n: usize) -> Result<u32> {
+    u32::try_from(n).map_err(|_| Error::operator(op, "fewer than 2^32 elements in a tensor", n.to_string()))
+}
+
+impl<D: Driver> Storage for Cuda<D> {
+    fn dtype(&self) -> DType {
+        DType::F32
+    }
+    fn activation_dtype(&self) -> DType {
+        match self.mode {
+            Mode::Bf16 => DType::Bf16,
+            Mode::F32 | Mode::Tf32 => DType::F32,
+        }
+    }
+    fn reserve(&mut self) -> ArenaId {
+        self.arenas.reserve()
+    }
+    fn plan(&mut self) -> ArenaPlan {
+        let id = self.reserve();
+        if self.driver.guarded() { ArenaPlan::with_guards(id) } else { ArenaPlan::new(id) }
+    }
+    fn commit(&mut self, plan: &ArenaPlan) -> Result<()> {
+        self.arenas.commit(&mut self.driver, plan)
+    }
+    fn bytes(&self) -> usize {
+        self.arenas.bytes()
+    }
+    fn upload<E: Element>(&mut self, values: &[E], to: Out) -> Result<()> {
+        same_length("upload", to.0, values.len())?;
+        let (driver, mut views) = self.begin("upload");
+        let to = views.write::<E>(to)?;
+        driver.upload(to.region, bytemuck::cast_slice(values))
+    }
+    fn upload_f32(&mut self, values: &[f32], to: Out) -> Result<()> {
+        match to.0.dtype {
+            DType::F32 => self.upload(values, to),
+            DType::Bf16 => self.upload(&values.iter().map(|&v| bf16::from_f32(v)).collect::<Vec<_>>(), to),
+            _ => self.upload(&values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>(), to),
+        }
+    }
+    fn download<E: Element>(&mut self, from: In, values: &mut [E]) -> Result<()> {
+        same_length("download", from.0, values.len())?;
+        let (driver, mut views) = self.begin("download");
+        let from: Region = views.read::<E>(from)?.region;
+        driver.download(from, bytemuck::cast_slice_mut(values))
+    }
+}

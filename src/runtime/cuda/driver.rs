@@ -1,0 +1,292 @@
+//! What runs kernels: a GPU, or the emulator. Everything above is generic over it.
+
+use super::signature::Type;
+use crate::runtime::memory::Element;
+use crate::runtime::tensor::{ArenaId, DType};
+use crate::{Error, Result};
+use half::bf16;
+use std::marker::PhantomData;
+
+/// One file of kernels.
+#[derive(Debug)]
+pub struct Source {
+    /// Its name without `.cu`.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+/// One kernel, as `build.rs` found it.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Its name.
+    pub name: &'static str,
+    /// The file that it is in: its place in [`super::kernels::SOURCES`].
+    pub source: usize,
+    /// Threads that a block may have.
+    pub max_threads: u32,
+    /// Blocks of a cluster; 1 without clusters.
+    pub cluster: u32,
+    /// Names and types of its parameters, in order.
+    pub parameters: &'static [(&'static str, Type)],
+}
+
+/// How many threads run a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    /// Blocks along x, y, z; with clusters x is a multiple of the cluster.
+    pub blocks: [u32; 3],
+    /// Threads of a block.
+    pub threads: u32,
+    /// Bytes of dynamic shared memory of a block.
+    pub shared: u32,
+}
+
+impl Grid {
+    /// `blocks` along x of `threads` each, no dynamic shared memory.
+    pub fn new(blocks: usize, threads: u32) -> Grid {
+        Grid::of([blocks, 1, 1], threads)
+    }
+
+    /// Blocks along x, y and z. What no device takes is refused at the launch.
+    pub fn of(blocks: [usize; 3], threads: u32) -> Grid {
+        Grid { blocks: blocks.map(|n| u32::try_from(n).unwrap_or(u32::MAX)), threads, shared: 0 }
+    }
+
+    /// As many blocks of `threads` as cover `elements` at `each` elements a thread.
+    pub fn cover(elements: usize, each: usize, threads: u32) -> Grid {
+        Grid::new(elements.div_ceil(each * threads as usize).max(1), threads)
+    }
+
+    /// With so many bytes of dynamic shared memory.
+    pub fn shared(self, bytes: usize) -> Grid {
+        Grid { shared: u32::try_from(bytes).unwrap_or(u32::MAX), ..self }
+    }
+}
+
+/// Bytes of one arena on the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Region {
+    /// The arena.
+    pub arena: ArenaId,
+    /// Its first byte.
+    pub offset: usize,
+    /// Its length in bytes.
+    pub bytes: usize,
+}
+
+/// One argument of a launch.
+#[derive(Debug, Clone, Copy)]
+pub enum Arg {
+    /// A tensor.
+    Tensor {
+        /// Where it lies.
+        region: Region,
+        /// The kernel may write to it.
+        written: bool,
+    },
+    /// No tensor, where the kernel takes none.
+    Null,
+    /// A number: its bytes, little end first.
+    Scalar([u8; 8]),
+}
+
+/// A tensor that a launch reads, resolved and checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Slice<'a, T> {
+    /// Where it lies.
+    pub region: Region,
+    life: PhantomData<&'a [T]>,
+}
+
+/// A tensor that a launch writes, resolved and checked: it overlaps no other of the same operator call.
+#[derive(Debug)]
+pub struct SliceMut<'a, T> {
+    /// Where it lies.
+    pub region: Region,
+    life: PhantomData<&'a mut [T]>,
+}
+
+impl<'a, T: Element> Slice<'a, T> {
+    /// The tensor at `region`.
+    pub(super) fn new(region: Region) -> Self {
+        Slice { region, life: PhantomData }
+    }
+
+    /// Its elements.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.region.bytes / size_of::<T>()
+    }
+
+    /// As an argument.
+    pub fn arg(&self) -> Arg {
+        Arg::Tensor { region: self.region, written: false }
+    }
+}
+
+impl<'a, T: Element> SliceMut<'a, T> {
+    /// The tensor at `region`.
+    pub(super) fn new(region: Region) -> Self {
+        SliceMut { region, life: PhantomData }
+    }
+
+    /// Its elements.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.region.bytes / size_of::<T>()
+    }
+
+    /// As an argument.
+    pub fn arg(&mut self) -> Arg {
+        Arg::Tensor { region: self.region, written: true }
+    }
+
+    /// What was written, to be read by the next launch.
+    pub fn read(&self) -> Slice<'_, T> {
+        Slice::new(self.region)
+    }
+
+    /// The first `at` elements and the rest.
+    pub fn split_at(&mut self, at: usize) -> (SliceMut<'_, T>, SliceMut<'_, T>) {
+        let bytes = (at * size_of::<T>()).min(self.region.bytes);
+        let low = Region { bytes, ..self.region };
+        let high = Region { offset: self.region.offset + bytes, bytes: self.region.bytes - bytes, ..self.region };
+        (SliceMut::new(low), SliceMut::new(high))
+    }
+
+    /// The same bytes as elements of another type, as many as fit.
+    pub fn cast<U: Element>(&mut self) -> SliceMut<'_, U> {
+        let bytes = self.region.bytes / size_of::<U>() * size_of::<U>();
+        SliceMut::new(Region { bytes, ..self.region })
+    }
+}
+
+/// A type in which activations are stored on a device.
+pub trait Stored: Element {
+    /// Whether it is bf16.
+    const HALF: bool;
+}
+
+impl Stored for f32 {
+    const HALF: bool = false;
+}
+impl Stored for bf16 {
+    const HALF: bool = true;
+}
+
+/// A number as an argument.
+pub fn scalar<T: bytemuck::Pod>(value: T) -> Arg {
+    let mut bytes = [0; 8];
+    bytes[..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
+    Arg::Scalar(bytes)
+}
+
+/// A matrix of a dense product: row-major, or its transpose.
+#[derive(Debug, Clone, Copy)]
+pub struct Operand {
+    /// Where it lies.
+    pub region: Region,
+    /// The product takes its transpose.
+    pub transposed: bool,
+}
+
+/// `out [m, n] = a [m, k] · b [k, n]`, all dense and row-major; products accumulate in f32 and nothing is added to `out`.
+#[derive(Debug, Clone, Copy)]
+pub struct Gemm {
+    /// Rows of `out`.
+    pub m: usize,
+    /// Columns of `out`.
+    pub n: usize,
+    /// Terms of each sum.
+    pub k: usize,
+    /// The left matrix; transposed it lies as `[k, m]`.
+    pub a: Operand,
+    /// The right matrix; transposed it lies as `[n, k]`.
+    pub b: Operand,
+    /// Of `a` and `b`: f32 or bf16.
+    pub operands: DType,
+    /// Round f32 operands to tf32 first.
+    pub tf32: bool,
+    /// Where the product goes.
+    pub out: Region,
+    /// Of `out`: f32 or bf16.
+    pub result: DType,
+}
+
+/// What a device is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Properties {
+    /// For people, as in `NVIDIA H200 (sm_90)`.
+    pub name: String,
+    /// Compute capability, times ten: 80, 90, …
+    pub capability: u32,
+    /// Multiprocessors.
+    pub multiprocessors: u32,
+    /// Bytes of shared memory that a block may have.
+    pub shared: u32,
+}
+
+/// Whether the launches that follow are to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Graph {
+    /// Make them; [`Driver::end_graph`] follows.
+    Make,
+    /// They were recorded earlier and have been replayed: make none, and do not call [`Driver::end_graph`].
+    Replayed,
+}
+
+/// A device that has memory and runs kernels, in the order in which it is asked.
+///
+/// All errors are typed: [`Error::Device`] where the device fails, [`Error::Kernel`] where a kernel does what it must not.
+pub trait Driver {
+    /// What it is.
+    fn properties(&self) -> &Properties;
+    /// Allocates the arena `arena`, zeroed.
+    fn allocate(&mut self, arena: ArenaId, bytes: usize) -> Result<()>;
+    /// Whether plans leave guard bands between tensors, and memory starts as NaN.
+    fn guarded(&self) -> bool {
+        false
+    }
+    /// Copies host bytes to a region of the same length.
+    fn upload(&mut self, to: Region, bytes: &[u8]) -> Result<()>;
+    /// Waits for everything asked for, and copies a region to host bytes of the same length.
+    fn download(&mut self, from: Region, bytes: &mut [u8]) -> Result<()>;
+    /// Copies between regions of the same length that do not overlap.
+    fn copy(&mut self, from: Region, to: Region) -> Result<()>;
+    /// Runs a kernel. The arguments fit its parameters: generated functions call this, nothing else does.
+    fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()>;
+    /// A dense product.
+    fn gemm(&mut self, product: Gemm) -> Result<()>;
+    /// Bytes of workspace that [`Driver::gemm`] needs and has: none is asked of callers.
+    fn begin_graph(&mut self, key: u64) -> Result<Graph> {
+        let _ = key;
+        Ok(Graph::Make)
+    }
+    /// Ends what [`Driver::begin_graph`] began; `good` is false where a launch failed.
+    fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
+        let _ = (key, good);
+        Ok(())
+    }
+    /// Waits for everything asked for.
+    fn synchronize(&mut self) -> Result<()>;
+}
+
+/// Refuses a launch that no device takes, or that the kernel was not written for.
+pub fn check_grid(kernel: &Kernel, grid: Grid, properties: &Properties) -> Result<()> {
+    let refuse = |expected: String, found: String| Err(Error::operator(kernel.name, expected, found));
+    let [x, y, z] = grid.blocks;
+    if grid.threads == 0 || grid.threads > kernel.max_threads {
+        return refuse(format!("1 to {} threads a block", kernel.max_threads), grid.threads.to_string());
+    }
+    if x == 0 || x > i32::MAX as u32 || y == 0 || y > 65_535 || z == 0 || z > 65_535 {
+        return refuse("a grid of blocks that a device takes".into(), format!("{x}×{y}×{z}"));
+    }
+    if !x.is_multiple_of(kernel.cluster) {
+        return refuse(format!("a multiple of {} blocks", kernel.cluster), x.to_string());
+    }
+    if grid.shared > properties.shared {
+        return refuse(format!("at most {} bytes of shared memory", properties.shared), grid.shared.to_string());
+    }
+    Ok(())
+}

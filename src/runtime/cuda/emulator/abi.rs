@@ -1,0 +1,48 @@
+//! The layouts that kernels compiled as host C++ and the emulator agree on; `host.h` has the same ones.
+
+use std::ffi::{c_int, c_void};
+
+/// `dim3`
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub struct Dim3 {
+    pub x: u32,
+    pub y: u32,
+    pub z: u32,
+}
+
+/// What a running thread knows of itself: the beginning of a [`super::cluster::Strand`].
+#[derive(Debug)]
+#[repr(C)]
+pub struct Thread {
+    pub thread: Dim3,
+    pub block: Dim3,
+    pub threads: Dim3,
+    pub blocks: Dim3,
+    pub cluster_rank: u32,
+    pub cluster_blocks: u32,
+    pub stack: *const u8,
+    pub stack_bytes: u64,
+    pub calls: *const Calls,
+}
+
+/// What a running thread can ask of the emulator. `C-unwind`: a coroutine is left by a switch, never by unwinding.
+#[repr(C)]
+pub struct Calls {
+    pub shared: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32) -> *mut c_void,
+    pub dynamic: unsafe extern "C-unwind" fn(*mut Thread) -> *mut c_void,
+    pub barrier: unsafe extern "C-unwind" fn(*mut Thread, c_int),
+    pub exchange: unsafe extern "C-unwind" fn(*mut Thread, u32, *const u64, u32, *mut u64),
+    pub warp_sync: unsafe extern "C-unwind" fn(*mut Thread, u32, c_int),
+    pub cluster_sync: unsafe extern "C-unwind" fn(*mut Thread, c_int),
+    pub cluster_map: unsafe extern "C-unwind" fn(*mut Thread, *mut c_void, u32) -> *mut c_void,
+    pub copy_async: unsafe extern "C-unwind" fn(*mut Thread, *mut c_void, *const c_void, u32, u32),
+    pub copy_commit: unsafe extern "C-unwind" fn(*mut Thread),
+    pub copy_wait: unsafe extern "C-unwind" fn(*mut Thread, u32),
+    pub access: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32, c_int),
+}
+
+/// A kernel as the host's compiler made it: pointers to the values of its parameters.
+pub type Entry = unsafe extern "C-unwind" fn(*const *const c_void);
+/// Gives the place where the running thread is set, one for each thread of the operating system.
+pub type Slot = unsafe extern "C" fn() -> *mut *mut Thread;

@@ -1,0 +1,328 @@
+//! What kernels ask of the emulator while they run: shared memory, barriers, exchanges within a warp, and the check of every
+//! access to memory.
+//!
+//! Each is called on a coroutine's stack. One that finds something wrong leaves the error with the cluster and suspends for
+//! good: the scheduler then ends the launch.
+
+use super::abi::{Calls, Thread};
+use super::cluster::{Array, Cluster, Copy, GAP, Strand, WORDS};
+use super::shadow::{Who, Wrong};
+use std::ffi::{c_int, c_void};
+
+/// The table that every thread points to.
+pub static CALLS: Calls = Calls {
+    shared,
+    dynamic,
+    barrier,
+    exchange,
+    warp_sync,
+    cluster_sync,
+    cluster_map,
+    copy_async,
+    copy_commit,
+    copy_wait,
+    access,
+};
+
+/// The running strand and its cluster.
+///
+/// # Safety
+/// `thread` is the first field of a strand of a running cluster; the caller holds the result only until it suspends.
+unsafe fn parts<'a>(thread: *mut Thread) -> (&'a mut Strand, &'a mut Cluster) {
+    let strand: *mut Strand = thread.cast();
+    // SAFETY: by the caller's promise. The strand lies in the cluster's vector: no call touches it through both at once.
+    unsafe { (&mut *strand, &mut *(*strand).cluster) }
+}
+
+/// Lets others run.
+///
+/// # Safety
+/// `thread` is a running strand's; no reference into the cluster is alive.
+unsafe fn suspend(thread: *mut Thread) {
+    // SAFETY: the yielder lives as long as the coroutine, which is running.
+    unsafe { (*(*thread.cast::<Strand>()).yielder).suspend(()) }
+}
+
+/// Leaves an error and never comes back.
+///
+/// # Safety
+/// As [`suspend`].
+unsafe fn fail(thread: *mut Thread, problem: String) -> ! {
+    // SAFETY: as [`suspend`].
+    unsafe {
+        let (strand, cluster) = parts(thread);
+        let error = cluster.fault(strand.number, problem);
+        cluster.error.get_or_insert(error);
+        loop {
+            suspend(thread);
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn shared(thread: *mut Thread, key: *const c_void, bytes: u32) -> *mut c_void {
+    // SAFETY: kernels pass their own thread.
+    unsafe {
+        let (strand, cluster) = parts(thread);
+        let limit = (*cluster.launch).shared;
+        let block = &mut cluster.blocks[strand.rank as usize];
+        let found = block.arrays.iter().find(|array| array.key == key).copied();
+        let array = found.unwrap_or_else(|| {
+            let array = Array { key, offset: block.used.next_multiple_of(128), bytes: bytes as usize };
+            block.used = array.offset + array.bytes + GAP;
+            block.arrays.push(array);
+            array
+        });
+        let taken: usize = block.arrays.iter().map(|array| array.bytes).sum();
+        let dynamic = (*cluster.launch).grid.shared as usize;
+        if taken + dynamic > limit || array.offset + array.bytes > block.room() {
+            fail(thread, format!("takes {} bytes of shared memory; a block has {limit}", taken + dynamic));
+        }
+        (block.base() + array.offset) as *mut c_void
+    }
+}
+
+unsafe extern "C-unwind" fn dynamic(thread: *mut Thread) -> *mut c_void {
+    // SAFETY: kernels pass their own thread.
+    unsafe {
+        let (strand, cluster) = parts(thread);
+        cluster.blocks[strand.rank as usize].base() as *mut c_void
+    }
+}
+
+unsafe extern "C-unwind" fn barrier(thread: *mut Thread, line: c_int) {
+    // SAFETY: kernels pass their own thread.
+    unsafe {
+        let (strand, cluster) = parts(thread);
+        let (number, rank) = (strand.number, strand.rank);
+        let threads = strand.abi.threads.x;
+        let block = &mut cluster.blocks[rank as usize];
+        if block.left < threads {
+            let gone = threads - block.left;
+            fail(thread, format!("waits at the barrier of line {line}; {gone} threads of its block have left the kernel"));
+        }
+        if block.arrived > 0 && block.line != line {
+            let other = block.line;
+            fail(thread, format!("waits at the barrier of line {line}, others of its block at that of line {other}"));
+        }
+        block.line = line;
+        block.arrived += 1;
+        if block.arrived < threads {
+            suspend(thread);
+            return;
+        }
+        block.arrived = 0;
+        cluster.clock += 1;
+        cluster.blocks[rank as usize].moment = cluster.clock;
+        let first = rank * threads;
+        cluster.ready.extend((first..first + threads).filter(|&other| other != number));
+    }
+}
+
+/// Meets the lanes in `mask`; the last to arrive releases the rest. Gives the round whose words to read.
+///
+/// # Safety
+/// `thread` is a running strand's, `words` points to `count` words.
+unsafe fn meet(thread: *mut Thread, mask: u32, words: *const u64, count: u32) -> usize {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let (strand, cluster) = parts(thread);
+        let number = strand.number;
+        let lane = strand.abi.thread.x % 32;
+        let (at, first) = (cluster.warp_of(number), number - lane);
+        let warp = &mut cluster.warps[at];
+        if mask >> lane & 1 == 0 {
+            fail(thread, format!("is not in the mask {mask:08x} that it gives to its warp"));
+        }
+        if warp.arrived > 0 && (warp.mask, warp.count) != (mask, count) {
+            let problem = format!(
+                "is at another operation of its warp than others: mask {mask:08x} for {:08x}, or another kind",
+                warp.mask
+            );
+            fail(thread, problem);
+        }
+        let wanted = mask & warp.present;
+        let gone = (0..32).find(|l| wanted >> l & 1 == 1 && cluster.strands[(first + l) as usize].done);
+        if let Some(lane) = gone {
+            fail(thread, format!("waits for lane {lane} of its warp, which has left the kernel"));
+        }
+        (warp.mask, warp.count) = (mask, count);
+        warp.arrived |= 1 << lane;
+        let round = warp.round;
+        for i in 0..count as usize {
+            warp.words[round][lane as usize * count as usize + i] = *words.add(i);
+        }
+        if warp.arrived != wanted {
+            suspend(thread);
+            return round;
+        }
+        warp.arrived = 0;
+        warp.round = 1 - round;
+        warp.words[1 - round].fill(u64::MAX);
+        if count == 0 && wanted == warp.present {
+            cluster.clock += 1;
+            warp.synced = cluster.clock;
+        }
+        let others = (0..32).filter(|&l| wanted >> l & 1 == 1 && l != lane);
+        cluster.ready.extend(others.map(|l| first + l));
+        round
+    }
+}
+
+unsafe extern "C-unwind" fn exchange(thread: *mut Thread, mask: u32, words: *const u64, count: u32, all: *mut u64) {
+    debug_assert!(count as usize <= WORDS);
+    // SAFETY: kernels pass their own thread, as many words as they say, and room for those of 32 lanes.
+    unsafe {
+        let round = meet(thread, mask, words, count);
+        let (strand, cluster) = parts(thread);
+        let from = cluster.warps[cluster.warp_of(strand.number)].words[round].as_ptr();
+        std::ptr::copy_nonoverlapping(from, all, 32 * count as usize);
+    }
+}
+
+unsafe extern "C-unwind" fn warp_sync(thread: *mut Thread, mask: u32, _line: c_int) {
+    // SAFETY: kernels pass their own thread; no words are read.
+    unsafe {
+        meet(thread, mask, std::ptr::null(), 0);
+    }
+}
+
+unsafe extern "C-unwind" fn cluster_sync(thread: *mut Thread, _line: c_int) {
+    // SAFETY: kernels pass their own thread.
+    unsafe {
+        let (strand, cluster) = parts(thread);
+        let number = strand.number;
+        cluster.cluster_arrived += 1;
+        if cluster.cluster_arrived < cluster.strands.len() as u32 {
+            suspend(thread);
+            return;
+        }
+        cluster.cluster_arrived = 0;
+        cluster.clock += 1;
+        cluster.cluster_moment = cluster.clock;
+        for block in &mut cluster.blocks {
+            block.moment = cluster.clock;
+        }
+        cluster.ready.extend((0..cluster.strands.len() as u32).filter(|&other| other != number));
+    }
+}
+
+unsafe extern "C-unwind" fn cluster_map(thread: *mut Thread, shared: *mut c_void, rank: u32) -> *mut c_void {
+    // SAFETY: kernels pass their own thread.
+    unsafe {
+        let (strand, cluster) = parts(thread);
+        let own = &cluster.blocks[strand.rank as usize];
+        let offset = (shared as usize).wrapping_sub(own.base());
+        if offset >= own.room() || rank >= strand.abi.cluster_blocks {
+            fail(thread, format!("asks for block {rank}'s copy of what is not in its shared memory"));
+        }
+        (cluster.blocks[rank as usize].base() + offset) as *mut c_void
+    }
+}
+
+unsafe extern "C-unwind" fn copy_async(
+    thread: *mut Thread,
+    to: *mut c_void,
+    from: *const c_void,
+    bytes: u32,
+    valid: u32,
+) {
+    if (to as usize | from as usize) % bytes as usize != 0 {
+        // SAFETY: kernels pass their own thread.
+        unsafe { fail(thread, format!("copies {bytes} bytes between addresses that are not multiples of it")) }
+    }
+    // SAFETY: as above. The source is checked now, where the kernel stands; the copy is made when it is waited for.
+    unsafe {
+        if valid > 0 {
+            access(thread, from, valid, 0);
+        }
+        let (strand, _) = parts(thread);
+        strand.copies.push(Copy { group: strand.group, to: to.cast(), from: from.cast(), bytes, valid });
+    }
+}
+
+unsafe extern "C-unwind" fn copy_commit(thread: *mut Thread) {
+    // SAFETY: kernels pass their own thread.
+    unsafe {
+        parts(thread).0.group += 1;
+    }
+}
+
+unsafe extern "C-unwind" fn copy_wait(thread: *mut Thread, left: u32) {
+    // SAFETY: kernels pass their own thread; sources and targets were and are checked.
+    unsafe {
+        let due = parts(thread).0.group.saturating_sub(left);
+        let ready: Vec<Copy> = parts(thread).0.copies.extract_if(.., |copy| copy.group < due).collect();
+        for copy in ready {
+            access(thread, copy.to.cast(), copy.bytes, 1);
+            std::ptr::copy_nonoverlapping(copy.from, copy.to, copy.valid as usize);
+            std::ptr::write_bytes(copy.to.add(copy.valid as usize), 0, (copy.bytes - copy.valid) as usize);
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn access(thread: *mut Thread, address: *const c_void, bytes: u32, written: c_int) {
+    let (start, bytes, written) = (address as usize, bytes as usize, written != 0);
+    // SAFETY: kernels pass their own thread; the launch outlives the cluster.
+    unsafe {
+        let (strand, cluster) = parts(thread);
+        let launch = &*cluster.launch;
+        // Tensors first: most accesses go there.
+        for window in launch.windows {
+            if start.wrapping_sub(window.start) < window.bytes && start + bytes <= window.start + window.bytes {
+                if written && !window.written {
+                    fail(thread, format!("writes to {}, which it may only read", window.name));
+                }
+                return;
+            }
+        }
+        let verb = if written { "writes" } else { "reads" };
+        let own = strand.rank as usize;
+        for rank in std::iter::once(own).chain((0..cluster.blocks.len()).filter(|&rank| rank != own)) {
+            let block = &mut cluster.blocks[rank];
+            let offset = start.wrapping_sub(block.base());
+            if offset >= block.room() {
+                continue;
+            }
+            let dynamic = launch.grid.shared as usize;
+            let inside = offset + bytes <= dynamic
+                || block.arrays.iter().any(|a| offset >= a.offset && offset + bytes <= a.offset + a.bytes);
+            if !inside {
+                fail(thread, format!("{verb} {bytes} bytes outside all shared arrays, at byte {offset}"));
+            }
+            let (number, at) = (strand.number, cluster.moment(strand.number));
+            let who = Who { thread: number, block: own as u32, warp: cluster.warp_of(number) as u32, at };
+            let checked = cluster.blocks[rank].shadow.access(offset, bytes, written, who);
+            let of = |thread: u32| {
+                let other = &cluster.strands[thread as usize];
+                match other.rank as usize == own {
+                    true => format!("thread {}", other.abi.thread.x),
+                    false => format!("thread {} of the cluster's block {}", other.abi.thread.x, other.rank),
+                }
+            };
+            match checked {
+                Ok(()) => return,
+                Err(Wrong::Uninitialised) => {
+                    fail(thread, format!("reads shared memory that nobody has written, at byte {offset}"))
+                }
+                Err(Wrong::AfterWrite(other)) => {
+                    let other = of(other);
+                    fail(thread, format!("{verb} shared memory, at byte {offset}, that {other} wrote: no barrier between"))
+                }
+                Err(Wrong::AfterRead(other)) => {
+                    let other = of(other);
+                    fail(thread, format!("writes shared memory, at byte {offset}, that {other} read: no barrier between"))
+                }
+            }
+        }
+        if (launch.constants.0..launch.constants.1).contains(&start) && !written {
+            return;
+        }
+        // The tensor that lies next to the address tells most.
+        let near = launch.windows.iter().min_by_key(|w| (w.start + w.bytes).abs_diff(start).min(w.start.abs_diff(start)));
+        let place = near.map_or("where there is no tensor".to_owned(), |w| match start >= w.start {
+            true => format!("{} bytes after the start of {}, which has {}", start - w.start, w.name, w.bytes),
+            false => format!("{} bytes before the start of {}", w.start - start, w.name),
+        });
+        fail(thread, format!("{verb} {bytes} bytes out of bounds: {place}"))
+    }
+}

@@ -1,0 +1,404 @@
+//! The blocks of one cluster (or the one block, without clusters) as coroutines on one thread of the operating system.
+//!
+//! A CUDA thread is a coroutine that runs until it must wait for others: at a barrier, or at an operation of its warp. The
+//! last to arrive releases the rest. The order in which ready threads run is that of their numbers, or shuffled by a seed:
+//! a kernel that is right gives the same bits in any.
+
+use super::abi::{Calls, Dim3, Entry, Slot, Thread};
+use super::calls::CALLS;
+use super::shadow::{Moment, Shadow};
+use crate::runtime::cuda::driver::{Grid, Kernel};
+use crate::runtime::rng::{Purpose, word};
+use crate::{Error, Result};
+use corosensei::stack::{DefaultStack, Stack};
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+use std::ffi::c_void;
+
+/// Bytes of a thread's stack; kernels keep what is large in shared memory.
+const STACK: usize = 64 << 10;
+/// Bytes between two shared arrays, which nobody may touch.
+pub const GAP: usize = 64;
+/// Words that one lane hands to its warp at a time.
+pub const WORDS: usize = 4;
+/// What shared memory holds before anyone writes: NaN.
+const FILL: u8 = 0xFF;
+
+/// A tensor that the kernel was given, as addresses.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    pub start: usize,
+    pub bytes: usize,
+    pub written: bool,
+    /// Its parameter's name.
+    pub name: &'static str,
+}
+
+/// One launch, the same for all of its blocks.
+pub struct Launch<'a> {
+    pub kernel: &'static Kernel,
+    pub grid: Grid,
+    pub entry: Entry,
+    pub slot: Slot,
+    /// Addresses of the parameters' values.
+    pub values: &'a [*const c_void],
+    pub windows: &'a [Window],
+    /// Whether an address lies in the kernels' library: its constants.
+    pub constants: (usize, usize),
+    /// Bytes of shared memory that a block may have.
+    pub shared: usize,
+    /// Shuffles the order in which threads run.
+    pub order: Option<u64>,
+}
+
+// SAFETY: the addresses point to values and tensors that outlive the launch; workers only read the values, and blocks of a
+// right kernel write disjoint parts of the tensors.
+unsafe impl Sync for Launch<'_> {}
+
+/// A copy to shared memory that has been asked for and not made.
+#[derive(Debug, Clone, Copy)]
+pub struct Copy {
+    pub group: u32,
+    pub to: *mut u8,
+    pub from: *const u8,
+    pub bytes: u32,
+    pub valid: u32,
+}
+
+/// One CUDA thread.
+#[repr(C)]
+pub struct Strand {
+    /// What the kernel sees; first, so that a pointer to it is a pointer to the strand.
+    pub abi: Thread,
+    pub cluster: *mut Cluster,
+    pub yielder: *const Yielder<(), ()>,
+    /// Its number in the cluster, and its block's rank.
+    pub number: u32,
+    pub rank: u32,
+    pub copies: Vec<Copy>,
+    pub group: u32,
+    pub done: bool,
+}
+
+/// What the lanes of a warp are waiting for together.
+pub struct Warp {
+    /// Lanes that exist.
+    pub present: u32,
+    pub arrived: u32,
+    pub mask: u32,
+    /// Words of each lane; 0 is a `__syncwarp`.
+    pub count: u32,
+    /// Two rounds: a lane may be at the next exchange while another still reads this one.
+    pub words: [[u64; 32 * WORDS]; 2],
+    pub round: usize,
+    pub synced: u32,
+}
+
+/// A shared array that a kernel declared.
+#[derive(Debug, Clone, Copy)]
+pub struct Array {
+    pub key: *const c_void,
+    pub offset: usize,
+    pub bytes: usize,
+}
+
+/// One block.
+pub struct Block {
+    pub shared: Vec<u128>,
+    pub arrays: Vec<Array>,
+    /// The end of what is taken.
+    pub used: usize,
+    pub shadow: Shadow,
+    pub arrived: u32,
+    pub line: i32,
+    pub left: u32,
+    pub moment: u32,
+}
+
+impl Block {
+    pub fn base(&self) -> usize {
+        self.shared.as_ptr() as usize
+    }
+    pub fn room(&self) -> usize {
+        self.shared.len() * size_of::<u128>()
+    }
+}
+
+/// The state of a running cluster. It is only touched through pointers while a strand runs, one at a time.
+pub struct Cluster {
+    pub kernel: &'static Kernel,
+    pub launch: *const Launch<'static>,
+    pub blocks: Vec<Block>,
+    pub strands: Vec<Strand>,
+    pub warps: Vec<Warp>,
+    /// Strands to run next.
+    pub ready: Vec<u32>,
+    pub clock: u32,
+    pub cluster_moment: u32,
+    pub cluster_arrived: u32,
+    pub error: Option<Error>,
+}
+
+/// What one thread of the operating system keeps between clusters: stacks and shared memory.
+pub struct Workshop {
+    stacks: Vec<DefaultStack>,
+    cluster: Box<Cluster>,
+}
+
+impl Workshop {
+    pub fn new(kernel: &'static Kernel) -> Self {
+        let cluster = Cluster {
+            kernel,
+            launch: std::ptr::null(),
+            blocks: Vec::new(),
+            strands: Vec::new(),
+            warps: Vec::new(),
+            ready: Vec::new(),
+            clock: 0,
+            cluster_moment: 0,
+            cluster_arrived: 0,
+            error: None,
+        };
+        Workshop { stacks: Vec::new(), cluster: Box::new(cluster) }
+    }
+
+    fn stack(&mut self) -> Result<DefaultStack> {
+        match self.stacks.pop() {
+            Some(stack) => Ok(stack),
+            None => DefaultStack::new(STACK)
+                .map_err(|e| Error::device("emulator", "make a thread's stack", e.to_string())),
+        }
+    }
+
+    /// Runs the blocks of cluster `number` to their end.
+    pub fn run(&mut self, launch: &Launch<'_>, number: u64) -> Result<()> {
+        self.begin(launch, number);
+        let strands = self.cluster.strands.len();
+        let mut routines: Vec<Coroutine<(), (), (), DefaultStack>> = Vec::with_capacity(strands);
+        let (entry, values) = (launch.entry, launch.values.as_ptr());
+        for i in 0..strands {
+            let stack = self.stack()?;
+            let strand: *mut Strand = &mut self.cluster.strands[i];
+            // SAFETY: `strands` is not resized while coroutines run.
+            unsafe {
+                (*strand).abi.stack = stack.limit().get() as *const u8;
+                (*strand).abi.stack_bytes = (stack.base().get() - stack.limit().get()) as u64;
+            }
+            routines.push(Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
+                // SAFETY: the strand and the values outlive the coroutine; the entry takes exactly these values.
+                unsafe {
+                    (*strand).yielder = yielder;
+                    entry(values);
+                }
+            }));
+        }
+        let error = self.schedule(launch, number, &mut routines);
+        for mut routine in routines {
+            if !routine.done() {
+                // SAFETY: kernels own nothing: no destructor is passed over.
+                unsafe { routine.force_reset() };
+            }
+            self.stacks.push(routine.into_stack());
+        }
+        error.map_or(Ok(()), Err)
+    }
+
+    /// Lets threads run until all are done or one has failed.
+    fn schedule(
+        &mut self,
+        launch: &Launch<'_>,
+        number: u64,
+        routines: &mut [Coroutine<(), (), (), DefaultStack>],
+    ) -> Option<Error> {
+        let cluster: *mut Cluster = &mut *self.cluster;
+        // SAFETY: the slot is of this thread of the operating system, on which all of this runs.
+        let slot = unsafe { (launch.slot)() };
+        let (mut now, mut pass) = (Vec::new(), 0u32);
+        // SAFETY: between two resumes nothing else touches the cluster; during one only the strand's calls do, and no
+        // reference into it is held here.
+        unsafe {
+            loop {
+                std::mem::swap(&mut now, &mut (*cluster).ready);
+                if now.is_empty() {
+                    return if (*cluster).strands.iter().all(|s| s.done) { None } else { Some(stuck(&*cluster)) };
+                }
+                if let Some(seed) = launch.order {
+                    shuffle(&mut now, seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15), pass);
+                    pass += 1;
+                }
+                for i in now.drain(..) {
+                    let strand: *mut Strand = &mut (&mut (*cluster).strands)[i as usize];
+                    *slot = strand.cast();
+                    let result = routines[i as usize].resume(());
+                    if (*cluster).error.is_some() {
+                        return (*cluster).error.take();
+                    }
+                    if let CoroutineResult::Return(()) = result {
+                        (*strand).done = true;
+                        if let Some(error) = leave(&mut *cluster, i) {
+                            return Some(error);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, launch: &Launch<'_>, number: u64) {
+        let cluster = &mut *self.cluster;
+        let size = launch.kernel.cluster;
+        let threads = launch.grid.threads;
+        let warps = threads.div_ceil(32);
+        cluster.kernel = launch.kernel;
+        cluster.launch = std::ptr::from_ref(launch).cast();
+        // Moments only grow, so that nothing of an earlier block is mistaken for one of this.
+        cluster.clock += 1;
+        cluster.cluster_moment = cluster.clock;
+        cluster.cluster_arrived = 0;
+        cluster.error = None;
+        let dynamic = launch.grid.shared as usize;
+        let room = (launch.shared + 64 * GAP).next_multiple_of(128);
+        while cluster.blocks.len() < size as usize {
+            let shared = vec![u128::MAX; room / size_of::<u128>()];
+            let shadow = Shadow::default();
+            cluster.blocks.push(Block {
+                shared,
+                arrays: Vec::new(),
+                used: 0,
+                shadow,
+                arrived: 0,
+                line: 0,
+                left: 0,
+                moment: 0,
+            });
+        }
+        for block in &mut cluster.blocks {
+            // What the last block left would look like numbers.
+            let used = block.used.min(room).div_ceil(size_of::<u128>());
+            block.shared[..used].fill(u128::from_ne_bytes([FILL; 16]));
+            block.arrays.clear();
+            block.used = if dynamic > 0 { dynamic + GAP } else { 0 };
+            (block.arrived, block.left, block.moment) = (0, threads, cluster.clock);
+            block.shadow.begin(room, cluster.clock);
+        }
+        cluster.warps.clear();
+        cluster.strands.clear();
+        cluster.ready.clear();
+        let pointer: *mut Cluster = cluster;
+        let [nx, ny, _] = launch.grid.blocks;
+        let calls: *const Calls = &CALLS;
+        for rank in 0..size {
+            let at = number * u64::from(size) + u64::from(rank);
+            let block = Dim3 {
+                x: (at % u64::from(nx)) as u32,
+                y: (at / u64::from(nx) % u64::from(ny)) as u32,
+                z: (at / u64::from(nx) / u64::from(ny)) as u32,
+            };
+            for w in 0..warps {
+                let lanes = (threads - 32 * w).min(32);
+                cluster.warps.push(Warp {
+                    present: if lanes == 32 { u32::MAX } else { (1 << lanes) - 1 },
+                    arrived: 0,
+                    mask: 0,
+                    count: 0,
+                    words: [[u64::MAX; 32 * WORDS]; 2],
+                    round: 0,
+                    synced: cluster.clock,
+                });
+            }
+            for x in 0..threads {
+                let [bx, by, bz] = launch.grid.blocks;
+                cluster.ready.push(cluster.strands.len() as u32);
+                cluster.strands.push(Strand {
+                    abi: Thread {
+                        thread: Dim3 { x, y: 0, z: 0 },
+                        block,
+                        threads: Dim3 { x: threads, y: 1, z: 1 },
+                        blocks: Dim3 { x: bx, y: by, z: bz },
+                        cluster_rank: rank,
+                        cluster_blocks: size,
+                        stack: std::ptr::null(),
+                        stack_bytes: 0,
+                        calls,
+                    },
+                    cluster: pointer,
+                    yielder: std::ptr::null(),
+                    number: rank * threads + x,
+                    rank,
+                    copies: Vec::new(),
+                    group: 0,
+                    done: false,
+                });
+            }
+        }
+    }
+}
+
+/// A thread has left the kernel: nobody may wait for it.
+fn leave(cluster: &mut Cluster, number: u32) -> Option<Error> {
+    let strand = &cluster.strands[number as usize];
+    if strand.copies.iter().any(|copy| copy.group < strand.group || copy.valid > 0) {
+        return Some(cluster.fault(number, "leaves the kernel while its asynchronous copies are under way".into()));
+    }
+    let block = &mut cluster.blocks[strand.rank as usize];
+    block.left -= 1;
+    let waiting = block.arrived > 0;
+    let line = block.line;
+    if waiting {
+        let problem = format!("leaves the kernel while others of its block wait at the barrier of line {line}");
+        return Some(cluster.fault(number, problem));
+    }
+    let per_block = cluster.strands.len() as u32 / cluster.blocks.len().max(1) as u32;
+    let warp = &cluster.warps[cluster.warp_of(number)];
+    let lane = 1 << (number % per_block % 32);
+    if warp.arrived > 0 && warp.mask & lane != 0 {
+        return Some(cluster.fault(number, "leaves the kernel while lanes of its warp wait for it".into()));
+    }
+    None
+}
+
+/// Nobody can go on: who waits for whom.
+fn stuck(cluster: &Cluster) -> Error {
+    let first = cluster.strands.iter().find(|s| !s.done).map_or(0, |s| s.number);
+    let rank = cluster.strands[first as usize].rank as usize;
+    let block = &cluster.blocks[rank];
+    let warp = &cluster.warps[cluster.warp_of(first)];
+    let problem = if cluster.cluster_arrived > 0 {
+        format!("waits at a barrier of its cluster that only {} threads reach", cluster.cluster_arrived)
+    } else if block.arrived > 0 {
+        let threads = cluster.strands.iter().filter(|s| s.rank as usize == rank).count();
+        format!("waits at the barrier of line {}, which {} of {threads} threads reach", block.line, block.arrived)
+    } else {
+        format!("waits for lanes of its warp: mask {:08x}, arrived {:08x}", warp.mask, warp.arrived)
+    };
+    cluster.fault(first, problem)
+}
+
+fn shuffle(order: &mut [u32], seed: u64, pass: u32) {
+    for i in (1..order.len()).rev() {
+        let j = word(seed, Purpose::Case, 0, pass, i as u64) as usize % (i + 1);
+        order.swap(i, j);
+    }
+}
+
+impl Cluster {
+    /// The warp of thread `number`.
+    pub fn warp_of(&self, number: u32) -> usize {
+        let per_block = (self.strands.len() / self.strands.last().map_or(1, |s| s.rank as usize + 1)) as u32;
+        let warps = per_block.div_ceil(32);
+        (number / per_block * warps + number % per_block / 32) as usize
+    }
+
+    /// When thread `number` makes an access.
+    pub fn moment(&self, number: u32) -> Moment {
+        let strand = &self.strands[number as usize];
+        let block = self.blocks[strand.rank as usize].moment;
+        Moment { block, cluster: self.cluster_moment, warp: self.warps[self.warp_of(number)].synced }
+    }
+
+    /// An error of thread `number`.
+    pub fn fault(&self, number: u32, problem: String) -> Error {
+        let strand = &self.strands[number as usize];
+        let Dim3 { x, y, z } = strand.abi.block;
+        Error::Kernel { kernel: self.kernel.name, block: [x, y, z], thread: strand.abi.thread.x, problem }
+    }
+}

@@ -1,0 +1,215 @@
+//! Kernels as host code: the C++ compiler, its cache, and the entries of what it made.
+
+use super::abi::{Entry, Slot};
+use crate::files::cache;
+use crate::runtime::cuda::kernels;
+use crate::runtime::cuda::signature::{self, Kind, Signature};
+use crate::{Error, Result};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+const HOST: &str = include_str!("host.h");
+const HOOKS: &str = include_str!("hooks.cpp");
+
+/// How kernels are compiled for the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Build {
+    /// Every access to memory calls the emulator.
+    Watched,
+    /// No access does: several times as fast, and blind but for barriers and warps.
+    Plain,
+    /// With AddressSanitizer and UndefinedBehaviorSanitizer, whose runtimes the process must have preloaded.
+    Sanitized,
+}
+
+impl Build {
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Build::Watched => {
+                &["-O1", "-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0", "-fno-tree-vectorize"]
+            }
+            Build::Plain => &["-O2"],
+            Build::Sanitized => &[
+                "-O1",
+                "-g",
+                "-fno-omit-frame-pointer",
+                "-fsanitize=address,undefined",
+                "-fno-sanitize=vptr",
+                "-fno-sanitize-recover=undefined",
+                "--param=asan-stack=0",
+            ],
+        }
+    }
+}
+
+/// What every build has. Products and sums are fused where the kernel says `fmaf` and nowhere else.
+const COMMON: &[&str] =
+    &["-std=c++17", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-fno-exceptions", "-fno-rtti", "-w"];
+
+/// How what was compiled is linked. A kernel may have the name of a function of libc: the library's own symbols come first.
+const LINK: &str = "-shared -Wl,-Bsymbolic kernels.o hooks.o -o kernels.so -lm";
+
+/// One file of kernels, loaded. It stays for the life of the process.
+pub struct Module {
+    library: libloading::Library,
+    slot: Slot,
+    base: (usize, usize),
+}
+
+// SAFETY: a library's code and constants; its one variable is of the thread.
+unsafe impl Sync for Module {}
+// SAFETY: as above.
+unsafe impl Send for Module {}
+
+impl Module {
+    /// Gives the place where the running thread of this thread of the operating system is set.
+    pub fn slot_function(&self) -> Slot {
+        self.slot
+    }
+
+    /// The entry of kernel `name`.
+    pub fn entry(&self, name: &str) -> Result<Entry> {
+        // SAFETY: entries have this type: `entries` writes them.
+        let symbol = unsafe { self.library.get::<Entry>(format!("entry_{name}").as_bytes()) };
+        symbol.map(|symbol| *symbol).map_err(|e| Error::device("emulator", format!("find kernel {name}"), e.to_string()))
+    }
+
+    /// The addresses of the library itself: its constants are read there.
+    pub fn image(&self) -> (usize, usize) {
+        self.base
+    }
+}
+
+/// The module of the kernels' text `text`, from file `name`; compiled once per process, build and text.
+pub fn module(name: &str, text: &str, build: Build) -> Result<&'static Module> {
+    static LOADED: OnceLock<Mutex<HashMap<(String, Build), &'static Module>>> = OnceLock::new();
+    let loaded = LOADED.get_or_init(Mutex::default);
+    let key = (digest(&[name, text]), build);
+    // One compiler at a time: two would only compile the same file twice.
+    let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(module) = loaded.get(&key) {
+        return Ok(module);
+    }
+    let signatures = signature::read(text)
+        .map_err(|m| Error::input(format!("{name}.cu:{}", m.line), m.problem, "a kernel has the grammar of its kind"))?;
+    let module: &'static Module = Box::leak(Box::new(load(name, text, &signatures, build)?));
+    loaded.insert(key, module);
+    Ok(module)
+}
+
+fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect()
+}
+
+/// The C++ compiler and what it says of itself.
+fn compiler() -> Result<&'static (OsString, String)> {
+    static FOUND: OnceLock<Option<(OsString, String)>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let named = ["NORMSCAPE_CXX", "CXX"].into_iter().filter_map(std::env::var_os).filter(|v| !v.is_empty());
+        named.chain(["c++", "g++"].map(OsString::from)).find_map(|name| {
+            let out = Command::new(&name).arg("--version").output().ok().filter(|out| out.status.success())?;
+            let version = String::from_utf8_lossy(&out.stdout).lines().next().unwrap_or_default().to_owned();
+            Some((name, version))
+        })
+    });
+    found.as_ref().ok_or_else(|| Error::Missing {
+        what: "a C++ compiler, which the emulator compiles kernels with,".into(),
+        looked: "NORMSCAPE_CXX, CXX, c++ and g++ were tried".into(),
+    })
+}
+
+/// The compiler's version, where there is one.
+pub fn compiler_version() -> Option<String> {
+    compiler().ok().map(|(_, version)| version.clone())
+}
+
+/// Fused multiply-add is a call into the mathematics library unless the compiler may use the instruction.
+fn vector_options() -> &'static [&'static str] {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        return &["-mavx2", "-mfma"];
+    }
+    &[]
+}
+
+fn load(name: &str, text: &str, signatures: &[Signature], build: Build) -> Result<Module> {
+    let (cxx, version) = compiler()?;
+    let entries = entries(signatures);
+    let source = format!("#include \"host.h\"\n#line 1 \"kernels/{name}.cu\"\n{text}\n#line 1 \"entries\"\n{entries}");
+    let options: Vec<_> = [COMMON, vector_options(), build.options()].concat();
+    let hash = digest(&[&source, kernels::PRELUDE, HOST, HOOKS, version, &options.join(" "), LINK]);
+    let path = cache::file(&format!("{name}-{hash}.so"), |work| {
+        cache::put(work, "host.h", HOST)?;
+        cache::put(work, "prelude.cuh", kernels::PRELUDE)?;
+        cache::put(work, "hooks.cpp", HOOKS)?;
+        cache::put(work, "kernels.cpp", &source)?;
+        // The hooks must not call themselves: they are compiled without instrumentation.
+        let plain: Vec<_> = [COMMON, vector_options(), &["-O2", "-c", "hooks.cpp", "-o", "hooks.o"]].concat();
+        run(cxx, name, work, &plain)?;
+        run(cxx, name, work, &[&options[..], &["-c", "kernels.cpp", "-o", "kernels.o"]].concat())?;
+        // Linked without the sanitizer's runtime, which `hooks.o` stands in for.
+        let runtimes: &[&str] = if build == Build::Sanitized { &["-fsanitize=address,undefined"] } else { &[] };
+        let link: Vec<_> = LINK.split(' ').collect();
+        run(cxx, name, work, &[&link, runtimes].concat())?;
+        Ok(work.join("kernels.so"))
+    })?;
+    let failed = |e: libloading::Error| Error::device("emulator", format!("load {}", path.display()), e.to_string());
+    // SAFETY: the library was made here from the kernels' text; loading it runs nothing of theirs.
+    unsafe {
+        let library = libloading::Library::new(&path).map_err(failed)?;
+        let slot = *library.get::<Slot>(b"emu_slot").map_err(failed)?;
+        Ok(Module { base: image(slot as usize), library, slot })
+    }
+}
+
+/// The addresses between which the library that holds `inside` was loaded.
+fn image(inside: usize) -> (usize, usize) {
+    let maps = crate::files::machine::mappings();
+    let Some(here) = maps.iter().find(|map| map.range.contains(&inside)).map(|map| map.path.clone()) else {
+        return (0, 0);
+    };
+    let own = maps.iter().filter(|map| map.path == here);
+    let low = own.clone().map(|map| map.range.start).min().unwrap_or(0);
+    (low, own.map(|map| map.range.end).max().unwrap_or(0))
+}
+
+fn run(cxx: &OsString, name: &str, work: &Path, args: &[&str]) -> Result<()> {
+    let out = Command::new(cxx).current_dir(work).args(args).output();
+    let out = out.map_err(|source| Error::io(Path::new(cxx), "start", source))?;
+    if out.status.success() {
+        return Ok(());
+    }
+    let log = String::from_utf8_lossy(&out.stderr);
+    let first: Vec<_> = log.lines().filter(|line| line.contains("error")).take(3).collect();
+    Err(Error::device("emulator", format!("compile kernels/{name}.cu"), first.join(" | ")))
+}
+
+/// For each kernel a function that takes pointers to its parameters' values.
+fn entries(signatures: &[Signature]) -> String {
+    let mut out = String::new();
+    for Signature { name, parameters, .. } in signatures {
+        let values: Vec<_> = parameters
+            .iter()
+            .enumerate()
+            .map(|(i, p)| match p.kind {
+                Kind::Scalar => format!("*({}*)a[{i}]", p.ty.cuda()),
+                Kind::Input | Kind::Optional => format!("*(const {}**)a[{i}]", p.ty.cuda()),
+                Kind::Output | Kind::OptionalOutput => format!("*({}**)a[{i}]", p.ty.cuda()),
+            })
+            .collect();
+        let unwatched = "__attribute__((no_sanitize_thread, no_sanitize_address, no_sanitize_undefined))";
+        writeln!(out, "extern \"C\" {unwatched} void entry_{name}(void** a) {{ {name}({}); }}", values.join(", "))
+            .unwrap_or_default();
+    }
+    out
+}

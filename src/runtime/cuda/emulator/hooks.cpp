@@ -1,0 +1,46 @@
+// The functions that g++ -fsanitize=thread calls before every access to memory: the emulator's eyes. Not instrumented itself.
+#include "host.h"
+
+extern "C" {
+__thread Thread* emu_current __attribute__((tls_model("initial-exec"))) = 0;
+
+// Where the emulator sets the running thread: one place for each thread of the operating system.
+Thread** emu_slot() { return &emu_current; }
+
+static inline void look(const void* address, unsigned bytes, int written) {
+    Thread* thread = emu_current;
+    // A thread's own stack is its own.
+    if ((emu_u64)((const unsigned char*)address - thread->stack) < thread->stack_bytes) return;
+    thread->calls->access(thread, address, bytes, written);
+}
+
+#define HOOKS(n)                                                        \
+    void __tsan_read##n(void* p) { look(p, n, 0); }                     \
+    void __tsan_write##n(void* p) { look(p, n, 1); }                    \
+    void __tsan_unaligned_read##n(void* p) { look(p, n, 0); }           \
+    void __tsan_unaligned_write##n(void* p) { look(p, n, 1); }          \
+    void __tsan_volatile_read##n(void* p) { look(p, n, 0); }            \
+    void __tsan_volatile_write##n(void* p) { look(p, n, 1); }
+HOOKS(1)
+HOOKS(2)
+HOOKS(4)
+HOOKS(8)
+HOOKS(16)
+void __tsan_read_range(void* p, unsigned long bytes) { look(p, (unsigned)bytes, 0); }
+void __tsan_write_range(void* p, unsigned long bytes) { look(p, (unsigned)bytes, 1); }
+// A copy that the compiler makes itself is two accesses.
+void* __tsan_memcpy(void* to, const void* from, unsigned long bytes) {
+    look(from, (unsigned)bytes, 0);
+    look(to, (unsigned)bytes, 1);
+    return memcpy(to, from, bytes);
+}
+void* __tsan_memset(void* to, int value, unsigned long bytes) {
+    look(to, (unsigned)bytes, 1);
+    return memset(to, value, bytes);
+}
+void __tsan_init() {}
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+void __tsan_vptr_update(void**, void*) {}
+void __tsan_vptr_read(void**) {}
+}

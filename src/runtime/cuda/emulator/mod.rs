@@ -1,0 +1,199 @@
+//! A CUDA device made of the host: the kernels' text compiled by the C++ compiler, one coroutine per thread, every access seen.
+//!
+//! It is for machines without a GPU, and for finding what a GPU passes over in silence: a barrier that not all threads reach,
+//! a race in shared memory, a read of what nobody wrote, an access outside the tensors that the kernel was given. Each is an
+//! [`Error::Kernel`] that names kernel, block and thread.
+//!
+//! - `compile`: kernels as host code (`host.h` declares CUDA's built-ins, `hooks.cpp` sees accesses), cached
+//! - `cluster`: threads as coroutines, and their schedule · `calls`: what they ask for · `shadow`: who touched shared memory
+//! - `abi`: the layouts that both sides agree on
+
+mod abi;
+mod calls;
+mod cluster;
+mod compile;
+mod gemm;
+mod shadow;
+
+pub use compile::{Build, compiler_version};
+
+use super::driver::{Arg, Driver, Gemm, Grid, Kernel, Properties, Region, check_grid};
+use super::kernels;
+use crate::runtime::tensor::ArenaId;
+use crate::{Error, Result};
+use cluster::{Launch, Window, Workshop};
+use rayon::prelude::*;
+use std::cell::RefCell;
+use std::ffi::c_void;
+
+/// What the emulator looks for, and in which order threads run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// How kernels are compiled.
+    pub build: Build,
+    /// A seed that shuffles the order in which threads run.
+    pub order: Option<u64>,
+    /// New memory is NaN rather than 0: for tests.
+    pub poison: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { build: Build::Watched, order: None, poison: false }
+    }
+}
+
+/// The emulated device.
+pub struct Emulator {
+    properties: Properties,
+    arenas: Vec<Vec<u128>>,
+    options: Options,
+    source: Option<(&'static str, &'static str)>,
+}
+
+impl Emulator {
+    /// A device with the shared memory of sm_90. Errors: there is no C++ compiler.
+    pub fn new(options: Options) -> Result<Self> {
+        let Some(version) = compiler_version() else {
+            return Err(Error::Missing {
+                what: "a C++ compiler, which the emulator compiles kernels with,".into(),
+                looked: "NORMSCAPE_CXX, CXX, c++ and g++ were tried".into(),
+            });
+        };
+        let name = format!("emulator ({version})");
+        let properties = Properties { name, capability: 90, multiprocessors: 8, shared: 227 << 10 };
+        Ok(Emulator { properties, arenas: Vec::new(), options, source: None })
+    }
+
+    /// For tests: takes the text of every kernel from here, not from the program's own files.
+    pub fn with_source(mut self, name: &'static str, text: &'static str) -> Self {
+        self.source = Some((name, text));
+        self
+    }
+
+    fn address(&self, region: Region) -> Result<*mut u8> {
+        let arena = self.arenas.get(region.arena.0 as usize);
+        let inside = |arena: &&Vec<u128>| region.offset + region.bytes <= arena.len() * size_of::<u128>();
+        match arena.filter(inside) {
+            // A launch writes through this while `self` is borrowed mutably.
+            Some(arena) => Ok(arena.as_ptr().cast::<u8>().cast_mut().wrapping_add(region.offset)),
+            None => Err(Error::operator("emulator", "a region inside its arena", format!("{region:?}"))),
+        }
+    }
+}
+
+thread_local! {
+    static WORKSHOP: RefCell<Option<Workshop>> = const { RefCell::new(None) };
+}
+
+impl Driver for Emulator {
+    fn properties(&self) -> &Properties {
+        &self.properties
+    }
+
+    fn allocate(&mut self, arena: ArenaId, bytes: usize) -> Result<()> {
+        let place = arena.0 as usize;
+        if self.arenas.len() <= place {
+            self.arenas.resize_with(place + 1, Vec::new);
+        }
+        let words = bytes.div_ceil(256) * 16;
+        let mut memory: Vec<u128> = Vec::new();
+        memory
+            .try_reserve_exact(words)
+            .map_err(|_| Error::input("memory", format!("{} MiB more are needed", bytes >> 20), "take a smaller --batch"))?;
+        memory.resize(words, if self.options.poison { u128::MAX } else { 0 });
+        self.arenas[place] = memory;
+        Ok(())
+    }
+
+    fn guarded(&self) -> bool {
+        true
+    }
+
+    fn upload(&mut self, to: Region, bytes: &[u8]) -> Result<()> {
+        let to = self.address(to)?;
+        // SAFETY: the region lies in its arena, is of this length by contract, and host slices never overlap arenas.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+        Ok(())
+    }
+
+    fn download(&mut self, from: Region, bytes: &mut [u8]) -> Result<()> {
+        let from = self.address(from)?;
+        // SAFETY: as in `upload`.
+        unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    fn copy(&mut self, from: Region, to: Region) -> Result<()> {
+        let (source, target) = (self.address(from)?, self.address(to)?);
+        // SAFETY: both lie in their arenas, have one length, and do not overlap by contract.
+        unsafe { std::ptr::copy_nonoverlapping(source, target, from.bytes.min(to.bytes)) };
+        Ok(())
+    }
+
+    fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
+        check_grid(kernel, grid, &self.properties)?;
+        let (name, text) = match self.source {
+            Some(source) => source,
+            None => (kernels::SOURCES[kernel.source].name, kernels::SOURCES[kernel.source].text),
+        };
+        let module = compile::module(name, text, self.options.build)?;
+        let (mut values, mut windows) = (Vec::with_capacity(args.len()), Vec::new());
+        for (arg, (name, _)) in args.iter().zip(kernel.parameters) {
+            values.push(match *arg {
+                Arg::Null => 0u64.to_ne_bytes(),
+                Arg::Scalar(bytes) => bytes,
+                Arg::Tensor { region, written } => {
+                    let start = self.address(region)? as usize;
+                    windows.push(Window { start, bytes: region.bytes, written, name });
+                    (start as u64).to_ne_bytes()
+                }
+            });
+        }
+        // An output may be split or reread: what one parameter may write, no other parameter's window forbids.
+        windows.sort_by_key(|window| !window.written);
+        let values: Vec<*const c_void> = values.iter().map(|value| value.as_ptr().cast()).collect();
+        let launch = Launch {
+            kernel,
+            grid,
+            entry: module.entry(kernel.name)?,
+            slot: module.slot_function(),
+            values: &values,
+            windows: &windows,
+            constants: module.image(),
+            shared: self.properties.shared as usize,
+            order: self.options.order,
+        };
+        let [x, y, z] = grid.blocks.map(u64::from);
+        let clusters = x * y * z / u64::from(kernel.cluster);
+        let shuffled = |number: u64| match self.options.order {
+            // Any order of blocks must do: a stride that has no divisor in common with their number gives another.
+            Some(seed) => number.wrapping_mul(clusters.wrapping_sub(1).max(1)).wrapping_add(seed) % clusters,
+            None => number,
+        };
+        let run = |number: u64| {
+            WORKSHOP.with_borrow_mut(|workshop| {
+                workshop.get_or_insert_with(|| Workshop::new(kernel)).run(&launch, shuffled(number))
+            })
+        };
+        // Of several errors the first block's is told, whichever worker was first.
+        let found = (0..clusters).into_par_iter().map(|n| run(n).err().map(|e| (n, e))).reduce(
+            || None,
+            |a, b| match (a, b) {
+                (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
+                (a, b) => a.or(b),
+            },
+        );
+        found.map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    fn gemm(&mut self, product: Gemm) -> Result<()> {
+        let [a, b, out] = [product.a.region, product.b.region, product.out].map(|region| self.address(region));
+        gemm::run(&product, a?, b?, out?);
+        Ok(())
+    }
+
+    fn synchronize(&mut self) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! A driver that fails when told to: for tests of what happens when a device does.
+
+use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Properties, Region};
+use crate::runtime::tensor::ArenaId;
+use crate::{Error, Result};
+
+/// What is to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// An allocation: out of memory.
+    Allocation,
+    /// A launch or a dense product: the device is lost.
+    Launch,
+    /// A copy to or from the device: the device is lost.
+    Copy,
+}
+
+/// Another driver, of which the n-th allocation, launch or copy fails, and everything after that.
+pub struct Failing<D> {
+    inner: D,
+    failure: Failure,
+    left: u64,
+}
+
+impl<D: Driver> Failing<D> {
+    /// `inner`, with its `nth` (from 1) allocation, launch or copy failing.
+    pub fn new(inner: D, failure: Failure, nth: u64) -> Self {
+        Failing { inner, failure, left: nth }
+    }
+
+    fn count(&mut self, what: Failure) -> Result<()> {
+        if what != self.failure {
+            return Ok(());
+        }
+        self.left = self.left.saturating_sub(1);
+        if self.left > 0 {
+            return Ok(());
+        }
+        Err(match what {
+            Failure::Allocation => Error::device(&self.inner.properties().name, "allocate memory", "out of memory"),
+            Failure::Launch => Error::device(&self.inner.properties().name, "launch a kernel", "the device is lost"),
+            Failure::Copy => Error::device(&self.inner.properties().name, "copy", "the device is lost"),
+        })
+    }
+}
+
+impl<D: Driver> Driver for Failing<D> {
+    fn properties(&self) -> &Properties {
+        self.inner.properties()
+    }
+    fn allocate(&mut self, arena: ArenaId, bytes: usize) -> Result<()> {
+        self.count(Failure::Allocation)?;
+        self.inner.allocate(arena, bytes)
+    }
+    fn guarded(&self) -> bool {
+        self.inner.guarded()
+    }
+    fn upload(&mut self, to: Region, bytes: &[u8]) -> Result<()> {
+        self.count(Failure::Copy)?;
+        self.inner.upload(to, bytes)
+    }
+    fn download(&mut self, from: Region, bytes: &mut [u8]) -> Result<()> {
+        self.count(Failure::Copy)?;
+        self.inner.download(from, bytes)
+    }
+    fn copy(&mut self, from: Region, to: Region) -> Result<()> {
+        self.count(Failure::Copy)?;
+        self.inner.copy(from, to)
+    }
+    fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
+        self.count(Failure::Launch)?;
+        self.inner.launch(kernel, grid, args)
+    }
+    fn gemm(&mut self, product: Gemm) -> Result<()> {
+        self.count(Failure::Launch)?;
+        self.inner.gemm(product)
+    }
+    fn begin_graph(&mut self, key: u64) -> Result<Graph> {
+        self.inner.begin_graph(key)
+    }
+    fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
+        self.inner.end_graph(key, good)
+    }
+    fn synchronize(&mut self) -> Result<()> {
+        self.inner.synchronize()
+    }
+}

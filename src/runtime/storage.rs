@@ -1,0 +1,80 @@
+//! What every backend can do with memory: plan it, fill it, read it back.
+
+use super::memory::Element;
+use super::state::StepState;
+use super::tensor::{ArenaId, ArenaPlan, DType, In, Out, View};
+use crate::{Error, Result};
+
+/// What every backend can do with memory.
+pub trait Storage {
+    /// The type in which this backend holds activations, parameters and gradients.
+    fn dtype(&self) -> DType;
+    /// The type in which it holds activations and the operands of matrix products: of lower precision than the rest, or the
+    /// same.
+    fn activation_dtype(&self) -> DType {
+        self.dtype()
+    }
+    /// A new, empty arena.
+    fn reserve(&mut self) -> ArenaId;
+    /// A plan for a new arena.
+    fn plan(&mut self) -> ArenaPlan {
+        ArenaPlan::new(self.reserve())
+    }
+    /// Allocates what `plan` laid out, zeroed. Errors: not enough memory.
+    fn commit(&mut self, plan: &ArenaPlan) -> Result<()>;
+    /// Bytes allocated, all arenas.
+    fn bytes(&self) -> usize;
+    /// Copies `values` into a tensor of the same length and dtype.
+    fn upload<E: Element>(&mut self, values: &[E], to: Out) -> Result<()>;
+    /// Copies a tensor into `values`, of the same length and dtype.
+    fn download<E: Element>(&mut self, from: In, values: &mut [E]) -> Result<()>;
+    /// Copies f32 values into a tensor of floats, widened or rounded to its dtype.
+    fn upload_f32(&mut self, values: &[f32], to: Out) -> Result<()>;
+    /// Uploads f64 values, rounded to the tensor's dtype, of floats.
+    fn upload_f64(&mut self, values: &[f64], to: Out) -> Result<()> {
+        match to.0.dtype {
+            DType::F64 => self.upload(values, to),
+            DType::Bf16 => self.upload(&values.iter().map(|&v| half::bf16::from_f64(v)).collect::<Vec<_>>(), to),
+            _ => self.upload(&values.iter().map(|&v| v as f32).collect::<Vec<_>>(), to),
+        }
+    }
+    /// Downloads a tensor of floats, widened.
+    fn download_f64(&mut self, from: In) -> Result<Vec<f64>> {
+        let len = from.0.shape.len();
+        match from.0.dtype {
+            DType::F64 => {
+                let mut values = vec![0.0; len];
+                self.download(from, &mut values)?;
+                Ok(values)
+            }
+            DType::Bf16 => {
+                let mut values = vec![half::bf16::ZERO; len];
+                self.download(from, &mut values)?;
+                Ok(values.into_iter().map(f64::from).collect())
+            }
+            _ => {
+                let mut values = vec![0.0f32; len];
+                self.download(from, &mut values)?;
+                Ok(values.into_iter().map(f64::from).collect())
+            }
+        }
+    }
+    /// Writes the step state.
+    fn set_state(&mut self, state: &StepState, to: Out) -> Result<()> {
+        self.upload(bytemuck::cast_slice::<StepState, u64>(std::slice::from_ref(state)), to)
+    }
+    /// Reads a scalar slot.
+    fn scalar(&mut self, slot: In) -> Result<f64> {
+        let mut value = [0.0f64];
+        self.download(slot, &mut value)?;
+        Ok(value[0])
+    }
+}
+
+/// Refuses a host slice of another length than its tensor's.
+pub fn same_length(op: &'static str, view: View, len: usize) -> Result<()> {
+    if view.shape.len() == len {
+        return Ok(());
+    }
+    Err(Error::operator(op, format!("{} elements", view.shape.len()), format!("{len}")))
+}

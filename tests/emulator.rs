@@ -1,0 +1,190 @@
+//! The emulator runs kernels right, and sees what they do wrong: a planted mistake of each kind must be found and named.
+
+use normscape::Error;
+use normscape::ops::sgd::Sgd;
+use normscape::ops::vector::{NormKind, Vector};
+use normscape::runtime::cpu::Cpu;
+use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Kernel, Region, scalar};
+use normscape::runtime::cuda::emulator::{Emulator, Options};
+use normscape::runtime::cuda::signature::Type;
+use normscape::runtime::cuda::{Cuda, Mode};
+use normscape::runtime::state::StepState;
+use normscape::runtime::storage::Storage;
+use normscape::runtime::tensor::{ArenaId, ArenaPlan, DType, In, Out, Shape, View};
+
+fn emulated(order: Option<u64>) -> Cuda<Emulator> {
+    let emulator = Emulator::new(Options { order, poison: true, ..Options::default() }).unwrap();
+    Cuda::new(emulator, Mode::F32).unwrap()
+}
+
+/// Five vectors of `len`, three scalar slots and a step state.
+fn vectors<B: Storage>(backend: &mut B, len: usize) -> (Vec<View>, Vec<View>, View) {
+    let mut plan = backend.plan();
+    let vectors: Vec<_> = (0..5).map(|_| plan.view(Shape::new([len]), DType::F32)).collect();
+    let slots: Vec<_> = (0..5).map(|_| plan.view(Shape::new([1]), DType::F64)).collect();
+    let state = plan.view(StepState::shape(), StepState::DTYPE);
+    backend.commit(&plan).unwrap();
+    let value = |i: usize, v: usize| ((i * 7919 + v * 104_729) % 2001) as f32 / 1000.0 - 1.0;
+    for (v, &view) in vectors.iter().enumerate() {
+        backend.upload_f32(&(0..len).map(|i| value(i, v)).collect::<Vec<_>>(), Out(view)).unwrap();
+    }
+    backend.set_state(&StepState::new(3, 41, 0.125), Out(state)).unwrap();
+    (vectors, slots, state)
+}
+
+/// Every vector operation and both updates, one after the other; all results.
+fn exercise<B: Storage + Vector + Sgd>(mut backend: B, len: usize) -> (Vec<f64>, Vec<f64>, Vec<u64>) {
+    let (v, slots, state) = vectors(&mut backend, len);
+    backend.axpy(0.3, In(v[0]), Out(v[1])).unwrap();
+    backend.displace(In(v[1]), -0.7, In(v[0]), Out(v[2])).unwrap();
+    backend.sgd(Out(v[2]), In(v[0]), None, 0.0, 0.1, In(state)).unwrap();
+    backend.sgd(Out(v[3]), In(v[0]), Some(Out(v[4])), 0.9, 0.1, In(state)).unwrap();
+    backend.advance(Out(state)).unwrap();
+    backend.dot(In(v[2]), In(v[3]), Out(slots[0])).unwrap();
+    backend.norm(NormKind::L2, In(v[2]), Out(slots[1])).unwrap();
+    backend.norm(NormKind::L1, In(v[3]), Out(slots[2])).unwrap();
+    backend.diff_norm(NormKind::L2, In(v[1]), In(v[4]), Out(slots[3])).unwrap();
+    backend.diff_norm(NormKind::LInf, In(v[1]), In(v[4]), Out(slots[4])).unwrap();
+    let all = v.iter().flat_map(|&view| backend.download_f64(In(view)).unwrap()).collect();
+    let scalars = slots.iter().map(|&slot| backend.scalar(In(slot)).unwrap()).collect();
+    let mut words = [0u64; 4];
+    backend.download(In(state), &mut words).unwrap();
+    (all, scalars, words.to_vec())
+}
+
+#[test]
+fn vectors_and_updates_follow_the_cpu() {
+    for len in [1, 31, 257, 5_000, 100_003] {
+        let (expected, sums, state) = exercise(Cpu::<f32>::default(), len);
+        let (found, found_sums, found_state) = exercise(emulated(None), len);
+        // Element by element both round at the same places.
+        assert!(expected == found, "{len}");
+        for (a, b) in sums.iter().zip(&found_sums) {
+            assert!((a - b).abs() <= 1e-12 * a.abs().max(1.0), "{len}: {a} {b}");
+        }
+        assert_eq!(state, found_state);
+    }
+}
+
+#[test]
+fn the_order_of_threads_changes_no_bit() {
+    let bits = |values: Vec<f64>| values.into_iter().map(f64::to_bits).collect::<Vec<_>>();
+    let straight = exercise(emulated(None), 5_000);
+    for order in [1, 2, 3] {
+        let shuffled = exercise(emulated(Some(order)), 5_000);
+        assert_eq!(bits(straight.1.clone()), bits(shuffled.1), "order {order}");
+        assert_eq!(bits(straight.0.clone()), bits(shuffled.0), "order {order}");
+    }
+}
+
+/// One kernel, `k(const float* x, float* y, unsigned n)`, on 64 elements each.
+static KERNEL: Kernel = Kernel {
+    name: "k",
+    source: 0,
+    max_threads: 1024,
+    cluster: 1,
+    parameters: &[("x", Type::F32), ("y", Type::F32), ("n", Type::U32)],
+};
+
+/// Runs a kernel of the body `body`, on two blocks of 64 threads.
+fn run(body: &str) -> Result<Vec<f32>, Error> {
+    let text = format!(
+        "#include \"prelude.cuh\"\nextern \"C\" __global__ void k(const float* x, float* y, unsigned n) {{\n{body}\n}}\n"
+    );
+    let mut emulator =
+        Emulator::new(Options::default()).unwrap().with_source("planted", String::leak(text));
+    let mut plan = ArenaPlan::with_guards(ArenaId::numbered(0));
+    let views: Vec<_> = (0..2).map(|_| plan.view(Shape::new([64]), DType::F32)).collect();
+    emulator.allocate(plan.id(), plan.bytes())?;
+    let regions = [0, 1].map(|i: usize| Region { arena: plan.id(), offset: views[i].offset, bytes: views[i].bytes() });
+    let input: Vec<u8> = (0..64).flat_map(|i| (i as f32).to_le_bytes()).collect();
+    emulator.upload(regions[0], &input)?;
+    let args = [
+        Arg::Tensor { region: regions[0], written: false },
+        Arg::Tensor { region: regions[1], written: true },
+        scalar(64u32),
+    ];
+    emulator.launch(&KERNEL, Grid::new(2, 64), &args)?;
+    let mut bytes = vec![0; 256];
+    emulator.download(regions[1], &mut bytes)?;
+    Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+}
+
+/// What the emulator says of `body`: kernel, thread and problem.
+fn found(body: &str) -> String {
+    match run(body) {
+        Ok(_) => panic!("nothing was found in {body}"),
+        Err(error) => {
+            assert_eq!(error.exit_code(), 3);
+            error.to_string()
+        }
+    }
+}
+
+#[test]
+fn a_right_kernel_passes() {
+    // A block reverses its 32 elements through shared memory, doubles by a shuffle, and sums by a vote.
+    let y = run("SHARED(float, s, [64]);\n\
+                 unsigned i = threadIdx.x;\n\
+                 s[i] = x[i];\n__syncthreads();\n\
+                 float v = s[63 - i] + __shfl_xor_sync(0xffffffffu, s[63 - i], 1);\n\
+                 unsigned b = __ballot_sync(0xffffffffu, i % 2);\n\
+                 if (blockIdx.x == 0) y[i] = v + (b == 0xaaaaaaaau ? 0.5f : 0.0f);")
+    .unwrap();
+    let expected: Vec<f32> = (0..64).map(|i| (63 - i) as f32 + (63 - (i ^ 1)) as f32 + 0.5).collect();
+    assert_eq!(y, expected);
+}
+
+#[test]
+fn planted_mistakes_are_found_and_named() {
+    let all = [
+        ("if (threadIdx.x < 40) __syncthreads();\ny[threadIdx.x] = 0.0f;", "leaves the kernel while others of its block wait"),
+        ("if (threadIdx.x < 32) __syncthreads();\nelse\n__syncthreads();\ny[threadIdx.x] = 0.0f;", "barrier of line"),
+        (
+            "SHARED(float, s, [64]);\ns[threadIdx.x] = x[threadIdx.x];\ny[threadIdx.x] = s[threadIdx.x / 2];",
+            "no barrier between",
+        ),
+        (
+            "SHARED(float, s, [64]);\ns[threadIdx.x] = x[threadIdx.x];\n__syncthreads();\n\
+             float v = s[(threadIdx.x + 1) % 64];\ns[threadIdx.x] = v;\ny[threadIdx.x] = v;",
+            "no barrier between",
+        ),
+        (
+            "SHARED(float, s, [65]);\ns[threadIdx.x] = x[threadIdx.x];\n__syncthreads();\ny[threadIdx.x] = s[threadIdx.x + 1];",
+            "nobody has written",
+        ),
+        ("SHARED(float, s, [64]);\ns[threadIdx.x + 1] = 0.0f;\ny[threadIdx.x] = 0.0f;", "outside all shared arrays"),
+        ("y[threadIdx.x] = x[threadIdx.x + 1];", "256 bytes after the start of x, which has 256"),
+        ("y[threadIdx.x + 1] = 0.0f;", "writes 4 bytes out of bounds"),
+        ("y[(int)threadIdx.x - 1] = 0.0f;", "4 bytes before the start of y"),
+        ("((float*)x)[threadIdx.x] = 0.0f;", "may only read"),
+        ("float v = threadIdx.x % 2 ? __shfl_sync(0xffffffffu, x[0], 0) : 0.0f;\ny[threadIdx.x] = v;", "which has left the kernel"),
+        ("y[threadIdx.x] = __shfl_sync(0x0000ffffu, x[0], 0);", "not in the mask"),
+        (
+            "DYNAMIC_SHARED(s);\ncp_async_16(s + 16 * threadIdx.x, x, true);\ncp_async_commit();\n\
+             y[threadIdx.x] = ((float*)s)[threadIdx.x];",
+            "outside all shared arrays",
+        ),
+        (
+            "SHARED(float, s, [256]);\ncp_async_16(s + 4 * threadIdx.x, x + 4 * (threadIdx.x % 16), true);\n\
+             cp_async_commit();\ny[threadIdx.x] = s[4 * threadIdx.x];",
+            "nobody has written",
+        ),
+        (
+            "SHARED(float, s, [256]);\ncp_async_16(s + 4 * threadIdx.x, x + 4 * (threadIdx.x % 16), true);\n\
+             cp_async_commit();\ncp_async_wait<0>();\ny[threadIdx.x] = s[4 * (threadIdx.x / 2)];",
+            "no barrier between",
+        ),
+        ("cp_async_16(y + threadIdx.x, x, true);", "not multiples"),
+    ];
+    for (body, words) in all {
+        let said = found(body);
+        assert!(said.contains(words) && said.starts_with("kernel k, block [0, 0, 0], thread "), "{body}\n{said}");
+    }
+}
+
+#[test]
+fn a_kernel_that_does_not_compile_names_its_line() {
+    let said = found("y[threadIdx.x] = z;");
+    assert!(said.contains("kernels/planted.cu:3") && said.contains('z'), "{said}");
+}
