@@ -67,7 +67,10 @@ fn launcher(kernel: &Signature, half: Option<&Signature>, file: &str) -> String 
             let differs = |(a, b): (&Parameter, &Parameter)| match (a.ty, b.ty) {
                 (a, b) if a == b => a.rust().to_owned(),
                 (Type::F32, Type::Bf16) => "T".to_owned(),
-                _ => panic!("{file}.cu:{}: {} and {} differ in more than float and bf16", half.line, kernel.name, half.name),
+                _ => panic!(
+                    "{file}.cu:{}: {} and {} differ in more than float and bf16",
+                    half.line, kernel.name, half.name
+                ),
             };
             let same = |(a, b): (&Parameter, &Parameter)| a.name == b.name && a.kind == b.kind;
             let pairs = || kernel.parameters.iter().zip(&half.parameters);

@@ -91,8 +91,7 @@ fn run(body: &str) -> Result<Vec<f32>, Error> {
     let text = format!(
         "#include \"prelude.cuh\"\nextern \"C\" __global__ void k(const float* x, float* y, unsigned n) {{\n{body}\n}}\n"
     );
-    let mut emulator =
-        Emulator::new(Options::default()).unwrap().with_source("planted", String::leak(text));
+    let mut emulator = Emulator::new(Options::default()).unwrap().with_source("planted", String::leak(text));
     let mut plan = ArenaPlan::with_guards(ArenaId::numbered(0));
     let views: Vec<_> = (0..2).map(|_| plan.view(Shape::new([64]), DType::F32)).collect();
     emulator.allocate(plan.id(), plan.bytes())?;
@@ -138,7 +137,10 @@ fn a_right_kernel_passes() {
 #[test]
 fn planted_mistakes_are_found_and_named() {
     let all = [
-        ("if (threadIdx.x < 40) __syncthreads();\ny[threadIdx.x] = 0.0f;", "leaves the kernel while others of its block wait"),
+        (
+            "if (threadIdx.x < 40) __syncthreads();\ny[threadIdx.x] = 0.0f;",
+            "leaves the kernel while others of its block wait",
+        ),
         ("if (threadIdx.x < 32) __syncthreads();\nelse\n__syncthreads();\ny[threadIdx.x] = 0.0f;", "barrier of line"),
         (
             "SHARED(float, s, [64]);\ns[threadIdx.x] = x[threadIdx.x];\ny[threadIdx.x] = s[threadIdx.x / 2];",
@@ -158,7 +160,10 @@ fn planted_mistakes_are_found_and_named() {
         ("y[threadIdx.x + 1] = 0.0f;", "writes 4 bytes out of bounds"),
         ("y[(int)threadIdx.x - 1] = 0.0f;", "4 bytes before the start of y"),
         ("((float*)x)[threadIdx.x] = 0.0f;", "may only read"),
-        ("float v = threadIdx.x % 2 ? __shfl_sync(0xffffffffu, x[0], 0) : 0.0f;\ny[threadIdx.x] = v;", "which has left the kernel"),
+        (
+            "float v = threadIdx.x % 2 ? __shfl_sync(0xffffffffu, x[0], 0) : 0.0f;\ny[threadIdx.x] = v;",
+            "which has left the kernel",
+        ),
         ("y[threadIdx.x] = __shfl_sync(0x0000ffffu, x[0], 0);", "not in the mask"),
         (
             "DYNAMIC_SHARED(s);\ncp_async_16(s + 16 * threadIdx.x, x, true);\ncp_async_commit();\n\
@@ -175,7 +180,8 @@ fn planted_mistakes_are_found_and_named() {
              cp_async_commit();\ncp_async_wait<0>();\ny[threadIdx.x] = s[4 * (threadIdx.x / 2)];",
             "no barrier between",
         ),
-        ("cp_async_16(y + threadIdx.x, x, true);", "not multiples"),
+        ("cp_async_16(y + threadIdx.x + 1, x, true);", "not multiples"),
+        ("SHARED(float, s, [256]);\ncp_async_16(s + 4 * threadIdx.x, x, true);\ncp_async_commit();", "are under way"),
     ];
     for (body, words) in all {
         let said = found(body);

@@ -170,7 +170,9 @@ fn comment_above(text: &str, line: usize) -> Vec<String> {
     let mut comment: Vec<_> = above
         .iter()
         .rev()
-        .map_while(|l| l.trim_start().strip_prefix("//").map(|l| l.strip_prefix(' ').unwrap_or(l).trim_end().to_owned()))
+        .map_while(|l| {
+            l.trim_start().strip_prefix("//").map(|l| l.strip_prefix(' ').unwrap_or(l).trim_end().to_owned())
+        })
         .collect();
     comment.reverse();
     comment

@@ -98,7 +98,10 @@ unsafe extern "C-unwind" fn barrier(thread: *mut Thread, line: c_int) {
         let block = &mut cluster.blocks[rank as usize];
         if block.left < threads {
             let gone = threads - block.left;
-            fail(thread, format!("waits at the barrier of line {line}; {gone} threads of its block have left the kernel"));
+            fail(
+                thread,
+                format!("waits at the barrier of line {line}; {gone} threads of its block have left the kernel"),
+            );
         }
         if block.arrived > 0 && block.line != line {
             let other = block.line;
@@ -306,11 +309,17 @@ unsafe extern "C-unwind" fn access(thread: *mut Thread, address: *const c_void, 
                 }
                 Err(Wrong::AfterWrite(other)) => {
                     let other = of(other);
-                    fail(thread, format!("{verb} shared memory, at byte {offset}, that {other} wrote: no barrier between"))
+                    fail(
+                        thread,
+                        format!("{verb} shared memory, at byte {offset}, that {other} wrote: no barrier between"),
+                    )
                 }
                 Err(Wrong::AfterRead(other)) => {
                     let other = of(other);
-                    fail(thread, format!("writes shared memory, at byte {offset}, that {other} read: no barrier between"))
+                    fail(
+                        thread,
+                        format!("writes shared memory, at byte {offset}, that {other} read: no barrier between"),
+                    )
                 }
             }
         }
@@ -318,7 +327,8 @@ unsafe extern "C-unwind" fn access(thread: *mut Thread, address: *const c_void, 
             return;
         }
         // The tensor that lies next to the address tells most.
-        let near = launch.windows.iter().min_by_key(|w| (w.start + w.bytes).abs_diff(start).min(w.start.abs_diff(start)));
+        let near =
+            launch.windows.iter().min_by_key(|w| (w.start + w.bytes).abs_diff(start).min(w.start.abs_diff(start)));
         let place = near.map_or("where there is no tensor".to_owned(), |w| match start >= w.start {
             true => format!("{} bytes after the start of {}, which has {}", start - w.start, w.name, w.bytes),
             false => format!("{} bytes before the start of {}", w.start - start, w.name),

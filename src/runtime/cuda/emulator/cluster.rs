@@ -164,8 +164,9 @@ impl Workshop {
     fn stack(&mut self) -> Result<DefaultStack> {
         match self.stacks.pop() {
             Some(stack) => Ok(stack),
-            None => DefaultStack::new(STACK)
-                .map_err(|e| Error::device("emulator", "make a thread's stack", e.to_string())),
+            None => {
+                DefaultStack::new(STACK).map_err(|e| Error::device("emulator", "make a thread's stack", e.to_string()))
+            }
         }
     }
 

@@ -76,7 +76,9 @@ impl Module {
     pub fn entry(&self, name: &str) -> Result<Entry> {
         // SAFETY: entries have this type: `entries` writes them.
         let symbol = unsafe { self.library.get::<Entry>(format!("entry_{name}").as_bytes()) };
-        symbol.map(|symbol| *symbol).map_err(|e| Error::device("emulator", format!("find kernel {name}"), e.to_string()))
+        symbol
+            .map(|symbol| *symbol)
+            .map_err(|e| Error::device("emulator", format!("find kernel {name}"), e.to_string()))
     }
 
     /// The addresses of the library itself: its constants are read there.
@@ -95,8 +97,9 @@ pub fn module(name: &str, text: &str, build: Build) -> Result<&'static Module> {
     if let Some(module) = loaded.get(&key) {
         return Ok(module);
     }
-    let signatures = signature::read(text)
-        .map_err(|m| Error::input(format!("{name}.cu:{}", m.line), m.problem, "a kernel has the grammar of its kind"))?;
+    let signatures = signature::read(text).map_err(|m| {
+        Error::input(format!("{name}.cu:{}", m.line), m.problem, "a kernel has the grammar of its kind")
+    })?;
     let module: &'static Module = Box::leak(Box::new(load(name, text, &signatures, build)?));
     loaded.insert(key, module);
     Ok(module)

@@ -39,10 +39,7 @@ pub fn run(product: &Gemm, a: *const u8, b: *const u8, out: *mut u8) {
     let &Gemm { m, n, k, operands, tf32, result, .. } = product;
     // SAFETY: the regions hold the matrices: `Gemm` says their extents.
     let (a, b) = unsafe {
-        (
-            matrix(a, operands, tf32, product.a.transposed, m, k),
-            matrix(b, operands, tf32, product.b.transposed, k, n),
-        )
+        (matrix(a, operands, tf32, product.a.transposed, m, k), matrix(b, operands, tf32, product.b.transposed, k, n))
     };
     let target = Target(out);
     (0..m).into_par_iter().for_each(|row| {

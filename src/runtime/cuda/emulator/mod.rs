@@ -98,9 +98,9 @@ impl Driver for Emulator {
         }
         let words = bytes.div_ceil(256) * 16;
         let mut memory: Vec<u128> = Vec::new();
-        memory
-            .try_reserve_exact(words)
-            .map_err(|_| Error::input("memory", format!("{} MiB more are needed", bytes >> 20), "take a smaller --batch"))?;
+        memory.try_reserve_exact(words).map_err(|_| {
+            Error::input("memory", format!("{} MiB more are needed", bytes >> 20), "take a smaller --batch")
+        })?;
         memory.resize(words, if self.options.poison { u128::MAX } else { 0 });
         self.arenas[place] = memory;
         Ok(())

@@ -147,7 +147,11 @@ mod tests {
         assert_eq!(shadow.access(2, 2, false, who(1, 1, 1)), Err(Wrong::AfterWrite(0)));
         assert_eq!(shadow.access(4, 2, true, who(1, 1, 1)), Ok(()), "beside it");
         assert_eq!(shadow.access(0, 4, false, who(1, 1, 2)), Ok(()), "after a __syncwarp");
-        assert_eq!(shadow.access(0, 4, false, who(40, 1, 2)), Err(Wrong::AfterWrite(0)), "which other warps do not see");
+        assert_eq!(
+            shadow.access(0, 4, false, who(40, 1, 2)),
+            Err(Wrong::AfterWrite(0)),
+            "which other warps do not see"
+        );
         assert_eq!(shadow.access(0, 4, false, who(40, 2, 2)), Ok(()), "after a barrier");
         assert_eq!(shadow.access(0, 4, false, who(1, 2, 2)), Ok(()), "two readers");
         assert_eq!(shadow.access(0, 4, true, who(1, 2, 2)), Err(Wrong::AfterRead(1)), "one of whom writes");
