@@ -134,10 +134,11 @@ template <typename T> __device__ T block_max(T v) {
 
 // ---- the step state ---------------------------------------------------------------------------------------------------------
 
-// What src/runtime/state.rs lays out, as four words: seed, step, learning rate (f64), unused.
+// What src/runtime/state.rs lays out, as four words: seed, step, learning rate (f64), halted.
 __device__ __forceinline__ u64 state_seed(const u64* state) { return state[0]; }
 __device__ __forceinline__ u64 state_step(const u64* state) { return state[1]; }
 __device__ __forceinline__ double state_rate(const u64* state) { return __longlong_as_double((long long)state[2]); }
+__device__ __forceinline__ bool state_halted(const u64* state) { return state[3] != 0; }
 
 // ---- random numbers: src/runtime/rng.rs, to the bit ---------------------------------------------------------------------------
 
@@ -381,3 +382,183 @@ template <typename T> __device__ __forceinline__ T* cluster_map(T* shared, unsig
 #else
 #define CLUSTERS 0
 #endif
+
+// ---- per-column work on a matrix of rows × columns: what the norms share ---------------------------------------------------------------
+//
+// A block of 256 threads takes `width` columns (a power of two, at most 32) and 256 / width rows at a time, so that lanes lie
+// along a row and every thread keeps to one column: its constants stay in registers. blockIdx.x counts groups of columns,
+// blockIdx.y parts of the rows. Sums are taken in double: a column of 131,072 samples far from 0 loses no digits, and the
+// partial sums of a part are merged in order, whatever the device.
+
+struct ColumnPlace {
+    unsigned column, first_row, step, end_row;
+};
+
+__device__ __forceinline__ ColumnPlace column_place(unsigned rows, unsigned rows_per_part, unsigned width) {
+    unsigned begin = blockIdx.y * rows_per_part;
+    unsigned end = begin + rows_per_part < rows ? begin + rows_per_part : rows;
+    return {blockIdx.x * width + threadIdx.x % width, begin + threadIdx.x / width, 256u / width, end};
+}
+
+struct Sum {
+    static __device__ __forceinline__ double merge(double a, double b) { return a + b; }
+};
+struct Most {
+    static __device__ __forceinline__ double merge(double a, double b) { return larger(a, b); }
+};
+struct Least {
+    static __device__ __forceinline__ double merge(double a, double b) { return b < a ? b : a; }
+};
+
+// Merges a and b of the threads that share a column, in order of their rows, and stores them as
+// partials[(part · 2) · columns + column] and the next row of it.
+template <typename Merge>
+__device__ void store_partials(double a, double b, ColumnPlace place, unsigned columns, unsigned width, double* partials) {
+    SHARED(double, pairs, [512]);
+    pairs[threadIdx.x] = a;
+    pairs[256 + threadIdx.x] = b;
+    __syncthreads();
+    if (threadIdx.x >= width || place.column >= columns) return;
+    for (unsigned other = threadIdx.x + width; other < 256; other += width) {
+        a = Merge::merge(a, pairs[other]);
+        b = Merge::merge(b, pairs[256 + other]);
+    }
+    partials[(u64)(2 * blockIdx.y) * columns + place.column] = a;
+    partials[(u64)(2 * blockIdx.y + 1) * columns + place.column] = b;
+}
+
+// The two numbers of a column over all parts, merged in order.
+struct Pair {
+    double a, b;
+};
+template <typename Merge> __device__ __forceinline__ Pair merge_parts(const double* partials, unsigned columns, unsigned column, unsigned parts) {
+    Pair pair = {partials[column], partials[columns + column]};
+    for (unsigned part = 1; part < parts; ++part) {
+        pair.a = Merge::merge(pair.a, partials[(u64)(2 * part) * columns + column]);
+        pair.b = Merge::merge(pair.b, partials[(u64)(2 * part + 1) * columns + column]);
+    }
+    return pair;
+}
+
+// 0 with the ReLU, NaN without: nothing is at most NaN, so one formula serves both.
+__device__ __forceinline__ float relu_floor(unsigned relu) { return relu ? 0.0f : NAN_F32; }
+// max(v, floor); a NaN passes: a diverged run must show it.
+__device__ __forceinline__ float above(float v, float floor) { return v <= floor ? floor : v; }
+
+// ---- Algorithm 1's noise of one pair of units (2·pair, 2·pair + 1): src/ops/noise ---------------------------------------------------------
+
+struct NoiseKey {
+    u64 seed;
+    unsigned step, layer;
+    float mean, scale, spread;
+};
+// μ_j − r_μ and σ_j of a unit.
+struct NoiseUnit {
+    float low, sigma;
+};
+__device__ __forceinline__ NoiseUnit noise_unit(NoiseKey key, unsigned unit) {
+    Words words = draw(key.seed, NOISE_UNIT, key.layer, key.step, unit, 0);
+    return {uniform_in(words.w[0], -key.mean, 2.0f * key.mean) - key.spread, uniform_in(words.w[1], 1.0f, key.scale - 1.0f)};
+}
+// m_ij and s_ij of both units at a sample.
+struct NoisePair {
+    float shift[2], scale[2];
+};
+__device__ __forceinline__ NoisePair noise_pair(NoiseKey key, const NoiseUnit (&units)[2], unsigned sample, unsigned pair) {
+    Words words = draw(key.seed, NOISE_SAMPLE, key.layer, key.step, sample, pair);
+    NoisePair drawn;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        drawn.shift[half] = uniform_in(words.w[2 * half], 0.0f, 2.0f * key.spread) + units[half].low;
+        drawn.scale[half] = fmaf(normal(words.w[2 * half + 1]), key.spread, units[half].sigma);
+    }
+    return drawn;
+}
+// The number of the sample in row `row`, which does not depend on the batch size: rows lie as (h·W + w)·N + n.
+__device__ __forceinline__ unsigned noise_sample(unsigned row, unsigned batch, unsigned pixels) {
+    return row % batch * pixels + row / batch;
+}
+
+// ---- sums of products over the valid taps of a 3×3 convolution: what conv.cu and conv_mma.cu share ---------------------------------------
+//
+// Rows of activations are r = pixel·batch + n, and a tap moves all rows of a pixel to those of its neighbour: so a convolution is a sum
+// of dense products of the same rows, shifted. With taps = 1 it is a linear layer. direction is 1 forward, −1 for the input's gradient.
+
+struct Map {
+    unsigned rows, inner, columns, height, width, batch, taps;
+    int direction;
+};
+
+// Row r of the output as pixel (h, w).
+struct Pixel {
+    int h, w;
+};
+__device__ __forceinline__ Pixel pixel_of(const Map& map, unsigned row) {
+    unsigned pixel = row / map.batch;
+    return {(int)(pixel / map.width), (int)(pixel % map.width)};
+}
+// How far tap moves a pixel.
+__device__ __forceinline__ Pixel tap_shift(const Map& map, unsigned tap) {
+    if (map.taps == 1) return {0, 0};
+    return {map.direction * ((int)(tap / 3) - 1), map.direction * ((int)(tap % 3) - 1)};
+}
+__device__ __forceinline__ bool on_map(const Map& map, Pixel pixel, Pixel shift) {
+    unsigned h = (unsigned)(pixel.h + shift.h), w = (unsigned)(pixel.w + shift.w);
+    return h < map.height && w < map.width;
+}
+// The first element of the row that row r, at `pixel`, takes from `a` under `shift`; it must be on the map.
+__device__ __forceinline__ const float* shifted_row(const float* a, const Map& map, unsigned row, Pixel shift) {
+    return a + (long long)((long long)row + (long long)(shift.h * (int)map.width + shift.w) * map.batch) * map.inner;
+}
+__device__ __forceinline__ const bf16* shifted_row(const bf16* a, const Map& map, unsigned row, Pixel shift) {
+    return a + (long long)((long long)row + (long long)(shift.h * (int)map.width + shift.w) * map.batch) * map.inner;
+}
+
+// The taps of which at least one of the rows first … first + count is on the map, as bits: others are never multiplied.
+__device__ __forceinline__ unsigned taps_of(const Map& map, unsigned first, unsigned count) {
+    SHARED(unsigned, found, [9]);
+    if (threadIdx.x < map.taps) {
+        Pixel shift = tap_shift(map, threadIdx.x);
+        unsigned last = first + count < map.rows ? first + count : map.rows;
+        bool any = false;
+        for (unsigned pixel = first / map.batch; pixel <= (last - 1) / map.batch && !any; ++pixel)
+            any = on_map(map, {(int)(pixel / map.width), (int)(pixel % map.width)}, shift);
+        found[threadIdx.x] = any;
+    }
+    __syncthreads();
+    unsigned taps = 0;
+    for (unsigned tap = 0; tap < map.taps; ++tap) taps |= found[tap] << tap;
+    return taps;
+}
+
+// A walk over (tap, chunk of the inner dimension), invalid taps left out.
+struct Walk {
+    unsigned taps, tap, begin;
+};
+__device__ __forceinline__ Walk walk_from(unsigned taps) { return {taps, (unsigned)__ffs((int)taps) - 1u, 0}; }
+__device__ __forceinline__ bool walk_ended(const Walk& walk) { return walk.taps == 0; }
+__device__ __forceinline__ void walk_on(Walk& walk, unsigned inner, unsigned chunk) {
+    walk.begin += chunk;
+    if (walk.begin < inner) return;
+    walk.taps &= walk.taps - 1u;
+    walk.tap = (unsigned)__ffs((int)walk.taps) - 1u;
+    walk.begin = 0;
+}
+
+// The rectangle of output pixels that have `tap` on the map, for the weight's gradient: q counts its rows, pixel by pixel.
+struct Rectangle {
+    unsigned top, left, height, width;
+};
+__device__ __forceinline__ Rectangle rectangle_of(const Map& map, Pixel shift) {
+    Rectangle r;
+    r.top = shift.h < 0 ? 1 : 0;
+    r.left = shift.w < 0 ? 1 : 0;
+    r.height = map.height - (shift.h != 0 ? 1u : 0u);
+    r.width = map.width - (shift.w != 0 ? 1u : 0u);
+    return r;
+}
+// Row q of the rectangle as a row of the whole map.
+__device__ __forceinline__ unsigned rectangle_row(const Map& map, const Rectangle& r, unsigned q) {
+    unsigned pixel = q / map.batch;
+    return ((r.top + pixel / r.width) * map.width + r.left + pixel % r.width) * map.batch + q % map.batch;
+}

@@ -4,6 +4,7 @@
 // θ ← θ − lr (g + λ θ)
 extern "C" __global__ void __launch_bounds__(256)
 sgd_plain(float* theta, const float* grad, const u64* state, float decay, unsigned len) {
+    if (state_halted(state)) return;
     float rate = (float)state_rate(state);
     for (u64 i = global_thread(); i < len; i += global_threads()) {
         float t = theta[i];
@@ -14,6 +15,7 @@ sgd_plain(float* theta, const float* grad, const u64* state, float decay, unsign
 // v ← μ v + g + λ θ, then θ ← θ − lr v
 extern "C" __global__ void __launch_bounds__(256)
 sgd_momentum(float* theta, const float* grad, float* velocity, const u64* state, float momentum, float decay, unsigned len) {
+    if (state_halted(state)) return;
     float rate = (float)state_rate(state);
     for (u64 i = global_thread(); i < len; i += global_threads()) {
         float t = theta[i];
@@ -23,7 +25,7 @@ sgd_momentum(float* theta, const float* grad, float* velocity, const u64* state,
     }
 }
 
-// The next step.
+// The next step, unless this one has halted.
 extern "C" __global__ void __launch_bounds__(32) advance(u64* state) {
-    if (threadIdx.x == 0) state[1] += 1;
+    if (threadIdx.x == 0 && !state_halted(state)) state[1] += 1;
 }

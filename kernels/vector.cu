@@ -11,6 +11,13 @@ extern "C" __global__ void __launch_bounds__(256) displace(const float* x, float
     for (u64 i = global_thread(); i < len; i += global_threads()) out[i] = fmaf(a, y[i], x[i]);
 }
 
+// to ← from, rounded to bf16: the operands of a pass's matrix products
+extern "C" __global__ void __launch_bounds__(256) recast(const float* from, bf16* to, unsigned len) {
+    u64 whole = len / 4;
+    for (u64 i = global_thread(); i < whole; i += global_threads()) store4(to + 4 * i, load4(from + 4 * i));
+    for (u64 i = 4 * whole + global_thread(); i < len; i += global_threads()) to[i] = from_f32<bf16>(from[i]);
+}
+
 // One number of a pair of elements, for each kind of sum.
 struct Product {
     static __device__ __forceinline__ double of(float x, float y) { return (double)x * (double)y; }

@@ -50,9 +50,9 @@ impl Fixture {
     }
 
     fn loss_at(&mut self, theta: View) -> f64 {
-        let (loss, correct) = (self.engine.slot(Scalar::ProbeLoss), self.engine.slot(Scalar::ProbeCorrect));
+        let (loss, correct) = (self.engine.slot(Scalar::TestLoss), self.engine.slot(Scalar::TestCorrect));
         self.engine.loss(In(theta), Out(loss), Out(correct)).unwrap();
-        self.engine.scalar(Scalar::ProbeLoss).unwrap()
+        self.engine.scalar(Scalar::TestLoss).unwrap()
     }
 }
 
@@ -138,7 +138,7 @@ fn a_pass_is_a_pure_function_of_its_arguments() {
         fixture.loss_at(elsewhere);
         fixture.engine.set_state(&StepState::new(9, 5, 0.1)).unwrap();
         let other_noise = fixture.loss_at(theta);
-        let (loss, correct) = (fixture.engine.slot(Scalar::ProbeLoss), fixture.engine.slot(Scalar::ProbeCorrect));
+        let (loss, correct) = (fixture.engine.slot(Scalar::TestLoss), fixture.engine.slot(Scalar::TestCorrect));
         fixture.engine.evaluate(In(theta), Out(loss), Out(correct)).unwrap();
         fixture.engine.set_state(&StepState::new(9, 4, 0.1)).unwrap();
         let again = (fixture.loss_and_grad(), fixture.engine.backend().download_f64(In(fixture.grad)).unwrap());

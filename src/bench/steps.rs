@@ -77,8 +77,8 @@ fn one(
     let taken = time(2.0, || failed = failed.take().or(step().err()));
     let bytes = engine.backend().bytes();
     steps.push(Step { name: name.to_owned(), time: taken, bytes });
-    let room = Room::new(&mut engine)?;
     let s: Vec<f64> = (1..=POINTS).map(|i| rate * i as f64).collect();
+    let room = Room::new(&mut engine, s.len())?;
     let taken = time(1.0, || failed = failed.take().or(landscape(&mut engine, In(theta), In(grad), &s, room).err()));
     let bytes = engine.backend().bytes();
     steps.push(Step { name: format!("{name}, landscape of {POINTS} points"), time: taken, bytes });

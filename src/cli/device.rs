@@ -4,6 +4,10 @@ use super::Globals;
 use super::values::Parsed;
 use crate::ops::backend::Backend;
 use crate::runtime::cpu::Cpu;
+use crate::runtime::cuda::driver::Driver;
+use crate::runtime::cuda::emulator::{Emulator, Options};
+use crate::runtime::cuda::gpu::Gpu;
+use crate::runtime::cuda::{Cuda, Mode};
 use crate::runtime::simd::{Isa, isa};
 use crate::{Error, Result};
 use clap::builder::PossibleValue;
@@ -71,6 +75,21 @@ impl Precision {
             Precision::F64 => "f64",
         }
     }
+
+    /// The mode of a CUDA device, which has no f64.
+    fn mode(self) -> Option<Mode> {
+        match self {
+            Precision::F32 => Some(Mode::F32),
+            Precision::Tf32 => Some(Mode::Tf32),
+            Precision::Bf16 => Some(Mode::Bf16),
+            Precision::F64 => None,
+        }
+    }
+
+    /// The precision of this name.
+    pub fn named(name: &str) -> Option<Precision> {
+        [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F64].into_iter().find(|p| p.name() == name)
+    }
 }
 
 // Not derived: the derived one puts these comments into the help, which doubles its length.
@@ -84,7 +103,7 @@ impl clap::ValueEnum for Precision {
 }
 
 /// The pairs that exist, for messages.
-const PAIRS: &str = "this version has --device cpu with f32 and f64";
+const PAIRS: &str = "there are --device cpu with f32 and f64, emulator and cuda with f32, tf32 and bf16";
 
 /// A device and a precision that exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +112,10 @@ pub enum Device {
     CpuF32,
     /// The CPU in f64.
     CpuF64,
+    /// The CUDA kernels on the host.
+    Emulator(Mode),
+    /// The GPU of this number.
+    Cuda(u32, Mode),
 }
 
 /// Something to do on whatever device was chosen.
@@ -106,24 +129,34 @@ pub trait Job {
 impl Device {
     /// Takes the device and precision that were asked for. Errors: they do not exist, or not together.
     pub fn choose(choice: Choice, precision: Precision) -> Result<Device> {
-        match (choice, precision) {
-            (Choice::Auto | Choice::Cpu, Precision::F32) => Ok(Device::CpuF32),
-            (Choice::Auto | Choice::Cpu, Precision::F64) => Ok(Device::CpuF64),
-            (Choice::Auto | Choice::Cpu, other) => {
-                let place = format!("--device {choice} --precision {}", other.name());
-                Err(Error::input(place, "no such pair", PAIRS))
+        let device = match (choice, precision, precision.mode()) {
+            (Choice::Auto, _, Some(mode)) if Gpu::open(0).is_ok() => Device::Cuda(0, mode),
+            (Choice::Auto | Choice::Cpu, Precision::F32, _) => Device::CpuF32,
+            (Choice::Auto | Choice::Cpu, Precision::F64, _) => Device::CpuF64,
+            (Choice::Emulator, _, Some(mode)) => Device::Emulator(mode),
+            (Choice::Cuda(number), _, Some(mode)) => Device::Cuda(number, mode),
+            _ => {
+                let place = format!("--device {choice} --precision {}", precision.name());
+                return Err(Error::input(place, "no such pair", PAIRS));
             }
-            (Choice::Emulator | Choice::Cuda(_), _) => {
-                Err(Error::input(format!("--device {choice}"), "not in this version", PAIRS))
-            }
-        }
+        };
+        Ok(device)
     }
 
-    /// Runs `job` on it.
+    /// Runs `job` on it. Errors: the device is not there, or those of the job.
     pub fn run<J: Job>(self, job: J) -> Result<J::Output> {
         match self {
             Device::CpuF32 => job.run(Cpu::<f32>::default()),
             Device::CpuF64 => job.run(Cpu::<f64>::default()),
+            // One type for both: what is generic over the backend is compiled once for CUDA.
+            Device::Emulator(mode) => {
+                let driver: Box<dyn Driver> = Box::new(Emulator::new(Options::from_environment()?)?);
+                job.run(Cuda::new(driver, mode)?)
+            }
+            Device::Cuda(number, mode) => {
+                let driver: Box<dyn Driver> = Box::new(Gpu::open(number)?);
+                job.run(Cuda::new(driver, mode)?)
+            }
         }
     }
 
@@ -131,7 +164,14 @@ impl Device {
     pub fn name(self) -> &'static str {
         match self {
             Device::CpuF32 | Device::CpuF64 => "cpu",
+            Device::Emulator(_) => "emulator",
+            Device::Cuda(..) => "cuda",
         }
+    }
+
+    /// Whether its memory is the host's.
+    pub fn on_host(self) -> bool {
+        !matches!(self, Device::Cuda(..))
     }
 
     /// Its precision.
@@ -139,14 +179,26 @@ impl Device {
         match self {
             Device::CpuF32 => Precision::F32,
             Device::CpuF64 => Precision::F64,
+            Device::Emulator(mode) | Device::Cuda(_, mode) => match mode {
+                Mode::F32 => Precision::F32,
+                Mode::Tf32 => Precision::Tf32,
+                Mode::Bf16 => Precision::Bf16,
+            },
         }
     }
 
     /// What `--device auto` says: which device, and why.
     pub fn why(self, threads: usize) -> String {
         let (name, precision) = (self.name(), self.precision().name());
+        if let Device::Cuda(number, _) = self {
+            return format!("device: cuda:{number} ({precision}), since there is a GPU that works");
+        }
         let threads = if threads == 1 { "1 thread".into() } else { format!("{threads} threads") };
-        format!("device: {name} ({threads}, {}, {precision}), since this version computes on the CPU only", isa_name())
+        let why = match self.precision() {
+            Precision::F64 => "since f64 is computed on the CPU only",
+            _ => "since no GPU was found",
+        };
+        format!("device: {name} ({threads}, {}, {precision}), {why}", isa_name())
     }
 }
 
@@ -182,11 +234,12 @@ mod tests {
     #[test]
     fn pairs_that_do_not_exist_name_those_that_do() {
         assert_eq!(Device::choose(Choice::Auto, Precision::F64).unwrap(), Device::CpuF64);
+        assert_eq!(Device::choose(Choice::Emulator, Precision::Bf16).unwrap(), Device::Emulator(Mode::Bf16));
         for (choice, precision) in [
             (Choice::Cpu, Precision::Bf16),
-            (Choice::Auto, Precision::Tf32),
-            (Choice::Cuda(0), Precision::F32),
-            (Choice::Emulator, Precision::F32),
+            (Choice::Cpu, Precision::Tf32),
+            (Choice::Cuda(0), Precision::F64),
+            (Choice::Emulator, Precision::F64),
         ] {
             let error = Device::choose(choice, precision).unwrap_err();
             assert_eq!(error.exit_code(), 2);

@@ -29,10 +29,13 @@ pub fn run(options: &TrainOptions, globals: &Globals) -> Result<Answer> {
         Device::choose(globals.device, precision)?;
         options.settings(precision.name())?
     };
-    let precision = if settings.precision == Precision::F64.name() { Precision::F64 } else { Precision::F32 };
+    let precision = Precision::named(&settings.precision).unwrap_or(Precision::F32);
     let device = Device::choose(globals.device, precision)?;
     // What can be wrong is looked at before the data, which take longest to read.
-    footprint::require(&settings, &settings.network()?)?;
+    let network = settings.network()?;
+    if device.on_host() {
+        footprint::require(&settings, &network)?;
+    }
     if !options.resume {
         refuse_taken(&options.out)?;
     }

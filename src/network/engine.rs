@@ -5,6 +5,7 @@ use crate::ops::backend::Backend;
 use crate::ops::cross_entropy::LossOut;
 use crate::ops::layer::{Backward, Forward, Kept, Params};
 use crate::runtime::state::StepState;
+use crate::runtime::storage::Graph;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -20,12 +21,10 @@ pub enum Scalar {
     Correct,
     /// ‖g‖
     GradNorm,
-    /// L(θ_s) of a probe.
-    ProbeLoss,
-    /// Right answers of a probe.
-    ProbeCorrect,
-    /// ‖∇L(θ_s) − g‖
-    ProbeDiff,
+    /// The loss of a test batch.
+    TestLoss,
+    /// Right answers in a test batch.
+    TestCorrect,
 }
 
 /// Number of scalar slots.
@@ -55,6 +54,8 @@ pub struct Engine<B> {
     scalars: View,
     state: View,
     running: View,
+    /// θ of the present pass as operands of matrix products, where the backend holds those in another type.
+    operands: Option<View>,
     stop: Arc<AtomicBool>,
 }
 
@@ -67,13 +68,13 @@ impl<B: Backend> Engine<B> {
         if batch == 0 {
             return Err(Error::input("--batch 0", "no samples", "a batch has at least 1"));
         }
-        let dtype = backend.dtype();
+        let (dtype, activation) = (backend.dtype(), backend.activation_dtype());
         let mut plan = backend.plan();
-        let input = plan.view(checked(network.input(batch))?, dtype);
+        let input = plan.view(checked(network.input(batch))?, activation);
         let (mut planned, mut x) = (Vec::with_capacity(network.links().len()), input);
         let (mut workspace, mut widest) = (0, 0);
         for link in network.links() {
-            let y = plan.view(checked(link.layer.output(x.shape)?)?, dtype);
+            let y = plan.view(checked(link.layer.output(x.shape)?)?, activation);
             let mut kept = Kept::default();
             if let Some(units) = link.layer.statistics(x.shape) {
                 if x.shape.matrix().0 < 2 {
@@ -89,16 +90,17 @@ impl<B: Backend> Engine<B> {
             planned.push(Planned { x, y, kept });
             x = y;
         }
-        let gradients = [plan.view(Shape::new([widest]), dtype), plan.view(Shape::new([widest]), dtype)];
+        let gradients = [0, 1].map(|_| plan.view(Shape::new([widest]), activation));
         let workspace = plan.view(Shape::new([workspace]), dtype);
         let answer = match network.loss() {
             Loss::CrossEntropy => plan.view(Shape::new([batch]), DType::U32),
-            Loss::SquaredError { .. } => plan.view(x.shape, dtype),
+            Loss::SquaredError { .. } => plan.view(x.shape, activation),
         };
         let samples = plan.view(Shape::new([batch]), DType::F64);
         let scalars = plan.view(Shape::new([SCALARS]), DType::F64);
         let state = plan.view(StepState::shape(), StepState::DTYPE);
         let running = plan.view(Shape::new([network.running().len()]), dtype);
+        let operands = (activation != dtype).then(|| plan.view(Shape::new([network.slots().len()]), activation));
         backend.commit(&plan)?;
         let mut engine = Engine {
             backend,
@@ -113,6 +115,7 @@ impl<B: Backend> Engine<B> {
             scalars,
             state,
             running,
+            operands,
             stop,
         };
         engine.reset_running()?;
@@ -234,8 +237,20 @@ impl<B: Backend> Engine<B> {
         self.backward(theta, grad)
     }
 
+    /// Asks for `work`, which is the same each time that `key` is given: a device may record and replay it as one.
+    pub fn as_graph(&mut self, key: u64, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        self.look_up()?;
+        if self.backend.begin_graph(key)? == Graph::Replayed {
+            return Ok(());
+        }
+        let made = work(self);
+        let ended = self.backend.end_graph(key, made.is_ok());
+        made.and(ended)
+    }
+
     /// The loss at `theta` with the running statistics in place of the batch's.
     pub fn evaluate(&mut self, theta: In, loss: Out, correct: Out) -> Result<()> {
+        self.recast(theta)?;
         for index in 0..self.planned.len() {
             self.look_up()?;
             let (io, running) = (self.io(index, theta), self.running_of(index));
@@ -254,8 +269,14 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
+    /// Rounds θ to operands of matrix products, where those have a type of their own.
+    fn recast(&mut self, theta: In) -> Result<()> {
+        self.operands.map_or(Ok(()), |operands| self.backend.recast(theta, Out(operands)))
+    }
+
     /// Forward: every layer in order.
     fn forward(&mut self, theta: In) -> Result<()> {
+        self.recast(theta)?;
         for index in 0..self.planned.len() {
             self.look_up()?;
             let io = self.io(index, theta);
@@ -296,7 +317,11 @@ impl<B: Backend> Engine<B> {
     }
 
     fn io(&self, index: usize, theta: In) -> Forward {
-        self.io_with(index, self.params(index, theta.0))
+        let mut params = self.params(index, theta.0);
+        if let Some(operands) = self.operands.filter(|_| self.network.links()[index].layer.multiplies()) {
+            params.weight = self.params(index, operands).weight;
+        }
+        self.io_with(index, params)
     }
 
     fn io_with(&self, index: usize, params: Params) -> Forward {

@@ -26,6 +26,10 @@ macro_rules! layers {
             pub fn params(&self, x: Shape) -> Vec<Param> {
                 match self { $(Layer::$kind(l) => l.params(x)),+ }
             }
+            /// See [`crate::ops::layer::Layer::multiplies`].
+            pub fn multiplies(&self) -> bool {
+                match self { $(Layer::$kind(l) => l.multiplies()),+ }
+            }
             /// See [`crate::ops::layer::Layer::statistics`].
             pub fn statistics(&self, x: Shape) -> Option<usize> {
                 match self { $(Layer::$kind(l) => l.statistics(x)),+ }

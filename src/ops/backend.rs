@@ -12,6 +12,7 @@ use super::relu::Relu;
 use super::running::Running;
 use super::sgd::Sgd;
 use super::squared_error::SquaredError;
+use super::step::Step;
 use super::vector::Vector;
 use crate::runtime::storage::Storage;
 
@@ -30,6 +31,7 @@ pub trait Backend:
     + CrossEntropy
     + SquaredError
     + Sgd
+    + Step
     + Vector
 {
 }
@@ -48,6 +50,7 @@ impl<B> Backend for B where
         + CrossEntropy
         + SquaredError
         + Sgd
+        + Step
         + Vector
 {
 }

@@ -104,6 +104,10 @@ pub trait Layer {
         let _ = x;
         Vec::new()
     }
+    /// Whether its weight is an operand of a matrix product, which a backend may hold in lower precision than θ.
+    fn multiplies(&self) -> bool {
+        false
+    }
     /// Units whose mean and spread forward keeps; such layers have running statistics.
     fn statistics(&self, x: Shape) -> Option<usize> {
         let _ = x;

@@ -3,15 +3,16 @@
 //!
 //! - the networks' layers: [`conv2d`], [`linear`], [`batch_norm`], [`noisy_batch_norm`], [`lp_norm`], [`noise`], [`relu`],
 //!   [`max_pool2d`]; their losses: [`cross_entropy`], [`squared_error`]
-//! - on flat vectors: [`sgd`], [`vector`]; on per-unit vectors: [`running`]
+//! - on flat vectors: [`sgd`], [`vector`]; on per-unit vectors: [`running`]; a step's bookkeeping: [`step`]
 //! - [`backend`]: all of them as one trait · [`layer`]: what a network needs to know of a layer
 //! - [`door`]: users' arrays in and out · [`table`]: the operators that users can call by name
-//! - what several share: [`norm`] and [`norm_layer`] (contracts of the norms), [`columns`] (per-unit sums), [`affine`]
-//!   (scale and shift), [`product`] (the dense product)
+//! - what several share: [`norm`] and [`norm_layer`] (contracts of the norms), [`columns`] (per-unit sums, on a device [`column_grid`]), [`affine`]
+//!   (scale and shift), [`product`] (the dense product, on a device [`tap_product`])
 
 pub mod affine;
 pub mod backend;
 pub mod batch_norm;
+pub mod column_grid;
 pub mod columns;
 pub mod conv2d;
 pub mod cross_entropy;
@@ -29,5 +30,7 @@ pub mod relu;
 pub mod running;
 pub mod sgd;
 pub mod squared_error;
+pub mod step;
 pub mod table;
+pub mod tap_product;
 pub mod vector;

@@ -7,20 +7,33 @@
 use crate::network::{Engine, Scalar};
 use crate::ops::backend::Backend;
 use crate::ops::vector::NormKind;
-use crate::runtime::tensor::{In, Out, View};
+use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 
-/// Two flat vectors to work in: θ_s and its gradient.
+/// Room to work in: θ_s and its gradient, and scalar slots for the results of every point.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
     theta: View,
     grad: View,
+    /// f64 `[points, 3]`: loss, right answers, ‖∇L(θ_s) − g‖.
+    results: View,
 }
 
+/// Columns of a room's results.
+const RESULTS: usize = 3;
+
 impl Room {
-    /// Allocates them.
-    pub fn new<B: Backend>(engine: &mut Engine<B>) -> Result<Room> {
-        Ok(Room { theta: engine.vector()?, grad: engine.vector()? })
+    /// Allocates it, for `points` step lengths.
+    pub fn new<B: Backend>(engine: &mut Engine<B>, points: usize) -> Result<Room> {
+        let (theta, grad) = (engine.vector()?, engine.vector()?);
+        let mut plan = engine.backend().plan();
+        let results = plan.view(Shape::new([points, RESULTS]), DType::F64);
+        engine.backend().commit(&plan)?;
+        Ok(Room { theta, grad, results })
+    }
+
+    fn slot(&self, point: usize, column: usize) -> Out {
+        Out(self.results.slice(point * RESULTS + column, Shape::new([1])))
     }
 }
 
@@ -54,27 +67,47 @@ impl Landscape {
 
 /// The landscape at `theta`, whose loss stands in slot [`Scalar::Loss`] and whose gradient is `grad`.
 ///
-/// Costs one forward and backward pass per point. Errors: no points, a step length that is not above 0, an interruption.
+/// Costs one forward and backward pass per point. Errors: those of [`check`], an interruption.
 pub fn landscape<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, s: &[f64], room: Room) -> Result<Landscape> {
+    check(s)?;
+    ask(engine, theta, grad, s, room)?;
+    let base_loss = engine.scalar(Scalar::Loss)?;
+    read(engine, base_loss, s, room)
+}
+
+/// Refuses step lengths that no landscape has: none, or one that is not above 0.
+pub fn check(s: &[f64]) -> Result<()> {
     if s.is_empty() {
         return Err(Error::input("probe landscape", "no step lengths", "at least one s is needed"));
     }
-    if let Some(bad) = s.iter().find(|s| !(**s > 0.0 && s.is_finite())) {
-        return Err(Error::input("probe landscape", format!("a step length of {bad}"), "every s lies above 0"));
+    match s.iter().find(|s| !(**s > 0.0 && s.is_finite())) {
+        Some(bad) => Err(Error::input("probe landscape", format!("a step length of {bad}"), "every s lies above 0")),
+        None => Ok(()),
     }
+}
+
+/// Asks the device for a landscape; nothing is read back. The same work each time: it may be part of a graph.
+pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, s: &[f64], room: Room) -> Result<()> {
     let slot = engine.slot(Scalar::GradNorm);
     engine.backend().norm(NormKind::L2, grad, Out(slot))?;
-    let (base_loss, grad_norm) = (engine.scalar(Scalar::Loss)?, engine.scalar(Scalar::GradNorm)?);
-    let mut found = Landscape { base_loss, grad_norm, ..Landscape::default() };
-    let (loss, correct) = (engine.slot(Scalar::ProbeLoss), engine.slot(Scalar::ProbeCorrect));
-    let diff = engine.slot(Scalar::ProbeDiff);
-    for &s in s {
+    for (point, &s) in s.iter().enumerate() {
+        let [loss, correct, diff] = [0, 1, 2].map(|column| room.slot(point, column));
         engine.backend().displace(theta, -s, grad, Out(room.theta))?;
-        engine.loss_and_grad(In(room.theta), Out(room.grad), Out(loss), Out(correct))?;
-        engine.backend().diff_norm(NormKind::L2, In(room.grad), grad, Out(diff))?;
-        let (distance, difference) = (s * grad_norm, engine.scalar(Scalar::ProbeDiff)?);
+        engine.loss_and_grad(In(room.theta), Out(room.grad), loss, correct)?;
+        engine.backend().diff_norm(NormKind::L2, In(room.grad), grad, diff)?;
+    }
+    Ok(())
+}
+
+/// Reads what [`ask`] asked for; `base_loss` is L(θ).
+pub fn read<B: Backend>(engine: &mut Engine<B>, base_loss: f64, s: &[f64], room: Room) -> Result<Landscape> {
+    let grad_norm = engine.scalar(Scalar::GradNorm)?;
+    let results = engine.backend().download_f64(In(room.results))?;
+    let mut found = Landscape { base_loss, grad_norm, ..Landscape::default() };
+    for (&s, result) in s.iter().zip(results.chunks_exact(RESULTS)) {
+        let (distance, difference) = (s * grad_norm, result[2]);
         found.s.push(s);
-        found.loss.push(engine.scalar(Scalar::ProbeLoss)?);
+        found.loss.push(result[0]);
         found.grad_l2_diff.push(difference);
         found.distance.push(distance);
         found.beta.push(difference / distance);

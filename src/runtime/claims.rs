@@ -47,7 +47,7 @@ impl Claims {
         let start = view.offset;
         let bytes = view.shape.checked_len().and_then(|len| len.checked_mul(size_of::<T>()));
         let end = bytes.and_then(|bytes| start.checked_add(bytes)).filter(|&end| end <= room);
-        let Some(end) = end.filter(|_| start % size_of::<T>() == 0) else {
+        let Some(end) = end.filter(|_| start.is_multiple_of(size_of::<T>())) else {
             let found = format!("{} at byte {start} of {room}", view.shape);
             return Err(Error::operator(self.op, "an aligned view inside its arena", found));
         };

@@ -16,15 +16,18 @@ pub struct StepState {
     pub step: u64,
     /// The learning rate of the update at this step.
     pub learning_rate: f64,
-    /// Unused, zero: keeps the size a power of two.
-    pub reserved: u64,
+    /// 1 once a loss was not finite: from then on no update changes anything, and the step stays. Else 0.
+    pub halted: u64,
 }
 
 impl StepState {
     /// The state of step `step` of a run.
     pub fn new(seed: u64, step: u64, learning_rate: f64) -> Self {
-        StepState { seed, step, learning_rate, reserved: 0 }
+        StepState { seed, step, learning_rate, halted: 0 }
     }
+
+    /// The word that is `halted`.
+    pub const HALTED: usize = 3;
 
     /// The shape of its buffer.
     pub fn shape() -> Shape {

@@ -5,6 +5,15 @@ use super::state::StepState;
 use super::tensor::{ArenaId, ArenaPlan, DType, In, Out, View};
 use crate::{Error, Result};
 
+/// What becomes of the work between [`Storage::begin_graph`] and [`Storage::end_graph`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Graph {
+    /// Ask for it; then call [`Storage::end_graph`].
+    Make,
+    /// It was recorded under this key and has just been asked for as a whole: ask for nothing, and do not end it.
+    Replayed,
+}
+
 /// What every backend can do with memory.
 pub trait Storage {
     /// The type in which this backend holds activations, parameters and gradients.
@@ -58,6 +67,21 @@ pub trait Storage {
                 Ok(values.into_iter().map(f64::from).collect())
             }
         }
+    }
+    /// Whether the device works on its own: then data stay on it, and the host looks at results only every so many steps.
+    fn on_its_own(&self) -> bool {
+        false
+    }
+    /// Begins a piece of work that is asked for again and again with the same operands, known by `key`: a device may record it
+    /// and replay it as one. Until [`Storage::end_graph`] nothing may be uploaded, downloaded or allocated.
+    fn begin_graph(&mut self, key: u64) -> Result<Graph> {
+        let _ = key;
+        Ok(Graph::Make)
+    }
+    /// Ends it; `good` is false where something failed on the way.
+    fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
+        let _ = (key, good);
+        Ok(())
     }
     /// Writes the step state.
     fn set_state(&mut self, state: &StepState, to: Out) -> Result<()> {

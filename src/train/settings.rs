@@ -264,13 +264,13 @@ impl Settings {
                 || self.probe_at.binary_search(&t).is_ok())
     }
 
-    /// The precision's element type.
+    /// The type of parameters: that of activations too, but for bf16.
     pub fn dtype(&self) -> Result<DType> {
         match self.precision.as_str() {
-            "f32" => Ok(DType::F32),
+            "f32" | "tf32" | "bf16" => Ok(DType::F32),
             "f64" => Ok(DType::F64),
             other => {
-                Err(Error::input(format!("--precision {other}"), "the CPU does not have it", "the CPU has f32 and f64"))
+                Err(Error::input(format!("--precision {other}"), "is unknown", "there are f32, tf32, bf16 and f64"))
             }
         }
     }
@@ -315,7 +315,7 @@ mod tests {
             ("--norm group:4", |s| s.norm = "group:4".into()),
             ("--probe ics", |s| s.probe = vec!["ics".into()]),
             ("--probe-range", |s| s.probe_range = [2.0, 1.0]),
-            ("--precision bf16", |s| s.precision = "bf16".into()),
+            ("--precision f16", |s| s.precision = "f16".into()),
         ];
         for (option, spoil) in cases {
             let mut settings = Settings { data: "images".into(), ..Settings::defaults("vgg11") };

@@ -149,7 +149,7 @@ impl Source {
         if images.is_empty() {
             return Ok(None);
         }
-        let (loss, correct) = (engine.slot(Scalar::ProbeLoss), engine.slot(Scalar::ProbeCorrect));
+        let (loss, correct) = (engine.slot(Scalar::TestLoss), engine.slot(Scalar::TestCorrect));
         let (mut sum, mut right) = (0.0, 0usize);
         let mut first = 0;
         while first < images.len() {

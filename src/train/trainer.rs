@@ -14,17 +14,21 @@ use crate::files::disk;
 use crate::files::lock::FolderLock;
 use crate::network::{Engine, Loss, Scalar, initial_parameters};
 use crate::ops::backend::Backend;
-use crate::probe::line::{Landscape, Room, landscape};
+use crate::ops::step;
+use crate::probe::line::{self, Landscape, Room};
 use crate::runtime::state::StepState;
-use crate::runtime::tensor::{In, Out, View};
+use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Momentum of the running statistics, as PyTorch counts it.
 const RUNNING_MOMENTUM: f64 = 0.1;
+
+/// Steps that a device which works on its own is asked for before the host looks at their losses.
+const BURST: u64 = 64;
 
 /// What a run tells while it goes.
 pub trait Observer {
@@ -78,6 +82,9 @@ pub struct Trainer<B> {
     velocity: Option<View>,
     /// The running statistics before the step's batch moved them.
     running_before: View,
+    /// Loss and right answers of the last steps, f64 `[BURST, 2]`.
+    journal: View,
+    stop: Arc<AtomicBool>,
     step: u64,
     began: Instant,
     seconds_before: f64,
@@ -97,11 +104,17 @@ impl<B: Backend> Trainer<B> {
         observer: &mut dyn Observer,
     ) -> Result<Self> {
         let network = settings.network()?;
-        let mut engine = Engine::new(backend, network, settings.batch, stop)?;
+        let mut engine = Engine::new(backend, network, settings.batch, stop.clone())?;
         let (theta, grad) = (engine.vector()?, engine.vector()?);
         let velocity = (settings.momentum > 0.0).then(|| engine.vector()).transpose()?;
         let running_before = engine.running_vector()?;
-        let room = if settings.probe.is_empty() { None } else { Some(Room::new(&mut engine)?) };
+        let room = match settings.probe.is_empty() {
+            true => None,
+            false => Some(Room::new(&mut engine, settings.step_lengths()?.len())?),
+        };
+        let mut plan = engine.backend().plan();
+        let journal = plan.view(Shape::new([BURST as usize, step::COLUMNS]), DType::F64);
+        engine.backend().commit(&plan)?;
         let start = initial_parameters(engine.network(), settings.seed);
         engine.backend().upload_f32(&start, Out(theta))?;
 
@@ -153,6 +166,8 @@ impl<B: Backend> Trainer<B> {
             grad,
             velocity,
             running_before,
+            journal,
+            stop,
             step: state.step,
             began: Instant::now(),
             seconds_before: state.seconds,
@@ -178,18 +193,16 @@ impl<B: Backend> Trainer<B> {
         // Written once: from here on the device advances it.
         self.engine.set_state(&StepState::new(self.settings.seed, self.step, self.settings.lr))?;
         loop {
-            let last = self.step == self.settings.steps;
-            let row = self.one_step(last)?;
-            observer.row(&row);
+            let rows = self.burst(observer)?;
+            let Some(row) = rows.last().copied() else { return Err(Error::Interrupted) };
             if !row.loss.is_finite() {
                 self.save(Some(row.step))?;
                 return Ok(Finished { last: Some(row), diverged: Some((row.step, row.loss)) });
             }
-            if last {
+            if row.step == self.settings.steps {
                 self.save(None)?;
                 return Ok(Finished { last: Some(row), diverged: None });
             }
-            self.step += 1;
             if self.settings.checkpoint_every.is_some_and(|every| self.step.is_multiple_of(every))
                 && self.step < self.settings.steps
             {
@@ -198,64 +211,111 @@ impl<B: Backend> Trainer<B> {
         }
     }
 
-    /// Step t: test, loss and gradient, probes, update, row.
-    fn one_step(&mut self, last: bool) -> Result<Row> {
-        let t = self.step;
-        // The test comes first: the batch's statistics, which the running ones need, must survive until they are moved.
-        let measured = self.settings.eval_every.is_some_and(|every| t.is_multiple_of(every) || last);
-        let test = if measured { self.source.test(&mut self.engine, In(self.theta))? } else { None };
-        self.source.hand_over(t, &mut self.engine)?;
-        let (loss, correct) = (self.engine.slot(Scalar::Loss), self.engine.slot(Scalar::Correct));
-        self.engine.loss_and_grad(In(self.theta), Out(self.grad), Out(loss), Out(correct))?;
-        let loss = self.engine.scalar(Scalar::Loss)?;
-        let running = self.engine.running();
-        self.engine.backend().copy(In(running), Out(self.running_before))?;
-        self.engine.move_running(RUNNING_MOMENTUM)?;
-        let found = match self.probe(t, loss) {
-            Err(error) => {
-                self.engine.backend().copy(In(self.running_before), Out(running))?;
-                return Err(error);
-            }
-            Ok(found) => found,
-        };
-        // From here on nothing can be interrupted.
-        let diverged = !loss.is_finite();
-        if last || diverged {
-            self.engine.backend().copy(In(self.running_before), Out(running))?;
-        } else {
-            let Settings { momentum, weight_decay, .. } = self.settings;
-            let (theta, grad, velocity) = (Out(self.theta), In(self.grad), self.velocity.map(Out));
-            let state = self.engine.state();
-            self.engine.backend().sgd(theta, grad, velocity, momentum, weight_decay, In(state))?;
-            self.engine.backend().advance(Out(state))?;
-        }
-        if let (Some((log, _)), Some(found)) = (&mut self.landscapes, &found) {
-            log.push(t, found);
-        }
-        let row = self.row(t, loss, test)?;
-        self.metrics.append(&row)?;
-        Ok(row)
+    /// Whether the test set is measured at step `t`.
+    fn tests_at(&self, t: u64) -> bool {
+        let last = t == self.settings.steps;
+        self.settings.eval_every.is_some_and(|every| t.is_multiple_of(every) || last)
     }
 
-    fn row(&mut self, t: u64, loss: f64, test: Option<(f64, f64)>) -> Result<Row> {
+    /// Steps from the present one on that can be asked for before the host must look: one, but on a device that works on its
+    /// own. A burst ends before a test, and with a probe, a checkpoint or the last step.
+    fn burst_length(&mut self) -> u64 {
+        if !self.engine.backend().on_its_own() {
+            return 1;
+        }
+        let first = self.step;
+        let ends = |t: u64| {
+            t == self.settings.steps
+                || self.settings.probes_at(t)
+                || self.tests_at(t + 1)
+                || self.settings.checkpoint_every.is_some_and(|every| (t + 1).is_multiple_of(every))
+        };
+        (0..BURST).find(|&i| ends(first + i)).map_or(BURST, |i| i + 1)
+    }
+
+    /// Asks for some steps, then logs their rows. An interruption leaves the state after those that were finished.
+    fn burst(&mut self, observer: &mut dyn Observer) -> Result<Vec<Row>> {
+        let first = self.step;
+        // The test comes first: the batch's statistics, which the running ones need, must survive until they are moved.
+        let test = if self.tests_at(first) { self.source.test(&mut self.engine, In(self.theta))? } else { None };
+        let (mut asked, mut ended) = (0, Ok(()));
+        for t in first..first + self.burst_length() {
+            ended = if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { self.ask(t) };
+            if ended.is_err() {
+                break;
+            }
+            asked += 1;
+        }
+        let rows = self.collect(first, asked, test)?;
+        rows.iter().for_each(|row| observer.row(row));
+        match (ended, rows.last()) {
+            // What diverged is told first: the interruption changes nothing of it.
+            (Err(error), last) if last.is_none_or(|row| row.loss.is_finite()) => Err(error),
+            _ => Ok(rows),
+        }
+    }
+
+    /// Asks the device for step t: loss and gradient, probes, update. Whatever it finds out stays there.
+    fn ask(&mut self, t: u64) -> Result<()> {
+        let (last, probed) = (t == self.settings.steps, self.settings.probes_at(t));
+        self.source.hand_over(t, &mut self.engine)?;
+        let work = StepWork {
+            theta: self.theta,
+            grad: self.grad,
+            velocity: self.velocity,
+            running_before: self.running_before,
+            journal: self.journal,
+            update: (!last).then_some((self.settings.momentum, self.settings.weight_decay)),
+            probe: self.landscapes.as_ref().filter(|_| probed).map(|(log, room)| (log.s(), *room)),
+        };
+        // One graph for each kind of step.
+        let key = u64::from(last) + 2 * u64::from(probed);
+        let running = self.engine.running();
+        self.engine.backend().copy(In(running), Out(self.running_before))?;
+        let made = self.engine.as_graph(key, |engine| work.ask(engine));
+        if made.is_err() {
+            // Where the device has failed this fails too; what it failed of is told.
+            let _ = self.engine.backend().copy(In(self.running_before), Out(running));
+        }
+        made
+    }
+
+    /// Reads the results of `asked` steps from `first` on, up to one whose loss is not finite, and logs them.
+    fn collect(&mut self, first: u64, asked: u64, test: Option<(f64, f64)>) -> Result<Vec<Row>> {
+        let mut rows = Vec::with_capacity(asked as usize);
+        if asked == 0 {
+            return Ok(rows);
+        }
+        let journal = self.engine.backend().download_f64(In(self.journal))?;
+        for t in first..first + asked {
+            let at = (t % BURST) as usize * step::COLUMNS;
+            let (loss, correct) = (journal[at], journal[at + 1]);
+            if let Some((log, room)) = self.landscapes.as_mut().filter(|_| self.settings.probes_at(t)) {
+                let found = match loss.is_finite() {
+                    true => line::read(&mut self.engine, loss, log.s(), *room)?,
+                    false => Landscape::unknown(loss, log.s()),
+                };
+                log.push(t, &found);
+            }
+            let row = self.row(t, loss, correct, test.filter(|_| t == first));
+            self.metrics.append(&row)?;
+            rows.push(row);
+            if !loss.is_finite() {
+                return Ok(rows);
+            }
+            self.step = if t == self.settings.steps { t } else { t + 1 };
+        }
+        Ok(rows)
+    }
+
+    fn row(&self, t: u64, loss: f64, correct: f64, test: Option<(f64, f64)>) -> Row {
         let batch = self.settings.batch as u64;
-        let correct = self.engine.scalar(Scalar::Correct)?;
         let train_accuracy = match self.engine.network().loss() {
             Loss::CrossEntropy => correct / batch as f64,
             Loss::SquaredError { .. } => f64::NAN,
         };
         let epoch = t * batch / self.source.train_len();
-        Ok(Row { step: t, epoch, loss, train_accuracy, test, lr: self.settings.lr, seconds: self.seconds() })
-    }
-
-    fn probe(&mut self, t: u64, loss: f64) -> Result<Option<Landscape>> {
-        let Some((log, room)) = self.landscapes.as_ref().filter(|_| self.settings.probes_at(t)) else {
-            return Ok(None);
-        };
-        if !loss.is_finite() {
-            return Ok(Some(Landscape::unknown(loss, log.s())));
-        }
-        landscape(&mut self.engine, In(self.theta), In(self.grad), log.s(), *room).map(Some)
+        Row { step: t, epoch, loss, train_accuracy, test, lr: self.settings.lr, seconds: self.seconds() }
     }
 
     fn seconds(&self) -> f64 {
@@ -271,6 +331,43 @@ impl<B: Backend> Trainer<B> {
         let vectors = Vectors { theta: self.theta, velocity: self.velocity };
         let state = State { step: self.step, seconds: self.seconds(), diverged };
         checkpoint::save(&self.folder.checkpoints(), &mut self.engine, vectors, &state, self.settings.keep_checkpoints)
+    }
+}
+
+/// What a step asks of the device: the same work each time, so that a device may record it.
+struct StepWork<'a> {
+    theta: View,
+    grad: View,
+    velocity: Option<View>,
+    running_before: View,
+    journal: View,
+    /// Momentum and weight decay; the last row has no update.
+    update: Option<(f64, f64)>,
+    probe: Option<(&'a [f64], Room)>,
+}
+
+impl StepWork<'_> {
+    fn ask<B: Backend>(&self, engine: &mut Engine<B>) -> Result<()> {
+        let (theta, grad) = (In(self.theta), Out(self.grad));
+        let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
+        let (running, before, state) = (engine.running(), self.running_before, engine.state());
+        engine.loss_and_grad(theta, grad, Out(loss), Out(correct))?;
+        engine.backend().judge(In(loss), Out(state))?;
+        if self.update.is_some() {
+            engine.move_running(RUNNING_MOMENTUM)?;
+        }
+        if let Some((s, room)) = self.probe {
+            line::ask(engine, theta, grad.into(), s, room)?;
+        }
+        // From here on nothing can be interrupted.
+        let backend = engine.backend();
+        backend.note(In(loss), In(correct), Out(self.journal), In(state))?;
+        if let Some((momentum, weight_decay)) = self.update {
+            backend.put_back(In(before), Out(running), In(state))?;
+            backend.sgd(Out(self.theta), grad.into(), self.velocity.map(Out), momentum, weight_decay, In(state))?;
+            backend.advance(Out(state))?;
+        }
+        Ok(())
     }
 }
 

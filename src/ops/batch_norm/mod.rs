@@ -14,6 +14,7 @@
 
 pub mod cases;
 pub mod cpu;
+pub mod cuda;
 pub mod door;
 mod layer;
 

@@ -40,6 +40,10 @@ impl Layer for Conv2dLayer {
         params
     }
 
+    fn multiplies(&self) -> bool {
+        true
+    }
+
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
         let [h, w, n, c] = x.hwnc();
         backend.conv2d_workspace(Map { h, w, n, c, k: self.channels })

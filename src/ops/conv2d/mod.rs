@@ -13,6 +13,7 @@
 
 pub mod cases;
 pub mod cpu;
+mod cuda;
 pub mod door;
 mod layer;
 

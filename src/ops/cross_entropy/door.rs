@@ -14,7 +14,7 @@ impl Operator for Entry {
     const NAME: &'static str = "cross_entropy";
 
     fn run<B: Backend>(backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
-        let logits = inputs.tensor("logits", Layout::Plain, Extents::Axes(2, "N×K"))?;
+        let logits = inputs.tensor("logits", Layout::Elements, Extents::Axes(2, "N×K"))?;
         let (n, k) = (logits.shape[0], logits.shape[1]);
         let labels = inputs.labels("labels", n, k)?;
         inputs.finish(Self::NAME)?;

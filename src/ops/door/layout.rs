@@ -8,6 +8,8 @@ use crate::runtime::tensor::Shape;
 pub enum Layout {
     /// The same inside; more than two axes are taken as `[first, product of the rest]`.
     Plain,
+    /// Activations of any shape, in the same order inside.
+    Elements,
     /// Activations of two or more axes: outside `[N, C, …]`, inside `[…, N, C]`.
     Activations,
     /// A parameter, as the networks' slots hold it.
@@ -59,7 +61,7 @@ impl Layout {
     pub fn enter<T: Copy>(self, outside: &[usize], values: &[T]) -> Vec<T> {
         let mut inside = values.to_vec();
         match self {
-            Layout::Plain => {}
+            Layout::Plain | Layout::Elements => {}
             Layout::Activations => Pixels::of(outside).each(|out, into| inside[into] = values[out]),
             Layout::Parameter(door) => door.from_file(self.shape(outside), values, &mut inside),
         }
@@ -69,7 +71,7 @@ impl Layout {
     /// Values in the outside order, from those in the inside order.
     pub fn leave<T: Copy>(self, outside: &[usize], values: Vec<T>) -> Vec<T> {
         match self {
-            Layout::Plain => values,
+            Layout::Plain | Layout::Elements => values,
             Layout::Activations => {
                 let mut out = values.clone();
                 Pixels::of(outside).each(|to, from| out[to] = values[from]);

@@ -50,8 +50,13 @@ impl<'b, 't, B: Backend> Scratch<'b, 't, B> {
         }
     }
 
-    fn inside(&mut self, shape: &[usize], layout: Layout) -> Result<View> {
-        let dtype = self.backend.dtype();
+    /// A tensor in the type in which the backend holds what `layout` says that it is. `operand`: of a matrix product.
+    fn inside(&mut self, shape: &[usize], layout: Layout, operand: bool) -> Result<View> {
+        let dtype = match layout {
+            Layout::Activations | Layout::Elements => self.backend.activation_dtype(),
+            Layout::Parameter(_) if operand => self.backend.activation_dtype(),
+            Layout::Parameter(_) | Layout::Plain => self.backend.dtype(),
+        };
         match shape.iter().try_fold(1usize, |n, &e| n.checked_mul(e)) {
             Some(_) => self.view(layout.shape(shape), dtype),
             None => {
@@ -62,7 +67,7 @@ impl<'b, 't, B: Backend> Scratch<'b, 't, B> {
 
     /// A tensor that the operator reads.
     pub fn input(&mut self, tensor: &'t Tensor) -> Result<In> {
-        let view = self.inside(&tensor.shape, tensor.layout)?;
+        let view = self.inside(&tensor.shape, tensor.layout, true)?;
         self.uploads.push((view, Upload::Tensor(tensor)));
         Ok(In(view))
     }
@@ -88,7 +93,7 @@ impl<'b, 't, B: Backend> Scratch<'b, 't, B> {
 
     /// A tensor that the operator writes, of extents `shape` outside; it comes out as `name`.
     pub fn output(&mut self, name: &'static str, shape: &[usize], layout: Layout) -> Result<Out> {
-        let view = self.inside(shape, layout)?;
+        let view = self.inside(shape, layout, false)?;
         self.outputs.push(Output { name, shape: shape.to_vec(), layout, view });
         Ok(Out(view))
     }

@@ -14,7 +14,7 @@ impl Operator for Entry {
     const NAME: &'static str = "linear";
 
     fn run<B: Backend>(backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
-        let x = inputs.tensor("x", Layout::Plain, Extents::Axes(2, "N×I"))?;
+        let x = inputs.tensor("x", Layout::Elements, Extents::Axes(2, "N×I"))?;
         let (n, i) = (x.shape[0], x.shape[1]);
         let weight = inputs.tensor("weight", Layout::Parameter(Door::Linear), Extents::Axes(2, "O×I"))?;
         let o = weight.shape[0];
@@ -23,12 +23,12 @@ impl Operator for Entry {
             return Err(inputs.refuse("weight", problem, format!("x has {i} columns, so O×{i} fits")));
         }
         let bias = inputs.optional("bias", Layout::Plain, Extents::Exact(&[o]))?;
-        let grad_y = inputs.optional("grad_y", Layout::Plain, Extents::Exact(&[n, o]))?;
+        let grad_y = inputs.optional("grad_y", Layout::Elements, Extents::Exact(&[n, o]))?;
         inputs.finish(Self::NAME)?;
 
         let mut s = Scratch::new(backend);
         let (x_in, weight_in, bias_in) = (s.input(&x)?, s.input(&weight)?, s.optional(bias.as_ref())?);
-        let y = s.output("y", &[n, o], Layout::Plain)?;
+        let y = s.output("y", &[n, o], Layout::Elements)?;
         let backward = match s.optional(grad_y.as_ref())? {
             None => None,
             Some(grad_y) => {

@@ -43,6 +43,10 @@ impl Layer for LinearLayer {
         params
     }
 
+    fn multiplies(&self) -> bool {
+        true
+    }
+
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
         let [_, _, n, i] = x.hwnc();
         backend.linear_workspace(Extents { n, i, o: self.outputs })

@@ -6,6 +6,7 @@
 
 pub mod cases;
 pub mod cpu;
+mod cuda;
 pub mod door;
 mod layer;
 

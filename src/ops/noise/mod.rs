@@ -15,6 +15,7 @@
 //! training entirely" (section 2.1).
 
 pub mod cpu;
+pub mod cuda;
 mod layer;
 
 pub use layer::NoiseLayer;

@@ -12,8 +12,8 @@ impl Operator for Entry {
     const NAME: &'static str = "relu";
 
     fn run<B: Backend>(backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
-        let x = inputs.tensor("x", Layout::Plain, Extents::Any)?;
-        let grad_y = inputs.optional("grad_y", Layout::Plain, Extents::Exact(&x.shape))?;
+        let x = inputs.tensor("x", Layout::Elements, Extents::Any)?;
+        let grad_y = inputs.optional("grad_y", Layout::Elements, Extents::Exact(&x.shape))?;
         inputs.finish(Self::NAME)?;
 
         let mut s = Scratch::new(backend);

@@ -5,6 +5,7 @@
 //! `m/(m − 1) σ²` enters (as in PyTorch; for m = 1 the biased one), of the ℓp norms s itself.
 
 mod cpu;
+mod cuda;
 
 use crate::Result;
 use crate::ops::norm::{NormOptions, NormParams};

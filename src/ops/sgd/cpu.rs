@@ -5,6 +5,7 @@ use crate::ops::columns::{Shared, for_pieces};
 use crate::runtime::cpu::{Cpu, read_state};
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
+use crate::runtime::state::StepState;
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 
@@ -39,7 +40,11 @@ impl<T: Float> Sgd for Cpu<T> {
             return Err(Error::operator("sgd", "vectors of one length", found));
         }
         let mut b = self.borrow("sgd");
-        let rate = T::of(read_state(&mut b, state)?.learning_rate);
+        let state = read_state(&mut b, state)?;
+        if state.halted != 0 {
+            return Ok(());
+        }
+        let rate = T::of(state.learning_rate);
         let (theta, grad) = (Shared::new(b.write::<T>(theta)?), b.read::<T>(grad)?);
         let velocity = velocity.map(|v| b.write::<T>(v)).transpose()?.map(Shared::new);
         let (momentum, decay) = (T::of(momentum), T::of(weight_decay));
@@ -61,7 +66,9 @@ impl<T: Float> Sgd for Cpu<T> {
         if words.len() != 4 {
             return Err(Error::operator("advance", "4 words of step state", format!("{}", words.len())));
         }
-        words[1] += 1;
+        if words[StepState::HALTED] == 0 {
+            words[1] += 1;
+        }
         Ok(())
     }
 }

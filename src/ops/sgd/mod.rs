@@ -11,7 +11,8 @@ use crate::runtime::tensor::{In, Out};
 
 /// The update.
 pub trait Sgd {
-    /// Updates `theta` in place (and `velocity`, which stands for momentum) by `grad`; all three of one length.
+    /// Updates `theta` in place (and `velocity`, which stands for momentum) by `grad`; all three of one length. Where the step
+    /// state has halted, nothing changes.
     fn sgd(
         &mut self,
         theta: Out,
@@ -21,6 +22,6 @@ pub trait Sgd {
         weight_decay: f64,
         state: In,
     ) -> Result<()>;
-    /// Advances the step state to the next step.
+    /// Advances the step state to the next step, unless it has halted.
     fn advance(&mut self, state: Out) -> Result<()>;
 }

@@ -14,8 +14,8 @@ impl Operator for Entry {
     const NAME: &'static str = "squared_error";
 
     fn run<B: Backend>(backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
-        let x = inputs.tensor("x", Layout::Plain, Extents::Any)?;
-        let target = inputs.tensor("target", Layout::Plain, Extents::Exact(&x.shape))?;
+        let x = inputs.tensor("x", Layout::Elements, Extents::Any)?;
+        let target = inputs.tensor("target", Layout::Elements, Extents::Exact(&x.shape))?;
         inputs.finish(Self::NAME)?;
 
         let mut s = Scratch::new(backend);

@@ -5,6 +5,7 @@
 
 pub mod cases;
 pub mod cpu;
+mod cuda;
 pub mod door;
 
 use super::cross_entropy::LossOut;

@@ -147,4 +147,9 @@ impl<T: Float> Vector for Cpu<T> {
         b.write::<T>(to)?.copy_from_slice(b.read::<T>(from)?);
         Ok(())
     }
+
+    fn recast(&mut self, from: In, to: Out) -> Result<()> {
+        // The CPU has one type for everything.
+        self.copy(from, to)
+    }
 }

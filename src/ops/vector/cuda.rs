@@ -6,6 +6,7 @@ use crate::runtime::cuda::driver::{Driver, Grid};
 use crate::runtime::cuda::{Cuda, count, kernels};
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
+use half::bf16;
 
 /// Threads of a block.
 const THREADS: u32 = 256;
@@ -83,5 +84,15 @@ impl<D: Driver> Vector for Cuda<D> {
         let (driver, mut views) = self.begin("copy");
         let (from, to) = (views.read::<f32>(from)?, views.write::<f32>(to)?);
         driver.copy(from.region, to.region)
+    }
+
+    fn recast(&mut self, from: In, to: Out) -> Result<()> {
+        let len = same_length("recast", &[from.0.shape.len(), to.0.shape.len()])?;
+        if to.0.dtype == from.0.dtype {
+            return self.copy(from, to);
+        }
+        let (driver, mut views) = self.begin("recast");
+        let (from, mut to) = (views.read::<f32>(from)?, views.write::<bf16>(to)?);
+        kernels::recast(driver, Grid::cover(len as usize, 8, THREADS), &from, &mut to, len)
     }
 }

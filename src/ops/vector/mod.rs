@@ -33,4 +33,6 @@ pub trait Vector {
     fn diff_norm(&mut self, kind: NormKind, x: In, y: In, slot: Out) -> Result<()>;
     /// `to ← from`
     fn copy(&mut self, from: In, to: Out) -> Result<()>;
+    /// `to ← from`, rounded to the type in which the backend holds operands of matrix products.
+    fn recast(&mut self, from: In, to: Out) -> Result<()>;
 }

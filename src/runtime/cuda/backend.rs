@@ -3,7 +3,7 @@
 use super::driver::{Driver, Region};
 use super::memory::{Arenas, DeviceBorrow};
 use crate::runtime::memory::Element;
-use crate::runtime::storage::{Storage, same_length};
+use crate::runtime::storage::{Graph, Storage, same_length};
 use crate::runtime::tensor::{ArenaId, ArenaPlan, DType, In, Out, Shape, View};
 use crate::{Error, Result};
 use half::bf16;
@@ -20,7 +20,7 @@ pub enum Mode {
 }
 
 /// A device with memory planned in arenas, computing in one [`Mode`].
-pub struct Cuda<D> {
+pub struct Cuda<D = Box<dyn Driver>> {
     driver: D,
     arenas: Arenas,
     mode: Mode,
@@ -88,6 +88,15 @@ impl<D: Driver> Storage for Cuda<D> {
     }
     fn bytes(&self) -> usize {
         self.arenas.bytes()
+    }
+    fn on_its_own(&self) -> bool {
+        true
+    }
+    fn begin_graph(&mut self, key: u64) -> Result<Graph> {
+        self.driver.begin_graph(key)
+    }
+    fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
+        self.driver.end_graph(key, good)
     }
     fn upload<E: Element>(&mut self, values: &[E], to: Out) -> Result<()> {
         same_length("upload", to.0, values.len())?;

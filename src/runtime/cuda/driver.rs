@@ -2,6 +2,7 @@
 
 use super::signature::Type;
 use crate::runtime::memory::Element;
+pub use crate::runtime::storage::Graph;
 use crate::runtime::tensor::{ArenaId, DType};
 use crate::{Error, Result};
 use half::bf16;
@@ -119,6 +120,11 @@ impl<'a, T: Element> Slice<'a, T> {
         self.region.bytes / size_of::<T>()
     }
 
+    /// The same bytes as f32: for what is f32 wherever the caller's mode is.
+    pub fn as_f32(&self) -> Slice<'a, f32> {
+        Slice::new(self.region)
+    }
+
     /// As an argument.
     pub fn arg(&self) -> Arg {
         Arg::Tensor { region: self.region, written: false }
@@ -140,6 +146,11 @@ impl<'a, T: Element> SliceMut<'a, T> {
     /// As an argument.
     pub fn arg(&mut self) -> Arg {
         Arg::Tensor { region: self.region, written: true }
+    }
+
+    /// The same bytes as f32: for what is f32 wherever the caller's mode is.
+    pub fn as_f32(&mut self) -> SliceMut<'_, f32> {
+        SliceMut::new(self.region)
     }
 
     /// What was written, to be read by the next launch.
@@ -227,15 +238,6 @@ pub struct Properties {
     pub shared: u32,
 }
 
-/// Whether the launches that follow are to be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Graph {
-    /// Make them; [`Driver::end_graph`] follows.
-    Make,
-    /// They were recorded earlier and have been replayed: make none, and do not call [`Driver::end_graph`].
-    Replayed,
-}
-
 /// A device that has memory and runs kernels, in the order in which it is asked.
 ///
 /// All errors are typed: [`Error::Device`] where the device fails, [`Error::Kernel`] where a kernel does what it must not.
@@ -258,18 +260,56 @@ pub trait Driver {
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()>;
     /// A dense product.
     fn gemm(&mut self, product: Gemm) -> Result<()>;
-    /// Bytes of workspace that [`Driver::gemm`] needs and has: none is asked of callers.
+    /// Begins a piece of work that is asked for again and again with the same launches and arguments, known by `key`. The first
+    /// time it is made directly, the second time recorded while it is made, from then on replayed as one. Between this and
+    /// [`Driver::end_graph`] nothing may be uploaded, downloaded or allocated.
     fn begin_graph(&mut self, key: u64) -> Result<Graph> {
         let _ = key;
         Ok(Graph::Make)
     }
-    /// Ends what [`Driver::begin_graph`] began; `good` is false where a launch failed.
+    /// Ends what [`Driver::begin_graph`] began; `good` is false where something failed on the way: nothing is then kept.
     fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
         let _ = (key, good);
         Ok(())
     }
     /// Waits for everything asked for.
     fn synchronize(&mut self) -> Result<()>;
+}
+
+impl<D: Driver + ?Sized> Driver for Box<D> {
+    fn properties(&self) -> &Properties {
+        (**self).properties()
+    }
+    fn allocate(&mut self, arena: ArenaId, bytes: usize) -> Result<()> {
+        (**self).allocate(arena, bytes)
+    }
+    fn guarded(&self) -> bool {
+        (**self).guarded()
+    }
+    fn upload(&mut self, to: Region, bytes: &[u8]) -> Result<()> {
+        (**self).upload(to, bytes)
+    }
+    fn download(&mut self, from: Region, bytes: &mut [u8]) -> Result<()> {
+        (**self).download(from, bytes)
+    }
+    fn copy(&mut self, from: Region, to: Region) -> Result<()> {
+        (**self).copy(from, to)
+    }
+    fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
+        (**self).launch(kernel, grid, args)
+    }
+    fn gemm(&mut self, product: Gemm) -> Result<()> {
+        (**self).gemm(product)
+    }
+    fn begin_graph(&mut self, key: u64) -> Result<Graph> {
+        (**self).begin_graph(key)
+    }
+    fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
+        (**self).end_graph(key, good)
+    }
+    fn synchronize(&mut self) -> Result<()> {
+        (**self).synchronize()
+    }
 }
 
 /// Refuses a launch that no device takes, or that the kernel was not written for.

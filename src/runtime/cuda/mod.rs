@@ -11,6 +11,7 @@ pub mod backend;
 pub mod driver;
 pub mod emulator;
 pub mod failing;
+pub mod gpu;
 mod memory;
 pub mod signature;
 
@@ -23,6 +24,7 @@ pub use backend::{Cuda, Mode, count};
 /// function.
 pub mod kernels {
     #![allow(missing_docs, reason = "a kernel's comment is the documentation of its launch function; not all have one")]
+    #[allow(unused_imports, reason = "not every set of kernels has all kinds of parameters")]
     use super::driver::{Arg, Driver, Grid, Kernel, Slice, SliceMut, Source, Stored, scalar};
     use super::signature::Type;
     use crate::Result;

@@ -229,7 +229,7 @@ unsafe extern "C-unwind" fn copy_async(
     bytes: u32,
     valid: u32,
 ) {
-    if (to as usize | from as usize) % bytes as usize != 0 {
+    if !(to as usize | from as usize).is_multiple_of(bytes as usize) {
         // SAFETY: kernels pass their own thread.
         unsafe { fail(thread, format!("copies {bytes} bytes between addresses that are not multiples of it")) }
     }

@@ -6,22 +6,24 @@
 //!
 //! - `compile`: kernels as host code (`host.h` declares CUDA's built-ins, `hooks.cpp` sees accesses), cached
 //! - `cluster`: threads as coroutines, and their schedule · `calls`: what they ask for · `shadow`: who touched shared memory
-//! - `abi`: the layouts that both sides agree on
+//! - `gemm`: the dense product · `graph`: recorded work · `abi`: the layouts that both sides agree on
 
 mod abi;
 mod calls;
 mod cluster;
 mod compile;
 mod gemm;
+mod graph;
 mod shadow;
 
 pub use compile::{Build, compiler_version};
 
-use super::driver::{Arg, Driver, Gemm, Grid, Kernel, Properties, Region, check_grid};
+use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Properties, Region, check_grid};
 use super::kernels;
 use crate::runtime::tensor::ArenaId;
 use crate::{Error, Result};
 use cluster::{Launch, Window, Workshop};
+use graph::Command;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -37,6 +39,22 @@ pub struct Options {
     pub poison: bool,
 }
 
+impl Options {
+    /// The options that `NORMSCAPE_EMULATOR` names: `watched` (or nothing), `plain` or `sanitized`. Errors: another word.
+    pub fn from_environment() -> Result<Self> {
+        let build = match std::env::var("NORMSCAPE_EMULATOR").as_deref() {
+            Err(_) | Ok("" | "watched") => Build::Watched,
+            Ok("plain") => Build::Plain,
+            Ok("sanitized") => Build::Sanitized,
+            Ok(other) => {
+                let problem = format!("is {}", other.escape_debug());
+                return Err(Error::input("NORMSCAPE_EMULATOR", problem, "there are watched, plain and sanitized"));
+            }
+        };
+        Ok(Options { build, ..Options::default() })
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options { build: Build::Watched, order: None, poison: false }
@@ -49,6 +67,7 @@ pub struct Emulator {
     arenas: Vec<Vec<u128>>,
     options: Options,
     source: Option<(&'static str, &'static str)>,
+    graphs: graph::Graphs,
 }
 
 impl Emulator {
@@ -62,7 +81,7 @@ impl Emulator {
         };
         let name = format!("emulator ({version})");
         let properties = Properties { name, capability: 90, multiprocessors: 8, shared: 227 << 10 };
-        Ok(Emulator { properties, arenas: Vec::new(), options, source: None })
+        Ok(Emulator { properties, arenas: Vec::new(), options, source: None, graphs: graph::Graphs::default() })
     }
 
     /// For tests: takes the text of every kernel from here, not from the program's own files.
@@ -79,6 +98,16 @@ impl Emulator {
             Some(arena) => Ok(arena.as_ptr().cast::<u8>().cast_mut().wrapping_add(region.offset)),
             None => Err(Error::operator("emulator", "a region inside its arena", format!("{region:?}"))),
         }
+    }
+}
+
+impl Emulator {
+    fn play(&mut self, commands: &[Command]) -> Result<()> {
+        commands.iter().try_for_each(|command| match command {
+            Command::Launch(kernel, grid, args) => self.launch(kernel, *grid, args),
+            Command::Copy(from, to) => self.copy(*from, *to),
+            Command::Gemm(product) => self.gemm(*product),
+        })
     }
 }
 
@@ -111,6 +140,7 @@ impl Driver for Emulator {
     }
 
     fn upload(&mut self, to: Region, bytes: &[u8]) -> Result<()> {
+        self.graphs.refuse("upload")?;
         let to = self.address(to)?;
         // SAFETY: the region lies in its arena, is of this length by contract, and host slices never overlap arenas.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
@@ -118,6 +148,7 @@ impl Driver for Emulator {
     }
 
     fn download(&mut self, from: Region, bytes: &mut [u8]) -> Result<()> {
+        self.graphs.refuse("download")?;
         let from = self.address(from)?;
         // SAFETY: as in `upload`.
         unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
@@ -125,6 +156,9 @@ impl Driver for Emulator {
     }
 
     fn copy(&mut self, from: Region, to: Region) -> Result<()> {
+        if self.graphs.records(|| Command::Copy(from, to)) {
+            return Ok(());
+        }
         let (source, target) = (self.address(from)?, self.address(to)?);
         // SAFETY: both lie in their arenas, have one length, and do not overlap by contract.
         unsafe { std::ptr::copy_nonoverlapping(source, target, from.bytes.min(to.bytes)) };
@@ -133,6 +167,9 @@ impl Driver for Emulator {
 
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
         check_grid(kernel, grid, &self.properties)?;
+        if self.graphs.records(|| Command::Launch(kernel, grid, args.to_vec())) {
+            return Ok(());
+        }
         let (name, text) = match self.source {
             Some(source) => source,
             None => (kernels::SOURCES[kernel.source].name, kernels::SOURCES[kernel.source].text),
@@ -188,9 +225,24 @@ impl Driver for Emulator {
     }
 
     fn gemm(&mut self, product: Gemm) -> Result<()> {
+        if self.graphs.records(|| Command::Gemm(product)) {
+            return Ok(());
+        }
         let [a, b, out] = [product.a.region, product.b.region, product.out].map(|region| self.address(region));
         gemm::run(&product, a?, b?, out?);
         Ok(())
+    }
+
+    fn begin_graph(&mut self, key: u64) -> Result<Graph> {
+        let Some(commands) = self.graphs.begin(key)? else { return Ok(Graph::Make) };
+        self.play(&commands).map(|()| Graph::Replayed)
+    }
+
+    fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
+        match self.graphs.end(key, good) {
+            Some(commands) => self.play(&commands),
+            None => Ok(()),
+        }
     }
 
     fn synchronize(&mut self) -> Result<()> {

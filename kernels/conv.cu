@@ -1,0 +1,231 @@
+// Convolution and linear layers in exact f32: sums of dense products over the valid taps (src/ops/conv2d), on the ordinary cores.
+// A block computes a tile of rows × columns; each thread a part of it in registers, from tiles in shared memory that hold 16 of the inner
+// dimension at a time. The next tiles are read into registers while the present ones are multiplied.
+#include "prelude.cuh"
+
+constexpr unsigned DEPTH = 16;
+
+// Four elements from p on, of which the first `valid` are there; whole fours are aligned where `vector`.
+__device__ __forceinline__ Four some4(const float* p, unsigned valid, bool vector) {
+    if (vector && valid >= 4) return load4(p);
+    Four f = {};
+#pragma unroll
+    for (unsigned i = 0; i < 4; ++i)
+        if (i < valid) f.v[i] = p[i];
+    return f;
+}
+__device__ __forceinline__ unsigned left_of(unsigned at, unsigned end) { return at < end ? end - at : 0; }
+
+// out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; b_tap lies as [inner, columns], or transposed.
+template <unsigned ROWS, unsigned COLUMNS, unsigned EACH_ROWS, unsigned EACH_COLUMNS>
+__device__ void product(const float* a, const float* b, const float* bias, float* out, const Map& map, unsigned transposed, unsigned relu,
+                        unsigned vector) {
+    constexpr unsigned ACROSS = COLUMNS / EACH_COLUMNS, THREADS = ROWS / EACH_ROWS * ACROSS;
+    constexpr unsigned FOURS_A = ROWS * DEPTH / 4 / THREADS, FOURS_B = COLUMNS * DEPTH / 4 / THREADS;
+    SHARED(float, tile_a, [DEPTH][ROWS + 4]);
+    SHARED(float, tile_b, [DEPTH][COLUMNS + 4]);
+    unsigned first_row = blockIdx.x * ROWS, first_column = blockIdx.y * COLUMNS, t = threadIdx.x;
+    unsigned own_row = t / ACROSS * EACH_ROWS, own_column = t % ACROSS * EACH_COLUMNS;
+    Pixel pixels[FOURS_A];
+#pragma unroll
+    for (unsigned i = 0; i < FOURS_A; ++i) pixels[i] = pixel_of(map, first_row + (t + i * THREADS) / (DEPTH / 4));
+    Four next_a[FOURS_A], next_b[FOURS_B];
+    float sums[EACH_ROWS][EACH_COLUMNS] = {};
+
+    auto read = [&](const Walk& walk) {
+        Pixel shift = tap_shift(map, walk.tap);
+#pragma unroll
+        for (unsigned i = 0; i < FOURS_A; ++i) {
+            unsigned row = first_row + (t + i * THREADS) / (DEPTH / 4), k = walk.begin + (t + i * THREADS) % (DEPTH / 4) * 4;
+            bool there = row < map.rows && on_map(map, pixels[i], shift);
+            next_a[i] = there ? some4(shifted_row(a, map, row, shift) + k, left_of(k, map.inner), vector) : Four{};
+        }
+        const float* own = b + (u64)walk.tap * map.inner * map.columns;
+#pragma unroll
+        for (unsigned i = 0; i < FOURS_B; ++i) {
+            unsigned four = t + i * THREADS;
+            if (transposed) {
+                unsigned j = first_column + four / (DEPTH / 4), k = walk.begin + four % (DEPTH / 4) * 4;
+                next_b[i] = j < map.columns ? some4(own + (u64)j * map.inner + k, left_of(k, map.inner), vector) : Four{};
+            } else {
+                unsigned k = walk.begin + four / (COLUMNS / 4), j = first_column + four % (COLUMNS / 4) * 4;
+                next_b[i] = k < map.inner ? some4(own + (u64)k * map.columns + j, left_of(j, map.columns), vector) : Four{};
+            }
+        }
+    };
+    auto write = [&]() {
+#pragma unroll
+        for (unsigned i = 0; i < FOURS_A; ++i) {
+            unsigned four = t + i * THREADS;
+#pragma unroll
+            for (unsigned e = 0; e < 4; ++e) tile_a[four % (DEPTH / 4) * 4 + e][four / (DEPTH / 4)] = next_a[i].v[e];
+        }
+#pragma unroll
+        for (unsigned i = 0; i < FOURS_B; ++i) {
+            unsigned four = t + i * THREADS;
+            if (transposed) {
+#pragma unroll
+                for (unsigned e = 0; e < 4; ++e) tile_b[four % (DEPTH / 4) * 4 + e][four / (DEPTH / 4)] = next_b[i].v[e];
+            } else {
+                store4(&tile_b[four / (COLUMNS / 4)][four % (COLUMNS / 4) * 4], next_b[i]);
+            }
+        }
+    };
+
+    Walk walk = walk_from(taps_of(map, first_row, ROWS));
+    read(walk);
+    while (!walk_ended(walk)) {
+        write();
+        __syncthreads();
+        walk_on(walk, map.inner, DEPTH);
+        if (!walk_ended(walk)) read(walk);
+#pragma unroll
+        for (unsigned k = 0; k < DEPTH; ++k) {
+            float x[EACH_ROWS], y[EACH_COLUMNS];
+#pragma unroll
+            for (unsigned i = 0; i < EACH_ROWS; i += 4) *(Four*)&x[i] = load4(&tile_a[k][own_row + i]);
+#pragma unroll
+            for (unsigned j = 0; j < EACH_COLUMNS; j += 4) *(Four*)&y[j] = load4(&tile_b[k][own_column + j]);
+#pragma unroll
+            for (unsigned i = 0; i < EACH_ROWS; ++i)
+#pragma unroll
+                for (unsigned j = 0; j < EACH_COLUMNS; ++j) sums[i][j] = fmaf(x[i], y[j], sums[i][j]);
+        }
+        __syncthreads();
+    }
+    float floor = relu_floor(relu);
+#pragma unroll
+    for (unsigned i = 0; i < EACH_ROWS; ++i) {
+        unsigned row = first_row + own_row + i;
+#pragma unroll
+        for (unsigned j = 0; j < EACH_COLUMNS; ++j) {
+            unsigned column = first_column + own_column + j;
+            if (row < map.rows && column < map.columns)
+                out[(u64)row * map.columns + column] = above(sums[i][j] + (bias ? bias[column] : 0.0f), floor);
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256, 1)
+product_128x128(const float* a, const float* b, const float* bias_or_null, float* out, unsigned rows, unsigned inner, unsigned columns,
+                unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed, unsigned relu,
+                unsigned vector) {
+    product<128, 128, 8, 8>(a, b, bias_or_null, out, {rows, inner, columns, height, width, batch, taps, direction}, transposed, relu, vector);
+}
+extern "C" __global__ void __launch_bounds__(256, 2)
+product_128x64(const float* a, const float* b, const float* bias_or_null, float* out, unsigned rows, unsigned inner, unsigned columns,
+               unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed, unsigned relu,
+               unsigned vector) {
+    product<128, 64, 8, 4>(a, b, bias_or_null, out, {rows, inner, columns, height, width, batch, taps, direction}, transposed, relu, vector);
+}
+// For small problems: blocks of two warps.
+extern "C" __global__ void __launch_bounds__(64)
+product_32x32(const float* a, const float* b, const float* bias_or_null, float* out, unsigned rows, unsigned inner, unsigned columns,
+              unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed, unsigned relu,
+              unsigned vector) {
+    product<32, 32, 4, 4>(a, b, bias_or_null, out, {rows, inner, columns, height, width, batch, taps, direction}, transposed, relu, vector);
+}
+
+// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k] over the q that have the tap on the map. blockIdx.y is the tap,
+// blockIdx.z the split of `per_split` rows; blockIdx.x counts tiles of c and of k. map.inner is C, map.columns K.
+template <unsigned SIDE, unsigned EACH>
+__device__ void weight_gradient(const float* x, const float* grad_y, float* partials, const Map& map, unsigned per_split, unsigned vector) {
+    constexpr unsigned ACROSS = SIDE / EACH, THREADS = ACROSS * ACROSS, FOURS = SIDE * DEPTH / 4 / THREADS;
+    SHARED(float, tile_x, [DEPTH][SIDE + 4]);
+    SHARED(float, tile_y, [DEPTH][SIDE + 4]);
+    unsigned tiles = (map.columns + SIDE - 1) / SIDE, t = threadIdx.x;
+    unsigned first_c = blockIdx.x / tiles * SIDE, first_k = blockIdx.x % tiles * SIDE;
+    unsigned own_c = t / ACROSS * EACH, own_k = t % ACROSS * EACH;
+    Pixel shift = tap_shift(map, blockIdx.y);
+    Rectangle rectangle = rectangle_of(map, shift);
+    unsigned all = rectangle.height * rectangle.width * map.batch, begin = blockIdx.z * per_split;
+    unsigned end = begin + per_split < all ? begin + per_split : all;
+    float sums[EACH][EACH] = {};
+    Four next_x[FOURS], next_y[FOURS];
+    auto read = [&](unsigned q0) {
+#pragma unroll
+        for (unsigned i = 0; i < FOURS; ++i) {
+            unsigned four = t + i * THREADS, q = q0 + four / (SIDE / 4), at = four % (SIDE / 4) * 4;
+            next_x[i] = Four{};
+            next_y[i] = Four{};
+            if (q >= end) continue;
+            unsigned row = rectangle_row(map, rectangle, q);
+            next_x[i] = some4(shifted_row(x, map, row, shift) + first_c + at, left_of(first_c + at, map.inner), vector);
+            next_y[i] = some4(grad_y + (u64)row * map.columns + first_k + at, left_of(first_k + at, map.columns), vector);
+        }
+    };
+    if (begin < end) read(begin);
+    for (unsigned q = begin; q < end; q += DEPTH) {
+#pragma unroll
+        for (unsigned i = 0; i < FOURS; ++i) {
+            unsigned four = t + i * THREADS;
+            store4(&tile_x[four / (SIDE / 4)][four % (SIDE / 4) * 4], next_x[i]);
+            store4(&tile_y[four / (SIDE / 4)][four % (SIDE / 4) * 4], next_y[i]);
+        }
+        __syncthreads();
+        if (q + DEPTH < end) read(q + DEPTH);
+#pragma unroll
+        for (unsigned k = 0; k < DEPTH; ++k) {
+            float a[EACH], b[EACH];
+#pragma unroll
+            for (unsigned i = 0; i < EACH; i += 4) {
+                *(Four*)&a[i] = load4(&tile_x[k][own_c + i]);
+                *(Four*)&b[i] = load4(&tile_y[k][own_k + i]);
+            }
+#pragma unroll
+            for (unsigned i = 0; i < EACH; ++i)
+#pragma unroll
+                for (unsigned j = 0; j < EACH; ++j) sums[i][j] = fmaf(a[i], b[j], sums[i][j]);
+        }
+        __syncthreads();
+    }
+    float* out = partials + ((u64)blockIdx.z * map.taps + blockIdx.y) * map.inner * map.columns;
+#pragma unroll
+    for (unsigned i = 0; i < EACH; ++i)
+#pragma unroll
+        for (unsigned j = 0; j < EACH; ++j)
+            if (first_c + own_c + i < map.inner && first_k + own_k + j < map.columns)
+                out[(u64)(first_c + own_c + i) * map.columns + first_k + own_k + j] = sums[i][j];
+}
+extern "C" __global__ void __launch_bounds__(256)
+weight_gradient_64(const float* x, const float* grad_y, float* partials, unsigned rows, unsigned inner, unsigned columns, unsigned height,
+                   unsigned width, unsigned batch, unsigned taps, unsigned per_split, unsigned vector) {
+    weight_gradient<64, 4>(x, grad_y, partials, {rows, inner, columns, height, width, batch, taps, 1}, per_split, vector);
+}
+extern "C" __global__ void __launch_bounds__(64)
+weight_gradient_32(const float* x, const float* grad_y, float* partials, unsigned rows, unsigned inner, unsigned columns, unsigned height,
+                   unsigned width, unsigned batch, unsigned taps, unsigned per_split, unsigned vector) {
+    weight_gradient<32, 4>(x, grad_y, partials, {rows, inner, columns, height, width, batch, taps, 1}, per_split, vector);
+}
+
+// out ← the splits' parts, added in order
+extern "C" __global__ void __launch_bounds__(256) add_splits(const float* partials, float* out, unsigned splits, unsigned len) {
+    for (u64 i = global_thread(); i < len; i += global_threads()) {
+        float sum = partials[i];
+        for (unsigned split = 1; split < splits; ++split) sum += partials[(u64)split * len + i];
+        out[i] = sum;
+    }
+}
+
+// Each part's Σ of every column: a bias's gradient.
+template <typename T>
+__device__ void column_sums(const T* x, double* partials, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
+    ColumnPlace at = column_place(rows, rows_per_part, width);
+    double sum = 0.0;
+    if (at.column < columns)
+        for (unsigned row = at.first_row; row < at.end_row; row += at.step) sum += to_f32(x[(u64)row * columns + at.column]);
+    store_partials<Sum>(sum, 0.0, at, columns, width, partials);
+}
+extern "C" __global__ void __launch_bounds__(256)
+column_sums_f32(const float* x, double* partials, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
+    column_sums(x, partials, rows, columns, rows_per_part, width);
+}
+extern "C" __global__ void __launch_bounds__(256)
+column_sums_bf16(const bf16* x, double* partials, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
+    column_sums(x, partials, rows, columns, rows_per_part, width);
+}
+extern "C" __global__ void __launch_bounds__(256)
+column_sums_finish(const double* partials, float* sums, unsigned columns, unsigned parts) {
+    unsigned column = blockIdx.x * 256u + threadIdx.x;
+    if (column < columns) sums[column] = (float)merge_parts<Sum>(partials, columns, column, parts).a;
+}

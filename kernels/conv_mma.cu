@@ -1,0 +1,282 @@
+// Convolution and linear layers on tensor cores: the products of conv.cu with operands in bf16, or in f32 rounded to tf32. Tiles come by
+// cp.async, three stages deep, 64 bytes of the inner dimension at a time; where rows are not aligned to 16 bytes, by ordinary loads.
+// Eight warps share a tile of 128 rows × 64 columns, each 32 × 32. Pitches of tiles are chosen so that no two lanes meet in a bank.
+#include "prelude.cuh"
+
+constexpr unsigned STAGES = 3, ROWS = 128, COLUMNS = 64, THREADS = 256;
+
+// What differs between the operand types: elements in 16 bytes, and in a tile's depth of 64 bytes.
+template <typename T> struct Kind;
+template <> struct Kind<bf16> {
+    static constexpr unsigned CHUNK = 8, DEPTH = 32, STEP = 16;
+};
+template <> struct Kind<float> {
+    static constexpr unsigned CHUNK = 4, DEPTH = 16, STEP = 8;
+};
+
+// Sixteen bytes to shared memory: `valid` elements from p on, zeros after them.
+template <typename T> __device__ __forceinline__ void fetch(T* to, const T* p, const T* somewhere, unsigned valid, bool vector) {
+    constexpr unsigned CHUNK = Kind<T>::CHUNK;
+    if (vector) {
+        cp_async_16(to, valid ? p : somewhere, valid != 0);
+        return;
+    }
+#pragma unroll
+    for (unsigned i = 0; i < CHUNK; ++i) to[i] = i < valid ? p[i] : from_f32<T>(0.0f);
+}
+__device__ __forceinline__ unsigned chunk_left(unsigned at, unsigned end, unsigned chunk) {
+    unsigned left = at < end ? end - at : 0;
+    return left < chunk ? left : chunk;
+}
+
+// Fragments of a 16 × STEP block of the left operand that lies as [row][inner]: first element at p, rows `pitch` apart.
+__device__ __forceinline__ void left_fragment(unsigned (&r)[4], const bf16* p, unsigned pitch) {
+    unsigned lane = lane_id(), matrix = lane / 8;
+    ldmatrix_x4(r, p + (lane % 8 + matrix % 2 * 8) * pitch + matrix / 2 * 8);
+}
+__device__ __forceinline__ void left_fragment(unsigned (&r)[4], const float* p, unsigned pitch) {
+    unsigned g = lane_id() / 4, t = lane_id() % 4;
+    r[0] = to_tf32(p[g * pitch + t]);
+    r[1] = to_tf32(p[(g + 8) * pitch + t]);
+    r[2] = to_tf32(p[g * pitch + t + 4]);
+    r[3] = to_tf32(p[(g + 8) * pitch + t + 4]);
+}
+// The same of one that lies as [inner][row].
+__device__ __forceinline__ void left_fragment_across(unsigned (&r)[4], const bf16* p, unsigned pitch) {
+    unsigned lane = lane_id(), matrix = lane / 8;
+    ldmatrix_x4_trans(r, p + (lane % 8 + matrix / 2 * 8) * pitch + matrix % 2 * 8);
+}
+__device__ __forceinline__ void left_fragment_across(unsigned (&r)[4], const float* p, unsigned pitch) {
+    unsigned g = lane_id() / 4, t = lane_id() % 4;
+    r[0] = to_tf32(p[t * pitch + g]);
+    r[1] = to_tf32(p[t * pitch + g + 8]);
+    r[2] = to_tf32(p[(t + 4) * pitch + g]);
+    r[3] = to_tf32(p[(t + 4) * pitch + g + 8]);
+}
+// Fragments of two neighbouring STEP × 8 blocks of the right operand that lies as [inner][column].
+__device__ __forceinline__ void right_fragments(unsigned (&b0)[2], unsigned (&b1)[2], const bf16* p, unsigned pitch) {
+    unsigned lane = lane_id(), matrix = lane / 8, r[4];
+    ldmatrix_x4_trans(r, p + (lane % 8 + matrix % 2 * 8) * pitch + matrix / 2 * 8);
+    b0[0] = r[0], b0[1] = r[1], b1[0] = r[2], b1[1] = r[3];
+}
+__device__ __forceinline__ void right_fragments(unsigned (&b0)[2], unsigned (&b1)[2], const float* p, unsigned pitch) {
+    unsigned g = lane_id() / 4, t = lane_id() % 4;
+    b0[0] = to_tf32(p[t * pitch + g]), b0[1] = to_tf32(p[(t + 4) * pitch + g]);
+    b1[0] = to_tf32(p[t * pitch + g + 8]), b1[1] = to_tf32(p[(t + 4) * pitch + g + 8]);
+}
+// The same of one that lies as [column][inner].
+__device__ __forceinline__ void right_fragments_across(unsigned (&b0)[2], unsigned (&b1)[2], const bf16* p, unsigned pitch) {
+    unsigned lane = lane_id(), matrix = lane / 8, r[4];
+    ldmatrix_x4(r, p + (lane % 8 + matrix / 2 * 8) * pitch + matrix % 2 * 8);
+    b0[0] = r[0], b0[1] = r[1], b1[0] = r[2], b1[1] = r[3];
+}
+__device__ __forceinline__ void right_fragments_across(unsigned (&b0)[2], unsigned (&b1)[2], const float* p, unsigned pitch) {
+    unsigned g = lane_id() / 4, t = lane_id() % 4;
+    b0[0] = to_tf32(p[g * pitch + t]), b0[1] = to_tf32(p[g * pitch + t + 4]);
+    b1[0] = to_tf32(p[(g + 8) * pitch + t]), b1[1] = to_tf32(p[(g + 8) * pitch + t + 4]);
+}
+__device__ __forceinline__ void multiply(bf16, float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_bf16(d, a, b); }
+__device__ __forceinline__ void multiply(float, float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_tf32(d, a, b); }
+
+// out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU. `sums`: each row tile's Σ and Σ² of every column of out as
+// it is stored, which the norm that follows would otherwise read all of out for.
+template <typename T, bool TRANSPOSED>
+__device__ void product(const T* a, const T* b, const float* bias, T* out, double* sums, const Map& map, unsigned relu, unsigned vector) {
+    constexpr unsigned CHUNK = Kind<T>::CHUNK, DEPTH = Kind<T>::DEPTH, STEP = Kind<T>::STEP, CHUNKS = DEPTH / CHUNK;
+    constexpr unsigned PITCH_A = DEPTH + CHUNK, PITCH_B = TRANSPOSED ? DEPTH + CHUNK : COLUMNS + 8;
+    constexpr unsigned TILE_A = ROWS * PITCH_A, TILE_B = TRANSPOSED ? COLUMNS * PITCH_B : DEPTH * PITCH_B;
+    DYNAMIC_SHARED(bytes);
+    T* tiles_a = (T*)bytes;
+    T* tiles_b = tiles_a + STAGES * TILE_A;
+    unsigned first_row = blockIdx.x * ROWS, first_column = blockIdx.y * COLUMNS, t = threadIdx.x;
+    unsigned warp_row = warp_id() / 2 * 32, warp_column = warp_id() % 2 * 32;
+    Pixel pixels[2];
+#pragma unroll
+    for (unsigned i = 0; i < 2; ++i) pixels[i] = pixel_of(map, first_row + (t + i * THREADS) / CHUNKS);
+    float d[2][4][4] = {};
+
+    auto load = [&](const Walk& walk, unsigned stage) {
+        Pixel shift = tap_shift(map, walk.tap);
+#pragma unroll
+        for (unsigned i = 0; i < 2; ++i) {
+            unsigned at = (t + i * THREADS) / CHUNKS, row = first_row + at, k = (t + i * THREADS) % CHUNKS * CHUNK;
+            bool there = row < map.rows && on_map(map, pixels[i], shift);
+            unsigned valid = there ? chunk_left(walk.begin + k, map.inner, CHUNK) : 0;
+            const T* p = there ? shifted_row(a, map, row, shift) + walk.begin + k : a;
+            fetch(tiles_a + stage * TILE_A + at * PITCH_A + k, p, a, valid, vector);
+        }
+        const T* own = b + (u64)walk.tap * map.inner * map.columns;
+        if (TRANSPOSED) {
+            unsigned at = t / CHUNKS, j = first_column + at, k = t % CHUNKS * CHUNK;
+            unsigned valid = j < map.columns ? chunk_left(walk.begin + k, map.inner, CHUNK) : 0;
+            fetch(tiles_b + stage * TILE_B + at * PITCH_B + k, own + (u64)j * map.inner + walk.begin + k, b, valid, vector);
+        } else {
+            constexpr unsigned ACROSS = COLUMNS / CHUNK;
+            unsigned at = t / ACROSS, k = walk.begin + at, j = t % ACROSS * CHUNK;
+            unsigned valid = k < map.inner ? chunk_left(first_column + j, map.columns, CHUNK) : 0;
+            fetch(tiles_b + stage * TILE_B + at * PITCH_B + j, own + (u64)k * map.columns + first_column + j, b, valid, vector);
+        }
+    };
+
+    Walk loading = walk_from(taps_of(map, first_row, ROWS)), walk = loading;
+    for (unsigned stage = 0; stage + 1 < STAGES; ++stage) {
+        if (!walk_ended(loading)) {
+            load(loading, stage);
+            walk_on(loading, map.inner, DEPTH);
+        }
+        cp_async_commit();
+    }
+    for (unsigned stage = 0; !walk_ended(walk); walk_on(walk, map.inner, DEPTH), stage = stage + 1 == STAGES ? 0 : stage + 1) {
+        cp_async_wait<STAGES - 2>();
+        __syncthreads();
+        if (!walk_ended(loading)) {
+            // Into the tile that was multiplied last: the barrier has seen to it that nobody reads it any more.
+            load(loading, stage == 0 ? STAGES - 1 : stage - 1);
+            walk_on(loading, map.inner, DEPTH);
+        }
+        cp_async_commit();
+        const T* tile_a = tiles_a + stage * TILE_A + warp_row * PITCH_A;
+        const T* tile_b = tiles_b + stage * TILE_B + (TRANSPOSED ? warp_column * PITCH_B : warp_column);
+#pragma unroll
+        for (unsigned k = 0; k < DEPTH; k += STEP) {
+            unsigned x[2][4], y[4][2];
+#pragma unroll
+            for (unsigned i = 0; i < 2; ++i) left_fragment(x[i], tile_a + 16 * i * PITCH_A + k, PITCH_A);
+#pragma unroll
+            for (unsigned j = 0; j < 4; j += 2) {
+                if (TRANSPOSED) right_fragments_across(y[j], y[j + 1], tile_b + 8 * j * PITCH_B + k, PITCH_B);
+                else right_fragments(y[j], y[j + 1], tile_b + k * PITCH_B + 8 * j, PITCH_B);
+            }
+#pragma unroll
+            for (unsigned i = 0; i < 2; ++i)
+#pragma unroll
+                for (unsigned j = 0; j < 4; ++j) multiply(T(), d[i][j], x[i], y[j]);
+        }
+    }
+    cp_async_wait<0>();
+
+    float floor = relu_floor(relu);
+    double sum[8] = {}, square[8] = {};
+#pragma unroll
+    for (unsigned i = 0; i < 2; ++i)
+#pragma unroll
+        for (unsigned j = 0; j < 4; ++j)
+#pragma unroll
+            for (unsigned e = 0; e < 4; ++e) {
+                unsigned row = first_row + warp_row + 16 * i + lane_id() / 4 + e / 2 * 8;
+                unsigned column = first_column + warp_column + 8 * j + lane_id() % 4 * 2 + e % 2;
+                if (row >= map.rows || column >= map.columns) continue;
+                T v = from_f32<T>(above(d[i][j][e] + (bias ? bias[column] : 0.0f), floor));
+                out[(u64)row * map.columns + column] = v;
+                double stored = to_f32(v);
+                sum[2 * j + e % 2] += stored;
+                square[2 * j + e % 2] = fma(stored, stored, square[2 * j + e % 2]);
+            }
+    if (!sums) return;
+    // Lanes of one column, then the four warps above one another, in order.
+    SHARED(double, columns, [4][COLUMNS][2]);
+#pragma unroll
+    for (unsigned j = 0; j < 8; ++j) {
+#pragma unroll
+        for (int distance = 4; distance < 32; distance <<= 1) {
+            sum[j] += __shfl_xor_sync(0xffffffffu, sum[j], distance);
+            square[j] += __shfl_xor_sync(0xffffffffu, square[j], distance);
+        }
+        if (lane_id() < 4) {
+            unsigned column = warp_column + j / 2 * 8 + lane_id() * 2 + j % 2;
+            columns[warp_id() / 2][column][0] = sum[j];
+            columns[warp_id() / 2][column][1] = square[j];
+        }
+    }
+    __syncthreads();
+    if (t < COLUMNS && first_column + t < map.columns)
+        for (unsigned which = 0; which < 2; ++which) {
+            double all = columns[0][t][which];
+            for (unsigned warp = 1; warp < 4; ++warp) all += columns[warp][t][which];
+            sums[(u64)(2 * blockIdx.x + which) * map.columns + first_column + t] = all;
+        }
+}
+extern "C" __global__ void __launch_bounds__(256, 2)
+product_mma_f32(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, unsigned rows, unsigned inner,
+                unsigned columns, unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed,
+                unsigned relu, unsigned vector) {
+    Map map = {rows, inner, columns, height, width, batch, taps, direction};
+    if (transposed) product<float, true>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+    else product<float, false>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+}
+extern "C" __global__ void __launch_bounds__(256, 2)
+product_mma_bf16(const bf16* a, const bf16* b, const float* bias_or_null, bf16* out, double* sums_or_null, unsigned rows, unsigned inner,
+                 unsigned columns, unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed,
+                 unsigned relu, unsigned vector) {
+    Map map = {rows, inner, columns, height, width, batch, taps, direction};
+    if (transposed) product<bf16, true>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+    else product<bf16, false>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+}
+
+// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k]: a tile of 64 × 64, each warp 16 × 32. See conv.cu.
+template <typename T>
+__device__ void weight_gradient(const T* x, const T* grad_y, float* partials, const Map& map, unsigned per_split, unsigned vector) {
+    constexpr unsigned CHUNK = Kind<T>::CHUNK, DEPTH = Kind<T>::DEPTH, STEP = Kind<T>::STEP, SIDE = 64, PITCH = SIDE + 8;
+    constexpr unsigned TILE = DEPTH * PITCH, ACROSS = SIDE / CHUNK;
+    DYNAMIC_SHARED(bytes);
+    T* tiles_x = (T*)bytes;
+    T* tiles_y = tiles_x + STAGES * TILE;
+    unsigned across = (map.columns + SIDE - 1) / SIDE, t = threadIdx.x;
+    unsigned first_c = blockIdx.x / across * SIDE, first_k = blockIdx.x % across * SIDE;
+    unsigned warp_c = warp_id() / 2 * 16, warp_k = warp_id() % 2 * 32;
+    Pixel shift = tap_shift(map, blockIdx.y);
+    Rectangle rectangle = rectangle_of(map, shift);
+    unsigned all = rectangle.height * rectangle.width * map.batch, begin = blockIdx.z * per_split;
+    unsigned end = begin + per_split < all ? begin + per_split : all;
+    float d[4][4] = {};
+    auto load = [&](unsigned q0, unsigned stage) {
+        unsigned at = t / ACROSS, q = q0 + at, place = t % ACROSS * CHUNK;
+        bool there = q < end;
+        unsigned row = there ? rectangle_row(map, rectangle, q) : 0;
+        const T* from_x = there ? shifted_row(x, map, row, shift) + first_c + place : x;
+        fetch(tiles_x + stage * TILE + at * PITCH + place, from_x, x, there ? chunk_left(first_c + place, map.inner, CHUNK) : 0, vector);
+        const T* from_y = grad_y + (u64)row * map.columns + first_k + place;
+        fetch(tiles_y + stage * TILE + at * PITCH + place, from_y, grad_y, there ? chunk_left(first_k + place, map.columns, CHUNK) : 0, vector);
+    };
+    unsigned loading = begin;
+    for (unsigned stage = 0; stage + 1 < STAGES; ++stage, loading += DEPTH) {
+        if (loading < end) load(loading, stage);
+        cp_async_commit();
+    }
+    for (unsigned q = begin, stage = 0; q < end; q += DEPTH, stage = stage + 1 == STAGES ? 0 : stage + 1, loading += DEPTH) {
+        cp_async_wait<STAGES - 2>();
+        __syncthreads();
+        if (loading < end) load(loading, stage == 0 ? STAGES - 1 : stage - 1);
+        cp_async_commit();
+        const T* tile_x = tiles_x + stage * TILE + warp_c;
+        const T* tile_y = tiles_y + stage * TILE + warp_k;
+#pragma unroll
+        for (unsigned k = 0; k < DEPTH; k += STEP) {
+            unsigned a[4], b[4][2];
+            left_fragment_across(a, tile_x + k * PITCH, PITCH);
+#pragma unroll
+            for (unsigned j = 0; j < 4; j += 2) right_fragments(b[j], b[j + 1], tile_y + k * PITCH + 8 * j, PITCH);
+#pragma unroll
+            for (unsigned j = 0; j < 4; ++j) multiply(T(), d[j], a, b[j]);
+        }
+    }
+    cp_async_wait<0>();
+    float* out = partials + ((u64)blockIdx.z * map.taps + blockIdx.y) * map.inner * map.columns;
+#pragma unroll
+    for (unsigned j = 0; j < 4; ++j)
+#pragma unroll
+        for (unsigned e = 0; e < 4; ++e) {
+            unsigned c = first_c + warp_c + lane_id() / 4 + e / 2 * 8, k = first_k + warp_k + 8 * j + lane_id() % 4 * 2 + e % 2;
+            if (c < map.inner && k < map.columns) out[(u64)c * map.columns + k] = d[j][e];
+        }
+}
+extern "C" __global__ void __launch_bounds__(256)
+weight_gradient_mma_f32(const float* x, const float* grad_y, float* partials, unsigned rows, unsigned inner, unsigned columns, unsigned height,
+                        unsigned width, unsigned batch, unsigned taps, unsigned per_split, unsigned vector) {
+    weight_gradient(x, grad_y, partials, {rows, inner, columns, height, width, batch, taps, 1}, per_split, vector);
+}
+extern "C" __global__ void __launch_bounds__(256)
+weight_gradient_mma_bf16(const bf16* x, const bf16* grad_y, float* partials, unsigned rows, unsigned inner, unsigned columns, unsigned height,
+                         unsigned width, unsigned batch, unsigned taps, unsigned per_split, unsigned vector) {
+    weight_gradient(x, grad_y, partials, {rows, inner, columns, height, width, batch, taps, 1}, per_split, vector);
+}

@@ -1,0 +1,93 @@
+// The losses: softmax cross-entropy with its gradient, and the squared error. A warp takes a sample; samples are summed in order.
+#include "prelude.cuh"
+
+// Loss and gradient of each sample, and each block's count of right answers. Exponentials in double, about the row's maximum: a
+// batch has few of them. Warps take samples in turn; all of a block's threads meet at its end.
+template <typename T>
+__device__ void cross_entropy(const T* logits, const unsigned* labels, double* sample, double* right, T* grad, unsigned samples, unsigned classes) {
+    unsigned lane = lane_id(), warps = blockDim.x / 32u;
+    double answers = 0.0;
+    for (unsigned n = blockIdx.x * warps + warp_id(); n < samples; n += gridDim.x * warps) {
+        const T* z = logits + (u64)n * classes;
+        unsigned label = labels[n];
+        float most = -INF_F32;
+        for (unsigned k = lane; k < classes; k += 32) most = larger(most, to_f32(z[k]));
+        most = warp_max(most);
+        double sum = 0.0;
+        // The first class that has the maximum.
+        unsigned first = classes;
+        for (unsigned k = lane; k < classes; k += 32) {
+            float v = to_f32(z[k]);
+            sum += exp((double)v - (double)most);
+            if (v == most && k < first) first = k;
+        }
+        sum = warp_sum(sum);
+        for (int distance = 16; distance > 0; distance >>= 1) {
+            unsigned other = __shfl_xor_sync(0xffffffffu, first, distance);
+            first = other < first ? other : first;
+        }
+        if (lane == 0) {
+            // A label that is no class has no loss: NaN shows it.
+            sample[n] = label < classes ? log(sum) + (double)most - (double)to_f32(z[label]) : (double)NAN_F32;
+            answers += first == label ? 1.0 : 0.0;
+        }
+        if (!grad) continue;
+        for (unsigned k = lane; k < classes; k += 32) {
+            double p = exp((double)to_f32(z[k]) - (double)most) / sum;
+            grad[(u64)n * classes + k] = from_f32<T>((float)((p - (k == label ? 1.0 : 0.0)) / samples));
+        }
+    }
+    answers = block_sum(answers);
+    if (threadIdx.x == 0) right[blockIdx.x] = answers;
+}
+extern "C" __global__ void __launch_bounds__(128)
+cross_entropy_f32(const float* logits, const unsigned* labels, double* sample, double* right, float* grad_or_null, unsigned samples,
+                  unsigned classes) {
+    cross_entropy(logits, labels, sample, right, grad_or_null, samples, classes);
+}
+extern "C" __global__ void __launch_bounds__(128)
+cross_entropy_bf16(const bf16* logits, const unsigned* labels, double* sample, double* right, bf16* grad_or_null, unsigned samples,
+                   unsigned classes) {
+    cross_entropy(logits, labels, sample, right, grad_or_null, samples, classes);
+}
+
+// scale Σ (x − t)² of each sample, and 2 scale (x − t).
+template <typename T>
+__device__ void squared_error(const T* x, const T* target, double* sample, T* grad, double scale, unsigned samples, unsigned columns) {
+    unsigned n = blockIdx.x * (blockDim.x / 32u) + warp_id();
+    if (n >= samples) return;
+    double sum = 0.0;
+    float factor = (float)(2.0 * scale);
+    for (unsigned k = lane_id(); k < columns; k += 32) {
+        u64 i = (u64)n * columns + k;
+        float a = to_f32(x[i]), b = to_f32(target[i]);
+        double d = (double)a - (double)b;
+        sum = fma(d, d, sum);
+        if (grad) grad[i] = from_f32<T>(factor * (a - b));
+    }
+    sum = warp_sum(sum);
+    if (lane_id() == 0) sample[n] = scale * sum;
+}
+extern "C" __global__ void __launch_bounds__(128)
+squared_error_f32(const float* x, const float* target, double* sample, float* grad_or_null, double scale, unsigned samples, unsigned columns) {
+    squared_error(x, target, sample, grad_or_null, scale, samples, columns);
+}
+extern "C" __global__ void __launch_bounds__(128)
+squared_error_bf16(const bf16* x, const bf16* target, double* sample, bf16* grad_or_null, double scale, unsigned samples, unsigned columns) {
+    squared_error(x, target, sample, grad_or_null, scale, samples, columns);
+}
+
+// loss ← Σ sample / divisor; correct ← Σ right over `counts` blocks, or NaN where nothing is right or wrong. One block.
+extern "C" __global__ void __launch_bounds__(256)
+loss_sum(const double* sample, const double* right_or_null, double* loss, double* correct, double divisor, unsigned samples, unsigned counts) {
+    double sum = 0.0, right = 0.0;
+    for (unsigned n = threadIdx.x; n < samples; n += 256) sum += sample[n];
+    if (right_or_null)
+        for (unsigned n = threadIdx.x; n < counts; n += 256) right += right_or_null[n];
+    sum = block_sum(sum);
+    right = block_sum(right);
+    if (threadIdx.x == 0) {
+        loss[0] = sum / divisor;
+        correct[0] = right_or_null ? right : (double)NAN_F32;
+    }
+}

@@ -1,0 +1,91 @@
+// ReLU alone, and 2×2 max-pooling: src/ops/relu, src/ops/max_pool2d. A NaN passes the one and wins the other.
+#include "prelude.cuh"
+
+template <typename T> __device__ void relu(const T* x, T* y, unsigned len) {
+    for (u64 i = global_thread(); i < len; i += global_threads()) y[i] = from_f32<T>(above(to_f32(x[i]), 0.0f));
+}
+extern "C" __global__ void __launch_bounds__(256) relu_f32(const float* x, float* y, unsigned len) { relu(x, y, len); }
+extern "C" __global__ void __launch_bounds__(256) relu_bf16(const bf16* x, bf16* y, unsigned len) { relu(x, y, len); }
+
+template <typename T> __device__ void relu_gradient(const T* x, const T* grad_y, T* grad_x, unsigned len) {
+    for (u64 i = global_thread(); i < len; i += global_threads())
+        grad_x[i] = to_f32(x[i]) <= 0.0f ? from_f32<T>(0.0f) : grad_y[i];
+}
+extern "C" __global__ void __launch_bounds__(256) relu_gradient_f32(const float* x, const float* grad_y, float* grad_x, unsigned len) {
+    relu_gradient(x, grad_y, grad_x, len);
+}
+extern "C" __global__ void __launch_bounds__(256) relu_gradient_bf16(const bf16* x, const bf16* grad_y, bf16* grad_x, unsigned len) {
+    relu_gradient(x, grad_y, grad_x, len);
+}
+
+// The window of output element i: its four inputs in row order, and their places.
+struct Window {
+    u64 at[4];
+};
+// `pixel` = N·C elements lie at each place of the map; `width` is the input's. i counts elements of the output.
+__device__ __forceinline__ Window window_of(u64 i, unsigned width, unsigned pixel) {
+    unsigned half = width / 2;
+    u64 place = i / pixel, inner = i % pixel;
+    u64 corner = (place / half * 2 * width + place % half * 2) * pixel + inner;
+    return {{corner, corner + pixel, corner + (u64)width * pixel, corner + (u64)(width + 1) * pixel}};
+}
+
+// The place of the first largest of the window.
+template <typename T> __device__ __forceinline__ unsigned first_largest(const T* x, const Window& window, float& best) {
+    best = to_f32(x[window.at[0]]);
+    unsigned place = 0;
+#pragma unroll
+    for (unsigned k = 1; k < 4; ++k) {
+        float v = to_f32(x[window.at[k]]);
+        if (v > best || v != v) {
+            best = v;
+            place = k;
+        }
+    }
+    return place;
+}
+
+template <typename T> __device__ void max_pool(const T* x, T* y, unsigned width, unsigned pixel, unsigned len) {
+    for (u64 i = global_thread(); i < len; i += global_threads()) {
+        float best;
+        first_largest(x, window_of(i, width, pixel), best);
+        y[i] = from_f32<T>(best);
+    }
+}
+extern "C" __global__ void __launch_bounds__(256) max_pool_f32(const float* x, float* y, unsigned width, unsigned pixel, unsigned len) {
+    max_pool(x, y, width, pixel, len);
+}
+extern "C" __global__ void __launch_bounds__(256) max_pool_bf16(const bf16* x, bf16* y, unsigned width, unsigned pixel, unsigned len) {
+    max_pool(x, y, width, pixel, len);
+}
+
+// Each window's four gradients; a last odd row or column has none and gets 0 from the thread of its element. `len` counts x.
+template <typename T>
+__device__ void max_pool_gradient(const T* x, const T* grad_y, T* grad_x, unsigned height, unsigned width, unsigned pixel) {
+    u64 half = width / 2, windows = height / 2 * half * pixel;
+    for (u64 i = global_thread(); i < windows; i += global_threads()) {
+        Window window = window_of(i, width, pixel);
+        float best;
+        unsigned place = first_largest(x, window, best);
+        T zero = from_f32<T>(0.0f), dy = grad_y[i];
+#pragma unroll
+        for (unsigned k = 0; k < 4; ++k) grad_x[window.at[k]] = k == place ? dy : zero;
+    }
+    if (width % 2) {
+        u64 edge = (u64)(height - height % 2) * pixel;
+        for (u64 i = global_thread(); i < edge; i += global_threads())
+            grad_x[(i / pixel * width + width - 1) * pixel + i % pixel] = from_f32<T>(0.0f);
+    }
+    if (height % 2) {
+        u64 row = (u64)width * pixel;
+        for (u64 i = global_thread(); i < row; i += global_threads()) grad_x[(height - 1) * row + i] = from_f32<T>(0.0f);
+    }
+}
+extern "C" __global__ void __launch_bounds__(256)
+max_pool_gradient_f32(const float* x, const float* grad_y, float* grad_x, unsigned height, unsigned width, unsigned pixel) {
+    max_pool_gradient(x, grad_y, grad_x, height, width, pixel);
+}
+extern "C" __global__ void __launch_bounds__(256)
+max_pool_gradient_bf16(const bf16* x, const bf16* grad_y, bf16* grad_x, unsigned height, unsigned width, unsigned pixel) {
+    max_pool_gradient(x, grad_y, grad_x, height, width, pixel);
+}

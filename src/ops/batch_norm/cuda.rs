@@ -1,0 +1,207 @@
+//! BatchNorm on a device: `kernels/batchnorm.cu`.
+
+use super::BatchNorm;
+use crate::Result;
+use crate::ops::column_grid::{self, ColumnGrid, of_norm};
+use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
+use crate::runtime::cuda::driver::{Driver, Slice, SliceMut, Stored};
+use crate::runtime::cuda::{Cuda, Mode, kernels};
+use crate::runtime::tensor::{In, Out, Shape};
+use half::bf16;
+
+/// What the kernels call a spread that is σ²: S = √(σ² + ε).
+pub const VARIANCE: u32 = 0;
+/// What the kernels call a spread that is s: S = s + ε.
+pub const SCALE: u32 = 1;
+
+/// The sums of a norm's gradient, by its kernels: writes dβ and dγ.
+pub fn gradient_sums<D: Driver, T: Stored>(
+    driver: &mut D,
+    at: ColumnGrid,
+    (x, grad_y): (&Slice<'_, T>, &Slice<'_, T>),
+    (weight, bias): (&Slice<'_, f32>, &Slice<'_, f32>),
+    (mean, spread, kind): (&Slice<'_, f32>, &Slice<'_, f32>, u32),
+    options: NormOptions,
+    (grad_weight, grad_bias): (&mut SliceMut<'_, f32>, &mut SliceMut<'_, f32>),
+    partials: &mut SliceMut<'_, f64>,
+) -> Result<()> {
+    let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = at;
+    let (eps, relu) = (options.eps, u32::from(options.relu));
+    kernels::norm_gradient_sums(
+        driver,
+        grid,
+        x,
+        grad_y,
+        weight,
+        bias,
+        mean,
+        spread,
+        partials,
+        eps,
+        kind,
+        relu,
+        rows,
+        columns,
+        rows_per_part,
+        width,
+    )?;
+    kernels::norm_gradient_finish(driver, at.per_column(), &partials.read(), grad_weight, grad_bias, columns, parts)
+}
+
+impl<D: Driver> Cuda<D> {
+    /// μ and σ² of every unit, as BatchNorm has them.
+    pub(crate) fn moments<T: Stored>(
+        &mut self,
+        op: &'static str,
+        x: In,
+        stats: Statistics,
+        workspace: Out,
+    ) -> Result<()> {
+        let at = ColumnGrid::sums(op, x.0.shape)?;
+        let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = at;
+        let (driver, mut views) = self.begin(op);
+        let (x, mut mean, mut var) =
+            (views.read::<T>(x)?, views.write::<f32>(stats.mean)?, views.write::<f32>(stats.spread)?);
+        let mut workspace = views.write::<f32>(workspace)?;
+        let mut partials = workspace.cast::<f64>();
+        kernels::moments_partial(driver, grid, &x, &mut partials, rows, columns, rows_per_part, width)?;
+        kernels::moments_finish(driver, at.per_column(), &partials.read(), &mut mean, &mut var, rows, columns, parts)
+    }
+
+    /// `y = γ (x − mean)/S + β`, then the ReLU if asked for; `kind` says what `spread` is.
+    pub(crate) fn norm_apply<T: Stored>(
+        &mut self,
+        op: &'static str,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        (mean, spread, kind): (In, In, u32),
+        y: Out,
+    ) -> Result<()> {
+        let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = ColumnGrid::each(op, x.0.shape)?;
+        let (driver, mut views) = self.begin(op);
+        let (x, weight, bias) =
+            (views.read::<T>(x)?, views.read::<f32>(params.weight)?, views.read::<f32>(params.bias)?);
+        let (mean, spread, mut y) = (views.read::<f32>(mean)?, views.read::<f32>(spread)?, views.write::<T>(y)?);
+        let (eps, relu) = (options.eps, u32::from(options.relu));
+        kernels::norm_apply(
+            driver,
+            grid,
+            &x,
+            &weight,
+            &bias,
+            &mean,
+            &spread,
+            &mut y,
+            eps,
+            kind,
+            relu,
+            rows,
+            columns,
+            rows_per_part,
+            width,
+        )
+    }
+
+    fn batch_norm_in<T: Stored>(
+        &mut self,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        y: Out,
+        stats: Statistics,
+        workspace: Out,
+    ) -> Result<()> {
+        self.moments::<T>("batch_norm", x, stats, workspace)?;
+        self.norm_apply::<T>("batch_norm", x, params, options, (stats.mean.into(), stats.spread.into(), VARIANCE), y)
+    }
+
+    fn batch_norm_gradient<T: Stored>(
+        &mut self,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        stats: Statistics,
+        grad_y: In,
+        grads: NormGrads,
+        workspace: Out,
+    ) -> Result<()> {
+        let (sums, each) = (ColumnGrid::sums("batch_norm", x.0.shape)?, ColumnGrid::each("batch_norm", x.0.shape)?);
+        let (driver, mut views) = self.begin("batch_norm");
+        let (x, weight, bias) =
+            (views.read::<T>(x)?, views.read::<f32>(params.weight)?, views.read::<f32>(params.bias)?);
+        let (mean, var) = (views.read::<f32>(stats.mean.into())?, views.read::<f32>(stats.spread.into())?);
+        let (grad_y, mut grad_x) = (views.read::<T>(grad_y)?, views.write::<T>(grads.x)?);
+        let (mut grad_weight, mut grad_bias) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
+        let mut workspace = views.write::<f32>(workspace)?;
+        let per_unit = (&mut grad_weight, &mut grad_bias);
+        let statistics = (&mean, &var, VARIANCE);
+        let partials = &mut workspace.cast::<f64>();
+        gradient_sums(driver, sums, (&x, &grad_y), (&weight, &bias), statistics, options, per_unit, partials)?;
+        let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = each;
+        let (eps, relu) = (options.eps, u32::from(options.relu));
+        let (grad_weight, grad_bias) = (grad_weight.read(), grad_bias.read());
+        kernels::batch_norm_gradient(
+            driver,
+            grid,
+            &x,
+            &grad_y,
+            &weight,
+            &bias,
+            &mean,
+            &var,
+            &grad_weight,
+            &grad_bias,
+            &mut grad_x,
+            eps,
+            relu,
+            rows,
+            columns,
+            rows_per_part,
+            width,
+        )
+    }
+}
+
+impl<D: Driver> BatchNorm for Cuda<D> {
+    fn norm_workspace(&self, x: Shape) -> Shape {
+        column_grid::workspace(x)
+    }
+
+    fn batch_norm(
+        &mut self,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        y: Out,
+        stats: Statistics,
+        workspace: Out,
+    ) -> Result<()> {
+        let per_unit = [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, stats.spread.0.shape];
+        of_norm("batch_norm", x.0.shape, &[y.0.shape], &per_unit)?;
+        match self.mode() {
+            Mode::Bf16 => self.batch_norm_in::<bf16>(x, params, options, y, stats, workspace),
+            _ => self.batch_norm_in::<f32>(x, params, options, y, stats, workspace),
+        }
+    }
+
+    fn batch_norm_backward(
+        &mut self,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        stats: Statistics,
+        grad_y: In,
+        grads: NormGrads,
+        workspace: Out,
+    ) -> Result<()> {
+        let per_unit =
+            [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, grads.weight.0.shape, grads.bias.0.shape];
+        let op = "batch_norm";
+        of_norm(op, x.0.shape, &[grad_y.0.shape, grads.x.0.shape], &per_unit)?;
+        match self.mode() {
+            Mode::Bf16 => self.batch_norm_gradient::<bf16>(x, params, options, stats, grad_y, grads, workspace),
+            _ => self.batch_norm_gradient::<f32>(x, params, options, stats, grad_y, grads, workspace),
+        }
+    }
+}

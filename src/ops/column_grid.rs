@@ -1,0 +1,106 @@
+//! How a matrix of rows × columns is shared out among a device's blocks: what the prelude's `column_place` undoes.
+
+use crate::Result;
+use crate::ops::norm::units;
+use crate::runtime::cuda::count;
+use crate::runtime::cuda::driver::Grid;
+use crate::runtime::tensor::Shape;
+
+/// Threads of a block.
+const THREADS: usize = 256;
+/// Elements of a part of a sum: enough to hide a block's overhead, few enough that all multiprocessors have one.
+const PART: usize = 1 << 15;
+/// Parts of a sum at most: the last stage adds them up one by one.
+const MOST_PARTS: usize = 64;
+/// Rows that a thread of an elementwise pass takes.
+const ROWS_EACH: usize = 16;
+
+/// Columns that a block takes: lanes lie along a row.
+fn width(columns: usize) -> usize {
+    columns.next_power_of_two().clamp(1, 32)
+}
+
+/// A matrix, and how one kind of pass shares it out.
+#[derive(Debug, Clone, Copy)]
+pub struct ColumnGrid {
+    /// The grid of the pass.
+    pub grid: Grid,
+    /// Rows of the matrix.
+    pub rows: u32,
+    /// Columns of the matrix.
+    pub columns: u32,
+    /// Parts that the rows are cut into.
+    pub parts: u32,
+    /// Rows of a part.
+    pub rows_per_part: u32,
+    /// Columns that a block takes.
+    pub width: u32,
+}
+
+impl ColumnGrid {
+    fn new(op: &'static str, (rows, columns): (usize, usize), lanes: usize, rows_per_part: usize) -> Result<Self> {
+        let (width, parts) = (width(lanes), rows.div_ceil(rows_per_part.max(1)).max(1));
+        Ok(ColumnGrid {
+            grid: Grid::of([lanes.div_ceil(width), parts, 1], THREADS as u32),
+            rows: count(op, rows)?,
+            columns: count(op, columns)?,
+            parts: count(op, parts)?,
+            rows_per_part: count(op, rows_per_part)?,
+            width: width as u32,
+        })
+    }
+
+    /// A pass that sums over the rows.
+    pub fn sums(op: &'static str, x: Shape) -> Result<Self> {
+        let (rows, columns) = x.matrix();
+        Self::new(op, (rows, columns), columns, rows.div_ceil(parts(rows, columns)))
+    }
+
+    /// A pass over every element.
+    pub fn each(op: &'static str, x: Shape) -> Result<Self> {
+        let (rows, columns) = x.matrix();
+        Self::new(op, (rows, columns), columns, each(rows, columns))
+    }
+
+    /// A pass over every element in which a thread takes two columns.
+    pub fn pairs(op: &'static str, x: Shape) -> Result<Self> {
+        let (rows, columns) = x.matrix();
+        let pairs = columns.div_ceil(2);
+        Self::new(op, (rows, columns), pairs, each(rows, pairs))
+    }
+
+    /// A pass that sums over the rows in which a thread takes two columns: as many parts as [`ColumnGrid::sums`] has.
+    pub fn pair_sums(op: &'static str, x: Shape) -> Result<Self> {
+        let (rows, columns) = x.matrix();
+        Self::new(op, (rows, columns), columns.div_ceil(2), rows.div_ceil(parts(rows, columns)))
+    }
+
+    /// A grid of one thread for each column.
+    pub fn per_column(&self) -> Grid {
+        Grid::cover(self.columns as usize, 1, THREADS as u32)
+    }
+}
+
+fn each(rows: usize, lanes: usize) -> usize {
+    // No more parts than a grid has along y.
+    (ROWS_EACH * (THREADS / width(lanes))).max(rows.div_ceil(65_535))
+}
+
+fn parts(rows: usize, columns: usize) -> usize {
+    (rows * columns / PART).clamp(1, MOST_PARTS).min(rows.max(1))
+}
+
+/// f32 elements of workspace that the partial sums of a norm need: two numbers (f64) a part and column.
+pub fn workspace(x: Shape) -> Shape {
+    let (rows, columns) = x.matrix();
+    Shape::new([4 * columns * rows.div_ceil(rows.div_ceil(parts(rows, columns)).max(1)).max(1)])
+}
+
+/// Checks a norm's shapes, and gives the grids of its sums and of its passes over every element.
+pub fn of_norm(op: &'static str, x: Shape, others: &[Shape], per_unit: &[Shape]) -> Result<(ColumnGrid, ColumnGrid)> {
+    units(op, x, per_unit)?;
+    if let Some(other) = others.iter().find(|other| other.len() != x.len()) {
+        return Err(crate::Error::operator(op, format!("tensors like x {x}"), other.to_string()));
+    }
+    Ok((ColumnGrid::sums(op, x)?, ColumnGrid::each(op, x)?))
+}

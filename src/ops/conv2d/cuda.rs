@@ -1,0 +1,73 @@
+//! 3×3 convolution on a device: products over the valid taps, see [`crate::ops::tap_product`].
+
+use super::{Conv2d, Conv2dGrads, Map};
+use crate::Result;
+use crate::ops::tap_product::{Direction, Extents, bias_gradient, product, weight_gradient};
+use crate::runtime::cuda::driver::{Driver, Stored};
+use crate::runtime::cuda::{Cuda, Mode};
+use crate::runtime::tensor::{In, Out, Shape};
+use half::bf16;
+
+const OP: &str = "conv2d";
+
+impl Map {
+    fn extents(self) -> Extents {
+        let Map { h, w, n, c, k } = self;
+        Extents { height: h, width: w, batch: n, inputs: c, outputs: k, taps: 9 }
+    }
+}
+
+impl<D: Driver> Cuda<D> {
+    fn conv2d_in<T: Stored>(&mut self, x: In, weight: In, bias: Option<In>, y: Out) -> Result<()> {
+        let extents = Map::of(x.0.shape, weight.0.shape, bias.map(|b| b.0.shape), y.0.shape)?.extents();
+        let mode = self.mode();
+        let (driver, mut views) = self.begin(OP);
+        let (x, weight, bias) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read_some::<f32>(bias)?);
+        let mut y = views.write::<T>(y)?;
+        product(driver, OP, mode, extents, Direction::Forward, &x, &weight, bias.as_ref(), &mut y, None)
+    }
+
+    fn conv2d_gradient_in<T: Stored>(
+        &mut self,
+        x: In,
+        weight: In,
+        grad_y: In,
+        grads: Conv2dGrads,
+        workspace: Out,
+    ) -> Result<()> {
+        let extents = Map::of(x.0.shape, weight.0.shape, None, grad_y.0.shape)?.extents();
+        let mode = self.mode();
+        let (driver, mut views) = self.begin(OP);
+        let (x, weight, dy) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read::<T>(grad_y)?);
+        let (grad_x, mut grad_weight) = (views.write_some::<T>(grads.x)?, views.write::<f32>(grads.weight)?);
+        let (grad_bias, mut workspace) = (views.write_some::<f32>(grads.bias)?, views.write::<f32>(workspace)?);
+        if let Some(mut dx) = grad_x {
+            product(driver, OP, mode, extents, Direction::Backward, &dy, &weight, None, &mut dx, None)?;
+        }
+        weight_gradient(driver, OP, mode, extents, &x, &dy, &mut grad_weight, &mut workspace)?;
+        match grad_bias {
+            Some(mut db) => bias_gradient(driver, OP, extents, &dy, &mut db, &mut workspace),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<D: Driver> Conv2d for Cuda<D> {
+    fn conv2d_workspace(&self, map: Map) -> Shape {
+        map.extents().workspace()
+    }
+
+    fn conv2d(&mut self, x: In, weight: In, bias: Option<In>, y: Out, _workspace: Out) -> Result<()> {
+        match self.mode() {
+            Mode::Bf16 => self.conv2d_in::<bf16>(x, weight, bias, y),
+            _ => self.conv2d_in::<f32>(x, weight, bias, y),
+        }
+    }
+
+    fn conv2d_backward(&mut self, x: In, weight: In, grad_y: In, grads: Conv2dGrads, workspace: Out) -> Result<()> {
+        match self.mode() {
+            Mode::Bf16 => self.conv2d_gradient_in::<bf16>(x, weight, grad_y, grads, workspace),
+            _ => self.conv2d_gradient_in::<f32>(x, weight, grad_y, grads, workspace),
+        }
+    }
+}

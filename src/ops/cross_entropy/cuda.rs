@@ -1,0 +1,55 @@
+//! Softmax cross-entropy on a device: `kernels/loss.cu`. A label that is no class gives a NaN: the device refuses nothing.
+
+use super::{CrossEntropy, LossOut};
+use crate::runtime::cuda::backend::PARTIALS;
+use crate::runtime::cuda::driver::{Driver, Grid, Stored};
+use crate::runtime::cuda::{Cuda, Mode, count, kernels};
+use crate::runtime::tensor::In;
+use crate::{Error, Result};
+use half::bf16;
+
+/// Warps of a block, each of which takes a sample at a time.
+const WARPS: usize = 4;
+
+impl<D: Driver> Cuda<D> {
+    fn cross_entropy_in<T: Stored>(&mut self, logits: In, labels: In, out: LossOut) -> Result<()> {
+        let (n, k) = logits.0.shape.matrix();
+        let fits = labels.0.shape.len() == n && out.sample.0.shape.len() == n && n > 0 && k > 0;
+        if !fits || out.grad.is_some_and(|g| g.0.shape.len() != n * k) {
+            let found = format!("{} labels for logits {}", labels.0.shape.len(), logits.0.shape);
+            return Err(Error::operator("cross_entropy", "logits N×K and N labels", found));
+        }
+        let partials = self.partials();
+        let (driver, mut views) = self.begin("cross_entropy");
+        let (z, labels, mut samples) =
+            (views.read::<T>(logits)?, views.read::<u32>(labels)?, views.write::<f64>(out.sample)?);
+        let (mut loss, mut correct) = (views.write::<f64>(out.loss)?, views.write::<f64>(out.correct)?);
+        let (mut grad, mut right) = (views.write_some::<T>(out.grad)?, views.write::<f64>(partials)?);
+        let blocks = n.div_ceil(WARPS).min(PARTIALS);
+        let (count_n, count_k) = (count("cross_entropy", n)?, count("cross_entropy", k)?);
+        let grid = Grid::new(blocks, 32 * WARPS as u32);
+        kernels::cross_entropy(driver, grid, &z, &labels, &mut samples, &mut right, grad.as_mut(), count_n, count_k)?;
+        let (samples, right) = (samples.read(), right.read());
+        let one = Grid::new(1, 256);
+        kernels::loss_sum(
+            driver,
+            one,
+            &samples,
+            Some(&right),
+            &mut loss,
+            &mut correct,
+            n as f64,
+            count_n,
+            blocks as u32,
+        )
+    }
+}
+
+impl<D: Driver> CrossEntropy for Cuda<D> {
+    fn cross_entropy(&mut self, logits: In, labels: In, out: LossOut) -> Result<()> {
+        match self.mode() {
+            Mode::Bf16 => self.cross_entropy_in::<bf16>(logits, labels, out),
+            _ => self.cross_entropy_in::<f32>(logits, labels, out),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Linear layers on a device: large products by the driver's dense product (cuBLAS on a GPU), others by the convolution's kernels with
+//! one tap.
+
+use super::{Extents, Linear, LinearGrads};
+use crate::Result;
+use crate::ops::tap_product::{self, Direction, bias_gradient, product, weight_gradient};
+use crate::runtime::cuda::driver::{Driver, Stored};
+use crate::runtime::cuda::{Cuda, Mode};
+use crate::runtime::tensor::{In, Out, Shape};
+use half::bf16;
+
+const OP: &str = "linear";
+
+impl Extents {
+    fn as_taps(self) -> tap_product::Extents {
+        let Extents { n, i, o } = self;
+        tap_product::Extents { height: 1, width: 1, batch: n, inputs: i, outputs: o, taps: 1 }
+    }
+}
+
+impl<D: Driver> Cuda<D> {
+    fn linear_in<T: Stored>(&mut self, x: In, weight: In, bias: Option<In>, y: Out) -> Result<()> {
+        let extents = Extents::of(x.0.shape, weight.0.shape, bias.map(|b| b.0.shape), y.0.shape)?.as_taps();
+        let mode = self.mode();
+        let (driver, mut views) = self.begin(OP);
+        let (x, weight, bias) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read_some::<f32>(bias)?);
+        let mut y = views.write::<T>(y)?;
+        product(driver, OP, mode, extents, Direction::Forward, &x, &weight, bias.as_ref(), &mut y, None)
+    }
+
+    fn linear_gradient_in<T: Stored>(
+        &mut self,
+        x: In,
+        weight: In,
+        grad_y: In,
+        grads: LinearGrads,
+        workspace: Out,
+    ) -> Result<()> {
+        let extents = Extents::of(x.0.shape, weight.0.shape, None, grad_y.0.shape)?.as_taps();
+        let mode = self.mode();
+        let (driver, mut views) = self.begin(OP);
+        let (x, weight, dy) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read::<T>(grad_y)?);
+        let (grad_x, mut grad_weight) = (views.write_some::<T>(grads.x)?, views.write::<f32>(grads.weight)?);
+        let (grad_bias, mut workspace) = (views.write_some::<f32>(grads.bias)?, views.write::<f32>(workspace)?);
+        if let Some(mut dx) = grad_x {
+            product(driver, OP, mode, extents, Direction::Backward, &dy, &weight, None, &mut dx, None)?;
+        }
+        weight_gradient(driver, OP, mode, extents, &x, &dy, &mut grad_weight, &mut workspace)?;
+        match grad_bias {
+            Some(mut db) => bias_gradient(driver, OP, extents, &dy, &mut db, &mut workspace),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<D: Driver> Linear for Cuda<D> {
+    fn linear_workspace(&self, extents: Extents) -> Shape {
+        extents.as_taps().workspace()
+    }
+
+    fn linear(&mut self, x: In, weight: In, bias: Option<In>, y: Out, _workspace: Out) -> Result<()> {
+        match self.mode() {
+            Mode::Bf16 => self.linear_in::<bf16>(x, weight, bias, y),
+            _ => self.linear_in::<f32>(x, weight, bias, y),
+        }
+    }
+
+    fn linear_backward(&mut self, x: In, weight: In, grad_y: In, grads: LinearGrads, workspace: Out) -> Result<()> {
+        match self.mode() {
+            Mode::Bf16 => self.linear_gradient_in::<bf16>(x, weight, grad_y, grads, workspace),
+            _ => self.linear_gradient_in::<f32>(x, weight, grad_y, grads, workspace),
+        }
+    }
+}

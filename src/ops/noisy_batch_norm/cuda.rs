@@ -1,0 +1,191 @@
+//! Noisy BatchNorm on a device: BatchNorm's statistics, then one pass that draws the noise (`kernels/noise.cu`).
+
+use super::NoisyBatchNorm;
+use crate::Result;
+use crate::ops::column_grid::{ColumnGrid, of_norm};
+use crate::ops::noise::NoiseOptions;
+use crate::ops::noise::cuda::grid;
+use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
+use crate::runtime::cuda::driver::{Driver, Stored};
+use crate::runtime::cuda::{Cuda, Mode, kernels};
+use crate::runtime::tensor::{In, Out};
+use half::bf16;
+
+const OP: &str = "noisy_batch_norm";
+
+impl<D: Driver> Cuda<D> {
+    fn noisy_in<T: Stored>(
+        &mut self,
+        noise: NoiseOptions,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        state: In,
+        y: Out,
+        stats: Statistics,
+        workspace: Out,
+    ) -> Result<()> {
+        self.moments::<T>(OP, x, stats, workspace)?;
+        let (at, batch) = grid(OP, x.0.shape)?;
+        let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = at;
+        let NoiseOptions { mean, scale, spread, layer } = noise;
+        let (driver, mut views) = self.begin(OP);
+        let (x, weight, bias) =
+            (views.read::<T>(x)?, views.read::<f32>(params.weight)?, views.read::<f32>(params.bias)?);
+        let (mu, var) = (views.read::<f32>(stats.mean.into())?, views.read::<f32>(stats.spread.into())?);
+        let (state, mut y) = (views.read::<u64>(state)?, views.write::<T>(y)?);
+        let (eps, relu) = (options.eps, u32::from(options.relu));
+        kernels::noisy_apply(
+            driver,
+            grid,
+            &x,
+            &weight,
+            &bias,
+            &mu,
+            &var,
+            &state,
+            &mut y,
+            eps,
+            mean,
+            scale,
+            spread,
+            layer,
+            relu,
+            rows,
+            columns,
+            batch,
+            rows_per_part,
+            width,
+        )
+    }
+
+    fn noisy_gradient_in<T: Stored>(
+        &mut self,
+        noise: NoiseOptions,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        state: In,
+        stats: Statistics,
+        grad_y: In,
+        grads: NormGrads,
+        workspace: Out,
+    ) -> Result<()> {
+        let (sums, (each, batch)) = (ColumnGrid::pair_sums(OP, x.0.shape)?, grid(OP, x.0.shape)?);
+        let NoiseOptions { mean, scale, spread, layer } = noise;
+        let (driver, mut views) = self.begin(OP);
+        let (x, weight, bias) =
+            (views.read::<T>(x)?, views.read::<f32>(params.weight)?, views.read::<f32>(params.bias)?);
+        let (mu, var) = (views.read::<f32>(stats.mean.into())?, views.read::<f32>(stats.spread.into())?);
+        let (state, dy, mut dx) = (views.read::<u64>(state)?, views.read::<T>(grad_y)?, views.write::<T>(grads.x)?);
+        let (mut grad_weight, mut grad_bias) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
+        let mut workspace = views.write::<f32>(workspace)?;
+        let mut partials = workspace.cast::<f64>();
+        let (eps, relu) = (options.eps, u32::from(options.relu));
+        let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = sums;
+        kernels::noisy_gradient_sums(
+            driver,
+            grid,
+            &x,
+            &dy,
+            &weight,
+            &bias,
+            &mu,
+            &var,
+            &state,
+            &mut partials,
+            eps,
+            mean,
+            scale,
+            spread,
+            layer,
+            relu,
+            rows,
+            columns,
+            batch,
+            rows_per_part,
+            width,
+        )?;
+        let finish = sums.per_column();
+        kernels::norm_gradient_finish(
+            driver,
+            finish,
+            &partials.read(),
+            &mut grad_weight,
+            &mut grad_bias,
+            columns,
+            parts,
+        )?;
+        let ColumnGrid { grid, rows_per_part, width, .. } = each;
+        let (grad_weight, grad_bias) = (grad_weight.read(), grad_bias.read());
+        kernels::noisy_gradient(
+            driver,
+            grid,
+            &x,
+            &dy,
+            &weight,
+            &bias,
+            &mu,
+            &var,
+            &grad_weight,
+            &grad_bias,
+            &state,
+            &mut dx,
+            eps,
+            mean,
+            scale,
+            spread,
+            layer,
+            relu,
+            rows,
+            columns,
+            batch,
+            rows_per_part,
+            width,
+        )
+    }
+}
+
+impl<D: Driver> NoisyBatchNorm for Cuda<D> {
+    fn noisy_batch_norm(
+        &mut self,
+        noise: NoiseOptions,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        state: In,
+        y: Out,
+        stats: Statistics,
+        workspace: Out,
+    ) -> Result<()> {
+        let per_unit = [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, stats.spread.0.shape];
+        of_norm(OP, x.0.shape, &[y.0.shape], &per_unit)?;
+        match self.mode() {
+            Mode::Bf16 => self.noisy_in::<bf16>(noise, x, params, options, state, y, stats, workspace),
+            _ => self.noisy_in::<f32>(noise, x, params, options, state, y, stats, workspace),
+        }
+    }
+
+    fn noisy_batch_norm_backward(
+        &mut self,
+        noise: NoiseOptions,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        state: In,
+        stats: Statistics,
+        grad_y: In,
+        grads: NormGrads,
+        workspace: Out,
+    ) -> Result<()> {
+        let per_unit =
+            [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, grads.weight.0.shape, grads.bias.0.shape];
+        of_norm(OP, x.0.shape, &[grad_y.0.shape, grads.x.0.shape], &per_unit)?;
+        match self.mode() {
+            Mode::Bf16 => {
+                self.noisy_gradient_in::<bf16>(noise, x, params, options, state, stats, grad_y, grads, workspace)
+            }
+            _ => self.noisy_gradient_in::<f32>(noise, x, params, options, state, stats, grad_y, grads, workspace),
+        }
+    }
+}

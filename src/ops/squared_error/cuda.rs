@@ -1,0 +1,40 @@
+//! Squared error on a device: `kernels/loss.cu`.
+
+use super::SquaredError;
+use crate::ops::cross_entropy::LossOut;
+use crate::runtime::cuda::driver::{Driver, Grid, Stored};
+use crate::runtime::cuda::{Cuda, Mode, count, kernels};
+use crate::runtime::tensor::In;
+use crate::{Error, Result};
+use half::bf16;
+
+const OP: &str = "squared_error";
+
+impl<D: Driver> Cuda<D> {
+    fn squared_error_in<T: Stored>(&mut self, scale: f64, x: In, target: In, out: LossOut) -> Result<()> {
+        let (n, columns) = x.0.shape.matrix();
+        let len = x.0.shape.len();
+        let fits = target.0.shape.len() == len && out.sample.0.shape.len() == n && len > 0;
+        if !fits || out.grad.is_some_and(|g| g.0.shape.len() != len) {
+            let found = format!("x of {len} and target of {} elements", target.0.shape.len());
+            return Err(Error::operator(OP, "x and target of one shape, not empty", found));
+        }
+        let (driver, mut views) = self.begin(OP);
+        let (x, target, mut samples) = (views.read::<T>(x)?, views.read::<T>(target)?, views.write::<f64>(out.sample)?);
+        let (mut loss, mut correct) = (views.write::<f64>(out.loss)?, views.write::<f64>(out.correct)?);
+        let mut grad = views.write_some::<T>(out.grad)?;
+        let (n, columns) = (count(OP, n)?, count(OP, columns)?);
+        let grid = Grid::new((n as usize).div_ceil(4), 128);
+        kernels::squared_error(driver, grid, &x, &target, &mut samples, grad.as_mut(), scale, n, columns)?;
+        kernels::loss_sum(driver, Grid::new(1, 256), &samples.read(), None, &mut loss, &mut correct, 1.0, n, 0)
+    }
+}
+
+impl<D: Driver> SquaredError for Cuda<D> {
+    fn squared_error(&mut self, scale: f64, x: In, target: In, out: LossOut) -> Result<()> {
+        match self.mode() {
+            Mode::Bf16 => self.squared_error_in::<bf16>(scale, x, target, out),
+            _ => self.squared_error_in::<f32>(scale, x, target, out),
+        }
+    }
+}
