@@ -1,8 +1,12 @@
 //! Reads the kernels' signatures and generates their launch functions; puts the commit into the binary, for
 //! `normscape --version` and for the record that every run keeps.
 
+#[path = "build/compile.rs"]
+mod compile;
 #[path = "build/launchers.rs"]
 mod launchers;
+#[path = "src/runtime/cuda/nvrtc.rs"]
+mod nvrtc;
 #[allow(dead_code, reason = "the library reads more of it")]
 #[path = "src/runtime/cuda/signature.rs"]
 mod signature;
@@ -60,10 +64,22 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=build");
     println!("cargo:rerun-if-changed=src/runtime/cuda/signature.rs");
+    println!("cargo:rerun-if-changed=src/runtime/cuda/nvrtc.rs");
     println!("cargo:rerun-if-changed=kernels");
-    let folder = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("kernels");
+    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    let folder = root.join("kernels");
     let files = kernels(&folder);
-    let text = launchers::generate(&files, &folder.join("prelude.cuh").display().to_string());
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("kernels.rs");
+    let header = folder.join("prelude.cuh");
+    let prelude = std::fs::read_to_string(&header).unwrap_or_else(|e| refuse(&header, 0, &e.to_string()));
+    let mut text = launchers::generate(&files, &header.display().to_string());
+    match compile::generate(&files, &prelude, &out, root.join("target/cuda")) {
+        Ok(tables) => text += &tables,
+        Err(log) => {
+            eprintln!("a kernel does not compile:\n{log}");
+            exit(1)
+        }
+    }
+    let out = out.join("kernels.rs");
     std::fs::write(&out, text).unwrap_or_else(|e| refuse(&out, 0, &e.to_string()));
 }

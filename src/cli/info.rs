@@ -6,7 +6,7 @@ use crate::Result;
 use crate::data::cifar10;
 use crate::files::machine;
 use crate::report::{Cell, Table};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Tells it.
 pub fn run(globals: &Globals) -> Result<Answer> {
@@ -28,7 +28,7 @@ pub fn run(globals: &Globals) -> Result<Answer> {
             "cpu": { "model": processor, "cores": cores, "instructions": isa_name() },
             "memory": { "bytes": total, "available_bytes": available },
             "cuda": driver.json(),
-            "kernels": Value::Null,
+            "kernels": driver.kernels(),
             "data": data.map(|path| path.to_string_lossy().into_owned()),
             "auto": { "device": device.name(), "precision": device.precision().name(), "threads": globals.thread_count() },
         })));
@@ -40,77 +40,108 @@ pub fn run(globals: &Globals) -> Result<Answer> {
         |path| format!("CIFAR-10 expected in {}", path.display()),
     );
     let mut table = Table::new(["", ""]);
-    for (name, text) in [
+    let mut rows = vec![
         ("version", format!("{VERSION}, {target}, {build} build")),
         ("processor", format!("{processor}, {cores} cores, {}", isa_name())),
         ("memory", format!("{}, {} available", gib(total), gib(available))),
-        ("CUDA", driver.words()),
-        ("kernels", "none in this version".into()),
-        ("data", found),
-        ("auto", why.strip_prefix("device: ").unwrap_or(&why).to_owned()),
-    ] {
+    ];
+    rows.extend(driver.rows());
+    rows.push(("data", found));
+    rows.push(("auto", why.strip_prefix("device: ").unwrap_or(&why).to_owned()));
+    for (name, text) in rows {
         table.row([Cell::from(name), Cell::from(text)]);
     }
     // No headers: the first two lines are theirs.
     Ok(Answer::text(table.to_string().lines().skip(2).collect::<Vec<_>>().join("\n")))
 }
 
-/// The CUDA driver. Nothing here may panic on a machine without one: presence is asked before the first call, and only
-/// functions that every driver has are called.
+/// What CUDA there is.
 mod cuda {
-    use cudarc::driver::{result, sys};
+    use crate::runtime::cuda::emulator::compiler_version;
+    use crate::runtime::cuda::gpu;
+    use crate::runtime::cuda::kernels::{ALL, IMAGES};
+    use crate::runtime::cuda::nvrtc::Target;
     use serde_json::{Value, json};
 
-    /// What was found.
-    pub struct Driver {
-        /// As 13000 is 13.0; `None` where there is none.
-        version: Option<i32>,
-        devices: Vec<String>,
-        /// Why there are no devices.
-        problem: Option<String>,
+    /// What was found, and what was not.
+    pub struct Cuda {
+        found: Result<gpu::Found, String>,
+        nvrtc: Option<String>,
+        cublas: Option<String>,
+        compiler: Option<String>,
     }
 
-    /// Where the library is looked for.
-    const LOOKED: &str = "libcuda.so in LD_LIBRARY_PATH and the loader's folders";
-
-    /// Looks for the driver and its devices.
-    pub fn look() -> Driver {
-        let none = |problem: String| Driver { version: None, devices: Vec::new(), problem: Some(problem) };
-        // SAFETY: it only tries to load the library.
-        if !unsafe { sys::is_culib_present() } {
-            return none(format!("no driver found (looked for {LOOKED})"));
-        }
-        let mut version = 0;
-        // SAFETY: the library is there, the function is in every driver, and the pointer is valid.
-        if let Err(code) = unsafe { sys::cuDriverGetVersion(&mut version) }.result() {
-            return none(format!("the driver does not tell its version (error {})", code.0 as u32));
-        }
-        match devices() {
-            Ok(devices) => Driver { version: Some(version), devices, problem: None },
-            Err(code) => {
-                let problem = Some(format!("no device can be used (error {})", code.0 as u32));
-                Driver { version: Some(version), devices: Vec::new(), problem }
-            }
+    /// Looks for it.
+    pub fn look() -> Cuda {
+        Cuda {
+            found: gpu::find().map_err(|e| e.to_string()),
+            nvrtc: gpu::nvrtc(),
+            cublas: gpu::cublas_path().map(|path| path.display().to_string()),
+            compiler: compiler_version(),
         }
     }
 
-    fn devices() -> Result<Vec<String>, result::DriverError> {
-        result::init()?;
-        (0..result::device::get_count()?).map(|i| result::device::get_name(result::device::get(i)?)).collect()
+    /// What the build compiled kernels for.
+    fn targets() -> Vec<String> {
+        let mut names: Vec<_> = IMAGES
+            .iter()
+            .map(|image| match image.target {
+                Target::Cubin(arch) => format!("sm_{arch}"),
+                Target::Ptx(arch) => format!("PTX for sm_{arch} and newer"),
+            })
+            .collect();
+        names.sort();
+        names.dedup();
+        names
     }
 
-    impl Driver {
-        /// For people.
-        pub fn words(&self) -> String {
-            let found = self.version.map(|v| format!("driver for CUDA {}.{}", v / 1000, v % 1000 / 10));
-            let devices =
-                (!self.devices.is_empty()).then(|| format!("{} (not used by this version)", self.devices.join(", ")));
-            [found, devices, self.problem.clone()].into_iter().flatten().collect::<Vec<_>>().join(": ")
+    impl Cuda {
+        /// Rows for people.
+        pub fn rows(&self) -> Vec<(&'static str, String)> {
+            let devices = match &self.found {
+                Ok(found) => {
+                    format!(
+                        "driver for CUDA {}.{}: {}",
+                        found.version / 1000,
+                        found.version % 1000 / 10,
+                        found.devices.join(", ")
+                    )
+                }
+                Err(problem) => problem.clone(),
+            };
+            let or = |found: &Option<String>, none: &str| found.clone().unwrap_or_else(|| none.to_owned());
+            let compiled = match targets().as_slice() {
+                [] => "compiled at first use (the build found no NVRTC)".to_owned(),
+                targets => format!("compiled for {}", targets.join(", ")),
+            };
+            vec![
+                ("CUDA", devices),
+                ("kernels", format!("{}, {compiled}", ALL.len())),
+                ("NVRTC", or(&self.nvrtc, "not found (NVRTC_PATH, a toolkit, the Python package nvidia-cuda-nvrtc)")),
+                ("cuBLAS", or(&self.cublas, "not found (CUBLAS_PATH, a toolkit, the Python package nvidia-cublas)")),
+                ("emulator", or(&self.compiler, "no C++ compiler (NORMSCAPE_CXX, CXX, c++, g++)")),
+            ]
         }
 
         /// For programs.
         pub fn json(&self) -> Value {
-            json!({ "driver": self.version, "devices": self.devices, "problem": self.problem, "looked_for": LOOKED })
+            let (version, devices, problem) = match &self.found {
+                Ok(found) => (Some(found.version), found.devices.clone(), None),
+                Err(problem) => (None, Vec::new(), Some(problem)),
+            };
+            json!({
+                "driver": version,
+                "devices": devices,
+                "problem": problem,
+                "nvrtc": self.nvrtc,
+                "cublas": self.cublas,
+                "emulator_compiler": self.compiler,
+            })
+        }
+
+        /// The kernels, for programs.
+        pub fn kernels(&self) -> Value {
+            json!({ "count": ALL.len(), "compiled_for": targets() })
         }
     }
 }

@@ -50,3 +50,15 @@ pub fn put(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     std::fs::write(&path, text).map_err(|source| Error::io(&path, "write", source))?;
     Ok(path)
 }
+
+/// Writes bytes into a work folder that [`file`] handed out.
+pub fn put_bytes(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).map_err(|source| Error::io(&path, "write", source))?;
+    Ok(path)
+}
+
+/// The bytes of a file that [`file`] gave.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|source| Error::io(path, "read", source))
+}

@@ -2,10 +2,12 @@
 //!
 //! - `test.rs`: runs every test of the workspace, after setting up what the tests read, and ends in one line of counts;
 //! - `tally.rs`: reads the output of test programs;
+//! - `cuda.rs`: fetches NVRTC;
 //! - `data.rs`: finds the data set and the golden cases, and unpacks the former.
 //!
 //! It has no dependencies: it is built before anything else, on machines that may have little.
 
+mod cuda;
 mod data;
 mod tally;
 mod test;
@@ -21,6 +23,7 @@ Usage: cargo xtask COMMAND [ARGS...]
 Commands:
   test [ARGS...]   set up what the tests need, run every test, and end with 'N passed, N failed, N skipped'.
                    ARGS go to `cargo test`, for example: cargo xtask test --test golden
+  cuda             put NVRTC (NVIDIA's Python package) under target/cuda, so that the build compiles the kernels
   bench [ARGS...]  cargo run --release -- bench ARGS...
   help             this text
 
@@ -37,6 +40,13 @@ fn main() -> ExitCode {
     let rest: Vec<_> = args.collect();
     match command.as_str() {
         "test" => test::run(&rest),
+        "cuda" => match cuda::fetch() {
+            Ok(line) => {
+                println!("{line}");
+                ExitCode::SUCCESS
+            }
+            Err(line) => refuse(&format!("xtask: {line}")),
+        },
         "bench" => {
             let mut cargo = cargo();
             cargo.args(["run", "--release", "--locked", "--", "bench"]).args(&rest);
@@ -49,8 +59,8 @@ fn main() -> ExitCode {
             print!("{HELP}");
             ExitCode::SUCCESS
         }
-        "" => refuse("xtask: no command given; there are test, bench and help"),
-        other => refuse(&format!("xtask: no command '{other}'; there are test, bench and help")),
+        "" => refuse("xtask: no command given; there are test, cuda, bench and help"),
+        other => refuse(&format!("xtask: no command '{other}'; there are test, cuda, bench and help")),
     }
 }
 

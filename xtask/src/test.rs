@@ -19,6 +19,13 @@ pub fn run(args: &[OsString]) -> ExitCode {
     if without {
         say("NORMSCAPE_WITHOUT_DATA=1: tests that lack their data are skipped");
     }
+    match crate::cuda::fetch() {
+        Ok(line) => say(&line),
+        Err(reason) => {
+            let effect = if ci() { "tests/kernels.rs fails" } else { "kernels are compiled at first use" };
+            say(&format!("{reason}: {effect}"));
+        }
+    }
     let mut cargo = crate::cargo();
     cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(args);
     for (variable, place) in [("NORMSCAPE_DATA", data::cifar10()), ("NORMSCAPE_GOLDEN", data::golden())] {

@@ -17,6 +17,32 @@ pub struct Source {
     pub text: &'static str,
 }
 
+/// A file of kernels as the build compiled it.
+#[derive(Debug)]
+pub struct Image {
+    /// The file: its place in [`super::kernels::SOURCES`].
+    pub source: usize,
+    /// What for.
+    pub target: super::nvrtc::Target,
+    /// The cubin, or the PTX with a 0 at its end.
+    pub code: &'static [u8],
+}
+
+/// What a kernel takes of a multiprocessor, as the build found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resources {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// The architecture, as 90 for sm_90.
+    pub arch: u32,
+    /// Registers of a thread.
+    pub registers: u32,
+    /// Bytes that a thread spills.
+    pub spills: u32,
+    /// Bytes of static shared memory of a block.
+    pub shared: u32,
+}
+
 /// One kernel, as `build.rs` found it.
 #[derive(Debug)]
 pub struct Kernel {
@@ -258,6 +284,10 @@ pub trait Driver {
     fn copy(&mut self, from: Region, to: Region) -> Result<()>;
     /// Runs a kernel. The arguments fit its parameters: generated functions call this, nothing else does.
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()>;
+    /// Whether [`Driver::gemm`] is there.
+    fn has_gemm(&self) -> bool {
+        true
+    }
     /// A dense product.
     fn gemm(&mut self, product: Gemm) -> Result<()>;
     /// Begins a piece of work that is asked for again and again with the same launches and arguments, known by `key`. The first
@@ -274,6 +304,10 @@ pub trait Driver {
     }
     /// Waits for everything asked for.
     fn synchronize(&mut self) -> Result<()>;
+    /// Marks a moment among what is asked for; [`Driver::elapsed`] tells the time between two. There are two of them, 0 and 1.
+    fn mark(&mut self, which: usize) -> Result<()>;
+    /// Waits for mark 1 and gives the seconds from mark 0 to it, by the device's clock.
+    fn elapsed(&mut self) -> Result<f64>;
 }
 
 impl<D: Driver + ?Sized> Driver for Box<D> {
@@ -298,6 +332,9 @@ impl<D: Driver + ?Sized> Driver for Box<D> {
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
         (**self).launch(kernel, grid, args)
     }
+    fn has_gemm(&self) -> bool {
+        (**self).has_gemm()
+    }
     fn gemm(&mut self, product: Gemm) -> Result<()> {
         (**self).gemm(product)
     }
@@ -309,6 +346,12 @@ impl<D: Driver + ?Sized> Driver for Box<D> {
     }
     fn synchronize(&mut self) -> Result<()> {
         (**self).synchronize()
+    }
+    fn mark(&mut self, which: usize) -> Result<()> {
+        (**self).mark(which)
+    }
+    fn elapsed(&mut self) -> Result<f64> {
+        (**self).elapsed()
     }
 }
 

@@ -84,4 +84,10 @@ impl<D: Driver> Driver for Failing<D> {
     fn synchronize(&mut self) -> Result<()> {
         self.inner.synchronize()
     }
+    fn mark(&mut self, which: usize) -> Result<()> {
+        self.inner.mark(which)
+    }
+    fn elapsed(&mut self) -> Result<f64> {
+        self.inner.elapsed()
+    }
 }

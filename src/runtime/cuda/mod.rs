@@ -5,6 +5,7 @@
 //!
 //! - [`driver`]: the trait that both devices implement, tensors and numbers as arguments · [`failing`]: a driver that fails
 //! - [`backend`]: [`Cuda`], generic over the driver, with its memory (`memory`)
+//! - [`gpu`]: a real device, through cudarc and cuBLAS · [`nvrtc`]: the compiler of its kernels
 //! - [`emulator`]: one coroutine per CUDA thread, every access checked
 
 pub mod backend;
@@ -13,6 +14,7 @@ pub mod emulator;
 pub mod failing;
 pub mod gpu;
 mod memory;
+pub mod nvrtc;
 pub mod signature;
 
 pub use backend::{Cuda, Mode, count};
@@ -25,7 +27,8 @@ pub use backend::{Cuda, Mode, count};
 pub mod kernels {
     #![allow(missing_docs, reason = "a kernel's comment is the documentation of its launch function; not all have one")]
     #[allow(unused_imports, reason = "not every set of kernels has all kinds of parameters")]
-    use super::driver::{Arg, Driver, Grid, Kernel, Slice, SliceMut, Source, Stored, scalar};
+    use super::driver::{Arg, Driver, Grid, Image, Kernel, Resources, Slice, SliceMut, Source, Stored, scalar};
+    use super::nvrtc::Target;
     use super::signature::Type;
     use crate::Result;
 

@@ -27,6 +27,7 @@ use graph::Command;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ffi::c_void;
+use std::time::Instant;
 
 /// What the emulator looks for, and in which order threads run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,7 @@ pub struct Emulator {
     options: Options,
     source: Option<(&'static str, &'static str)>,
     graphs: graph::Graphs,
+    marks: [Instant; 2],
 }
 
 impl Emulator {
@@ -81,7 +83,14 @@ impl Emulator {
         };
         let name = format!("emulator ({version})");
         let properties = Properties { name, capability: 90, multiprocessors: 8, shared: 227 << 10 };
-        Ok(Emulator { properties, arenas: Vec::new(), options, source: None, graphs: graph::Graphs::default() })
+        Ok(Emulator {
+            properties,
+            arenas: Vec::new(),
+            options,
+            source: None,
+            graphs: graph::Graphs::default(),
+            marks: [Instant::now(); 2],
+        })
     }
 
     /// For tests: takes the text of every kernel from here, not from the program's own files.
@@ -247,5 +256,14 @@ impl Driver for Emulator {
 
     fn synchronize(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn mark(&mut self, which: usize) -> Result<()> {
+        self.marks[which.min(1)] = Instant::now();
+        Ok(())
+    }
+
+    fn elapsed(&mut self) -> Result<f64> {
+        Ok(self.marks[1].saturating_duration_since(self.marks[0]).as_secs_f64())
     }
 }

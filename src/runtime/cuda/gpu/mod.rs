@@ -1,38 +1,416 @@
-//! TEMPORARY: replaced by the driver of a real GPU.
-use super::driver::*;
+//! A real GPU, through cudarc's bindings to the CUDA driver: one context, one stream, graphs, cuBLAS where it is found.
+//!
+//! - `api`: the driver's library and its errors · `modules`: kernels, compiled by the build or at first use · `cublas`: dense products
+//!
+//! Everything is asked for on one stream, so that it happens in the order in which it was asked for. The bindings are used directly: their
+//! safe layer tracks events between streams, of which there is one, and has untyped launches, which are generated here.
+
+mod api;
+mod cublas;
+mod modules;
+
+use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Properties, Region, check_grid};
 use crate::runtime::tensor::ArenaId;
 use crate::{Error, Result};
+use api::check;
+use cublas::Cublas;
+use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUevent, CUgraphExec, CUresult, CUstream};
+use modules::Modules;
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::path::{Path, PathBuf};
+
+/// Parameters that a kernel may have.
+const MOST_PARAMETERS: usize = 32;
+
+/// Where `cargo xtask cuda` puts NVIDIA's Python packages.
+fn packages() -> Option<PathBuf> {
+    option_env!("CARGO_MANIFEST_DIR").map(|root| Path::new(root).join("target/cuda"))
+}
+
+/// What is known of a piece of work that may be replayed.
+enum Known {
+    /// It has been made once.
+    Once,
+    /// It is recorded.
+    Recorded(CUgraphExec),
+}
+
 /// A GPU.
-pub enum Gpu {}
+pub struct Gpu {
+    properties: Properties,
+    device: sys::CUdevice,
+    stream: CUstream,
+    events: [CUevent; 2],
+    /// Address and bytes of every arena.
+    arenas: Vec<(u64, usize)>,
+    modules: Modules,
+    cublas: Option<Cublas>,
+    cublas_room: u64,
+    has_cublas: bool,
+    graphs: HashMap<u64, Known>,
+    capturing: bool,
+    open: Option<u64>,
+}
+
+/// What of this machine a user may want to know, whether or not a device works.
+pub struct Found {
+    /// The CUDA version that the driver supports, as 13000 for 13.0.
+    pub version: i32,
+    /// The devices' names.
+    pub devices: Vec<String>,
+}
+
+/// Looks for devices. Errors: there is none, and what was looked for where.
+pub fn find() -> Result<Found> {
+    let version = api::start()?;
+    let name = |n: i32| {
+        let mut device = 0;
+        // SAFETY: the driver has been started, and the pointer is valid.
+        check("CUDA", "open a device", unsafe { sys::cuDeviceGet(&mut device, n) })?;
+        Ok(describe(device))
+    };
+    Ok(Found { version, devices: (0..api::devices()?).map(name).collect::<Result<_>>()? })
+}
+
+/// Where cuBLAS was found, if it was.
+pub fn cublas_path() -> Option<PathBuf> {
+    cublas::find().map(|(_, path, _)| path)
+}
+
+/// What NVRTC was found, and where, if it was.
+pub fn nvrtc() -> Option<String> {
+    super::nvrtc::Nvrtc::find(packages()).map(|nvrtc| nvrtc.describe())
+}
+
+fn attribute(device: sys::CUdevice, attribute: Attribute) -> u32 {
+    let mut value = 0;
+    // SAFETY: the driver has been started, and the pointer is valid. What cannot be told stays 0.
+    let _ = unsafe { sys::cuDeviceGetAttribute(&mut value, attribute, device) };
+    u32::try_from(value).unwrap_or(0)
+}
+
+fn capability(device: sys::CUdevice) -> u32 {
+    10 * attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)
+        + attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
+}
+
+fn describe(device: sys::CUdevice) -> String {
+    let mut name = [0 as std::ffi::c_char; 128];
+    // SAFETY: the driver has been started; it writes a string of at most 128 bytes, its end included.
+    let _ = unsafe { sys::cuDeviceGetName(name.as_mut_ptr(), 127, device) };
+    let bytes: Vec<u8> = name.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
+    format!("{} (sm_{})", String::from_utf8_lossy(&bytes), capability(device))
+}
+
 impl Gpu {
-    /// Opens it.
-    pub fn open(_: u32) -> Result<Gpu> {
-        Err(Error::Missing { what: "a GPU".into(), looked: "not in this build".into() })
+    /// Opens device `number`.
+    ///
+    /// Errors: [`Error::Missing`] where there is no driver, no such device, or one that is too old; [`Error::Device`] where it does not
+    /// open.
+    pub fn open(number: u32) -> Result<Gpu> {
+        api::start()?;
+        let count = api::devices()?;
+        let Some(ordinal) = i32::try_from(number).ok().filter(|&n| n < count) else {
+            let looked = format!("there are {count}, numbered from 0");
+            return Err(Error::Missing { what: format!("CUDA device {number}"), looked });
+        };
+        let mut device = 0;
+        // SAFETY: the driver has been started; the number is a device's, and the pointer is valid.
+        check("CUDA", "open a device", unsafe { sys::cuDeviceGet(&mut device, ordinal) })?;
+        let (name, capability) = (describe(device), capability(device));
+        if capability < 80 {
+            let looked = format!("{name} is there; the kernels need sm_80 or newer");
+            return Err(Error::Missing { what: "a CUDA device that the kernels run on".into(), looked });
+        }
+        let (mut context, mut stream) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let mut events = [std::ptr::null_mut(); 2];
+        // SAFETY: the device is open; pointers are valid, and the context that the stream and the events belong to is current.
+        unsafe {
+            check(&name, "open a context", sys::cuDevicePrimaryCtxRetain(&mut context, device))?;
+            check(&name, "open a context", sys::cuCtxSetCurrent(context))?;
+            let apart = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
+            check(&name, "make a stream", sys::cuStreamCreate(&mut stream, apart))?;
+            for event in &mut events {
+                check(&name, "make an event", sys::cuEventCreate(event, 0))?;
+            }
+        }
+        let properties = Properties {
+            name,
+            capability,
+            multiprocessors: attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT),
+            shared: attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN),
+        };
+        Ok(Gpu {
+            properties,
+            device,
+            stream,
+            events,
+            arenas: Vec::new(),
+            modules: Modules::default(),
+            cublas: None,
+            cublas_room: 0,
+            has_cublas: cublas_path().is_some(),
+            graphs: HashMap::new(),
+            capturing: false,
+            open: None,
+        })
+    }
+
+    fn check(&self, action: &str, code: CUresult) -> Result<()> {
+        check(&self.properties.name, action, code)
+    }
+
+    fn address(&self, region: Region) -> Result<u64> {
+        match self.arenas.get(region.arena.0 as usize) {
+            Some(&(base, bytes)) if region.offset + region.bytes <= bytes => Ok(base + region.offset as u64),
+            _ => Err(Error::operator("gpu", "a region inside its arena", format!("{region:?}"))),
+        }
+    }
+
+    /// Takes memory, zeroed.
+    fn take(&mut self, bytes: usize) -> Result<u64> {
+        let mut address = 0;
+        // SAFETY: the context is current, and pointers are valid.
+        unsafe {
+            let code = sys::cuMemAlloc_v2(&mut address, bytes.max(256));
+            if code == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+                let (mut free, mut total) = (0, 0);
+                let _ = sys::cuMemGetInfo_v2(&mut free, &mut total);
+                let problem =
+                    format!("{} MiB more are needed, {} of {} MiB are free", bytes >> 20, free >> 20, total >> 20);
+                return Err(Error::input("device memory", problem, "a smaller --batch, --width or --dim needs less"));
+            }
+            self.check("allocate memory", code)?;
+            self.check("clear memory", sys::cuMemsetD8Async(address, 0, bytes, self.stream))?;
+        }
+        Ok(address)
+    }
+
+    fn refuse_in_graph(&self, action: &str) -> Result<()> {
+        match self.open {
+            Some(key) => Err(Error::device(&self.properties.name, action, format!("graph {key} has not ended"))),
+            None => Ok(()),
+        }
+    }
+
+    fn replay(&mut self, graph: CUgraphExec) -> Result<()> {
+        // SAFETY: the graph and the stream are this device's.
+        self.check("replay a graph", unsafe { sys::cuGraphLaunch(graph, self.stream) })
     }
 }
+
 impl Driver for Gpu {
     fn properties(&self) -> &Properties {
-        match *self {}
+        &self.properties
     }
-    fn allocate(&mut self, _: ArenaId, _: usize) -> Result<()> {
-        match *self {}
+
+    fn allocate(&mut self, arena: ArenaId, bytes: usize) -> Result<()> {
+        self.refuse_in_graph("allocate memory")?;
+        let address = self.take(bytes)?;
+        let place = arena.0 as usize;
+        if self.arenas.len() <= place {
+            self.arenas.resize(place + 1, (0, 0));
+        }
+        self.arenas[place] = (address, bytes);
+        Ok(())
     }
-    fn upload(&mut self, _: Region, _: &[u8]) -> Result<()> {
-        match *self {}
+
+    fn upload(&mut self, to: Region, bytes: &[u8]) -> Result<()> {
+        self.refuse_in_graph("upload")?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let to = self.address(to)?;
+        // SAFETY: the region is of this length. Pageable host memory is staged before the call returns: it may be reused then.
+        let code = unsafe { sys::cuMemcpyHtoDAsync_v2(to, bytes.as_ptr().cast(), bytes.len(), self.stream) };
+        self.check("upload", code)
     }
-    fn download(&mut self, _: Region, _: &mut [u8]) -> Result<()> {
-        match *self {}
+
+    fn download(&mut self, from: Region, bytes: &mut [u8]) -> Result<()> {
+        self.refuse_in_graph("download")?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let from = self.address(from)?;
+        // SAFETY: the region is of this length, and the stream is waited for before the slice is given back.
+        let code = unsafe { sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), from, bytes.len(), self.stream) };
+        self.check("download", code)?;
+        self.synchronize()
     }
-    fn copy(&mut self, _: Region, _: Region) -> Result<()> {
-        match *self {}
+
+    fn copy(&mut self, from: Region, to: Region) -> Result<()> {
+        if from.bytes == 0 {
+            return Ok(());
+        }
+        let (source, target) = (self.address(from)?, self.address(to)?);
+        // SAFETY: both regions lie in their arenas.
+        let code = unsafe { sys::cuMemcpyDtoDAsync_v2(target, source, from.bytes.min(to.bytes), self.stream) };
+        self.check("copy", code)
     }
-    fn launch(&mut self, _: &'static Kernel, _: Grid, _: &[Arg]) -> Result<()> {
-        match *self {}
+
+    fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
+        check_grid(kernel, grid, &self.properties)?;
+        if args.len() > MOST_PARAMETERS || args.len() != kernel.parameters.len() {
+            let expected = format!("{} parameters", kernel.parameters.len());
+            return Err(Error::operator(kernel.name, expected, args.len().to_string()));
+        }
+        let Properties { name, capability, shared, .. } = &self.properties;
+        let function = self.modules.function(name, *capability, *shared, kernel)?;
+        let mut values = [[0u8; 8]; MOST_PARAMETERS];
+        for (value, arg) in values.iter_mut().zip(args) {
+            *value = match *arg {
+                Arg::Null => [0; 8],
+                Arg::Scalar(bytes) => bytes,
+                Arg::Tensor { region, .. } => self.address(region)?.to_ne_bytes(),
+            };
+        }
+        let mut pointers = [std::ptr::null_mut::<c_void>(); MOST_PARAMETERS];
+        for (pointer, value) in pointers.iter_mut().zip(&mut values) {
+            *pointer = value.as_mut_ptr().cast();
+        }
+        let [x, y, z] = grid.blocks;
+        // SAFETY: the function is this kernel's, and the values are those of its parameters, in order: generated code makes them. The
+        // driver copies them before it returns.
+        let code = unsafe {
+            let (stream, pointers) = (self.stream, pointers.as_mut_ptr());
+            sys::cuLaunchKernel(
+                function,
+                x,
+                y,
+                z,
+                grid.threads,
+                1,
+                1,
+                grid.shared,
+                stream,
+                pointers,
+                std::ptr::null_mut(),
+            )
+        };
+        check(&self.properties.name, &format!("launch kernel {}", kernel.name), code)
     }
-    fn gemm(&mut self, _: Gemm) -> Result<()> {
-        match *self {}
+
+    fn has_gemm(&self) -> bool {
+        self.has_cublas
     }
+
+    fn gemm(&mut self, product: Gemm) -> Result<()> {
+        let [a, b, out] = [product.a.region, product.b.region, product.out].map(|region| self.address(region));
+        let (a, b, out) = (a?, b?, out?);
+        if self.cublas.is_none() {
+            self.cublas_room = self.take(cublas::WORKSPACE)?;
+            self.cublas = Some(Cublas::open(self.stream.cast(), self.cublas_room as *mut c_void)?);
+        }
+        self.cublas.as_ref().map_or(Ok(()), |cublas| cublas.gemm(&product, a, b, out))
+    }
+
+    fn begin_graph(&mut self, key: u64) -> Result<Graph> {
+        self.refuse_in_graph("begin a graph")?;
+        match self.graphs.get(&key) {
+            Some(&Known::Recorded(graph)) => return self.replay(graph).map(|()| Graph::Replayed),
+            // The first time is made directly: it loads modules and cuBLAS, which nothing may do while work is recorded.
+            None => {}
+            Some(Known::Once) => {
+                let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+                // SAFETY: the stream is this device's, and nothing else is being recorded.
+                self.check("record a graph", unsafe { sys::cuStreamBeginCapture_v2(self.stream, mode) })?;
+                self.capturing = true;
+            }
+        }
+        self.open = Some(key);
+        Ok(Graph::Make)
+    }
+
+    fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
+        self.open = None;
+        if !std::mem::take(&mut self.capturing) {
+            if good {
+                self.graphs.insert(key, Known::Once);
+            }
+            return Ok(());
+        }
+        let mut graph = std::ptr::null_mut();
+        // SAFETY: recording was begun on this stream. Where something failed it is ended all the same, and what it gave is let go.
+        let ended = unsafe { sys::cuStreamEndCapture(self.stream, &mut graph) };
+        if !good {
+            self.graphs.remove(&key);
+            // SAFETY: the graph, if there is one, is ours.
+            unsafe { (!graph.is_null()).then(|| sys::cuGraphDestroy(graph)) };
+            return Ok(());
+        }
+        self.check("record a graph", ended)?;
+        let mut ready = std::ptr::null_mut();
+        // SAFETY: the graph is ours; what it is made into does not need it any more.
+        unsafe {
+            self.check("make a graph", sys::cuGraphInstantiateWithFlags(&mut ready, graph, 0))?;
+            let _ = sys::cuGraphDestroy(graph);
+        }
+        self.graphs.insert(key, Known::Recorded(ready));
+        self.replay(ready)
+    }
+
     fn synchronize(&mut self) -> Result<()> {
-        match *self {}
+        // SAFETY: the stream is this device's.
+        self.check("wait for the device", unsafe { sys::cuStreamSynchronize(self.stream) })
+    }
+
+    fn mark(&mut self, which: usize) -> Result<()> {
+        // SAFETY: event and stream are this device's.
+        self.check("record an event", unsafe { sys::cuEventRecord(self.events[which.min(1)], self.stream) })
+    }
+
+    fn elapsed(&mut self) -> Result<f64> {
+        let mut milliseconds = 0.0f32;
+        // SAFETY: the events are this device's, and the pointer is valid. The function is taken by the name that every driver has: the
+        // bindings of this CUDA version know only that of newer drivers, and would panic on an older one.
+        unsafe {
+            self.check("wait for an event", sys::cuEventSynchronize(self.events[1]))?;
+            type Elapsed = unsafe extern "C" fn(*mut f32, CUevent, CUevent) -> CUresult;
+            let elapsed = sys::culib().get::<Elapsed>(b"cuEventElapsedTime");
+            let elapsed = elapsed.map_err(|e| Error::device(&self.properties.name, "read an event", e.to_string()))?;
+            self.check("read an event", elapsed(&mut milliseconds, self.events[0], self.events[1]))?;
+        }
+        Ok(f64::from(milliseconds) * 1e-3)
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        let _ = self.synchronize();
+        self.cublas = None;
+        // SAFETY: everything is this device's, was made once, and is used no more. What fails here has no one to tell it to.
+        unsafe {
+            for known in self.graphs.values() {
+                if let Known::Recorded(graph) = known {
+                    let _ = sys::cuGraphExecDestroy(*graph);
+                }
+            }
+            for (address, _) in
+                self.arenas.drain(..).chain([(self.cublas_room, 0)]).filter(|&(address, _)| address != 0)
+            {
+                let _ = sys::cuMemFree_v2(address);
+            }
+            self.modules = Modules::default();
+            for event in self.events {
+                let _ = sys::cuEventDestroy_v2(event);
+            }
+            let _ = sys::cuStreamDestroy_v2(self.stream);
+            let _ = sys::cuDevicePrimaryCtxRelease_v2(self.device);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_device_one_line_says_what_was_looked_for() {
+        // On a machine with a GPU there is nothing to see here.
+        let Err(error) = find() else { return };
+        let opened = Gpu::open(0).err().map(|e| e.to_string());
+        assert_eq!((error.exit_code(), opened.as_deref()), (3, Some(error.to_string().as_str())));
+        assert!(error.to_string().contains("a CUDA device") && !error.to_string().contains('\n'), "{error}");
     }
 }

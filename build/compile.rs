@@ -1,0 +1,90 @@
+//! Kernels to cubins and PTX by NVRTC, where it is found: embedded in the program, with what each kernel takes of a multiprocessor.
+
+use crate::launchers::File;
+use crate::nvrtc::{Compiled, Nvrtc, Target, Usage};
+use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+/// What kernels are compiled for. Newer devices than the last compile its PTX for themselves.
+const TARGETS: [Target; 3] = [Target::Cubin(80), Target::Cubin(90), Target::Ptx(90)];
+
+/// One file (and its place) for one target.
+type Job<'a> = ((usize, &'a File), Target);
+
+/// Compiles what has changed and gives the tables `IMAGES` and `RESOURCES` as Rust text. Errors: NVRTC's log.
+pub fn generate(files: &[File], prelude: &str, out: &Path, packages: PathBuf) -> Result<String, String> {
+    println!("cargo:rerun-if-env-changed=NVRTC_PATH");
+    println!("cargo:rerun-if-env-changed=VIRTUAL_ENV");
+    println!("cargo:rerun-if-env-changed=CUDA_HOME");
+    println!("cargo:rerun-if-env-changed=CUDA_PATH");
+    println!("cargo:rerun-if-changed={}", packages.join("nvidia").display());
+    let (mut images, mut resources) = (String::new(), String::new());
+    match Nvrtc::find(Some(packages)) {
+        None => println!(
+            "cargo:warning=NVRTC was not found: kernels are compiled at first use (cargo xtask cuda fetches it)"
+        ),
+        Some(nvrtc) => {
+            let jobs: Vec<_> = files.iter().enumerate().flat_map(|f| TARGETS.map(|target| (f, target))).collect();
+            // NVRTC compiles in several threads at once; two are what a small machine has.
+            let (even, odd): (Vec<_>, Vec<_>) = jobs.iter().enumerate().partition(|(i, _)| i % 2 == 0);
+            let work = |part: Vec<(usize, &Job<'_>)>| -> Result<Vec<_>, String> {
+                part.into_iter()
+                    .map(|(i, &((source, file), target))| {
+                        Ok((i, source, target, one(&nvrtc, file, prelude, target, out)?))
+                    })
+                    .collect()
+            };
+            let mut made = std::thread::scope(|scope| {
+                let other = scope.spawn(|| work(odd));
+                let mut made = work(even)?;
+                made.extend(other.join().map_err(|_| "a compilation panicked".to_owned())??);
+                Ok::<_, String>(made)
+            })?;
+            made.sort_by_key(|&(i, ..)| i);
+            for (_, source, target, (path, usage)) in made {
+                writeln!(
+                    images,
+                    "    Image {{ source: {source}, target: Target::{target:?}, code: include_bytes!({path:?}) }},"
+                )
+                .map_err(|e| e.to_string())?;
+                let Target::Cubin(arch) = target else { continue };
+                for Usage { kernel, registers, spills, shared } in usage {
+                    writeln!(
+                        resources,
+                        "    Resources {{ kernel: {kernel:?}, arch: {arch}, registers: {registers}, spills: {spills}, shared: {shared} }},"
+                    )
+                    .map_err(|e| e.to_string())?;
+                }
+            }
+        }
+    }
+    Ok(format!(
+        "/// What the build compiled; empty where it found no NVRTC.\npub static IMAGES: &[Image] = &[\n{images}];\n\
+         /// What every kernel takes, by architecture.\npub static RESOURCES: &[Resources] = &[\n{resources}];\n"
+    ))
+}
+
+/// One file for one target: from an earlier build where nothing has changed since.
+fn one(nvrtc: &Nvrtc, file: &File, prelude: &str, target: Target, out: &Path) -> Result<(PathBuf, Vec<Usage>), String> {
+    let refuse = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
+    let text = std::fs::read_to_string(&file.path).map_err(|e| refuse(&file.path, e))?;
+    let mut hash = DefaultHasher::new();
+    (&text, prelude, target.options(), nvrtc.describe()).hash(&mut hash);
+    let stem = out.join(format!("{}-{:016x}", file.name, hash.finish()));
+    let (code, table) = (stem.with_extension("bin"), stem.with_extension("txt"));
+    if let (true, Ok(lines)) = (code.exists(), std::fs::read_to_string(&table)) {
+        let usage = |line: &str| {
+            let mut words = line.split(' ');
+            let kernel = words.next()?.to_owned();
+            let mut number = || words.next()?.parse().ok();
+            Some(Usage { kernel, registers: number()?, spills: number()?, shared: number()? })
+        };
+        return Ok((code, lines.lines().filter_map(usage).collect()));
+    }
+    let Compiled { code: bytes, usage } = nvrtc.compile(&file.name, &text, prelude, target)?;
+    std::fs::write(&code, bytes).map_err(|e| refuse(&code, e))?;
+    let line = |u: &Usage| format!("{} {} {} {}\n", u.kernel, u.registers, u.spills, u.shared);
+    std::fs::write(&table, usage.iter().map(line).collect::<String>()).map_err(|e| refuse(&table, e))?;
+    Ok((code, usage))
+}

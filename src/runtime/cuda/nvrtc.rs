@@ -1,0 +1,262 @@
+//! NVRTC, the compiler of kernels: where it is looked for, and a kernel file to a cubin or to PTX.
+//!
+//! This file stands alone (std and libloading): `build.rs` includes it as it is, so that kernels are compiled in the same way when
+//! the program is built and, where NVRTC was missing then, at first use. The libraries are opened by full path and kept: the Python
+//! package has no RPATH, and NVRTC opens its built-ins by name.
+
+use libloading::Library;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Options of every compilation. Products and sums are fused where a kernel says `fmaf` and nowhere else.
+const OPTIONS: [&str; 4] = ["--std=c++17", "--fmad=false", "--device-as-default-execution-space", "--ptxas-options=-v"];
+
+/// What to compile for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// Machine code of one architecture, as 90 for sm_90.
+    Cubin(u32),
+    /// PTX of one, which newer devices compile for themselves.
+    Ptx(u32),
+}
+
+impl Target {
+    fn option(self) -> String {
+        match self {
+            Target::Cubin(arch) => format!("--gpu-architecture=sm_{arch}"),
+            Target::Ptx(arch) => format!("--gpu-architecture=compute_{arch}"),
+        }
+    }
+
+    /// All options that a result depends on, as one text.
+    pub fn options(self) -> String {
+        format!("{} {}", OPTIONS.join(" "), self.option())
+    }
+}
+
+/// What a kernel takes of a multiprocessor, as ptxas says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// The kernel.
+    pub kernel: String,
+    /// Registers of a thread.
+    pub registers: u32,
+    /// Bytes that a thread spills, stores and loads together.
+    pub spills: u32,
+    /// Bytes of static shared memory of a block.
+    pub shared: u32,
+}
+
+/// The folders in which a library of CUDA called `package` (as in the Python packages of NVIDIA) is looked for, in order; `variable` names
+/// the environment variable that comes first, `own` a folder of this project where one may have been put.
+pub fn folders(variable: &str, package: &str, own: Option<PathBuf>) -> Vec<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let mut found: Vec<PathBuf> = set(variable).into_iter().collect();
+    for toolkit in ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(set).chain([PathBuf::from("/usr/local/cuda")]) {
+        found.extend(["lib64", "lib"].map(|lib| toolkit.join(lib)));
+    }
+    let mut packages: Vec<PathBuf> = own.into_iter().collect();
+    if let Some(environment) = set("VIRTUAL_ENV") {
+        packages.extend((8..16).map(|minor| environment.join(format!("lib/python3.{minor}/site-packages"))));
+    }
+    let script = "import sysconfig; print(sysconfig.get_paths()['purelib'])";
+    if let Ok(out) = Command::new("python3").args(["-c", script]).output() {
+        packages.push(PathBuf::from(String::from_utf8_lossy(&out.stdout).trim()));
+    }
+    for site in packages {
+        // CUDA 13 has one folder for all of its packages.
+        found.extend(["cu13", package].map(|name| site.join("nvidia").join(name).join("lib")));
+    }
+    found
+}
+
+/// Opens the first library that is called one of `names` in one of `folders`, or that the loader knows.
+pub fn open(folders: &[PathBuf], names: &[&str]) -> Option<(Library, PathBuf)> {
+    let full = folders.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name)));
+    // The variable may name the library itself; and the loader's own folders come last.
+    let all = full.chain(folders.iter().take(1).cloned()).chain(names.iter().map(PathBuf::from));
+    // SAFETY: NVIDIA's libraries run nothing of ours when they are loaded.
+    all.filter_map(|path| Some((unsafe { Library::new(&path) }.ok()?, path))).next()
+}
+
+type Program = *mut c_void;
+
+/// NVRTC, loaded.
+pub struct Nvrtc {
+    library: Library,
+    path: PathBuf,
+    version: (i32, i32),
+    _builtins: Option<Library>,
+}
+
+/// What a compilation gave.
+pub struct Compiled {
+    /// The cubin, or the PTX with a 0 at its end.
+    pub code: Vec<u8>,
+    /// Resources of every kernel; empty for PTX.
+    pub usage: Vec<Usage>,
+}
+
+impl Nvrtc {
+    /// Where it is looked for; `own` is a folder of Python packages of this project.
+    pub fn places(own: Option<PathBuf>) -> Vec<PathBuf> {
+        folders("NVRTC_PATH", "cuda_nvrtc", own)
+    }
+
+    /// Opens it, where it is.
+    pub fn find(own: Option<PathBuf>) -> Option<Nvrtc> {
+        let folders = Self::places(own);
+        let names = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", "nvrtc64_130_0.dll"];
+        // The built-ins first: NVRTC finds what is loaded already.
+        let builtins = ["13.0", "13.1", "13.2", "12.9", "12.8", "12.6"].map(|v| format!("libnvrtc-builtins.so.{v}"));
+        for folder in &folders {
+            let here = std::slice::from_ref(folder);
+            let full: Vec<_> = names.iter().map(|name| folder.join(name)).collect();
+            // SAFETY: as in `open`.
+            if !full.iter().any(|path| unsafe { Library::new(path) }.is_ok()) {
+                continue;
+            }
+            let known: Vec<&str> = builtins.iter().map(String::as_str).collect();
+            let paths = known.iter().map(|name| folder.join(name));
+            // SAFETY: as in `open`.
+            let builtins = paths.filter_map(|path| unsafe { Library::new(path) }.ok()).next();
+            return Self::of(open(here, &names)?, builtins);
+        }
+        Self::of(open(&folders, &names)?, None)
+    }
+
+    fn of((library, path): (Library, PathBuf), builtins: Option<Library>) -> Option<Nvrtc> {
+        let (mut major, mut minor) = (0, 0);
+        // SAFETY: the function has this type in every NVRTC.
+        unsafe {
+            let version = library.get::<unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int>(b"nvrtcVersion").ok()?;
+            version(&mut major, &mut minor);
+        }
+        Some(Nvrtc { library, path, version: (major, minor), _builtins: builtins })
+    }
+
+    /// Its version and where it was found.
+    pub fn describe(&self) -> String {
+        format!("NVRTC {}.{} ({})", self.version.0, self.version.1, self.path.display())
+    }
+
+    /// Compiles the text of `kernels/NAME.cu`. Errors: what NVRTC says, with lines of that file; a missing function.
+    pub fn compile(&self, name: &str, text: &str, prelude: &str, target: Target) -> Result<Compiled, String> {
+        let c = |text: &str| CString::new(text).map_err(|_| format!("kernels/{name}.cu holds a byte 0"));
+        let (source, file) = (c(text)?, c(&format!("kernels/{name}.cu"))?);
+        let (header, header_name) = (c(prelude)?, c("prelude.cuh")?);
+        let options = OPTIONS.iter().map(|o| c(o)).chain([c(&target.option())]).collect::<Result<Vec<_>, _>>()?;
+        let options: Vec<_> = options.iter().map(|o| o.as_ptr()).collect();
+        let mut program: Program = std::ptr::null_mut();
+        // SAFETY: each function has the type that nvrtc.h gives it, and pointers are valid for the calls.
+        unsafe {
+            let create = self.get::<Create>("nvrtcCreateProgram")?;
+            let (headers, names) = ([header.as_ptr()], [header_name.as_ptr()]);
+            let made = create(&mut program, source.as_ptr(), file.as_ptr(), 1, headers.as_ptr(), names.as_ptr());
+            if made != 0 {
+                return Err(format!("nvrtcCreateProgram gives {made}"));
+            }
+            let result = self.compiled(program, &options, target);
+            self.get::<Destroy>("nvrtcDestroyProgram")?(&mut program);
+            result
+        }
+    }
+
+    /// # Safety
+    /// `program` is NVRTC's, and `options` are strings.
+    unsafe fn compiled(&self, program: Program, options: &[*const c_char], target: Target) -> Result<Compiled, String> {
+        // SAFETY: as in `compile`; buffers are as long as NVRTC asks.
+        unsafe {
+            let status = self.get::<Compile>("nvrtcCompileProgram")?(program, options.len() as c_int, options.as_ptr());
+            let log = self.buffer(program, "nvrtcGetProgramLogSize", "nvrtcGetProgramLog")?;
+            let log = CStr::from_bytes_until_nul(&log).unwrap_or_default().to_string_lossy().into_owned();
+            if status != 0 {
+                return Err(log);
+            }
+            let code = match target {
+                Target::Cubin(_) => self.buffer(program, "nvrtcGetCUBINSize", "nvrtcGetCUBIN")?,
+                Target::Ptx(_) => self.buffer(program, "nvrtcGetPTXSize", "nvrtcGetPTX")?,
+            };
+            Ok(Compiled { code, usage: usage(&log) })
+        }
+    }
+
+    /// # Safety
+    /// As [`Nvrtc::compiled`]; the functions are a pair of NVRTC's for a size and a content.
+    unsafe fn buffer(&self, program: Program, size: &str, content: &str) -> Result<Vec<u8>, String> {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let mut bytes = 0usize;
+            let status = self.get::<Size>(size)?(program, &mut bytes);
+            let mut buffer = vec![0u8; bytes];
+            let status =
+                if status == 0 { self.get::<Content>(content)?(program, buffer.as_mut_ptr().cast()) } else { status };
+            if status == 0 { Ok(buffer) } else { Err(format!("{content} gives {status}")) }
+        }
+    }
+
+    /// # Safety
+    /// `F` is the function's type.
+    unsafe fn get<F: Copy>(&self, name: &str) -> Result<F, String> {
+        // SAFETY: by the caller's promise.
+        unsafe { self.library.get::<F>(name.as_bytes()) }
+            .map(|f| *f)
+            .map_err(|e| format!("{}: {e}", self.path.display()))
+    }
+}
+
+type Create = unsafe extern "C" fn(
+    *mut Program,
+    *const c_char,
+    *const c_char,
+    c_int,
+    *const *const c_char,
+    *const *const c_char,
+) -> c_int;
+type Compile = unsafe extern "C" fn(Program, c_int, *const *const c_char) -> c_int;
+type Destroy = unsafe extern "C" fn(*mut Program) -> c_int;
+type Size = unsafe extern "C" fn(Program, *mut usize) -> c_int;
+type Content = unsafe extern "C" fn(Program, *mut c_char) -> c_int;
+
+/// The resources that ptxas's log tells of.
+fn usage(log: &str) -> Vec<Usage> {
+    let mut found: Vec<Usage> = Vec::new();
+    // The number before a word, as in `… 96 bytes smem`.
+    let before = |line: &str, word: &str| -> u32 {
+        let head = line.split(word).next().unwrap_or_default();
+        head.rsplit([' ', ',']).find_map(|part| part.trim().parse().ok()).unwrap_or(0)
+    };
+    for line in log.lines() {
+        if let Some(kernel) = line.split("Compiling entry function '").nth(1).and_then(|rest| rest.split('\'').next()) {
+            found.push(Usage { kernel: kernel.to_owned(), registers: 0, spills: 0, shared: 0 });
+        }
+        let Some(last) = found.last_mut() else { continue };
+        if line.contains("bytes spill stores") {
+            let loads = line.split("spill stores,").nth(1).unwrap_or_default();
+            last.spills = before(line, " bytes spill stores") + before(loads, " bytes spill loads");
+        }
+        if line.contains("Used ") && line.contains("registers") {
+            last.registers = before(line, " registers");
+            last.shared = if line.contains("bytes smem") { before(line, " bytes smem") } else { 0 };
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_are_read_from_the_log() {
+        let log = "ptxas info    : Compiling entry function 'axpy' for 'sm_90'\n\
+                   ptxas info    : Function properties for axpy\n    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n\
+                   ptxas info    : Used 14 registers, used 0 barriers\n\
+                   ptxas info    : Compiling entry function 'big' for 'sm_90'\n\
+                       24 bytes stack frame, 28 bytes spill stores, 48 bytes spill loads\n\
+                   ptxas info    : Used 128 registers, used 1 barriers, 16932 bytes smem, 428 bytes cmem[0]\n";
+        let of = |kernel: &str, registers, spills, shared| Usage { kernel: kernel.into(), registers, spills, shared };
+        assert_eq!(usage(log), [of("axpy", 14, 0, 0), of("big", 128, 76, 16932)]);
+    }
+}

@@ -1,0 +1,51 @@
+//! What the build compiled: every kernel for every architecture, and none that spills.
+
+use normscape::runtime::cuda::kernels::{ALL, IMAGES, RESOURCES, SOURCES};
+use normscape::runtime::cuda::nvrtc::Target;
+
+/// Without NVRTC there is nothing to look at: on continuous integration that is a failure.
+fn compiled() -> bool {
+    if IMAGES.is_empty() {
+        let ci = std::env::var("CI").is_ok_and(|v| v == "true");
+        assert!(!ci, "the build found no NVRTC; cargo xtask cuda fetches it");
+    }
+    !IMAGES.is_empty()
+}
+
+#[test]
+fn every_kernel_is_compiled_for_every_architecture() {
+    if !compiled() {
+        return;
+    }
+    for arch in [80, 90] {
+        for (source, file) in SOURCES.iter().enumerate() {
+            let there = |target| IMAGES.iter().any(|i| i.source == source && i.target == target && i.code.len() > 500);
+            assert!(there(Target::Cubin(arch)), "{} for sm_{arch}", file.name);
+            assert!(there(Target::Ptx(90)), "PTX of {}", file.name);
+        }
+        for kernel in ALL {
+            let there = RESOURCES.iter().any(|r| r.kernel == kernel.name && r.arch == arch);
+            // Clusters came with sm_90.
+            let possible = kernel.cluster == 1 || arch >= 90;
+            assert_eq!(there, possible, "{} for sm_{arch}", kernel.name);
+        }
+    }
+}
+
+#[test]
+fn no_kernel_spills() {
+    if !compiled() {
+        return;
+    }
+    println!("{:<28} {:>5} {:>9} {:>6} {:>7}", "kernel", "sm", "registers", "spills", "shared");
+    for r in RESOURCES {
+        println!("{:<28} {:>5} {:>9} {:>6} {:>7}", r.kernel, r.arch, r.registers, r.spills, r.shared);
+    }
+    let spilling: Vec<_> = RESOURCES.iter().filter(|r| r.spills > 0).collect();
+    assert!(spilling.is_empty(), "{spilling:?}");
+    // A block of the most threads must find its registers.
+    for r in RESOURCES {
+        let kernel = ALL.iter().find(|k| k.name == r.kernel).expect("a kernel of the tables");
+        assert!(r.registers * kernel.max_threads <= 65_536, "{r:?} with {} threads", kernel.max_threads);
+    }
+}

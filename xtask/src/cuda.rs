@@ -1,0 +1,58 @@
+//! `cargo xtask cuda`: NVRTC from NVIDIA's Python package, under `target/cuda`, where the build looks for it.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The package: the version whose kernels are tested. Another may be put there by hand, or named by `NVRTC_PATH`.
+const PACKAGE: &str = "nvidia-cuda-nvrtc==13.0.*";
+
+/// Where it goes: a folder like Python's site-packages.
+pub fn folder() -> PathBuf {
+    crate::root().join("target/cuda")
+}
+
+/// Puts it there, unless it is there. Errors: why it could not.
+pub fn fetch() -> Result<String, String> {
+    let place = folder();
+    let library = place.join("nvidia/cu13/lib/libnvrtc.so.13");
+    if library.exists() {
+        return Ok(format!("NVRTC is in {}", place.display()));
+    }
+    if std::env::consts::OS != "linux" {
+        return Err("NVIDIA's package is fetched on Linux only; NVRTC_PATH names another".into());
+    }
+    let partial = place.with_extension("partial");
+    let _ = std::fs::remove_dir_all(&partial);
+    let pip = |python: &str| {
+        let mut pip = Command::new(python);
+        pip.args([
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "--quiet",
+            "install",
+            "--no-deps",
+            "--only-binary=:all:",
+        ]);
+        pip.arg("--target").arg(&partial).arg(PACKAGE).stdin(Stdio::null()).status()
+    };
+    match pip("python3") {
+        Ok(status) if status.success() => {}
+        // Debian's Python has no pip of its own; a virtual environment brings one.
+        _ => {
+            let environment = crate::target().join("pip");
+            let made = Command::new("python3").args(["-m", "venv"]).arg(&environment).stdin(Stdio::null()).status();
+            let python = environment.join("bin/python");
+            let done = made.is_ok_and(|s| s.success()) && pip(&python.to_string_lossy()).is_ok_and(|s| s.success());
+            if !done {
+                return Err(format!("pip cannot install {PACKAGE}; is there a network?"));
+            }
+        }
+    }
+    let _ = std::fs::remove_dir_all(&place);
+    std::fs::rename(&partial, &place).map_err(|e| format!("{}: {e}", place.display()))?;
+    match library.exists() {
+        true => Ok(format!("NVRTC was put in {}", place.display())),
+        false => Err(format!("{PACKAGE} has no {}", library.display())),
+    }
+}
