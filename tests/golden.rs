@@ -3,12 +3,15 @@
 //! The folder is `NORMSCAPE_GOLDEN`, or the committed part of the set, `tests/golden`. A file is called after what it is a case
 //! of, `OPERATOR_…` or `model_…`; each file and precision is one trial.
 
+mod shared;
+
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use normscape::files::{Arrays, npz};
 use normscape::ops::backend::Backend;
 use normscape::ops::door::{Inputs, compare, relative_error};
 use normscape::ops::table;
 use normscape::runtime::cpu::Cpu;
+use normscape::runtime::cuda::Mode;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,15 +23,18 @@ const FOLDER: &str = "NORMSCAPE_GOLDEN";
 enum Precision {
     F32,
     F64,
+    /// The CUDA kernels, in f32.
+    Cuda,
 }
 
 impl Precision {
-    const ALL: [Precision; 2] = [Precision::F32, Precision::F64];
+    const ALL: [Precision; 3] = [Precision::F32, Precision::F64, Precision::Cuda];
 
     fn name(self) -> &'static str {
         match self {
             Precision::F32 => "f32",
             Precision::F64 => "f64",
+            Precision::Cuda => "cuda_f32",
         }
     }
 
@@ -36,8 +42,8 @@ impl Precision {
     fn tolerance(self, name: &str) -> f64 {
         match self {
             Precision::F64 => 1e-11,
-            Precision::F32 if name.ends_with("_far_mean") => 1e-3,
-            Precision::F32 => 1e-5,
+            Precision::F32 | Precision::Cuda if name.ends_with("_far_mean") => 1e-3,
+            Precision::F32 | Precision::Cuda => 1e-5,
         }
     }
 
@@ -45,7 +51,7 @@ impl Precision {
     fn tolerance_at_zero(self) -> f64 {
         match self {
             Precision::F64 => 1e-11,
-            Precision::F32 => 1e-6,
+            Precision::F32 | Precision::Cuda => 1e-6,
         }
     }
 }
@@ -108,8 +114,8 @@ fn model_tolerances(name: &str, precision: Precision) -> [f64; 3] {
     match precision {
         Precision::F64 => [1e-11; 3],
         // One ReLU of this case sits on its kink.
-        Precision::F32 if name == "model_vgg11_batch_a" => [1e-5, 2e-3, 1e-3],
-        Precision::F32 => [1e-5, 1e-4, 1e-3],
+        Precision::F32 | Precision::Cuda if name == "model_vgg11_batch_a" => [1e-5, 2e-3, 1e-3],
+        Precision::F32 | Precision::Cuda => [1e-5, 1e-4, 1e-3],
     }
 }
 
@@ -154,6 +160,8 @@ fn trials(golden: Golden) -> Vec<Trial> {
         Trial::test(format!("{}::{}", golden.name, precision.name()), move || match (model, precision) {
             (false, Precision::F32) => run_operator(&golden, precision, Cpu::<f32>::default()),
             (false, Precision::F64) => run_operator(&golden, precision, Cpu::<f64>::default()),
+            (false, Precision::Cuda) => run_operator(&golden, precision, shared::device(Mode::F32, None)?),
+            (true, Precision::Cuda) => run_model(&golden, precision, shared::device(Mode::F32, None)?),
             (true, Precision::F32) => run_model(&golden, precision, Cpu::<f32>::default()),
             (true, Precision::F64) => run_model(&golden, precision, Cpu::<f64>::default()),
         })

@@ -11,22 +11,11 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use normscape::files::{Array, Arrays, Values};
 use normscape::ops::door::{Case, Law, compare};
 use normscape::runtime::cpu::Cpu;
-use normscape::runtime::cuda::emulator::{Build, Emulator, Options};
-use normscape::runtime::cuda::{Cuda, Mode};
+use normscape::runtime::cuda::Mode;
 use normscape::runtime::rng::{Purpose, word};
 use std::process::ExitCode;
 
 const MODES: [(Mode, &str); 3] = [(Mode::F32, "f32"), (Mode::Tf32, "tf32"), (Mode::Bf16, "bf16")];
-
-/// The emulated device; `NORMSCAPE_EMULATOR=sanitized` takes the build with AddressSanitizer and UBSan.
-fn device(mode: Mode, order: Option<u64>) -> Result<Cuda<Emulator>, Failed> {
-    let build = match std::env::var("NORMSCAPE_EMULATOR").as_deref() {
-        Ok("sanitized") => Build::Sanitized,
-        Ok("plain") => Build::Plain,
-        _ => Build::Watched,
-    };
-    Ok(Cuda::new(Emulator::new(Options { build, order, poison: true })?, mode)?)
-}
 
 /// Whether an array is rounded before it enters a matrix product (tf32), or is stored in bf16.
 fn is_operand(op: &str, name: &str, mode: Mode) -> bool {
@@ -101,7 +90,7 @@ fn bound(op: &str, arrays: &Arrays, mode: Mode) -> f64 {
 
 fn check(op: &str, case: &Case, mode: Mode, seed: u64) -> Result<(), Failed> {
     let arrays = with_rounded_operands(op, &case.arrays(seed), mode);
-    let found = shared::run(op, &mut device(mode, None)?, &arrays)?;
+    let found = shared::run(op, &mut shared::device(mode, None)?, &arrays)?;
     let expected = shared::run(op, &mut Cpu::<f64>::default(), &arrays)?;
     let allowed = bound(op, &arrays, mode);
     let nan = |array: &Array| array.to_f64().is_some_and(|v| v.iter().any(|v| v.is_nan()));
@@ -113,7 +102,7 @@ fn check(op: &str, case: &Case, mode: Mode, seed: u64) -> Result<(), Failed> {
     if found.len() != expected.len() {
         return Err(format!("outputs {:?}", found.keys().collect::<Vec<_>>()).into());
     }
-    let shuffled = shared::run(op, &mut device(mode, Some(seed))?, &arrays)?;
+    let shuffled = shared::run(op, &mut shared::device(mode, Some(seed))?, &arrays)?;
     match shared::different(&found, &shuffled)[..] {
         [] => Ok(()),
         ref names => Err(format!("other bits with threads in another order: {names:?}").into()),

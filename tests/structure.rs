@@ -117,7 +117,8 @@ fn a_case_of_every_operator_is_there() {
         if folder.join("cpu.rs").exists() {
             operators += 1;
             assert!(folder.join("mod.rs").exists(), "{name} has no contract");
-            let at_the_door = !matches!(name.as_str(), "sgd" | "vector" | "running" | "noise");
+            assert!(folder.join("cuda.rs").exists(), "{name} has no kernels");
+            let at_the_door = !matches!(name.as_str(), "sgd" | "step" | "vector" | "running" | "noise");
             for part in ["door.rs", "cases.rs"] {
                 assert!(!at_the_door || folder.join(part).exists(), "{name} has no {part}");
             }

@@ -5,15 +5,32 @@ use normscape::files::{Array, Arrays, Values};
 use normscape::ops::backend::Backend;
 use normscape::ops::door::{Case, Inputs};
 use normscape::ops::table;
+use normscape::runtime::cuda::driver::Driver;
+use normscape::runtime::cuda::emulator::{Emulator, Options};
+use normscape::runtime::cuda::gpu::Gpu;
+use normscape::runtime::cuda::{Cuda, Mode};
 use std::collections::BTreeSet;
 
+/// The device that the CUDA tests run on: the emulator, with `NORMSCAPE_TEST_DEVICE=cuda` a GPU. The emulator's memory starts as NaN;
+/// `order` shuffles its threads, and `NORMSCAPE_EMULATOR` chooses how kernels are compiled for it.
+#[allow(dead_code)] // Not every test has to do with CUDA.
+pub fn device(mode: Mode, order: Option<u64>) -> Result<Cuda, Failed> {
+    let driver: Box<dyn Driver> = match std::env::var("NORMSCAPE_TEST_DEVICE").as_deref() {
+        Ok("cuda") => Box::new(Gpu::open(0)?),
+        _ => Box::new(Emulator::new(Options { order, poison: true, ..Options::from_environment()? })?),
+    };
+    Ok(Cuda::new(driver, mode)?)
+}
+
 /// Every case of every operator.
+#[allow(dead_code)]
 pub fn every_case() -> impl Iterator<Item = (&'static str, Case)> {
     // A name from the table has cases.
     table::names().iter().flat_map(|&op| table::cases(op).unwrap_or_default().into_iter().map(move |case| (op, case)))
 }
 
 /// Runs operator `op` on `arrays`.
+#[allow(dead_code)]
 pub fn run<B: Backend>(op: &str, backend: &mut B, arrays: &Arrays) -> Result<Arrays, Failed> {
     Ok(table::run(op, backend, &mut Inputs::new(op, arrays.clone()))?)
 }

@@ -276,6 +276,11 @@ pub trait Driver {
     fn guarded(&self) -> bool {
         false
     }
+    /// Tells which parts of an arena belong to no tensor: a device that can, refuses accesses to them.
+    fn guard(&mut self, arena: ArenaId, bands: &[std::ops::Range<usize>]) -> Result<()> {
+        let _ = (arena, bands);
+        Ok(())
+    }
     /// Copies host bytes to a region of the same length.
     fn upload(&mut self, to: Region, bytes: &[u8]) -> Result<()>;
     /// Waits for everything asked for, and copies a region to host bytes of the same length.
@@ -319,6 +324,9 @@ impl<D: Driver + ?Sized> Driver for Box<D> {
     }
     fn guarded(&self) -> bool {
         (**self).guarded()
+    }
+    fn guard(&mut self, arena: ArenaId, bands: &[std::ops::Range<usize>]) -> Result<()> {
+        (**self).guard(arena, bands)
     }
     fn upload(&mut self, to: Region, bytes: &[u8]) -> Result<()> {
         (**self).upload(to, bytes)

@@ -22,6 +22,7 @@ impl Arenas {
     /// Allocates what `plan` laid out.
     pub fn commit(&mut self, driver: &mut impl Driver, plan: &ArenaPlan) -> Result<()> {
         driver.allocate(plan.id(), plan.bytes())?;
+        driver.guard(plan.id(), plan.guards())?;
         self.bytes[plan.id().0 as usize] = plan.bytes();
         Ok(())
     }

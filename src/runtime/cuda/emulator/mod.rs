@@ -148,6 +148,16 @@ impl Driver for Emulator {
         true
     }
 
+    fn guard(&mut self, arena: ArenaId, bands: &[std::ops::Range<usize>]) -> Result<()> {
+        if self.options.build == Build::Sanitized {
+            for band in bands {
+                let region = Region { arena, offset: band.start, bytes: band.len() };
+                compile::poison(self.address(region)?, region.bytes);
+            }
+        }
+        Ok(())
+    }
+
     fn upload(&mut self, to: Region, bytes: &[u8]) -> Result<()> {
         self.graphs.refuse("upload")?;
         let to = self.address(to)?;

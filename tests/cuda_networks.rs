@@ -1,0 +1,246 @@
+//! Whole networks and training on the CUDA backend, against the CPU.
+
+mod shared;
+
+use normscape::files::disk;
+use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::ops::backend::Backend;
+use normscape::ops::noise::NoiseOptions;
+use normscape::runtime::cpu::Cpu;
+use normscape::runtime::cuda::driver::Driver;
+use normscape::runtime::cuda::emulator::{Build, Emulator, Options};
+use normscape::runtime::cuda::failing::{Failing, Failure};
+use normscape::runtime::cuda::{Cuda, Mode};
+use normscape::runtime::rng::{Purpose, normal, word};
+use normscape::runtime::state::StepState;
+use normscape::runtime::tensor::{In, Out};
+use normscape::train::metrics::Row;
+use normscape::train::{Observer, Place, Settings, Source, Trainer, checkpoint};
+use normscape::{Error, Result};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+fn device(mode: Mode, order: Option<u64>) -> Cuda {
+    shared::device(mode, order).unwrap_or_else(|e| panic!("{}", e.message().unwrap_or("no device")))
+}
+
+fn small_vgg(norm: Norm, noise: bool) -> Network {
+    let noise = noise.then(NoiseOptions::default);
+    vgg("vgg11", 0.0625, Normalisation { noise, ..Normalisation::new(norm) }).unwrap()
+}
+
+/// Loss and gradient of a network at its initial parameters, on a drawn batch.
+fn loss_and_grad<B: Backend>(backend: B, network: Network, batch: usize) -> (f64, Vec<f64>) {
+    let start = initial_parameters(&network, 5);
+    let input = network.input(batch);
+    let x: Vec<f32> = (0..input.len()).map(|i| normal(word(9, Purpose::Case, 0, 0, i as u64))).collect();
+    let labelled = input.hwnc()[0] > 1;
+    let mut engine = Engine::new(backend, network, batch, Arc::default()).unwrap();
+    let (theta, grad) = (engine.vector().unwrap(), engine.vector().unwrap());
+    engine.backend().upload_f32(&start, Out(theta)).unwrap();
+    if labelled {
+        let labels: Vec<u32> = (0..batch as u32).map(|i| i * 7 % 10).collect();
+        engine.set_labelled(&x, &labels).unwrap();
+    } else {
+        let target: Vec<f32> = x.iter().map(|v| 0.5 - v * v).collect();
+        engine.set_target(&x, &target).unwrap();
+    }
+    engine.set_state(&StepState::new(1, 4, 0.1)).unwrap();
+    let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
+    engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();
+    let loss = engine.scalar(Scalar::Loss).unwrap();
+    (loss, engine.backend().download_f64(In(grad)).unwrap())
+}
+
+fn relative(found: &[f64], expected: &[f64]) -> f64 {
+    normscape::ops::door::relative_error(found, expected)
+}
+
+#[test]
+fn small_networks_agree_with_f64() {
+    let deep = |norm| dln(Dln { depth: 6, ..Dln::default() }, Normalisation::new(norm)).unwrap();
+    for (name, network, batch) in [
+        ("vgg none", small_vgg(Norm::None, false), 5),
+        ("vgg batch", small_vgg(Norm::Batch, false), 5),
+        ("vgg noisy", small_vgg(Norm::Batch, true), 5),
+        ("vgg l1", small_vgg(Norm::Lp(1.0), false), 4),
+        ("dln batch", deep(Norm::Batch), 100),
+        ("dln linf", deep(Norm::Lp(f64::INFINITY)), 100),
+    ] {
+        let (loss, grad) = loss_and_grad(device(Mode::F32, None), network.clone(), batch);
+        let (exact_loss, exact_grad) = loss_and_grad(Cpu::<f64>::default(), network.clone(), batch);
+        // What f32 arithmetic itself loses, on the CPU: the kernels may lose four times as much.
+        let (cpu_loss, cpu_grad) = loss_and_grad(Cpu::<f32>::default(), network, batch);
+        let error = |loss: f64| (loss - exact_loss).abs() / exact_loss.abs();
+        assert!(error(loss) <= 4.0 * error(cpu_loss) + 1e-6, "{name}: loss {loss} for {exact_loss}");
+        let (found, cpu) = (relative(&grad, &exact_grad), relative(&cpu_grad, &exact_grad));
+        assert!(found <= 4.0 * cpu + 1e-6, "{name}: gradient {found:e}, on the CPU {cpu:e}");
+    }
+}
+
+#[test]
+fn a_whole_network_gives_the_same_bits_in_any_order_of_threads() {
+    for mode in [Mode::F32, Mode::Tf32, Mode::Bf16] {
+        let (loss, grad) = loss_and_grad(device(mode, None), small_vgg(Norm::Batch, true), 3);
+        for order in [3, 4] {
+            let (other_loss, other_grad) = loss_and_grad(device(mode, Some(order)), small_vgg(Norm::Batch, true), 3);
+            assert_eq!(loss.to_bits(), other_loss.to_bits(), "{mode:?}");
+            assert!(grad.iter().zip(&other_grad).all(|(a, b)| a.to_bits() == b.to_bits()), "{mode:?}");
+        }
+    }
+}
+
+/// Keeps the rows.
+#[derive(Default)]
+struct Rows(Vec<Row>);
+
+impl Observer for Rows {
+    fn begin(&mut self, _: u64, _: u64) {}
+    fn row(&mut self, row: &Row) {
+        self.0.push(*row);
+    }
+    fn warn(&mut self, message: &str) {
+        panic!("{message}");
+    }
+}
+
+fn images(steps: u64) -> Settings {
+    let mut settings = Settings {
+        width: 0.04,
+        norm: "batch".into(),
+        data: "images".into(),
+        batch: 4,
+        steps,
+        augment: true,
+        momentum: 0.9,
+        lr: 0.02,
+        limit_train: Some(30),
+        limit_test: Some(10),
+        eval_every: Some(9),
+        checkpoint_every: Some(6),
+        probe: vec!["landscape".into()],
+        probe_every: Some(8),
+        probe_points: 2,
+        seed: 3,
+        ..Settings::defaults("vgg11")
+    };
+    settings.resolve().unwrap();
+    settings
+}
+
+fn deep(steps: u64) -> Settings {
+    let mut settings = Settings { steps, seed: 2, norm: "batch".into(), samples: 200, ..Settings::defaults("dln") };
+    settings.resolve().unwrap();
+    settings
+}
+
+fn train<B: Backend>(backend: B, settings: &Settings, out: &Path, resume: bool) -> Result<Vec<Row>> {
+    let source = Source::open(settings)?;
+    let place = Place { out, resume, device: "test" };
+    let mut rows = Rows::default();
+    let stop = Arc::new(AtomicBool::new(false));
+    Trainer::open(backend, settings.clone(), source, place, stop, &mut rows)?.run(&mut rows)?;
+    Ok(rows.0)
+}
+
+/// The emulator without its checks, which every kernel has gone through elsewhere: training asks for tens of thousands of launches.
+fn emulator() -> Box<dyn Driver> {
+    let options = Options::from_environment().unwrap();
+    let build = if options.build == Build::Watched { Build::Plain } else { options.build };
+    Box::new(Emulator::new(Options { build, ..options }).unwrap())
+}
+
+#[test]
+fn training_follows_the_cpu() {
+    for (settings, bound) in [(images(20), 1e-4), (deep(5), 1e-3)] {
+        let folder = tempfile::tempdir().unwrap();
+        let expected = train(Cpu::<f32>::default(), &settings, &folder.path().join("cpu"), false).unwrap();
+        let backend = Cuda::new(emulator(), Mode::F32).unwrap();
+        let found = train(backend, &settings, &folder.path().join("cuda"), false).unwrap();
+        assert_eq!(found.len(), expected.len());
+        for (a, b) in found.iter().zip(&expected) {
+            assert!((a.loss - b.loss).abs() <= bound * b.loss.abs(), "step {}: {} for {}", b.step, a.loss, b.loss);
+            assert_eq!((a.step, a.epoch, a.test.is_some()), (b.step, b.epoch, b.test.is_some()));
+        }
+        let names = |folder: &Path| {
+            let mut names: Vec<_> =
+                disk::list_dir(folder).unwrap().iter().map(|p| p.file_name().map(|n| n.to_owned())).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&folder.path().join("cuda")), names(&folder.path().join("cpu")));
+    }
+}
+
+#[test]
+fn a_run_that_is_resumed_gives_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let new = || Cuda::new(emulator(), Mode::Bf16).unwrap();
+    let bf16 = |steps| Settings { precision: "bf16".into(), ..images(steps) };
+    let all = train(new(), &bf16(14), &whole, false).unwrap();
+    let first = train(new(), &bf16(7), &parts, false).unwrap();
+    let rest = train(new(), &bf16(14), &parts, true).unwrap();
+    let bits = |rows: &[Row]| rows.iter().map(|r| (r.step, r.loss.to_bits())).collect::<Vec<_>>();
+    // The row at which the first part ended is made again.
+    let joined: Vec<Row> = first[..7].iter().chain(&rest).copied().collect();
+    assert_eq!(bits(&joined), bits(&all));
+    let read = |run: &Path, name: &str| disk::read_to_end_capped(&run.join(name), 1 << 30).unwrap();
+    assert_eq!(read(&whole, "landscape.npz"), read(&parts, "landscape.npz"));
+    let parameters = "checkpoints/step-14/parameters.safetensors";
+    assert_eq!(read(&whole, parameters), read(&parts, parameters));
+}
+
+#[test]
+fn a_device_that_fails_leaves_the_last_checkpoint() {
+    let settings = images(20);
+    for (failure, nth) in [(Failure::Launch, 900), (Failure::Copy, 60), (Failure::Allocation, 4), (Failure::Launch, 2)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("run");
+        let failing: Box<dyn Driver> = Box::new(Failing::new(emulator(), failure, nth));
+        let ended = Cuda::new(failing, Mode::F32).and_then(|backend| train(backend, &settings, &out, false));
+        let error = ended.expect_err("the device fails before the run ends");
+        assert!(matches!(error, Error::Device { .. }) && error.exit_code() == 3, "{failure:?} {nth}: {error}");
+        if nth < 50 {
+            continue;
+        }
+        let saved = checkpoint::list(&out.join("checkpoints")).unwrap();
+        assert!(!saved.is_empty(), "{failure:?}: no checkpoint");
+        let rest = train(Cuda::new(emulator(), Mode::F32).unwrap(), &settings, &out, true).unwrap();
+        assert_eq!((rest[0].step, rest.last().map(|r| r.step)), (saved[saved.len() - 1], Some(20)), "{failure:?}");
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_device_itself() {
+    // At this rate the run diverges within a burst; the CPU looks at every step.
+    let settings = Settings { lr: 1e-3, ..deep(40) };
+    let folder = tempfile::tempdir().unwrap();
+    let run = |out: &str, cuda: bool| {
+        let (source, mut rows) = (Source::open(&settings).unwrap(), Rows::default());
+        let out = folder.path().join(out);
+        let place = Place { out: &out, resume: false, device: "test" };
+        let finished = match cuda {
+            true => {
+                let backend = Cuda::new(emulator(), Mode::F32).unwrap();
+                Trainer::open(backend, settings.clone(), source, place, Arc::default(), &mut rows)
+                    .unwrap()
+                    .run(&mut rows)
+            }
+            false => {
+                let backend = Cpu::<f32>::default();
+                Trainer::open(backend, settings.clone(), source, place, Arc::default(), &mut rows)
+                    .unwrap()
+                    .run(&mut rows)
+            }
+        };
+        let saved = checkpoint::list(&out.join("checkpoints")).unwrap();
+        (finished.unwrap().diverged.map(|(step, _)| step), rows.0.len() as u64, saved)
+    };
+    let (cpu, cuda) = (run("cpu", false), run("cuda", true));
+    let (step, rows, _) = cuda;
+    assert!(step.is_some_and(|step| step > 0 && rows == step + 1), "{cuda:?}");
+    assert_eq!(cpu, cuda);
+}
