@@ -168,6 +168,7 @@ __device__ void product(const T* a, const T* b, const float* bias, T* out, doubl
                 if (row >= map.rows || column >= map.columns) continue;
                 T v = from_f32<T>(above(d[i][j][e] + (bias ? bias[column] : 0.0f), floor));
                 out[(u64)row * map.columns + column] = v;
+                if (!sums) continue;
                 double stored = to_f32(v);
                 sum[2 * j + e % 2] += stored;
                 square[2 * j + e % 2] = fma(stored, stored, square[2 * j + e % 2]);

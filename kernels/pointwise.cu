@@ -18,6 +18,17 @@ extern "C" __global__ void __launch_bounds__(256) relu_gradient_bf16(const bf16*
     relu_gradient(x, grad_y, grad_x, len);
 }
 
+// y ← y + bias, which the columns of a dense product have in common
+template <typename T> __device__ void add_bias(const float* bias, T* y, unsigned columns, unsigned len) {
+    for (u64 i = global_thread(); i < len; i += global_threads()) y[i] = from_f32<T>(to_f32(y[i]) + bias[i % columns]);
+}
+extern "C" __global__ void __launch_bounds__(256) add_bias_f32(const float* bias, float* y, unsigned columns, unsigned len) {
+    add_bias(bias, y, columns, len);
+}
+extern "C" __global__ void __launch_bounds__(256) add_bias_bf16(const float* bias, bf16* y, unsigned columns, unsigned len) {
+    add_bias(bias, y, columns, len);
+}
+
 // The window of output element i: its four inputs in row order, and their places.
 struct Window {
     u64 at[4];

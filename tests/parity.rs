@@ -156,13 +156,19 @@ fn random_cases(op: &str) -> Vec<Case> {
     cases
 }
 
+/// A linear layer that is large enough to be the driver's dense product.
+fn large() -> Case {
+    let extents = normscape::ops::linear::Extents { n: 520, i: 512, o: 528 };
+    normscape::ops::linear::cases::case("large", extents, true)
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
     let named = shared::every_case().chain(
         normscape::ops::table::names().iter().flat_map(|&op| random_cases(op).into_iter().map(move |case| (op, case))),
     );
-    for (i, (op, case)) in named.enumerate() {
+    for (i, (op, case)) in named.chain([("linear", large())]).enumerate() {
         for (mode, precision) in MODES {
             let case = case.clone();
             let seed = 1 + i as u64 % 5;

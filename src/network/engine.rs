@@ -3,7 +3,7 @@
 use super::chain::{Loss, Network};
 use crate::ops::backend::Backend;
 use crate::ops::cross_entropy::LossOut;
-use crate::ops::layer::{Backward, Forward, Kept, Params};
+use crate::ops::layer::{Backward, Forward, Fusion, Kept, Params};
 use crate::runtime::state::StepState;
 use crate::runtime::storage::Graph;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
@@ -36,6 +36,9 @@ struct Planned {
     x: View,
     y: View,
     kept: Kept,
+    fusion: Fusion,
+    /// A ReLU that the layer before applies: x is y, and forward has nothing to do.
+    applied: bool,
 }
 
 /// A network, a batch size and a backend, with every tensor in its place.
@@ -73,8 +76,21 @@ impl<B: Backend> Engine<B> {
         let input = plan.view(checked(network.input(batch))?, activation);
         let (mut planned, mut x) = (Vec::with_capacity(network.links().len()), input);
         let (mut workspace, mut widest) = (0, 0);
-        for link in network.links() {
-            let y = plan.view(checked(link.layer.output(x.shape)?)?, activation);
+        for (index, link) in network.links().iter().enumerate() {
+            let before = index.checked_sub(1).map(|at| &network.links()[at].layer);
+            let can = before.map_or(Fusion::default(), |layer| layer.epilogues(&backend));
+            let take_sums = can.leave_sums && link.layer.takes_sums();
+            let applied = can.relu && link.layer.is_relu();
+            if let Some(before) = planned.last_mut() {
+                let before: &mut Planned = before;
+                before.fusion.leave_sums = take_sums;
+                before.fusion.relu = applied;
+            }
+            let fusion = Fusion { take_sums, ..Fusion::default() };
+            let y = match applied {
+                true => x,
+                false => plan.view(checked(link.layer.output(x.shape)?)?, activation),
+            };
             let mut kept = Kept::default();
             if let Some(units) = link.layer.statistics(x.shape) {
                 if x.shape.matrix().0 < 2 {
@@ -87,7 +103,7 @@ impl<B: Backend> Engine<B> {
             }
             workspace = workspace.max(link.layer.workspace(&backend, x.shape).len());
             widest = widest.max(y.shape.len());
-            planned.push(Planned { x, y, kept });
+            planned.push(Planned { x, y, kept, fusion, applied });
             x = y;
         }
         let gradients = [0, 1].map(|_| plan.view(Shape::new([widest]), activation));
@@ -253,6 +269,9 @@ impl<B: Backend> Engine<B> {
         self.recast(theta)?;
         for index in 0..self.planned.len() {
             self.look_up()?;
+            if self.planned[index].applied {
+                continue;
+            }
             let (io, running) = (self.io(index, theta), self.running_of(index));
             self.network.links()[index].layer.evaluate(&mut self.backend, &io, running)?;
         }
@@ -279,6 +298,9 @@ impl<B: Backend> Engine<B> {
         self.recast(theta)?;
         for index in 0..self.planned.len() {
             self.look_up()?;
+            if self.planned[index].applied {
+                continue;
+            }
             let io = self.io(index, theta);
             self.network.links()[index].layer.forward(&mut self.backend, &io)?;
         }
@@ -325,8 +347,8 @@ impl<B: Backend> Engine<B> {
     }
 
     fn io_with(&self, index: usize, params: Params) -> Forward {
-        let Planned { x, y, kept } = self.planned[index];
-        Forward { x: In(x), y: Out(y), params, kept, workspace: self.workspace, state: In(self.state) }
+        let Planned { x, y, kept, fusion, .. } = self.planned[index];
+        Forward { x: In(x), y: Out(y), params, kept, workspace: self.workspace, state: In(self.state), fusion }
     }
 
     fn params(&self, index: usize, whole: View) -> Params {

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Kept, Layer as _, Param};
+use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer as _, Param};
 use crate::runtime::tensor::Shape;
 
 macro_rules! layers {
@@ -29,6 +29,18 @@ macro_rules! layers {
             /// See [`crate::ops::layer::Layer::multiplies`].
             pub fn multiplies(&self) -> bool {
                 match self { $(Layer::$kind(l) => l.multiplies()),+ }
+            }
+            /// See [`crate::ops::layer::Layer::epilogues`].
+            pub fn epilogues<B: Backend>(&self, backend: &B) -> Fusion {
+                match self { $(Layer::$kind(l) => l.epilogues(backend)),+ }
+            }
+            /// See [`crate::ops::layer::Layer::takes_sums`].
+            pub fn takes_sums(&self) -> bool {
+                match self { $(Layer::$kind(l) => l.takes_sums()),+ }
+            }
+            /// See [`crate::ops::layer::Layer::is_relu`].
+            pub fn is_relu(&self) -> bool {
+                match self { $(Layer::$kind(l) => l.is_relu()),+ }
             }
             /// See [`crate::ops::layer::Layer::statistics`].
             pub fn statistics(&self, x: Shape) -> Option<usize> {

@@ -59,6 +59,17 @@ pub struct Kept {
     pub spread: Option<View>,
 }
 
+/// What a layer's pass does for its neighbours, where the backend can: a tensor that need not be read again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fusion {
+    /// The ReLU that follows is applied to y.
+    pub relu: bool,
+    /// The sums that the norm which follows needs of y are left in the workspace.
+    pub leave_sums: bool,
+    /// The layer before has left them there.
+    pub take_sums: bool,
+}
+
 /// The tensors of a forward pass through one layer.
 #[derive(Debug, Clone, Copy)]
 pub struct Forward {
@@ -74,6 +85,8 @@ pub struct Forward {
     pub workspace: View,
     /// The step state: the key of the noise.
     pub state: In,
+    /// What it does for its neighbours.
+    pub fusion: Fusion,
 }
 
 /// The tensors of a backward pass through one layer.
@@ -106,6 +119,19 @@ pub trait Layer {
     }
     /// Whether its weight is an operand of a matrix product, which a backend may hold in lower precision than θ.
     fn multiplies(&self) -> bool {
+        false
+    }
+    /// What its forward pass could do for the layer that follows, on this backend.
+    fn epilogues<B: Backend>(&self, backend: &B) -> Fusion {
+        let _ = backend;
+        Fusion::default()
+    }
+    /// Whether its statistics can be had from sums that the layer before has left.
+    fn takes_sums(&self) -> bool {
+        false
+    }
+    /// Whether it is the ReLU alone, which another layer's pass may apply.
+    fn is_relu(&self) -> bool {
         false
     }
     /// Units whose mean and spread forward keeps; such layers have running statistics.

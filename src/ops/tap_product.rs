@@ -3,11 +3,11 @@
 //! f32 is exact (`kernels/conv.cu`); tf32 and bf16 run on tensor cores (`kernels/conv_mma.cu`). Tiles and splits depend on the shapes
 //! alone, so the order of every sum does too.
 
-use crate::Result;
 use crate::ops::column_grid::{self, ColumnGrid};
 use crate::runtime::cuda::driver::{Driver, Grid, Region, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Mode, count, kernels};
 use crate::runtime::tensor::Shape;
+use crate::{Error, Result};
 
 /// Bytes of dynamic shared memory of the tensor-core kernels: three stages of both tiles.
 const PRODUCT_SHARED: usize = 46_080;
@@ -75,6 +75,19 @@ pub enum Direction {
     Backward,
 }
 
+/// What a product does to its result before it is stored, and beside it.
+pub struct Epilogue<'e, 's> {
+    /// The ReLU.
+    pub relu: bool,
+    /// Gets Σ and Σ² of every column of each tile of [`SUM_ROWS`] rows: tensor-core kernels only.
+    pub sums: Option<&'e mut SliceMut<'s, f64>>,
+}
+
+impl Epilogue<'_, '_> {
+    /// Nothing.
+    pub const NONE: Self = Epilogue { relu: false, sums: None };
+}
+
 /// Whether all tensors start at multiples of 16 bytes and rows of `columns` elements do too.
 fn aligned<T: Stored>(regions: &[Region], columns: &[usize]) -> u32 {
     let chunk = 16 / size_of::<T>();
@@ -82,7 +95,7 @@ fn aligned<T: Stored>(regions: &[Region], columns: &[usize]) -> u32 {
     u32::from(whole)
 }
 
-/// `out = Σ_taps a · w (+ bias)` forward, or `out = Σ_taps a · wᵀ` backward; `sums` gets what the norm that follows wants.
+/// `out = Σ_taps a · w (+ bias)` forward, or `out = Σ_taps a · wᵀ` backward. Errors: sums of an exact product.
 pub fn product<D: Driver, T: Stored>(
     driver: &mut D,
     op: &'static str,
@@ -93,7 +106,7 @@ pub fn product<D: Driver, T: Stored>(
     weight: &Slice<'_, T>,
     bias: Option<&Slice<'_, f32>>,
     out: &mut SliceMut<'_, T>,
-    sums: Option<&mut SliceMut<'_, f64>>,
+    epilogue: Epilogue<'_, '_>,
 ) -> Result<()> {
     let Extents { height, width, batch, inputs, outputs, taps } = extents;
     let (inner, columns, sign, transposed) = match direction {
@@ -105,13 +118,19 @@ pub fn product<D: Driver, T: Stored>(
     let (height, width, batch, taps) = (count(op, height)?, count(op, width)?, count(op, batch)?, taps as u32);
     // An output of one of these sizes is what its elements are counted by.
     count(op, rows.saturating_mul(inner.max(columns)))?;
+    let Epilogue { relu, sums } = epilogue;
+    let relu = u32::from(relu);
     let across = if transposed == 1 { inner } else { columns };
     let vector = aligned::<T>(&[a.region, weight.region], &[inner, across]);
     if mode != Mode::F32 {
         let grid = Grid::of([rows.div_ceil(SUM_ROWS), columns.div_ceil(64), 1], 256).shared(PRODUCT_SHARED);
         return kernels::product_mma(
-            driver, grid, a, weight, bias, out, sums, m, k, n, height, width, batch, taps, sign, transposed, 0, vector,
+            driver, grid, a, weight, bias, out, sums, m, k, n, height, width, batch, taps, sign, transposed, relu,
+            vector,
         );
+    }
+    if sums.is_some() {
+        return Err(Error::operator(op, "a product without sums in f32", "sums"));
     }
     let (a, weight, out) = (&a.as_f32(), &weight.as_f32(), &mut out.as_f32());
     // The largest tile of which there are enough to fill a device.
@@ -120,17 +139,17 @@ pub fn product<D: Driver, T: Stored>(
     if columns > 64 && tiles(128, 128) >= 256 {
         let grid = grid(128, 128, 256);
         kernels::product_128x128(
-            driver, grid, a, weight, bias, out, m, k, n, height, width, batch, taps, sign, transposed, 0, vector,
+            driver, grid, a, weight, bias, out, m, k, n, height, width, batch, taps, sign, transposed, relu, vector,
         )
     } else if columns > 32 && tiles(128, 64) >= 64 {
         let grid = grid(128, 64, 256);
         kernels::product_128x64(
-            driver, grid, a, weight, bias, out, m, k, n, height, width, batch, taps, sign, transposed, 0, vector,
+            driver, grid, a, weight, bias, out, m, k, n, height, width, batch, taps, sign, transposed, relu, vector,
         )
     } else {
         let grid = grid(32, 32, 64);
         kernels::product_32x32(
-            driver, grid, a, weight, bias, out, m, k, n, height, width, batch, taps, sign, transposed, 0, vector,
+            driver, grid, a, weight, bias, out, m, k, n, height, width, batch, taps, sign, transposed, relu, vector,
         )
     }
 }

@@ -4,8 +4,9 @@ use super::BatchNorm;
 use crate::Result;
 use crate::ops::column_grid::{self, ColumnGrid, of_norm};
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
-use crate::runtime::cuda::driver::{Driver, Slice, SliceMut, Stored};
-use crate::runtime::cuda::{Cuda, Mode, kernels};
+use crate::ops::tap_product::SUM_ROWS;
+use crate::runtime::cuda::driver::{Driver, Grid, Slice, SliceMut, Stored};
+use crate::runtime::cuda::{Cuda, Mode, count, kernels};
 use crate::runtime::tensor::{In, Out, Shape};
 use half::bf16;
 
@@ -66,6 +67,18 @@ impl<D: Driver> Cuda<D> {
         let mut partials = workspace.cast::<f64>();
         kernels::moments_partial(driver, grid, &x, &mut partials, rows, columns, rows_per_part, width)?;
         kernels::moments_finish(driver, at.per_column(), &partials.read(), &mut mean, &mut var, rows, columns, parts)
+    }
+
+    /// The same from the sums that a convolution has left.
+    pub(crate) fn moments_from_sums(&mut self, op: &'static str, x: In, stats: Statistics, sums: Out) -> Result<()> {
+        let (rows, columns) = x.0.shape.matrix();
+        let (driver, mut views) = self.begin(op);
+        let (mut mean, mut var) = (views.write::<f32>(stats.mean)?, views.write::<f32>(stats.spread)?);
+        let mut workspace = views.write::<f32>(sums)?;
+        let (grid, parts) = (Grid::cover(columns, 1, 256), count(op, rows.div_ceil(SUM_ROWS))?);
+        let (rows, columns) = (count(op, rows)?, count(op, columns)?);
+        let partials = workspace.cast::<f64>();
+        kernels::moments_finish(driver, grid, &partials.read(), &mut mean, &mut var, rows, columns, parts)
     }
 
     /// `y = γ (x − mean)/S + β`, then the ReLU if asked for; `kind` says what `spread` is.
@@ -182,6 +195,25 @@ impl<D: Driver> BatchNorm for Cuda<D> {
         match self.mode() {
             Mode::Bf16 => self.batch_norm_in::<bf16>(x, params, options, y, stats, workspace),
             _ => self.batch_norm_in::<f32>(x, params, options, y, stats, workspace),
+        }
+    }
+
+    fn batch_norm_from_sums(
+        &mut self,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        y: Out,
+        stats: Statistics,
+        workspace: Out,
+    ) -> Result<()> {
+        let per_unit = [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, stats.spread.0.shape];
+        of_norm("batch_norm", x.0.shape, &[y.0.shape], &per_unit)?;
+        self.moments_from_sums("batch_norm", x, stats, workspace)?;
+        let statistics = (stats.mean.into(), stats.spread.into(), VARIANCE);
+        match self.mode() {
+            Mode::Bf16 => self.norm_apply::<bf16>("batch_norm", x, params, options, statistics, y),
+            _ => self.norm_apply::<f32>("batch_norm", x, params, options, statistics, y),
         }
     }
 

@@ -36,12 +36,19 @@ impl Layer for BatchNormLayer {
         Some(x.hwnc()[3])
     }
 
+    fn takes_sums(&self) -> bool {
+        true
+    }
+
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
         backend.norm_workspace(x)
     }
 
     fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
         let (params, stats) = (operands(io.params)?, statistics(io.kept)?);
+        if io.fusion.take_sums {
+            return b.batch_norm_from_sums(io.x, params, self.options, io.y, stats, Out(io.workspace));
+        }
         b.batch_norm(io.x, params, self.options, io.y, stats, Out(io.workspace))
     }
 

@@ -38,6 +38,19 @@ pub trait BatchNorm {
         stats: Statistics,
         workspace: Out,
     ) -> Result<()>;
+    /// As [`BatchNorm::batch_norm`], where the convolution before has left x's sums in the workspace
+    /// ([`crate::ops::conv2d::Conv2d::conv2d_fused`]). A backend that never leaves any reads x instead.
+    fn batch_norm_from_sums(
+        &mut self,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        y: Out,
+        stats: Statistics,
+        workspace: Out,
+    ) -> Result<()> {
+        self.batch_norm(x, params, options, y, stats, workspace)
+    }
     /// Writes the gradients, from the forward's operands, the statistics it wrote, and `grad_y`.
     fn batch_norm_backward(
         &mut self,

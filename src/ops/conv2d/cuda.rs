@@ -2,7 +2,8 @@
 
 use super::{Conv2d, Conv2dGrads, Map};
 use crate::Result;
-use crate::ops::tap_product::{Direction, Extents, bias_gradient, product, weight_gradient};
+use crate::ops::layer::Fusion;
+use crate::ops::tap_product::{Direction, Epilogue, Extents, bias_gradient, product, weight_gradient};
 use crate::runtime::cuda::driver::{Driver, Stored};
 use crate::runtime::cuda::{Cuda, Mode};
 use crate::runtime::tensor::{In, Out, Shape};
@@ -18,13 +19,23 @@ impl Map {
 }
 
 impl<D: Driver> Cuda<D> {
-    fn conv2d_in<T: Stored>(&mut self, x: In, weight: In, bias: Option<In>, y: Out) -> Result<()> {
+    fn conv2d_in<T: Stored>(
+        &mut self,
+        x: In,
+        weight: In,
+        bias: Option<In>,
+        fusion: Fusion,
+        y: Out,
+        workspace: Out,
+    ) -> Result<()> {
         let extents = Map::of(x.0.shape, weight.0.shape, bias.map(|b| b.0.shape), y.0.shape)?.extents();
         let mode = self.mode();
         let (driver, mut views) = self.begin(OP);
         let (x, weight, bias) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read_some::<f32>(bias)?);
-        let mut y = views.write::<T>(y)?;
-        product(driver, OP, mode, extents, Direction::Forward, &x, &weight, bias.as_ref(), &mut y, None)
+        let (mut y, mut workspace) = (views.write::<T>(y)?, views.write::<f32>(workspace)?);
+        let mut sums = fusion.leave_sums.then(|| workspace.cast::<f64>());
+        let epilogue = Epilogue { relu: fusion.relu, sums: sums.as_mut() };
+        product(driver, OP, mode, extents, Direction::Forward, &x, &weight, bias.as_ref(), &mut y, epilogue)
     }
 
     fn conv2d_gradient_in<T: Stored>(
@@ -42,7 +53,7 @@ impl<D: Driver> Cuda<D> {
         let (grad_x, mut grad_weight) = (views.write_some::<T>(grads.x)?, views.write::<f32>(grads.weight)?);
         let (grad_bias, mut workspace) = (views.write_some::<f32>(grads.bias)?, views.write::<f32>(workspace)?);
         if let Some(mut dx) = grad_x {
-            product(driver, OP, mode, extents, Direction::Backward, &dy, &weight, None, &mut dx, None)?;
+            product(driver, OP, mode, extents, Direction::Backward, &dy, &weight, None, &mut dx, Epilogue::NONE)?;
         }
         weight_gradient(driver, OP, mode, extents, &x, &dy, &mut grad_weight, &mut workspace)?;
         match grad_bias {
@@ -57,10 +68,27 @@ impl<D: Driver> Conv2d for Cuda<D> {
         map.extents().workspace()
     }
 
-    fn conv2d(&mut self, x: In, weight: In, bias: Option<In>, y: Out, _workspace: Out) -> Result<()> {
+    fn conv2d(&mut self, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()> {
+        self.conv2d_fused(x, weight, bias, Fusion::default(), y, workspace)
+    }
+
+    fn conv2d_epilogues(&self) -> Fusion {
+        // The exact kernels have no sums: a norm reads y itself there.
+        Fusion { relu: true, leave_sums: self.mode() != Mode::F32, take_sums: false }
+    }
+
+    fn conv2d_fused(
+        &mut self,
+        x: In,
+        weight: In,
+        bias: Option<In>,
+        fusion: Fusion,
+        y: Out,
+        workspace: Out,
+    ) -> Result<()> {
         match self.mode() {
-            Mode::Bf16 => self.conv2d_in::<bf16>(x, weight, bias, y),
-            _ => self.conv2d_in::<f32>(x, weight, bias, y),
+            Mode::Bf16 => self.conv2d_in::<bf16>(x, weight, bias, fusion, y, workspace),
+            _ => self.conv2d_in::<f32>(x, weight, bias, fusion, y, workspace),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Conv2dGrads, Map};
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Init, Layer, Param};
+use crate::ops::layer::{Backward, Forward, Fusion, Init, Layer, Param};
 use crate::runtime::slots::Door;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
@@ -44,6 +44,10 @@ impl Layer for Conv2dLayer {
         true
     }
 
+    fn epilogues<B: Backend>(&self, backend: &B) -> Fusion {
+        backend.conv2d_epilogues()
+    }
+
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
         let [h, w, n, c] = x.hwnc();
         backend.conv2d_workspace(Map { h, w, n, c, k: self.channels })
@@ -51,7 +55,11 @@ impl Layer for Conv2dLayer {
 
     fn forward<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()> {
         let weight = io.params.weight.ok_or_else(missing)?;
-        backend.conv2d(io.x, In(weight), io.params.bias.map(In), io.y, Out(io.workspace))
+        let bias = io.params.bias.map(In);
+        match io.fusion == Fusion::default() {
+            true => backend.conv2d(io.x, In(weight), bias, io.y, Out(io.workspace)),
+            false => backend.conv2d_fused(io.x, In(weight), bias, io.fusion, io.y, Out(io.workspace)),
+        }
     }
 
     fn backward<B: Backend>(&self, backend: &mut B, io: &Backward) -> Result<()> {

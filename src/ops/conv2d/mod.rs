@@ -19,6 +19,7 @@ mod layer;
 
 pub use layer::Conv2dLayer;
 
+use crate::ops::layer::Fusion;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 
@@ -68,6 +69,24 @@ pub trait Conv2d {
     fn conv2d_workspace(&self, map: Map) -> Shape;
     /// Writes `y [H, W, N, K]` from `x [H, W, N, C]`, `weight [9, C, K]` and `bias [K]`.
     fn conv2d(&mut self, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()>;
+    /// What [`Conv2d::conv2d_fused`] can do in the same pass: nothing, unless a backend says so.
+    fn conv2d_epilogues(&self) -> Fusion {
+        Fusion::default()
+    }
+    /// As [`Conv2d::conv2d`], and the ReLU on y; and y's sums in the workspace, for the norm that follows: as `fusion` asks. Errors: it
+    /// asks for what this backend does not do.
+    fn conv2d_fused(
+        &mut self,
+        x: In,
+        weight: In,
+        bias: Option<In>,
+        fusion: Fusion,
+        y: Out,
+        workspace: Out,
+    ) -> Result<()> {
+        let _ = (x, weight, bias, y, workspace);
+        Err(Error::operator("conv2d", "a convolution by itself", format!("{fusion:?}")))
+    }
     /// Writes the gradients asked for, from the forward's operands and `grad_y [H, W, N, K]`.
     fn conv2d_backward(&mut self, x: In, weight: In, grad_y: In, grads: Conv2dGrads, workspace: Out) -> Result<()>;
 }

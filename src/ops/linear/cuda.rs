@@ -3,9 +3,9 @@
 
 use super::{Extents, Linear, LinearGrads};
 use crate::Result;
-use crate::ops::tap_product::{self, Direction, bias_gradient, product, weight_gradient};
-use crate::runtime::cuda::driver::{Driver, Stored};
-use crate::runtime::cuda::{Cuda, Mode};
+use crate::ops::tap_product::{self, Direction, Epilogue, bias_gradient, product, weight_gradient};
+use crate::runtime::cuda::driver::{Driver, Gemm, Grid, Operand, Slice, SliceMut, Stored};
+use crate::runtime::cuda::{Cuda, Mode, count, kernels};
 use crate::runtime::tensor::{In, Out, Shape};
 use half::bf16;
 
@@ -18,6 +18,30 @@ impl Extents {
     }
 }
 
+/// Multiplications from which on a product is the driver's: below, its overhead is more than it saves.
+const LARGE: usize = 1 << 27;
+
+/// Whether a layer's products are the driver's.
+fn large(driver: &impl Driver, extents: &tap_product::Extents) -> bool {
+    let work = extents.batch.saturating_mul(extents.inputs).saturating_mul(extents.outputs);
+    work >= LARGE && driver.has_gemm()
+}
+
+/// `out [m, n] = a [m, k] · b [k, n]`, either transposed, by the driver.
+fn dense<D: Driver, T: Stored, R: Stored>(
+    driver: &mut D,
+    mode: Mode,
+    [m, n, k]: [usize; 3],
+    (a, across_a): (&Slice<'_, T>, bool),
+    (b, across_b): (&Slice<'_, T>, bool),
+    out: &mut SliceMut<'_, R>,
+) -> Result<()> {
+    let a = Operand { region: a.region, transposed: across_a };
+    let b = Operand { region: b.region, transposed: across_b };
+    let (operands, result, tf32) = (T::DTYPE, R::DTYPE, mode == Mode::Tf32);
+    driver.gemm(Gemm { m, n, k, a, b, operands, tf32, out: out.region, result })
+}
+
 impl<D: Driver> Cuda<D> {
     fn linear_in<T: Stored>(&mut self, x: In, weight: In, bias: Option<In>, y: Out) -> Result<()> {
         let extents = Extents::of(x.0.shape, weight.0.shape, bias.map(|b| b.0.shape), y.0.shape)?.as_taps();
@@ -25,7 +49,14 @@ impl<D: Driver> Cuda<D> {
         let (driver, mut views) = self.begin(OP);
         let (x, weight, bias) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read_some::<f32>(bias)?);
         let mut y = views.write::<T>(y)?;
-        product(driver, OP, mode, extents, Direction::Forward, &x, &weight, bias.as_ref(), &mut y, None)
+        if large(driver, &extents) {
+            let tap_product::Extents { batch: n, inputs: i, outputs: o, .. } = extents;
+            dense(driver, mode, [n, o, i], (&x, false), (&weight, false), &mut y)?;
+            let Some(bias) = bias else { return Ok(()) };
+            let (len, columns) = (count(OP, n * o)?, count(OP, o)?);
+            return kernels::add_bias(driver, Grid::cover(n * o, 8, 256), &bias, &mut y, columns, len);
+        }
+        product(driver, OP, mode, extents, Direction::Forward, &x, &weight, bias.as_ref(), &mut y, Epilogue::NONE)
     }
 
     fn linear_gradient_in<T: Stored>(
@@ -42,10 +73,18 @@ impl<D: Driver> Cuda<D> {
         let (x, weight, dy) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read::<T>(grad_y)?);
         let (grad_x, mut grad_weight) = (views.write_some::<T>(grads.x)?, views.write::<f32>(grads.weight)?);
         let (grad_bias, mut workspace) = (views.write_some::<f32>(grads.bias)?, views.write::<f32>(workspace)?);
-        if let Some(mut dx) = grad_x {
-            product(driver, OP, mode, extents, Direction::Backward, &dy, &weight, None, &mut dx, None)?;
+        if large(driver, &extents) {
+            let tap_product::Extents { batch: n, inputs: i, outputs: o, .. } = extents;
+            if let Some(mut dx) = grad_x {
+                dense(driver, mode, [n, i, o], (&dy, false), (&weight, true), &mut dx)?;
+            }
+            dense(driver, mode, [i, o, n], (&x, true), (&dy, false), &mut grad_weight)?;
+        } else {
+            if let Some(mut dx) = grad_x {
+                product(driver, OP, mode, extents, Direction::Backward, &dy, &weight, None, &mut dx, Epilogue::NONE)?;
+            }
+            weight_gradient(driver, OP, mode, extents, &x, &dy, &mut grad_weight, &mut workspace)?;
         }
-        weight_gradient(driver, OP, mode, extents, &x, &dy, &mut grad_weight, &mut workspace)?;
         match grad_bias {
             Some(mut db) => bias_gradient(driver, OP, extents, &dy, &mut db, &mut workspace),
             None => Ok(()),

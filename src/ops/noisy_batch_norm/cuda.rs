@@ -14,6 +14,7 @@ use half::bf16;
 const OP: &str = "noisy_batch_norm";
 
 impl<D: Driver> Cuda<D> {
+    /// The norm and the noise, the statistics being there.
     fn noisy_in<T: Stored>(
         &mut self,
         noise: NoiseOptions,
@@ -23,9 +24,7 @@ impl<D: Driver> Cuda<D> {
         state: In,
         y: Out,
         stats: Statistics,
-        workspace: Out,
     ) -> Result<()> {
-        self.moments::<T>(OP, x, stats, workspace)?;
         let (at, batch) = grid(OP, x.0.shape)?;
         let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = at;
         let NoiseOptions { mean, scale, spread, layer } = noise;
@@ -161,8 +160,34 @@ impl<D: Driver> NoisyBatchNorm for Cuda<D> {
         let per_unit = [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, stats.spread.0.shape];
         of_norm(OP, x.0.shape, &[y.0.shape], &per_unit)?;
         match self.mode() {
-            Mode::Bf16 => self.noisy_in::<bf16>(noise, x, params, options, state, y, stats, workspace),
-            _ => self.noisy_in::<f32>(noise, x, params, options, state, y, stats, workspace),
+            Mode::Bf16 => {
+                self.moments::<bf16>(OP, x, stats, workspace)?;
+                self.noisy_in::<bf16>(noise, x, params, options, state, y, stats)
+            }
+            _ => {
+                self.moments::<f32>(OP, x, stats, workspace)?;
+                self.noisy_in::<f32>(noise, x, params, options, state, y, stats)
+            }
+        }
+    }
+
+    fn noisy_batch_norm_from_sums(
+        &mut self,
+        noise: NoiseOptions,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        state: In,
+        y: Out,
+        stats: Statistics,
+        workspace: Out,
+    ) -> Result<()> {
+        let per_unit = [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, stats.spread.0.shape];
+        of_norm(OP, x.0.shape, &[y.0.shape], &per_unit)?;
+        self.moments_from_sums(OP, x, stats, workspace)?;
+        match self.mode() {
+            Mode::Bf16 => self.noisy_in::<bf16>(noise, x, params, options, state, y, stats),
+            _ => self.noisy_in::<f32>(noise, x, params, options, state, y, stats),
         }
     }
 

@@ -40,13 +40,21 @@ impl Layer for NoisyBatchNormLayer {
         Some(x.hwnc()[3])
     }
 
+    fn takes_sums(&self) -> bool {
+        true
+    }
+
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
         backend.norm_workspace(x)
     }
 
     fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
         let (params, stats) = (operands(io.params)?, statistics(io.kept)?);
-        b.noisy_batch_norm(self.noise, io.x, params, self.options, io.state, io.y, stats, Out(io.workspace))
+        let (x, y, workspace) = (io.x, io.y, Out(io.workspace));
+        if io.fusion.take_sums {
+            return b.noisy_batch_norm_from_sums(self.noise, x, params, self.options, io.state, y, stats, workspace);
+        }
+        b.noisy_batch_norm(self.noise, x, params, self.options, io.state, y, stats, workspace)
     }
 
     fn evaluate<B: Backend>(&self, b: &mut B, io: &Forward, running: Kept) -> Result<()> {

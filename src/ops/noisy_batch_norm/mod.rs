@@ -30,6 +30,20 @@ pub trait NoisyBatchNorm {
         stats: Statistics,
         workspace: Out,
     ) -> Result<()>;
+    /// As [`NoisyBatchNorm::noisy_batch_norm`], where the convolution before has left x's sums in the workspace.
+    fn noisy_batch_norm_from_sums(
+        &mut self,
+        noise: NoiseOptions,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        state: In,
+        y: Out,
+        stats: Statistics,
+        workspace: Out,
+    ) -> Result<()> {
+        self.noisy_batch_norm(noise, x, params, options, state, y, stats, workspace)
+    }
     /// Writes the gradients, from the forward's operands, the statistics it wrote, and `grad_y`.
     fn noisy_batch_norm_backward(
         &mut self,

@@ -18,6 +18,10 @@ impl Layer for ReluLayer {
         Ok(x)
     }
 
+    fn is_relu(&self) -> bool {
+        true
+    }
+
     fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
         b.relu(io.x, io.y)
     }
