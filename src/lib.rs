@@ -10,7 +10,7 @@
 //! 1. [`error`]: the one error type, and the exit codes
 //! 2. [`files`]: everything read from and written to disk: whole files, guarded `.npz`, safetensors, hashes
 //! 3. [`runtime`]: memory and devices, no mathematics: tensors as handles, named slots, random numbers as pure functions,
-//!    host arenas, vector units
+//!    host arenas, vector units; [`runtime::cuda`]: the CUDA backend on a GPU or on an emulator
 //! 4. [`ops`]: one folder per operator: contract, reference, cases; [`ops::backend::Backend`] is all of them as one trait
 //! 5. [`network`]: VGG and the deep linear network as tables of layers; [`network::Engine`]: two visible loops
 //! 6. [`data`]: CIFAR-10, generated images, Gaussian samples, and their order
