@@ -44,21 +44,21 @@ fn unique() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Writes a text into a work folder that [`file`] handed out.
+/// Writes a text into a work folder that [`file()`] handed out.
 pub fn put(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     let path = folder.join(name);
     std::fs::write(&path, text).map_err(|source| Error::io(&path, "write", source))?;
     Ok(path)
 }
 
-/// Writes bytes into a work folder that [`file`] handed out.
+/// Writes bytes into a work folder that [`file()`] handed out.
 pub fn put_bytes(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf> {
     let path = folder.join(name);
     std::fs::write(&path, bytes).map_err(|source| Error::io(&path, "write", source))?;
     Ok(path)
 }
 
-/// The bytes of a file that [`file`] gave.
+/// The bytes of a file that [`file()`] gave.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|source| Error::io(path, "read", source))
 }
