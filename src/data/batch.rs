@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use crate::data::image_set::{CHANNELS, IMAGE, ImageSet, Images, PLANE, SIDE, Standardisation};
-use crate::runtime::rng::{self, Purpose};
+pub use crate::ops::gather::{Augmentation, PADDING};
+use crate::runtime::rng;
 use crate::{Error, Result};
 
-/// Black pixels around an image before a 32×32 window is cropped from it.
-pub const PADDING: usize = 4;
 /// Images that are gathered together: their standardised pixels at one place fill three cache lines.
 const BLOCK: usize = 16;
 
@@ -20,29 +19,6 @@ pub struct Batches {
     seed: u64,
     batch: usize,
     augment: bool,
-}
-
-/// Where an image's window lies in the padded image, and whether it is mirrored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Augmentation {
-    /// First row of the window in the padded image: 0 to 8; 4 is the image itself.
-    pub top: usize,
-    /// First column of the window, likewise.
-    pub left: usize,
-    /// Whether left and right change places, after the crop.
-    pub flip: bool,
-}
-
-impl Augmentation {
-    /// The image as it is.
-    pub const NONE: Augmentation = Augmentation { top: PADDING, left: PADDING, flip: false };
-
-    /// The augmentation of `image` in `epoch`: every window equally likely, mirrored with probability ½.
-    pub fn of(seed: u64, epoch: u32, image: u32) -> Self {
-        let [top, left, flip, _] = rng::draw(seed, Purpose::Augment, 0, epoch, image, 0);
-        let place = |word: u32| ((u64::from(word) * (2 * PADDING as u64 + 1)) >> 32) as usize;
-        Augmentation { top: place(top), left: place(left), flip: flip >> 31 == 1 }
-    }
 }
 
 /// Refuses a batch of 0, or of more than the training set's images.
@@ -79,6 +55,16 @@ impl Batches {
     /// The constants by which pixels are standardised.
     pub fn standardisation(&self) -> &Standardisation {
         &self.standardisation
+    }
+
+    /// Whether images are cropped and mirrored.
+    pub fn augment(&self) -> bool {
+        self.augment
+    }
+
+    /// What each byte of each colour becomes.
+    pub fn table(&self) -> &[[f32; 256]; CHANNELS] {
+        &self.table
     }
 
     /// Images in a batch.
@@ -187,6 +173,7 @@ fn window(image: &[u8], at: Augmentation, out: &mut [u8; IMAGE]) {
 mod tests {
     use super::*;
     use crate::data::image_set::CLASSES;
+    use crate::runtime::rng::Purpose;
 
     /// Images whose bytes are a function of (image, byte), so that any mix-up shows.
     fn set(train: usize, test: usize) -> Arc<ImageSet> {

@@ -3,6 +3,7 @@
 use super::chain::{Loss, Network};
 use crate::ops::backend::Backend;
 use crate::ops::cross_entropy::LossOut;
+use crate::ops::gather::ImageBytes;
 use crate::ops::layer::{Backward, Forward, Fusion, Kept, Params};
 use crate::runtime::state::StepState;
 use crate::runtime::storage::Graph;
@@ -231,6 +232,11 @@ impl<B: Backend> Engine<B> {
             self.backend.upload(labels, Out(self.answer))?;
         }
         Ok(())
+    }
+
+    /// Gathers the batch of the step state's step from a set of images on the device.
+    pub fn gather(&mut self, set: ImageBytes, augment: bool) -> Result<()> {
+        self.backend.gather(set, augment, In(self.state), Out(self.input), Out(self.answer))
     }
 
     /// Writes the step state.

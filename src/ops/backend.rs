@@ -3,6 +3,7 @@
 use super::batch_norm::BatchNorm;
 use super::conv2d::Conv2d;
 use super::cross_entropy::CrossEntropy;
+use super::gather::Gather;
 use super::linear::Linear;
 use super::lp_norm::LpNorm;
 use super::max_pool2d::MaxPool2d;
@@ -28,6 +29,7 @@ pub trait Backend:
     + Running
     + Relu
     + MaxPool2d
+    + Gather
     + CrossEntropy
     + SquaredError
     + Sgd
@@ -47,6 +49,7 @@ impl<B> Backend for B where
         + Running
         + Relu
         + MaxPool2d
+        + Gather
         + CrossEntropy
         + SquaredError
         + Sgd

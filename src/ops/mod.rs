@@ -3,7 +3,7 @@
 //!
 //! - the networks' layers: [`conv2d`], [`linear`], [`batch_norm`], [`noisy_batch_norm`], [`lp_norm`], [`noise`], [`relu`],
 //!   [`max_pool2d`]; their losses: [`cross_entropy`], [`squared_error`]
-//! - on flat vectors: [`sgd`], [`vector`]; on per-unit vectors: [`running`]; a step's bookkeeping: [`step`]
+//! - on flat vectors: [`sgd`], [`vector`]; on per-unit vectors: [`running`]; a step's batch and bookkeeping: [`gather`], [`step`]
 //! - [`backend`]: all of them as one trait · [`layer`]: what a network needs to know of a layer
 //! - [`door`]: users' arrays in and out · [`table`]: the operators that users can call by name
 //! - what several share: [`norm`] and [`norm_layer`] (contracts of the norms), [`columns`] (per-unit sums, on a device [`column_grid`]), [`affine`]
@@ -17,6 +17,7 @@ pub mod columns;
 pub mod conv2d;
 pub mod cross_entropy;
 pub mod door;
+pub mod gather;
 pub mod layer;
 pub mod linear;
 pub mod lp_norm;

@@ -9,8 +9,9 @@ use crate::data::{cifar10, images};
 use crate::files::hash;
 use crate::network::{Engine, Scalar};
 use crate::ops::backend::Backend;
+use crate::ops::gather::ImageBytes;
 use crate::runtime::rng::shuffled;
-use crate::runtime::tensor::{In, Out};
+use crate::runtime::tensor::{DType, In, Out, Shape};
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub enum Source {
         x: Vec<f32>,
         /// Their labels.
         labels: Vec<u32>,
+        /// The training set on a device that makes its own batches.
+        resident: Option<ImageBytes>,
     },
     /// The deep linear network's set.
     Gaussian {
@@ -38,6 +41,8 @@ pub enum Source {
         x: Vec<f32>,
         /// Their targets.
         target: Vec<f32>,
+        /// The whole set has been handed over as one batch, and stays.
+        handed: bool,
     },
 }
 
@@ -75,7 +80,7 @@ impl Source {
         if settings.deep_linear() {
             let set = GaussianSet::generate(settings.seed, settings.samples, settings.dim)?;
             let room = vec![0.0; settings.batch * settings.dim];
-            return Ok(Source::Gaussian { set, seed: settings.seed, x: room.clone(), target: room });
+            return Ok(Source::Gaussian { set, seed: settings.seed, x: room.clone(), target: room, handed: false });
         }
         Source::of(Arc::new(load_images(settings)?), settings)
     }
@@ -84,7 +89,7 @@ impl Source {
     pub fn of(set: Arc<ImageSet>, settings: &Settings) -> Result<Source> {
         let batches = Arc::new(Batches::new(set, settings.seed, settings.batch, settings.augment)?);
         let (x, labels) = (vec![0.0; settings.batch * 3 * 32 * 32], vec![0; settings.batch]);
-        Ok(Source::Images { batches, prefetch: None, x, labels })
+        Ok(Source::Images { batches, prefetch: None, x, labels, resident: None })
     }
 
     /// What the run's record says of it.
@@ -112,9 +117,25 @@ impl Source {
         }
     }
 
-    /// Hands the batch of step `t` to the engine. Steps are asked for in order, from any first one.
+    /// The training set on the device, where batches are gathered there, and whether they are augmented: known once the first step was
+    /// handed over.
+    pub fn resident(&self) -> Option<(ImageBytes, bool)> {
+        match self {
+            Source::Images { resident, batches, .. } => resident.map(|set| (set, batches.augment())),
+            Source::Gaussian { .. } => None,
+        }
+    }
+
+    /// Hands the batch of step `t` to the engine, or what a device that works on its own makes it of. Steps are asked for in order, from
+    /// any first one.
     pub fn hand_over<B: Backend>(&mut self, t: u64, engine: &mut Engine<B>) -> Result<()> {
         match self {
+            Source::Images { batches, resident, .. } if engine.backend().on_its_own() => {
+                if resident.is_none() {
+                    *resident = Some(upload(batches, engine)?);
+                }
+                Ok(())
+            }
             Source::Images { batches, prefetch, .. } => {
                 if prefetch.is_none() {
                     *prefetch = Some(Prefetch::start(batches.clone(), t)?);
@@ -124,8 +145,12 @@ impl Source {
                 debug_assert_eq!(batch.step, t);
                 engine.set_labelled(&batch.x, &batch.labels)
             }
-            Source::Gaussian { set, seed, x, target } => {
+            Source::Gaussian { set, seed, x, target, handed } => {
                 let (dim, n) = (set.dim, x.len() / set.dim);
+                // A full batch is the same at every step, and nothing else writes there.
+                if std::mem::replace(handed, n == set.samples) {
+                    return Ok(());
+                }
                 for (i, (x, target)) in x.chunks_exact_mut(dim).zip(target.chunks_exact_mut(dim)).enumerate() {
                     let position = t * n as u64 + i as u64;
                     let (epoch, place) = (position / set.samples as u64, position % set.samples as u64);
@@ -171,6 +196,21 @@ impl Source {
         }
         Ok(Some((sum / images.len() as f64, right as f64 / images.len() as f64)))
     }
+}
+
+/// Puts the training set on the device, where it stays.
+fn upload<B: Backend>(batches: &Batches, engine: &mut Engine<B>) -> Result<ImageBytes> {
+    let set = &batches.set().train;
+    let backend = engine.backend();
+    let mut plan = backend.plan();
+    let pixels = plan.view(Shape::new([set.len(), set.pixels.len() / set.len().max(1)]), DType::U8);
+    let labels = plan.view(Shape::new([set.len()]), DType::U8);
+    let table = plan.view(Shape::new([3, 256]), backend.dtype());
+    backend.commit(&plan)?;
+    backend.upload(&set.pixels, Out(pixels))?;
+    backend.upload(&set.labels, Out(labels))?;
+    backend.upload_f32(batches.table().as_flattened(), Out(table))?;
+    Ok(ImageBytes { pixels: In(pixels), labels: In(labels), table: In(table) })
 }
 
 /// The first largest logit.

@@ -14,6 +14,7 @@ use crate::files::disk;
 use crate::files::lock::FolderLock;
 use crate::network::{Engine, Loss, Scalar, initial_parameters};
 use crate::ops::backend::Backend;
+use crate::ops::gather::ImageBytes;
 use crate::ops::step;
 use crate::probe::line::{self, Landscape, Room};
 use crate::runtime::state::StepState;
@@ -260,6 +261,7 @@ impl<B: Backend> Trainer<B> {
         let (last, probed) = (t == self.settings.steps, self.settings.probes_at(t));
         self.source.hand_over(t, &mut self.engine)?;
         let work = StepWork {
+            gather: self.source.resident(),
             theta: self.theta,
             grad: self.grad,
             velocity: self.velocity,
@@ -336,6 +338,8 @@ impl<B: Backend> Trainer<B> {
 
 /// What a step asks of the device: the same work each time, so that a device may record it.
 struct StepWork<'a> {
+    /// The training set, where the device makes its own batches; and whether they are augmented.
+    gather: Option<(ImageBytes, bool)>,
     theta: View,
     grad: View,
     velocity: Option<View>,
@@ -351,6 +355,9 @@ impl StepWork<'_> {
         let (theta, grad) = (In(self.theta), Out(self.grad));
         let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
         let (running, before, state) = (engine.running(), self.running_before, engine.state());
+        if let Some((set, augment)) = self.gather {
+            engine.gather(set, augment)?;
+        }
         engine.loss_and_grad(theta, grad, Out(loss), Out(correct))?;
         engine.backend().judge(In(loss), Out(state))?;
         if self.update.is_some() {
