@@ -180,7 +180,7 @@ __device__ __forceinline__ float polynomial_ln(float t) {
     float p = 0.087222435f;
     p = fmaf(p, f, -0.14366788f);
     p = fmaf(p, f, 0.14952283f);
-    p = fmaf(p, f, -0.16562403f);
+    p = fmaf(p, f, -0.16562402f);
     p = fmaf(p, f, 0.19956833f);
     p = fmaf(p, f, -0.25002074f);
     p = fmaf(p, f, 0.33334187f);
