@@ -1,20 +1,18 @@
 //! What the parity cases are too small to reach: the large tiles of the dense products, and the epilogues of the tensor-core kernels.
 
-#[allow(dead_code)] // The cases here are its own.
 mod shared;
 
 use normscape::ops::conv2d::{self, Map};
 use normscape::ops::door::compare;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::driver::{Grid, Stored};
-use normscape::runtime::cuda::emulator::{Build, Emulator, Options};
 use normscape::runtime::cuda::{Cuda, Mode, kernels};
 use normscape::runtime::rng::{Purpose, normal, word};
 use normscape::runtime::storage::Storage;
 use normscape::runtime::tensor::{DType, In, Out, Shape};
 
-fn device(mode: Mode, order: Option<u64>) -> Cuda<Emulator> {
-    Cuda::new(Emulator::new(Options { build: Build::Watched, order, poison: true }).unwrap(), mode).unwrap()
+fn device(mode: Mode, order: Option<u64>) -> Cuda {
+    shared::device(mode, order).unwrap_or_else(|e| panic!("{}", e.message().unwrap_or("no device")))
 }
 
 /// Exact f32 against the CPU in f64, and again with the threads in another order.

@@ -8,7 +8,7 @@ use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::driver::Driver;
-use normscape::runtime::cuda::emulator::{Build, Emulator, Options};
+use normscape::runtime::cuda::emulator::{Build, Options};
 use normscape::runtime::cuda::failing::{Failing, Failure};
 use normscape::runtime::cuda::{Cuda, Mode};
 use normscape::runtime::rng::{Purpose, normal, word};
@@ -144,11 +144,11 @@ fn train<B: Backend>(backend: B, settings: &Settings, out: &Path, resume: bool) 
     Ok(rows.0)
 }
 
-/// The emulator without its checks, which every kernel has gone through elsewhere: training asks for tens of thousands of launches.
-fn emulator() -> Box<dyn Driver> {
+/// The driver that trains, without the emulator's checks.
+fn driver() -> Box<dyn Driver> {
     let options = Options::from_environment().unwrap();
     let build = if options.build == Build::Watched { Build::Plain } else { options.build };
-    Box::new(Emulator::new(Options { build, ..options }).unwrap())
+    shared::driver(Options { build, ..options }).unwrap_or_else(|e| panic!("{}", e.message().unwrap_or("no device")))
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn training_follows_the_cpu() {
     for (settings, bound) in [(images(20), 1e-4), (deep(5), 1e-3)] {
         let folder = tempfile::tempdir().unwrap();
         let expected = train(Cpu::<f32>::default(), &settings, &folder.path().join("cpu"), false).unwrap();
-        let backend = Cuda::new(emulator(), Mode::F32).unwrap();
+        let backend = Cuda::new(driver(), Mode::F32).unwrap();
         let found = train(backend, &settings, &folder.path().join("cuda"), false).unwrap();
         assert_eq!(found.len(), expected.len());
         for (a, b) in found.iter().zip(&expected) {
@@ -177,7 +177,7 @@ fn training_follows_the_cpu() {
 fn a_run_that_is_resumed_gives_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
-    let new = || Cuda::new(emulator(), Mode::Bf16).unwrap();
+    let new = || Cuda::new(driver(), Mode::Bf16).unwrap();
     let bf16 = |steps| Settings { precision: "bf16".into(), ..images(steps) };
     let all = train(new(), &bf16(14), &whole, false).unwrap();
     let first = train(new(), &bf16(7), &parts, false).unwrap();
@@ -199,7 +199,7 @@ fn a_device_that_fails_leaves_the_last_checkpoint() {
     {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
-        let failing: Box<dyn Driver> = Box::new(Failing::new(emulator(), failure, nth));
+        let failing: Box<dyn Driver> = Box::new(Failing::new(driver(), failure, nth));
         let ended = Cuda::new(failing, Mode::F32).and_then(|backend| train(backend, &settings, &out, false));
         let error = ended.expect_err("the device fails before the run ends");
         assert!(matches!(error, Error::Device { .. }) && error.exit_code() == 3, "{failure:?} {nth}: {error}");
@@ -208,7 +208,7 @@ fn a_device_that_fails_leaves_the_last_checkpoint() {
         }
         let saved = checkpoint::list(&out.join("checkpoints")).unwrap();
         assert!(!saved.is_empty(), "{failure:?}: no checkpoint");
-        let rest = train(Cuda::new(emulator(), Mode::F32).unwrap(), &settings, &out, true).unwrap();
+        let rest = train(Cuda::new(driver(), Mode::F32).unwrap(), &settings, &out, true).unwrap();
         assert_eq!((rest[0].step, rest.last().map(|r| r.step)), (saved[saved.len() - 1], Some(20)), "{failure:?}");
     }
 }
@@ -224,7 +224,7 @@ fn a_loss_that_is_not_finite_stops_the_device_itself() {
         let place = Place { out: &out, resume: false, device: "test" };
         let finished = match cuda {
             true => {
-                let backend = Cuda::new(emulator(), Mode::F32).unwrap();
+                let backend = Cuda::new(driver(), Mode::F32).unwrap();
                 Trainer::open(backend, settings.clone(), source, place, Arc::default(), &mut rows)
                     .unwrap()
                     .run(&mut rows)

@@ -6,8 +6,7 @@ mod shared;
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
 use normscape::runtime::cpu::Cpu;
-use normscape::runtime::cuda::emulator::{Build, Emulator, Options};
-use normscape::runtime::cuda::{Cuda, Mode};
+use normscape::runtime::cuda::Mode;
 use normscape::runtime::state::StepState;
 use normscape::runtime::tensor::{DType, In, Out, Shape};
 
@@ -40,8 +39,7 @@ fn ten_million_draws_are_the_same_to_the_bit() {
         (Shape::new([7, 5, 3, 1]), 0x00FF_FFFF, vec![1, 2, 3]),
     ] {
         let options = NoiseOptions { layer, ..NoiseOptions::default() };
-        let emulator = Emulator::new(Options { build: Build::Plain, order: None, poison: true }).unwrap();
-        let found = draws(Cuda::new(emulator, Mode::F32).unwrap(), shape, options, &steps);
+        let found = draws(shared::plain_device(Mode::F32).unwrap(), shape, options, &steps);
         let expected = draws(Cpu::<f32>::default(), shape, options, &steps);
         assert_eq!(found.len(), expected.len());
         let differ = found.iter().zip(&expected).filter(|(a, b)| a.to_bits() != b.to_bits()).count();

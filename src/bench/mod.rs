@@ -3,10 +3,13 @@
 //! Times are medians with their spread; a kernel's time stands beside the machine's own measured limits.
 //!
 //! - [`timing`]: warm-up, repetitions, median and spread · [`limits`]: the machine's multiply-add rate and copy bandwidth
+//! - [`device`]: on a CUDA device, each kernel beside the device's limits · [`step`]: a step that is timed
 //! - [`convolution`]: VGG-16's convolutions, each pass of each layer · [`steps`]: whole training and probe steps
 
 pub mod convolution;
+pub mod device;
 pub mod limits;
+pub mod step;
 pub mod steps;
 pub mod timing;
 

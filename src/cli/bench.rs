@@ -1,6 +1,8 @@
 //! `normscape bench`
 
+use super::device::{Device, Precision};
 use super::{Answer, Globals};
+use crate::bench::device::measure as measure_device;
 use crate::bench::{Choice, run as measure};
 use crate::{Error, Result};
 use clap::Args;
@@ -18,16 +20,32 @@ pub struct Options {
 
 /// Measures, then shows.
 pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
-    let choice = Choice { full: options.full, layers: options.layers };
-    let results = measure(choice, |what| {
+    let mut say = |what: &str| {
         if !globals.quiet {
             super::terminal::line(&format!("measuring {what}"));
         }
-    })?;
-    if !globals.json {
-        return Ok(Answer::text(results.tables()));
+    };
+    let device = Device::choose(globals.device, globals.precision.unwrap_or(Precision::F32))?;
+    if let Device::Cuda(_, mode) | Device::Emulator(mode) = device {
+        let missing = || Error::input("bench", "no device", "a CUDA device or the emulator is needed");
+        let open = || device.driver()?.map(|(driver, _)| driver).ok_or_else(missing);
+        let results = measure_device(open, mode, options.full, &mut say)?;
+        return if globals.json { json(&results) } else { Ok(Answer::text(results.tables())) };
     }
-    let value = serde_json::to_value(&results)
+    if device == Device::CpuF64 {
+        return Err(Error::input(
+            "--precision f64",
+            "is not timed",
+            "steps are timed in the precisions that runs are made in",
+        ));
+    }
+    let choice = Choice { full: options.full, layers: options.layers };
+    let results = measure(choice, say)?;
+    if globals.json { json(&results) } else { Ok(Answer::text(results.tables())) }
+}
+
+fn json(results: &impl serde::Serialize) -> Result<Answer> {
+    let value = serde_json::to_value(results)
         .map_err(|e| Error::input("bench", e.to_string(), "results that JSON can hold are needed"))?;
     Ok(Answer::json(&value))
 }

@@ -145,18 +145,20 @@ impl Device {
 
     /// Runs `job` on it. Errors: the device is not there, or those of the job.
     pub fn run<J: Job>(self, job: J) -> Result<J::Output> {
+        match self.driver()? {
+            // One type for both devices: what is generic over the backend is compiled once for CUDA.
+            Some((driver, mode)) => job.run(Cuda::new(driver, mode)?),
+            None if self == Device::CpuF64 => job.run(Cpu::<f64>::default()),
+            None => job.run(Cpu::<f32>::default()),
+        }
+    }
+
+    /// The driver and the precision of a CUDA device; none of the CPU. Errors: the device is not there.
+    pub fn driver(self) -> Result<Option<(Box<dyn Driver>, Mode)>> {
         match self {
-            Device::CpuF32 => job.run(Cpu::<f32>::default()),
-            Device::CpuF64 => job.run(Cpu::<f64>::default()),
-            // One type for both: what is generic over the backend is compiled once for CUDA.
-            Device::Emulator(mode) => {
-                let driver: Box<dyn Driver> = Box::new(Emulator::new(Options::from_environment()?)?);
-                job.run(Cuda::new(driver, mode)?)
-            }
-            Device::Cuda(number, mode) => {
-                let driver: Box<dyn Driver> = Box::new(Gpu::open(number)?);
-                job.run(Cuda::new(driver, mode)?)
-            }
+            Device::CpuF32 | Device::CpuF64 => Ok(None),
+            Device::Emulator(mode) => Ok(Some((Box::new(Emulator::new(Options::from_environment()?)?), mode))),
+            Device::Cuda(number, mode) => Ok(Some((Box::new(Gpu::open(number)?), mode))),
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::ops::norm::units;
 use crate::runtime::cuda::count;
-use crate::runtime::cuda::driver::Grid;
+use crate::runtime::cuda::driver::{Grid, SliceMut};
 use crate::runtime::tensor::Shape;
 
 /// Threads of a block.
@@ -73,6 +73,11 @@ impl ColumnGrid {
     pub fn pair_sums(op: &'static str, x: Shape) -> Result<Self> {
         let (rows, columns) = x.matrix();
         Self::new(op, (rows, columns), columns.div_ceil(2), rows.div_ceil(parts(rows, columns)))
+    }
+
+    /// Where the partial sums of this pass go: two numbers a part and column, at the workspace's beginning.
+    pub fn partials<'w>(&self, workspace: &'w mut SliceMut<'_, f32>) -> SliceMut<'w, f64> {
+        workspace.cast(2 * self.parts as usize * self.columns as usize)
     }
 
     /// A grid of one thread for each column.

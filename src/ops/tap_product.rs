@@ -48,6 +48,11 @@ impl Extents {
         (self.rows().div_ceil(each).max(1), each)
     }
 
+    /// Numbers (f64) that a forward pass leaves for a norm: two a column and tile.
+    pub fn sums(&self) -> usize {
+        2 * self.outputs * self.rows().div_ceil(SUM_ROWS)
+    }
+
     fn weights(&self) -> usize {
         self.taps * self.inputs * self.outputs
     }
@@ -58,7 +63,7 @@ impl Extents {
         let (splits, _) = self.splits();
         let partials = if splits > 1 { splits * self.weights() } else { 0 };
         let bias = column_grid::workspace(Shape::new([self.rows(), self.outputs])).len();
-        let sums = 4 * self.outputs * self.rows().div_ceil(SUM_ROWS);
+        let sums = 2 * self.sums();
         Shape::new([partials.max(bias).max(sums)])
     }
 }
@@ -172,7 +177,7 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     let len = count(op, extents.weights())?;
     let vector = aligned::<T>(&[x.region, grad_y.region], &[inputs, outputs]);
     // One split is the whole: it goes straight to its place.
-    let partials = &mut if splits > 1 { workspace.as_f32() } else { out.as_f32() };
+    let partials = &mut if splits > 1 { workspace.first(splits * len as usize) } else { out.as_f32() };
     let grid = |side: usize, threads| Grid::of([inputs.div_ceil(side) * outputs.div_ceil(side), taps, splits], threads);
     let t = taps as u32;
     if mode != Mode::F32 {
@@ -191,7 +196,8 @@ pub fn weight_gradient<D: Driver, T: Stored>(
         return Ok(());
     }
     let grid = Grid::cover(len as usize, 1, 256);
-    kernels::add_splits(driver, grid, &workspace.read(), out, splits as u32, len)
+    let partials = workspace.first(splits * len as usize);
+    kernels::add_splits(driver, grid, &partials.read(), out, splits as u32, len)
 }
 
 /// `out [K] = Σ_rows dy`
@@ -205,7 +211,7 @@ pub fn bias_gradient<D: Driver, T: Stored>(
 ) -> Result<()> {
     let at = ColumnGrid::sums(op, Shape::new([extents.rows(), extents.outputs]))?;
     let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = at;
-    let mut partials = workspace.cast::<f64>();
+    let mut partials = at.partials(workspace);
     kernels::column_sums(driver, grid, grad_y, &mut partials, rows, columns, rows_per_part, width)?;
     kernels::column_sums_finish(driver, at.per_column(), &partials.read(), out, columns, parts)
 }

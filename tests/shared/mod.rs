@@ -6,7 +6,7 @@ use normscape::ops::backend::Backend;
 use normscape::ops::door::{Case, Inputs};
 use normscape::ops::table;
 use normscape::runtime::cuda::driver::Driver;
-use normscape::runtime::cuda::emulator::{Emulator, Options};
+use normscape::runtime::cuda::emulator::{Build, Emulator, Options};
 use normscape::runtime::cuda::gpu::Gpu;
 use normscape::runtime::cuda::{Cuda, Mode};
 use std::collections::BTreeSet;
@@ -15,11 +15,24 @@ use std::collections::BTreeSet;
 /// `order` shuffles its threads, and `NORMSCAPE_EMULATOR` chooses how kernels are compiled for it.
 #[allow(dead_code)] // Not every test has to do with CUDA.
 pub fn device(mode: Mode, order: Option<u64>) -> Result<Cuda, Failed> {
-    let driver: Box<dyn Driver> = match std::env::var("NORMSCAPE_TEST_DEVICE").as_deref() {
+    Ok(Cuda::new(driver(Options { order, poison: true, ..Options::from_environment()? })?, mode)?)
+}
+
+/// The same, without the emulator's checks, which every kernel goes through elsewhere: for what asks for a great many launches.
+#[allow(dead_code)]
+pub fn plain_device(mode: Mode) -> Result<Cuda, Failed> {
+    let options = Options::from_environment()?;
+    let build = if options.build == Build::Watched { Build::Plain } else { options.build };
+    Ok(Cuda::new(driver(Options { build, ..options })?, mode)?)
+}
+
+/// A GPU, or the emulator with these options.
+#[allow(dead_code)]
+pub fn driver(options: Options) -> Result<Box<dyn Driver>, Failed> {
+    Ok(match std::env::var("NORMSCAPE_TEST_DEVICE").as_deref() {
         Ok("cuda") => Box::new(Gpu::open(0)?),
-        _ => Box::new(Emulator::new(Options { order, poison: true, ..Options::from_environment()? })?),
-    };
-    Ok(Cuda::new(driver, mode)?)
+        _ => Box::new(Emulator::new(options)?),
+    })
 }
 
 /// Every case of every operator.

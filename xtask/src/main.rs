@@ -2,11 +2,12 @@
 //!
 //! - `test.rs`: runs every test of the workspace, after setting up what the tests read, and ends in one line of counts;
 //! - `tally.rs`: reads the output of test programs;
-//! - `cuda.rs`: fetches NVRTC;
+//! - `cuda.rs`: fetches NVRTC · `bundle.rs`: packs programs, tests and benchmarks for a machine with a GPU and without Rust;
 //! - `data.rs`: finds the data set and the golden cases, and unpacks the former.
 //!
 //! It has no dependencies: it is built before anything else, on machines that may have little.
 
+mod bundle;
 mod cuda;
 mod data;
 mod tally;
@@ -24,6 +25,7 @@ Commands:
   test [ARGS...]   set up what the tests need, run every test, and end with 'N passed, N failed, N skipped'.
                    ARGS go to `cargo test`, for example: cargo xtask test --test golden
   cuda             put NVRTC (NVIDIA's Python package) under target/cuda, so that the build compiles the kernels
+  bundle           pack programs, tests and benchmarks for a machine with a GPU and without Rust
   bench [ARGS...]  cargo run --release -- bench ARGS...
   help             this text
 
@@ -47,6 +49,13 @@ fn main() -> ExitCode {
             }
             Err(line) => refuse(&format!("xtask: {line}")),
         },
+        "bundle" => match bundle::make() {
+            Ok((archive, bytes)) => {
+                println!("{} ({bytes} bytes); unpack it there and run normscape/run.sh", archive.display());
+                ExitCode::SUCCESS
+            }
+            Err(line) => refuse(&format!("xtask: {line}")),
+        },
         "bench" => {
             let mut cargo = cargo();
             cargo.args(["run", "--release", "--locked", "--", "bench"]).args(&rest);
@@ -59,8 +68,8 @@ fn main() -> ExitCode {
             print!("{HELP}");
             ExitCode::SUCCESS
         }
-        "" => refuse("xtask: no command given; there are test, cuda, bench and help"),
-        other => refuse(&format!("xtask: no command '{other}'; there are test, cuda, bench and help")),
+        "" => refuse("xtask: no command given; there are test, cuda, bundle, bench and help"),
+        other => refuse(&format!("xtask: no command '{other}'; there are test, cuda, bundle, bench and help")),
     }
 }
 

@@ -64,7 +64,7 @@ impl<D: Driver> Cuda<D> {
         let (x, mut mean, mut var) =
             (views.read::<T>(x)?, views.write::<f32>(stats.mean)?, views.write::<f32>(stats.spread)?);
         let mut workspace = views.write::<f32>(workspace)?;
-        let mut partials = workspace.cast::<f64>();
+        let mut partials = at.partials(&mut workspace);
         kernels::moments_partial(driver, grid, &x, &mut partials, rows, columns, rows_per_part, width)?;
         kernels::moments_finish(driver, at.per_column(), &partials.read(), &mut mean, &mut var, rows, columns, parts)
     }
@@ -77,7 +77,7 @@ impl<D: Driver> Cuda<D> {
         let mut workspace = views.write::<f32>(sums)?;
         let (grid, parts) = (Grid::cover(columns, 1, 256), count(op, rows.div_ceil(SUM_ROWS))?);
         let (rows, columns) = (count(op, rows)?, count(op, columns)?);
-        let partials = workspace.cast::<f64>();
+        let partials = workspace.cast::<f64>(2 * parts as usize * columns as usize);
         kernels::moments_finish(driver, grid, &partials.read(), &mut mean, &mut var, rows, columns, parts)
     }
 
@@ -149,7 +149,7 @@ impl<D: Driver> Cuda<D> {
         let mut workspace = views.write::<f32>(workspace)?;
         let per_unit = (&mut grad_weight, &mut grad_bias);
         let statistics = (&mean, &var, VARIANCE);
-        let partials = &mut workspace.cast::<f64>();
+        let partials = &mut sums.partials(&mut workspace);
         gradient_sums(driver, sums, (&x, &grad_y), (&weight, &bias), statistics, options, per_unit, partials)?;
         let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = each;
         let (eps, relu) = (options.eps, u32::from(options.relu));

@@ -33,7 +33,7 @@ impl<D: Driver> Cuda<D> {
         let (driver, mut views) = self.begin(OP);
         let (x, weight, bias) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read_some::<f32>(bias)?);
         let (mut y, mut workspace) = (views.write::<T>(y)?, views.write::<f32>(workspace)?);
-        let mut sums = fusion.leave_sums.then(|| workspace.cast::<f64>());
+        let mut sums = fusion.leave_sums.then(|| workspace.cast::<f64>(extents.sums()));
         let epilogue = Epilogue { relu: fusion.relu, sums: sums.as_mut() };
         product(driver, OP, mode, extents, Direction::Forward, &x, &weight, bias.as_ref(), &mut y, epilogue)
     }

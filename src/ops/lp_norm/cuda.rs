@@ -40,7 +40,7 @@ impl<D: Driver> Cuda<D> {
         let input = views.read::<T>(x)?;
         let (mut mean, mut scale) = (views.write::<f32>(stats.mean)?, views.write::<f32>(stats.spread)?);
         let mut workspace = views.write::<f32>(workspace)?;
-        let mut partials = workspace.cast::<f64>();
+        let mut partials = at.partials(&mut workspace);
         // max|x| first: s itself at p = ∞, what keeps the powers in range at any p but 1 and 2.
         if matches!(power, 0 | 3) {
             kernels::lp_maxima_partial(driver, grid, &input, &mut partials, rows, columns, rows_per_part, width)?;
@@ -95,7 +95,7 @@ impl<D: Driver> Cuda<D> {
         let (dy, mut dx) = (views.read::<T>(grad_y)?, views.write::<T>(grads.x)?);
         let (mut grad_weight, mut grad_bias) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
         let mut workspace = views.write::<f32>(workspace)?;
-        let mut partials = workspace.cast::<f64>();
+        let mut partials = sums.partials(&mut workspace);
         let (statistics, per_unit) = ((&mean, &scale, SCALE), (&mut grad_weight, &mut grad_bias));
         gradient_sums(driver, sums, (&x, &dy), (&weight, &bias), statistics, options, per_unit, &mut partials)?;
         let (grad_weight, grad_bias) = (grad_weight.read(), grad_bias.read());

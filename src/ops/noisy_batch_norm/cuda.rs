@@ -79,7 +79,7 @@ impl<D: Driver> Cuda<D> {
         let (state, dy, mut dx) = (views.read::<u64>(state)?, views.read::<T>(grad_y)?, views.write::<T>(grads.x)?);
         let (mut grad_weight, mut grad_bias) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
         let mut workspace = views.write::<f32>(workspace)?;
-        let mut partials = workspace.cast::<f64>();
+        let mut partials = sums.partials(&mut workspace);
         let (eps, relu) = (options.eps, u32::from(options.relu));
         let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = sums;
         kernels::noisy_gradient_sums(

@@ -184,17 +184,15 @@ impl<'a, T: Element> SliceMut<'a, T> {
         Slice::new(self.region)
     }
 
-    /// The first `at` elements and the rest.
-    pub fn split_at(&mut self, at: usize) -> (SliceMut<'_, T>, SliceMut<'_, T>) {
-        let bytes = (at * size_of::<T>()).min(self.region.bytes);
-        let low = Region { bytes, ..self.region };
-        let high = Region { offset: self.region.offset + bytes, bytes: self.region.bytes - bytes, ..self.region };
-        (SliceMut::new(low), SliceMut::new(high))
+    /// The first `len` elements, or all where there are fewer: a kernel is given what it uses of a workspace and no more.
+    pub fn first(&mut self, len: usize) -> SliceMut<'_, T> {
+        let bytes = len.saturating_mul(size_of::<T>()).min(self.region.bytes);
+        SliceMut::new(Region { bytes, ..self.region })
     }
 
-    /// The same bytes as elements of another type, as many as fit.
-    pub fn cast<U: Element>(&mut self) -> SliceMut<'_, U> {
-        let bytes = self.region.bytes / size_of::<U>() * size_of::<U>();
+    /// The first `len` elements of another type that lie there, or as many as fit.
+    pub fn cast<U: Element>(&mut self, len: usize) -> SliceMut<'_, U> {
+        let bytes = len.saturating_mul(size_of::<U>()).min(self.region.bytes / size_of::<U>() * size_of::<U>());
         SliceMut::new(Region { bytes, ..self.region })
     }
 }

@@ -3,7 +3,8 @@
 //! One kernel text has three readers: NVRTC for the GPU, the host's C++ compiler for the emulator, and [`signature`] for the
 //! parameters, from which `build.rs` generates [`kernels`]: one typed launch function per kernel.
 //!
-//! - [`driver`]: the trait that both devices implement, tensors and numbers as arguments · [`failing`]: a driver that fails
+//! - [`driver`]: the trait that both devices implement, tensors and numbers as arguments · [`failing`]: a driver that fails · [`ledger`]: one that
+//!   writes down what is asked of it
 //! - [`backend`]: [`Cuda`], generic over the driver, with its memory (`memory`)
 //! - [`gpu`]: a real device, through cudarc and cuBLAS · [`nvrtc`]: the compiler of its kernels
 //! - [`emulator`]: one coroutine per CUDA thread, every access checked
@@ -13,6 +14,7 @@ pub mod driver;
 pub mod emulator;
 pub mod failing;
 pub mod gpu;
+pub mod ledger;
 mod memory;
 pub mod nvrtc;
 pub mod signature;

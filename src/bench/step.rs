@@ -1,0 +1,63 @@
+//! A training step as benchmarks take it: forward, backward, running statistics, update; on random data, never zeros.
+
+use crate::Result;
+use crate::network::{Engine, Network, Scalar, initial_parameters};
+use crate::ops::backend::Backend;
+use crate::probe::line::{self, Room};
+use crate::runtime::rng::{Purpose, normal, word};
+use crate::runtime::state::StepState;
+use crate::runtime::tensor::{In, Out, View};
+use std::sync::Arc;
+
+/// A network with parameters, a batch and its vectors in place.
+pub struct Bench<B> {
+    /// The engine.
+    pub engine: Engine<B>,
+    theta: View,
+    grad: View,
+    room: Room,
+    s: Vec<f64>,
+}
+
+impl<B: Backend> Bench<B> {
+    /// `network` at its initial parameters, with a batch of `n`; probes go over `points` steps.
+    pub fn new(backend: B, network: Network, n: usize, rate: f64, points: usize) -> Result<Self> {
+        let start = initial_parameters(&network, 1);
+        let mut engine = Engine::new(backend, network, n, Arc::default())?;
+        let (theta, grad) = (engine.vector()?, engine.vector()?);
+        engine.backend().upload_f32(&start, Out(theta))?;
+        let len = engine.network().input(n).len();
+        let x: Vec<f32> = (0..len).map(|i| normal(word(1, Purpose::Data, 0, 0, i as u64))).collect();
+        if len == n * 3 * 32 * 32 {
+            let labels: Vec<u32> = (0..n as u32).map(|i| i % 10).collect();
+            engine.set_labelled(&x, &labels)?;
+        } else {
+            let target: Vec<f32> = x.iter().rev().copied().collect();
+            engine.set_target(&x, &target)?;
+        }
+        engine.set_state(&StepState::new(1, 0, rate))?;
+        let room = Room::new(&mut engine, points)?;
+        let s = (1..=points).map(|i| rate * i as f64).collect();
+        Ok(Bench { engine, theta, grad, room, s })
+    }
+
+    /// One training step, as one graph.
+    pub fn step(&mut self) -> Result<()> {
+        let (theta, grad) = (self.theta, self.grad);
+        self.engine.as_graph(1, |engine| {
+            let (loss, correct, state) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct), engine.state());
+            engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct))?;
+            engine.move_running(0.1)?;
+            engine.backend().sgd(Out(theta), In(grad), None, 0.0, 0.0, In(state))
+        })
+    }
+
+    /// One probe of the landscape, as one graph; the gradient is that of the last step.
+    pub fn probe(&mut self) -> Result<()> {
+        let (theta, grad, room) = (self.theta, self.grad, self.room);
+        let s = std::mem::take(&mut self.s);
+        let asked = self.engine.as_graph(2, |engine| line::ask(engine, In(theta), In(grad), &s, room));
+        self.s = s;
+        asked
+    }
+}

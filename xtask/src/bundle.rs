@@ -1,0 +1,92 @@
+//! `cargo xtask bundle`: a folder for a machine with a GPU and without Rust, and its archive.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The test programs that have something to say of a GPU.
+const TESTS: [&str; 6] = ["parity", "golden", "gather", "draws", "conv_epilogue", "cuda_networks"];
+/// Bytes that the archive may have.
+const MOST: u64 = 25_000_000;
+
+/// Builds everything and packs it. Gives the archive and its bytes. Errors: what could not be built, found or written.
+pub fn make() -> Result<(PathBuf, u64), String> {
+    crate::cuda::fetch()?;
+    let folder = crate::target().join("bundle/normscape");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(folder.join("tests")).map_err(|e| refuse(&folder, &e))?;
+    build(&["build", "--release", "--locked"])?;
+    take(&crate::target().join("release/normscape"), &folder.join("normscape"))?;
+    let mut args = vec!["test", "--locked", "--no-run", "--message-format=json"];
+    args.extend(TESTS.iter().flat_map(|name| ["--test", name]));
+    let told = build(&args)?;
+    for name in TESTS {
+        let path = executable(&told, name).ok_or_else(|| format!("cargo names no program for the test {name}"))?;
+        take(&path, &folder.join("tests").join(name))?;
+    }
+    let root = crate::root();
+    copy_all(&root.join("benches/peers"), &folder.join("peers"), "py")?;
+    copy_all(&root.join("tests/golden"), &folder.join("golden"), "npz")?;
+    if let Ok(golden) = crate::data::golden() {
+        copy_all(&golden, &folder.join("golden"), "npz")?;
+    }
+    for name in ["run.sh", "collect.py", "planted.py"] {
+        let (from, to) = (root.join("benches/bundle").join(name), folder.join(name));
+        fs::copy(&from, &to).map_err(|e| refuse(&from, &e))?;
+    }
+    let archive = crate::target().join("bundle/normscape.tar.xz");
+    let mut tar = Command::new("tar");
+    tar.arg("-cJf").arg(&archive).arg("-C").arg(crate::target().join("bundle")).arg("normscape");
+    match tar.status() {
+        Ok(status) if status.success() => {}
+        _ => return Err("tar -cJf failed; tar and xz are needed".into()),
+    }
+    let bytes = fs::metadata(&archive).map_err(|e| refuse(&archive, &e))?.len();
+    match bytes <= MOST {
+        true => Ok((archive, bytes)),
+        false => Err(format!("{} has {bytes} bytes, more than {MOST}", archive.display())),
+    }
+}
+
+fn refuse(path: &Path, error: &io::Error) -> String {
+    format!("{}: {error}", path.display())
+}
+
+/// Runs cargo, and gives its standard output.
+fn build(args: &[&str]) -> Result<String, String> {
+    let out = crate::cargo().args(args).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    match out {
+        Ok(out) if out.status.success() => Ok(String::from_utf8_lossy(&out.stdout).into_owned()),
+        _ => Err(format!("cargo {} failed", args.join(" "))),
+    }
+}
+
+/// The program of test `name`, from cargo's messages.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    let target = format!("\"name\":\"{name}\"");
+    let line = messages.lines().find(|line| line.contains(&target) && line.contains("\"executable\":\""))?;
+    let path = line.split("\"executable\":\"").nth(1)?.split('"').next()?;
+    Some(PathBuf::from(path))
+}
+
+/// Copies a program without its symbols.
+fn take(from: &Path, to: &Path) -> Result<(), String> {
+    fs::copy(from, to).map_err(|e| refuse(from, &e))?;
+    // Without `strip` the bundle is larger, and works.
+    let _ = Command::new("strip").arg(to).status();
+    Ok(())
+}
+
+/// Copies the files of a folder that end in `extension`.
+fn copy_all(from: &Path, to: &Path, extension: &str) -> Result<(), String> {
+    fs::create_dir_all(to).map_err(|e| refuse(to, &e))?;
+    for entry in fs::read_dir(from).map_err(|e| refuse(from, &e))? {
+        let path = entry.map_err(|e| refuse(from, &e))?.path();
+        if let (Some(name), true) = (path.file_name(), path.extension() == Some(OsStr::new(extension))) {
+            fs::copy(&path, to.join(name)).map_err(|e| refuse(&path, &e))?;
+        }
+    }
+    Ok(())
+}
