@@ -1,0 +1,404 @@
+//! Whole networks in tf32 and bf16, against an f64 run that rounds where the device does: operands of matrix products to tf32; or
+//! activations, their gradients and the weights of products to bf16.
+//!
+//! Two runs that round at the same places still part where a number lies next to a rounding boundary or a ReLU's kink: what f32 arithmetic
+//! puts it on the other side of grows through the layers. How much is measured: the reference is run again with every stored number
+//! disturbed by an f32 rounding error, and the device may be four times as far off, or within the bounds for networks that are calm.
+
+mod shared;
+
+use normscape::Result;
+use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::ops::backend::Backend;
+use normscape::ops::batch_norm::BatchNorm;
+use normscape::ops::conv2d::{Conv2d, Conv2dGrads, Map};
+use normscape::ops::cross_entropy::{CrossEntropy, LossOut};
+use normscape::ops::door::relative_error;
+use normscape::ops::gather::{Gather, ImageBytes};
+use normscape::ops::linear::{Extents, Linear, LinearGrads};
+use normscape::ops::lp_norm::LpNorm;
+use normscape::ops::max_pool2d::MaxPool2d;
+use normscape::ops::noise::{Noise, NoiseOptions};
+use normscape::ops::noisy_batch_norm::NoisyBatchNorm;
+use normscape::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
+use normscape::ops::relu::Relu;
+use normscape::ops::running::{Running, RunningStatistics, Spread};
+use normscape::ops::sgd::Sgd;
+use normscape::ops::squared_error::SquaredError;
+use normscape::ops::step::Step;
+use normscape::ops::vector::{NormKind, Vector};
+use normscape::runtime::cpu::Cpu;
+use normscape::runtime::cuda::Mode;
+use normscape::runtime::memory::Element;
+use normscape::runtime::rng::{Purpose, normal, word};
+use normscape::runtime::state::StepState;
+use normscape::runtime::storage::Storage;
+use normscape::runtime::tensor::{ArenaId, ArenaPlan, DType, In, Out, Shape};
+use std::sync::Arc;
+
+/// The CPU in f64, rounding where a device in `mode` does.
+struct Rounding {
+    cpu: Cpu<f64>,
+    mode: Mode,
+    /// Disturbs what is stored, by as much as f32 arithmetic would; with what is drawn at this place.
+    disturbance: Option<u64>,
+}
+
+fn rounded(v: f64, mode: Mode) -> f64 {
+    match mode {
+        Mode::F32 => v,
+        Mode::Tf32 => {
+            let v = v as f32;
+            f64::from(f32::from_bits(v.to_bits().wrapping_add(0x1000) & 0xFFFF_E000))
+        }
+        Mode::Bf16 => half::bf16::from_f64(v).to_f64(),
+    }
+}
+
+impl Rounding {
+    /// What is stored as an activation.
+    fn store(&mut self, tensor: Out) -> Result<()> {
+        let mut values = self.cpu.download_f64(tensor.into())?;
+        if let Some(place) = &mut self.disturbance {
+            for v in &mut values {
+                *place += 1;
+                *v *= 1.0 + f64::from(f32::EPSILON) * f64::from(normal(word(3, Purpose::Case, 1, 0, *place)));
+            }
+        }
+        if self.mode == Mode::Bf16 {
+            values.iter_mut().for_each(|v| *v = rounded(*v, Mode::Bf16));
+        }
+        self.cpu.upload(&values, tensor)
+    }
+
+    fn store_some(&mut self, tensor: Option<Out>) -> Result<()> {
+        tensor.map_or(Ok(()), |tensor| self.store(tensor))
+    }
+
+    /// A copy of an operand of a matrix product, rounded.
+    fn operand(&mut self, tensor: In) -> Result<In> {
+        let mut plan = self.cpu.plan();
+        let copy = plan.view(tensor.0.shape, DType::F64);
+        self.cpu.commit(&plan)?;
+        let values = self.cpu.download_f64(tensor)?;
+        let values: Vec<f64> = values.into_iter().map(|v| rounded(v, self.mode)).collect();
+        self.cpu.upload(&values, Out(copy))?;
+        Ok(In(copy))
+    }
+}
+
+impl Storage for Rounding {
+    fn dtype(&self) -> DType {
+        DType::F64
+    }
+    fn reserve(&mut self) -> ArenaId {
+        self.cpu.reserve()
+    }
+    fn commit(&mut self, plan: &ArenaPlan) -> Result<()> {
+        self.cpu.commit(plan)
+    }
+    fn bytes(&self) -> usize {
+        self.cpu.bytes()
+    }
+    fn upload<E: Element>(&mut self, values: &[E], to: Out) -> Result<()> {
+        self.cpu.upload(values, to)
+    }
+    fn download<E: Element>(&mut self, from: In, values: &mut [E]) -> Result<()> {
+        self.cpu.download(from, values)
+    }
+    fn upload_f32(&mut self, values: &[f32], to: Out) -> Result<()> {
+        self.cpu.upload_f32(values, to)
+    }
+}
+
+impl Conv2d for Rounding {
+    fn conv2d_workspace(&self, map: Map) -> Shape {
+        self.cpu.conv2d_workspace(map)
+    }
+    fn conv2d(&mut self, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()> {
+        let (x, weight) = (self.operand(x)?, self.operand(weight)?);
+        self.cpu.conv2d(x, weight, bias, y, workspace)?;
+        self.store(y)
+    }
+    fn conv2d_backward(&mut self, x: In, weight: In, dy: In, grads: Conv2dGrads, workspace: Out) -> Result<()> {
+        let (x, weight, dy) = (self.operand(x)?, self.operand(weight)?, self.operand(dy)?);
+        self.cpu.conv2d_backward(x, weight, dy, grads, workspace)?;
+        self.store_some(grads.x)
+    }
+}
+
+impl Linear for Rounding {
+    fn linear_workspace(&self, extents: Extents) -> Shape {
+        self.cpu.linear_workspace(extents)
+    }
+    fn linear(&mut self, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()> {
+        let (x, weight) = (self.operand(x)?, self.operand(weight)?);
+        self.cpu.linear(x, weight, bias, y, workspace)?;
+        self.store(y)
+    }
+    fn linear_backward(&mut self, x: In, weight: In, dy: In, grads: LinearGrads, workspace: Out) -> Result<()> {
+        let (x, weight, dy) = (self.operand(x)?, self.operand(weight)?, self.operand(dy)?);
+        self.cpu.linear_backward(x, weight, dy, grads, workspace)?;
+        self.store_some(grads.x)
+    }
+}
+
+impl BatchNorm for Rounding {
+    fn norm_workspace(&self, x: Shape) -> Shape {
+        self.cpu.norm_workspace(x)
+    }
+    fn batch_norm(&mut self, x: In, p: NormParams, o: NormOptions, y: Out, s: Statistics, w: Out) -> Result<()> {
+        self.cpu.batch_norm(x, p, o, y, s, w)?;
+        self.store(y)
+    }
+    fn batch_norm_backward(
+        &mut self,
+        x: In,
+        p: NormParams,
+        o: NormOptions,
+        s: Statistics,
+        dy: In,
+        g: NormGrads,
+        w: Out,
+    ) -> Result<()> {
+        self.cpu.batch_norm_backward(x, p, o, s, dy, g, w)?;
+        self.store(g.x)
+    }
+}
+
+impl NoisyBatchNorm for Rounding {
+    fn noisy_batch_norm(
+        &mut self,
+        noise: NoiseOptions,
+        x: In,
+        p: NormParams,
+        o: NormOptions,
+        state: In,
+        y: Out,
+        s: Statistics,
+        w: Out,
+    ) -> Result<()> {
+        self.cpu.noisy_batch_norm(noise, x, p, o, state, y, s, w)?;
+        self.store(y)
+    }
+    fn noisy_batch_norm_backward(
+        &mut self,
+        noise: NoiseOptions,
+        x: In,
+        p: NormParams,
+        o: NormOptions,
+        state: In,
+        s: Statistics,
+        dy: In,
+        g: NormGrads,
+        w: Out,
+    ) -> Result<()> {
+        self.cpu.noisy_batch_norm_backward(noise, x, p, o, state, s, dy, g, w)?;
+        self.store(g.x)
+    }
+}
+
+impl LpNorm for Rounding {
+    fn lp_norm(&mut self, e: f64, x: In, p: NormParams, o: NormOptions, y: Out, s: Statistics, w: Out) -> Result<()> {
+        self.cpu.lp_norm(e, x, p, o, y, s, w)?;
+        self.store(y)
+    }
+    fn lp_norm_backward(
+        &mut self,
+        e: f64,
+        x: In,
+        p: NormParams,
+        o: NormOptions,
+        s: Statistics,
+        dy: In,
+        g: NormGrads,
+        w: Out,
+    ) -> Result<()> {
+        self.cpu.lp_norm_backward(e, x, p, o, s, dy, g, w)?;
+        self.store(g.x)
+    }
+}
+
+impl Noise for Rounding {
+    fn noise(&mut self, options: NoiseOptions, relu: bool, x: In, state: In, y: Out) -> Result<()> {
+        self.cpu.noise(options, relu, x, state, y)?;
+        self.store(y)
+    }
+    fn noise_backward(&mut self, o: NoiseOptions, relu: bool, x: In, dy: In, state: In, dx: Out) -> Result<()> {
+        self.cpu.noise_backward(o, relu, x, dy, state, dx)?;
+        self.store(dx)
+    }
+    fn noise_draws(&mut self, options: NoiseOptions, state: In, shift: Out, scale: Out) -> Result<()> {
+        self.cpu.noise_draws(options, state, shift, scale)
+    }
+}
+
+impl Running for Rounding {
+    fn move_running(&mut self, k: Spread, m: f64, n: usize, a: In, b: In, r: RunningStatistics) -> Result<()> {
+        self.cpu.move_running(k, m, n, a, b, r)
+    }
+    fn norm_eval(
+        &mut self,
+        k: Spread,
+        x: In,
+        p: NormParams,
+        o: NormOptions,
+        r: RunningStatistics,
+        y: Out,
+    ) -> Result<()> {
+        self.cpu.norm_eval(k, x, p, o, r, y)?;
+        self.store(y)
+    }
+}
+
+impl Relu for Rounding {
+    fn relu(&mut self, x: In, y: Out) -> Result<()> {
+        self.cpu.relu(x, y)
+    }
+    fn relu_backward(&mut self, x: In, dy: In, dx: Out) -> Result<()> {
+        self.cpu.relu_backward(x, dy, dx)
+    }
+}
+
+impl MaxPool2d for Rounding {
+    fn max_pool2d(&mut self, x: In, y: Out) -> Result<()> {
+        self.cpu.max_pool2d(x, y)
+    }
+    fn max_pool2d_backward(&mut self, x: In, dy: In, dx: Out) -> Result<()> {
+        self.cpu.max_pool2d_backward(x, dy, dx)
+    }
+}
+
+impl CrossEntropy for Rounding {
+    fn cross_entropy(&mut self, logits: In, labels: In, out: LossOut) -> Result<()> {
+        self.cpu.cross_entropy(logits, labels, out)?;
+        self.store_some(out.grad)
+    }
+}
+
+impl SquaredError for Rounding {
+    fn squared_error(&mut self, scale: f64, x: In, target: In, out: LossOut) -> Result<()> {
+        self.cpu.squared_error(scale, x, target, out)?;
+        self.store_some(out.grad)
+    }
+}
+
+impl Gather for Rounding {
+    fn gather(&mut self, set: ImageBytes, augment: bool, state: In, x: Out, labels: Out) -> Result<()> {
+        self.cpu.gather(set, augment, state, x, labels)?;
+        self.store(x)
+    }
+}
+
+impl Sgd for Rounding {
+    fn sgd(&mut self, theta: Out, g: In, v: Option<Out>, m: f64, decay: f64, state: In) -> Result<()> {
+        self.cpu.sgd(theta, g, v, m, decay, state)
+    }
+    fn advance(&mut self, state: Out) -> Result<()> {
+        self.cpu.advance(state)
+    }
+}
+
+impl Step for Rounding {
+    fn judge(&mut self, loss: In, state: Out) -> Result<()> {
+        self.cpu.judge(loss, state)
+    }
+    fn put_back(&mut self, before: In, running: Out, state: In) -> Result<()> {
+        self.cpu.put_back(before, running, state)
+    }
+    fn note(&mut self, loss: In, correct: In, journal: Out, state: In) -> Result<()> {
+        self.cpu.note(loss, correct, journal, state)
+    }
+}
+
+impl Vector for Rounding {
+    fn axpy(&mut self, a: f64, x: In, y: Out) -> Result<()> {
+        self.cpu.axpy(a, x, y)
+    }
+    fn displace(&mut self, x: In, a: f64, y: In, out: Out) -> Result<()> {
+        self.cpu.displace(x, a, y, out)
+    }
+    fn dot(&mut self, x: In, y: In, slot: Out) -> Result<()> {
+        self.cpu.dot(x, y, slot)
+    }
+    fn norm(&mut self, kind: NormKind, x: In, slot: Out) -> Result<()> {
+        self.cpu.norm(kind, x, slot)
+    }
+    fn diff_norm(&mut self, kind: NormKind, x: In, y: In, slot: Out) -> Result<()> {
+        self.cpu.diff_norm(kind, x, y, slot)
+    }
+    fn copy(&mut self, from: In, to: Out) -> Result<()> {
+        self.cpu.copy(from, to)
+    }
+    fn recast(&mut self, from: In, to: Out) -> Result<()> {
+        self.cpu.recast(from, to)
+    }
+}
+
+/// Loss and gradient at the initial parameters; the batch is of bf16 numbers, so that both runs have the same one.
+fn loss_and_grad<B: Backend>(backend: B, network: Network, batch: usize) -> (f64, Vec<f64>) {
+    let start = initial_parameters(&network, 5);
+    let input = network.input(batch);
+    let of = |i: usize| half::bf16::from_f32(normal(word(9, Purpose::Case, 0, 0, i as u64))).to_f32();
+    let x: Vec<f32> = (0..input.len()).map(of).collect();
+    let mut engine = Engine::new(backend, network, batch, Arc::default()).unwrap();
+    let (theta, grad) = (engine.vector().unwrap(), engine.vector().unwrap());
+    engine.backend().upload_f32(&start, Out(theta)).unwrap();
+    if input.hwnc()[0] > 1 {
+        let labels: Vec<u32> = (0..batch as u32).map(|i| i * 7 % 10).collect();
+        engine.set_labelled(&x, &labels).unwrap();
+    } else {
+        let target: Vec<f32> = x.iter().map(|v| half::bf16::from_f32(0.5 - v * v).to_f32()).collect();
+        engine.set_target(&x, &target).unwrap();
+    }
+    engine.set_state(&StepState::new(1, 4, 0.1)).unwrap();
+    let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
+    engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();
+    let loss = engine.scalar(Scalar::Loss).unwrap();
+    (loss, engine.backend().download_f64(In(grad)).unwrap())
+}
+
+#[test]
+fn networks_follow_an_f64_run_that_rounds_at_the_same_places() {
+    let small = |norm, noise: bool| {
+        let noise = noise.then(NoiseOptions::default);
+        vgg("vgg11", 0.0625, Normalisation { noise, ..Normalisation::new(norm) }).unwrap()
+    };
+    let deep = |norm| dln(Dln { depth: 6, ..Dln::default() }, Normalisation::new(norm)).unwrap();
+    for (name, network, batch) in [
+        ("vgg none", small(Norm::None, false), 6),
+        ("vgg batch", small(Norm::Batch, false), 16),
+        ("vgg noisy", small(Norm::Batch, true), 16),
+        ("vgg l2", small(Norm::Lp(2.0), false), 6),
+        ("dln none", deep(Norm::None), 100),
+        ("dln batch", deep(Norm::Batch), 100),
+    ] {
+        for (mode, loss_bound, grad_bound) in [(Mode::Tf32, 1e-3, 5e-3), (Mode::Bf16, 1e-2, 5e-2)] {
+            let (loss, grad) = loss_and_grad(shared::plain_device(mode).unwrap(), network.clone(), batch);
+            let reference = |disturbance| Rounding { cpu: Cpu::default(), mode, disturbance };
+            let (exact_loss, exact_grad) = loss_and_grad(reference(None), network.clone(), batch);
+            let errors =
+                |loss: f64, grad: &[f64]| [(loss - exact_loss).abs() / exact_loss, relative_error(grad, &exact_grad)];
+            let found = errors(loss, &grad);
+            // The worst of three: one disturbance may by chance flip nothing.
+            let mut calm = [0.0f64; 2];
+            for seed in 0..3 {
+                let (loss, grad) = loss_and_grad(reference(Some(seed << 40)), network.clone(), batch);
+                calm = [0, 1].map(|i| calm[i].max(errors(loss, &grad)[i]));
+            }
+            println!(
+                "{name} {mode:?}: loss {:.1e} ({:.1e}), gradient {:.1e} ({:.1e})",
+                found[0], calm[0], found[1], calm[1]
+            );
+            for (i, bound) in [loss_bound, grad_bound].into_iter().enumerate() {
+                let allowed = (4.0 * calm[i]).max(bound);
+                assert!(
+                    found[i] <= allowed,
+                    "{name} {mode:?}: {} {:e} beyond {allowed:e}",
+                    ["loss", "gradient"][i],
+                    found[i]
+                );
+            }
+        }
+    }
+}
