@@ -28,9 +28,10 @@ moments_partial_bf16(const bf16* x, double* partials, unsigned rows, unsigned co
 // μ and σ² from the partial sums.
 extern "C" __global__ void __launch_bounds__(256)
 moments_finish(const double* partials, float* mean, float* var, unsigned rows, unsigned columns, unsigned parts) {
-    unsigned column = blockIdx.x * 256u + threadIdx.x;
+    unsigned column = merged_column();
     if (column >= columns) return;
     Pair pair = merge_parts<Sum>(partials, columns, column, parts);
+    if (lane_id() != 0) return;
     double average = pair.a / rows, variance = pair.b / rows - average * average;
     mean[column] = (float)average;
     // Rounding may leave a hair below 0 where all samples are equal.
@@ -101,9 +102,10 @@ norm_gradient_sums_bf16(const bf16* x, const bf16* grad_y, const float* weight, 
 // dβ and dγ from the partial sums.
 extern "C" __global__ void __launch_bounds__(256)
 norm_gradient_finish(const double* partials, float* grad_weight, float* grad_bias, unsigned columns, unsigned parts) {
-    unsigned column = blockIdx.x * 256u + threadIdx.x;
+    unsigned column = merged_column();
     if (column >= columns) return;
     Pair pair = merge_parts<Sum>(partials, columns, column, parts);
+    if (lane_id() != 0) return;
     grad_bias[column] = (float)pair.a;
     grad_weight[column] = (float)pair.b;
 }

@@ -226,6 +226,8 @@ column_sums_bf16(const bf16* x, double* partials, unsigned rows, unsigned column
 }
 extern "C" __global__ void __launch_bounds__(256)
 column_sums_finish(const double* partials, float* sums, unsigned columns, unsigned parts) {
-    unsigned column = blockIdx.x * 256u + threadIdx.x;
-    if (column < columns) sums[column] = (float)merge_parts<Sum>(partials, columns, column, parts).a;
+    unsigned column = merged_column();
+    if (column >= columns) return;
+    Pair pair = merge_parts<Sum>(partials, columns, column, parts);
+    if (lane_id() == 0) sums[column] = (float)pair.a;
 }

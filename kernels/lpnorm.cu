@@ -23,8 +23,10 @@ lp_maxima_partial_bf16(const bf16* x, double* partials, unsigned rows, unsigned 
 
 // scale ← max|x|
 extern "C" __global__ void __launch_bounds__(256) lp_maxima_finish(const double* partials, float* scale, unsigned columns, unsigned parts) {
-    unsigned column = blockIdx.x * 256u + threadIdx.x;
-    if (column < columns) scale[column] = (float)merge_parts<Most>(partials, columns, column, parts).a;
+    unsigned column = merged_column();
+    if (column >= columns) return;
+    Pair pair = merge_parts<Most>(partials, columns, column, parts);
+    if (lane_id() == 0) scale[column] = (float)pair.a;
 }
 
 // Each part's Σx and Σ(|x|/M)^p. `power` tells p: 1, 2, 0 for any (with M in `most`), 3 for none (p = ∞).
@@ -60,9 +62,10 @@ lp_powers_bf16(const bf16* x, const float* most, double* partials, float p, unsi
 // μ and s from the sums; scale holds M before where `power` is 0, and s already where it is 3.
 extern "C" __global__ void __launch_bounds__(256)
 lp_finish(const double* partials, float* mean, float* scale, double p, unsigned power, unsigned rows, unsigned columns, unsigned parts) {
-    unsigned column = blockIdx.x * 256u + threadIdx.x;
+    unsigned column = merged_column();
     if (column >= columns) return;
     Pair pair = merge_parts<Sum>(partials, columns, column, parts);
+    if (lane_id() != 0) return;
     mean[column] = (float)(pair.a / rows);
     double average = pair.b / rows;
     if (power == 1) scale[column] = (float)average;
@@ -140,10 +143,10 @@ template <typename T>
 __device__ void linf_gradient(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* scale,
                               const float* grad_weight, const float* grad_bias, const double* partials, T* grad_x, double eps, unsigned relu,
                               unsigned batch, unsigned rows, unsigned columns, unsigned parts) {
-    unsigned column = blockIdx.x * 256u + threadIdx.x;
+    unsigned column = merged_column();
     if (column >= columns || !(scale[column] > 0.0f)) return;
     double first = merge_parts<Least>(partials, columns, column, parts).a;
-    if (first >= 1e18) return;
+    if (first >= 1e18 || lane_id() != 0) return;
     u64 rank = (u64)first, pixels = rows / batch, i = (rank % pixels * batch + rank / pixels) * columns + column;
     float gain = (float)((double)weight[column] / ((double)scale[column] + eps)), v = to_f32(x[i]), dy = to_f32(grad_y[i]);
     if (fmaf(v - mean[column], gain, bias[column]) <= relu_floor(relu)) dy = 0.0f;

@@ -401,12 +401,16 @@ __device__ __forceinline__ ColumnPlace column_place(unsigned rows, unsigned rows
 }
 
 struct Sum {
+    static __device__ __forceinline__ double none() { return 0.0; }
     static __device__ __forceinline__ double merge(double a, double b) { return a + b; }
 };
+// Of magnitudes: none is below 0.
 struct Most {
+    static __device__ __forceinline__ double none() { return 0.0; }
     static __device__ __forceinline__ double merge(double a, double b) { return larger(a, b); }
 };
 struct Least {
+    static __device__ __forceinline__ double none() { return 1e300; }
     static __device__ __forceinline__ double merge(double a, double b) { return b < a ? b : a; }
 };
 
@@ -427,15 +431,22 @@ __device__ void store_partials(double a, double b, ColumnPlace place, unsigned c
     partials[(u64)(2 * blockIdx.y + 1) * columns + place.column] = b;
 }
 
-// The two numbers of a column over all parts, merged in order.
+// The two numbers of a column over all parts. A warp takes a column: each lane merges every 32nd part in order, then lanes are merged as a
+// tree of fixed shape. All lanes call it and have the result; a block of 256 threads has eight columns.
 struct Pair {
     double a, b;
 };
+__device__ __forceinline__ unsigned merged_column() { return blockIdx.x * 8u + warp_id(); }
 template <typename Merge> __device__ __forceinline__ Pair merge_parts(const double* partials, unsigned columns, unsigned column, unsigned parts) {
-    Pair pair = {partials[column], partials[columns + column]};
-    for (unsigned part = 1; part < parts; ++part) {
+    Pair pair = {Merge::none(), Merge::none()};
+    for (unsigned part = lane_id(); part < parts; part += 32) {
         pair.a = Merge::merge(pair.a, partials[(u64)(2 * part) * columns + column]);
         pair.b = Merge::merge(pair.b, partials[(u64)(2 * part + 1) * columns + column]);
+    }
+#pragma unroll
+    for (int distance = 16; distance > 0; distance >>= 1) {
+        pair.a = Merge::merge(pair.a, __shfl_xor_sync(0xffffffffu, pair.a, distance));
+        pair.b = Merge::merge(pair.b, __shfl_xor_sync(0xffffffffu, pair.b, distance));
     }
     return pair;
 }

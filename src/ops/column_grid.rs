@@ -80,9 +80,9 @@ impl ColumnGrid {
         workspace.cast(2 * self.parts as usize * self.columns as usize)
     }
 
-    /// A grid of one thread for each column.
+    /// The grid that merges parts: a warp for each column.
     pub fn per_column(&self) -> Grid {
-        Grid::cover(self.columns as usize, 1, THREADS as u32)
+        merging(self.columns as usize)
     }
 }
 
@@ -93,6 +93,11 @@ fn each(rows: usize, lanes: usize) -> usize {
 
 fn parts(rows: usize, columns: usize) -> usize {
     (rows * columns / PART).clamp(1, MOST_PARTS).min(rows.max(1))
+}
+
+/// The grid that merges the parts of `columns` columns: a warp for each.
+pub fn merging(columns: usize) -> Grid {
+    Grid::new(columns.div_ceil(THREADS / 32), THREADS as u32)
 }
 
 /// f32 elements of workspace that the partial sums of a norm need: two numbers (f64) a part and column.
