@@ -9,7 +9,7 @@ use normscape::runtime::cuda::emulator::{Emulator, Options};
 use normscape::runtime::cuda::signature::Type;
 use normscape::runtime::cuda::{Cuda, Mode};
 use normscape::runtime::state::StepState;
-use normscape::runtime::storage::Storage;
+use normscape::runtime::storage::{Graph, Storage};
 use normscape::runtime::tensor::{ArenaId, ArenaPlan, DType, In, Out, Shape, View};
 
 fn emulated(order: Option<u64>) -> Cuda<Emulator> {
@@ -78,7 +78,7 @@ fn the_order_of_threads_changes_no_bit() {
 }
 
 /// One kernel, `k(const float* x, float* y, unsigned n)`, on 64 elements each.
-static KERNEL: Kernel = Kernel {
+const KERNEL: Kernel = Kernel {
     name: "k",
     source: 0,
     max_threads: 1024,
@@ -86,12 +86,21 @@ static KERNEL: Kernel = Kernel {
     parameters: &[("x", Type::F32), ("y", Type::F32), ("n", Type::U32)],
 };
 
+static PLAIN: Kernel = KERNEL;
+/// The same as one cluster of two blocks.
+static CLUSTER: Kernel = Kernel { cluster: 2, ..KERNEL };
+
 /// Runs a kernel of the body `body`, on two blocks of 64 threads.
 fn run(body: &str) -> Result<Vec<f32>, Error> {
+    run_as(&PLAIN, None, body)
+}
+
+fn run_as(kernel: &'static Kernel, order: Option<u64>, body: &str) -> Result<Vec<f32>, Error> {
     let text = format!(
         "#include \"prelude.cuh\"\nextern \"C\" __global__ void k(const float* x, float* y, unsigned n) {{\n{body}\n}}\n"
     );
-    let mut emulator = Emulator::new(Options::default()).unwrap().with_source("planted", String::leak(text));
+    let options = Options { order, ..Options::default() };
+    let mut emulator = Emulator::new(options).unwrap().with_source("planted", String::leak(text));
     let mut plan = ArenaPlan::with_guards(ArenaId::numbered(0));
     let views: Vec<_> = (0..2).map(|_| plan.view(Shape::new([64]), DType::F32)).collect();
     emulator.allocate(plan.id(), plan.bytes())?;
@@ -103,7 +112,7 @@ fn run(body: &str) -> Result<Vec<f32>, Error> {
         Arg::Tensor { region: regions[1], written: true },
         scalar(64u32),
     ];
-    emulator.launch(&KERNEL, Grid::new(2, 64), &args)?;
+    emulator.launch(kernel, Grid::new(2, 64), &args)?;
     let mut bytes = vec![0; 256];
     emulator.download(regions[1], &mut bytes)?;
     Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
@@ -187,6 +196,66 @@ fn planted_mistakes_are_found_and_named() {
         let said = found(body);
         assert!(said.contains(words) && said.starts_with("kernel k, block [0, 0, 0], thread "), "{body}\n{said}");
     }
+}
+
+#[test]
+fn blocks_of_a_cluster_see_each_others_shared_memory_across_its_barrier() {
+    let exchange = |first: &str, last: &str| {
+        format!(
+            "SHARED(float, s, [64]);\nunsigned i = threadIdx.x, other = 1 - cluster_rank();\n\
+             s[i] = x[i] + 100.0f * cluster_rank();\n{first}\n\
+             float v = cluster_map(&s[0], other)[63 - i];\n{last}\n\
+             if (cluster_rank() == 0) y[i] = v + 1000.0f * cluster_blocks();"
+        )
+    };
+    let right = exchange("cluster_sync();", "cluster_sync();");
+    let expected: Vec<f32> = (0..64).map(|i| 2100.0 + (63 - i) as f32).collect();
+    for order in [None, Some(1), Some(2)] {
+        assert_eq!(run_as(&CLUSTER, order, &right).unwrap(), expected, "{order:?}");
+    }
+    for (body, words) in [
+        // A block's own barrier orders nothing of another's.
+        (exchange("__syncthreads();", "cluster_sync();"), "outside all shared arrays"),
+        (
+            "SHARED(float, s, [64]);\ncluster_sync();\ns[threadIdx.x] = 1.0f;\n__syncthreads();\n\
+             y[threadIdx.x] = cluster_map(&s[0], 1 - cluster_rank())[0];"
+                .into(),
+            "nobody has written",
+        ),
+        // Its memory is written again while the neighbour may still read.
+        (exchange("cluster_sync();", "s[i] = v;"), "no barrier between"),
+        (
+            "if (cluster_rank() == 0 && threadIdx.x < 60) cluster_sync();\ny[threadIdx.x] = 0.0f;".into(),
+            "that only 60 threads reach",
+        ),
+        ("SHARED(float, s, [64]);\ns[0] = cluster_map(&s[0], 2)[0];".into(), "block 2's copy"),
+    ] {
+        let said = run_as(&CLUSTER, None, &body).unwrap_err().to_string();
+        assert!(said.contains(words), "{body}\n{said}");
+    }
+}
+
+#[test]
+fn what_is_recorded_is_replayed_with_its_arguments() {
+    let mut backend = emulated(None);
+    let (v, slots, state) = vectors(&mut backend, 300);
+    for round in 0..4 {
+        // Recorded in the second round, replayed from the third on.
+        if backend.begin_graph(7).unwrap() == Graph::Make {
+            assert!(round < 2);
+            backend.axpy(0.5, In(v[0]), Out(v[1])).unwrap();
+            backend.advance(Out(state)).unwrap();
+            assert!(backend.scalar(In(slots[0])).is_err(), "a graph holds nothing that the host waits for");
+            backend.end_graph(7, true).unwrap();
+        }
+    }
+    let mut plain = Cpu::<f32>::default();
+    let (w, _, _) = vectors(&mut plain, 300);
+    (0..4).for_each(|_| plain.axpy(0.5, In(w[0]), Out(w[1])).unwrap());
+    assert_eq!(backend.download_f64(In(v[1])).unwrap(), plain.download_f64(In(w[1])).unwrap());
+    let mut words = [0u64; 4];
+    backend.download(In(state), &mut words).unwrap();
+    assert_eq!(words[1], 45);
 }
 
 #[test]

@@ -10,8 +10,8 @@ use crate::runtime::tensor::Shape;
 const THREADS: usize = 256;
 /// Elements of a part of a sum: enough to hide a block's overhead, few enough that all multiprocessors have one.
 const PART: usize = 1 << 15;
-/// Parts of a sum at most: the last stage adds them up one by one.
-const MOST_PARTS: usize = 64;
+/// Parts of a sum at most: the last stage takes 32 of them at a time.
+const MOST_PARTS: usize = 256;
 /// Rows that a thread of an elementwise pass takes.
 const ROWS_EACH: usize = 16;
 
