@@ -194,21 +194,22 @@ impl Driver for Emulator {
             None => (kernels::SOURCES[kernel.source].name, kernels::SOURCES[kernel.source].text),
         };
         let module = compile::module(name, text, self.options.build)?;
-        let (mut values, mut windows) = (Vec::with_capacity(args.len()), Vec::new());
+        // Words, so that every type of parameter is aligned.
+        let (mut values, mut windows) = (Vec::<u64>::with_capacity(args.len()), Vec::new());
         for (arg, (name, _)) in args.iter().zip(kernel.parameters) {
             values.push(match *arg {
-                Arg::Null => 0u64.to_ne_bytes(),
-                Arg::Scalar(bytes) => bytes,
+                Arg::Null => 0,
+                Arg::Scalar(bytes) => u64::from_ne_bytes(bytes),
                 Arg::Tensor { region, written } => {
                     let start = self.address(region)? as usize;
                     windows.push(Window { start, bytes: region.bytes, written, name });
-                    (start as u64).to_ne_bytes()
+                    start as u64
                 }
             });
         }
         // An output may be split or reread: what one parameter may write, no other parameter's window forbids.
         windows.sort_by_key(|window| !window.written);
-        let values: Vec<*const c_void> = values.iter().map(|value| value.as_ptr().cast()).collect();
+        let values: Vec<*const c_void> = values.iter().map(|value| std::ptr::from_ref(value).cast()).collect();
         let launch = Launch {
             kernel,
             grid,

@@ -257,17 +257,18 @@ impl Driver for Gpu {
         }
         let Properties { name, capability, shared, .. } = &self.properties;
         let function = self.modules.function(name, *capability, *shared, kernel)?;
-        let mut values = [[0u8; 8]; MOST_PARAMETERS];
+        // Words, so that every type of parameter is aligned.
+        let mut values = [0u64; MOST_PARAMETERS];
         for (value, arg) in values.iter_mut().zip(args) {
             *value = match *arg {
-                Arg::Null => [0; 8],
-                Arg::Scalar(bytes) => bytes,
-                Arg::Tensor { region, .. } => self.address(region)?.to_ne_bytes(),
+                Arg::Null => 0,
+                Arg::Scalar(bytes) => u64::from_ne_bytes(bytes),
+                Arg::Tensor { region, .. } => self.address(region)?,
             };
         }
         let mut pointers = [std::ptr::null_mut::<c_void>(); MOST_PARAMETERS];
         for (pointer, value) in pointers.iter_mut().zip(&mut values) {
-            *pointer = value.as_mut_ptr().cast();
+            *pointer = std::ptr::from_mut(value).cast();
         }
         let [x, y, z] = grid.blocks;
         // SAFETY: the function is this kernel's, and the values are those of its parameters, in order: generated code makes them. The
