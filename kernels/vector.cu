@@ -11,6 +11,15 @@ extern "C" __global__ void __launch_bounds__(256) displace(const float* x, float
     for (u64 i = global_thread(); i < len; i += global_threads()) out[i] = fmaf(a, y[i], x[i]);
 }
 
+// Every row out_r ← x + a_r y; rows lie `stride` apart.
+extern "C" __global__ void __launch_bounds__(256)
+displace_rows(const float* x, const double* a, const float* y, float* out, unsigned len, unsigned rows, unsigned stride) {
+    for (u64 i = global_thread(); i < len; i += global_threads()) {
+        float from = x[i], along = y[i];
+        for (unsigned row = 0; row < rows; ++row) out[(u64)row * stride + i] = fmaf((float)a[row], along, from);
+    }
+}
+
 // to ← from, rounded to bf16: the operands of a pass's matrix products
 extern "C" __global__ void __launch_bounds__(256) recast(const float* from, bf16* to, unsigned len) {
     u64 whole = len / 4;
@@ -91,4 +100,38 @@ extern "C" __global__ void __launch_bounds__(256) largest_partials(const double*
     for (unsigned i = threadIdx.x; i < count; i += blockDim.x) v = larger(v, partials[i]);
     v = block_merge<Largest>(v);
     if (threadIdx.x == 0) slot[0] = v;
+}
+
+// Of every row, each block's part of Σ (row − y)², ⟨row, y⟩ and ‖row‖². A block takes `each` elements that follow one another, of all rows in
+// turn, so that y is near when the next row asks for it.
+extern "C" __global__ void __launch_bounds__(256)
+compare_partial(const float* matrix, const float* y, double* partials, unsigned len, unsigned rows, unsigned stride, unsigned each) {
+    u64 begin = (u64)blockIdx.x * each, end = begin + each < len ? begin + each : len;
+    for (unsigned row = 0; row < rows; ++row) {
+        const float* x = matrix + (u64)row * stride;
+        double apart = 0.0, along = 0.0, own = 0.0;
+        for (u64 i = begin + threadIdx.x; i < end; i += 256) {
+            double a = (double)x[i], b = (double)y[i], d = a - b;
+            apart = fma(d, d, apart);
+            along = fma(a, b, along);
+            own = fma(a, a, own);
+        }
+        apart = block_sum(apart);
+        along = block_sum(along);
+        own = block_sum(own);
+        if (threadIdx.x == 0) {
+            double* to = partials + ((u64)row * gridDim.x + blockIdx.x) * 3;
+            to[0] = apart;
+            to[1] = along;
+            to[2] = own;
+        }
+    }
+}
+// Those parts added up: a block for each of a row's three numbers.
+extern "C" __global__ void __launch_bounds__(256) compare_finish(const double* partials, double* out, unsigned blocks) {
+    unsigned row = blockIdx.x / 3, which = blockIdx.x % 3;
+    double v = 0.0;
+    for (unsigned i = threadIdx.x; i < blocks; i += 256) v += partials[((u64)row * blocks + i) * 3 + which];
+    v = block_sum(v);
+    if (threadIdx.x == 0) out[blockIdx.x] = v;
 }

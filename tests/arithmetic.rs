@@ -47,6 +47,7 @@ fn vectors<T: Float>() {
     }
     b.displace(x, -0.5, y, out).unwrap();
     close(&b.download_f64(In(v[2])).unwrap(), &[2.5, -5.0, 1.0]);
+    rows(&mut b, x, y);
     b.axpy(2.0, y, out).unwrap();
     close(&b.download_f64(In(v[2])).unwrap(), &[4.5, -1.0, -3.0]);
     b.copy(x, out).unwrap();
@@ -57,6 +58,22 @@ fn vectors<T: Float>() {
         b.norm(kind, x, Out(slot)).unwrap();
         assert!(b.scalar(In(slot)).unwrap().is_nan(), "{kind:?} loses a NaN");
     }
+}
+
+/// Two rows, x + ½ y and x − y, of which the last element is no part of; then each against y.
+fn rows<T: Float>(b: &mut Cpu<T>, x: In, y: In) {
+    let mut plan = b.plan();
+    let (matrix, a) = (plan.view(Shape::new([2, 4]), T::DTYPE), plan.view(Shape::new([2]), DType::F64));
+    let compared = plan.view(Shape::new([2, 3]), DType::F64);
+    b.commit(&plan).unwrap();
+    b.upload_f64(&[9.0; 8], Out(matrix)).unwrap();
+    b.upload_f64(&[0.5, -1.0], Out(a)).unwrap();
+    b.displace_rows(x, In(a), y, Out(matrix)).unwrap();
+    close(&b.download_f64(In(matrix)).unwrap(), &[3.5, -3.0, -1.0, 9.0, 2.0, -6.0, 2.0, 9.0]);
+    b.compare_rows(In(matrix), y, Out(compared)).unwrap();
+    close(&b.download_f64(In(compared)).unwrap(), &[32.25, -0.5, 22.25, 81.0, -14.0, 44.0]);
+    assert!(b.displace_rows(x, In(a), y, Out(matrix.slice(0, Shape::new([2, 2])))).is_err());
+    assert!(b.compare_rows(In(matrix), y, Out(compared.slice(0, Shape::new([2])))).is_err());
 }
 
 #[test]

@@ -13,6 +13,7 @@ use normscape::ops::backend::Backend;
 use normscape::ops::batch_norm::BatchNorm;
 use normscape::ops::conv2d::{Conv2d, Conv2dGrads, Map};
 use normscape::ops::cross_entropy::{CrossEntropy, LossOut};
+use normscape::ops::deep_linear::{Chain, ChainOut, DeepLinear};
 use normscape::ops::door::relative_error;
 use normscape::ops::gather::{Gather, ImageBytes};
 use normscape::ops::linear::{Extents, Linear, LinearGrads};
@@ -311,12 +312,27 @@ impl Step for Rounding {
     }
 }
 
+impl DeepLinear for Rounding {
+    fn has_deep_linear(&mut self, _: &Chain) -> bool {
+        false
+    }
+    fn deep_linear(&mut self, chain: &Chain, theta: In, x: In, target: In, out: ChainOut) -> Result<()> {
+        self.cpu.deep_linear(chain, theta, x, target, out)
+    }
+}
+
 impl Vector for Rounding {
     fn axpy(&mut self, a: f64, x: In, y: Out) -> Result<()> {
         self.cpu.axpy(a, x, y)
     }
     fn displace(&mut self, x: In, a: f64, y: In, out: Out) -> Result<()> {
         self.cpu.displace(x, a, y, out)
+    }
+    fn displace_rows(&mut self, x: In, a: In, y: In, out: Out) -> Result<()> {
+        self.cpu.displace_rows(x, a, y, out)
+    }
+    fn compare_rows(&mut self, rows: In, y: In, out: Out) -> Result<()> {
+        self.cpu.compare_rows(rows, y, out)
     }
     fn dot(&mut self, x: In, y: In, slot: Out) -> Result<()> {
         self.cpu.dot(x, y, slot)

@@ -2,7 +2,7 @@
 
 use normscape::Error;
 use normscape::ops::sgd::Sgd;
-use normscape::ops::vector::{NormKind, Vector};
+use normscape::ops::vector::{COMPARED, NormKind, Vector};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Kernel, Region, scalar};
 use normscape::runtime::cuda::emulator::{Emulator, Options};
@@ -45,8 +45,20 @@ fn exercise<B: Storage + Vector + Sgd>(mut backend: B, len: usize) -> (Vec<f64>,
     backend.norm(NormKind::L1, In(v[3]), Out(slots[2])).unwrap();
     backend.diff_norm(NormKind::L2, In(v[1]), In(v[4]), Out(slots[3])).unwrap();
     backend.diff_norm(NormKind::LInf, In(v[1]), In(v[4]), Out(slots[4])).unwrap();
-    let all = v.iter().flat_map(|&view| backend.download_f64(In(view)).unwrap()).collect();
-    let scalars = slots.iter().map(|&slot| backend.scalar(In(slot)).unwrap()).collect();
+    // More rows than one launch compares, each a little longer than the vectors.
+    let (rows, stride) = (9, len + 3);
+    let mut plan = backend.plan();
+    let (matrix, a) = (plan.view(Shape::new([rows, stride]), DType::F32), plan.view(Shape::new([rows]), DType::F64));
+    let compared = plan.view(Shape::new([rows, COMPARED]), DType::F64);
+    backend.commit(&plan).unwrap();
+    backend.upload_f64(&(0..rows).map(|r| 0.1 * r as f64 - 0.4).collect::<Vec<_>>(), Out(a)).unwrap();
+    backend.displace_rows(In(v[0]), In(a), In(v[1]), Out(matrix)).unwrap();
+    backend.compare_rows(In(matrix), In(v[0]), Out(compared)).unwrap();
+    let row = |row: usize| matrix.slice(row * stride, Shape::new([len]));
+    let all = v.iter().copied().chain((0..rows).map(row));
+    let all = all.flat_map(|view| backend.download_f64(In(view)).unwrap()).collect();
+    let mut scalars: Vec<_> = slots.iter().map(|&slot| backend.scalar(In(slot)).unwrap()).collect();
+    scalars.extend(backend.download_f64(In(compared)).unwrap());
     let mut words = [0u64; 4];
     backend.download(In(state), &mut words).unwrap();
     (all, scalars, words.to_vec())

@@ -16,7 +16,6 @@ pub struct Bench<B> {
     theta: View,
     grad: View,
     room: Room,
-    s: Vec<f64>,
 }
 
 impl<B: Backend> Bench<B> {
@@ -36,9 +35,9 @@ impl<B: Backend> Bench<B> {
             engine.set_target(&x, &target)?;
         }
         engine.set_state(&StepState::new(1, 0, rate))?;
-        let room = Room::new(&mut engine, points)?;
-        let s = (1..=points).map(|i| rate * i as f64).collect();
-        Ok(Bench { engine, theta, grad, room, s })
+        let s: Vec<_> = (1..=points).map(|i| rate * i as f64).collect();
+        let room = Room::new(&mut engine, &s)?;
+        Ok(Bench { engine, theta, grad, room })
     }
 
     /// One training step, as one graph.
@@ -55,9 +54,6 @@ impl<B: Backend> Bench<B> {
     /// One probe of the landscape, as one graph; the gradient is that of the last step.
     pub fn probe(&mut self) -> Result<()> {
         let (theta, grad, room) = (self.theta, self.grad, self.room);
-        let s = std::mem::take(&mut self.s);
-        let asked = self.engine.as_graph(2, |engine| line::ask(engine, In(theta), In(grad), &s, room));
-        self.s = s;
-        asked
+        self.engine.as_graph(2, |engine| line::ask(engine, In(theta), In(grad), room))
     }
 }

@@ -3,6 +3,7 @@
 use super::chain::{Loss, Network};
 use super::layer::Layer;
 use super::norm::Normalisation;
+use crate::ops::deep_linear::{Chain, ChainNorm};
 use crate::ops::linear::LinearLayer;
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
@@ -43,4 +44,34 @@ pub fn dln(settings: Dln, normalisation: Normalisation) -> Result<Network> {
         }
     }
     Network::new(layers, Shape::new([1, 1, 1, dim]), Loss::SquaredError { mean: mean_loss })
+}
+
+/// The network as a chain that a backend may take as one operator, on batches of `samples`: a deep linear network without noise.
+pub(super) fn whole_chain(network: &Network, samples: usize) -> Option<Chain> {
+    let [h, w, _, dim] = network.input(1).hwnc();
+    let Loss::SquaredError { mean } = network.loss() else { return None };
+    let (mut depth, mut norms) = (0, Vec::new());
+    for link in network.links() {
+        // A norm after every layer, or after none; after the last there may be one or not.
+        let norm = match &link.layer {
+            Layer::Linear(layer)
+                if !layer.bias && layer.outputs == dim && (norms.is_empty() || norms.len() == depth) =>
+            {
+                depth += 1;
+                continue;
+            }
+            Layer::BatchNorm(norm) if !norm.options.relu => ChainNorm::Batch { eps: norm.options.eps },
+            Layer::LpNorm(norm) if !norm.options.relu => ChainNorm::Lp { p: norm.p, eps: norm.options.eps },
+            _ => return None,
+        };
+        if norms.len() + 1 != depth || norms.first().is_some_and(|first| *first != norm) {
+            return None;
+        }
+        norms.push(norm);
+    }
+    let norm = norms.first().copied().unwrap_or(ChainNorm::None);
+    let scale = if mean { 1.0 / samples as f64 } else { 1.0 };
+    let chain = Chain { depth, dim, samples, norm, norm_last: norms.len() == depth, scale };
+    let whole = depth > 0 && norms.len() == chain.norms() && chain.parameters() == network.slots().len();
+    (h * w == 1 && whole).then_some(chain)
 }

@@ -3,6 +3,7 @@
 use super::batch_norm::BatchNorm;
 use super::conv2d::Conv2d;
 use super::cross_entropy::CrossEntropy;
+use super::deep_linear::DeepLinear;
 use super::gather::Gather;
 use super::linear::Linear;
 use super::lp_norm::LpNorm;
@@ -29,6 +30,7 @@ pub trait Backend:
     + Running
     + Relu
     + MaxPool2d
+    + DeepLinear
     + Gather
     + CrossEntropy
     + SquaredError
@@ -49,6 +51,7 @@ impl<B> Backend for B where
         + Running
         + Relu
         + MaxPool2d
+        + DeepLinear
         + Gather
         + CrossEntropy
         + SquaredError

@@ -55,7 +55,7 @@ pub fn run<B: Backend>(backend: B, inputs: &mut Inputs, stop: Arc<AtomicBool>) -
         out.insert(format!("grad.{}", slot.name), array(slot.door.shape(slot.shape), values));
     }
     if let Some(steps) = steps {
-        let room = Room::new(&mut engine, steps.len())?;
+        let room = Room::new(&mut engine, &steps)?;
         let found = line::landscape(&mut engine, In(at), In(grad), &steps, room)?;
         let count = vec![steps.len()];
         for (name, values) in [("loss", found.loss), ("grad_l2_diff", found.grad_l2_diff), ("beta", found.beta)] {

@@ -6,34 +6,43 @@
 
 use crate::network::{Engine, Scalar};
 use crate::ops::backend::Backend;
-use crate::ops::vector::NormKind;
+use crate::ops::vector::{COMPARED, NormKind};
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 
-/// Room to work in: θ_s and its gradient, and scalar slots for the results of every point.
+/// Room to work in: θ_s and its gradient at some points at once, and slots for the results of every point.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
-    theta: View,
-    grad: View,
-    /// f64 `[points, 3]`: loss, right answers, ‖∇L(θ_s) − g‖.
-    results: View,
+    /// `[points at once, …]`
+    thetas: View,
+    grads: View,
+    /// −s of every point, f64 `[points]`.
+    displacements: View,
+    /// L(θ_s) and right answers of every point, f64 `[points]` each.
+    loss: View,
+    correct: View,
+    /// What [`crate::ops::vector::Vector::compare_rows`] finds of ∇L(θ_s) and g, f64 `[points, 3]`.
+    compared: View,
 }
 
-/// Columns of a room's results.
-const RESULTS: usize = 3;
+/// Bytes that the points which a device takes at once may have for their parameters.
+const AT_ONCE: usize = 256 << 20;
 
 impl Room {
-    /// Allocates it, for `points` step lengths.
-    pub fn new<B: Backend>(engine: &mut Engine<B>, points: usize) -> Result<Room> {
-        let (theta, grad) = (engine.vector()?, engine.vector()?);
+    /// Allocates it, for the step lengths `s`. A device that works on its own takes several points at once; the CPU saves memory.
+    pub fn new<B: Backend>(engine: &mut Engine<B>, s: &[f64]) -> Result<Room> {
+        let bytes = engine.network().slots().len().max(1) * engine.backend().dtype().size();
+        let most = if engine.backend().on_its_own() { (AT_ONCE / bytes).max(1) } else { 1 };
+        let points = s.len();
+        let at_once = points.clamp(1, most);
+        let (thetas, grads) = (engine.vectors(at_once)?, engine.vectors(at_once)?);
         let mut plan = engine.backend().plan();
-        let results = plan.view(Shape::new([points, RESULTS]), DType::F64);
+        let [displacements, loss, correct] = [0; 3].map(|_| plan.view(Shape::new([points]), DType::F64));
+        let compared = plan.view(Shape::new([points, COMPARED]), DType::F64);
         engine.backend().commit(&plan)?;
-        Ok(Room { theta, grad, results })
-    }
-
-    fn slot(&self, point: usize, column: usize) -> Out {
-        Out(self.results.slice(point * RESULTS + column, Shape::new([1])))
+        let negative: Vec<_> = s.iter().map(|s| -s).collect();
+        engine.backend().upload(&negative, Out(displacements))?;
+        Ok(Room { thetas, grads, displacements, loss, correct, compared })
     }
 }
 
@@ -70,7 +79,7 @@ impl Landscape {
 /// Costs one forward and backward pass per point. Errors: those of [`check`], an interruption.
 pub fn landscape<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, s: &[f64], room: Room) -> Result<Landscape> {
     check(s)?;
-    ask(engine, theta, grad, s, room)?;
+    ask(engine, theta, grad, room)?;
     let base_loss = engine.scalar(Scalar::Loss)?;
     read(engine, base_loss, s, room)
 }
@@ -86,28 +95,32 @@ pub fn check(s: &[f64]) -> Result<()> {
     }
 }
 
-/// Asks the device for a landscape; nothing is read back. The same work each time: it may be part of a graph.
-pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, s: &[f64], room: Room) -> Result<()> {
+/// Asks the device for a landscape at the step lengths that `room` was made for; nothing is read back. The same work each time: it may be
+/// part of a graph.
+pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Room) -> Result<()> {
     let slot = engine.slot(Scalar::GradNorm);
     engine.backend().norm(NormKind::L2, grad, Out(slot))?;
-    for (point, &s) in s.iter().enumerate() {
-        let [loss, correct, diff] = [0, 1, 2].map(|column| room.slot(point, column));
-        engine.backend().displace(theta, -s, grad, Out(room.theta))?;
-        engine.loss_and_grad(In(room.theta), Out(room.grad), loss, correct)?;
-        engine.backend().diff_norm(NormKind::L2, In(room.grad), grad, diff)?;
+    let (points, (at_once, stride)) = (room.loss.shape.len(), room.thetas.shape.matrix());
+    for first in (0..points).step_by(at_once.max(1)) {
+        let some = at_once.min(points - first);
+        let [thetas, grads] = [room.thetas, room.grads].map(|rows| rows.slice(0, Shape::new([some, stride])));
+        let part = |view: View| view.slice(first, Shape::new([some]));
+        let compared = room.compared.slice(first * COMPARED, Shape::new([some, COMPARED]));
+        engine.backend().displace_rows(theta, In(part(room.displacements)), grad, Out(thetas))?;
+        engine.losses_and_grads(In(thetas), Out(grads), Out(part(room.loss)), Out(part(room.correct)))?;
+        engine.backend().compare_rows(In(grads), grad, Out(compared))?;
     }
     Ok(())
 }
 
-/// Reads what [`ask`] asked for; `base_loss` is L(θ).
+/// Reads what [`ask`] asked for; `base_loss` is L(θ), and `s` what `room` was made for.
 pub fn read<B: Backend>(engine: &mut Engine<B>, base_loss: f64, s: &[f64], room: Room) -> Result<Landscape> {
     let grad_norm = engine.scalar(Scalar::GradNorm)?;
-    let results = engine.backend().download_f64(In(room.results))?;
-    let mut found = Landscape { base_loss, grad_norm, ..Landscape::default() };
-    for (&s, result) in s.iter().zip(results.chunks_exact(RESULTS)) {
-        let (distance, difference) = (s * grad_norm, result[2]);
-        found.s.push(s);
-        found.loss.push(result[0]);
+    let loss = engine.backend().download_f64(In(room.loss))?;
+    let compared = engine.backend().download_f64(In(room.compared))?;
+    let mut found = Landscape { base_loss, grad_norm, loss, s: s.to_vec(), ..Landscape::default() };
+    for (&s, compared) in s.iter().zip(compared.chunks_exact(COMPARED)) {
+        let (distance, difference) = (s * grad_norm, compared[0].sqrt());
         found.grad_l2_diff.push(difference);
         found.distance.push(distance);
         found.beta.push(difference / distance);

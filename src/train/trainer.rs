@@ -111,7 +111,7 @@ impl<B: Backend> Trainer<B> {
         let running_before = engine.running_vector()?;
         let room = match settings.probe.is_empty() {
             true => None,
-            false => Some(Room::new(&mut engine, settings.step_lengths()?.len())?),
+            false => Some(Room::new(&mut engine, &settings.step_lengths()?)?),
         };
         let mut plan = engine.backend().plan();
         let journal = plan.view(Shape::new([BURST as usize, step::COLUMNS]), DType::F64);
@@ -268,7 +268,7 @@ impl<B: Backend> Trainer<B> {
             running_before: self.running_before,
             journal: self.journal,
             update: (!last).then_some((self.settings.momentum, self.settings.weight_decay)),
-            probe: self.landscapes.as_ref().filter(|_| probed).map(|(log, room)| (log.s(), *room)),
+            probe: self.landscapes.as_ref().filter(|_| probed).map(|(_, room)| *room),
         };
         // One graph for each kind of step.
         let key = u64::from(last) + 2 * u64::from(probed);
@@ -337,7 +337,7 @@ impl<B: Backend> Trainer<B> {
 }
 
 /// What a step asks of the device: the same work each time, so that a device may record it.
-struct StepWork<'a> {
+struct StepWork {
     /// The training set, where the device makes its own batches; and whether they are augmented.
     gather: Option<(ImageBytes, bool)>,
     theta: View,
@@ -347,10 +347,10 @@ struct StepWork<'a> {
     journal: View,
     /// Momentum and weight decay; the last row has no update.
     update: Option<(f64, f64)>,
-    probe: Option<(&'a [f64], Room)>,
+    probe: Option<Room>,
 }
 
-impl StepWork<'_> {
+impl StepWork {
     fn ask<B: Backend>(&self, engine: &mut Engine<B>) -> Result<()> {
         let (theta, grad) = (In(self.theta), Out(self.grad));
         let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
@@ -363,8 +363,8 @@ impl StepWork<'_> {
         if self.update.is_some() {
             engine.move_running(RUNNING_MOMENTUM)?;
         }
-        if let Some((s, room)) = self.probe {
-            line::ask(engine, theta, grad.into(), s, room)?;
+        if let Some(room) = self.probe {
+            line::ask(engine, theta, grad.into(), room)?;
         }
         // From here on nothing can be interrupted.
         let backend = engine.backend();

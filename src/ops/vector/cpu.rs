@@ -1,6 +1,6 @@
 //! Flat vectors on the CPU: pieces of fixed length, each summed in 16 lanes, lanes and pieces merged in order.
 
-use super::{NormKind, Vector};
+use super::{COMPARED, NormKind, Vector, rows_of};
 use crate::ops::columns::{Shared, for_pieces};
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
@@ -8,6 +8,7 @@ use crate::runtime::simd::vectorize;
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Lanes of a sum: independent chains, so that a register of any width can hold some of them.
 const LANES: usize = 16;
@@ -48,6 +49,20 @@ vectorize! {
         sum.iter().sum()
     }
 
+    fn piece_compared<T>(x: &[T], y: &[T]) -> [f64; COMPARED] {
+        let (mut apart, mut along, mut own) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+        for (x, y) in x.chunks(LANES).zip(y.chunks(LANES)) {
+            for (i, (x, y)) in x.iter().zip(y).enumerate() {
+                let (x, y) = (x.f64(), y.f64());
+                let d = x - y;
+                apart[i] = d.mul_add(d, apart[i]);
+                along[i] = x.mul_add(y, along[i]);
+                own[i] = x.mul_add(x, own[i]);
+            }
+        }
+        [apart.iter().sum(), along.iter().sum(), own.iter().sum()]
+    }
+
     fn piece_absolute<T>(x: &[T], y: &[T]) -> f64 {
         let mut sum = [0.0; LANES];
         for (x, y) in x.chunks(LANES).zip(y.chunks(LANES)) {
@@ -69,13 +84,22 @@ fn larger(a: f64, b: f64) -> f64 {
 }
 
 /// `merge` of `piece(range)` over pieces of a vector of `len` elements, in order.
-fn reduce(len: usize, piece: impl Fn(std::ops::Range<usize>) -> f64 + Sync, merge: impl Fn(f64, f64) -> f64) -> f64 {
+fn reduce(len: usize, piece: impl Fn(Range<usize>) -> f64 + Sync, merge: impl Fn(f64, f64) -> f64) -> f64 {
+    reduce_all(len, |range| [piece(range)], merge)[0]
+}
+
+/// The same of several numbers at once.
+fn reduce_all<const N: usize>(
+    len: usize,
+    piece: impl Fn(Range<usize>) -> [f64; N] + Sync,
+    merge: impl Fn(f64, f64) -> f64,
+) -> [f64; N] {
     let size = len.div_ceil(PIECES).max(1 << 14).next_multiple_of(LANES);
     let count = len.div_ceil(size);
     let range = |i: usize| i * size..((i + 1) * size).min(len);
-    let mut sums = [0.0; PIECES];
+    let mut sums = [[0.0; N]; PIECES];
     sums[..count].par_iter_mut().enumerate().for_each(|(i, sum)| *sum = piece(range(i)));
-    sums[..count].iter().copied().fold(0.0, merge)
+    sums[..count].iter().fold([0.0; N], |all, sum| std::array::from_fn(|i| merge(all[i], sum[i])))
 }
 
 fn same_length(op: &'static str, lengths: &[usize]) -> Result<()> {
@@ -110,6 +134,32 @@ impl<T: Float> Vector for Cpu<T> {
         let (x, y, out) = (b.read::<T>(x)?, b.read::<T>(y)?, Shared::new(b.write::<T>(out)?));
         // SAFETY: pieces do not overlap.
         for_pieces(x.len(), 1, |r| displaced(&x[r.clone()], T::of(a), &y[r.clone()], unsafe { out.range(r) }));
+        Ok(())
+    }
+
+    fn displace_rows(&mut self, x: In, a: In, y: In, out: Out) -> Result<()> {
+        let len = x.0.shape.len();
+        same_length("displace_rows", &[len, y.0.shape.len()])?;
+        let (_, stride) = rows_of("displace_rows", out.0.shape, len, (a.0.shape, 1))?;
+        let mut b = self.borrow("displace_rows");
+        let (x, a, y) = (b.read::<T>(x)?, b.read::<f64>(a)?, b.read::<T>(y)?);
+        for (row, &a) in b.write::<T>(out)?.chunks_exact_mut(stride.max(1)).zip(a) {
+            let row = Shared::new(row);
+            // SAFETY: pieces do not overlap.
+            for_pieces(len, 1, |r| displaced(&x[r.clone()], T::of(a), &y[r.clone()], unsafe { row.range(r) }));
+        }
+        Ok(())
+    }
+
+    fn compare_rows(&mut self, rows: In, y: In, out: Out) -> Result<()> {
+        let len = y.0.shape.len();
+        let (_, stride) = rows_of("compare_rows", rows.0.shape, len, (out.0.shape, COMPARED))?;
+        let mut b = self.borrow("compare_rows");
+        let (rows, y, out) = (b.read::<T>(rows)?, b.read::<T>(y)?, b.write::<f64>(out)?);
+        for (row, found) in rows.chunks_exact(stride.max(1)).zip(out.chunks_exact_mut(COMPARED)) {
+            let sums = reduce_all(len, |r| piece_compared(&row[r.clone()], &y[r]), |a, b| a + b);
+            found.copy_from_slice(&sums);
+        }
         Ok(())
     }
 

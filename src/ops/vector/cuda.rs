@@ -1,19 +1,26 @@
 //! Flat vectors on a device: `kernels/vector.cu`. Sums have two stages: a partial sum a block, then one block.
 
-use super::{NormKind, Vector};
+use super::{COMPARED, NormKind, Vector, rows_of};
 use crate::runtime::cuda::backend::PARTIALS;
 use crate::runtime::cuda::driver::{Driver, Grid};
 use crate::runtime::cuda::{Cuda, count, kernels};
-use crate::runtime::tensor::{In, Out};
+use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 use half::bf16;
 
 /// Threads of a block.
 const THREADS: u32 = 256;
+/// Blocks of a row that is compared: each leaves three sums.
+const ROW_BLOCKS: usize = 256;
+/// Rows compared by one launch, as many as the partial sums have room for.
+const ROWS_AT_ONCE: usize = PARTIALS / (COMPARED * ROW_BLOCKS);
+
+/// Blocks of a reduction at most.
+const BLOCKS: usize = 512;
 
 /// The grid of a vector: eight elements a thread, and no more blocks than there are partial sums.
 fn grid(len: usize) -> Grid {
-    Grid::new(len.div_ceil(8 * THREADS as usize).clamp(1, PARTIALS), THREADS)
+    Grid::new(len.div_ceil(8 * THREADS as usize).clamp(1, BLOCKS), THREADS)
 }
 
 fn same_length(op: &'static str, lengths: &[usize]) -> Result<u32> {
@@ -58,6 +65,39 @@ impl<D: Driver> Vector for Cuda<D> {
         let (driver, mut views) = self.begin("displace");
         let (x, y, mut out) = (views.read::<f32>(x)?, views.read::<f32>(y)?, views.write::<f32>(out)?);
         kernels::displace(driver, grid(len as usize), &x, a as f32, &y, &mut out, len)
+    }
+
+    fn displace_rows(&mut self, x: In, a: In, y: In, out: Out) -> Result<()> {
+        let len = same_length("displace_rows", &[x.0.shape.len(), y.0.shape.len()])?;
+        let (rows, stride) = rows_of("displace_rows", out.0.shape, len as usize, (a.0.shape, 1))?;
+        let (driver, mut views) = self.begin("displace_rows");
+        let (x, a, y) = (views.read::<f32>(x)?, views.read::<f64>(a)?, views.read::<f32>(y)?);
+        let mut out = views.write::<f32>(out)?;
+        let (rows, stride) = (count("displace_rows", rows)?, count("displace_rows", stride)?);
+        kernels::displace_rows(driver, grid(len as usize), &x, &a, &y, &mut out, len, rows, stride)
+    }
+
+    fn compare_rows(&mut self, rows: In, y: In, out: Out) -> Result<()> {
+        let len = count("compare_rows", y.0.shape.len())?;
+        let (all, stride) = rows_of("compare_rows", rows.0.shape, len as usize, (out.0.shape, COMPARED))?;
+        let blocks = (len as usize).div_ceil(8 * THREADS as usize).clamp(1, ROW_BLOCKS);
+        let each = count("compare_rows", (len as usize).div_ceil(blocks))?;
+        for first in (0..all).step_by(ROWS_AT_ONCE) {
+            let some = (all - first).min(ROWS_AT_ONCE);
+            let rows = In(rows.0.slice(first * stride, Shape::new([some, stride])));
+            let out = Out(out.0.slice(first * COMPARED, Shape::new([some, COMPARED])));
+            let partials = self.partials();
+            let (driver, mut views) = self.begin("compare_rows");
+            let (rows, y) = (views.read::<f32>(rows)?, views.read::<f32>(y)?);
+            let (mut out, mut partials) = (views.write::<f64>(out)?, views.write::<f64>(partials)?);
+            let mut partials = partials.first(some * blocks * COMPARED);
+            let (some, stride) = (some as u32, count("compare_rows", stride)?);
+            let grid = Grid::new(blocks, THREADS);
+            kernels::compare_partial(driver, grid, &rows, &y, &mut partials, len, some, stride, each)?;
+            let grid = Grid::new(some as usize * COMPARED, THREADS);
+            kernels::compare_finish(driver, grid, &partials.read(), &mut out, blocks as u32)?;
+        }
+        Ok(())
     }
 
     fn dot(&mut self, x: In, y: In, slot: Out) -> Result<()> {

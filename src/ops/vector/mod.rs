@@ -5,8 +5,8 @@
 mod cpu;
 mod cuda;
 
-use crate::Result;
-use crate::runtime::tensor::{In, Out};
+use crate::runtime::tensor::{In, Out, Shape};
+use crate::{Error, Result};
 
 /// Which norm of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,12 +19,20 @@ pub enum NormKind {
     LInf,
 }
 
-/// Operations on vectors of one length.
+/// What [`Vector::compare_rows`] finds of each row: ‖row − y‖², ⟨row, y⟩, ‖row‖².
+pub const COMPARED: usize = 3;
+
+/// Operations on vectors of one length. Rows of a matrix may be longer than the vectors that they hold: what is beyond is left alone.
 pub trait Vector {
     /// `y ← y + a x`
     fn axpy(&mut self, a: f64, x: In, y: Out) -> Result<()>;
     /// `out ← x + a y`: θ_s = θ − s·g with a = −s.
     fn displace(&mut self, x: In, a: f64, y: In, out: Out) -> Result<()>;
+    /// Every row `out_r ← x + a_r y`, for `a` (f64 `[R]`) and `out [R, …]`: several θ − s·g, reading θ and g once.
+    fn displace_rows(&mut self, x: In, a: In, y: In, out: Out) -> Result<()>;
+    /// [`COMPARED`] numbers of every row of `rows [R, …]` with y, to `out` (f64 `[R, 3]`), reading each once: what distance, angle and
+    /// length of two gradients are made of.
+    fn compare_rows(&mut self, rows: In, y: In, out: Out) -> Result<()>;
     /// `slot ← ⟨x, y⟩`
     fn dot(&mut self, x: In, y: In, slot: Out) -> Result<()>;
     /// `slot ← ‖x‖`
@@ -35,4 +43,14 @@ pub trait Vector {
     fn copy(&mut self, from: In, to: Out) -> Result<()>;
     /// `to ← from`, rounded to the type in which the backend holds operands of matrix products.
     fn recast(&mut self, from: In, to: Out) -> Result<()>;
+}
+
+/// Rows and their stride, where `rows [R, stride]` holds vectors of `len` and there are `count` numbers for each of them.
+fn rows_of(op: &'static str, rows: Shape, len: usize, (numbers, count): (Shape, usize)) -> Result<(usize, usize)> {
+    let (count_of, stride) = rows.matrix();
+    if count_of > 0 && stride >= len && numbers.len() == count_of * count {
+        return Ok((count_of, stride));
+    }
+    let expected = format!("rows of at least {len}, and {count} numbers for each");
+    Err(Error::operator(op, expected, format!("rows {rows}, {} numbers", numbers.len())))
 }

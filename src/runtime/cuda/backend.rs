@@ -27,8 +27,8 @@ pub struct Cuda<D = Box<dyn Driver>> {
     partials: View,
 }
 
-/// Blocks of a reduction over a vector: each leaves one partial sum, which a last block adds up.
-pub const PARTIALS: usize = 512;
+/// Partial results (of 64 bits) that the first stage of a reduction may leave, for the last one to merge.
+pub const PARTIALS: usize = 8 * 3 * 256;
 
 impl<D: Driver> Cuda<D> {
     /// A backend on `driver`. Errors: not even the memory for partial sums is there.

@@ -1,0 +1,191 @@
+//! A network on a backend: all memory planned once (`plan`), and two visible loops, forward and backward (`passes`).
+
+mod passes;
+mod plan;
+
+use super::chain::Network;
+use crate::ops::backend::Backend;
+use crate::ops::gather::ImageBytes;
+use crate::runtime::state::StepState;
+use crate::runtime::storage::Graph;
+use crate::runtime::tensor::{In, Out, Shape, View};
+use crate::{Error, Result};
+use plan::{Planned, Whole};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Scalar slots on the device (f64). The host reads them when it wants them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Scalar {
+    /// L(θ) of the step's batch.
+    Loss,
+    /// Right answers in the step's batch.
+    Correct,
+    /// ‖g‖
+    GradNorm,
+    /// The loss of a test batch.
+    TestLoss,
+    /// Right answers in a test batch.
+    TestCorrect,
+}
+
+/// Number of scalar slots.
+const SCALARS: usize = 16;
+
+/// Rows of [`Engine::vectors`] are a multiple of so many elements long.
+const ROW: usize = 64;
+
+/// A network, a batch size and a backend, with every tensor in its place.
+pub struct Engine<B> {
+    backend: B,
+    network: Network,
+    batch: usize,
+    planned: Vec<Planned>,
+    workspace: View,
+    /// Gradients of activations: a layer reads one and writes the other.
+    gradients: [View; 2],
+    input: View,
+    /// Labels, or the target.
+    answer: View,
+    samples: View,
+    scalars: View,
+    state: View,
+    running: View,
+    /// θ of the present pass as operands of matrix products, where the backend holds those in another type.
+    operands: Option<View>,
+    /// The whole network as one operator, where the backend has that.
+    whole: Option<Whole>,
+    stop: Arc<AtomicBool>,
+}
+
+impl<B: Backend> Engine<B> {
+    /// A new flat vector with the network's slots, zero: θ, a gradient, a velocity, a point of a probe.
+    pub fn vector(&mut self) -> Result<View> {
+        let mut plan = self.backend.plan();
+        let view = plan.view(Shape::new([self.network.slots().len()]), self.backend.dtype());
+        self.backend.commit(&plan)?;
+        Ok(view)
+    }
+
+    /// `count` new vectors as the rows of a matrix, zero; each begins where a vector of its own might, so that rows are longer than it.
+    pub fn vectors(&mut self, count: usize) -> Result<View> {
+        let mut plan = self.backend.plan();
+        let stride = self.network.slots().len().next_multiple_of(ROW);
+        let view = plan.view(Shape::new([count, stride]), self.backend.dtype());
+        self.backend.commit(&plan)?;
+        Ok(view)
+    }
+
+    /// A new flat vector like the running statistics, zero.
+    pub fn running_vector(&mut self) -> Result<View> {
+        let mut plan = self.backend.plan();
+        let view = plan.view(self.running.shape, self.backend.dtype());
+        self.backend.commit(&plan)?;
+        Ok(view)
+    }
+
+    /// The backend, for operations on vectors and slots.
+    pub fn backend(&mut self) -> &mut B {
+        &mut self.backend
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Samples per batch.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// A scalar slot.
+    pub fn slot(&self, scalar: Scalar) -> View {
+        self.scalars.slice(scalar as usize, Shape::new([1]))
+    }
+
+    /// The value of a scalar slot.
+    pub fn scalar(&mut self, scalar: Scalar) -> Result<f64> {
+        let slot = self.slot(scalar);
+        self.backend.scalar(In(slot))
+    }
+
+    /// The step state's buffer.
+    pub fn state(&self) -> View {
+        self.state
+    }
+
+    /// The running statistics, a flat vector with the slots of [`Network::running`].
+    pub fn running(&self) -> View {
+        self.running
+    }
+
+    /// The output of the last layer of the last pass: logits, or the network's prediction.
+    pub fn output(&self) -> View {
+        self.planned.last().map_or(self.input, |p| p.y)
+    }
+
+    /// Losses of the single samples of the last pass, f64 `[N]`.
+    pub fn samples(&self) -> View {
+        self.samples
+    }
+
+    /// Running statistics at their start: mean 0, spread 1.
+    pub fn reset_running(&mut self) -> Result<()> {
+        let mut start = vec![0.0f32; self.network.running().len()];
+        for slot in self.network.running().iter().filter(|s| s.name.ends_with("var")) {
+            start[slot.start..slot.start + slot.shape.len()].fill(1.0);
+        }
+        self.backend.upload_f32(&start, Out(self.running))
+    }
+
+    /// Writes the batch: `x` in `[H, W, N, C]` order, and the labels that the cross-entropy wants.
+    pub fn set_labelled(&mut self, x: &[f32], labels: &[u32]) -> Result<()> {
+        self.backend.upload_f32(x, Out(self.input))?;
+        self.backend.upload(labels, Out(self.answer))
+    }
+
+    /// Writes the batch: `x` in `[H, W, N, C]` order, and the target `[N, D]` that the squared error wants.
+    pub fn set_target(&mut self, x: &[f32], target: &[f32]) -> Result<()> {
+        self.backend.upload_f32(x, Out(self.input))?;
+        self.backend.upload_f32(target, Out(self.answer))
+    }
+
+    /// Writes the batch from f64 values, for the reference precision.
+    pub fn set_batch_f64(&mut self, x: &[f64], target: Option<&[f64]>, labels: Option<&[u32]>) -> Result<()> {
+        self.backend.upload_f64(x, Out(self.input))?;
+        if let Some(target) = target {
+            self.backend.upload_f64(target, Out(self.answer))?;
+        }
+        if let Some(labels) = labels {
+            self.backend.upload(labels, Out(self.answer))?;
+        }
+        Ok(())
+    }
+
+    /// Gathers the batch of the step state's step from a set of images on the device.
+    pub fn gather(&mut self, set: ImageBytes, augment: bool) -> Result<()> {
+        self.backend.gather(set, augment, In(self.state), Out(self.input), Out(self.answer))
+    }
+
+    /// Writes the step state.
+    pub fn set_state(&mut self, state: &StepState) -> Result<()> {
+        self.backend.set_state(state, Out(self.state))
+    }
+
+    /// Asks for `work`, which is the same each time that `key` is given: a device may record and replay it as one.
+    pub fn as_graph(&mut self, key: u64, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        self.look_up()?;
+        if self.backend.begin_graph(key)? == Graph::Replayed {
+            return Ok(());
+        }
+        let made = work(self);
+        let ended = self.backend.end_graph(key, made.is_ok());
+        made.and(ended)
+    }
+
+    fn look_up(&self) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}

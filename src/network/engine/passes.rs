@@ -1,0 +1,165 @@
+//! The passes over a network: forward and backward as two visible loops, or the whole as one operator.
+
+use super::super::chain::Loss;
+use super::Engine;
+use super::plan::Planned;
+use crate::Result;
+use crate::ops::backend::Backend;
+use crate::ops::cross_entropy::LossOut;
+use crate::ops::deep_linear::{ChainKept, ChainOut};
+use crate::ops::layer::{Backward, Forward, Kept, Params};
+use crate::runtime::tensor::{In, Out, Shape, View};
+
+impl<B: Backend> Engine<B> {
+    /// The loss at `theta` on the batch, in training mode: a pure function of (network, θ, batch, noise key).
+    pub fn loss(&mut self, theta: In, loss: Out, correct: Out) -> Result<()> {
+        if self.whole.is_some() {
+            return self.whole_pass(theta, None, loss, correct);
+        }
+        self.forward(theta)?;
+        self.judge(loss, correct, None)
+    }
+
+    /// The loss and its gradient at `theta`. Every element of `grad` is assigned.
+    pub fn loss_and_grad(&mut self, theta: In, grad: Out, loss: Out, correct: Out) -> Result<()> {
+        if self.whole.is_some() {
+            return self.whole_pass(theta, Some(grad), loss, correct);
+        }
+        self.forward(theta)?;
+        let last = self.planned.len() - 1;
+        let top = View { shape: self.planned[last].y.shape, ..self.gradients[last % 2] };
+        self.judge(loss, correct, Some(Out(top)))?;
+        self.backward(theta, grad)
+    }
+
+    /// Losses and gradients at several θ on one batch: the rows of `thetas` and `grads`, which [`Engine::vectors`] made; `loss` and
+    /// `correct` have an entry for each. What [`Engine::output`] and [`Engine::samples`] then hold is of any of them, or of the pass before.
+    pub fn losses_and_grads(&mut self, thetas: In, grads: Out, loss: Out, correct: Out) -> Result<()> {
+        self.look_up()?;
+        let (runs, stride) = thetas.0.shape.matrix();
+        if let Some(whole) = self.whole.filter(|_| runs > 1) {
+            let (x, target) = (In(self.input), In(self.answer));
+            let out = ChainOut { loss, correct, grad: Some(grads), kept: None };
+            return self.backend.deep_linear(&whole.chain, thetas, x, target, out);
+        }
+        let row = |whole: View, run| whole.slice(run * stride, Shape::new([self.network.slots().len()]));
+        let rows: Vec<_> = (0..runs).map(|run| (row(thetas.0, run), row(grads.0, run))).collect();
+        for (run, (theta, grad)) in rows.into_iter().enumerate() {
+            let [loss, correct] = [loss, correct].map(|of| Out(of.0.slice(run, Shape::new([1]))));
+            self.loss_and_grad(In(theta), Out(grad), loss, correct)?;
+        }
+        Ok(())
+    }
+
+    /// One run of the network as a whole.
+    fn whole_pass(&mut self, theta: In, grad: Option<Out>, loss: Out, correct: Out) -> Result<()> {
+        self.look_up()?;
+        let Some(whole) = self.whole else { return Ok(()) };
+        let kept = ChainKept { y: Out(self.output()), sample: Out(self.samples), statistics: Out(whole.statistics) };
+        let one = |view: View| View { shape: Shape::new([1, view.shape.len()]), ..view };
+        let out = ChainOut { loss, correct, grad: grad.map(|grad| Out(one(grad.0))), kept: Some(kept) };
+        let (theta, x, target) = (In(one(theta.0)), In(self.input), In(self.answer));
+        self.backend.deep_linear(&whole.chain, theta, x, target, out)
+    }
+
+    /// The loss at `theta` with the running statistics in place of the batch's.
+    pub fn evaluate(&mut self, theta: In, loss: Out, correct: Out) -> Result<()> {
+        self.recast(theta)?;
+        for index in 0..self.planned.len() {
+            self.look_up()?;
+            if self.planned[index].applied {
+                continue;
+            }
+            let (io, running) = (self.io(index, theta), self.running_of(index));
+            self.network.links()[index].layer.evaluate(&mut self.backend, &io, running)?;
+        }
+        self.judge(loss, correct, None)
+    }
+
+    /// Moves the running statistics by the batch of the last training-mode pass.
+    pub fn move_running(&mut self, momentum: f64) -> Result<()> {
+        for index in 0..self.planned.len() {
+            // Parameters play no part in it.
+            let (io, running) = (self.io_with(index, Params::default()), self.running_of(index));
+            self.network.links()[index].layer.move_running(&mut self.backend, &io, running, momentum)?;
+        }
+        Ok(())
+    }
+
+    /// Rounds θ to operands of matrix products, where those have a type of their own.
+    fn recast(&mut self, theta: In) -> Result<()> {
+        self.operands.map_or(Ok(()), |operands| self.backend.recast(theta, Out(operands)))
+    }
+
+    /// Forward: every layer in order.
+    fn forward(&mut self, theta: In) -> Result<()> {
+        self.recast(theta)?;
+        for index in 0..self.planned.len() {
+            self.look_up()?;
+            if self.planned[index].applied {
+                continue;
+            }
+            let io = self.io(index, theta);
+            self.network.links()[index].layer.forward(&mut self.backend, &io)?;
+        }
+        Ok(())
+    }
+
+    /// Backward: every layer in reverse order.
+    fn backward(&mut self, theta: In, grad: Out) -> Result<()> {
+        for index in (0..self.planned.len()).rev() {
+            self.look_up()?;
+            let planned = self.planned[index];
+            let grad_y = View { shape: planned.y.shape, ..self.gradients[index % 2] };
+            let grad_x = View { shape: planned.x.shape, ..self.gradients[(index + 1) % 2] };
+            let io = Backward {
+                forward: self.io(index, theta),
+                grad_y: In(grad_y),
+                // The first layer's input is the batch: nothing asks for its gradient.
+                grad_x: (index > 0).then_some(Out(grad_x)),
+                grads: self.params(index, grad.0),
+            };
+            self.network.links()[index].layer.backward(&mut self.backend, &io)?;
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, loss: Out, correct: Out, grad: Option<Out>) -> Result<()> {
+        let out = LossOut { loss, correct, sample: Out(self.samples), grad };
+        let (y, answer) = (In(self.output()), In(self.answer));
+        match self.network.loss() {
+            Loss::CrossEntropy => self.backend.cross_entropy(y, answer, out),
+            Loss::SquaredError { mean } => {
+                let scale = if mean { 1.0 / self.batch as f64 } else { 1.0 };
+                self.backend.squared_error(scale, y, answer, out)
+            }
+        }
+    }
+
+    fn io(&self, index: usize, theta: In) -> Forward {
+        let mut params = self.params(index, theta.0);
+        if let Some(operands) = self.operands.filter(|_| self.network.links()[index].layer.multiplies()) {
+            params.weight = self.params(index, operands).weight;
+        }
+        self.io_with(index, params)
+    }
+
+    fn io_with(&self, index: usize, params: Params) -> Forward {
+        let Planned { x, y, kept, fusion, .. } = self.planned[index];
+        Forward { x: In(x), y: Out(y), params, kept, workspace: self.workspace, state: In(self.state), fusion }
+    }
+
+    fn params(&self, index: usize, whole: View) -> Params {
+        let [weight, bias] = self.network.links()[index].params;
+        let view = |slot: Option<usize>| slot.map(|slot| self.network.slots().view(whole, slot));
+        Params { weight: view(weight), bias: view(bias) }
+    }
+
+    fn running_of(&self, index: usize) -> Kept {
+        let view = |slot| self.network.running().view(self.running, slot);
+        match self.network.links()[index].running {
+            Some([mean, spread]) => Kept { mean: Some(view(mean)), spread: Some(view(spread)) },
+            None => Kept::default(),
+        }
+    }
+}

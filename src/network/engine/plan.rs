@@ -1,0 +1,139 @@
+//! Where every tensor of an engine lies: decided once, before anything runs.
+
+use super::super::chain::{Loss, Network};
+use super::super::dln::whole_chain;
+use super::{Engine, SCALARS};
+use crate::ops::backend::Backend;
+use crate::ops::deep_linear::Chain;
+use crate::ops::layer::{Fusion, Kept};
+use crate::runtime::state::StepState;
+use crate::runtime::tensor::{ArenaPlan, DType, Shape, View};
+use crate::{Error, Result};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What one layer's planned tensors are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Planned {
+    pub x: View,
+    pub y: View,
+    pub kept: Kept,
+    pub fusion: Fusion,
+    /// A ReLU that the layer before applies: x is y, and forward has nothing to do.
+    pub applied: bool,
+}
+
+/// A deep linear network that the backend takes as one operator.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whole {
+    pub chain: Chain,
+    /// What its norms keep of a batch, of which each layer has a part.
+    pub statistics: View,
+}
+
+impl Whole {
+    /// Plans it, where the network is such a one and the backend can.
+    fn plan<B: Backend>(backend: &mut B, network: &Network, batch: usize, plan: &mut ArenaPlan) -> Option<Whole> {
+        let chain = whole_chain(network, batch).filter(|chain| backend.has_deep_linear(chain))?;
+        Some(Whole { chain, statistics: plan.view(chain.statistics(), backend.dtype()) })
+    }
+
+    /// Mean and spread of norm number `norm`.
+    fn kept(&self, norm: usize) -> Kept {
+        let dim = self.chain.dim;
+        let part = |which| Some(self.statistics.slice((2 * norm + which) * dim, Shape::new([dim])));
+        Kept { mean: part(0), spread: part(1) }
+    }
+}
+
+impl<B: Backend> Engine<B> {
+    /// Plans and allocates everything but parameter vectors. `stop` is looked at between layers: once set, every pass ends in
+    /// [`Error::Interrupted`].
+    ///
+    /// Errors: a norm would see one sample per unit; not enough memory.
+    pub fn new(mut backend: B, network: Network, batch: usize, stop: Arc<AtomicBool>) -> Result<Self> {
+        if batch == 0 {
+            return Err(Error::input("--batch 0", "no samples", "a batch has at least 1"));
+        }
+        let (dtype, activation) = (backend.dtype(), backend.activation_dtype());
+        let mut plan = backend.plan();
+        let input = plan.view(checked(network.input(batch))?, activation);
+        let whole = Whole::plan(&mut backend, &network, batch, &mut plan);
+        let (mut planned, mut x) = (Vec::with_capacity(network.links().len()), input);
+        let (mut workspace, mut widest, mut norms) = (0, 0, 0);
+        for (index, link) in network.links().iter().enumerate() {
+            let before = index.checked_sub(1).map(|at| &network.links()[at].layer);
+            let can = before.map_or(Fusion::default(), |layer| layer.epilogues(&backend));
+            let take_sums = can.leave_sums && link.layer.takes_sums();
+            let applied = can.relu && link.layer.is_relu();
+            if let Some(before) = planned.last_mut() {
+                let before: &mut Planned = before;
+                before.fusion.leave_sums = take_sums;
+                before.fusion.relu = applied;
+            }
+            let fusion = Fusion { take_sums, ..Fusion::default() };
+            let y = match applied {
+                true => x,
+                false => plan.view(checked(link.layer.output(x.shape)?)?, activation),
+            };
+            let mut kept = Kept::default();
+            if let Some(units) = link.layer.statistics(x.shape) {
+                if x.shape.matrix().0 < 2 {
+                    let place = format!("--batch {batch}");
+                    let problem = format!("{} would see one sample per unit, and map it to 0", link.name);
+                    return Err(Error::input(place, problem, "a norm on a 1×1 map needs a batch of at least 2"));
+                }
+                let mut own = || Some(plan.view(Shape::new([units]), dtype));
+                kept = whole.map_or_else(|| Kept { mean: own(), spread: own() }, |whole| whole.kept(norms));
+                norms += 1;
+            }
+            workspace = workspace.max(link.layer.workspace(&backend, x.shape).len());
+            widest = widest.max(y.shape.len());
+            planned.push(Planned { x, y, kept, fusion, applied });
+            x = y;
+        }
+        let gradients = [0, 1].map(|_| plan.view(Shape::new([widest]), activation));
+        let workspace = plan.view(Shape::new([workspace]), dtype);
+        let answer = match network.loss() {
+            Loss::CrossEntropy => plan.view(Shape::new([batch]), DType::U32),
+            Loss::SquaredError { .. } => plan.view(x.shape, activation),
+        };
+        let samples = plan.view(Shape::new([batch]), DType::F64);
+        let scalars = plan.view(Shape::new([SCALARS]), DType::F64);
+        let state = plan.view(StepState::shape(), StepState::DTYPE);
+        let running = plan.view(Shape::new([network.running().len()]), dtype);
+        let operands = (activation != dtype).then(|| plan.view(Shape::new([network.slots().len()]), activation));
+        backend.commit(&plan)?;
+        let mut engine = Engine {
+            backend,
+            network,
+            batch,
+            planned,
+            workspace,
+            gradients,
+            input,
+            answer,
+            samples,
+            scalars,
+            state,
+            running,
+            operands,
+            whole,
+            stop,
+        };
+        engine.reset_running()?;
+        Ok(engine)
+    }
+}
+
+/// A shape that could fit in memory at all.
+fn checked(shape: Shape) -> Result<Shape> {
+    match shape.checked_len() {
+        Some(len) if len <= isize::MAX as usize / 64 => Ok(shape),
+        _ => Err(Error::input(
+            "network",
+            format!("{shape} activations fit in no memory"),
+            "a smaller --batch or --width needs less",
+        )),
+    }
+}

@@ -1,0 +1,98 @@
+//! The deep linear network on a device: `kernels/dln.cu`, one cluster of blocks a run.
+
+use super::{Chain, ChainNorm, ChainOut, DeepLinear};
+use crate::runtime::cuda::driver::{Driver, Grid};
+use crate::runtime::cuda::{Cuda, Mode, count, kernels};
+use crate::runtime::tensor::In;
+use crate::{Error, Result};
+
+const OP: &str = "deep_linear";
+/// Blocks of a cluster.
+const RANKS: usize = 8;
+/// Threads of a block.
+const THREADS: u32 = 256;
+/// The widest layer that a thread's registers hold.
+const WIDEST: usize = 16;
+
+/// Shared memory of a block, in bytes; the kernel lays it out in this order.
+fn shared(chain: &Chain) -> usize {
+    let Chain { depth, dim, samples, .. } = *chain;
+    let (most, square) = (samples.div_ceil(RANKS), dim * dim);
+    let sums = 512 + 2 * RANKS * 2 * WIDEST;
+    let per_column = 2 * dim + 7 * chain.norms() * dim;
+    8 * sums + 4 * (per_column + 2 * depth * square + (depth + 2) * dim * most)
+}
+
+/// What the kernel calls a norm: its kind, ε and p.
+fn norm(norm: ChainNorm) -> (u32, f64, f64) {
+    match norm {
+        ChainNorm::None => (0, 0.0, 2.0),
+        ChainNorm::Batch { eps } => (1, eps, 2.0),
+        ChainNorm::Lp { p: 1.0, eps } => (2, eps, 1.0),
+        ChainNorm::Lp { p: 2.0, eps } => (3, eps, 2.0),
+        ChainNorm::Lp { p: f64::INFINITY, eps } => (4, eps, 2.0),
+        ChainNorm::Lp { p, eps } => (5, eps, p),
+    }
+}
+
+impl<D: Driver> DeepLinear for Cuda<D> {
+    /// Clusters came with sm_90; products are exact in f32 only.
+    fn has_deep_linear(&mut self, chain: &Chain) -> bool {
+        let mode = self.mode();
+        let device = self.driver().properties();
+        let fits = chain.dim <= WIDEST && chain.samples < 1 << 20 && chain.depth < 1 << 12;
+        mode == Mode::F32 && device.capability >= 90 && fits && shared(chain) <= device.shared as usize
+    }
+
+    fn deep_linear(&mut self, chain: &Chain, theta: In, x: In, target: In, out: ChainOut) -> Result<()> {
+        if !self.has_deep_linear(chain) {
+            let found = format!("{} layers of {} and {} samples", chain.depth, chain.dim, chain.samples);
+            return Err(Error::operator(OP, "a chain that fits a cluster of this device, in f32", found));
+        }
+        let (runs, stride) = theta.0.shape.matrix();
+        let (elements, parameters) = (chain.samples * chain.dim, chain.parameters());
+        let per_run = out.loss.0.shape.len() == runs && out.correct.0.shape.len() == runs;
+        let batch = x.0.shape.len() == elements && target.0.shape.len() == elements;
+        let like_theta = out.grad.is_none_or(|grad| grad.0.shape.matrix() == (runs, stride));
+        let kept = out.kept.is_none_or(|kept| {
+            let shapes = [kept.y, kept.sample, kept.statistics].map(|view| view.0.shape.len());
+            runs == 1 && shapes == [elements, chain.samples, chain.statistics().len()]
+        });
+        if runs == 0 || stride < parameters || !(per_run && batch && like_theta && kept) {
+            let expected = format!("θ runs×{parameters}, x and target of {elements}, results of as many runs");
+            return Err(Error::operator(OP, expected, format!("θ {}, x {}", theta.0.shape, x.0.shape)));
+        }
+        let (kind, eps, p) = norm(chain.norm);
+        let (driver, mut views) = self.begin(OP);
+        let (theta, x, target) = (views.read::<f32>(theta)?, views.read::<f32>(x)?, views.read::<f32>(target)?);
+        let mut grad = views.write_some::<f32>(out.grad)?;
+        let (y, sample) = (out.kept.map(|k| k.y), out.kept.map(|k| k.sample));
+        let statistics = out.kept.map(|k| k.statistics).filter(|s| s.0.shape.len() > 0);
+        let (mut y, mut sample) = (views.write_some::<f32>(y)?, views.write_some::<f64>(sample)?);
+        let mut statistics = views.write_some::<f32>(statistics)?;
+        let (mut loss, mut correct) = (views.write::<f64>(out.loss)?, views.write::<f64>(out.correct)?);
+        let launch = if chain.dim == 10 { kernels::deep_linear_10 } else { kernels::deep_linear_16 };
+        launch(
+            driver,
+            Grid::new(runs * RANKS, THREADS).shared(shared(chain)),
+            &theta,
+            &x,
+            &target,
+            grad.as_mut(),
+            y.as_mut(),
+            statistics.as_mut(),
+            sample.as_mut(),
+            &mut loss,
+            &mut correct,
+            chain.scale,
+            eps,
+            p,
+            kind,
+            u32::from(chain.norm_last),
+            count(OP, chain.depth)?,
+            count(OP, chain.dim)?,
+            count(OP, chain.samples)?,
+            count(OP, stride)?,
+        )
+    }
+}

@@ -1,0 +1,106 @@
+//! The deep linear network's whole pass as one operator: all layers, the squared error, and the gradient of all parameters.
+//!
+//! Its layers are so small that a device spends its time between them: fifty reductions of a thousand samples, each waiting for the one
+//! before. A backend that can keep all samples and layers close together has this operator; any other, and any network that does not
+//! fit, takes the layers one by one, and finds the same but for rounding. Several runs (points of a probe, seeds) go side by side.
+//!
+//! Per layer `z = x w`, then the norm of [`crate::ops::batch_norm`] or [`crate::ops::lp_norm`] but for the last layer (with
+//! `norm_last` there too), then `L = scale Σ (y − target)²` as in [`crate::ops::squared_error`].
+
+mod cpu;
+mod cuda;
+
+use crate::Result;
+use crate::runtime::tensor::{In, Out, Shape};
+
+/// The norm after every layer but perhaps the last.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ChainNorm {
+    /// None.
+    None,
+    /// BatchNorm.
+    Batch {
+        /// ε, under the root.
+        eps: f64,
+    },
+    /// The ℓp norm.
+    Lp {
+        /// At least 1; infinity is allowed.
+        p: f64,
+        /// ε, added to s.
+        eps: f64,
+    },
+}
+
+/// A chain of square linear layers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Chain {
+    /// Layers.
+    pub depth: usize,
+    /// Inputs and outputs of every layer.
+    pub dim: usize,
+    /// Samples of the batch.
+    pub samples: usize,
+    /// The norm between layers.
+    pub norm: ChainNorm,
+    /// A norm after the last layer too.
+    pub norm_last: bool,
+    /// What the sum of squared errors is multiplied by.
+    pub scale: f64,
+}
+
+impl Chain {
+    /// Norms of the chain.
+    pub fn norms(&self) -> usize {
+        match self.norm {
+            ChainNorm::None => 0,
+            _ if self.norm_last => self.depth,
+            _ => self.depth - 1,
+        }
+    }
+
+    /// Parameters: of each layer the weight `[I, O]`, and of its norm γ and β.
+    pub fn parameters(&self) -> usize {
+        self.depth * self.dim * self.dim + 2 * self.norms() * self.dim
+    }
+
+    /// The shape of what the norms keep of a batch: of each, mean and spread.
+    pub fn statistics(&self) -> Shape {
+        Shape::new([self.norms(), 2, self.dim])
+    }
+}
+
+/// Where the results of a pass go.
+#[derive(Debug, Clone, Copy)]
+pub struct ChainOut {
+    /// f64 `[runs]`
+    pub loss: Out,
+    /// f64 `[runs]`: NaN, since nothing is right or wrong.
+    pub correct: Out,
+    /// Gradients like `theta`; not computed where there is no place for them.
+    pub grad: Option<Out>,
+    /// What else one run leaves; of several none is kept.
+    pub kept: Option<ChainKept>,
+}
+
+/// What a single run leaves beside loss and gradient.
+#[derive(Debug, Clone, Copy)]
+pub struct ChainKept {
+    /// The prediction `[N, D]`.
+    pub y: Out,
+    /// The loss of each sample, f64 `[N]`.
+    pub sample: Out,
+    /// [`Chain::statistics`]; empty without norms.
+    pub statistics: Out,
+}
+
+/// The deep linear network as one operator.
+pub trait DeepLinear {
+    /// Whether this backend has it for such a chain.
+    fn has_deep_linear(&mut self, chain: &Chain) -> bool;
+    /// Loss and gradient of every run: `theta [runs, stride]` holds a run's parameters at the beginning of each row; `x` and `target`
+    /// are `[N, D]`.
+    ///
+    /// Errors: the backend does not have it; shapes that do not fit.
+    fn deep_linear(&mut self, chain: &Chain, theta: In, x: In, target: In, out: ChainOut) -> Result<()>;
+}

@@ -1,0 +1,137 @@
+//! The deep linear network as one kernel: against the layers one by one on the CPU, side by side, and in any order of threads.
+
+mod shared;
+
+use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters};
+use normscape::ops::backend::Backend;
+use normscape::ops::door::relative_error;
+use normscape::runtime::cpu::Cpu;
+use normscape::runtime::cuda::driver::Driver;
+use normscape::runtime::cuda::emulator::Options;
+use normscape::runtime::cuda::ledger::Ledger;
+use normscape::runtime::cuda::{Cuda, Mode};
+use normscape::runtime::rng::{Purpose, normal, word};
+use normscape::runtime::state::StepState;
+use normscape::runtime::tensor::{DType, In, Out, Shape};
+use std::sync::Arc;
+
+type Device = Cuda<Ledger<Box<dyn Driver>>>;
+
+fn device(order: Option<u64>) -> Device {
+    let options = Options { order, poison: true, ..Options::from_environment().unwrap() };
+    let driver = shared::driver(options).unwrap_or_else(|e| panic!("{}", e.message().unwrap_or("no device")));
+    Cuda::new(Ledger::new(driver, false), Mode::F32).unwrap()
+}
+
+fn drawn(seed: u64, len: usize) -> Vec<f32> {
+    (0..len).map(|i| normal(word(seed, Purpose::Case, 0, 0, i as u64))).collect()
+}
+
+/// The network's parameters, γ and β drawn too, so that they matter.
+fn parameters(network: &Network, seed: u64) -> Vec<f32> {
+    let mut theta = initial_parameters(network, seed);
+    for slot in network.slots().iter().filter(|slot| slot.name.starts_with("norm")) {
+        for (v, z) in theta[slot.start..][..slot.shape.len()].iter_mut().zip(drawn(seed + 1, slot.shape.len())) {
+            *v += 0.3 * z;
+        }
+    }
+    theta
+}
+
+fn engine<B: Backend>(backend: B, network: &Network, samples: usize) -> Engine<B> {
+    let mut engine = Engine::new(backend, network.clone(), samples, Arc::default()).unwrap();
+    let len = network.input(samples).len();
+    engine.set_target(&drawn(3, len), &drawn(4, len)).unwrap();
+    engine.set_state(&StepState::new(1, 4, 0.1)).unwrap();
+    engine
+}
+
+/// Everything that a pass leaves, and the loss of a pass without a gradient.
+fn pass<B: Backend>(backend: B, network: &Network, samples: usize) -> (Vec<Vec<f64>>, Engine<B>) {
+    let mut engine = engine(backend, network, samples);
+    let (theta, grad) = (engine.vector().unwrap(), engine.vector().unwrap());
+    engine.backend().upload_f32(&parameters(network, 7), Out(theta)).unwrap();
+    let (loss, correct, test) =
+        (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct), engine.slot(Scalar::TestLoss));
+    engine.loss(In(theta), Out(test), Out(correct)).unwrap();
+    engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();
+    engine.move_running(0.1).unwrap();
+    assert!(engine.scalar(Scalar::Correct).unwrap().is_nan());
+    let found = [loss, test, grad, engine.samples(), engine.output(), engine.running()];
+    let found = found.map(|view| engine.backend().download_f64(In(view)).unwrap());
+    (found.to_vec(), engine)
+}
+
+fn passes(engine: &mut Engine<Device>) -> usize {
+    engine.backend().driver().entries.iter().filter(|e| e.kernel.starts_with("deep_linear")).count()
+}
+
+#[test]
+fn one_kernel_finds_what_the_layers_find() {
+    let (linf, l3) = (Norm::Lp(f64::INFINITY), Norm::Lp(3.0));
+    for (norm, depth, dim, samples, norm_last, mean_loss) in [
+        (Norm::Batch, 25, 10, 1000, false, false),
+        (Norm::None, 6, 10, 100, false, true),
+        (Norm::Batch, 3, 16, 67, true, false),
+        (Norm::Lp(1.0), 4, 10, 33, false, true),
+        (Norm::Lp(2.0), 4, 7, 40, true, false),
+        (linf, 5, 10, 100, false, false),
+        (linf, 2, 3, 9, true, true),
+        (l3, 4, 10, 50, false, false),
+        (Norm::Batch, 2, 1, 2, true, false),
+        (Norm::None, 1, 5, 1, false, false),
+        // Wider than a thread's registers: the layers one by one.
+        (Norm::Batch, 3, 17, 30, false, false),
+    ] {
+        let name = format!("{norm}, {depth} layers of {dim}, {samples} samples");
+        let network = dln(Dln { depth, dim, norm_last, mean_loss }, Normalisation::new(norm)).unwrap();
+        let (found, mut on) = pass(device(None), &network, samples);
+        assert_eq!(passes(&mut on), if dim > 16 { 0 } else { 2 }, "{name}");
+        let (exact, _) = pass(Cpu::<f64>::default(), &network, samples);
+        let (cpu, _) = pass(Cpu::<f32>::default(), &network, samples);
+        for (i, what) in ["loss", "loss alone", "gradient", "samples", "output", "running"].into_iter().enumerate() {
+            let (error, on_cpu) = (relative_error(&found[i], &exact[i]), relative_error(&cpu[i], &exact[i]));
+            // What f32 itself loses, on the CPU: the kernel may lose four times as much.
+            assert!(error <= 4.0 * on_cpu + 1e-6, "{name}: {what} {error:e}, on the CPU {on_cpu:e}");
+        }
+        if dim == 10 && samples < 1000 {
+            let (other, _) = pass(device(Some(5)), &network, samples);
+            let bits = |all: &[Vec<f64>]| all.iter().flatten().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert!(bits(&found) == bits(&other), "{name}: other bits in another order of threads");
+        }
+    }
+}
+
+/// Runs side by side find to the bit what each finds alone; on the CPU they go one after another.
+fn side_by_side<B: Backend>(backend: B, network: &Network) {
+    let (samples, runs) = (20, 3);
+    let mut engine = engine(backend, network, samples);
+    let len = network.slots().len();
+    let (thetas, grads) = (engine.vectors(runs).unwrap(), engine.vectors(runs).unwrap());
+    let (theta, grad) = (engine.vector().unwrap(), engine.vector().unwrap());
+    let mut plan = engine.backend().plan();
+    let [loss, correct] = [0, 1].map(|_| plan.view(Shape::new([runs]), DType::F64));
+    engine.backend().commit(&plan).unwrap();
+    let stride = thetas.shape.matrix().1;
+    let row = |view: normscape::runtime::tensor::View, run: usize| view.slice(run * stride, Shape::new([len]));
+    for run in 0..runs {
+        engine.backend().upload_f32(&parameters(network, 10 + run as u64), Out(row(thetas, run))).unwrap();
+    }
+    engine.losses_and_grads(In(thetas), Out(grads), Out(loss), Out(correct)).unwrap();
+    let losses = engine.backend().download_f64(In(loss)).unwrap();
+    let slots = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
+    for (run, many) in losses.into_iter().enumerate() {
+        engine.backend().upload_f32(&parameters(network, 10 + run as u64), Out(theta)).unwrap();
+        engine.loss_and_grad(In(theta), Out(grad), Out(slots.0), Out(slots.1)).unwrap();
+        assert_eq!(engine.scalar(Scalar::Loss).unwrap().to_bits(), many.to_bits(), "run {run}");
+        let [alone, of_many] = [grad, row(grads, run)].map(|view| engine.backend().download_f64(In(view)).unwrap());
+        assert!(alone.iter().zip(&of_many).all(|(a, b)| a.to_bits() == b.to_bits()), "run {run}");
+    }
+}
+
+#[test]
+fn runs_go_side_by_side() {
+    let network = dln(Dln { depth: 4, ..Dln::default() }, Normalisation::new(Norm::Batch)).unwrap();
+    side_by_side(device(None), &network);
+    side_by_side(Cpu::<f32>::default(), &network);
+}
