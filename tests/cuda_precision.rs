@@ -14,6 +14,7 @@ use normscape::ops::batch_norm::BatchNorm;
 use normscape::ops::conv2d::{Conv2d, Conv2dGrads, Map};
 use normscape::ops::cross_entropy::{CrossEntropy, LossOut};
 use normscape::ops::deep_linear::{Chain, ChainOut, DeepLinear};
+use normscape::ops::distribution::{Bins, Distribution};
 use normscape::ops::door::relative_error;
 use normscape::ops::gather::{Gather, ImageBytes};
 use normscape::ops::linear::{Extents, Linear, LinearGrads};
@@ -318,6 +319,12 @@ impl DeepLinear for Rounding {
     }
     fn deep_linear(&mut self, chain: &Chain, theta: In, x: In, target: In, out: ChainOut) -> Result<()> {
         self.cpu.deep_linear(chain, theta, x, target, out)
+    }
+}
+
+impl Distribution for Rounding {
+    fn distribution(&mut self, x: In, bins: Bins, count: Out, moments: Out) -> Result<()> {
+        self.cpu.distribution(x, bins, count, moments)
     }
 }
 

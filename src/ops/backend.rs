@@ -4,6 +4,7 @@ use super::batch_norm::BatchNorm;
 use super::conv2d::Conv2d;
 use super::cross_entropy::CrossEntropy;
 use super::deep_linear::DeepLinear;
+use super::distribution::Distribution;
 use super::gather::Gather;
 use super::linear::Linear;
 use super::lp_norm::LpNorm;
@@ -31,6 +32,7 @@ pub trait Backend:
     + Relu
     + MaxPool2d
     + DeepLinear
+    + Distribution
     + Gather
     + CrossEntropy
     + SquaredError
@@ -52,6 +54,7 @@ impl<B> Backend for B where
         + Relu
         + MaxPool2d
         + DeepLinear
+        + Distribution
         + Gather
         + CrossEntropy
         + SquaredError

@@ -3,7 +3,7 @@
 //!
 //! - the networks' layers: [`conv2d`], [`linear`], [`batch_norm`], [`noisy_batch_norm`], [`lp_norm`], [`noise`], [`relu`],
 //!   [`max_pool2d`]; their losses: [`cross_entropy`], [`squared_error`]
-//! - a whole network as one operator: [`deep_linear`]
+//! - a whole network as one operator: [`deep_linear`]; what a unit's values are like: [`distribution`]
 //! - on flat vectors: [`sgd`], [`vector`]; on per-unit vectors: [`running`]; a step's batch and bookkeeping: [`gather`], [`step`]
 //! - [`backend`]: all of them as one trait · [`layer`]: what a network needs to know of a layer
 //! - [`door`]: users' arrays in and out · [`table`]: the operators that users can call by name
@@ -18,6 +18,7 @@ pub mod columns;
 pub mod conv2d;
 pub mod cross_entropy;
 pub mod deep_linear;
+pub mod distribution;
 pub mod door;
 pub mod gather;
 pub mod layer;
