@@ -1,27 +1,33 @@
 // Stochastic gradient descent on the flat parameter vector; the learning rate is the step state's.
 #include "prelude.cuh"
 
-// θ ← θ − lr (g + λ θ)
+// θ ← θ − lr (g + λ θ), and θ rounded to bf16 where there is a place for it: the operands of the next pass's products. Where the step has
+// halted θ stays, and is rounded all the same: a probe may have left another one there.
 extern "C" __global__ void __launch_bounds__(256)
-sgd_plain(float* theta, const float* grad, const u64* state, float decay, unsigned len) {
-    if (state_halted(state)) return;
+sgd_plain(float* theta, const float* grad, bf16* operands_or_null, const u64* state, float decay, unsigned len) {
+    bool halted = state_halted(state);
     float rate = (float)state_rate(state);
     for (u64 i = global_thread(); i < len; i += global_threads()) {
         float t = theta[i];
-        theta[i] = fmaf(-rate, fmaf(t, decay, grad[i]), t);
+        if (!halted) theta[i] = t = fmaf(-rate, fmaf(t, decay, grad[i]), t);
+        if (operands_or_null) operands_or_null[i] = from_f32<bf16>(t);
     }
 }
 
-// v ← μ v + g + λ θ, then θ ← θ − lr v
+// v ← μ v + g + λ θ, then θ ← θ − lr v, and likewise.
 extern "C" __global__ void __launch_bounds__(256)
-sgd_momentum(float* theta, const float* grad, float* velocity, const u64* state, float momentum, float decay, unsigned len) {
-    if (state_halted(state)) return;
+sgd_momentum(float* theta, const float* grad, float* velocity, bf16* operands_or_null, const u64* state, float momentum, float decay,
+             unsigned len) {
+    bool halted = state_halted(state);
     float rate = (float)state_rate(state);
     for (u64 i = global_thread(); i < len; i += global_threads()) {
         float t = theta[i];
-        float v = fmaf(velocity[i], momentum, fmaf(t, decay, grad[i]));
-        velocity[i] = v;
-        theta[i] = fmaf(-rate, v, t);
+        if (!halted) {
+            float v = fmaf(velocity[i], momentum, fmaf(t, decay, grad[i]));
+            velocity[i] = v;
+            theta[i] = t = fmaf(-rate, v, t);
+        }
+        if (operands_or_null) operands_or_null[i] = from_f32<bf16>(t);
     }
 }
 

@@ -25,7 +25,6 @@
 //!
 //! ```
 //! use normscape::network::{Engine, Norm, Normalisation, Scalar, initial_parameters, vgg};
-//! use normscape::ops::sgd::Sgd;
 //! use normscape::runtime::cpu::Cpu;
 //! use normscape::runtime::storage::Storage;
 //! use normscape::runtime::state::StepState;
@@ -42,8 +41,7 @@
 //!
 //! let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
 //! engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct))?;
-//! let state = engine.state();
-//! engine.backend().sgd(Out(theta), In(grad), None, 0.0, 0.0, In(state))?;
+//! engine.update(Out(theta), In(grad), None, 0.0, 0.0)?;
 //! assert!(engine.scalar(Scalar::Loss)?.is_finite());
 //! # Ok(())
 //! # }

@@ -6,13 +6,16 @@ use normscape::files::disk;
 use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
+use normscape::ops::vector::Vector;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::driver::Driver;
 use normscape::runtime::cuda::emulator::{Build, Options};
 use normscape::runtime::cuda::failing::{Failing, Failure};
+use normscape::runtime::cuda::ledger::Ledger;
 use normscape::runtime::cuda::{Cuda, Mode};
 use normscape::runtime::rng::{Purpose, normal, word};
 use normscape::runtime::state::StepState;
+use normscape::runtime::storage::Storage;
 use normscape::runtime::tensor::{In, Out};
 use normscape::train::metrics::Row;
 use normscape::train::{Observer, Place, Settings, Source, Trainer, checkpoint};
@@ -89,6 +92,45 @@ fn a_whole_network_gives_the_same_bits_in_any_order_of_threads() {
             assert!(grad.iter().zip(&other_grad).all(|(a, b)| a.to_bits() == b.to_bits()), "{mode:?}");
         }
     }
+}
+
+/// θ after four steps in bf16, with another vector's pass between them; with `apart` θ is rounded anew for every pass.
+fn bf16_steps(apart: bool) -> (Vec<f64>, usize) {
+    let network = small_vgg(Norm::Batch, false);
+    let start = initial_parameters(&network, 5);
+    let device =
+        Cuda::new(Ledger::new(shared::driver(Options::from_environment().unwrap()).unwrap(), false), Mode::Bf16);
+    let mut engine = Engine::new(device.unwrap(), network, 3, Arc::default()).unwrap();
+    let [theta, elsewhere, grad] = [0; 3].map(|_| engine.vector().unwrap());
+    engine.backend().upload_f32(&start, Out(theta)).unwrap();
+    engine.set_labelled(&vec![0.5; 3 * 3072], &[1, 2, 3]).unwrap();
+    engine.set_state(&StepState::new(1, 0, 0.1)).unwrap();
+    let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
+    for step in 0..4 {
+        engine
+            .as_graph(u64::from(step == 2), |engine| {
+                engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct))?;
+                if step == 2 {
+                    engine.backend().displace(In(theta), -0.1, In(grad), Out(elsewhere))?;
+                    engine.loss(In(elsewhere), Out(loss), Out(correct))?;
+                }
+                engine.update(Out(theta), In(grad), None, 0.0, 0.0)
+            })
+            .unwrap();
+        if apart {
+            engine.backend();
+        }
+    }
+    let recasts = engine.backend().driver().entries.iter().filter(|e| e.kernel == "recast").count();
+    (engine.read(theta).unwrap(), recasts)
+}
+
+#[test]
+fn the_update_rounds_for_the_next_pass() {
+    let ((together, few), (apart, many)) = (bf16_steps(false), bf16_steps(true));
+    assert!(together.iter().zip(&apart).all(|(a, b)| a.to_bits() == b.to_bits()));
+    // At first and for the other vector; apart also for every pass but the last, which is replayed and not asked for.
+    assert_eq!((few, many), (2, 4));
 }
 
 /// Keeps the rows.

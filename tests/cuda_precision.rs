@@ -296,6 +296,9 @@ impl Sgd for Rounding {
     fn sgd(&mut self, theta: Out, g: In, v: Option<Out>, m: f64, decay: f64, state: In) -> Result<()> {
         self.cpu.sgd(theta, g, v, m, decay, state)
     }
+    fn sgd_recast(&mut self, theta: Out, g: In, v: Option<Out>, to: Out, m: f64, decay: f64, state: In) -> Result<()> {
+        self.cpu.sgd_recast(theta, g, v, to, m, decay, state)
+    }
     fn advance(&mut self, state: Out) -> Result<()> {
         self.cpu.advance(state)
     }

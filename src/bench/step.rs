@@ -44,10 +44,10 @@ impl<B: Backend> Bench<B> {
     pub fn step(&mut self) -> Result<()> {
         let (theta, grad) = (self.theta, self.grad);
         self.engine.as_graph(1, |engine| {
-            let (loss, correct, state) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct), engine.state());
+            let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
             engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct))?;
             engine.move_running(0.1)?;
-            engine.backend().sgd(Out(theta), In(grad), None, 0.0, 0.0, In(state))
+            engine.update(Out(theta), In(grad), None, 0.0, 0.0)
         })
     }
 

@@ -32,7 +32,7 @@ impl Room {
     /// Allocates it, for the step lengths `s`. A device that works on its own takes several points at once; the CPU saves memory.
     pub fn new<B: Backend>(engine: &mut Engine<B>, s: &[f64]) -> Result<Room> {
         let bytes = engine.network().slots().len().max(1) * engine.backend().dtype().size();
-        let most = if engine.backend().on_its_own() { (AT_ONCE / bytes).max(1) } else { 1 };
+        let most = if engine.on_its_own() { (AT_ONCE / bytes).max(1) } else { 1 };
         let points = s.len();
         let at_once = points.clamp(1, most);
         let (thetas, grads) = (engine.vectors(at_once)?, engine.vectors(at_once)?);
@@ -116,8 +116,8 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Room) 
 /// Reads what [`ask`] asked for; `base_loss` is L(θ), and `s` what `room` was made for.
 pub fn read<B: Backend>(engine: &mut Engine<B>, base_loss: f64, s: &[f64], room: Room) -> Result<Landscape> {
     let grad_norm = engine.scalar(Scalar::GradNorm)?;
-    let loss = engine.backend().download_f64(In(room.loss))?;
-    let compared = engine.backend().download_f64(In(room.compared))?;
+    let loss = engine.read(room.loss)?;
+    let compared = engine.read(room.compared)?;
     let mut found = Landscape { base_loss, grad_norm, loss, s: s.to_vec(), ..Landscape::default() };
     for (&s, compared) in s.iter().zip(compared.chunks_exact(COMPARED)) {
         let (distance, difference) = (s * grad_norm, compared[0].sqrt());

@@ -130,7 +130,7 @@ impl Source {
     /// any first one.
     pub fn hand_over<B: Backend>(&mut self, t: u64, engine: &mut Engine<B>) -> Result<()> {
         match self {
-            Source::Images { batches, resident, .. } if engine.backend().on_its_own() => {
+            Source::Images { batches, resident, .. } if engine.on_its_own() => {
                 if resident.is_none() {
                     *resident = Some(upload(batches, engine)?);
                 }
@@ -186,9 +186,9 @@ impl Source {
             engine.evaluate(theta, Out(loss), Out(correct))?;
             // The last batch may be filled up with repeats: count the samples that are real.
             let samples = engine.samples();
-            sum += engine.backend().download_f64(In(samples))?[..valid].iter().sum::<f64>();
+            sum += engine.read(samples)?[..valid].iter().sum::<f64>();
             let output = engine.output();
-            let logits = engine.backend().download_f64(In(output))?;
+            let logits = engine.read(output)?;
             let classes = logits.len() / labels.len();
             right +=
                 logits.chunks_exact(classes).zip(&labels[..valid]).filter(|(z, l)| answer(z) == **l as usize).count();

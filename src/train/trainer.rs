@@ -221,7 +221,7 @@ impl<B: Backend> Trainer<B> {
     /// Steps from the present one on that can be asked for before the host must look: one, but on a device that works on its
     /// own. A burst ends before a test, and with a probe, a checkpoint or the last step.
     fn burst_length(&mut self) -> u64 {
-        if !self.engine.backend().on_its_own() {
+        if !self.engine.on_its_own() {
             return 1;
         }
         let first = self.step;
@@ -272,12 +272,11 @@ impl<B: Backend> Trainer<B> {
         };
         // One graph for each kind of step.
         let key = u64::from(last) + 2 * u64::from(probed);
-        let running = self.engine.running();
-        self.engine.backend().copy(In(running), Out(self.running_before))?;
+        self.engine.keep_running(self.running_before)?;
         let made = self.engine.as_graph(key, |engine| work.ask(engine));
         if made.is_err() {
             // Where the device has failed this fails too; what it failed of is told.
-            let _ = self.engine.backend().copy(In(self.running_before), Out(running));
+            let _ = self.engine.restore_running(self.running_before);
         }
         made
     }
@@ -288,7 +287,7 @@ impl<B: Backend> Trainer<B> {
         if asked == 0 {
             return Ok(rows);
         }
-        let journal = self.engine.backend().download_f64(In(self.journal))?;
+        let journal = self.engine.read(self.journal)?;
         for t in first..first + asked {
             let at = (t % BURST) as usize * step::COLUMNS;
             let (loss, correct) = (journal[at], journal[at + 1]);
@@ -371,8 +370,8 @@ impl StepWork {
         backend.note(In(loss), In(correct), Out(self.journal), In(state))?;
         if let Some((momentum, weight_decay)) = self.update {
             backend.put_back(In(before), Out(running), In(state))?;
-            backend.sgd(Out(self.theta), grad.into(), self.velocity.map(Out), momentum, weight_decay, In(state))?;
             backend.advance(Out(state))?;
+            engine.update(Out(self.theta), grad.into(), self.velocity.map(Out), momentum, weight_decay)?;
         }
         Ok(())
     }

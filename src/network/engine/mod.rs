@@ -54,9 +54,19 @@ pub struct Engine<B> {
     running: View,
     /// θ of the present pass as operands of matrix products, where the backend holds those in another type.
     operands: Option<View>,
+    /// The vector whose rounding `operands` holds for certain: nobody else has had the backend since.
+    rounded: Option<View>,
+    graphs: Vec<Recorded>,
     /// The whole network as one operator, where the backend has that.
     whole: Option<Whole>,
     stop: Arc<AtomicBool>,
+}
+
+/// Work that was asked for as a graph: it is the same only where `rounded` is the same at its beginning.
+struct Recorded {
+    key: u64,
+    before: Option<View>,
+    after: Option<View>,
 }
 
 impl<B: Backend> Engine<B> {
@@ -85,9 +95,30 @@ impl<B: Backend> Engine<B> {
         Ok(view)
     }
 
-    /// The backend, for operations on vectors and slots.
+    /// The backend, for operations on vectors and slots. What the caller writes with it the engine cannot know.
     pub fn backend(&mut self) -> &mut B {
+        self.rounded = None;
         &mut self.backend
+    }
+
+    /// See [`crate::runtime::storage::Storage::on_its_own`].
+    pub fn on_its_own(&self) -> bool {
+        self.backend.on_its_own()
+    }
+
+    /// The values of any tensor, widened.
+    pub fn read(&mut self, view: View) -> Result<Vec<f64>> {
+        self.backend.download_f64(In(view))
+    }
+
+    /// Copies the running statistics to `to`, which [`Engine::running_vector`] made.
+    pub fn keep_running(&mut self, to: View) -> Result<()> {
+        self.backend.copy(In(self.running), Out(to))
+    }
+
+    /// Puts back what [`Engine::keep_running`] kept.
+    pub fn restore_running(&mut self, from: View) -> Result<()> {
+        self.backend.copy(In(from), Out(self.running))
     }
 
     /// The network.
@@ -174,14 +205,44 @@ impl<B: Backend> Engine<B> {
         self.backend.set_state(state, Out(self.state))
     }
 
+    /// The update of [`crate::ops::sgd`] by the step state's learning rate; θ's rounding for the next pass comes with it.
+    pub fn update(
+        &mut self,
+        theta: Out,
+        grad: In,
+        velocity: Option<Out>,
+        momentum: f64,
+        weight_decay: f64,
+    ) -> Result<()> {
+        let state = In(self.state);
+        self.rounded = None;
+        let Some(operands) = self.operands else {
+            return self.backend.sgd(theta, grad, velocity, momentum, weight_decay, state);
+        };
+        self.backend.sgd_recast(theta, grad, velocity, Out(operands), momentum, weight_decay, state)?;
+        self.rounded = Some(theta.0);
+        Ok(())
+    }
+
     /// Asks for `work`, which is the same each time that `key` is given: a device may record and replay it as one.
     pub fn as_graph(&mut self, key: u64, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.look_up()?;
-        if self.backend.begin_graph(key)? == Graph::Replayed {
+        let before = self.rounded;
+        let known = self.graphs.iter().position(|graph| graph.key == key && graph.before == before);
+        let place = known.unwrap_or_else(|| {
+            self.graphs.push(Recorded { key, before, after: None });
+            self.graphs.len() - 1
+        });
+        if self.backend.begin_graph(place as u64)? == Graph::Replayed {
+            self.rounded = self.graphs[place].after;
             return Ok(());
         }
         let made = work(self);
-        let ended = self.backend.end_graph(key, made.is_ok());
+        if made.is_err() {
+            self.rounded = None;
+        }
+        self.graphs[place].after = self.rounded;
+        let ended = self.backend.end_graph(place as u64, made.is_ok());
         made.and(ended)
     }
 

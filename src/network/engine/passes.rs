@@ -86,9 +86,12 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Rounds θ to operands of matrix products, where those have a type of their own.
+    /// Rounds θ to operands of matrix products, where those have a type of their own and do not hold it already.
     fn recast(&mut self, theta: In) -> Result<()> {
-        self.operands.map_or(Ok(()), |operands| self.backend.recast(theta, Out(operands)))
+        let Some(operands) = self.operands.filter(|_| self.rounded != Some(theta.0)) else { return Ok(()) };
+        self.backend.recast(theta, Out(operands))?;
+        self.rounded = Some(theta.0);
+        Ok(())
     }
 
     /// Forward: every layer in order.

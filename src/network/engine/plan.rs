@@ -118,6 +118,8 @@ impl<B: Backend> Engine<B> {
             state,
             running,
             operands,
+            rounded: None,
+            graphs: Vec::new(),
             whole,
             stop,
         };

@@ -2,6 +2,7 @@
 
 use super::Sgd;
 use crate::ops::columns::{Shared, for_pieces};
+use crate::ops::vector::Vector;
 use crate::runtime::cpu::{Cpu, read_state};
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
@@ -58,6 +59,20 @@ impl<T: Float> Sgd for Cpu<T> {
             }
         });
         Ok(())
+    }
+
+    fn sgd_recast(
+        &mut self,
+        theta: Out,
+        grad: In,
+        velocity: Option<Out>,
+        operands: Out,
+        momentum: f64,
+        weight_decay: f64,
+        state: In,
+    ) -> Result<()> {
+        self.sgd(theta, grad, velocity, momentum, weight_decay, state)?;
+        self.recast(theta.into(), operands)
     }
 
     fn advance(&mut self, state: Out) -> Result<()> {

@@ -22,6 +22,17 @@ pub trait Sgd {
         weight_decay: f64,
         state: In,
     ) -> Result<()>;
+    /// The same, and `operands ← theta`, rounded as [`crate::ops::vector::Vector::recast`] does: the next pass need not read θ for that.
+    fn sgd_recast(
+        &mut self,
+        theta: Out,
+        grad: In,
+        velocity: Option<Out>,
+        operands: Out,
+        momentum: f64,
+        weight_decay: f64,
+        state: In,
+    ) -> Result<()>;
     /// Advances the step state to the next step, unless it has halted.
     fn advance(&mut self, state: Out) -> Result<()>;
 }
