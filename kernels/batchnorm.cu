@@ -42,34 +42,42 @@ moments_finish(const double* partials, float* mean, float* var, unsigned rows, u
 __device__ __forceinline__ double divisor(float spread, double eps, unsigned kind) {
     return kind ? (double)spread + eps : sqrt((double)spread + eps);
 }
-template <typename T>
-__device__ void affine(const T* x, const float* weight, const float* bias, const float* mean, const float* spread, T* y,
-                       double eps, unsigned kind, unsigned relu, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
+template <typename T, unsigned COUNT>
+__device__ void affine(const T* x, const float* weight, const float* bias, const float* mean, const float* spread, T* y, double eps,
+                       unsigned kind, unsigned relu, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width, Pool pool) {
     ColumnPlace at = column_place(rows, rows_per_part, width);
     if (at.column >= columns) return;
     float m = mean[at.column], b = bias[at.column], floor = relu_floor(relu);
     float gain = (float)((double)weight[at.column] / divisor(spread[at.column], eps, kind));
     for (unsigned row = at.first_row; row < at.end_row; row += at.step) {
-        u64 i = (u64)row * columns + at.column;
-        y[i] = from_f32<T>(above(fmaf(to_f32(x[i]) - m, gain, b), floor));
+        Window<COUNT> window = window_of<COUNT>(pool, row);
+        float v[COUNT];
+#pragma unroll
+        for (unsigned k = 0; k < COUNT; ++k) v[k] = above(fmaf(to_f32(x[(u64)window.row[k] * columns + at.column]) - m, gain, b), floor);
+        float most = v[0];
+#pragma unroll
+        for (unsigned k = 1; k < COUNT; ++k) most = larger(most, v[k]);
+        y[(u64)row * columns + at.column] = from_f32<T>(most);
     }
 }
 extern "C" __global__ void __launch_bounds__(256)
-norm_apply_f32(const float* x, const float* weight, const float* bias, const float* mean, const float* spread, float* y, double eps,
-               unsigned kind, unsigned relu, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
-    affine(x, weight, bias, mean, spread, y, eps, kind, relu, rows, columns, rows_per_part, width);
+norm_apply_f32(const float* x, const float* weight, const float* bias, const float* mean, const float* spread, float* y, double eps, unsigned kind,
+               unsigned relu, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width, unsigned pool_width, unsigned pool_batch) {
+    if (pool_width) affine<float, 4>(x, weight, bias, mean, spread, y, eps, kind, relu, rows, columns, rows_per_part, width, {pool_width, pool_batch});
+    else affine<float, 1>(x, weight, bias, mean, spread, y, eps, kind, relu, rows, columns, rows_per_part, width, {});
 }
 extern "C" __global__ void __launch_bounds__(256)
-norm_apply_bf16(const bf16* x, const float* weight, const float* bias, const float* mean, const float* spread, bf16* y, double eps,
-                unsigned kind, unsigned relu, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
-    affine(x, weight, bias, mean, spread, y, eps, kind, relu, rows, columns, rows_per_part, width);
+norm_apply_bf16(const bf16* x, const float* weight, const float* bias, const float* mean, const float* spread, bf16* y, double eps, unsigned kind,
+                unsigned relu, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width, unsigned pool_width, unsigned pool_batch) {
+    if (pool_width) affine<bf16, 4>(x, weight, bias, mean, spread, y, eps, kind, relu, rows, columns, rows_per_part, width, {pool_width, pool_batch});
+    else affine<bf16, 1>(x, weight, bias, mean, spread, y, eps, kind, relu, rows, columns, rows_per_part, width, {});
 }
 
-// Each part's Σdy and Σdy·ŷ, dy counting only where the ReLU let y through; ŷ = (x − μ)/S.
-template <typename T>
-__device__ void gradient_sums(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean,
-                              const float* spread, double* partials, double eps, unsigned kind, unsigned relu, unsigned rows,
-                              unsigned columns, unsigned rows_per_part, unsigned width) {
+// Each part's Σdy and Σdy·ŷ, dy counting only where the ReLU let y through, of a pool's window only at its largest; ŷ = (x − μ)/S.
+template <typename T, unsigned COUNT>
+__device__ void gradient_sums(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* spread,
+                              double* partials, double eps, unsigned kind, unsigned relu, unsigned rows, unsigned columns,
+                              unsigned rows_per_part, unsigned width, Pool pool) {
     ColumnPlace at = column_place(rows, rows_per_part, width);
     double sum = 0.0, sum_u = 0.0;
     if (at.column < columns) {
@@ -77,26 +85,41 @@ __device__ void gradient_sums(const T* x, const T* grad_y, const float* weight, 
         float m = mean[at.column], b = bias[at.column], floor = relu_floor(relu);
         float gain = (float)((double)weight[at.column] / s), inverse = (float)(1.0 / s);
         for (unsigned row = at.first_row; row < at.end_row; row += at.step) {
-            u64 i = (u64)row * columns + at.column;
-            float d = to_f32(x[i]) - m, dy = to_f32(grad_y[i]);
-            if (fmaf(d, gain, b) <= floor) dy = 0.0f;
+            Window<COUNT> window = window_of<COUNT>(pool, row);
+            float d[COUNT], v[COUNT], dy = to_f32(grad_y[(u64)row * columns + at.column]);
+#pragma unroll
+            for (unsigned k = 0; k < COUNT; ++k) {
+                d[k] = to_f32(x[(u64)window.row[k] * columns + at.column]) - m;
+                v[k] = above(fmaf(d[k], gain, b), floor);
+            }
+            unsigned place = COUNT > 1 ? largest_place<T>(v) : 0;
+            float chosen = d[0];
+#pragma unroll
+            for (unsigned k = 1; k < COUNT; ++k) chosen = k == place ? d[k] : chosen;
+            if (fmaf(chosen, gain, b) <= floor) dy = 0.0f;
             sum += dy;
-            sum_u = fma((double)dy, (double)(d * inverse), sum_u);
+            sum_u = fma((double)dy, (double)(chosen * inverse), sum_u);
         }
     }
     store_partials<Sum>(sum, sum_u, at, columns, width, partials);
 }
 extern "C" __global__ void __launch_bounds__(256)
-norm_gradient_sums_f32(const float* x, const float* grad_y, const float* weight, const float* bias, const float* mean,
-                       const float* spread, double* partials, double eps, unsigned kind, unsigned relu, unsigned rows,
-                       unsigned columns, unsigned rows_per_part, unsigned width) {
-    gradient_sums(x, grad_y, weight, bias, mean, spread, partials, eps, kind, relu, rows, columns, rows_per_part, width);
+norm_gradient_sums_f32(const float* x, const float* grad_y, const float* weight, const float* bias, const float* mean, const float* spread,
+                       double* partials, double eps, unsigned kind, unsigned relu, unsigned rows, unsigned columns, unsigned rows_per_part,
+                       unsigned width, unsigned pool_width, unsigned pool_batch) {
+    if (pool_width)
+        gradient_sums<float, 4>(x, grad_y, weight, bias, mean, spread, partials, eps, kind, relu, rows, columns, rows_per_part, width,
+                                {pool_width, pool_batch});
+    else gradient_sums<float, 1>(x, grad_y, weight, bias, mean, spread, partials, eps, kind, relu, rows, columns, rows_per_part, width, {});
 }
 extern "C" __global__ void __launch_bounds__(256)
-norm_gradient_sums_bf16(const bf16* x, const bf16* grad_y, const float* weight, const float* bias, const float* mean,
-                        const float* spread, double* partials, double eps, unsigned kind, unsigned relu, unsigned rows,
-                        unsigned columns, unsigned rows_per_part, unsigned width) {
-    gradient_sums(x, grad_y, weight, bias, mean, spread, partials, eps, kind, relu, rows, columns, rows_per_part, width);
+norm_gradient_sums_bf16(const bf16* x, const bf16* grad_y, const float* weight, const float* bias, const float* mean, const float* spread,
+                        double* partials, double eps, unsigned kind, unsigned relu, unsigned rows, unsigned columns, unsigned rows_per_part,
+                        unsigned width, unsigned pool_width, unsigned pool_batch) {
+    if (pool_width)
+        gradient_sums<bf16, 4>(x, grad_y, weight, bias, mean, spread, partials, eps, kind, relu, rows, columns, rows_per_part, width,
+                               {pool_width, pool_batch});
+    else gradient_sums<bf16, 1>(x, grad_y, weight, bias, mean, spread, partials, eps, kind, relu, rows, columns, rows_per_part, width, {});
 }
 
 // dβ and dγ from the partial sums.
@@ -110,35 +133,50 @@ norm_gradient_finish(const double* partials, float* grad_weight, float* grad_bia
     grad_weight[column] = (float)pair.b;
 }
 
-// dx = γ/S (dy − Σdy/m − ŷ Σdy·ŷ/m)
-template <typename T>
+// dx = γ/S (dy − Σdy/m − ŷ Σdy·ŷ/m), `rows` being those of grad_y and m those of x
+template <typename T, unsigned COUNT>
 __device__ void gradient(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var,
                          const float* grad_weight, const float* grad_bias, T* grad_x, double eps, unsigned relu, unsigned rows,
-                         unsigned columns, unsigned rows_per_part, unsigned width) {
+                         unsigned columns, unsigned rows_per_part, unsigned width, Pool pool) {
     ColumnPlace at = column_place(rows, rows_per_part, width);
     if (at.column >= columns) return;
-    double s = divisor(var[at.column], eps, 0);
+    double s = divisor(var[at.column], eps, 0), samples = (double)rows * COUNT;
     float m = mean[at.column], b = bias[at.column], floor = relu_floor(relu);
     float gain = (float)((double)weight[at.column] / s), inverse = (float)(1.0 / s);
-    float mean_dy = (float)((double)grad_bias[at.column] / rows), mean_u = (float)((double)grad_weight[at.column] / rows);
+    float mean_dy = (float)((double)grad_bias[at.column] / samples), mean_u = (float)((double)grad_weight[at.column] / samples);
     for (unsigned row = at.first_row; row < at.end_row; row += at.step) {
-        u64 i = (u64)row * columns + at.column;
-        float d = to_f32(x[i]) - m, dy = to_f32(grad_y[i]);
-        if (fmaf(d, gain, b) <= floor) dy = 0.0f;
-        grad_x[i] = from_f32<T>(gain * fmaf(-(d * inverse), mean_u, dy - mean_dy));
+        Window<COUNT> window = window_of<COUNT>(pool, row);
+        float d[COUNT], v[COUNT], upstream = to_f32(grad_y[(u64)row * columns + at.column]);
+#pragma unroll
+        for (unsigned k = 0; k < COUNT; ++k) {
+            d[k] = to_f32(x[(u64)window.row[k] * columns + at.column]) - m;
+            v[k] = above(fmaf(d[k], gain, b), floor);
+        }
+        unsigned place = COUNT > 1 ? largest_place<T>(v) : 0;
+#pragma unroll
+        for (unsigned k = 0; k < COUNT; ++k) {
+            float dy = k == place && !(fmaf(d[k], gain, b) <= floor) ? upstream : 0.0f;
+            grad_x[(u64)window.row[k] * columns + at.column] = from_f32<T>(gain * fmaf(-(d[k] * inverse), mean_u, dy - mean_dy));
+        }
     }
 }
 extern "C" __global__ void __launch_bounds__(256)
-batch_norm_gradient_f32(const float* x, const float* grad_y, const float* weight, const float* bias, const float* mean,
-                        const float* var, const float* grad_weight, const float* grad_bias, float* grad_x, double eps, unsigned relu,
-                        unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
-    gradient(x, grad_y, weight, bias, mean, var, grad_weight, grad_bias, grad_x, eps, relu, rows, columns, rows_per_part, width);
+batch_norm_gradient_f32(const float* x, const float* grad_y, const float* weight, const float* bias, const float* mean, const float* var,
+                        const float* grad_weight, const float* grad_bias, float* grad_x, double eps, unsigned relu, unsigned rows,
+                        unsigned columns, unsigned rows_per_part, unsigned width, unsigned pool_width, unsigned pool_batch) {
+    if (pool_width)
+        gradient<float, 4>(x, grad_y, weight, bias, mean, var, grad_weight, grad_bias, grad_x, eps, relu, rows, columns, rows_per_part, width,
+                           {pool_width, pool_batch});
+    else gradient<float, 1>(x, grad_y, weight, bias, mean, var, grad_weight, grad_bias, grad_x, eps, relu, rows, columns, rows_per_part, width, {});
 }
 extern "C" __global__ void __launch_bounds__(256)
-batch_norm_gradient_bf16(const bf16* x, const bf16* grad_y, const float* weight, const float* bias, const float* mean,
-                         const float* var, const float* grad_weight, const float* grad_bias, bf16* grad_x, double eps, unsigned relu,
-                         unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
-    gradient(x, grad_y, weight, bias, mean, var, grad_weight, grad_bias, grad_x, eps, relu, rows, columns, rows_per_part, width);
+batch_norm_gradient_bf16(const bf16* x, const bf16* grad_y, const float* weight, const float* bias, const float* mean, const float* var,
+                         const float* grad_weight, const float* grad_bias, bf16* grad_x, double eps, unsigned relu, unsigned rows,
+                         unsigned columns, unsigned rows_per_part, unsigned width, unsigned pool_width, unsigned pool_batch) {
+    if (pool_width)
+        gradient<bf16, 4>(x, grad_y, weight, bias, mean, var, grad_weight, grad_bias, grad_x, eps, relu, rows, columns, rows_per_part, width,
+                          {pool_width, pool_batch});
+    else gradient<bf16, 1>(x, grad_y, weight, bias, mean, var, grad_weight, grad_bias, grad_x, eps, relu, rows, columns, rows_per_part, width, {});
 }
 
 // r ← (1 − α) r + α v

@@ -30,11 +30,11 @@ extern "C" __global__ void __launch_bounds__(256) add_bias_bf16(const float* bia
 }
 
 // The window of output element i: its four inputs in row order, and their places.
-struct Window {
+struct PoolWindow {
     u64 at[4];
 };
 // `pixel` = N·C elements lie at each place of the map; `width` is the input's. i counts elements of the output.
-__device__ __forceinline__ Window window_of(u64 i, unsigned width, unsigned pixel) {
+__device__ __forceinline__ PoolWindow pool_window(u64 i, unsigned width, unsigned pixel) {
     unsigned half = width / 2;
     u64 place = i / pixel, inner = i % pixel;
     u64 corner = (place / half * 2 * width + place % half * 2) * pixel + inner;
@@ -42,7 +42,7 @@ __device__ __forceinline__ Window window_of(u64 i, unsigned width, unsigned pixe
 }
 
 // The place of the first largest of the window.
-template <typename T> __device__ __forceinline__ unsigned first_largest(const T* x, const Window& window, float& best) {
+template <typename T> __device__ __forceinline__ unsigned first_largest(const T* x, const PoolWindow& window, float& best) {
     best = to_f32(x[window.at[0]]);
     unsigned place = 0;
 #pragma unroll
@@ -59,7 +59,7 @@ template <typename T> __device__ __forceinline__ unsigned first_largest(const T*
 template <typename T> __device__ void max_pool(const T* x, T* y, unsigned width, unsigned pixel, unsigned len) {
     for (u64 i = global_thread(); i < len; i += global_threads()) {
         float best;
-        first_largest(x, window_of(i, width, pixel), best);
+        first_largest(x, pool_window(i, width, pixel), best);
         y[i] = from_f32<T>(best);
     }
 }
@@ -75,7 +75,7 @@ template <typename T>
 __device__ void max_pool_gradient(const T* x, const T* grad_y, T* grad_x, unsigned height, unsigned width, unsigned pixel) {
     u64 half = width / 2, windows = height / 2 * half * pixel;
     for (u64 i = global_thread(); i < windows; i += global_threads()) {
-        Window window = window_of(i, width, pixel);
+        PoolWindow window = pool_window(i, width, pixel);
         float best;
         unsigned place = first_largest(x, window, best);
         T zero = from_f32<T>(0.0f), dy = grad_y[i];

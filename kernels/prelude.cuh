@@ -456,6 +456,38 @@ __device__ __forceinline__ float relu_floor(unsigned relu) { return relu ? 0.0f 
 // max(v, floor); a NaN passes: a diverged run must show it.
 __device__ __forceinline__ float above(float v, float floor) { return v <= floor ? floor : v; }
 
+// What a 2×2 max-pool that follows makes of a norm's passes: they then go over its outputs, of which each has a window of four rows of the
+// map, and the norm's own output is never stored. Without one (width 0) a window is the row itself. `width` and `batch` are the map's; it
+// has an even number of rows and columns.
+struct Pool {
+    unsigned width, batch;
+};
+template <unsigned COUNT> struct Window {
+    unsigned row[COUNT];
+};
+template <unsigned COUNT> __device__ __forceinline__ Window<COUNT> window_of(const Pool& pool, unsigned row) {
+    if constexpr (COUNT == 1) return {{row}};
+    else {
+        unsigned half = pool.width / 2, pixel = row / pool.batch, n = row % pool.batch;
+        unsigned corner = (pixel / half * 2 * pool.width + pixel % half * 2) * pool.batch + n;
+        return {{corner, corner + pool.batch, corner + pool.width * pool.batch, corner + (pool.width + 1) * pool.batch}};
+    }
+}
+// The place of the first largest, as stored in T; a NaN is the largest.
+template <typename T, unsigned COUNT> __device__ __forceinline__ unsigned largest_place(const float (&v)[COUNT]) {
+    unsigned place = 0;
+    float best = to_f32(from_f32<T>(v[0]));
+#pragma unroll
+    for (unsigned k = 1; k < COUNT; ++k) {
+        float other = to_f32(from_f32<T>(v[k]));
+        if (other > best || other != other) {
+            best = other;
+            place = k;
+        }
+    }
+    return place;
+}
+
 // ---- Algorithm 1's noise of one pair of units (2·pair, 2·pair + 1): src/ops/noise ---------------------------------------------------------
 
 struct NoiseKey {

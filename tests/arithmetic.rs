@@ -138,10 +138,10 @@ fn running<T: Float>() {
     let params = NormParams { weight: In(v[4]), bias: In(v[5]) };
     let y = Out(v[7]);
     // One sample (3, 1): γ (x − μ)/√(σ² + 1) + β = 2 · 2/2 + ½ and 1 · 2/3 − 3, which the ReLU cuts.
-    let options = NormOptions { eps: 1.0, relu: true };
+    let options = NormOptions { eps: 1.0, relu: true, pool: false };
     b.norm_eval(Spread::Variance, In(v[6]), params, options, running, y).unwrap();
     close(&b.download_f64(y.into()).unwrap(), &[2.5, 0.0]);
-    let options = NormOptions { eps: 1.0, relu: false };
+    let options = NormOptions { eps: 1.0, relu: false, pool: false };
     b.norm_eval(Spread::Scale, In(v[6]), params, options, running, y).unwrap();
     close(&b.download_f64(y.into()).unwrap(), &[1.5, 2.0 / 9.0 - 3.0]);
 }

@@ -42,6 +42,10 @@ macro_rules! layers {
             pub fn is_relu(&self) -> bool {
                 match self { $(Layer::$kind(l) => l.is_relu()),+ }
             }
+            /// See [`crate::ops::layer::Layer::is_pool`].
+            pub fn is_pool(&self) -> bool {
+                match self { $(Layer::$kind(l) => l.is_pool()),+ }
+            }
             /// See [`crate::ops::layer::Layer::statistics`].
             pub fn statistics(&self, x: Shape) -> Option<usize> {
                 match self { $(Layer::$kind(l) => l.statistics(x)),+ }

@@ -84,7 +84,7 @@ impl Normalisation {
     pub(super) fn layers(&self, index: usize, relu: bool) -> Vec<(String, Layer)> {
         let name = format!("norm{index}");
         let noise = self.noise.map(|n| NoiseOptions { layer: index as u32, ..n });
-        let options = |relu| NormOptions { eps: self.eps, relu };
+        let options = |relu| NormOptions { eps: self.eps, relu, pool: false };
         let alone = |noise| (String::new(), Layer::Noise(NoiseLayer { noise, relu }));
         match (self.norm, noise) {
             (Norm::None, None) if relu => vec![(String::new(), Layer::Relu(ReluLayer))],

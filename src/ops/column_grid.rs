@@ -1,10 +1,10 @@
 //! How a matrix of rows × columns is shared out among a device's blocks: what the prelude's `column_place` undoes.
 
-use crate::Result;
-use crate::ops::norm::units;
+use crate::ops::norm::{NormOptions, units};
 use crate::runtime::cuda::count;
 use crate::runtime::cuda::driver::{Grid, SliceMut};
 use crate::runtime::tensor::Shape;
+use crate::{Error, Result};
 
 /// Threads of a block.
 const THREADS: usize = 256;
@@ -106,11 +106,46 @@ pub fn workspace(x: Shape) -> Shape {
     Shape::new([4 * columns * rows.div_ceil(rows.div_ceil(parts(rows, columns)).max(1)).max(1)])
 }
 
-/// Checks a norm's shapes, and gives the grids of its sums and of its passes over every element.
-pub fn of_norm(op: &'static str, x: Shape, others: &[Shape], per_unit: &[Shape]) -> Result<(ColumnGrid, ColumnGrid)> {
-    units(op, x, per_unit)?;
-    if let Some(other) = others.iter().find(|other| other.len() != x.len()) {
-        return Err(crate::Error::operator(op, format!("tensors like x {x}"), other.to_string()));
+/// What a norm's passes go over: x, or where a pool follows the pool's output.
+#[derive(Debug, Clone, Copy)]
+pub struct Over {
+    /// The shape of y and its gradient.
+    pub shape: Shape,
+    /// Columns of the map that is pooled; 0 where none is.
+    pub pool_width: u32,
+    /// N
+    pub batch: u32,
+}
+
+impl Over {
+    /// Errors: a pool over a map of an odd extent.
+    pub fn of(op: &'static str, x: Shape, options: NormOptions) -> Result<Over> {
+        let [h, w, n, c] = x.hwnc();
+        let batch = count(op, n)?;
+        if !options.pool {
+            return Ok(Over { shape: x, pool_width: 0, batch });
+        }
+        if h < 2 || w < 2 || h % 2 + w % 2 > 0 {
+            return Err(Error::operator(op, "a map of even height and width", format!("{h}×{w}")));
+        }
+        Ok(Over { shape: Shape::new([h / 2, w / 2, n, c]), pool_width: count(op, w)?, batch })
     }
-    Ok((ColumnGrid::sums(op, x)?, ColumnGrid::each(op, x)?))
+}
+
+/// Checks a norm's shapes: `outputs` like y, `inputs` like x.
+pub fn of_norm(
+    op: &'static str,
+    x: Shape,
+    options: NormOptions,
+    (outputs, inputs): (&[Shape], &[Shape]),
+    per_unit: &[Shape],
+) -> Result<()> {
+    units(op, x, per_unit)?;
+    let over = Over::of(op, x, options)?.shape;
+    for (shapes, like) in [(outputs, over), (inputs, x)] {
+        if let Some(other) = shapes.iter().find(|other| other.len() != like.len()) {
+            return Err(Error::operator(op, format!("tensors like {like}"), other.to_string()));
+        }
+    }
+    Ok(())
 }

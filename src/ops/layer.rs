@@ -3,6 +3,7 @@
 //! Each operator's `layer.rs` implements [`Layer`]; the table of all layers is in [`crate::network`].
 
 use super::backend::Backend;
+use super::norm::NormOptions;
 use crate::Result;
 use crate::runtime::slots::Door;
 use crate::runtime::tensor::{In, Out, Shape, View};
@@ -64,10 +65,19 @@ pub struct Kept {
 pub struct Fusion {
     /// The ReLU that follows is applied to y.
     pub relu: bool,
+    /// The 2×2 max-pool that follows is applied to y, which is of its shape; the gradient of y is too.
+    pub pool: bool,
     /// The sums that the norm which follows needs of y are left in the workspace.
     pub leave_sums: bool,
     /// The layer before has left them there.
     pub take_sums: bool,
+}
+
+impl Fusion {
+    /// A norm's options with what is asked of it here.
+    pub fn norm(self, options: NormOptions) -> NormOptions {
+        NormOptions { pool: self.pool, ..options }
+    }
 }
 
 /// The tensors of a forward pass through one layer.
@@ -132,6 +142,10 @@ pub trait Layer {
     }
     /// Whether it is the ReLU alone, which another layer's pass may apply.
     fn is_relu(&self) -> bool {
+        false
+    }
+    /// Whether it is the 2×2 max-pool, which another layer's passes may apply.
+    fn is_pool(&self) -> bool {
         false
     }
     /// Units whose mean and spread forward keeps; such layers have running statistics.

@@ -39,6 +39,19 @@ pub struct NormOptions {
     pub eps: f64,
     /// The ReLU follows.
     pub relu: bool,
+    /// A 2×2 max-pool follows, and is part of the pass: y and its gradient have its shape, and what lies between is not stored. Only
+    /// backends whose [`crate::ops::batch_norm::BatchNorm::norm_pools`] says so take it, on maps of even height and width.
+    pub pool: bool,
+}
+
+impl NormOptions {
+    /// Refuses what a backend without pools in its norms cannot do.
+    pub fn without_pool(&self, op: &'static str) -> Result<()> {
+        match self.pool {
+            false => Ok(()),
+            true => Err(Error::operator(op, "a backend whose norms pool", "one that does not")),
+        }
+    }
 }
 
 /// The units of a norm over `x […, C]`, all per-unit tensors having that length. Errors: they do not, or there is no sample.

@@ -27,7 +27,7 @@ impl<B: Backend> Engine<B> {
         }
         self.forward(theta)?;
         let last = self.planned.len() - 1;
-        let top = View { shape: self.planned[last].y.shape, ..self.gradients[last % 2] };
+        let top = View { shape: self.planned[last].y.shape, ..self.gradients[0] };
         self.judge(loss, correct, Some(Out(top)))?;
         self.backward(theta, grad)
     }
@@ -110,11 +110,16 @@ impl<B: Backend> Engine<B> {
 
     /// Backward: every layer in reverse order.
     fn backward(&mut self, theta: In, grad: Out) -> Result<()> {
+        let [mut upper, mut lower] = self.gradients;
         for index in (0..self.planned.len()).rev() {
             self.look_up()?;
             let planned = self.planned[index];
-            let grad_y = View { shape: planned.y.shape, ..self.gradients[index % 2] };
-            let grad_x = View { shape: planned.x.shape, ..self.gradients[(index + 1) % 2] };
+            if planned.gone {
+                continue;
+            }
+            let grad_y = View { shape: planned.y.shape, ..upper };
+            let grad_x = View { shape: planned.x.shape, ..lower };
+            (upper, lower) = (lower, upper);
             let io = Backward {
                 forward: self.io(index, theta),
                 grad_y: In(grad_y),

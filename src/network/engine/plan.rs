@@ -19,8 +19,10 @@ pub(super) struct Planned {
     pub y: View,
     pub kept: Kept,
     pub fusion: Fusion,
-    /// A ReLU that the layer before applies: x is y, and forward has nothing to do.
+    /// A ReLU or a pool that the layer before applies: x is y, and forward has nothing to do.
     pub applied: bool,
+    /// And backward has nothing to do either: a pool.
+    pub gone: bool,
 }
 
 /// A deep linear network that the backend takes as one operator.
@@ -65,17 +67,22 @@ impl<B: Backend> Engine<B> {
             let before = index.checked_sub(1).map(|at| &network.links()[at].layer);
             let can = before.map_or(Fusion::default(), |layer| layer.epilogues(&backend));
             let take_sums = can.leave_sums && link.layer.takes_sums();
-            let applied = can.relu && link.layer.is_relu();
+            let gone = planned.last().is_some_and(|before: &Planned| before.fusion.pool);
+            let applied = gone || can.relu && link.layer.is_relu();
             if let Some(before) = planned.last_mut() {
                 let before: &mut Planned = before;
                 before.fusion.leave_sums = take_sums;
-                before.fusion.relu = applied;
+                before.fusion.relu = applied && !gone;
             }
-            let fusion = Fusion { take_sums, ..Fusion::default() };
-            let y = match applied {
-                true => x,
-                false => plan.view(checked(link.layer.output(x.shape)?)?, activation),
-            };
+            let next = network.links().get(index + 1).map(|link| &link.layer);
+            let pool = link.layer.epilogues(&backend).pool && next.is_some_and(|next| next.is_pool()) && even(x.shape);
+            let fusion = Fusion { take_sums, pool, ..Fusion::default() };
+            // A pool's output is there already.
+            let mut shape = if gone { x.shape } else { link.layer.output(x.shape)? };
+            if let Some(next) = next.filter(|_| pool) {
+                shape = next.output(shape)?;
+            }
+            let y = if applied { x } else { plan.view(checked(shape)?, activation) };
             let mut kept = Kept::default();
             if let Some(units) = link.layer.statistics(x.shape) {
                 if x.shape.matrix().0 < 2 {
@@ -89,7 +96,7 @@ impl<B: Backend> Engine<B> {
             }
             workspace = workspace.max(link.layer.workspace(&backend, x.shape).len());
             widest = widest.max(y.shape.len());
-            planned.push(Planned { x, y, kept, fusion, applied });
+            planned.push(Planned { x, y, kept, fusion, applied, gone });
             x = y;
         }
         let gradients = [0, 1].map(|_| plan.view(Shape::new([widest]), activation));
@@ -126,6 +133,12 @@ impl<B: Backend> Engine<B> {
         engine.reset_running()?;
         Ok(engine)
     }
+}
+
+/// A map of which every row and column is in a 2×2 window.
+fn even(x: Shape) -> bool {
+    let [h, w, ..] = x.hwnc();
+    h > 0 && w > 0 && h % 2 == 0 && w % 2 == 0
 }
 
 /// A shape that could fit in memory at all.

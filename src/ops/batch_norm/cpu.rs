@@ -161,6 +161,7 @@ impl<T: Float> BatchNorm for Cpu<T> {
         workspace: Out,
     ) -> Result<()> {
         let per_unit = [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, stats.spread.0.shape];
+        options.without_pool("batch_norm")?;
         units("batch_norm", x.0.shape, &per_unit)?;
         let mut b = self.borrow("batch_norm");
         let (x, weight, bias) = (b.read::<T>(x)?, b.read(params.weight)?, b.read(params.bias)?);
@@ -181,6 +182,7 @@ impl<T: Float> BatchNorm for Cpu<T> {
     ) -> Result<()> {
         let per_unit =
             [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, grads.weight.0.shape, grads.bias.0.shape];
+        options.without_pool("batch_norm")?;
         units("batch_norm", x.0.shape, &per_unit)?;
         let mut b = self.borrow("batch_norm");
         let params = (b.read(params.weight)?, b.read(params.bias)?);

@@ -2,7 +2,7 @@
 
 use super::BatchNorm;
 use crate::Result;
-use crate::ops::column_grid::{self, ColumnGrid, merging, of_norm};
+use crate::ops::column_grid::{self, ColumnGrid, Over, merging, of_norm};
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
 use crate::ops::tap_product::SUM_ROWS;
 use crate::runtime::cuda::driver::{Driver, Slice, SliceMut, Stored};
@@ -15,10 +15,10 @@ pub const VARIANCE: u32 = 0;
 /// What the kernels call a spread that is s: S = s + ε.
 pub const SCALE: u32 = 1;
 
-/// The sums of a norm's gradient, by its kernels: writes dβ and dγ.
+/// The sums of a norm's gradient, by its kernels: writes dβ and dγ. The grid goes over grad_y.
 pub fn gradient_sums<D: Driver, T: Stored>(
     driver: &mut D,
-    at: ColumnGrid,
+    (at, over): (ColumnGrid, Over),
     (x, grad_y): (&Slice<'_, T>, &Slice<'_, T>),
     (weight, bias): (&Slice<'_, f32>, &Slice<'_, f32>),
     (mean, spread, kind): (&Slice<'_, f32>, &Slice<'_, f32>, u32),
@@ -45,6 +45,8 @@ pub fn gradient_sums<D: Driver, T: Stored>(
         columns,
         rows_per_part,
         width,
+        over.pool_width,
+        over.batch,
     )?;
     kernels::norm_gradient_finish(driver, at.per_column(), &partials.read(), grad_weight, grad_bias, columns, parts)
 }
@@ -81,7 +83,7 @@ impl<D: Driver> Cuda<D> {
         kernels::moments_finish(driver, grid, &partials.read(), &mut mean, &mut var, rows, columns, parts)
     }
 
-    /// `y = γ (x − mean)/S + β`, then the ReLU if asked for; `kind` says what `spread` is.
+    /// `y = γ (x − mean)/S + β`, then ReLU and pool if asked for; `kind` says what `spread` is.
     pub(crate) fn norm_apply<T: Stored>(
         &mut self,
         op: &'static str,
@@ -91,7 +93,8 @@ impl<D: Driver> Cuda<D> {
         (mean, spread, kind): (In, In, u32),
         y: Out,
     ) -> Result<()> {
-        let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = ColumnGrid::each(op, x.0.shape)?;
+        let over = Over::of(op, x.0.shape, options)?;
+        let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = ColumnGrid::each(op, over.shape)?;
         let (driver, mut views) = self.begin(op);
         let (x, weight, bias) =
             (views.read::<T>(x)?, views.read::<f32>(params.weight)?, views.read::<f32>(params.bias)?);
@@ -113,6 +116,8 @@ impl<D: Driver> Cuda<D> {
             columns,
             rows_per_part,
             width,
+            over.pool_width,
+            over.batch,
         )
     }
 
@@ -139,7 +144,8 @@ impl<D: Driver> Cuda<D> {
         grads: NormGrads,
         workspace: Out,
     ) -> Result<()> {
-        let (sums, each) = (ColumnGrid::sums("batch_norm", x.0.shape)?, ColumnGrid::each("batch_norm", x.0.shape)?);
+        let over = Over::of("batch_norm", x.0.shape, options)?;
+        let (sums, each) = (ColumnGrid::sums("batch_norm", over.shape)?, ColumnGrid::each("batch_norm", over.shape)?);
         let (driver, mut views) = self.begin("batch_norm");
         let (x, weight, bias) =
             (views.read::<T>(x)?, views.read::<f32>(params.weight)?, views.read::<f32>(params.bias)?);
@@ -150,7 +156,7 @@ impl<D: Driver> Cuda<D> {
         let per_unit = (&mut grad_weight, &mut grad_bias);
         let statistics = (&mean, &var, VARIANCE);
         let partials = &mut sums.partials(&mut workspace);
-        gradient_sums(driver, sums, (&x, &grad_y), (&weight, &bias), statistics, options, per_unit, partials)?;
+        gradient_sums(driver, (sums, over), (&x, &grad_y), (&weight, &bias), statistics, options, per_unit, partials)?;
         let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = each;
         let (eps, relu) = (options.eps, u32::from(options.relu));
         let (grad_weight, grad_bias) = (grad_weight.read(), grad_bias.read());
@@ -172,6 +178,8 @@ impl<D: Driver> Cuda<D> {
             columns,
             rows_per_part,
             width,
+            over.pool_width,
+            over.batch,
         )
     }
 }
@@ -179,6 +187,10 @@ impl<D: Driver> Cuda<D> {
 impl<D: Driver> BatchNorm for Cuda<D> {
     fn norm_workspace(&self, x: Shape) -> Shape {
         column_grid::workspace(x)
+    }
+
+    fn norm_pools(&self) -> bool {
+        true
     }
 
     fn batch_norm(
@@ -191,7 +203,7 @@ impl<D: Driver> BatchNorm for Cuda<D> {
         workspace: Out,
     ) -> Result<()> {
         let per_unit = [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, stats.spread.0.shape];
-        of_norm("batch_norm", x.0.shape, &[y.0.shape], &per_unit)?;
+        of_norm("batch_norm", x.0.shape, options, (&[y.0.shape], &[]), &per_unit)?;
         match self.mode() {
             Mode::Bf16 => self.batch_norm_in::<bf16>(x, params, options, y, stats, workspace),
             _ => self.batch_norm_in::<f32>(x, params, options, y, stats, workspace),
@@ -208,7 +220,7 @@ impl<D: Driver> BatchNorm for Cuda<D> {
         workspace: Out,
     ) -> Result<()> {
         let per_unit = [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, stats.spread.0.shape];
-        of_norm("batch_norm", x.0.shape, &[y.0.shape], &per_unit)?;
+        of_norm("batch_norm", x.0.shape, options, (&[y.0.shape], &[]), &per_unit)?;
         self.moments_from_sums("batch_norm", x, stats, workspace)?;
         let statistics = (stats.mean.into(), stats.spread.into(), VARIANCE);
         match self.mode() {
@@ -230,7 +242,7 @@ impl<D: Driver> BatchNorm for Cuda<D> {
         let per_unit =
             [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, grads.weight.0.shape, grads.bias.0.shape];
         let op = "batch_norm";
-        of_norm(op, x.0.shape, &[grad_y.0.shape, grads.x.0.shape], &per_unit)?;
+        of_norm(op, x.0.shape, options, (&[grad_y.0.shape], &[grads.x.0.shape]), &per_unit)?;
         match self.mode() {
             Mode::Bf16 => self.batch_norm_gradient::<bf16>(x, params, options, stats, grad_y, grads, workspace),
             _ => self.batch_norm_gradient::<f32>(x, params, options, stats, grad_y, grads, workspace),

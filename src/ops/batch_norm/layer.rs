@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Kept, Layer, Param};
+use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer, Param};
 use crate::ops::norm::NormOptions;
 use crate::ops::norm_layer::{self, gradients, operands, statistics};
 use crate::ops::running::Spread;
@@ -40,26 +40,30 @@ impl Layer for BatchNormLayer {
         true
     }
 
+    fn epilogues<B: Backend>(&self, backend: &B) -> Fusion {
+        Fusion { pool: backend.norm_pools(), ..Fusion::default() }
+    }
+
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
         backend.norm_workspace(x)
     }
 
     fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
-        let (params, stats) = (operands(io.params)?, statistics(io.kept)?);
+        let (params, stats, options) = (operands(io.params)?, statistics(io.kept)?, io.fusion.norm(self.options));
         if io.fusion.take_sums {
-            return b.batch_norm_from_sums(io.x, params, self.options, io.y, stats, Out(io.workspace));
+            return b.batch_norm_from_sums(io.x, params, options, io.y, stats, Out(io.workspace));
         }
-        b.batch_norm(io.x, params, self.options, io.y, stats, Out(io.workspace))
+        b.batch_norm(io.x, params, options, io.y, stats, Out(io.workspace))
     }
 
     fn evaluate<B: Backend>(&self, b: &mut B, io: &Forward, running: Kept) -> Result<()> {
-        norm_layer::evaluate(b, Spread::Variance, self.options, io, running)
+        norm_layer::evaluate(b, Spread::Variance, io.fusion.norm(self.options), io, running)
     }
 
     fn backward<B: Backend>(&self, b: &mut B, io: &Backward) -> Result<()> {
         let (f, grads) = (&io.forward, gradients(io)?);
-        let (params, stats) = (operands(f.params)?, statistics(f.kept)?);
-        b.batch_norm_backward(f.x, params, self.options, stats, io.grad_y, grads, Out(f.workspace))
+        let (params, stats, options) = (operands(f.params)?, statistics(f.kept)?, f.fusion.norm(self.options));
+        b.batch_norm_backward(f.x, params, options, stats, io.grad_y, grads, Out(f.workspace))
     }
 
     fn move_running<B: Backend>(&self, b: &mut B, io: &Forward, running: Kept, momentum: f64) -> Result<()> {

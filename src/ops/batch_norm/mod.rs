@@ -28,6 +28,10 @@ use crate::runtime::tensor::{In, Out, Shape};
 pub trait BatchNorm {
     /// The shape of the workspace that both directions need, in the backend's dtype.
     fn norm_workspace(&self, x: Shape) -> Shape;
+    /// Whether this backend's norms can apply the 2×2 max-pool that follows them ([`NormOptions::pool`]).
+    fn norm_pools(&self) -> bool {
+        false
+    }
     /// Writes y and the batch's statistics.
     fn batch_norm(
         &mut self,

@@ -74,7 +74,7 @@ impl<D: Driver> Conv2d for Cuda<D> {
 
     fn conv2d_epilogues(&self) -> Fusion {
         // The exact kernels have no sums: a norm reads y itself there.
-        Fusion { relu: true, leave_sums: self.mode() != Mode::F32, take_sums: false }
+        Fusion { relu: true, leave_sums: self.mode() != Mode::F32, ..Fusion::default() }
     }
 
     fn conv2d_fused(

@@ -47,7 +47,7 @@ impl NormInputs {
             weight: inputs.tensor("weight", Layout::Plain, Extents::Exact(&units))?,
             bias: inputs.tensor("bias", Layout::Plain, Extents::Exact(&units))?,
             grad_y: inputs.optional("grad_y", Layout::Activations, Extents::Exact(&x.shape))?,
-            options: NormOptions { eps: inputs.eps()?, relu: inputs.relu()? },
+            options: NormOptions { eps: inputs.eps()?, relu: inputs.relu()?, pool: false },
             x,
         })
     }

@@ -212,6 +212,7 @@ impl<T: Float> LpNorm for Cpu<T> {
     ) -> Result<()> {
         check(p)?;
         let per_unit = [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, stats.spread.0.shape];
+        options.without_pool("lp_norm")?;
         let columns = units("lp_norm", x.0.shape, &per_unit)?;
         let mut b = self.borrow("lp_norm");
         let (x, weight, bias) = (b.read::<T>(x)?, b.read::<T>(params.weight)?, b.read::<T>(params.bias)?);
@@ -236,6 +237,7 @@ impl<T: Float> LpNorm for Cpu<T> {
         check(p)?;
         let per_unit =
             [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, grads.weight.0.shape, grads.bias.0.shape];
+        options.without_pool("lp_norm")?;
         units("lp_norm", x.0.shape, &per_unit)?;
         let batch = x.0.shape.hwnc()[2];
         let mut b = self.borrow("lp_norm");

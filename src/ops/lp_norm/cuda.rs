@@ -2,10 +2,10 @@
 
 use super::LpNorm;
 use crate::ops::batch_norm::cuda::{SCALE, gradient_sums};
-use crate::ops::column_grid::{ColumnGrid, of_norm};
+use crate::ops::column_grid::{ColumnGrid, Over, of_norm};
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
 use crate::runtime::cuda::driver::{Driver, Stored};
-use crate::runtime::cuda::{Cuda, Mode, count, kernels};
+use crate::runtime::cuda::{Cuda, Mode, kernels};
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 use half::bf16;
@@ -86,8 +86,10 @@ impl<D: Driver> Cuda<D> {
         grads: NormGrads,
         workspace: Out,
     ) -> Result<()> {
-        let (sums, each, power) = (ColumnGrid::sums(OP, x.0.shape)?, ColumnGrid::each(OP, x.0.shape)?, power(p)?);
-        let batch = count(OP, x.0.shape.hwnc()[2])?;
+        let (over, power) = (Over::of(OP, x.0.shape, options)?, power(p)?);
+        let (sums, each) = (ColumnGrid::sums(OP, over.shape)?, ColumnGrid::each(OP, over.shape)?);
+        // Where the largest |x| is, all of x tells.
+        let of_x = ColumnGrid::sums(OP, x.0.shape)?;
         let (driver, mut views) = self.begin(OP);
         let (x, weight, bias) =
             (views.read::<T>(x)?, views.read::<f32>(params.weight)?, views.read::<f32>(params.bias)?);
@@ -97,7 +99,7 @@ impl<D: Driver> Cuda<D> {
         let mut workspace = views.write::<f32>(workspace)?;
         let mut partials = sums.partials(&mut workspace);
         let (statistics, per_unit) = ((&mean, &scale, SCALE), (&mut grad_weight, &mut grad_bias));
-        gradient_sums(driver, sums, (&x, &dy), (&weight, &bias), statistics, options, per_unit, &mut partials)?;
+        gradient_sums(driver, (sums, over), (&x, &dy), (&weight, &bias), statistics, options, per_unit, &mut partials)?;
         let (grad_weight, grad_bias) = (grad_weight.read(), grad_bias.read());
         let (eps, exponent, relu) = (options.eps, (p - 1.0) as f32, u32::from(options.relu));
         let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = each;
@@ -121,15 +123,18 @@ impl<D: Driver> Cuda<D> {
             columns,
             rows_per_part,
             width,
+            over.pool_width,
+            over.batch,
         )?;
         if power != 3 {
             return Ok(());
         }
-        let ColumnGrid { grid, parts, rows_per_part, width, .. } = sums;
+        let ColumnGrid { grid, rows, parts, rows_per_part, width, .. } = of_x;
+        let (mut partials, batch) = (of_x.partials(&mut workspace), over.batch);
         kernels::lp_first(driver, grid, &x, &scale, &mut partials, batch, rows, columns, rows_per_part, width)?;
         kernels::linf_gradient(
             driver,
-            sums.per_column(),
+            of_x.per_column(),
             &x,
             &dy,
             &weight,
@@ -146,6 +151,7 @@ impl<D: Driver> Cuda<D> {
             rows,
             columns,
             parts,
+            over.pool_width,
         )
     }
 }
@@ -162,7 +168,7 @@ impl<D: Driver> LpNorm for Cuda<D> {
         workspace: Out,
     ) -> Result<()> {
         let per_unit = [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, stats.spread.0.shape];
-        of_norm(OP, x.0.shape, &[y.0.shape], &per_unit)?;
+        of_norm(OP, x.0.shape, options, (&[y.0.shape], &[]), &per_unit)?;
         match self.mode() {
             Mode::Bf16 => self.lp_norm_in::<bf16>(p, x, params, options, y, stats, workspace),
             _ => self.lp_norm_in::<f32>(p, x, params, options, y, stats, workspace),
@@ -182,7 +188,7 @@ impl<D: Driver> LpNorm for Cuda<D> {
     ) -> Result<()> {
         let per_unit =
             [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, grads.weight.0.shape, grads.bias.0.shape];
-        of_norm(OP, x.0.shape, &[grad_y.0.shape, grads.x.0.shape], &per_unit)?;
+        of_norm(OP, x.0.shape, options, (&[grad_y.0.shape], &[grads.x.0.shape]), &per_unit)?;
         match self.mode() {
             Mode::Bf16 => self.lp_norm_gradient_in::<bf16>(p, x, params, options, stats, grad_y, grads, workspace),
             _ => self.lp_norm_gradient_in::<f32>(p, x, params, options, stats, grad_y, grads, workspace),

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Kept, Layer, Param};
+use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer, Param};
 use crate::ops::norm::NormOptions;
 use crate::ops::norm_layer::{self, gradients, operands, statistics};
 use crate::ops::running::Spread;
@@ -39,23 +39,27 @@ impl Layer for LpNormLayer {
         Some(x.hwnc()[3])
     }
 
+    fn epilogues<B: Backend>(&self, backend: &B) -> Fusion {
+        Fusion { pool: backend.norm_pools(), ..Fusion::default() }
+    }
+
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
         backend.norm_workspace(x)
     }
 
     fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
-        let (params, stats) = (operands(io.params)?, statistics(io.kept)?);
-        b.lp_norm(self.p, io.x, params, self.options, io.y, stats, Out(io.workspace))
+        let (params, stats, options) = (operands(io.params)?, statistics(io.kept)?, io.fusion.norm(self.options));
+        b.lp_norm(self.p, io.x, params, options, io.y, stats, Out(io.workspace))
     }
 
     fn evaluate<B: Backend>(&self, b: &mut B, io: &Forward, running: Kept) -> Result<()> {
-        norm_layer::evaluate(b, Spread::Scale, self.options, io, running)
+        norm_layer::evaluate(b, Spread::Scale, io.fusion.norm(self.options), io, running)
     }
 
     fn backward<B: Backend>(&self, b: &mut B, io: &Backward) -> Result<()> {
         let (f, grads) = (&io.forward, gradients(io)?);
-        let (params, stats) = (operands(f.params)?, statistics(f.kept)?);
-        b.lp_norm_backward(self.p, f.x, params, self.options, stats, io.grad_y, grads, Out(f.workspace))
+        let (params, stats, options) = (operands(f.params)?, statistics(f.kept)?, f.fusion.norm(self.options));
+        b.lp_norm_backward(self.p, f.x, params, options, stats, io.grad_y, grads, Out(f.workspace))
     }
 
     fn move_running<B: Backend>(&self, b: &mut B, io: &Forward, running: Kept, momentum: f64) -> Result<()> {

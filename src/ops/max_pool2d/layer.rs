@@ -19,6 +19,10 @@ impl Layer for MaxPool2dLayer {
         pooled(x)
     }
 
+    fn is_pool(&self) -> bool {
+        true
+    }
+
     fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
         b.max_pool2d(io.x, io.y)
     }

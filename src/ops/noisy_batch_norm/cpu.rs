@@ -26,6 +26,7 @@ impl<T: Float> NoisyBatchNorm for Cpu<T> {
     ) -> Result<()> {
         let shape = x.0.shape;
         let per_unit = [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, stats.spread.0.shape];
+        options.without_pool("noisy_batch_norm")?;
         let columns = units("noisy_batch_norm", shape, &per_unit)?;
         let mut b = self.borrow("noisy_batch_norm");
         let draws = Draws::new(noise, shape, &read_state(&mut b, state)?);
@@ -58,6 +59,7 @@ impl<T: Float> NoisyBatchNorm for Cpu<T> {
         let shape = x.0.shape;
         let per_unit =
             [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, grads.weight.0.shape, grads.bias.0.shape];
+        options.without_pool("noisy_batch_norm")?;
         let columns = units("noisy_batch_norm", shape, &per_unit)?;
         let mut b = self.borrow("noisy_batch_norm");
         let draws = Draws::new(noise, shape, &read_state(&mut b, state)?);

@@ -2,7 +2,7 @@
 
 use super::NoisyBatchNorm;
 use crate::Result;
-use crate::ops::column_grid::{ColumnGrid, of_norm};
+use crate::ops::column_grid::{ColumnGrid, Over, of_norm};
 use crate::ops::noise::NoiseOptions;
 use crate::ops::noise::cuda::grid;
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
@@ -25,7 +25,8 @@ impl<D: Driver> Cuda<D> {
         y: Out,
         stats: Statistics,
     ) -> Result<()> {
-        let (at, batch) = grid(OP, x.0.shape)?;
+        let over = Over::of(OP, x.0.shape, options)?;
+        let (at, batch) = grid(OP, over.shape)?;
         let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = at;
         let NoiseOptions { mean, scale, spread, layer } = noise;
         let (driver, mut views) = self.begin(OP);
@@ -55,6 +56,7 @@ impl<D: Driver> Cuda<D> {
             batch,
             rows_per_part,
             width,
+            over.pool_width,
         )
     }
 
@@ -70,7 +72,8 @@ impl<D: Driver> Cuda<D> {
         grads: NormGrads,
         workspace: Out,
     ) -> Result<()> {
-        let (sums, (each, batch)) = (ColumnGrid::pair_sums(OP, x.0.shape)?, grid(OP, x.0.shape)?);
+        let over = Over::of(OP, x.0.shape, options)?;
+        let (sums, (each, batch)) = (ColumnGrid::pair_sums(OP, over.shape)?, grid(OP, over.shape)?);
         let NoiseOptions { mean, scale, spread, layer } = noise;
         let (driver, mut views) = self.begin(OP);
         let (x, weight, bias) =
@@ -104,6 +107,7 @@ impl<D: Driver> Cuda<D> {
             batch,
             rows_per_part,
             width,
+            over.pool_width,
         )?;
         let finish = sums.per_column();
         kernels::norm_gradient_finish(
@@ -141,6 +145,7 @@ impl<D: Driver> Cuda<D> {
             batch,
             rows_per_part,
             width,
+            over.pool_width,
         )
     }
 }
@@ -158,7 +163,7 @@ impl<D: Driver> NoisyBatchNorm for Cuda<D> {
         workspace: Out,
     ) -> Result<()> {
         let per_unit = [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, stats.spread.0.shape];
-        of_norm(OP, x.0.shape, &[y.0.shape], &per_unit)?;
+        of_norm(OP, x.0.shape, options, (&[y.0.shape], &[]), &per_unit)?;
         match self.mode() {
             Mode::Bf16 => {
                 self.moments::<bf16>(OP, x, stats, workspace)?;
@@ -183,7 +188,7 @@ impl<D: Driver> NoisyBatchNorm for Cuda<D> {
         workspace: Out,
     ) -> Result<()> {
         let per_unit = [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, stats.spread.0.shape];
-        of_norm(OP, x.0.shape, &[y.0.shape], &per_unit)?;
+        of_norm(OP, x.0.shape, options, (&[y.0.shape], &[]), &per_unit)?;
         self.moments_from_sums(OP, x, stats, workspace)?;
         match self.mode() {
             Mode::Bf16 => self.noisy_in::<bf16>(noise, x, params, options, state, y, stats),
@@ -205,7 +210,7 @@ impl<D: Driver> NoisyBatchNorm for Cuda<D> {
     ) -> Result<()> {
         let per_unit =
             [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, grads.weight.0.shape, grads.bias.0.shape];
-        of_norm(OP, x.0.shape, &[grad_y.0.shape, grads.x.0.shape], &per_unit)?;
+        of_norm(OP, x.0.shape, options, (&[grad_y.0.shape], &[grads.x.0.shape]), &per_unit)?;
         match self.mode() {
             Mode::Bf16 => {
                 self.noisy_gradient_in::<bf16>(noise, x, params, options, state, stats, grad_y, grads, workspace)

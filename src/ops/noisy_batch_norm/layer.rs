@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Kept, Layer, Param};
+use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer, Param};
 use crate::ops::noise::NoiseOptions;
 use crate::ops::norm::NormOptions;
 use crate::ops::norm_layer::{self, gradients, operands, statistics};
@@ -44,31 +44,35 @@ impl Layer for NoisyBatchNormLayer {
         true
     }
 
+    fn epilogues<B: Backend>(&self, backend: &B) -> Fusion {
+        Fusion { pool: backend.norm_pools(), ..Fusion::default() }
+    }
+
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
         backend.norm_workspace(x)
     }
 
     fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
-        let (params, stats) = (operands(io.params)?, statistics(io.kept)?);
+        let (params, stats, options) = (operands(io.params)?, statistics(io.kept)?, io.fusion.norm(self.options));
         let (x, y, workspace) = (io.x, io.y, Out(io.workspace));
         if io.fusion.take_sums {
-            return b.noisy_batch_norm_from_sums(self.noise, x, params, self.options, io.state, y, stats, workspace);
+            return b.noisy_batch_norm_from_sums(self.noise, x, params, options, io.state, y, stats, workspace);
         }
-        b.noisy_batch_norm(self.noise, x, params, self.options, io.state, y, stats, workspace)
+        b.noisy_batch_norm(self.noise, x, params, options, io.state, y, stats, workspace)
     }
 
     fn evaluate<B: Backend>(&self, b: &mut B, io: &Forward, running: Kept) -> Result<()> {
-        norm_layer::evaluate(b, Spread::Variance, self.options, io, running)
+        norm_layer::evaluate(b, Spread::Variance, io.fusion.norm(self.options), io, running)
     }
 
     fn backward<B: Backend>(&self, b: &mut B, io: &Backward) -> Result<()> {
         let (f, grads) = (&io.forward, gradients(io)?);
-        let (params, stats) = (operands(f.params)?, statistics(f.kept)?);
+        let (params, stats, options) = (operands(f.params)?, statistics(f.kept)?, f.fusion.norm(self.options));
         b.noisy_batch_norm_backward(
             self.noise,
             f.x,
             params,
-            self.options,
+            options,
             f.state,
             stats,
             io.grad_y,

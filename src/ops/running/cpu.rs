@@ -46,6 +46,7 @@ impl<T: Float> Running for Cpu<T> {
         y: Out,
     ) -> Result<()> {
         let per_unit = [params.weight.0.shape, params.bias.0.shape, running.mean.0.shape, running.spread.0.shape];
+        options.without_pool("norm_eval")?;
         let columns = units("norm_eval", x.0.shape, &per_unit)?;
         let mut b = self.borrow("norm_eval");
         let (x, weight, bias) = (b.read::<T>(x)?, b.read::<T>(params.weight)?, b.read::<T>(params.bias)?);

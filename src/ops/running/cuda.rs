@@ -43,7 +43,7 @@ impl<D: Driver> Running for Cuda<D> {
         y: Out,
     ) -> Result<()> {
         let per_unit = [params.weight.0.shape, params.bias.0.shape, running.mean.0.shape, running.spread.0.shape];
-        of_norm("norm_eval", x.0.shape, &[y.0.shape], &per_unit)?;
+        of_norm("norm_eval", x.0.shape, options, (&[y.0.shape], &[]), &per_unit)?;
         let kind = if kind == Spread::Variance { VARIANCE } else { SCALE };
         let stats = (running.mean.into(), running.spread.into(), kind);
         match self.mode() {
