@@ -1,9 +1,10 @@
 // Convolution and linear layers on tensor cores: the products of conv.cu with operands in bf16, or in f32 rounded to tf32. Tiles come by
 // cp.async, three stages deep, 64 bytes of the inner dimension at a time; where rows are not aligned to 16 bytes, by ordinary loads.
-// Eight warps share a tile of 128 rows × 64 columns, each 32 × 32. Pitches of tiles are chosen so that no two lanes meet in a bank.
+// Eight warps share a tile of 128 rows × 64 columns, each 32 × 32; where there are too few such tiles for a device, four share one of 64 × 64.
+// Pitches of tiles are chosen so that no two lanes meet in a bank.
 #include "prelude.cuh"
 
-constexpr unsigned STAGES = 3, ROWS = 128, COLUMNS = 64, THREADS = 256;
+constexpr unsigned STAGES = 3, COLUMNS = 64;
 
 // What differs between the operand types: elements in 16 bytes, and in a tile's depth of 64 bytes.
 template <typename T> struct Kind;
@@ -80,9 +81,9 @@ __device__ __forceinline__ void multiply(float, float (&d)[4], const unsigned (&
 
 // out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU. `sums`: each row tile's Σ and Σ² of every column of out as
 // it is stored, which the norm that follows would otherwise read all of out for.
-template <typename T, bool TRANSPOSED>
+template <typename T, bool TRANSPOSED, unsigned ROWS>
 __device__ void product(const T* a, const T* b, const float* bias, T* out, double* sums, const Map& map, unsigned relu, unsigned vector) {
-    constexpr unsigned CHUNK = Kind<T>::CHUNK, DEPTH = Kind<T>::DEPTH, STEP = Kind<T>::STEP, CHUNKS = DEPTH / CHUNK;
+    constexpr unsigned CHUNK = Kind<T>::CHUNK, DEPTH = Kind<T>::DEPTH, STEP = Kind<T>::STEP, CHUNKS = DEPTH / CHUNK, THREADS = 2 * ROWS;
     constexpr unsigned PITCH_A = DEPTH + CHUNK, PITCH_B = TRANSPOSED ? DEPTH + CHUNK : COLUMNS + 8;
     constexpr unsigned TILE_A = ROWS * PITCH_A, TILE_B = TRANSPOSED ? COLUMNS * PITCH_B : DEPTH * PITCH_B;
     DYNAMIC_SHARED(bytes);
@@ -106,15 +107,18 @@ __device__ void product(const T* a, const T* b, const float* bias, T* out, doubl
             fetch(tiles_a + stage * TILE_A + at * PITCH_A + k, p, a, valid, vector);
         }
         const T* own = b + (u64)walk.tap * map.inner * map.columns;
-        if (TRANSPOSED) {
-            unsigned at = t / CHUNKS, j = first_column + at, k = t % CHUNKS * CHUNK;
-            unsigned valid = j < map.columns ? chunk_left(walk.begin + k, map.inner, CHUNK) : 0;
-            fetch(tiles_b + stage * TILE_B + at * PITCH_B + k, own + (u64)j * map.inner + walk.begin + k, b, valid, vector);
-        } else {
-            constexpr unsigned ACROSS = COLUMNS / CHUNK;
-            unsigned at = t / ACROSS, k = walk.begin + at, j = t % ACROSS * CHUNK;
-            unsigned valid = k < map.inner ? chunk_left(first_column + j, map.columns, CHUNK) : 0;
-            fetch(tiles_b + stage * TILE_B + at * PITCH_B + j, own + (u64)k * map.columns + first_column + j, b, valid, vector);
+#pragma unroll
+        for (unsigned i = t; i < COLUMNS * CHUNKS; i += THREADS) {
+            if (TRANSPOSED) {
+                unsigned at = i / CHUNKS, j = first_column + at, k = i % CHUNKS * CHUNK;
+                unsigned valid = j < map.columns ? chunk_left(walk.begin + k, map.inner, CHUNK) : 0;
+                fetch(tiles_b + stage * TILE_B + at * PITCH_B + k, own + (u64)j * map.inner + walk.begin + k, b, valid, vector);
+            } else {
+                constexpr unsigned ACROSS = COLUMNS / CHUNK;
+                unsigned at = i / ACROSS, k = walk.begin + at, j = i % ACROSS * CHUNK;
+                unsigned valid = k < map.inner ? chunk_left(first_column + j, map.columns, CHUNK) : 0;
+                fetch(tiles_b + stage * TILE_B + at * PITCH_B + j, own + (u64)k * map.columns + first_column + j, b, valid, vector);
+            }
         }
     };
 
@@ -174,8 +178,8 @@ __device__ void product(const T* a, const T* b, const float* bias, T* out, doubl
                 square[2 * j + e % 2] = fma(stored, stored, square[2 * j + e % 2]);
             }
     if (!sums) return;
-    // Lanes of one column, then the four warps above one another, in order.
-    SHARED(double, columns, [4][COLUMNS][2]);
+    // Lanes of one column, then the warps above one another, in order.
+    SHARED(double, columns, [ROWS / 32][COLUMNS][2]);
 #pragma unroll
     for (unsigned j = 0; j < 8; ++j) {
 #pragma unroll
@@ -193,7 +197,7 @@ __device__ void product(const T* a, const T* b, const float* bias, T* out, doubl
     if (t < COLUMNS && first_column + t < map.columns)
         for (unsigned which = 0; which < 2; ++which) {
             double all = columns[0][t][which];
-            for (unsigned warp = 1; warp < 4; ++warp) all += columns[warp][t][which];
+            for (unsigned warp = 1; warp < ROWS / 32; ++warp) all += columns[warp][t][which];
             sums[(u64)(2 * blockIdx.x + which) * map.columns + first_column + t] = all;
         }
 }
@@ -202,16 +206,32 @@ product_mma_f32(const float* a, const float* b, const float* bias_or_null, float
                 unsigned columns, unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed,
                 unsigned relu, unsigned vector) {
     Map map = {rows, inner, columns, height, width, batch, taps, direction};
-    if (transposed) product<float, true>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
-    else product<float, false>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+    if (transposed) product<float, true, 128>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+    else product<float, false, 128>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
 }
 extern "C" __global__ void __launch_bounds__(256, 2)
 product_mma_bf16(const bf16* a, const bf16* b, const float* bias_or_null, bf16* out, double* sums_or_null, unsigned rows, unsigned inner,
                  unsigned columns, unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed,
                  unsigned relu, unsigned vector) {
     Map map = {rows, inner, columns, height, width, batch, taps, direction};
-    if (transposed) product<bf16, true>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
-    else product<bf16, false>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+    if (transposed) product<bf16, true, 128>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+    else product<bf16, false, 128>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+}
+extern "C" __global__ void __launch_bounds__(128, 4)
+product_mma_64_f32(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, unsigned rows, unsigned inner,
+                   unsigned columns, unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed,
+                   unsigned relu, unsigned vector) {
+    Map map = {rows, inner, columns, height, width, batch, taps, direction};
+    if (transposed) product<float, true, 64>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+    else product<float, false, 64>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+}
+extern "C" __global__ void __launch_bounds__(128, 4)
+product_mma_64_bf16(const bf16* a, const bf16* b, const float* bias_or_null, bf16* out, double* sums_or_null, unsigned rows, unsigned inner,
+                    unsigned columns, unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed,
+                    unsigned relu, unsigned vector) {
+    Map map = {rows, inner, columns, height, width, batch, taps, direction};
+    if (transposed) product<bf16, true, 64>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+    else product<bf16, false, 64>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
 }
 
 // One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k]: a tile of 64 × 64, each warp 16 × 32. See conv.cu.

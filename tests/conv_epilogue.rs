@@ -46,70 +46,52 @@ fn tiles_of_128_by_128_follow_the_cpu() {
     exact(Map { h: 1, w: 256, n: 128, c: 72, k: 4 }, true);
 }
 
-/// ReLU and column sums of `product_mma` against those of the same kernel's plain output.
+/// ReLU and column sums of the tensor-core products against those of their own plain output; and both tiles against each other, forward and
+/// transposed: each element is the same sum in the same order. (The parity cases are small, and take the small tile.)
 fn epilogue<T: Stored>(mode: Mode, dtype: DType) {
     let [h, w, n, c, k] = [3usize, 5, 37, 8, 72];
     let (rows, mut gpu) = (h * w * n, device(mode, None));
-    let tiles = rows.div_ceil(128);
     let mut plan = gpu.plan();
     let x = plan.view(Shape::new([h, w, n, c]), dtype);
     let weight = plan.view(Shape::new([9, c, k]), dtype);
     let bias = plan.view(Shape::new([k]), DType::F32);
-    let ys = [0, 1].map(|_| plan.view(Shape::new([h, w, n, k]), dtype));
-    let sums = [0, 1].map(|_| plan.view(Shape::new([tiles, 2, k]), DType::F64));
+    let y = plan.view(Shape::new([h, w, n, k]), dtype);
+    let sums = [128, 64].map(|tile| plan.view(Shape::new([rows.div_ceil(tile), 2, k]), DType::F64));
     gpu.commit(&plan).unwrap();
     for (i, view) in [x, weight, bias].into_iter().enumerate() {
         let values: Vec<f32> =
             (0..view.shape.len()).map(|at| normal(word(7, Purpose::Case, i as u32, 0, at as u64))).collect();
         gpu.upload_f32(&values, Out(view)).unwrap();
     }
-    for relu in 0..2u32 {
+    let mut run = |tile: usize, relu: u32, transposed: bool| {
+        let sums = sums[usize::from(tile == 64)];
         let (driver, mut views) = gpu.begin("conv2d");
-        let (a, b, bias) = (
-            views.read::<T>(In(x)).unwrap(),
-            views.read::<T>(In(weight)).unwrap(),
-            views.read::<f32>(In(bias)).unwrap(),
-        );
-        let mut y = views.write::<T>(Out(ys[relu as usize])).unwrap();
-        let mut s = views.write::<f64>(Out(sums[relu as usize])).unwrap();
-        let grid = Grid::of([tiles, k.div_ceil(64), 1], 256).shared(46_080);
+        let (a, b) = (views.read::<T>(In(x)).unwrap(), views.read::<T>(In(weight)).unwrap());
+        let bias = views.read::<f32>(In(bias)).unwrap();
+        let (mut y_of, mut s) = (views.write::<T>(Out(y)).unwrap(), views.write::<f64>(Out(sums)).unwrap());
+        let grid = Grid::of([rows.div_ceil(tile), k.div_ceil(64), 1], 2 * tile as u32).shared(3 * 80 * (tile + 64));
         let [m, c, k, h, w, n] = [rows, c, k, h, w, n].map(|v| v as u32);
-        kernels::product_mma(
-            driver,
-            grid,
-            &a,
-            &b,
-            Some(&bias),
-            &mut y,
-            Some(&mut s),
-            m,
-            c,
-            k,
-            h,
-            w,
-            n,
-            9,
-            1,
-            0,
-            relu,
-            1,
-        )
-        .unwrap();
-    }
-    let y = ys.map(|view| gpu.download_f64(In(view)).unwrap());
-    assert!(y[0].iter().zip(&y[1]).all(|(plain, relu)| plain.max(0.0) == *relu));
-    assert!(y[0].iter().any(|v| *v < 0.0));
-    for (y, view) in y.iter().zip(sums) {
-        let found = gpu.download_f64(In(view)).unwrap();
-        for (tile, part) in y.chunks(128 * k).enumerate() {
-            for j in 0..k {
-                let column = || part.iter().skip(j).step_by(k);
-                let (sum, square): (f64, f64) = (column().sum(), column().map(|v| v * v).sum());
-                let at = |which: usize| found[(2 * tile + which) * k + j];
-                assert!(
-                    (at(0) - sum).abs() <= 1e-11 && (at(1) - square).abs() <= 1e-11 * square.max(1.0),
-                    "{tile} {j}"
-                );
+        let launch = if tile == 64 { kernels::product_mma_64 } else { kernels::product_mma };
+        let (bias, s) = (Some(&bias), Some(&mut s));
+        let (sign, across) = if transposed { (-1, 1) } else { (1, 0) };
+        launch(driver, grid, &a, &b, bias, &mut y_of, s, m, c, k, h, w, n, 9, sign, across, relu, 1).unwrap();
+        (gpu.download_f64(In(y)).unwrap(), gpu.download_f64(In(sums)).unwrap())
+    };
+    for transposed in [false, true] {
+        let plain = run(128, 0, transposed).0;
+        assert!(plain.iter().any(|v| *v < 0.0));
+        assert!(plain == run(64, 0, transposed).0, "the tiles differ");
+        for (tile, relu) in [(128, 0), (128, 1), (64, 0), (64, 1)] {
+            let (y, found) = run(tile, relu, transposed);
+            assert!(plain.iter().zip(&y).all(|(plain, y)| if relu == 1 { plain.max(0.0) } else { *plain } == *y));
+            for (number, part) in y.chunks(tile * k).enumerate() {
+                for j in 0..k {
+                    let column = || part.iter().skip(j).step_by(k);
+                    let (sum, square): (f64, f64) = (column().sum(), column().map(|v| v * v).sum());
+                    let at = |which: usize| found[(2 * number + which) * k + j];
+                    let close = (at(0) - sum).abs() <= 1e-11 && (at(1) - square).abs() <= 1e-11 * square.max(1.0);
+                    assert!(close, "tile {number} of {tile} rows, column {j}");
+                }
             }
         }
     }

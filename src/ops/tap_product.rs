@@ -9,8 +9,10 @@ use crate::runtime::cuda::{Mode, count, kernels};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
 
-/// Bytes of dynamic shared memory of the tensor-core kernels: three stages of both tiles.
-const PRODUCT_SHARED: usize = 46_080;
+/// Bytes of dynamic shared memory of the tensor-core kernels: three stages of both tiles, the left one with rows of 80 bytes.
+const fn product_shared(tile_rows: usize) -> usize {
+    3 * 80 * (tile_rows + 64)
+}
 const GRADIENT_SHARED: usize = 27_648;
 /// Blocks that a weight gradient is split into, about: a few for each multiprocessor of a large device.
 const BLOCKS: usize = 512;
@@ -50,7 +52,7 @@ impl Extents {
 
     /// Numbers (f64) that a forward pass leaves for a norm: two a column and tile.
     pub fn sums(&self) -> usize {
-        2 * self.outputs * self.rows().div_ceil(SUM_ROWS)
+        2 * self.outputs * self.rows().div_ceil(tile_rows(self.rows(), self.outputs))
     }
 
     fn weights(&self) -> usize {
@@ -68,8 +70,11 @@ impl Extents {
     }
 }
 
-/// Rows of a tile of the tensor-core kernels: each leaves one pair of sums a column.
-pub const SUM_ROWS: usize = 128;
+/// Rows of a tile of the tensor-core kernels, of which each leaves one pair of sums a column: 128, or 64 where there would be fewer tiles
+/// than a large device has multiprocessors.
+pub fn tile_rows(rows: usize, columns: usize) -> usize {
+    if rows.div_ceil(128) * columns.div_ceil(64) < 128 { 64 } else { 128 }
+}
 
 /// Which way a product goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +89,7 @@ pub enum Direction {
 pub struct Epilogue<'e, 's> {
     /// The ReLU.
     pub relu: bool,
-    /// Gets Σ and Σ² of every column of each tile of [`SUM_ROWS`] rows: tensor-core kernels only.
+    /// Gets Σ and Σ² of every column of each tile of [`tile_rows`] rows: tensor-core kernels only.
     pub sums: Option<&'e mut SliceMut<'s, f64>>,
 }
 
@@ -128,8 +133,11 @@ pub fn product<D: Driver, T: Stored>(
     let across = if transposed == 1 { inner } else { columns };
     let vector = aligned::<T>(&[a.region, weight.region], &[inner, across]);
     if mode != Mode::F32 {
-        let grid = Grid::of([rows.div_ceil(SUM_ROWS), columns.div_ceil(64), 1], 256).shared(PRODUCT_SHARED);
-        return kernels::product_mma(
+        let tile = tile_rows(rows, columns);
+        let grid =
+            Grid::of([rows.div_ceil(tile), columns.div_ceil(64), 1], 2 * tile as u32).shared(product_shared(tile));
+        let launch = if tile == 64 { kernels::product_mma_64 } else { kernels::product_mma };
+        return launch(
             driver, grid, a, weight, bias, out, sums, m, k, n, height, width, batch, taps, sign, transposed, relu,
             vector,
         );

@@ -4,7 +4,7 @@ use super::BatchNorm;
 use crate::Result;
 use crate::ops::column_grid::{self, ColumnGrid, Over, merging, of_norm};
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
-use crate::ops::tap_product::SUM_ROWS;
+use crate::ops::tap_product::tile_rows;
 use crate::runtime::cuda::driver::{Driver, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
 use crate::runtime::tensor::{In, Out, Shape};
@@ -77,7 +77,7 @@ impl<D: Driver> Cuda<D> {
         let (driver, mut views) = self.begin(op);
         let (mut mean, mut var) = (views.write::<f32>(stats.mean)?, views.write::<f32>(stats.spread)?);
         let mut workspace = views.write::<f32>(sums)?;
-        let (grid, parts) = (merging(columns), count(op, rows.div_ceil(SUM_ROWS))?);
+        let (grid, parts) = (merging(columns), count(op, rows.div_ceil(tile_rows(rows, columns)))?);
         let (rows, columns) = (count(op, rows)?, count(op, columns)?);
         let partials = workspace.cast::<f64>(2 * parts as usize * columns as usize);
         kernels::moments_finish(driver, grid, &partials.read(), &mut mean, &mut var, rows, columns, parts)
