@@ -206,6 +206,19 @@ extern "C" __global__ void __launch_bounds__(256) add_splits(const float* partia
         out[i] = sum;
     }
 }
+// The same of many splits of few elements: a block takes 32 of these, each warp every eighth split; then the warps are added in order.
+extern "C" __global__ void __launch_bounds__(256) add_many_splits(const float* partials, float* out, unsigned splits, unsigned len) {
+    SHARED(float, sums, [8][32]);
+    unsigned i = blockIdx.x * 32 + lane_id();
+    float sum = 0.0f;
+    if (i < len)
+        for (unsigned split = warp_id(); split < splits; split += 8) sum += partials[(u64)split * len + i];
+    sums[warp_id()][lane_id()] = sum;
+    __syncthreads();
+    if (threadIdx.x >= 32 || i >= len) return;
+    for (unsigned warp = 1; warp < 8; ++warp) sum += sums[warp][threadIdx.x];
+    out[i] = sum;
+}
 
 // Each part's Σ of every column: a bias's gradient.
 template <typename T>

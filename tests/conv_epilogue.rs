@@ -2,8 +2,11 @@
 
 mod shared;
 
-use normscape::ops::conv2d::{self, Map};
+use normscape::ops::batch_norm::BatchNorm;
+use normscape::ops::conv2d::{self, Conv2d, Map};
 use normscape::ops::door::compare;
+use normscape::ops::layer::Fusion;
+use normscape::ops::norm::{NormOptions, NormParams, Statistics};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::driver::{Grid, Stored};
 use normscape::runtime::cuda::{Cuda, Mode, kernels};
@@ -42,7 +45,7 @@ fn tiles_of_128_by_64_follow_the_cpu() {
 
 #[test]
 fn tiles_of_128_by_128_follow_the_cpu() {
-    exact(Map { h: 1, w: 256, n: 130, c: 3, k: 71 }, false);
+    exact(Map { h: 1, w: 256, n: 130, c: 4, k: 71 }, false);
     exact(Map { h: 1, w: 256, n: 128, c: 72, k: 4 }, true);
 }
 
@@ -101,4 +104,48 @@ fn epilogue<T: Stored>(mode: Mode, dtype: DType) {
 fn the_epilogues_relu_and_column_sums_are_those_of_what_is_stored() {
     epilogue::<f32>(Mode::Tf32, DType::F32);
     epilogue::<half::bf16>(Mode::Bf16, DType::Bf16);
+}
+
+/// The first layer: enough rows that its gradient is added up from many splits.
+#[test]
+fn a_first_layer_follows_the_cpu() {
+    exact(Map { h: 32, w: 32, n: 5, c: 3, k: 70 }, true);
+}
+
+/// Statistics from the sums that the first layer leaves, against those that the norm itself finds.
+fn first_layer_sums<T: Stored>(mode: Mode, n: usize) {
+    let (mut gpu, [h, w, c, k]) = (device(mode, None), [32usize, 32, 3, 64]);
+    let (float, map) = (T::DTYPE, Map { h, w, n, c, k });
+    let mut plan = gpu.plan();
+    let (x, weight) = (plan.view(Shape::new([h, w, n, c]), float), plan.view(Shape::new([9, c, k]), float));
+    let [y, z] = [0; 2].map(|_| plan.view(Shape::new([h, w, n, k]), float));
+    let [gamma, beta, mean, var, own_mean, own_var] = [0; 6].map(|_| plan.view(Shape::new([k]), DType::F32));
+    let room = gpu.conv2d_workspace(map).len().max(gpu.norm_workspace(y.shape).len());
+    let workspace = plan.view(Shape::new([room]), DType::F32);
+    gpu.commit(&plan).unwrap();
+    for (i, view) in [x, weight, gamma, beta].into_iter().enumerate() {
+        let values: Vec<f32> =
+            (0..view.shape.len()).map(|at| normal(word(8, Purpose::Case, i as u32, 0, at as u64))).collect();
+        gpu.upload_f32(&values, Out(view)).unwrap();
+    }
+    let fusion = Fusion { leave_sums: true, ..Fusion::default() };
+    gpu.conv2d_fused(In(x), In(weight), None, fusion, Out(y), Out(workspace)).unwrap();
+    let options = NormOptions { eps: 1e-5, relu: false, pool: false };
+    let params = NormParams { weight: In(gamma), bias: In(beta) };
+    let stats = Statistics { mean: Out(mean), spread: Out(var) };
+    gpu.batch_norm_from_sums(In(y), params, options, Out(z), stats, Out(workspace)).unwrap();
+    let own = Statistics { mean: Out(own_mean), spread: Out(own_var) };
+    gpu.batch_norm(In(y), params, options, Out(z), own, Out(workspace)).unwrap();
+    let [mean, var, own_mean, own_var] = [mean, var, own_mean, own_var].map(|view| gpu.download_f64(In(view)).unwrap());
+    for j in 0..k {
+        let close = |a: f64, b: f64| (a - b).abs() <= 1e-6 * own_var[j].max(1.0);
+        assert!(close(mean[j], own_mean[j]) && close(var[j], own_var[j]), "{n} samples, unit {j}");
+    }
+}
+
+#[test]
+fn a_first_layer_leaves_its_sums() {
+    // Tiles of 64 rows, and of 128.
+    first_layer_sums::<half::bf16>(Mode::Bf16, 1);
+    first_layer_sums::<f32>(Mode::Tf32, 16);
 }

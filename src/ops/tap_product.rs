@@ -1,7 +1,7 @@
 //! The dense products of convolution and linear layers on a device: which kernel, which tiles, how many splits.
 //!
-//! f32 is exact (`kernels/conv.cu`); tf32 and bf16 run on tensor cores (`kernels/conv_mma.cu`). Tiles and splits depend on the shapes
-//! alone, so the order of every sum does too.
+//! f32 is exact (`kernels/conv.cu`); tf32 and bf16 run on tensor cores (`kernels/conv_mma.cu`); a first layer of at most three channels has
+//! kernels of its own (`kernels/stem.cu`). Tiles and splits depend on the shapes alone, so the order of every sum does too.
 
 use crate::ops::column_grid::{self, ColumnGrid};
 use crate::runtime::cuda::driver::{Driver, Grid, Region, Slice, SliceMut, Stored};
@@ -18,6 +18,11 @@ const GRADIENT_SHARED: usize = 27_648;
 const BLOCKS: usize = 512;
 /// Rows of a split at the least: below this the partial sums cost more than they spread.
 const LEAST_ROWS: usize = 256;
+/// Splits from which on a block of many threads adds the parts of few elements.
+const MANY_SPLITS: usize = 16;
+/// Rows of a tile of the first layer's kernel, and splits of its weight's gradient: two blocks for each multiprocessor.
+const STEM_ROWS: usize = 128;
+const STEM_SPLITS: usize = 264;
 
 /// The extents of a product over taps: a convolution's, or with one tap on a map of one pixel a linear layer's.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +46,18 @@ impl Extents {
         self.height * self.width * self.batch
     }
 
+    /// Whether it is a first layer, which has few channels: then all taps go together.
+    fn stem(&self) -> bool {
+        self.taps == 9 && self.inputs <= 3
+    }
+
     /// Splits of the weight gradient's rows, and rows of each.
     fn splits(&self) -> (usize, usize) {
         let tiles = self.inputs.div_ceil(64) * self.outputs.div_ceil(64) * self.taps;
-        let splits = BLOCKS.div_ceil(tiles).min(self.rows() / LEAST_ROWS).clamp(1, 1024);
+        let blocks = if self.stem() { STEM_SPLITS } else { BLOCKS.div_ceil(tiles) };
+        let splits = blocks.min(self.rows() / LEAST_ROWS).clamp(1, 1024);
         // Whole depths of a tile, so that only the last split has a ragged end.
-        let each = self.rows().div_ceil(splits).next_multiple_of(32);
+        let each = self.rows().div_ceil(splits).next_multiple_of(if self.stem() { 64 } else { 32 });
         (self.rows().div_ceil(each).max(1), each)
     }
 
@@ -132,6 +143,13 @@ pub fn product<D: Driver, T: Stored>(
     let relu = u32::from(relu);
     let across = if transposed == 1 { inner } else { columns };
     let vector = aligned::<T>(&[a.region, weight.region], &[inner, across]);
+    if extents.stem() && direction == Direction::Forward {
+        let grid = Grid::of([rows.div_ceil(STEM_ROWS), columns.div_ceil(64), 1], 256);
+        let (sum_rows, tf32) = (tile_rows(rows, columns) as u32, u32::from(mode == Mode::Tf32));
+        return kernels::stem(
+            driver, grid, a, weight, bias, out, sums, m, k, n, height, width, batch, taps, sum_rows, relu, tf32,
+        );
+    }
     if mode != Mode::F32 {
         let tile = tile_rows(rows, columns);
         let grid =
@@ -188,7 +206,10 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     let partials = &mut if splits > 1 { workspace.first(splits * len as usize) } else { out.as_f32() };
     let grid = |side: usize, threads| Grid::of([inputs.div_ceil(side) * outputs.div_ceil(side), taps, splits], threads);
     let t = taps as u32;
-    if mode != Mode::F32 {
+    if extents.stem() {
+        let (grid, tf32) = (Grid::of([outputs.div_ceil(64), splits, 1], 256), u32::from(mode == Mode::Tf32));
+        kernels::stem_gradient(driver, grid, x, grad_y, partials, m, k, n, height, width, batch, t, each, tf32)?;
+    } else if mode != Mode::F32 {
         let grid = grid(64, 256).shared(GRADIENT_SHARED);
         kernels::weight_gradient_mma(
             driver, grid, x, grad_y, partials, m, k, n, height, width, batch, t, each, vector,
@@ -203,8 +224,12 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     if splits == 1 {
         return Ok(());
     }
-    let grid = Grid::cover(len as usize, 1, 256);
     let partials = workspace.first(splits * len as usize);
+    if splits >= MANY_SPLITS {
+        let grid = Grid::new((len as usize).div_ceil(32), 256);
+        return kernels::add_many_splits(driver, grid, &partials.read(), out, splits as u32, len);
+    }
+    let grid = Grid::cover(len as usize, 1, 256);
     kernels::add_splits(driver, grid, &partials.read(), out, splits as u32, len)
 }
 

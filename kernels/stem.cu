@@ -1,0 +1,152 @@
+// The convolution of a network's first layer, whose input has at most three channels: src/ops/tap_product. All taps and channels together are
+// at most 27 terms, fewer than one step of the general kernels takes for a tap alone: here they are gathered side by side, once for all taps.
+// Ordinary cores do: the layer is limited by memory. Operands are f32 (rounded to tf32 where asked) or bf16, sums f32.
+#include "prelude.cuh"
+
+constexpr unsigned TERMS = 32, ROWS = 128, COLUMNS = 64, THREADS = 256;
+
+__device__ __forceinline__ float operand(float v, unsigned tf32) { return tf32 ? __uint_as_float(to_tf32(v)) : v; }
+__device__ __forceinline__ float operand(bf16 v, unsigned) { return to_f32(v); }
+
+// Calls put(term, row of the tile, value) for all terms of `count` rows from `first` on: x under every tap, 0 beyond the map, rows or terms.
+template <typename T, typename F>
+__device__ __forceinline__ void gather_terms(const T* x, const Map& map, unsigned first, unsigned end, unsigned count, unsigned tf32, F put) {
+    for (unsigned i = threadIdx.x; i < count * map.taps; i += THREADS) {
+        unsigned at = i % count, tap = i / count, row = first + at;
+        Pixel shift = tap_shift(map, tap);
+        bool there = row < end && on_map(map, pixel_of(map, row), shift);
+        const T* p = there ? shifted_row(x, map, row, shift) : x;
+        for (unsigned c = 0; c < map.inner; ++c) put(tap * map.inner + c, at, there ? operand(p[c], tf32) : 0.0f);
+    }
+    unsigned terms = map.taps * map.inner;
+    for (unsigned i = threadIdx.x; i < count * (TERMS - terms); i += THREADS) put(terms + i / count, i % count, 0.0f);
+}
+
+// out[r, j] = bias[j] + Σ_terms x · w, then the ReLU; sums as in conv_mma.cu, one pair a column for each `sum_rows` rows. A thread has eight
+// rows of four columns.
+template <typename T>
+__device__ void stem(const T* x, const T* weight, const float* bias, T* out, double* sums, const Map& map, unsigned sum_rows, unsigned relu,
+                     unsigned tf32) {
+    SHARED(float, terms, [TERMS][ROWS + 4]);
+    SHARED(float, weights, [TERMS][COLUMNS + 4]);
+    unsigned first_row = blockIdx.x * ROWS, first_column = blockIdx.y * COLUMNS, t = threadIdx.x, count = map.taps * map.inner;
+    gather_terms(x, map, first_row, map.rows, ROWS, tf32, [&](unsigned term, unsigned at, float v) { terms[term][at] = v; });
+    for (unsigned i = t; i < count * COLUMNS; i += THREADS) {
+        unsigned term = i / COLUMNS, j = i % COLUMNS;
+        weights[term][j] = first_column + j < map.columns ? operand(weight[(u64)term * map.columns + first_column + j], tf32) : 0.0f;
+    }
+    __syncthreads();
+    unsigned own_row = t / 16 * 8, own_column = t % 16 * 4;
+    float sum[8][4] = {};
+    for (unsigned term = 0; term < count; ++term) {
+        Four low = load4(&terms[term][own_row]), high = load4(&terms[term][own_row + 4]), w = load4(&weights[term][own_column]);
+#pragma unroll
+        for (unsigned i = 0; i < 8; ++i)
+#pragma unroll
+            for (unsigned j = 0; j < 4; ++j) sum[i][j] = fmaf(i < 4 ? low.v[i % 4] : high.v[i % 4], w.v[j], sum[i][j]);
+    }
+    float floor = relu_floor(relu);
+    double column_sum[4] = {}, column_square[4] = {};
+#pragma unroll
+    for (unsigned i = 0; i < 8; ++i)
+#pragma unroll
+        for (unsigned j = 0; j < 4; ++j) {
+            unsigned row = first_row + own_row + i, column = first_column + own_column + j;
+            if (row >= map.rows || column >= map.columns) continue;
+            T v = from_f32<T>(above(sum[i][j] + (bias ? bias[column] : 0.0f), floor));
+            out[(u64)row * map.columns + column] = v;
+            double stored = to_f32(v);
+            column_sum[j] += stored;
+            column_square[j] = fma(stored, stored, column_square[j]);
+        }
+    if (!sums) return;
+    SHARED(double, merging, [2][16][COLUMNS]);
+#pragma unroll
+    for (unsigned j = 0; j < 4; ++j) {
+        merging[0][t / 16][own_column + j] = column_sum[j];
+        merging[1][t / 16][own_column + j] = column_square[j];
+    }
+    __syncthreads();
+    unsigned parts = ROWS / sum_rows, column = t % COLUMNS, which = t / COLUMNS % 2, each = 16 / parts;
+    for (unsigned part = t / (2 * COLUMNS); part < parts; part += THREADS / (2 * COLUMNS)) {
+        if (first_row + part * sum_rows >= map.rows || first_column + column >= map.columns) continue;
+        double all = merging[which][part * each][column];
+        for (unsigned group = 1; group < each; ++group) all += merging[which][part * each + group][column];
+        sums[(u64)(2 * (blockIdx.x * parts + part) + which) * map.columns + first_column + column] = all;
+    }
+}
+extern "C" __global__ void __launch_bounds__(256)
+stem_f32(const float* x, const float* weight, const float* bias_or_null, float* out, double* sums_or_null, unsigned rows, unsigned inner,
+         unsigned columns, unsigned height, unsigned width, unsigned batch, unsigned taps, unsigned sum_rows, unsigned relu, unsigned tf32) {
+    stem(x, weight, bias_or_null, out, sums_or_null, {rows, inner, columns, height, width, batch, taps, 1}, sum_rows, relu, tf32);
+}
+extern "C" __global__ void __launch_bounds__(256)
+stem_bf16(const bf16* x, const bf16* weight, const float* bias_or_null, bf16* out, double* sums_or_null, unsigned rows, unsigned inner,
+          unsigned columns, unsigned height, unsigned width, unsigned batch, unsigned taps, unsigned sum_rows, unsigned relu, unsigned tf32) {
+    stem(x, weight, bias_or_null, out, sums_or_null, {rows, inner, columns, height, width, batch, taps, 1}, sum_rows, relu, tf32);
+}
+
+// One split's part of dw[term, k] = Σ_rows x · dy. Four groups of 64 threads take sixteen of each 64 rows; a thread has eight terms of four
+// columns. The groups are added up in order.
+template <typename T>
+__device__ void stem_gradient(const T* x, const T* grad_y, float* partials, const Map& map, unsigned per_split, unsigned tf32) {
+    constexpr unsigned TALL = 64;
+    SHARED(float, terms, [TALL][TERMS + 4]);
+    SHARED(float, dy, [TALL][COLUMNS + 4]);
+    unsigned t = threadIdx.x, group = t / 64, own_term = t % 64 / 16 * 8, own_column = t % 16 * 4, first_column = blockIdx.x * COLUMNS;
+    unsigned begin = blockIdx.y * per_split, end = begin + per_split < map.rows ? begin + per_split : map.rows;
+    float sum[8][4] = {};
+    for (unsigned first = begin; first < end; first += TALL) {
+        __syncthreads();
+        gather_terms(x, map, first, end, TALL, tf32, [&](unsigned term, unsigned at, float v) { terms[at][term] = v; });
+        for (unsigned i = t; i < TALL * COLUMNS; i += THREADS) {
+            unsigned row = first + i / COLUMNS, column = first_column + i % COLUMNS;
+            bool there = row < end && column < map.columns;
+            dy[i / COLUMNS][i % COLUMNS] = there ? operand(grad_y[(u64)row * map.columns + column], tf32) : 0.0f;
+        }
+        __syncthreads();
+#pragma unroll 4
+        for (unsigned i = 0; i < TALL / 4; ++i) {
+            unsigned at = group * (TALL / 4) + i;
+            Four low = load4(&terms[at][own_term]), high = load4(&terms[at][own_term + 4]), d = load4(&dy[at][own_column]);
+#pragma unroll
+            for (unsigned k = 0; k < 8; ++k)
+#pragma unroll
+                for (unsigned j = 0; j < 4; ++j) sum[k][j] = fmaf(k < 4 ? low.v[k % 4] : high.v[k % 4], d.v[j], sum[k][j]);
+        }
+    }
+    // Where dy was; the first group adds the others' sums to its own.
+    for (unsigned other = 1; other < 4; ++other) {
+        __syncthreads();
+        if (group == other) {
+#pragma unroll
+            for (unsigned k = 0; k < 8; ++k)
+#pragma unroll
+                for (unsigned j = 0; j < 4; ++j) dy[own_term + k][own_column + j] = sum[k][j];
+        }
+        __syncthreads();
+        if (group != 0) continue;
+#pragma unroll
+        for (unsigned k = 0; k < 8; ++k)
+#pragma unroll
+            for (unsigned j = 0; j < 4; ++j) sum[k][j] += dy[own_term + k][own_column + j];
+    }
+    if (group != 0) return;
+    float* out = partials + (u64)blockIdx.y * map.taps * map.inner * map.columns;
+#pragma unroll
+    for (unsigned k = 0; k < 8; ++k)
+#pragma unroll
+        for (unsigned j = 0; j < 4; ++j)
+            if (own_term + k < map.taps * map.inner && first_column + own_column + j < map.columns)
+                out[(u64)(own_term + k) * map.columns + first_column + own_column + j] = sum[k][j];
+}
+extern "C" __global__ void __launch_bounds__(256)
+stem_gradient_f32(const float* x, const float* grad_y, float* partials, unsigned rows, unsigned inner, unsigned columns, unsigned height,
+                  unsigned width, unsigned batch, unsigned taps, unsigned per_split, unsigned tf32) {
+    stem_gradient(x, grad_y, partials, {rows, inner, columns, height, width, batch, taps, 1}, per_split, tf32);
+}
+extern "C" __global__ void __launch_bounds__(256)
+stem_gradient_bf16(const bf16* x, const bf16* grad_y, float* partials, unsigned rows, unsigned inner, unsigned columns, unsigned height,
+                   unsigned width, unsigned batch, unsigned taps, unsigned per_split, unsigned tf32) {
+    stem_gradient(x, grad_y, partials, {rows, inner, columns, height, width, batch, taps, 1}, per_split, tf32);
+}
