@@ -204,10 +204,9 @@ pub fn measure(
             let mut bench = Bench::new(Cuda::new(ledger, mode)?, network.clone(), n, rate, 1)?;
             for _ in 0..2 {
                 // The first step loads kernels; the second is kept.
-                bench.engine.backend().driver().entries.clear();
                 bench.step()?;
             }
-            kernels = together(&bench.engine.backend().driver().entries, copy, matrix);
+            kernels = together(bench.engine.backend().driver().last_work(), copy, matrix);
         }
         let mut bench = Bench::new(Cuda::new(open()?, mode)?, network, n, rate, POINTS)?;
         steps.push(time(name.clone(), &mut bench, repeats, Bench::step)?);

@@ -56,6 +56,12 @@ impl ColumnGrid {
         Self::new(op, (rows, columns), columns, rows.div_ceil(parts(rows, columns)))
     }
 
+    /// The same of what a norm goes over: in as many parts as x would be, since each row stands for a window of it.
+    pub fn sums_over(op: &'static str, over: Over) -> Result<Self> {
+        let (rows, columns) = over.shape.matrix();
+        Self::new(op, (rows, columns), columns, over.rows_per_part())
+    }
+
     /// A pass over every element.
     pub fn each(op: &'static str, x: Shape) -> Result<Self> {
         let (rows, columns) = x.matrix();
@@ -69,10 +75,10 @@ impl ColumnGrid {
         Self::new(op, (rows, columns), pairs, each(rows, pairs))
     }
 
-    /// A pass that sums over the rows in which a thread takes two columns: as many parts as [`ColumnGrid::sums`] has.
-    pub fn pair_sums(op: &'static str, x: Shape) -> Result<Self> {
-        let (rows, columns) = x.matrix();
-        Self::new(op, (rows, columns), columns.div_ceil(2), rows.div_ceil(parts(rows, columns)))
+    /// And in which a thread takes two columns.
+    pub fn pair_sums_over(op: &'static str, over: Over) -> Result<Self> {
+        let (rows, columns) = over.shape.matrix();
+        Self::new(op, (rows, columns), columns.div_ceil(2), over.rows_per_part())
     }
 
     /// Where the partial sums of this pass go: two numbers a part and column, at the workspace's beginning.
@@ -129,6 +135,14 @@ impl Over {
             return Err(Error::operator(op, "a map of even height and width", format!("{h}×{w}")));
         }
         Ok(Over { shape: Shape::new([h / 2, w / 2, n, c]), pool_width: count(op, w)?, batch })
+    }
+}
+
+impl Over {
+    fn rows_per_part(&self) -> usize {
+        let (rows, columns) = self.shape.matrix();
+        let window = if self.pool_width > 0 { 4 } else { 1 };
+        rows.div_ceil(parts(window * rows, columns).min(rows.max(1)))
     }
 }
 

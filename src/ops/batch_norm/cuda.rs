@@ -145,7 +145,7 @@ impl<D: Driver> Cuda<D> {
         workspace: Out,
     ) -> Result<()> {
         let over = Over::of("batch_norm", x.0.shape, options)?;
-        let (sums, each) = (ColumnGrid::sums("batch_norm", over.shape)?, ColumnGrid::each("batch_norm", over.shape)?);
+        let (sums, each) = (ColumnGrid::sums_over("batch_norm", over)?, ColumnGrid::each("batch_norm", over.shape)?);
         let (driver, mut views) = self.begin("batch_norm");
         let (x, weight, bias) =
             (views.read::<T>(x)?, views.read::<f32>(params.weight)?, views.read::<f32>(params.bias)?);

@@ -87,7 +87,7 @@ impl<D: Driver> Cuda<D> {
         workspace: Out,
     ) -> Result<()> {
         let (over, power) = (Over::of(OP, x.0.shape, options)?, power(p)?);
-        let (sums, each) = (ColumnGrid::sums(OP, over.shape)?, ColumnGrid::each(OP, over.shape)?);
+        let (sums, each) = (ColumnGrid::sums_over(OP, over)?, ColumnGrid::each(OP, over.shape)?);
         // Where the largest |x| is, all of x tells.
         let of_x = ColumnGrid::sums(OP, x.0.shape)?;
         let (driver, mut views) = self.begin(OP);

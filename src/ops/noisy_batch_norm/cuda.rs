@@ -73,7 +73,7 @@ impl<D: Driver> Cuda<D> {
         workspace: Out,
     ) -> Result<()> {
         let over = Over::of(OP, x.0.shape, options)?;
-        let (sums, (each, batch)) = (ColumnGrid::pair_sums(OP, over.shape)?, grid(OP, over.shape)?);
+        let (sums, (each, batch)) = (ColumnGrid::pair_sums_over(OP, over)?, grid(OP, over.shape)?);
         let NoiseOptions { mean, scale, spread, layer } = noise;
         let (driver, mut views) = self.begin(OP);
         let (x, weight, bias) =

@@ -28,6 +28,8 @@ pub struct Ledger<D> {
     inner: D,
     /// In order.
     pub entries: Vec<Entry>,
+    /// Where the last piece of work that was asked for as a graph begins among them.
+    began: usize,
     timed: bool,
 }
 
@@ -53,7 +55,12 @@ fn operations(kernel: &Kernel, args: &[Arg]) -> Option<[f64; 2]> {
 impl<D: Driver> Ledger<D> {
     /// Writes down what is asked of `inner`; with `timed` each launch is waited for and timed, and graphs are not recorded.
     pub fn new(inner: D, timed: bool) -> Self {
-        Ledger { inner, entries: Vec::new(), timed }
+        Ledger { inner, entries: Vec::new(), began: 0, timed }
+    }
+
+    /// The launches since the last piece of work began that was asked for as a graph, and not replayed.
+    pub fn last_work(&self) -> &[Entry] {
+        &self.entries[self.began.min(self.entries.len())..]
     }
 
     fn keep(&mut self, entry: Entry, work: impl FnOnce(&mut D) -> Result<()>) -> Result<()> {
@@ -117,7 +124,11 @@ impl<D: Driver> Driver for Ledger<D> {
     }
     fn begin_graph(&mut self, key: u64) -> Result<Graph> {
         // What is replayed as one cannot be timed launch by launch.
-        if self.timed { Ok(Graph::Make) } else { self.inner.begin_graph(key) }
+        let made = if self.timed { Graph::Make } else { self.inner.begin_graph(key)? };
+        if made == Graph::Make {
+            self.began = self.entries.len();
+        }
+        Ok(made)
     }
     fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
         if self.timed { Ok(()) } else { self.inner.end_graph(key, good) }
