@@ -179,13 +179,10 @@ batch_norm_gradient_bf16(const bf16* x, const bf16* grad_y, const float* weight,
     else gradient<bf16, 1>(x, grad_y, weight, bias, mean, var, grad_weight, grad_bias, grad_x, eps, relu, rows, columns, rows_per_part, width, {});
 }
 
-// r ← (1 − α) r + α v
+// r ← (1 − α) r + α f v, of all norms' statistics at once; f is what makes a variance unbiased
 extern "C" __global__ void __launch_bounds__(256)
-move_running(const float* mean, const float* spread, float* running_mean, float* running_spread, double momentum, double unbias,
-             unsigned columns) {
-    unsigned column = blockIdx.x * 256u + threadIdx.x;
-    if (column >= columns) return;
+move_running(const float* batch, const double* factors, float* running, double momentum, unsigned len) {
     double kept = 1.0 - momentum;
-    running_mean[column] = (float)(kept * running_mean[column] + momentum * mean[column]);
-    running_spread[column] = (float)(kept * running_spread[column] + momentum * (spread[column] * unbias));
+    for (u64 i = global_thread(); i < len; i += global_threads())
+        running[i] = (float)(kept * running[i] + momentum * (batch[i] * factors[i]));
 }

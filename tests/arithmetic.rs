@@ -124,15 +124,23 @@ fn running<T: Float>() {
     let values: [&[f64]; 8] =
         [&[2.0, -1.0], &[4.0, 3.0], &[0.0, 0.0], &[1.0, 1.0], &[2.0, 1.0], &[0.5, -3.0], &[3.0, 1.0], &[0.0; 2]];
     let (v, _, _) = tensors(&mut b, &values);
-    let (mean, spread) = (In(v[0]), In(v[1]));
     let running = RunningStatistics { mean: Out(v[2]), spread: Out(v[3]) };
+    let mut plan = b.plan();
+    let factors = plan.view(Shape::new([2]), DType::F64);
+    b.commit(&plan).unwrap();
+    let move_by = |b: &mut Cpu<T>, batch: View, kind: Option<Spread>, to: Out| {
+        b.upload(&[kind.map_or(1.0, |kind| kind.factor(5)); 2], Out(factors)).unwrap();
+        b.move_running(0.1, In(batch), In(factors), to).unwrap();
+    };
     // Of five samples the unbiased variance is 5/4 of the biased one: 0.9 · 1 + 0.1 · 5 and 0.9 + 0.1 · 3.75.
-    b.move_running(Spread::Variance, 0.1, 5, mean, spread, running).unwrap();
+    move_by(&mut b, v[0], None, running.mean);
+    move_by(&mut b, v[1], Some(Spread::Variance), running.spread);
     close(&b.download_f64(running.mean.into()).unwrap(), &[0.2, -0.1]);
     close(&b.download_f64(running.spread.into()).unwrap(), &[1.4, 1.275]);
     // s of an ℓp norm enters as it is.
-    b.move_running(Spread::Scale, 0.1, 5, mean, spread, running).unwrap();
+    move_by(&mut b, v[1], Some(Spread::Scale), running.spread);
     close(&b.download_f64(running.spread.into()).unwrap(), &[1.66, 1.4475]);
+    assert_eq!(Spread::Variance.factor(1), 1.0);
     b.upload_f64(&[1.0, -1.0], running.mean).unwrap();
     b.upload_f64(&[3.0, 8.0], running.spread).unwrap();
     let params = NormParams { weight: In(v[4]), bias: In(v[5]) };

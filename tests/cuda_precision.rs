@@ -236,8 +236,8 @@ impl Noise for Rounding {
 }
 
 impl Running for Rounding {
-    fn move_running(&mut self, k: Spread, m: f64, n: usize, a: In, b: In, r: RunningStatistics) -> Result<()> {
-        self.cpu.move_running(k, m, n, a, b, r)
+    fn move_running(&mut self, momentum: f64, batch: In, factors: In, running: Out) -> Result<()> {
+        self.cpu.move_running(momentum, batch, factors, running)
     }
     fn norm_eval(
         &mut self,

@@ -64,7 +64,7 @@ impl Network {
                 *place = Some(slots.push(format!("{name}.{}", param.name), param.shape, param.door));
                 inits.push(param.init);
             }
-            let statistics = layer.statistics(shape).map(|units| {
+            let statistics = layer.statistics(shape).map(|(units, _)| {
                 let mut push = |what| running.push(format!("{name}.{what}"), Shape::new([units]), Door::Plain);
                 [push("running_mean"), push("running_var")]
             });

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::ops::backend::Backend;
 use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer as _, Param};
+use crate::ops::running::Spread;
 use crate::runtime::tensor::Shape;
 
 macro_rules! layers {
@@ -47,7 +48,7 @@ macro_rules! layers {
                 match self { $(Layer::$kind(l) => l.is_pool()),+ }
             }
             /// See [`crate::ops::layer::Layer::statistics`].
-            pub fn statistics(&self, x: Shape) -> Option<usize> {
+            pub fn statistics(&self, x: Shape) -> Option<(usize, Spread)> {
                 match self { $(Layer::$kind(l) => l.statistics(x)),+ }
             }
             /// See [`crate::ops::layer::Layer::workspace`].
@@ -65,10 +66,6 @@ macro_rules! layers {
             /// See [`crate::ops::layer::Layer::backward`].
             pub fn backward<B: Backend>(&self, backend: &mut B, io: &Backward) -> Result<()> {
                 match self { $(Layer::$kind(l) => l.backward(backend, io)),+ }
-            }
-            /// See [`crate::ops::layer::Layer::move_running`].
-            pub fn move_running<B: Backend>(&self, backend: &mut B, io: &Forward, running: Kept, momentum: f64) -> Result<()> {
-                match self { $(Layer::$kind(l) => l.move_running(backend, io, running, momentum)),+ }
             }
         }
     };

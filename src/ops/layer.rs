@@ -4,6 +4,7 @@
 
 use super::backend::Backend;
 use super::norm::NormOptions;
+use super::running::Spread;
 use crate::Result;
 use crate::runtime::slots::Door;
 use crate::runtime::tensor::{In, Out, Shape, View};
@@ -148,8 +149,8 @@ pub trait Layer {
     fn is_pool(&self) -> bool {
         false
     }
-    /// Units whose mean and spread forward keeps; such layers have running statistics.
-    fn statistics(&self, x: Shape) -> Option<usize> {
+    /// Units whose mean and spread forward keeps, and what that spread is; such layers have running statistics.
+    fn statistics(&self, x: Shape) -> Option<(usize, Spread)> {
         let _ = x;
         None
     }
@@ -167,9 +168,4 @@ pub trait Layer {
     }
     /// Gradients, from what forward was given and kept.
     fn backward<B: Backend>(&self, backend: &mut B, io: &Backward) -> Result<()>;
-    /// Moves the running statistics by what the last forward pass kept.
-    fn move_running<B: Backend>(&self, backend: &mut B, io: &Forward, running: Kept, momentum: f64) -> Result<()> {
-        let _ = (backend, io, running, momentum);
-        Ok(())
-    }
 }

@@ -49,10 +49,3 @@ fn running(kept: Kept) -> Result<RunningStatistics> {
 pub fn evaluate<B: Backend>(b: &mut B, kind: Spread, options: NormOptions, io: &Forward, kept: Kept) -> Result<()> {
     b.norm_eval(kind, io.x, operands(io.params)?, options, running(kept)?, io.y)
 }
-
-/// Moves a norm's running statistics.
-pub fn move_running<B: Backend>(b: &mut B, kind: Spread, io: &Forward, kept: Kept, momentum: f64) -> Result<()> {
-    let batch = statistics(io.kept)?;
-    let samples = io.x.0.shape.matrix().0;
-    b.move_running(kind, momentum, samples, batch.mean.into(), batch.spread.into(), running(kept)?)
-}

@@ -5,12 +5,13 @@ mod plan;
 
 use super::chain::Network;
 use crate::ops::backend::Backend;
+use crate::ops::deep_linear::Chain;
 use crate::ops::gather::ImageBytes;
 use crate::runtime::state::StepState;
 use crate::runtime::storage::Graph;
 use crate::runtime::tensor::{In, Out, Shape, View};
 use crate::{Error, Result};
-use plan::{Planned, Whole};
+use plan::Planned;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -52,13 +53,16 @@ pub struct Engine<B> {
     scalars: View,
     state: View,
     running: View,
+    /// What the norms keep of a batch, with the slots of the running statistics; and what moves these by it.
+    statistics: View,
+    factors: View,
     /// θ of the present pass as operands of matrix products, where the backend holds those in another type.
     operands: Option<View>,
     /// The vector whose rounding `operands` holds for certain: nobody else has had the backend since.
     rounded: Option<View>,
     graphs: Vec<Recorded>,
     /// The whole network as one operator, where the backend has that.
-    whole: Option<Whole>,
+    whole: Option<Chain>,
     stop: Arc<AtomicBool>,
 }
 

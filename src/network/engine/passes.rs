@@ -37,10 +37,10 @@ impl<B: Backend> Engine<B> {
     pub fn losses_and_grads(&mut self, thetas: In, grads: Out, loss: Out, correct: Out) -> Result<()> {
         self.look_up()?;
         let (runs, stride) = thetas.0.shape.matrix();
-        if let Some(whole) = self.whole.filter(|_| runs > 1) {
+        if let Some(chain) = self.whole.filter(|_| runs > 1) {
             let (x, target) = (In(self.input), In(self.answer));
             let out = ChainOut { loss, correct, grad: Some(grads), kept: None };
-            return self.backend.deep_linear(&whole.chain, thetas, x, target, out);
+            return self.backend.deep_linear(&chain, thetas, x, target, out);
         }
         let row = |whole: View, run| whole.slice(run * stride, Shape::new([self.network.slots().len()]));
         let rows: Vec<_> = (0..runs).map(|run| (row(thetas.0, run), row(grads.0, run))).collect();
@@ -54,12 +54,12 @@ impl<B: Backend> Engine<B> {
     /// One run of the network as a whole.
     fn whole_pass(&mut self, theta: In, grad: Option<Out>, loss: Out, correct: Out) -> Result<()> {
         self.look_up()?;
-        let Some(whole) = self.whole else { return Ok(()) };
-        let kept = ChainKept { y: Out(self.output()), sample: Out(self.samples), statistics: Out(whole.statistics) };
+        let Some(chain) = self.whole else { return Ok(()) };
+        let kept = ChainKept { y: Out(self.output()), sample: Out(self.samples), statistics: Out(self.statistics) };
         let one = |view: View| View { shape: Shape::new([1, view.shape.len()]), ..view };
         let out = ChainOut { loss, correct, grad: grad.map(|grad| Out(one(grad.0))), kept: Some(kept) };
         let (theta, x, target) = (In(one(theta.0)), In(self.input), In(self.answer));
-        self.backend.deep_linear(&whole.chain, theta, x, target, out)
+        self.backend.deep_linear(&chain, theta, x, target, out)
     }
 
     /// The loss at `theta` with the running statistics in place of the batch's.
@@ -76,14 +76,12 @@ impl<B: Backend> Engine<B> {
         self.judge(loss, correct, None)
     }
 
-    /// Moves the running statistics by the batch of the last training-mode pass.
+    /// Moves the running statistics by the batch of the last training-mode pass, all norms' at once.
     pub fn move_running(&mut self, momentum: f64) -> Result<()> {
-        for index in 0..self.planned.len() {
-            // Parameters play no part in it.
-            let (io, running) = (self.io_with(index, Params::default()), self.running_of(index));
-            self.network.links()[index].layer.move_running(&mut self.backend, &io, running, momentum)?;
+        if self.running.shape.len() == 0 {
+            return Ok(());
         }
-        Ok(())
+        self.backend.move_running(momentum, In(self.statistics), In(self.factors), Out(self.running))
     }
 
     /// Rounds θ to operands of matrix products, where those have a type of their own and do not hold it already.
@@ -149,10 +147,6 @@ impl<B: Backend> Engine<B> {
         if let Some(operands) = self.operands.filter(|_| self.network.links()[index].layer.multiplies()) {
             params.weight = self.params(index, operands).weight;
         }
-        self.io_with(index, params)
-    }
-
-    fn io_with(&self, index: usize, params: Params) -> Forward {
         let Planned { x, y, kept, fusion, .. } = self.planned[index];
         Forward { x: In(x), y: Out(y), params, kept, workspace: self.workspace, state: In(self.state), fusion }
     }

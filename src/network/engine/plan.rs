@@ -4,10 +4,9 @@ use super::super::chain::{Loss, Network};
 use super::super::dln::whole_chain;
 use super::{Engine, SCALARS};
 use crate::ops::backend::Backend;
-use crate::ops::deep_linear::Chain;
 use crate::ops::layer::{Fusion, Kept};
 use crate::runtime::state::StepState;
-use crate::runtime::tensor::{ArenaPlan, DType, Shape, View};
+use crate::runtime::tensor::{DType, Out, Shape, View};
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,29 +24,6 @@ pub(super) struct Planned {
     pub gone: bool,
 }
 
-/// A deep linear network that the backend takes as one operator.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Whole {
-    pub chain: Chain,
-    /// What its norms keep of a batch, of which each layer has a part.
-    pub statistics: View,
-}
-
-impl Whole {
-    /// Plans it, where the network is such a one and the backend can.
-    fn plan<B: Backend>(backend: &mut B, network: &Network, batch: usize, plan: &mut ArenaPlan) -> Option<Whole> {
-        let chain = whole_chain(network, batch).filter(|chain| backend.has_deep_linear(chain))?;
-        Some(Whole { chain, statistics: plan.view(chain.statistics(), backend.dtype()) })
-    }
-
-    /// Mean and spread of norm number `norm`.
-    fn kept(&self, norm: usize) -> Kept {
-        let dim = self.chain.dim;
-        let part = |which| Some(self.statistics.slice((2 * norm + which) * dim, Shape::new([dim])));
-        Kept { mean: part(0), spread: part(1) }
-    }
-}
-
 impl<B: Backend> Engine<B> {
     /// Plans and allocates everything but parameter vectors. `stop` is looked at between layers: once set, every pass ends in
     /// [`Error::Interrupted`].
@@ -60,9 +36,11 @@ impl<B: Backend> Engine<B> {
         let (dtype, activation) = (backend.dtype(), backend.activation_dtype());
         let mut plan = backend.plan();
         let input = plan.view(checked(network.input(batch))?, activation);
-        let whole = Whole::plan(&mut backend, &network, batch, &mut plan);
+        // With the slots of the running statistics.
+        let statistics = plan.view(Shape::new([network.running().len()]), dtype);
+        let mut factors = vec![1.0; network.running().len()];
         let (mut planned, mut x) = (Vec::with_capacity(network.links().len()), input);
-        let (mut workspace, mut widest, mut norms) = (0, 0, 0);
+        let (mut workspace, mut widest) = (0, 0);
         for (index, link) in network.links().iter().enumerate() {
             let before = index.checked_sub(1).map(|at| &network.links()[at].layer);
             let can = before.map_or(Fusion::default(), |layer| layer.epilogues(&backend));
@@ -84,15 +62,17 @@ impl<B: Backend> Engine<B> {
             }
             let y = if applied { x } else { plan.view(checked(shape)?, activation) };
             let mut kept = Kept::default();
-            if let Some(units) = link.layer.statistics(x.shape) {
-                if x.shape.matrix().0 < 2 {
+            if let (Some((_, kind)), Some([mean, spread])) = (link.layer.statistics(x.shape), link.running) {
+                let samples = x.shape.matrix().0;
+                if samples < 2 {
                     let place = format!("--batch {batch}");
                     let problem = format!("{} would see one sample per unit, and map it to 0", link.name);
                     return Err(Error::input(place, problem, "a norm on a 1×1 map needs a batch of at least 2"));
                 }
-                let mut own = || Some(plan.view(Shape::new([units]), dtype));
-                kept = whole.map_or_else(|| Kept { mean: own(), spread: own() }, |whole| whole.kept(norms));
-                norms += 1;
+                let [mean, spread] = [mean, spread].map(|slot| network.running().view(statistics, slot));
+                factors[(spread.offset - statistics.offset) / dtype.size()..][..spread.shape.len()]
+                    .fill(kind.factor(samples));
+                kept = Kept { mean: Some(mean), spread: Some(spread) };
             }
             workspace = workspace.max(link.layer.workspace(&backend, x.shape).len());
             widest = widest.max(y.shape.len());
@@ -108,9 +88,12 @@ impl<B: Backend> Engine<B> {
         let samples = plan.view(Shape::new([batch]), DType::F64);
         let scalars = plan.view(Shape::new([SCALARS]), DType::F64);
         let state = plan.view(StepState::shape(), StepState::DTYPE);
-        let running = plan.view(Shape::new([network.running().len()]), dtype);
+        let running = plan.view(statistics.shape, dtype);
+        let factors_view = plan.view(statistics.shape, DType::F64);
         let operands = (activation != dtype).then(|| plan.view(Shape::new([network.slots().len()]), activation));
         backend.commit(&plan)?;
+        backend.upload(&factors, Out(factors_view))?;
+        let whole = whole_chain(&network, batch).filter(|chain| backend.has_deep_linear(chain));
         let mut engine = Engine {
             backend,
             network,
@@ -124,6 +107,8 @@ impl<B: Backend> Engine<B> {
             scalars,
             state,
             running,
+            statistics,
+            factors: factors_view,
             operands,
             rounded: None,
             graphs: Vec::new(),

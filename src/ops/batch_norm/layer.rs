@@ -32,8 +32,8 @@ impl Layer for BatchNormLayer {
         norm_layer::params(x)
     }
 
-    fn statistics(&self, x: Shape) -> Option<usize> {
-        Some(x.hwnc()[3])
+    fn statistics(&self, x: Shape) -> Option<(usize, Spread)> {
+        Some((x.hwnc()[3], Spread::Variance))
     }
 
     fn takes_sums(&self) -> bool {
@@ -64,9 +64,5 @@ impl Layer for BatchNormLayer {
         let (f, grads) = (&io.forward, gradients(io)?);
         let (params, stats, options) = (operands(f.params)?, statistics(f.kept)?, f.fusion.norm(self.options));
         b.batch_norm_backward(f.x, params, options, stats, io.grad_y, grads, Out(f.workspace))
-    }
-
-    fn move_running<B: Backend>(&self, b: &mut B, io: &Forward, running: Kept, momentum: f64) -> Result<()> {
-        norm_layer::move_running(b, Spread::Variance, io, running, momentum)
     }
 }

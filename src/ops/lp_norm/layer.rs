@@ -35,8 +35,8 @@ impl Layer for LpNormLayer {
         norm_layer::params(x)
     }
 
-    fn statistics(&self, x: Shape) -> Option<usize> {
-        Some(x.hwnc()[3])
+    fn statistics(&self, x: Shape) -> Option<(usize, Spread)> {
+        Some((x.hwnc()[3], Spread::Scale))
     }
 
     fn epilogues<B: Backend>(&self, backend: &B) -> Fusion {
@@ -60,9 +60,5 @@ impl Layer for LpNormLayer {
         let (f, grads) = (&io.forward, gradients(io)?);
         let (params, stats, options) = (operands(f.params)?, statistics(f.kept)?, f.fusion.norm(self.options));
         b.lp_norm_backward(self.p, f.x, params, options, stats, io.grad_y, grads, Out(f.workspace))
-    }
-
-    fn move_running<B: Backend>(&self, b: &mut B, io: &Forward, running: Kept, momentum: f64) -> Result<()> {
-        norm_layer::move_running(b, Spread::Scale, io, running, momentum)
     }
 }

@@ -36,8 +36,8 @@ impl Layer for NoisyBatchNormLayer {
         norm_layer::params(x)
     }
 
-    fn statistics(&self, x: Shape) -> Option<usize> {
-        Some(x.hwnc()[3])
+    fn statistics(&self, x: Shape) -> Option<(usize, Spread)> {
+        Some((x.hwnc()[3], Spread::Variance))
     }
 
     fn takes_sums(&self) -> bool {
@@ -79,9 +79,5 @@ impl Layer for NoisyBatchNormLayer {
             grads,
             Out(f.workspace),
         )
-    }
-
-    fn move_running<B: Backend>(&self, b: &mut B, io: &Forward, running: Kept, momentum: f64) -> Result<()> {
-        norm_layer::move_running(b, Spread::Variance, io, running, momentum)
     }
 }

@@ -1,6 +1,6 @@
 //! Running statistics on the CPU.
 
-use super::{Running, RunningStatistics, Spread};
+use super::{Running, RunningStatistics, Spread, same_length};
 use crate::Result;
 use crate::ops::affine::Affine;
 use crate::ops::norm::{NormOptions, NormParams, units};
@@ -9,29 +9,12 @@ use crate::runtime::float::Float;
 use crate::runtime::tensor::{In, Out};
 
 impl<T: Float> Running for Cpu<T> {
-    fn move_running(
-        &mut self,
-        kind: Spread,
-        momentum: f64,
-        samples: usize,
-        mean: In,
-        spread: In,
-        running: RunningStatistics,
-    ) -> Result<()> {
-        units("running", mean.0.shape, &[spread.0.shape, running.mean.0.shape, running.spread.0.shape])?;
+    fn move_running(&mut self, momentum: f64, batch: In, factors: In, running: Out) -> Result<()> {
+        same_length(batch, factors, running)?;
         let mut b = self.borrow("running");
-        let (mean, spread) = (b.read::<T>(mean)?, b.read::<T>(spread)?);
-        let (to_mean, to_spread) = (b.write::<T>(running.mean)?, b.write::<T>(running.spread)?);
-        let unbias = match kind {
-            Spread::Variance if samples > 1 => samples as f64 / (samples as f64 - 1.0),
-            _ => 1.0,
-        };
-        let moved = |old: T, new: f64| T::of((1.0 - momentum) * old.f64() + momentum * new);
-        for (to, &v) in to_mean.iter_mut().zip(mean) {
-            *to = moved(*to, v.f64());
-        }
-        for (to, &v) in to_spread.iter_mut().zip(spread) {
-            *to = moved(*to, v.f64() * unbias);
+        let (batch, factors, running) = (b.read::<T>(batch)?, b.read::<f64>(factors)?, b.write::<T>(running)?);
+        for ((to, &v), &factor) in running.iter_mut().zip(batch).zip(factors) {
+            *to = T::of((1.0 - momentum) * to.f64() + momentum * (v.f64() * factor));
         }
         Ok(())
     }

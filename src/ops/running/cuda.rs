@@ -1,36 +1,23 @@
 //! Running statistics on a device: `kernels/batchnorm.cu`.
 
-use super::{Running, RunningStatistics, Spread};
+use super::{Running, RunningStatistics, Spread, same_length};
 use crate::Result;
 use crate::ops::batch_norm::cuda::{SCALE, VARIANCE};
 use crate::ops::column_grid::of_norm;
-use crate::ops::norm::{NormOptions, NormParams, units};
+use crate::ops::norm::{NormOptions, NormParams};
 use crate::runtime::cuda::driver::{Driver, Grid};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
 use crate::runtime::tensor::{In, Out};
 use half::bf16;
 
 impl<D: Driver> Running for Cuda<D> {
-    fn move_running(
-        &mut self,
-        kind: Spread,
-        momentum: f64,
-        samples: usize,
-        mean: In,
-        spread: In,
-        running: RunningStatistics,
-    ) -> Result<()> {
-        let others = [spread.0.shape, running.mean.0.shape, running.spread.0.shape];
-        let columns = units("running", mean.0.shape, &others)?;
-        let unbias = match kind {
-            Spread::Variance if samples > 1 => samples as f64 / (samples as f64 - 1.0),
-            _ => 1.0,
-        };
+    fn move_running(&mut self, momentum: f64, batch: In, factors: In, running: Out) -> Result<()> {
+        let len = same_length(batch, factors, running)?;
         let (driver, mut views) = self.begin("running");
-        let (mean, spread) = (views.read::<f32>(mean)?, views.read::<f32>(spread)?);
-        let (mut to_mean, mut to_spread) = (views.write::<f32>(running.mean)?, views.write::<f32>(running.spread)?);
-        let (grid, columns) = (Grid::cover(columns, 1, 256), count("running", columns)?);
-        kernels::move_running(driver, grid, &mean, &spread, &mut to_mean, &mut to_spread, momentum, unbias, columns)
+        let (batch, factors) = (views.read::<f32>(batch)?, views.read::<f64>(factors)?);
+        let mut running = views.write::<f32>(running)?;
+        let grid = Grid::cover(len, 1, 256);
+        kernels::move_running(driver, grid, &batch, &factors, &mut running, momentum, count("running", len)?)
     }
 
     fn norm_eval(

@@ -7,9 +7,9 @@
 mod cpu;
 mod cuda;
 
-use crate::Result;
 use crate::ops::norm::{NormOptions, NormParams};
 use crate::runtime::tensor::{In, Out};
+use crate::{Error, Result};
 
 /// Running mean and spread of one norm layer, `[C]` each.
 #[derive(Debug, Clone, Copy)]
@@ -29,18 +29,30 @@ pub enum Spread {
     Scale,
 }
 
+impl Spread {
+    /// What a batch's spread over `samples` is multiplied by before it enters the running one.
+    pub fn factor(self, samples: usize) -> f64 {
+        match self {
+            Spread::Variance if samples > 1 => samples as f64 / (samples as f64 - 1.0),
+            _ => 1.0,
+        }
+    }
+}
+
+/// The lengths of a call's three vectors. Errors: they differ.
+fn same_length(batch: In, factors: In, running: Out) -> Result<usize> {
+    let lengths = [batch.0.shape.len(), factors.0.shape.len(), running.0.shape.len()];
+    match lengths {
+        [a, b, c] if a == b && b == c => Ok(a),
+        _ => Err(Error::operator("running", "vectors of one length", format!("{lengths:?}"))),
+    }
+}
+
 /// Running statistics and their use.
 pub trait Running {
-    /// Moves the running statistics by one batch's `mean` and `spread`, from `samples` samples per unit.
-    fn move_running(
-        &mut self,
-        kind: Spread,
-        momentum: f64,
-        samples: usize,
-        mean: In,
-        spread: In,
-        running: RunningStatistics,
-    ) -> Result<()>;
+    /// `running ← (1 − α) running + α f · batch`, element by element, α being the momentum: the statistics of all norms at once, with each
+    /// one's [`Spread::factor`] (1 for a mean) in `factors` (f64).
+    fn move_running(&mut self, momentum: f64, batch: In, factors: In, running: Out) -> Result<()>;
     /// The norm at evaluation: `y = γ (x − running mean)/D + β`, then the ReLU if asked for.
     fn norm_eval(
         &mut self,
