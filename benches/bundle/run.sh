@@ -30,7 +30,7 @@ for part in "${parts[@]}"; do
   parity)
     step parity "$here/tests/parity" --test-threads 1 --quiet
     step golden "$here/tests/golden" --test-threads 1 --quiet cuda_f32
-    for name in gather draws conv_epilogue cuda_networks; do step "$name" "$here/tests/$name" --test-threads 1; done
+    for name in cuda_kernels cuda_networks; do step "$name" "$here/tests/$name" --test-threads 1; done
     ;;
   sanitizers)
     if ! command -v compute-sanitizer >/dev/null; then
@@ -41,6 +41,7 @@ for part in "${parts[@]}"; do
       # A planted mistake first: a tool that does not see it has seen nothing. It must fail.
       step "planted_$tool" compute-sanitizer --tool "$tool" --error-exitcode 9 "$python" "$here/planted.py" "$tool"
       step "$tool" compute-sanitizer --tool "$tool" --error-exitcode 9 "$here/tests/parity" --test-threads 1 --quiet odd_channels
+      step "${tool}_chain" compute-sanitizer --tool "$tool" --error-exitcode 9 "$here/tests/cuda_kernels" --test-threads 1 runs_go_side
       step "${tool}_norm" compute-sanitizer --tool "$tool" --error-exitcode 9 "$here/tests/parity" --test-threads 1 --quiet batch_norm
     done
     ;;
@@ -53,6 +54,11 @@ for part in "${parts[@]}"; do
         sha256sum <"$run/checkpoints/step-8/parameters.safetensors"
       done | sort | uniq -c >"$out/same_bits_$precision.txt"
     done
+    for i in $(seq 20); do
+      run=$out/bits/dln-$i
+      "$normscape" train --model dln --norm batch --steps 8 --seed 3 --device cuda --out "$run" --quiet >>"$out/same_bits.log" 2>&1
+      sha256sum <"$run/checkpoints/step-8/parameters.safetensors"
+    done | sort | uniq -c >"$out/same_bits_dln.txt"
     rm -rf "$out/bits"
     ;;
   bench)

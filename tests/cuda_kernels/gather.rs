@@ -1,7 +1,5 @@
 //! Batches gathered on a device are those of the host, to the bit: order, crops, flips, standardisation, labels.
 
-mod shared;
-
 use normscape::data::batch::Batches;
 use normscape::data::images;
 use normscape::ops::backend::Backend;
@@ -53,14 +51,14 @@ fn devices_gather_what_the_host_prepares() {
             .collect();
         assert!(gathered(&mut Cpu::<f32>::default(), &batches, 9, &steps) == expected, "CPU, batch {batch}");
         for order in [None, Some(2)] {
-            let mut device = shared::device(Mode::F32, order).unwrap();
+            let mut device = crate::shared::device(Mode::F32, order).unwrap();
             assert!(gathered(&mut device, &batches, 9, &steps) == expected, "device, batch {batch}");
         }
         let rounded = |(x, labels): &(Vec<f64>, Vec<u32>)| {
             let x: Vec<f64> = x.iter().map(|&v| half::bf16::from_f64(v).to_f64()).collect();
             (x, labels.clone())
         };
-        let mut device = shared::device(Mode::Bf16, None).unwrap();
+        let mut device = crate::shared::device(Mode::Bf16, None).unwrap();
         assert!(gathered(&mut device, &batches, 9, &steps) == expected.iter().map(rounded).collect::<Vec<_>>());
     }
 }

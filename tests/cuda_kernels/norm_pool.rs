@@ -1,7 +1,5 @@
 //! A norm that pools in its own passes finds what the norm and the pool find one after the other: ties and NaN too.
 
-mod shared;
-
 use normscape::ops::backend::Backend;
 use normscape::ops::door::relative_error;
 use normscape::ops::noise::NoiseOptions;
@@ -89,7 +87,7 @@ fn a_norm_that_pools_finds_what_norm_and_pool_find() {
                 let name = format!("{kind:?}, relu {relu}, {shape:?}, {mode:?}");
                 let options = NormOptions { eps: 1e-5, relu, pool: false };
                 let pooled = NormOptions { pool: true, ..options };
-                let mut device = shared::device(mode, None).unwrap();
+                let mut device = crate::shared::device(mode, None).unwrap();
                 let apart = passes(&mut device, kind, shape, options, false);
                 let together = passes(&mut device, kind, shape, pooled, false);
                 assert!(together[0] == apart[0] && together[4] == apart[4], "{name}: y");
@@ -97,7 +95,7 @@ fn a_norm_that_pools_finds_what_norm_and_pool_find() {
                     let error = relative_error(&together[i], &apart[i]);
                     assert!(error <= bound, "{name}: {what} {error:e}");
                 }
-                let other = passes(&mut shared::device(mode, Some(7)).unwrap(), kind, shape, pooled, false);
+                let other = passes(&mut crate::shared::device(mode, Some(7)).unwrap(), kind, shape, pooled, false);
                 assert!(together == other, "{name}: other bits in another order of threads");
             }
         }
@@ -108,7 +106,7 @@ fn a_norm_that_pools_finds_what_norm_and_pool_find() {
 fn a_nan_shows() {
     for kind in KINDS {
         let options = NormOptions { eps: 1e-5, relu: true, pool: true };
-        let found = passes(&mut shared::device(Mode::F32, None).unwrap(), kind, [4, 4, 2, 3], options, true);
+        let found = passes(&mut crate::shared::device(Mode::F32, None).unwrap(), kind, [4, 4, 2, 3], options, true);
         // Element 5 is of unit 2: all of that unit.
         for (i, v) in found[0].iter().enumerate() {
             assert_eq!(v.is_nan(), i % 3 == 2, "{kind:?}, element {i}");
@@ -128,7 +126,7 @@ fn what_cannot_be_pooled_is_refused() {
         let stats = Statistics { mean: Out(mean), spread: Out(spread) };
         b.batch_norm(In(x), params, options, Out(y), stats, Out(y)).unwrap_err().to_string()
     }
-    let odd = refused(shared::device(Mode::F32, None).unwrap(), Shape::new([3, 4, 2, 5]), options);
+    let odd = refused(crate::shared::device(Mode::F32, None).unwrap(), Shape::new([3, 4, 2, 5]), options);
     assert!(odd.contains("even height and width"), "{odd}");
     let cpu = refused(Cpu::<f32>::default(), Shape::new([4, 4, 2, 5]), options);
     assert!(cpu.contains("whose norms pool"), "{cpu}");

@@ -1,7 +1,5 @@
 //! What the parity cases are too small to reach: the large tiles of the dense products, and the epilogues of the tensor-core kernels.
 
-mod shared;
-
 use normscape::ops::batch_norm::BatchNorm;
 use normscape::ops::conv2d::{self, Conv2d, Map};
 use normscape::ops::door::compare;
@@ -15,7 +13,7 @@ use normscape::runtime::storage::Storage;
 use normscape::runtime::tensor::{DType, In, Out, Shape};
 
 fn device(mode: Mode, order: Option<u64>) -> Cuda {
-    shared::device(mode, order).unwrap_or_else(|e| panic!("{}", e.message().unwrap_or("no device")))
+    crate::shared::device(mode, order).unwrap_or_else(|e| panic!("{}", e.message().unwrap_or("no device")))
 }
 
 /// Exact f32 against the CPU in f64, and again with the threads in another order.
@@ -24,15 +22,15 @@ fn exact(map: Map, backward: bool) {
     if !backward {
         arrays.remove("grad_y");
     }
-    let found = shared::run("conv2d", &mut device(Mode::F32, None), &arrays).unwrap();
-    let expected = shared::run("conv2d", &mut Cpu::<f64>::default(), &arrays).unwrap();
+    let found = crate::shared::run("conv2d", &mut device(Mode::F32, None), &arrays).unwrap();
+    let expected = crate::shared::run("conv2d", &mut Cpu::<f64>::default(), &arrays).unwrap();
     let longest = (9 * map.c).max(9 * map.k).max(map.h * map.w * map.n) as f64;
     let allowed = f64::from(f32::EPSILON) * (8.0 + 2.0 * longest.sqrt());
     for (name, error) in compare("conv2d", &found, &expected).unwrap() {
         assert!(error <= allowed, "{name}: error {error:e} beyond {allowed:e}");
     }
-    let shuffled = shared::run("conv2d", &mut device(Mode::F32, Some(5)), &arrays).unwrap();
-    assert!(shared::different(&found, &shuffled).is_empty());
+    let shuffled = crate::shared::run("conv2d", &mut device(Mode::F32, Some(5)), &arrays).unwrap();
+    assert!(crate::shared::different(&found, &shuffled).is_empty());
 }
 
 // A tile is taken where there are enough of it, so these are as small as they can be: maps of one row have three taps. 130 samples: a

@@ -1,8 +1,6 @@
 //! CPU and CUDA draw the same noise, to the bit: ten million draws. (Order and augmentation: tests/gather.rs. Initial weights are drawn
 //! on the host for every device.)
 
-mod shared;
-
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
 use normscape::runtime::cpu::Cpu;
@@ -39,7 +37,7 @@ fn ten_million_draws_are_the_same_to_the_bit() {
         (Shape::new([7, 5, 3, 1]), 0x00FF_FFFF, vec![1, 2, 3]),
     ] {
         let options = NoiseOptions { layer, ..NoiseOptions::default() };
-        let found = draws(shared::plain_device(Mode::F32).unwrap(), shape, options, &steps);
+        let found = draws(crate::shared::plain_device(Mode::F32).unwrap(), shape, options, &steps);
         let expected = draws(Cpu::<f32>::default(), shape, options, &steps);
         assert_eq!(found.len(), expected.len());
         let differ = found.iter().zip(&expected).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
@@ -54,7 +52,7 @@ fn watched_and_shuffled_it_draws_the_same() {
     let (shape, options) = (Shape::new([3, 2, 33, 35]), NoiseOptions::default());
     let expected = draws(Cpu::<f32>::default(), shape, options, &[6]);
     for order in [None, Some(3)] {
-        let found = draws(shared::device(Mode::F32, order).unwrap(), shape, options, &[6]);
+        let found = draws(crate::shared::device(Mode::F32, order).unwrap(), shape, options, &[6]);
         assert!(found.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits()));
     }
 }

@@ -1,7 +1,5 @@
 //! Histograms and moments of a unit: by hand on the CPU, and the same counts on a device.
 
-mod shared;
-
 use normscape::ops::backend::Backend;
 use normscape::ops::distribution::Bins;
 use normscape::runtime::cpu::Cpu;
@@ -33,7 +31,7 @@ fn bins_are_closed_below_and_the_last_one_above() {
     let unit = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.25];
     let x: Vec<f32> = unit.iter().flat_map(|&v| [100.0, v]).collect();
     let bins = Bins { unit: 1, low: -1.0, high: 1.0 };
-    let mut devices = [Mode::F32, Mode::Bf16].map(|mode| shared::device(mode, None).unwrap());
+    let mut devices = [Mode::F32, Mode::Bf16].map(|mode| crate::shared::device(mode, None).unwrap());
     let expected = vec![1, 1, 1, 1, 2, 1];
     let (mean, variance) = (-0.75 / 7.0, (4.0 + 1.0 + 0.25 + 0.25 + 1.0 + 1.5625) / 7.0 - (0.75f64 / 7.0).powi(2));
     let check = |(counts, moments): (Vec<u32>, Vec<f64>)| {
@@ -69,7 +67,8 @@ fn devices_count_what_the_cpu_counts() {
         let (expected, moments) = of(&mut Cpu::<f32>::default(), &x, units, bins, many).unwrap();
         assert_eq!(expected.iter().sum::<u32>() as usize, rows);
         for order in [None, Some(3)] {
-            let (counts, found) = of(&mut shared::device(Mode::F32, order).unwrap(), &x, units, bins, many).unwrap();
+            let (counts, found) =
+                of(&mut crate::shared::device(Mode::F32, order).unwrap(), &x, units, bins, many).unwrap();
             assert!(counts == expected, "{rows} rows");
             for (a, b) in found.iter().zip(&moments) {
                 assert!((a - b).abs() <= 1e-12, "{rows} rows: {found:?} for {moments:?}");
@@ -77,7 +76,7 @@ fn devices_count_what_the_cpu_counts() {
         }
         let rounded: Vec<f32> = x.iter().map(|&v| half::bf16::from_f32(v).to_f32()).collect();
         let (expected, _) = of(&mut Cpu::<f32>::default(), &rounded, units, bins, many).unwrap();
-        let (counts, _) = of(&mut shared::device(Mode::Bf16, None).unwrap(), &x, units, bins, many).unwrap();
+        let (counts, _) = of(&mut crate::shared::device(Mode::Bf16, None).unwrap(), &x, units, bins, many).unwrap();
         assert!(counts == expected, "{rows} rows in bf16");
     }
 }
