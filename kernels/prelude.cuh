@@ -369,9 +369,10 @@ __device__ __forceinline__ unsigned cluster_blocks() {
     asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(blocks));
     return blocks;
 }
-// A barrier of all threads of the cluster; what was written to shared memory before it is seen after it.
+// A barrier of all threads of the cluster; what was written to shared memory before it is seen after it. Not the aligned form: a warp need
+// not have come together again after a loop of which its lanes had different shares.
 __device__ __forceinline__ void cluster_sync() {
-    asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
 }
 // The address of block `rank`'s copy of something in shared memory.
 template <typename T> __device__ __forceinline__ T* cluster_map(T* shared, unsigned rank) {

@@ -14,6 +14,9 @@ const THREADS: u32 = 256;
 /// The widest layer that a thread's registers hold.
 const WIDEST: usize = 16;
 
+/// Bytes of shared memory that the kernel declares itself: the room of a sum over the block.
+const DECLARED: usize = 256;
+
 /// Shared memory of a block, in bytes; the kernel lays it out in this order.
 fn shared(chain: &Chain) -> usize {
     let Chain { depth, dim, samples, .. } = *chain;
@@ -41,7 +44,7 @@ impl<D: Driver> DeepLinear for Cuda<D> {
         let mode = self.mode();
         let device = self.driver().properties();
         let fits = chain.dim <= WIDEST && chain.samples < 1 << 20 && chain.depth < 1 << 12;
-        mode == Mode::F32 && device.capability >= 90 && fits && shared(chain) <= device.shared as usize
+        mode == Mode::F32 && device.capability >= 90 && fits && shared(chain) + DECLARED <= device.shared as usize
     }
 
     fn deep_linear(&mut self, chain: &Chain, theta: In, x: In, target: In, out: ChainOut) -> Result<()> {
