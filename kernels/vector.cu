@@ -20,6 +20,23 @@ displace_rows(const float* x, const double* a, const float* y, float* out, unsig
     }
 }
 
+// A standard normal number for every element; a thread takes the four of a block of Philox.
+extern "C" __global__ void __launch_bounds__(256) direction(const u64* state, float* out, unsigned len) {
+    u64 seed = state_seed(state), blocks = ((u64)len + 3) / 4;
+    unsigned step = (unsigned)state_step(state);
+    for (u64 i = global_thread(); i < blocks; i += global_threads()) {
+        Words words = draw(seed, DIRECTION, 0, step, (unsigned)i, 0);
+#pragma unroll
+        for (unsigned k = 0; k < 4; ++k)
+            if (4 * i + k < len) out[4 * i + k] = normal(words.w[k]);
+    }
+}
+// out ← lengths · by/over
+extern "C" __global__ void __launch_bounds__(256)
+stretch(const double* lengths, const double* by, const double* over, double* out, unsigned len) {
+    for (u64 i = global_thread(); i < len; i += global_threads()) out[i] = lengths[i] * (by[0] / over[0]);
+}
+
 // to ← from, rounded to bf16: the operands of a pass's matrix products
 extern "C" __global__ void __launch_bounds__(256) recast(const float* from, bf16* to, unsigned len) {
     u64 whole = len / 4;

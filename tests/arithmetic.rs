@@ -64,7 +64,7 @@ fn vectors<T: Float>() {
 fn rows<T: Float>(b: &mut Cpu<T>, x: In, y: In) {
     let mut plan = b.plan();
     let (matrix, a) = (plan.view(Shape::new([2, 4]), T::DTYPE), plan.view(Shape::new([2]), DType::F64));
-    let compared = plan.view(Shape::new([2, 3]), DType::F64);
+    let (compared, scaled) = (plan.view(Shape::new([2, 3]), DType::F64), plan.view(Shape::new([2]), DType::F64));
     b.commit(&plan).unwrap();
     b.upload_f64(&[9.0; 8], Out(matrix)).unwrap();
     b.upload_f64(&[0.5, -1.0], Out(a)).unwrap();
@@ -72,6 +72,10 @@ fn rows<T: Float>(b: &mut Cpu<T>, x: In, y: In) {
     close(&b.download_f64(In(matrix)).unwrap(), &[3.5, -3.0, -1.0, 9.0, 2.0, -6.0, 2.0, 9.0]);
     b.compare_rows(In(matrix), y, Out(compared)).unwrap();
     close(&b.download_f64(In(compared)).unwrap(), &[32.25, -0.5, 22.25, 81.0, -14.0, 44.0]);
+    // a · 22.25/81
+    b.stretch(In(a), In(compared.slice(2, Shape::new([1]))), In(compared.slice(3, Shape::new([1]))), Out(scaled))
+        .unwrap();
+    close(&b.download_f64(In(scaled)).unwrap(), &[0.5 * 22.25 / 81.0, -22.25 / 81.0]);
     assert!(b.displace_rows(x, In(a), y, Out(matrix.slice(0, Shape::new([2, 2])))).is_err());
     assert!(b.compare_rows(In(matrix), y, Out(compared.slice(0, Shape::new([2])))).is_err());
 }

@@ -344,6 +344,12 @@ impl Vector for Rounding {
     fn compare_rows(&mut self, rows: In, y: In, out: Out) -> Result<()> {
         self.cpu.compare_rows(rows, y, out)
     }
+    fn direction(&mut self, state: In, out: Out) -> Result<()> {
+        self.cpu.direction(state, out)
+    }
+    fn stretch(&mut self, lengths: In, by: In, over: In, out: Out) -> Result<()> {
+        self.cpu.stretch(lengths, by, over, out)
+    }
     fn dot(&mut self, x: In, y: In, slot: Out) -> Result<()> {
         self.cpu.dot(x, y, slot)
     }

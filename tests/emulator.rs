@@ -54,11 +54,17 @@ fn exercise<B: Storage + Vector + Sgd>(mut backend: B, len: usize) -> (Vec<f64>,
     backend.upload_f64(&(0..rows).map(|r| 0.1 * r as f64 - 0.4).collect::<Vec<_>>(), Out(a)).unwrap();
     backend.displace_rows(In(v[0]), In(a), In(v[1]), Out(matrix)).unwrap();
     backend.compare_rows(In(matrix), In(v[0]), Out(compared)).unwrap();
+    backend.direction(In(state), Out(v[4])).unwrap();
+    backend.stretch(In(a), In(slots[1]), In(slots[2]), Out(a)).unwrap_err();
+    let stretched = compared.slice(0, Shape::new([rows]));
+    let first = backend.download_f64(In(compared)).unwrap();
+    backend.stretch(In(a), In(slots[1]), In(slots[2]), Out(stretched)).unwrap();
     let row = |row: usize| matrix.slice(row * stride, Shape::new([len]));
     let all = v.iter().copied().chain((0..rows).map(row));
     let all = all.flat_map(|view| backend.download_f64(In(view)).unwrap()).collect();
     let mut scalars: Vec<_> = slots.iter().map(|&slot| backend.scalar(In(slot)).unwrap()).collect();
-    scalars.extend(backend.download_f64(In(compared)).unwrap());
+    scalars.extend(first);
+    scalars.extend(backend.download_f64(In(stretched)).unwrap());
     let mut words = [0u64; 4];
     backend.download(In(state), &mut words).unwrap();
     (all, scalars, words.to_vec())

@@ -1,7 +1,8 @@
 //! A run that was interrupted and resumed equals one that was not, to the bit: parameters, rows, probe files.
 
 use normscape::data::image_set::ImageSet;
-use normscape::files::{npz, safetensors};
+
+use normscape::files::{Array, Arrays, npz, safetensors};
 use normscape::runtime::cpu::Cpu;
 use normscape::train::metrics::Row;
 use normscape::train::source::load_images;
@@ -27,7 +28,7 @@ fn settings(steps: u64) -> Settings {
         limit_test: Some(20),
         eval_every: Some(17),
         checkpoint_every: Some(9),
-        probe: vec!["landscape".into()],
+        probe: ["landscape", "predictiveness", "random"].map(Into::into).to_vec(),
         probe_every: Some(11),
         probe_at: vec![5.min(steps)],
         probe_points: 2,
@@ -77,20 +78,35 @@ fn part(out: &Path, settings: &Settings, resume: bool, stop_at: Option<u64>) -> 
 }
 
 /// Everything of a run that must be equal: final tensors, rows without `seconds`, probe arrays.
-fn outcome(
-    out: &Path,
-    steps: u64,
-) -> (Vec<String>, normscape::files::Arrays, normscape::files::Arrays, normscape::files::Arrays) {
+fn outcome(out: &Path, steps: u64) -> (Vec<String>, Vec<Arrays>) {
     let text = std::fs::read_to_string(out.join("metrics.csv")).unwrap();
     let rows = text.lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned()).collect();
     let last = checkpoint::folder(&out.join("checkpoints"), steps);
     let tensors = |name: &str| safetensors::read(&last.join(name)).unwrap().0;
-    (
-        rows,
-        npz::read(&out.join("landscape.npz")).unwrap(),
-        tensors("parameters.safetensors"),
-        tensors("state.safetensors"),
-    )
+    let probe = |name: &str| npz::read(&out.join(format!("{name}.npz"))).unwrap();
+    let probes = ["landscape", "predictiveness", "random"].map(probe);
+    let tensors = ["parameters.safetensors", "state.safetensors"].map(tensors);
+    (rows, probes.into_iter().chain(tensors).collect())
+}
+
+#[test]
+fn probes_of_one_line_agree_and_move_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (probed, plain) = (folder.path().join("probed"), folder.path().join("plain"));
+    part(&probed, &settings(12), false, None).0.unwrap();
+    part(&plain, &Settings { probe: Vec::new(), probe_every: None, probe_at: Vec::new(), ..settings(12) }, false, None)
+        .0
+        .unwrap();
+    let (rows, found) = outcome(&probed, 12);
+    let text = std::fs::read_to_string(plain.join("metrics.csv")).unwrap();
+    assert_eq!(rows, text.lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned()).collect::<Vec<_>>());
+    let [landscape, predictiveness, random] = [0, 1, 2].map(|i| &found[i]);
+    assert_eq!(landscape, predictiveness);
+    assert_eq!(random["seed"], Array::i64([], vec![3]));
+    for same in ["step", "s", "base_loss", "grad_norm", "distance"] {
+        assert_eq!(landscape[same], random[same], "{same}");
+    }
+    assert_ne!(landscape["loss"], random["loss"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::network::{Engine, Network, Scalar, initial_parameters};
 use crate::ops::backend::Backend;
-use crate::probe::line::{self, Room};
+use crate::probe::line::{self, Along, Room};
 use crate::runtime::rng::{Purpose, normal, word};
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{In, Out, View};
@@ -36,7 +36,7 @@ impl<B: Backend> Bench<B> {
         }
         engine.set_state(&StepState::new(1, 0, rate))?;
         let s: Vec<_> = (1..=points).map(|i| rate * i as f64).collect();
-        let room = Room::new(&mut engine, &s)?;
+        let room = Room::new(&mut engine, &s, Along::Gradient)?;
         Ok(Bench { engine, theta, grad, room })
     }
 

@@ -101,7 +101,7 @@ pub struct TrainOptions {
     /// Checkpoints kept [default: 2]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub keep_checkpoints: Option<usize>,
-    /// Measurements during training: landscape
+    /// Measurements during training: landscape, predictiveness, random
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "NAMES", value_delimiter = ',')]
     pub probe: Option<Vec<String>>,
     /// Probe every so many steps [default: every step]
@@ -110,7 +110,7 @@ pub struct TrainOptions {
     /// Probe at these steps, as 0,100,1000
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "STEPS", value_parser = values::whole, value_delimiter = ',')]
     pub probe_at: Option<Vec<u64>>,
-    /// Points of a landscape [default: 8]
+    /// Points of a line [default: 8]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub probe_points: Option<usize>,
     /// Its step lengths, in learning rates [default: 0.5:4; dln 0.01:30]

@@ -1,6 +1,6 @@
 //! `normscape probe`: loss, gradient and landscape at the user's own parameters and batch.
 
-use super::line::{self, Room};
+use super::line::{self, Along, Room};
 use crate::files::{Array, Arrays};
 use crate::network::{CLASSES, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, vgg};
 use crate::ops::backend::Backend;
@@ -55,7 +55,7 @@ pub fn run<B: Backend>(backend: B, inputs: &mut Inputs, stop: Arc<AtomicBool>) -
         out.insert(format!("grad.{}", slot.name), array(slot.door.shape(slot.shape), values));
     }
     if let Some(steps) = steps {
-        let room = Room::new(&mut engine, &steps)?;
+        let room = Room::new(&mut engine, &steps, Along::Gradient)?;
         let found = line::landscape(&mut engine, In(at), In(grad), &steps, room)?;
         let count = vec![steps.len()];
         for (name, values) in [("loss", found.loss), ("grad_l2_diff", found.grad_l2_diff), ("beta", found.beta)] {

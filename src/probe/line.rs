@@ -1,8 +1,9 @@
-//! The landscape along the negative gradient (appendix A.2.2; figures 4, 9, 11, 12).
+//! The landscape along a line (appendix A.2.2; figures 4, 9, 10, 11, 12).
 //!
 //! For step lengths s, with `θ_s = θ − s·g` and the same batch, noise and training mode throughout: L(θ_s), `‖∇L(θ_s) − g‖`,
-//! and the effective smoothness `β = ‖∇L(θ_s) − g‖ / (s‖g‖)`. An evaluation, never a training step: θ, running statistics
-//! and the step state are left as they are.
+//! and the effective smoothness `β = ‖∇L(θ_s) − g‖ / (s‖g‖)`. Along a random direction g gives way to `d ‖g‖/‖d‖`, the same d for all s,
+//! drawn anew at each step (end of section 3.2): distances are the same ones then. An evaluation, never a training step: θ, running
+//! statistics and the step state are left as they are.
 
 use crate::network::{Engine, Scalar};
 use crate::ops::backend::Backend;
@@ -16,8 +17,11 @@ pub struct Room {
     /// `[points at once, …]`
     thetas: View,
     grads: View,
-    /// −s of every point, f64 `[points]`.
+    /// −s of every point, f64 `[points]`; and what that is times of the direction.
+    lengths: View,
     displacements: View,
+    /// d, along which the points lie where that is not the gradient.
+    random: Option<View>,
     /// L(θ_s) and right answers of every point, f64 `[points]` each.
     loss: View,
     correct: View,
@@ -25,24 +29,36 @@ pub struct Room {
     compared: View,
 }
 
+/// Which way the points of a line lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Along {
+    /// Against the gradient.
+    Gradient,
+    /// Against a random direction of the gradient's length.
+    Random,
+}
+
 /// Bytes that the points which a device takes at once may have for their parameters.
 const AT_ONCE: usize = 256 << 20;
 
 impl Room {
-    /// Allocates it, for the step lengths `s`. A device that works on its own takes several points at once; the CPU saves memory.
-    pub fn new<B: Backend>(engine: &mut Engine<B>, s: &[f64]) -> Result<Room> {
+    /// Allocates it, for the step lengths `s` of a line along `along`. A device that works on its own takes several points at once; the CPU saves memory.
+    pub fn new<B: Backend>(engine: &mut Engine<B>, s: &[f64], along: Along) -> Result<Room> {
         let bytes = engine.network().slots().len().max(1) * engine.backend().dtype().size();
         let most = if engine.on_its_own() { (AT_ONCE / bytes).max(1) } else { 1 };
         let points = s.len();
         let at_once = points.clamp(1, most);
         let (thetas, grads) = (engine.vectors(at_once)?, engine.vectors(at_once)?);
+        let random = (along == Along::Random).then(|| engine.vector()).transpose()?;
         let mut plan = engine.backend().plan();
-        let [displacements, loss, correct] = [0; 3].map(|_| plan.view(Shape::new([points]), DType::F64));
+        let [lengths, displacements, loss, correct] = [0; 4].map(|_| plan.view(Shape::new([points]), DType::F64));
         let compared = plan.view(Shape::new([points, COMPARED]), DType::F64);
         engine.backend().commit(&plan)?;
         let negative: Vec<_> = s.iter().map(|s| -s).collect();
-        engine.backend().upload(&negative, Out(displacements))?;
-        Ok(Room { thetas, grads, displacements, loss, correct, compared })
+        for to in [lengths, displacements] {
+            engine.backend().upload(&negative, Out(to))?;
+        }
+        Ok(Room { thetas, grads, lengths, displacements, random, loss, correct, compared })
     }
 }
 
@@ -100,13 +116,21 @@ pub fn check(s: &[f64]) -> Result<()> {
 pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Room) -> Result<()> {
     let slot = engine.slot(Scalar::GradNorm);
     engine.backend().norm(NormKind::L2, grad, Out(slot))?;
+    let mut along = grad;
+    if let Some(random) = room.random {
+        let (length, state) = (engine.slot(Scalar::DirectionNorm), engine.state());
+        engine.backend().direction(In(state), Out(random))?;
+        engine.backend().norm(NormKind::L2, In(random), Out(length))?;
+        engine.backend().stretch(In(room.lengths), In(slot), In(length), Out(room.displacements))?;
+        along = In(random);
+    }
     let (points, (at_once, stride)) = (room.loss.shape.len(), room.thetas.shape.matrix());
     for first in (0..points).step_by(at_once.max(1)) {
         let some = at_once.min(points - first);
         let [thetas, grads] = [room.thetas, room.grads].map(|rows| rows.slice(0, Shape::new([some, stride])));
         let part = |view: View| view.slice(first, Shape::new([some]));
         let compared = room.compared.slice(first * COMPARED, Shape::new([some, COMPARED]));
-        engine.backend().displace_rows(theta, In(part(room.displacements)), grad, Out(thetas))?;
+        engine.backend().displace_rows(theta, In(part(room.displacements)), along, Out(thetas))?;
         engine.losses_and_grads(In(thetas), Out(grads), Out(part(room.loss)), Out(part(room.correct)))?;
         engine.backend().compare_rows(In(grads), grad, Out(compared))?;
     }

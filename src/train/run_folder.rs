@@ -164,9 +164,9 @@ impl RunFolder {
         self.root.join("metrics.csv")
     }
 
-    /// `landscape.npz`
-    pub fn landscape(&self) -> PathBuf {
-        self.root.join("landscape.npz")
+    /// A probe's file, as `landscape.npz`.
+    pub fn probe(&self, name: &str) -> PathBuf {
+        self.root.join(format!("{name}.npz"))
     }
 
     /// `checkpoints/`

@@ -1,5 +1,6 @@
 //! Everything that a run depends on, resolved: what `run.toml` records and `--resume` reads back.
 
+use super::probes::NAMES;
 use crate::network::{Dln, Network, Norm, Normalisation, dln, vgg};
 use crate::ops::noise::NoiseOptions;
 use crate::probe::line::{Spacing, step_lengths};
@@ -206,11 +207,12 @@ impl Settings {
     }
 
     fn check_probes(&mut self) -> Result<()> {
-        const LATER: [&str; 7] = ["predictiveness", "random", "ics", "activations", "moments", "curvature", "theory"];
+        const LATER: [&str; 5] = ["ics", "activations", "moments", "curvature", "theory"];
         for name in &self.probe {
-            if name != "landscape" {
+            if !NAMES.iter().any(|(known, _)| known == name) {
                 let problem = if LATER.contains(&name.as_str()) { "not in this version" } else { "unknown" };
-                return Err(Error::input(format!("--probe {name}"), problem, "there is landscape"));
+                let there = "there are landscape, predictiveness and random";
+                return Err(Error::input(format!("--probe {name}"), problem, there));
             }
         }
         let when = self.probe_every.is_some() || !self.probe_at.is_empty();

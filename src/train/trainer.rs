@@ -5,8 +5,8 @@
 //! interruption, which is only looked for inside passes, always leaves the state of a finished step.
 
 use super::checkpoint::{self, State, Vectors};
-use super::landscape_log::LandscapeLog;
 use super::metrics::{Metrics, Row};
+use super::probes::{self, Probes};
 use super::run_folder::{Record, RunFolder};
 use super::settings::Settings;
 use super::source::Source;
@@ -16,7 +16,7 @@ use crate::network::{Engine, Loss, Scalar, initial_parameters};
 use crate::ops::backend::Backend;
 use crate::ops::gather::ImageBytes;
 use crate::ops::step;
-use crate::probe::line::{self, Landscape, Room};
+use crate::probe::line::Room;
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
@@ -77,7 +77,7 @@ pub struct Trainer<B> {
     source: Source,
     folder: RunFolder,
     metrics: Metrics,
-    landscapes: Option<(LandscapeLog, Room)>,
+    probes: Probes,
     theta: View,
     grad: View,
     velocity: Option<View>,
@@ -109,10 +109,7 @@ impl<B: Backend> Trainer<B> {
         let (theta, grad) = (engine.vector()?, engine.vector()?);
         let velocity = (settings.momentum > 0.0).then(|| engine.vector()).transpose()?;
         let running_before = engine.running_vector()?;
-        let room = match settings.probe.is_empty() {
-            true => None,
-            false => Some(Room::new(&mut engine, &settings.step_lengths()?)?),
-        };
+        let rooms = Probes::plan(&mut engine, &settings)?;
         let mut plan = engine.backend().plan();
         let journal = plan.view(Shape::new([BURST as usize, step::COLUMNS]), DType::F64);
         engine.backend().commit(&plan)?;
@@ -141,18 +138,8 @@ impl<B: Backend> Trainer<B> {
             let problem = format!("the run is at step {} already", state.step);
             return Err(Error::input(format!("--steps {}", settings.steps), problem, "a larger number continues it"));
         }
-        // A log that is missing cannot be made up: only a run without a checkpoint begins anew. All are read before one is cut.
-        let landscapes = match room {
-            None => None,
-            Some(room) => {
-                let (path, s) = (folder.landscape(), settings.step_lengths()?);
-                let log = match state.step > 0 || (place.resume && disk::exists(&path)) {
-                    true => LandscapeLog::reopen(path, s, (0..state.step).filter(|&t| settings.probes_at(t)))?,
-                    false => LandscapeLog::new(path, s),
-                };
-                Some((log, room))
-            }
-        };
+        // All logs are read before one is cut.
+        let probes = Probes::open(rooms, &folder, &settings, state.step, place.resume)?;
         let reopen = state.step > 0 || (place.resume && disk::exists(&folder.metrics()));
         let metrics =
             if reopen { Metrics::reopen(&folder.metrics(), state.step)? } else { Metrics::create(&folder.metrics())? };
@@ -162,7 +149,7 @@ impl<B: Backend> Trainer<B> {
             source,
             folder,
             metrics,
-            landscapes,
+            probes,
             theta,
             grad,
             velocity,
@@ -268,7 +255,7 @@ impl<B: Backend> Trainer<B> {
             running_before: self.running_before,
             journal: self.journal,
             update: (!last).then_some((self.settings.momentum, self.settings.weight_decay)),
-            probe: self.landscapes.as_ref().filter(|_| probed).map(|(_, room)| *room),
+            probe: if probed { self.probes.rooms() } else { Vec::new() },
         };
         // One graph for each kind of step.
         let key = u64::from(last) + 2 * u64::from(probed);
@@ -291,12 +278,8 @@ impl<B: Backend> Trainer<B> {
         for t in first..first + asked {
             let at = (t % BURST) as usize * step::COLUMNS;
             let (loss, correct) = (journal[at], journal[at + 1]);
-            if let Some((log, room)) = self.landscapes.as_mut().filter(|_| self.settings.probes_at(t)) {
-                let found = match loss.is_finite() {
-                    true => line::read(&mut self.engine, loss, log.s(), *room)?,
-                    false => Landscape::unknown(loss, log.s()),
-                };
-                log.push(t, &found);
+            if self.settings.probes_at(t) {
+                self.probes.read(&mut self.engine, t, loss)?;
             }
             let row = self.row(t, loss, correct, test.filter(|_| t == first));
             self.metrics.append(&row)?;
@@ -326,9 +309,7 @@ impl<B: Backend> Trainer<B> {
     /// Saves what is finished: logs and probes first, so that a checkpoint never knows of steps that they do not.
     fn save(&mut self, diverged: Option<u64>) -> Result<()> {
         self.metrics.sync()?;
-        if let Some((log, _)) = &self.landscapes {
-            log.write()?;
-        }
+        self.probes.write()?;
         let vectors = Vectors { theta: self.theta, velocity: self.velocity };
         let state = State { step: self.step, seconds: self.seconds(), diverged };
         checkpoint::save(&self.folder.checkpoints(), &mut self.engine, vectors, &state, self.settings.keep_checkpoints)
@@ -346,7 +327,7 @@ struct StepWork {
     journal: View,
     /// Momentum and weight decay; the last row has no update.
     update: Option<(f64, f64)>,
-    probe: Option<Room>,
+    probe: Vec<Room>,
 }
 
 impl StepWork {
@@ -362,9 +343,7 @@ impl StepWork {
         if self.update.is_some() {
             engine.move_running(RUNNING_MOMENTUM)?;
         }
-        if let Some(room) = self.probe {
-            line::ask(engine, theta, grad.into(), room)?;
-        }
+        probes::ask(engine, &self.probe, theta, grad.into())?;
         // From here on nothing can be interrupted.
         let backend = engine.backend();
         backend.note(In(loss), In(correct), Out(self.journal), In(state))?;

@@ -25,6 +25,8 @@ pub enum Scalar {
     Correct,
     /// ‖g‖
     GradNorm,
+    /// ‖d‖ of a random direction.
+    DirectionNorm,
     /// The loss of a test batch.
     TestLoss,
     /// Right answers in a test batch.

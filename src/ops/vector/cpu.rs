@@ -2,9 +2,11 @@
 
 use super::{COMPARED, NormKind, Vector, rows_of};
 use crate::ops::columns::{Shared, for_pieces};
-use crate::runtime::cpu::Cpu;
+use crate::runtime::cpu::{Cpu, read_state};
 use crate::runtime::float::Float;
+use crate::runtime::rng::{Purpose, normal, word};
 use crate::runtime::simd::vectorize;
+use crate::runtime::state::StepState;
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -159,6 +161,31 @@ impl<T: Float> Vector for Cpu<T> {
         for (row, found) in rows.chunks_exact(stride.max(1)).zip(out.chunks_exact_mut(COMPARED)) {
             let sums = reduce_all(len, |r| piece_compared(&row[r.clone()], &y[r]), |a, b| a + b);
             found.copy_from_slice(&sums);
+        }
+        Ok(())
+    }
+
+    fn direction(&mut self, state: In, out: Out) -> Result<()> {
+        let mut b = self.borrow("direction");
+        let StepState { seed, step, .. } = read_state(&mut b, state)?;
+        let out = b.write::<T>(out)?;
+        let (len, out) = (out.len(), Shared::new(out));
+        for_pieces(len, 1, |r| {
+            // SAFETY: pieces do not overlap.
+            let piece = unsafe { out.range(r.clone()) };
+            for (i, to) in r.zip(piece) {
+                *to = T::of(f64::from(normal(word(seed, Purpose::Direction, 0, step as u32, i as u64))));
+            }
+        });
+        Ok(())
+    }
+
+    fn stretch(&mut self, lengths: In, by: In, over: In, out: Out) -> Result<()> {
+        same_length("stretch", &[lengths.0.shape.len(), out.0.shape.len()])?;
+        let mut b = self.borrow("stretch");
+        let (lengths, by, over) = (b.read::<f64>(lengths)?, b.read::<f64>(by)?, b.read::<f64>(over)?);
+        for (to, length) in b.write::<f64>(out)?.iter_mut().zip(lengths) {
+            *to = length * (by[0] / over[0]);
         }
         Ok(())
     }

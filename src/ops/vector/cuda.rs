@@ -100,6 +100,21 @@ impl<D: Driver> Vector for Cuda<D> {
         Ok(())
     }
 
+    fn direction(&mut self, state: In, out: Out) -> Result<()> {
+        let len = count("direction", out.0.shape.len())?;
+        let (driver, mut views) = self.begin("direction");
+        let (state, mut out) = (views.read::<u64>(state)?, views.write::<f32>(out)?);
+        kernels::direction(driver, grid(len as usize), &state, &mut out, len)
+    }
+
+    fn stretch(&mut self, lengths: In, by: In, over: In, out: Out) -> Result<()> {
+        let len = same_length("stretch", &[lengths.0.shape.len(), out.0.shape.len()])?;
+        let (driver, mut views) = self.begin("stretch");
+        let (lengths, by, over) = (views.read::<f64>(lengths)?, views.read::<f64>(by)?, views.read::<f64>(over)?);
+        let mut out = views.write::<f64>(out)?;
+        kernels::stretch(driver, Grid::cover(len as usize, 1, THREADS), &lengths, &by, &over, &mut out, len)
+    }
+
     fn dot(&mut self, x: In, y: In, slot: Out) -> Result<()> {
         let len = same_length("dot", &[x.0.shape.len(), y.0.shape.len()])?;
         let partials = self.partials();

@@ -33,6 +33,10 @@ pub trait Vector {
     /// [`COMPARED`] numbers of every row of `rows [R, …]` with y, to `out` (f64 `[R, 3]`), reading each once: what distance, angle and
     /// length of two gradients are made of.
     fn compare_rows(&mut self, rows: In, y: In, out: Out) -> Result<()>;
+    /// `out ← ` a standard normal number for every element: a pure function of the state's seed and step and of its place.
+    fn direction(&mut self, state: In, out: Out) -> Result<()>;
+    /// `out ← lengths · by/over`: f64 vectors of one length, and two scalar slots.
+    fn stretch(&mut self, lengths: In, by: In, over: In, out: Out) -> Result<()>;
     /// `slot ← ⟨x, y⟩`
     fn dot(&mut self, x: In, y: In, slot: Out) -> Result<()>;
     /// `slot ← ‖x‖`

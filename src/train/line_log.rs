@@ -1,4 +1,4 @@
-//! `landscape.npz`: the landscapes of a run, as arrays.
+//! `landscape.npz` and its like: what a run found along a line at every probed step, as arrays.
 
 use crate::files::{Array, Arrays, npz};
 use crate::probe::line::Landscape;
@@ -8,25 +8,22 @@ use std::path::{Path, PathBuf};
 /// The per-point arrays, in the order of [`Landscape`]'s fields.
 const POINTS: [&str; 4] = ["loss", "grad_l2_diff", "distance", "beta"];
 
-/// The landscapes of a run so far.
-pub struct LandscapeLog {
+/// What a run found along one kind of line so far.
+pub struct LineLog {
     path: PathBuf,
     s: Vec<f64>,
     steps: Vec<i64>,
     /// base_loss, grad_norm
     single: [Vec<f64>; 2],
     points: [Vec<f64>; 4],
+    /// What random directions were drawn by.
+    seed: Option<u64>,
 }
 
-impl LandscapeLog {
-    /// An empty log for step lengths `s`.
-    pub fn new(path: PathBuf, s: Vec<f64>) -> Self {
-        LandscapeLog { path, s, steps: Vec::new(), single: Default::default(), points: Default::default() }
-    }
-
-    /// The step lengths.
-    pub fn s(&self) -> &[f64] {
-        &self.s
+impl LineLog {
+    /// An empty log for step lengths `s`; along random directions with their seed.
+    pub fn new(path: PathBuf, s: Vec<f64>, seed: Option<u64>) -> Self {
+        LineLog { path, s, steps: Vec::new(), single: Default::default(), points: Default::default(), seed }
     }
 
     /// Adds the landscape of step `t`.
@@ -52,20 +49,23 @@ impl LandscapeLog {
         for (name, values) in POINTS.into_iter().zip(&self.points) {
             arrays.insert(name.into(), Array::f64([t, s], values.clone()));
         }
+        if let Some(seed) = self.seed {
+            arrays.insert("seed".into(), Array::i64([], vec![seed as i64]));
+        }
         npz::write(&self.path, &arrays)
     }
 
     /// Reads the file back as far as the probed steps `before` the checkpoint go. Errors: it lacks one of them, is not one of
     /// these files, or is of other points.
-    pub fn reopen(path: PathBuf, s: Vec<f64>, before: impl Iterator<Item = u64>) -> Result<Self> {
+    pub fn reopen(path: PathBuf, s: Vec<f64>, seed: Option<u64>, before: impl Iterator<Item = u64>) -> Result<Self> {
         let arrays = npz::read(&path)?;
         let floats = |name: &str| {
             let values = arrays.get(name).and_then(Array::to_f64);
-            values.ok_or_else(|| Error::file(&path, format!("no array {name}"), "a landscape.npz has it"))
+            values.ok_or_else(|| Error::file(&path, format!("no array {name}"), "a run's own file has it"))
         };
         let all = match arrays.get("step").map(|a| &a.values) {
             Some(crate::files::Values::I64(steps)) => steps.clone(),
-            _ => return Err(Error::file(&path, "no array step", "a landscape.npz has it")),
+            _ => return Err(Error::file(&path, "no array step", "a run's own file has it")),
         };
         if floats("s")? != s {
             return Err(Error::file(&path, "other step lengths than the run's", "it belongs to another run"));
@@ -76,7 +76,7 @@ impl LandscapeLog {
             let problem = "not the probed steps before the checkpoint";
             return Err(Error::file(&path, problem, format!("{keep} of them are needed, in order")));
         }
-        let mut log = LandscapeLog::new(path.clone(), s);
+        let mut log = LineLog::new(path.clone(), s, seed);
         let cut = |name: &str, width: usize| -> Result<Vec<f64>> {
             let mut values = floats(name)?;
             if values.len() != all.len() * width {

@@ -1,0 +1,104 @@
+//! What is measured along a line, where it is known: on a quadratic, whose Hessian is a constant. And on every backend.
+
+mod shared;
+
+use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters};
+use normscape::ops::backend::Backend;
+use normscape::probe::line::{Along, Landscape, Room, landscape};
+use normscape::runtime::cpu::Cpu;
+use normscape::runtime::cuda::Mode;
+use normscape::runtime::rng::{Purpose, normal, word};
+use normscape::runtime::state::StepState;
+use normscape::runtime::tensor::{In, Out};
+use std::sync::Arc;
+
+fn drawn(seed: u64, len: usize) -> Vec<f64> {
+    (0..len).map(|i| f64::from(normal(word(seed, Purpose::Case, 0, 0, i as u64)))).collect()
+}
+
+/// The landscape of `network` at its initial parameters, the state being (seed 5, step `step`); and g.
+fn measured<B: Backend>(
+    backend: B,
+    network: &Network,
+    samples: usize,
+    step: u64,
+    s: &[f64],
+    along: Along,
+) -> (Landscape, Vec<f64>) {
+    let mut engine = Engine::new(backend, network.clone(), samples, Arc::default()).unwrap();
+    let len = network.input(samples).len();
+    engine.set_batch_f64(&drawn(1, len), Some(&drawn(2, len)), None).unwrap();
+    engine.set_state(&StepState::new(5, step, 0.1)).unwrap();
+    let (theta, grad) = (engine.vector().unwrap(), engine.vector().unwrap());
+    engine.backend().upload_f32(&initial_parameters(network, 3), Out(theta)).unwrap();
+    let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
+    engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();
+    let room = Room::new(&mut engine, s, along).unwrap();
+    let found = landscape(&mut engine, In(theta), In(grad), s, room).unwrap();
+    (found, engine.read(grad).unwrap())
+}
+
+/// `2 XᵀX D`: the Hessian of Σ‖x W − t‖² along D.
+fn hessian_along(samples: usize, dim: usize, d: &[f64]) -> Vec<f64> {
+    let x = drawn(1, samples * dim);
+    let gram = |i: usize, k: usize| (0..samples).map(|n| x[n * dim + i] * x[n * dim + k]).sum::<f64>();
+    let gram: Vec<f64> = (0..dim * dim).map(|at| gram(at / dim, at % dim)).collect();
+    let entry = |i: usize, o: usize| 2.0 * (0..dim).map(|k| gram[i * dim + k] * d[k * dim + o]).sum::<f64>();
+    (0..dim * dim).map(|at| entry(at / dim, at % dim)).collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+#[test]
+fn on_a_quadratic_everything_is_known() {
+    let (samples, dim, s) = (40, 5, [1e-4, 1e-3, 0.02, 0.5]);
+    let network = dln(Dln { depth: 1, dim, ..Dln::default() }, Normalisation::new(Norm::None)).unwrap();
+    for (along, step) in [(Along::Gradient, 0), (Along::Random, 0), (Along::Random, 7)] {
+        let (found, g) = measured(Cpu::<f64>::default(), &network, samples, step, &s, along);
+        let length = dot(&g, &g).sqrt();
+        let d: Vec<f64> = match along {
+            Along::Gradient => g.clone(),
+            Along::Random => {
+                let d = |i| f64::from(normal(word(5, Purpose::Direction, 0, step as u32, i)));
+                let d: Vec<f64> = (0..(dim * dim) as u64).map(d).collect();
+                let scale = length / dot(&d, &d).sqrt();
+                d.into_iter().map(|d| d * scale).collect()
+            }
+        };
+        let hd = hessian_along(samples, dim, &d);
+        let close = |what: &str, found: f64, expected: f64| {
+            assert!((found - expected).abs() <= 1e-10 * expected.abs(), "{along:?}, {what}: {found} for {expected}");
+        };
+        close("‖g‖", found.grad_norm, length);
+        for (i, s) in s.into_iter().enumerate() {
+            close("loss", found.loss[i], found.base_loss - s * dot(&g, &d) + s * s / 2.0 * dot(&d, &hd));
+            close("‖∇L(θ_s) − g‖", found.grad_l2_diff[i], s * dot(&hd, &hd).sqrt());
+            close("distance", found.distance[i], s * length);
+            close("β", found.beta[i], dot(&hd, &hd).sqrt() / length);
+        }
+    }
+}
+
+#[test]
+fn every_device_measures_the_same() {
+    let s = [1e-7, 3e-7, 1e-6];
+    for (norm, depth, dim) in [(Norm::Batch, 3, 10), (Norm::Lp(1.0), 2, 17)] {
+        let network = dln(Dln { depth, dim, ..Dln::default() }, Normalisation::new(norm)).unwrap();
+        for along in [Along::Gradient, Along::Random] {
+            let (exact, _) = measured(Cpu::<f64>::default(), &network, 50, 2, &s, along);
+            let (cpu, _) = measured(Cpu::<f32>::default(), &network, 50, 2, &s, along);
+            let device = shared::device(Mode::F32, None).unwrap_or_else(|e| panic!("{e:?}"));
+            let (cuda, _) = measured(device, &network, 50, 2, &s, along);
+            for (name, found) in [("CPU", cpu), ("CUDA", cuda)] {
+                let fields = |l: &Landscape| [l.loss.clone(), l.distance.clone()];
+                for (found, exact) in fields(&found).iter().zip(fields(&exact)) {
+                    for (a, b) in found.iter().zip(exact) {
+                        assert!((a - b).abs() <= 1e-5 * b.abs(), "{name}, {norm}, {along:?}: {a} for {b}");
+                    }
+                }
+            }
+        }
+    }
+}
