@@ -210,12 +210,9 @@ pub fn measure(
         }
         let mut bench = Bench::new(Cuda::new(open()?, mode)?, network, n, rate, POINTS)?;
         steps.push(time(name.clone(), &mut bench, repeats, Bench::step)?);
-        steps.push(time(
-            format!("{name}, landscape of {POINTS} points"),
-            &mut bench,
-            repeats.div_ceil(4),
-            Bench::probe,
-        )?);
+        let (few, layers) = (repeats.div_ceil(4), bench.layers());
+        steps.push(time(format!("{name}, landscape of {POINTS} points"), &mut bench, few, Bench::probe)?);
+        steps.push(time(format!("{name}, covariate shift of {layers} layers"), &mut bench, few, Bench::shift)?);
     }
     let precision = format!("{mode:?}").to_lowercase();
     let (version, commit) = (env!("CARGO_PKG_VERSION"), env!("NORMSCAPE_COMMIT"));

@@ -61,10 +61,12 @@ impl Results {
     /// Tables for a terminal.
     pub fn tables(&self) -> String {
         let number = |value: f64| Cell::number(significant(value, 3));
-        let mut steps = Table::new(["step", "median ms", "min", "max", "memory MiB"]);
+        let mut steps = Table::new(["step", "median ms", "min", "max", "of whole passes", "memory MiB"]);
         for step in &self.steps {
             let [median, min, max] = [step.time.median, step.time.min, step.time.max].map(|t| number(1e3 * t));
-            steps.row([Cell::from(step.name.as_str()), median, min, max, number(step.bytes as f64 / 1048576.0)]);
+            let passes = step.of_passes.map_or(Cell::from(""), number);
+            let memory = number(step.bytes as f64 / 1048576.0);
+            steps.row([Cell::from(step.name.as_str()), median, min, max, passes, memory]);
         }
         let mut text = format!(
             "{} threads; multiply-adds {:.0} GFLOP/s, copies {:.1} GB/s, measured here\n\n{steps}",

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::network::{Engine, Network, Scalar, initial_parameters};
 use crate::ops::backend::Backend;
+use crate::probe::ics;
 use crate::probe::line::{self, Along, Room};
 use crate::runtime::rng::{Purpose, normal, word};
 use crate::runtime::state::StepState;
@@ -16,6 +17,7 @@ pub struct Bench<B> {
     theta: View,
     grad: View,
     room: Room,
+    shift: Option<ics::Room>,
 }
 
 impl<B: Backend> Bench<B> {
@@ -37,7 +39,31 @@ impl<B: Backend> Bench<B> {
         engine.set_state(&StepState::new(1, 0, rate))?;
         let s: Vec<_> = (1..=points).map(|i| rate * i as f64).collect();
         let room = Room::new(&mut engine, &s, Along::Gradient)?;
-        Ok(Bench { engine, theta, grad, room })
+        // A network of one layer has none.
+        let shift = ics::Room::new(&mut engine, false).ok();
+        Ok(Bench { engine, theta, grad, room, shift })
+    }
+
+    /// Layers whose covariate shift [`Bench::shift`] measures.
+    pub fn layers(&self) -> usize {
+        self.shift.as_ref().map_or(0, |room| room.layers().len())
+    }
+
+    /// One forward and backward pass, as one graph.
+    pub fn pass(&mut self) -> Result<()> {
+        let (theta, grad) = (self.theta, self.grad);
+        self.engine.as_graph(0, |engine| {
+            let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
+            engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct))
+        })
+    }
+
+    /// The internal covariate shift of every layer, as one graph; the gradient is that of the last step.
+    pub fn shift(&mut self) -> Result<()> {
+        let (theta, grad, room) = (self.theta, self.grad, self.shift.clone());
+        let update = ics::Update { velocity: None, momentum: 0.0, weight_decay: 0.0 };
+        let Some(room) = room else { return Ok(()) };
+        self.engine.as_graph(3, |engine| ics::ask(engine, In(theta), In(grad), update, &room))
     }
 
     /// One training step, as one graph.

@@ -1,4 +1,4 @@
-//! Whole training steps, and the landscape probe beside them.
+//! Whole training steps, and probes beside them.
 
 use super::step::Bench;
 use super::timing::{Time, time};
@@ -15,6 +15,8 @@ pub struct Step {
     pub name: String,
     /// Seconds.
     pub time: Time,
+    /// Of a probe: its time as a part of that of so many whole forward and backward passes as it has points, or layers.
+    pub of_passes: Option<f64>,
     /// Memory of network, batch and parameter vectors.
     pub bytes: usize,
 }
@@ -38,7 +40,7 @@ pub fn measure(full: bool, say: &mut dyn FnMut(&str)) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// A training step (forward, backward, update, running statistics) and a probe of [`POINTS`] points, on random data.
+/// A training step (forward, backward, update, running statistics), a landscape of [`POINTS`] points, and the covariate shift; on random data.
 fn one(
     name: &str,
     network: Network,
@@ -50,10 +52,19 @@ fn one(
     say(name);
     let mut bench = Bench::new(Cpu::<f32>::default(), network, n, rate, POINTS)?;
     let mut failed = None;
-    let taken = time(2.0, || failed = failed.take().or(bench.step().err()));
-    let bytes = bench.engine.backend().bytes();
-    steps.push(Step { name: name.to_owned(), time: taken, bytes });
-    let taken = time(1.0, || failed = failed.take().or(bench.probe().err()));
-    steps.push(Step { name: format!("{name}, landscape of {POINTS} points"), time: taken, bytes });
+    let mut taken = |seconds: f64, work: fn(&mut Bench<Cpu<f32>>) -> Result<()>| {
+        time(seconds, || failed = failed.take().or(work(&mut bench).err()))
+    };
+    let step = taken(2.0, Bench::step);
+    let [pass, landscape, shift] = [taken(1.0, Bench::pass), taken(1.0, Bench::probe), taken(1.0, Bench::shift)];
+    let (layers, bytes) = (bench.layers(), bench.engine.backend().bytes());
+    steps.push(Step { name: name.to_owned(), time: step, of_passes: None, bytes });
+    for (name, taken, passes) in [
+        (format!("{name}, landscape of {POINTS} points"), landscape, POINTS),
+        (format!("{name}, covariate shift of {layers} layers"), shift, layers),
+    ] {
+        let of_passes = Some(taken.median / (passes as f64 * pass.median));
+        steps.push(Step { name, time: taken, of_passes, bytes });
+    }
     failed.map_or(Ok(()), Err)
 }

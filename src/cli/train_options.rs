@@ -101,7 +101,7 @@ pub struct TrainOptions {
     /// Checkpoints kept [default: 2]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub keep_checkpoints: Option<usize>,
-    /// Measurements during training: landscape, predictiveness, random
+    /// Measurements during training: landscape, predictiveness, random, ics
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "NAMES", value_delimiter = ',')]
     pub probe: Option<Vec<String>>,
     /// Probe every so many steps [default: every step]

@@ -6,6 +6,7 @@ use crate::runtime::slots::{Door, Slots};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
+use std::ops::Range;
 
 /// What the last layer's output is judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,19 @@ pub struct Link {
     pub params: [Option<usize>; 2],
     /// Its running statistics' slots: mean, spread.
     pub running: Option<[usize; 2]>,
+}
+
+/// A layer as the paper counts them: one with weights, and all up to the next.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeightedLayer {
+    /// The name before the dot of its weights.
+    pub name: String,
+    /// Its links.
+    pub links: Range<usize>,
+    /// Where its weights lie in θ.
+    pub weight: Range<usize>,
+    /// Where all its parameters lie: weights, bias, γ and β.
+    pub parameters: Range<usize>,
 }
 
 /// A chain of layers with its slots. It holds no numbers: θ is an argument of everything.
@@ -82,6 +96,27 @@ impl Network {
     /// Slots of θ and of ∇L(θ).
     pub fn slots(&self) -> &Slots {
         &self.slots
+    }
+
+    /// The layers that have weights, each with what follows it up to the next one: norm, activation, pool.
+    pub fn weighted_layers(&self) -> Vec<WeightedLayer> {
+        let weights: Vec<_> = (0..self.links.len())
+            .filter_map(|at| {
+                self.links[at].params[0].filter(|_| self.links[at].layer.multiplies()).map(|slot| (at, slot))
+            })
+            .collect();
+        let slots: Vec<_> = self.slots.iter().collect();
+        let layer = |i: usize, &(link, slot): &(usize, usize)| {
+            let (next, after) = weights.get(i + 1).copied().unwrap_or((self.links.len(), slots.len()));
+            let (weight, end) = (slots[slot], slots.get(after).map_or(self.slots.len(), |slot| slot.start));
+            WeightedLayer {
+                name: self.links[link].name.clone(),
+                links: link..next,
+                weight: weight.start..weight.start + weight.shape.len(),
+                parameters: weight.start..end,
+            }
+        };
+        weights.iter().enumerate().map(|(i, at)| layer(i, at)).collect()
     }
 
     /// How each slot starts.

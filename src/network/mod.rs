@@ -12,7 +12,7 @@ pub mod layer;
 pub mod norm;
 mod vgg;
 
-pub use chain::{Loss, Network};
+pub use chain::{Loss, Network, WeightedLayer};
 pub use dln::{Dln, dln};
 pub use engine::{Engine, Scalar};
 pub use init::initial_parameters;

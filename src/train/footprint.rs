@@ -28,9 +28,10 @@ pub fn require(settings: &Settings, network: &Network) -> Result<()> {
 /// Bytes that a run takes at the least: its flat vectors, what lies between its layers, and generated data.
 fn least(settings: &Settings, network: &Network) -> Result<u128> {
     let element = settings.dtype()?.size() as u128;
-    let probed = if settings.probe.is_empty() { 0 } else { 2 };
-    let vectors =
-        2 + u128::from(settings.momentum > 0.0) + probed + u128::from(settings.probe.iter().any(|p| p == "random"));
+    let asked = |name: &str| u128::from(settings.probe.iter().any(|p| p == name));
+    let momentum = u128::from(settings.momentum > 0.0);
+    let line = asked("landscape").max(asked("predictiveness"));
+    let vectors = 2 + momentum + 2 * line + 3 * asked("random") + (3 + momentum) * asked("ics");
     let mut shape = network.input(settings.batch);
     let (mut between, mut widest) = (len(shape), 0);
     for link in network.links() {

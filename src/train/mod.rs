@@ -3,12 +3,12 @@
 //! - [`settings`]: everything a run depends on · [`source`]: where its batches come from
 //! - [`trainer`]: the loop · [`checkpoint`]: what makes an interrupted run equal an uninterrupted one
 //! - [`footprint`]: the memory that a run takes, before it is taken
-//! - [`run_folder`], [`metrics`], [`line_log`]: its files
+//! - [`run_folder`], [`metrics`], [`probes`], [`probe_log`]: its files
 
 pub mod checkpoint;
 pub mod footprint;
-pub mod line_log;
 pub mod metrics;
+pub mod probe_log;
 pub mod probes;
 pub mod run_folder;
 pub mod settings;

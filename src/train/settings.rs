@@ -1,6 +1,6 @@
 //! Everything that a run depends on, resolved: what `run.toml` records and `--resume` reads back.
 
-use super::probes::NAMES;
+use super::probes::check_name;
 use crate::network::{Dln, Network, Norm, Normalisation, dln, vgg};
 use crate::ops::noise::NoiseOptions;
 use crate::probe::line::{Spacing, step_lengths};
@@ -207,14 +207,7 @@ impl Settings {
     }
 
     fn check_probes(&mut self) -> Result<()> {
-        const LATER: [&str; 5] = ["ics", "activations", "moments", "curvature", "theory"];
-        for name in &self.probe {
-            if !NAMES.iter().any(|(known, _)| known == name) {
-                let problem = if LATER.contains(&name.as_str()) { "not in this version" } else { "unknown" };
-                let there = "there are landscape, predictiveness and random";
-                return Err(Error::input(format!("--probe {name}"), problem, there));
-            }
-        }
+        self.probe.iter().try_for_each(|name| check_name(name))?;
         let when = self.probe_every.is_some() || !self.probe_at.is_empty();
         if self.probe.is_empty() && when {
             return Err(Error::input("--probe-every, --probe-at", "no probe is named", "--probe landscape says which"));
@@ -315,7 +308,7 @@ mod tests {
             ("--eps", |s| s.eps = f64::INFINITY),
             ("--norm lp:0.5", |s| s.norm = "lp:0.5".into()),
             ("--norm group:4", |s| s.norm = "group:4".into()),
-            ("--probe ics", |s| s.probe = vec!["ics".into()]),
+            ("--probe moments", |s| s.probe = vec!["moments".into()]),
             ("--probe-range", |s| s.probe_range = [2.0, 1.0]),
             ("--precision f16", |s| s.precision = "f16".into()),
         ];

@@ -16,7 +16,7 @@ use crate::network::{Engine, Loss, Scalar, initial_parameters};
 use crate::ops::backend::Backend;
 use crate::ops::gather::ImageBytes;
 use crate::ops::step;
-use crate::probe::line::Room;
+use crate::probe::ics::Update;
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
@@ -109,7 +109,7 @@ impl<B: Backend> Trainer<B> {
         let (theta, grad) = (engine.vector()?, engine.vector()?);
         let velocity = (settings.momentum > 0.0).then(|| engine.vector()).transpose()?;
         let running_before = engine.running_vector()?;
-        let rooms = Probes::plan(&mut engine, &settings)?;
+        let probed = probes::Work::plan(&mut engine, &settings)?;
         let mut plan = engine.backend().plan();
         let journal = plan.view(Shape::new([BURST as usize, step::COLUMNS]), DType::F64);
         engine.backend().commit(&plan)?;
@@ -139,7 +139,7 @@ impl<B: Backend> Trainer<B> {
             return Err(Error::input(format!("--steps {}", settings.steps), problem, "a larger number continues it"));
         }
         // All logs are read before one is cut.
-        let probes = Probes::open(rooms, &folder, &settings, state.step, place.resume)?;
+        let probes = Probes::open(probed, &folder, &settings, state.step, place.resume)?;
         let reopen = state.step > 0 || (place.resume && disk::exists(&folder.metrics()));
         let metrics =
             if reopen { Metrics::reopen(&folder.metrics(), state.step)? } else { Metrics::create(&folder.metrics())? };
@@ -254,8 +254,9 @@ impl<B: Backend> Trainer<B> {
             velocity: self.velocity,
             running_before: self.running_before,
             journal: self.journal,
-            update: (!last).then_some((self.settings.momentum, self.settings.weight_decay)),
-            probe: if probed { self.probes.rooms() } else { Vec::new() },
+            rule: (self.settings.momentum, self.settings.weight_decay),
+            last,
+            probe: probed.then(|| self.probes.work()),
         };
         // One graph for each kind of step.
         let key = u64::from(last) + 2 * u64::from(probed);
@@ -317,7 +318,7 @@ impl<B: Backend> Trainer<B> {
 }
 
 /// What a step asks of the device: the same work each time, so that a device may record it.
-struct StepWork {
+struct StepWork<'a> {
     /// The training set, where the device makes its own batches; and whether they are augmented.
     gather: Option<(ImageBytes, bool)>,
     theta: View,
@@ -325,12 +326,14 @@ struct StepWork {
     velocity: Option<View>,
     running_before: View,
     journal: View,
-    /// Momentum and weight decay; the last row has no update.
-    update: Option<(f64, f64)>,
-    probe: Vec<Room>,
+    /// Momentum and weight decay.
+    rule: (f64, f64),
+    /// The last row has no update.
+    last: bool,
+    probe: Option<&'a probes::Work>,
 }
 
-impl StepWork {
+impl StepWork<'_> {
     fn ask<B: Backend>(&self, engine: &mut Engine<B>) -> Result<()> {
         let (theta, grad) = (In(self.theta), Out(self.grad));
         let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
@@ -340,14 +343,17 @@ impl StepWork {
         }
         engine.loss_and_grad(theta, grad, Out(loss), Out(correct))?;
         engine.backend().judge(In(loss), Out(state))?;
-        if self.update.is_some() {
+        if !self.last {
             engine.move_running(RUNNING_MOMENTUM)?;
         }
-        probes::ask(engine, &self.probe, theta, grad.into())?;
+        let (momentum, weight_decay) = self.rule;
+        if let Some(work) = self.probe {
+            work.ask(engine, theta, grad.into(), Update { velocity: self.velocity, momentum, weight_decay })?;
+        }
         // From here on nothing can be interrupted.
         let backend = engine.backend();
         backend.note(In(loss), In(correct), Out(self.journal), In(state))?;
-        if let Some((momentum, weight_decay)) = self.update {
+        if !self.last {
             backend.put_back(In(before), Out(running), In(state))?;
             backend.advance(Out(state))?;
             engine.update(Out(self.theta), grad.into(), self.velocity.map(Out), momentum, weight_decay)?;

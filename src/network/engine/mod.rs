@@ -27,6 +27,10 @@ pub enum Scalar {
     GradNorm,
     /// ‖d‖ of a random direction.
     DirectionNorm,
+    /// L of a pass that is made for its gradient alone.
+    Aside,
+    /// Right answers of it.
+    AsideCorrect,
     /// The loss of a test batch.
     TestLoss,
     /// Right answers in a test batch.
@@ -105,6 +109,11 @@ impl<B: Backend> Engine<B> {
     pub fn backend(&mut self) -> &mut B {
         self.rounded = None;
         &mut self.backend
+    }
+
+    /// Whether a pass takes the network as one operator: then the layers one by one round elsewhere.
+    pub fn takes_whole(&self) -> bool {
+        self.whole.is_some()
     }
 
     /// See [`crate::runtime::storage::Storage::on_its_own`].

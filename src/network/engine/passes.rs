@@ -9,6 +9,7 @@ use crate::ops::cross_entropy::LossOut;
 use crate::ops::deep_linear::{ChainKept, ChainOut};
 use crate::ops::layer::{Backward, Forward, Kept, Params};
 use crate::runtime::tensor::{In, Out, Shape, View};
+use std::ops::Range;
 
 impl<B: Backend> Engine<B> {
     /// The loss at `theta` on the batch, in training mode: a pure function of (network, θ, batch, noise key).
@@ -16,7 +17,7 @@ impl<B: Backend> Engine<B> {
         if self.whole.is_some() {
             return self.whole_pass(theta, None, loss, correct);
         }
-        self.forward(theta)?;
+        self.forward_part(0..self.planned.len(), theta)?;
         self.judge(loss, correct, None)
     }
 
@@ -25,11 +26,17 @@ impl<B: Backend> Engine<B> {
         if self.whole.is_some() {
             return self.whole_pass(theta, Some(grad), loss, correct);
         }
-        self.forward(theta)?;
+        self.loss_and_grad_from(0, theta, grad, loss, correct)
+    }
+
+    /// The same of a part of the network: from link `first` on, whose input is what the pass before has left there. Only the gradients of
+    /// these links' parameters are written; a link that is not the network's first must be a convolution or a linear layer.
+    pub fn loss_and_grad_from(&mut self, first: usize, theta: In, grad: Out, loss: Out, correct: Out) -> Result<()> {
+        self.forward_part(first..self.planned.len(), theta)?;
         let last = self.planned.len() - 1;
         let top = View { shape: self.planned[last].y.shape, ..self.gradients[0] };
         self.judge(loss, correct, Some(Out(top)))?;
-        self.backward(theta, grad)
+        self.backward_to(first, theta, grad)
     }
 
     /// Losses and gradients at several θ on one batch: the rows of `thetas` and `grads`, which [`Engine::vectors`] made; `loss` and
@@ -92,10 +99,10 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Forward: every layer in order.
-    fn forward(&mut self, theta: In) -> Result<()> {
+    /// Forward: some of the layers, in order, from what lies before the first of them.
+    pub fn forward_part(&mut self, links: Range<usize>, theta: In) -> Result<()> {
         self.recast(theta)?;
-        for index in 0..self.planned.len() {
+        for index in links {
             self.look_up()?;
             if self.planned[index].applied {
                 continue;
@@ -106,10 +113,10 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Backward: every layer in reverse order.
-    fn backward(&mut self, theta: In, grad: Out) -> Result<()> {
+    /// Backward: every layer in reverse order, down to link `first`.
+    fn backward_to(&mut self, first: usize, theta: In, grad: Out) -> Result<()> {
         let [mut upper, mut lower] = self.gradients;
-        for index in (0..self.planned.len()).rev() {
+        for index in (first..self.planned.len()).rev() {
             self.look_up()?;
             let planned = self.planned[index];
             if planned.gone {
@@ -121,8 +128,8 @@ impl<B: Backend> Engine<B> {
             let io = Backward {
                 forward: self.io(index, theta),
                 grad_y: In(grad_y),
-                // The first layer's input is the batch: nothing asks for its gradient.
-                grad_x: (index > 0).then_some(Out(grad_x)),
+                // Nothing asks for the gradient of the first layer's input: in a whole pass that is the batch.
+                grad_x: (index > first).then_some(Out(grad_x)),
                 grads: self.params(index, grad.0),
             };
             self.network.links()[index].layer.backward(&mut self.backend, &io)?;

@@ -1,0 +1,129 @@
+//! Internal covariate shift by the paper's Definition 2.1 (figures 3, 6).
+//!
+//! For layer i: `G_i` is the gradient of its weights at θ_t; `G'_i` the same with layers 1 … i−1 at θ_{t+1} and layers i … k at θ_t, on the
+//! same batch. Found are `‖G_i − G'_i‖`, their cosine, and `‖G_i‖`. θ_{t+1} is the run's own next update, made on a copy. For the first layer
+//! nothing is replaced: it is (0, 1).
+//!
+//! What lies before layer i at θ_{t+1} is what lies before layer i + 1, and one layer more: so each layer is run forward at θ_{t+1} once, and
+//! G'_i costs the layers from i on, forward and backward. An evaluation: θ, velocity, running statistics and step state stay as they are.
+
+use crate::network::{Engine, Scalar, WeightedLayer};
+use crate::ops::backend::Backend;
+use crate::ops::vector::COMPARED;
+use crate::runtime::tensor::{DType, In, Out, Shape, View};
+use crate::{Error, Result};
+
+/// The update that leads to θ_{t+1}.
+#[derive(Debug, Clone, Copy)]
+pub struct Update {
+    /// v, where there is momentum.
+    pub velocity: Option<View>,
+    /// μ
+    pub momentum: f64,
+    /// λ
+    pub weight_decay: f64,
+}
+
+/// Room to work in.
+#[derive(Debug, Clone)]
+pub struct Room {
+    layers: Vec<WeightedLayer>,
+    /// θ_{t+1}, and the velocity that it was made with.
+    next: View,
+    velocity: Option<View>,
+    /// Layers before i at θ_{t+1}, the others at θ_t.
+    mixed: View,
+    /// G by the layers one by one, where a pass would else take the network as a whole and round elsewhere.
+    base: Option<View>,
+    /// G'
+    moved: View,
+    /// f64 `[layers, 4]`: what `compare_rows` finds of G'_i and G_i, and ‖G_i‖².
+    results: View,
+}
+
+/// Columns of the results.
+const RESULTS: usize = COMPARED + 1;
+
+/// What was found: an entry per layer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CovariateShift {
+    /// ‖G_i − G'_i‖
+    pub l2: Vec<f64>,
+    /// cos(G_i, G'_i); NaN where a gradient is zero.
+    pub cosine: Vec<f64>,
+    /// ‖G_i‖
+    pub grad_norm: Vec<f64>,
+}
+
+impl Room {
+    /// Allocates it; `momentum` says whether updates have a velocity. Errors: a network of one layer, which has nothing before it; memory.
+    pub fn new<B: Backend>(engine: &mut Engine<B>, momentum: bool) -> Result<Room> {
+        let layers = engine.network().weighted_layers();
+        if layers.len() < 2 {
+            let problem = format!("the network has {} layer with weights", layers.len());
+            return Err(Error::input("--probe ics", problem, "it takes two: no layer lies before the first"));
+        }
+        let [next, mixed, moved] = [engine.vector()?, engine.vector()?, engine.vector()?];
+        let velocity = momentum.then(|| engine.vector()).transpose()?;
+        let base = engine.takes_whole().then(|| engine.vector()).transpose()?;
+        let mut plan = engine.backend().plan();
+        let results = plan.view(Shape::new([layers.len(), RESULTS]), DType::F64);
+        engine.backend().commit(&plan)?;
+        Ok(Room { layers, next, velocity, mixed, base, moved, results })
+    }
+
+    /// The layers: numbers from 1, and names.
+    pub fn layers(&self) -> &[WeightedLayer] {
+        &self.layers
+    }
+}
+
+/// Asks the device for the shift of every layer at `theta`, whose gradient is `grad`; nothing is read back.
+pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, update: Update, room: &Room) -> Result<()> {
+    let (loss, correct) = (Out(engine.slot(Scalar::Aside)), Out(engine.slot(Scalar::AsideCorrect)));
+    let state = In(engine.state());
+    let Update { velocity, momentum, weight_decay } = update;
+    let backend = engine.backend();
+    backend.copy(theta, Out(room.next))?;
+    if let (Some(from), Some(to)) = (velocity, room.velocity) {
+        backend.copy(In(from), Out(to))?;
+    }
+    backend.sgd(Out(room.next), grad, room.velocity.map(Out), momentum, weight_decay, state)?;
+    backend.copy(theta, Out(room.mixed))?;
+    let base = match room.base {
+        None => grad,
+        Some(base) => {
+            engine.loss_and_grad_from(0, theta, Out(base), loss, correct)?;
+            In(base)
+        }
+    };
+    let part = |whole: View, at: usize, len: usize| whole.slice(at, Shape::new([len]));
+    for (i, layer) in room.layers.iter().enumerate() {
+        let mut of = base.0;
+        if let Some(before) = i.checked_sub(1).map(|before| &room.layers[before]) {
+            let [from, to] = [room.next, room.mixed].map(|v| part(v, before.parameters.start, before.parameters.len()));
+            engine.backend().copy(In(from), Out(to))?;
+            engine.forward_part(before.links.clone(), In(room.mixed))?;
+            engine.loss_and_grad_from(layer.links.start, In(room.mixed), Out(room.moved), loss, correct)?;
+            of = room.moved;
+        }
+        let [moved, own] = [of, base.0].map(|v| part(v, layer.weight.start, layer.weight.len()));
+        let row = View { shape: Shape::new([1, layer.weight.len()]), ..moved };
+        let compared = Out(part(room.results, i * RESULTS, COMPARED));
+        let length = Out(part(room.results, i * RESULTS + COMPARED, 1));
+        engine.backend().compare_rows(In(row), In(own), compared)?;
+        engine.backend().dot(In(own), In(own), length)?;
+    }
+    Ok(())
+}
+
+/// Reads what [`ask`] asked for.
+pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<CovariateShift> {
+    let mut found = CovariateShift::default();
+    for of in engine.read(room.results)?.chunks_exact(RESULTS) {
+        found.l2.push(of[0].sqrt());
+        found.cosine.push(of[1] / (of[2] * of[3]).sqrt());
+        found.grad_norm.push(of[3].sqrt());
+    }
+    Ok(found)
+}
