@@ -91,3 +91,33 @@ loss_sum(const double* sample, const double* right_or_null, double* loss, double
         correct[0] = right_or_null ? right : (double)NAN_F32;
     }
 }
+
+// How softmax's gradient (p − onehot)/N moves: p (ż − Σ p ż)/N. A warp for each sample.
+extern "C" __global__ void __launch_bounds__(128)
+cross_entropy_tangent(const float* logits, const float* logits_tangent, float* grad_tangent, unsigned samples, unsigned classes) {
+    unsigned n = blockIdx.x * (blockDim.x / 32u) + warp_id();
+    if (n >= samples) return;
+    const float *z = logits + (u64)n * classes, *zt = logits_tangent + (u64)n * classes;
+    float most = -INF_F32;
+    for (unsigned k = lane_id(); k < classes; k += 32) most = larger(most, z[k]);
+    most = warp_max(most);
+    double sum = 0.0, along = 0.0;
+    for (unsigned k = lane_id(); k < classes; k += 32) {
+        double p = exp((double)z[k] - (double)most);
+        sum += p;
+        along = fma(p, (double)zt[k], along);
+    }
+    sum = warp_sum(sum);
+    along = warp_sum(along) / sum;
+    for (unsigned k = lane_id(); k < classes; k += 32) {
+        double p = exp((double)z[k] - (double)most) / sum;
+        grad_tangent[(u64)n * classes + k] = (float)(p * ((double)zt[k] - along) / samples);
+    }
+}
+
+// How the squared error's gradient moves: 2 scale ẋ.
+extern "C" __global__ void __launch_bounds__(256)
+squared_error_tangent(const float* x_tangent, float* grad_tangent, double scale, unsigned len) {
+    float factor = (float)(2.0 * scale);
+    for (u64 i = global_thread(); i < len; i += global_threads()) grad_tangent[i] = factor * x_tangent[i];
+}

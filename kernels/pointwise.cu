@@ -100,3 +100,13 @@ extern "C" __global__ void __launch_bounds__(256)
 max_pool_gradient_bf16(const bf16* x, const bf16* grad_y, bf16* grad_x, unsigned height, unsigned width, unsigned pixel) {
     max_pool_gradient(x, grad_y, grad_x, height, width, pixel);
 }
+
+// ẏ of a 2×2 max-pool: ẋ at the first largest of each window.
+extern "C" __global__ void __launch_bounds__(256)
+max_pool_tangent(const float* x, const float* x_tangent, float* y_tangent, unsigned width, unsigned pixel, unsigned len) {
+    for (u64 i = global_thread(); i < len; i += global_threads()) {
+        PoolWindow window = pool_window(i, width, pixel);
+        float best;
+        y_tangent[i] = x_tangent[window.at[first_largest(x, window, best)]];
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer as _, Param};
+use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer as _, Param, Tangent, TangentBackward};
 use crate::ops::running::Spread;
 use crate::runtime::tensor::Shape;
 
@@ -62,6 +62,14 @@ macro_rules! layers {
             /// See [`crate::ops::layer::Layer::evaluate`].
             pub fn evaluate<B: Backend>(&self, backend: &mut B, io: &Forward, running: Kept) -> Result<()> {
                 match self { $(Layer::$kind(l) => l.evaluate(backend, io, running)),+ }
+            }
+            /// See [`crate::ops::layer::Layer::tangent`].
+            pub fn tangent<B: Backend>(&self, backend: &mut B, io: &Tangent) -> Result<()> {
+                match self { $(Layer::$kind(l) => l.tangent(backend, io)),+ }
+            }
+            /// See [`crate::ops::layer::Layer::tangent_backward`].
+            pub fn tangent_backward<B: Backend>(&self, backend: &mut B, io: &TangentBackward) -> Result<()> {
+                match self { $(Layer::$kind(l) => l.tangent_backward(backend, io)),+ }
             }
             /// See [`crate::ops::layer::Layer::backward`].
             pub fn backward<B: Backend>(&self, backend: &mut B, io: &Backward) -> Result<()> {

@@ -11,6 +11,7 @@ use super::lp_norm::LpNorm;
 use super::max_pool2d::MaxPool2d;
 use super::noise::Noise;
 use super::noisy_batch_norm::NoisyBatchNorm;
+use super::norm_tangent::NormTangent;
 use super::relu::Relu;
 use super::running::Running;
 use super::sgd::Sgd;
@@ -27,6 +28,7 @@ pub trait Backend:
     + BatchNorm
     + NoisyBatchNorm
     + LpNorm
+    + NormTangent
     + Noise
     + Running
     + Relu
@@ -49,6 +51,7 @@ impl<B> Backend for B where
         + BatchNorm
         + NoisyBatchNorm
         + LpNorm
+        + NormTangent
         + Noise
         + Running
         + Relu

@@ -5,9 +5,9 @@
 use super::backend::Backend;
 use super::norm::NormOptions;
 use super::running::Spread;
-use crate::Result;
 use crate::runtime::slots::Door;
 use crate::runtime::tensor::{In, Out, Shape, View};
+use crate::{Error, Result};
 
 /// How a parameter starts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -113,6 +113,59 @@ pub struct Backward {
     pub grads: Params,
 }
 
+/// The tensors of a tangent pass through one layer: how its output moves where x and its parameters move.
+#[derive(Debug, Clone, Copy)]
+pub struct Tangent {
+    /// The same as in forward, which has run; it does nothing for its neighbours.
+    pub forward: Forward,
+    /// ẋ; `None` where x does not move, as the batch does not.
+    pub x: Option<In>,
+    /// Tangents of weight and bias, f32 or f64; `None` where they do not move.
+    pub params: Params,
+    /// ẏ
+    pub y: Out,
+    /// Tangents of what forward kept: μ̇, and Ḋ of the norm's divisor.
+    pub kept: Kept,
+    /// Room for two tensors, each like the largest of the activations and weights.
+    pub spare: [View; 2],
+}
+
+/// The tensors of a tangent backward pass through one layer: how its gradients move.
+#[derive(Debug, Clone, Copy)]
+pub struct TangentBackward {
+    /// The same as in the tangent pass.
+    pub tangent: Tangent,
+    /// Gradient of y.
+    pub grad_y: In,
+    /// How it moves.
+    pub moving: In,
+    /// Gradients of weight and bias, as backward wrote them.
+    pub grads: Params,
+    /// The tangent of x's gradient; the first layer needs none.
+    pub grad_x: Option<Out>,
+    /// The tangents of the parameters' gradients. Of parameters that do not move, what is written there is not asked for.
+    pub grads_tangent: Params,
+}
+
+impl Tangent {
+    /// ẋ. Errors: x does not move, which only the first layer's may not.
+    pub fn moving(&self, op: &'static str) -> Result<In> {
+        self.x.ok_or_else(|| Error::operator(op, "an input that moves", "one that does not"))
+    }
+
+    /// The first elements of spare tensor `which`, as `shape`.
+    pub fn spare(&self, which: usize, shape: Shape) -> Out {
+        Out(self.spare[which].slice(0, shape))
+    }
+}
+
+impl TangentBackward {
+    /// Where the tangent of x's gradient goes. Errors: nowhere.
+    pub fn grad_x(&self, op: &'static str) -> Result<Out> {
+        self.grad_x.ok_or_else(|| Error::operator(op, "a place for grad_x", "none planned"))
+    }
+}
+
 /// One layer of a chain. Forward has no side effects but `y` and `kept`; backward assigns, never accumulates.
 pub trait Layer {
     /// Its word in the network's description, with its settings.
@@ -168,4 +221,8 @@ pub trait Layer {
     }
     /// Gradients, from what forward was given and kept.
     fn backward<B: Backend>(&self, backend: &mut B, io: &Backward) -> Result<()>;
+    /// How y moves, from what forward was given and kept; in f32 and f64.
+    fn tangent<B: Backend>(&self, backend: &mut B, io: &Tangent) -> Result<()>;
+    /// How the gradients move, from what backward was given and wrote.
+    fn tangent_backward<B: Backend>(&self, backend: &mut B, io: &TangentBackward) -> Result<()>;
 }

@@ -7,12 +7,14 @@
 //! - on flat vectors: [`sgd`], [`vector`]; on per-unit vectors: [`running`]; a step's batch and bookkeeping: [`gather`], [`step`]
 //! - [`backend`]: all of them as one trait · [`layer`]: what a network needs to know of a layer
 //! - [`door`]: users' arrays in and out · [`table`]: the operators that users can call by name
-//! - what several share: [`norm`] and [`norm_layer`] (contracts of the norms), [`columns`] (per-unit sums, on a device [`column_grid`]), [`affine`]
+//! - what several share: [`norm`], [`norm_layer`] and [`norm_tangent`] (contracts of the norms), [`bilinear`] (tangents of
+//!   what is linear in input and weight), [`columns`] (per-unit sums, on a device [`column_grid`]), [`affine`]
 //!   (scale and shift), [`product`] (the dense product, on a device [`tap_product`])
 
 pub mod affine;
 pub mod backend;
 pub mod batch_norm;
+pub mod bilinear;
 pub mod column_grid;
 pub mod columns;
 pub mod conv2d;
@@ -29,6 +31,7 @@ pub mod noise;
 pub mod noisy_batch_norm;
 pub mod norm;
 pub mod norm_layer;
+pub mod norm_tangent;
 pub mod product;
 pub mod relu;
 pub mod running;

@@ -1,7 +1,9 @@
-//! A network on a backend: all memory planned once (`plan`), and two visible loops, forward and backward (`passes`).
+//! A network on a backend: all memory planned once (`plan`), and two visible loops, forward and backward (`passes`); and how their
+//! results move with θ (`tangents`), for Hessian-vector products.
 
 mod passes;
 mod plan;
+mod tangents;
 
 use super::chain::Network;
 use crate::ops::backend::Backend;
@@ -14,6 +16,7 @@ use crate::{Error, Result};
 use plan::Planned;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+pub use tangents::{Linearised, Tangents};
 
 /// Scalar slots on the device (f64). The host reads them when it wants them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -138,14 +138,24 @@ impl<B: Backend> Engine<B> {
     }
 
     fn judge(&mut self, loss: Out, correct: Out, grad: Option<Out>) -> Result<()> {
+        self.judge_of(In(self.output()), loss, correct, grad)
+    }
+
+    /// The loss of the prediction `y`, and its gradient.
+    pub(super) fn judge_of(&mut self, y: In, loss: Out, correct: Out, grad: Option<Out>) -> Result<()> {
         let out = LossOut { loss, correct, sample: Out(self.samples), grad };
-        let (y, answer) = (In(self.output()), In(self.answer));
+        let (answer, scale) = (In(self.answer), self.loss_scale());
         match self.network.loss() {
             Loss::CrossEntropy => self.backend.cross_entropy(y, answer, out),
-            Loss::SquaredError { mean } => {
-                let scale = if mean { 1.0 / self.batch as f64 } else { 1.0 };
-                self.backend.squared_error(scale, y, answer, out)
-            }
+            Loss::SquaredError { .. } => self.backend.squared_error(scale, y, answer, out),
+        }
+    }
+
+    /// What the squared error is multiplied by.
+    pub(super) fn loss_scale(&self) -> f64 {
+        match self.network.loss() {
+            Loss::SquaredError { mean: true } => 1.0 / self.batch as f64,
+            _ => 1.0,
         }
     }
 
@@ -158,7 +168,7 @@ impl<B: Backend> Engine<B> {
         Forward { x: In(x), y: Out(y), params, kept, workspace: self.workspace, state: In(self.state), fusion }
     }
 
-    fn params(&self, index: usize, whole: View) -> Params {
+    pub(super) fn params(&self, index: usize, whole: View) -> Params {
         let [weight, bias] = self.network.links()[index].params;
         let view = |slot: Option<usize>| slot.map(|slot| self.network.slots().view(whole, slot));
         Params { weight: view(weight), bias: view(bias) }

@@ -2,11 +2,12 @@
 
 use super::super::chain::{Loss, Network};
 use super::super::dln::whole_chain;
+use super::super::layer::Layer;
 use super::{Engine, SCALARS};
 use crate::ops::backend::Backend;
 use crate::ops::layer::{Fusion, Kept};
 use crate::runtime::state::StepState;
-use crate::runtime::tensor::{DType, Out, Shape, View};
+use crate::runtime::tensor::{ArenaPlan, DType, Out, Shape, View};
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -38,47 +39,8 @@ impl<B: Backend> Engine<B> {
         let input = plan.view(checked(network.input(batch))?, activation);
         // With the slots of the running statistics.
         let statistics = plan.view(Shape::new([network.running().len()]), dtype);
-        let mut factors = vec![1.0; network.running().len()];
-        let (mut planned, mut x) = (Vec::with_capacity(network.links().len()), input);
-        let (mut workspace, mut widest) = (0, 0);
-        for (index, link) in network.links().iter().enumerate() {
-            let before = index.checked_sub(1).map(|at| &network.links()[at].layer);
-            let can = before.map_or(Fusion::default(), |layer| layer.epilogues(&backend));
-            let take_sums = can.leave_sums && link.layer.takes_sums();
-            let gone = planned.last().is_some_and(|before: &Planned| before.fusion.pool);
-            let applied = gone || can.relu && link.layer.is_relu();
-            if let Some(before) = planned.last_mut() {
-                let before: &mut Planned = before;
-                before.fusion.leave_sums = take_sums;
-                before.fusion.relu = applied && !gone;
-            }
-            let next = network.links().get(index + 1).map(|link| &link.layer);
-            let pool = link.layer.epilogues(&backend).pool && next.is_some_and(|next| next.is_pool()) && even(x.shape);
-            let fusion = Fusion { take_sums, pool, ..Fusion::default() };
-            // A pool's output is there already.
-            let mut shape = if gone { x.shape } else { link.layer.output(x.shape)? };
-            if let Some(next) = next.filter(|_| pool) {
-                shape = next.output(shape)?;
-            }
-            let y = if applied { x } else { plan.view(checked(shape)?, activation) };
-            let mut kept = Kept::default();
-            if let (Some((_, kind)), Some([mean, spread])) = (link.layer.statistics(x.shape), link.running) {
-                let samples = x.shape.matrix().0;
-                if samples < 2 {
-                    let place = format!("--batch {batch}");
-                    let problem = format!("{} would see one sample per unit, and map it to 0", link.name);
-                    return Err(Error::input(place, problem, "a norm on a 1×1 map needs a batch of at least 2"));
-                }
-                let [mean, spread] = [mean, spread].map(|slot| network.running().view(statistics, slot));
-                factors[(spread.offset - statistics.offset) / dtype.size()..][..spread.shape.len()]
-                    .fill(kind.factor(samples));
-                kept = Kept { mean: Some(mean), spread: Some(spread) };
-            }
-            workspace = workspace.max(link.layer.workspace(&backend, x.shape).len());
-            widest = widest.max(y.shape.len());
-            planned.push(Planned { x, y, kept, fusion, applied, gone });
-            x = y;
-        }
+        let Laid { planned, x, workspace, widest, factors } =
+            lay_out(&backend, &mut plan, &network, (batch, input), statistics, true)?;
         let gradients = [0, 1].map(|_| plan.view(Shape::new([widest]), activation));
         let workspace = plan.view(Shape::new([workspace]), dtype);
         let answer = match network.loss() {
@@ -118,6 +80,74 @@ impl<B: Backend> Engine<B> {
         engine.reset_running()?;
         Ok(engine)
     }
+}
+
+/// The tensors of all layers.
+pub(super) struct Laid {
+    pub planned: Vec<Planned>,
+    /// What the last layer gives.
+    pub x: View,
+    /// Elements of the largest workspace, and of the largest activation.
+    pub workspace: usize,
+    pub widest: usize,
+    /// What moves the running statistics.
+    pub factors: Vec<f64>,
+}
+
+/// Lays out the layers' tensors for a batch of `batch` samples that stands in `input`; the norms keep theirs in `statistics`, with the
+/// slots of the running ones. With `fused`, layers do for their neighbours what the backend can; else each works by itself.
+pub(super) fn lay_out<B: Backend>(
+    backend: &B,
+    plan: &mut ArenaPlan,
+    network: &Network,
+    (batch, input): (usize, View),
+    statistics: View,
+    fused: bool,
+) -> Result<Laid> {
+    let dtype = backend.dtype();
+    let mut factors = vec![1.0; network.running().len()];
+    let (mut planned, mut x) = (Vec::with_capacity(network.links().len()), input);
+    let (mut workspace, mut widest) = (0, 0);
+    let epilogues = |layer: &Layer| if fused { layer.epilogues(backend) } else { Fusion::default() };
+    for (index, link) in network.links().iter().enumerate() {
+        let before = index.checked_sub(1).map(|at| &network.links()[at].layer);
+        let can = before.map_or(Fusion::default(), epilogues);
+        let take_sums = can.leave_sums && link.layer.takes_sums();
+        let gone = planned.last().is_some_and(|before: &Planned| before.fusion.pool);
+        let applied = gone || can.relu && link.layer.is_relu();
+        if let Some(before) = planned.last_mut() {
+            let before: &mut Planned = before;
+            before.fusion.leave_sums = take_sums;
+            before.fusion.relu = applied && !gone;
+        }
+        let next = network.links().get(index + 1).map(|link| &link.layer);
+        let pool = epilogues(&link.layer).pool && next.is_some_and(|next| next.is_pool()) && even(x.shape);
+        let fusion = Fusion { take_sums, pool, ..Fusion::default() };
+        // A pool's output is there already.
+        let mut shape = if gone { x.shape } else { link.layer.output(x.shape)? };
+        if let Some(next) = next.filter(|_| pool) {
+            shape = next.output(shape)?;
+        }
+        let y = if applied { x } else { plan.view(checked(shape)?, backend.activation_dtype()) };
+        let mut kept = Kept::default();
+        if let (Some((_, kind)), Some([mean, spread])) = (link.layer.statistics(x.shape), link.running) {
+            let samples = x.shape.matrix().0;
+            if samples < 2 {
+                let place = format!("--batch {batch}");
+                let problem = format!("{} would see one sample per unit, and map it to 0", link.name);
+                return Err(Error::input(place, problem, "a norm on a 1×1 map needs a batch of at least 2"));
+            }
+            let [mean, spread] = [mean, spread].map(|slot| network.running().view(statistics, slot));
+            factors[(spread.offset - statistics.offset) / dtype.size()..][..spread.shape.len()]
+                .fill(kind.factor(samples));
+            kept = Kept { mean: Some(mean), spread: Some(spread) };
+        }
+        workspace = workspace.max(link.layer.workspace(backend, x.shape).len());
+        widest = widest.max(y.shape.len());
+        planned.push(Planned { x, y, kept, fusion, applied, gone });
+        x = y;
+    }
+    Ok(Laid { planned, x, workspace, widest, factors })
 }
 
 /// A map of which every row and column is in a 2×2 window.

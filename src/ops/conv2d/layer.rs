@@ -2,7 +2,8 @@
 
 use super::{Conv2dGrads, Map};
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Fusion, Init, Layer, Param};
+use crate::ops::bilinear::{self, Bilinear};
+use crate::ops::layer::{Backward, Forward, Fusion, Init, Layer, Param, Tangent, TangentBackward};
 use crate::runtime::slots::Door;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
@@ -66,6 +67,33 @@ impl Layer for Conv2dLayer {
         let (weight, grad) = (io.forward.params.weight.ok_or_else(missing)?, io.grads.weight.ok_or_else(missing)?);
         let grads = Conv2dGrads { x: io.grad_x, weight: Out(grad), bias: io.grads.bias.map(Out) };
         backend.conv2d_backward(io.forward.x, In(weight), io.grad_y, grads, Out(io.forward.workspace))
+    }
+
+    fn tangent<B: Backend>(&self, backend: &mut B, io: &Tangent) -> Result<()> {
+        bilinear::tangent::<Self, B>(backend, io)
+    }
+
+    fn tangent_backward<B: Backend>(&self, backend: &mut B, io: &TangentBackward) -> Result<()> {
+        bilinear::tangent_backward::<Self, B>(backend, io)
+    }
+}
+
+impl Bilinear for Conv2dLayer {
+    const OP: &'static str = "conv2d";
+
+    fn product<B: Backend>(b: &mut B, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()> {
+        b.conv2d(x, weight, bias, y, workspace)
+    }
+
+    fn gradients<B: Backend>(
+        b: &mut B,
+        x: In,
+        weight: In,
+        grad_y: In,
+        (grad_x, grad_w, bias): (Option<Out>, Out, Option<Out>),
+        workspace: Out,
+    ) -> Result<()> {
+        b.conv2d_backward(x, weight, grad_y, Conv2dGrads { x: grad_x, weight: grad_w, bias }, workspace)
     }
 }
 

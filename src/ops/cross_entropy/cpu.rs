@@ -50,4 +50,23 @@ impl<T: Float> CrossEntropy for Cpu<T> {
         correct[0] = f64::from(right_answers);
         Ok(())
     }
+
+    fn cross_entropy_tangent(&mut self, logits: In, logits_tangent: In, grad_tangent: Out) -> Result<()> {
+        let (n, k) = logits.0.shape.matrix();
+        let mut b = self.borrow("cross_entropy");
+        let (z, zt, out) = (b.read::<T>(logits)?, b.read::<T>(logits_tangent)?, b.write::<T>(grad_tangent)?);
+        if n == 0 || k == 0 || zt.len() != n * k || out.len() != n * k {
+            let found = format!("{} and {} for logits {}", zt.len(), out.len(), logits.0.shape);
+            return Err(Error::operator("cross_entropy", "tangents like the logits", found));
+        }
+        for ((z, zt), out) in z.chunks_exact(k).zip(zt.chunks_exact(k)).zip(out.chunks_exact_mut(k)) {
+            let (_, _, most, sum) = sample(z, 0);
+            let p = |z: T| (z.f64() - most).exp() / sum;
+            let along: f64 = z.iter().zip(zt).map(|(&z, &zt)| p(z) * zt.f64()).sum();
+            for ((out, &z), &zt) in out.iter_mut().zip(z).zip(zt) {
+                *out = T::of(p(z) * (zt.f64() - along) / n as f64);
+            }
+        }
+        Ok(())
+    }
 }

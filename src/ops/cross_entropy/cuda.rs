@@ -4,7 +4,7 @@ use super::{CrossEntropy, LossOut};
 use crate::runtime::cuda::backend::PARTIALS;
 use crate::runtime::cuda::driver::{Driver, Grid, Stored};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
-use crate::runtime::tensor::In;
+use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 use half::bf16;
 
@@ -51,5 +51,19 @@ impl<D: Driver> CrossEntropy for Cuda<D> {
             Mode::Bf16 => self.cross_entropy_in::<bf16>(logits, labels, out),
             _ => self.cross_entropy_in::<f32>(logits, labels, out),
         }
+    }
+
+    fn cross_entropy_tangent(&mut self, logits: In, logits_tangent: In, grad_tangent: Out) -> Result<()> {
+        let (n, k) = logits.0.shape.matrix();
+        if n == 0 || k == 0 || [logits_tangent, grad_tangent.into()].iter().any(|v| v.0.shape.len() != n * k) {
+            let found = format!("{} for logits {}", logits_tangent.0.shape, logits.0.shape);
+            return Err(Error::operator("cross_entropy", "tangents like the logits", found));
+        }
+        let grid = Grid::new(n.div_ceil(WARPS), 32 * WARPS as u32);
+        let (n, k) = (count("cross_entropy", n)?, count("cross_entropy", k)?);
+        let (driver, mut views) = self.begin("cross_entropy");
+        let (z, zt) = (views.read::<f32>(logits)?, views.read::<f32>(logits_tangent)?);
+        let mut out = views.write::<f32>(grad_tangent)?;
+        kernels::cross_entropy_tangent(driver, grid, &z, &zt, &mut out, n, k)
     }
 }

@@ -28,4 +28,6 @@ pub struct LossOut {
 pub trait CrossEntropy {
     /// Writes the loss, the count of right answers and the gradient. `labels` is u32 `[N]`, each below K.
     fn cross_entropy(&mut self, logits: In, labels: In, out: LossOut) -> Result<()>;
+    /// Writes how the gradient moves with the logits, in f32 or f64: with p the softmax, `p (ż − Σ p ż)/N`.
+    fn cross_entropy_tangent(&mut self, logits: In, logits_tangent: In, grad_tangent: Out) -> Result<()>;
 }

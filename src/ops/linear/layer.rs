@@ -2,7 +2,8 @@
 
 use super::{Extents, LinearGrads};
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Init, Layer, Param};
+use crate::ops::bilinear::{self, Bilinear};
+use crate::ops::layer::{Backward, Forward, Init, Layer, Param, Tangent, TangentBackward};
 use crate::runtime::slots::Door;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
@@ -61,6 +62,33 @@ impl Layer for LinearLayer {
         let (weight, grad) = (io.forward.params.weight.ok_or_else(missing)?, io.grads.weight.ok_or_else(missing)?);
         let grads = LinearGrads { x: io.grad_x, weight: Out(grad), bias: io.grads.bias.map(Out) };
         backend.linear_backward(io.forward.x, In(weight), io.grad_y, grads, Out(io.forward.workspace))
+    }
+
+    fn tangent<B: Backend>(&self, backend: &mut B, io: &Tangent) -> Result<()> {
+        bilinear::tangent::<Self, B>(backend, io)
+    }
+
+    fn tangent_backward<B: Backend>(&self, backend: &mut B, io: &TangentBackward) -> Result<()> {
+        bilinear::tangent_backward::<Self, B>(backend, io)
+    }
+}
+
+impl Bilinear for LinearLayer {
+    const OP: &'static str = "linear";
+
+    fn product<B: Backend>(b: &mut B, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()> {
+        b.linear(x, weight, bias, y, workspace)
+    }
+
+    fn gradients<B: Backend>(
+        b: &mut B,
+        x: In,
+        weight: In,
+        grad_y: In,
+        (grad_x, grad_w, bias): (Option<Out>, Out, Option<Out>),
+        workspace: Out,
+    ) -> Result<()> {
+        b.linear_backward(x, weight, grad_y, LinearGrads { x: grad_x, weight: grad_w, bias }, workspace)
     }
 }
 

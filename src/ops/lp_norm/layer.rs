@@ -2,9 +2,10 @@
 
 use crate::Result;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer, Param};
+use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer, Param, Tangent, TangentBackward};
 use crate::ops::norm::NormOptions;
 use crate::ops::norm_layer::{self, gradients, operands, statistics};
+use crate::ops::norm_tangent::Law;
 use crate::ops::running::Spread;
 use crate::runtime::tensor::{Out, Shape};
 
@@ -60,5 +61,13 @@ impl Layer for LpNormLayer {
         let (f, grads) = (&io.forward, gradients(io)?);
         let (params, stats, options) = (operands(f.params)?, statistics(f.kept)?, f.fusion.norm(self.options));
         b.lp_norm_backward(self.p, f.x, params, options, stats, io.grad_y, grads, Out(f.workspace))
+    }
+
+    fn tangent<B: Backend>(&self, b: &mut B, io: &Tangent) -> Result<()> {
+        norm_layer::tangent(b, Law::Power(self.p), self.options, io, io.y)
+    }
+
+    fn tangent_backward<B: Backend>(&self, b: &mut B, io: &TangentBackward) -> Result<()> {
+        norm_layer::tangent_backward(b, Law::Power(self.p), self.options, io, (io.grad_y, io.moving))
     }
 }

@@ -25,6 +25,15 @@ vectorize! {
         }
     }
 
+    fn tangent<T>(rows: &[T], moving: &[T], width: usize, pixel: usize, y: &mut [T]) {
+        for (w, y) in y.chunks_exact_mut(pixel).enumerate() {
+            let ([a, b, c, d], moving) = (window(rows, width, pixel, w), window(moving, width, pixel, w));
+            for (i, y) in y.iter_mut().enumerate() {
+                *y = moving[largest([a[i], b[i], c[i], d[i]]).1 as usize][i];
+            }
+        }
+    }
+
     fn backward<T>(rows: &[T], width: usize, pixel: usize, dy: &[T], dx: &mut [T]) {
         for (w, dy) in dy.chunks_exact(pixel).enumerate() {
             let [a, b, c, d] = window(rows, width, pixel, w);
@@ -85,6 +94,17 @@ impl<T: Float> MaxPool2d for Cpu<T> {
         let rows =
             x.par_chunks_exact(two).zip(dy.par_chunks_exact(width / 2 * pixel)).zip(dx.par_chunks_exact_mut(two));
         rows.for_each(|((x, dy), dx)| backward(x, width, pixel, dy, dx));
+        Ok(())
+    }
+
+    fn max_pool2d_tangent(&mut self, x: In, x_tangent: In, y_tangent: Out) -> Result<()> {
+        let (width, pixel) = shapes(x.0.shape, y_tangent.0.shape)?;
+        let mut b = self.borrow("max_pool2d");
+        let (x, xt, yt) = (b.read::<T>(x)?, b.read::<T>(x_tangent)?, b.write::<T>(y_tangent)?);
+        let two = 2 * width * pixel;
+        let rows =
+            x.par_chunks_exact(two).zip(xt.par_chunks_exact(two)).zip(yt.par_chunks_exact_mut(width / 2 * pixel));
+        rows.for_each(|((x, xt), yt)| tangent(x, xt, width, pixel, yt));
         Ok(())
     }
 }

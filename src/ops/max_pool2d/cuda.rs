@@ -53,4 +53,13 @@ impl<D: Driver> MaxPool2d for Cuda<D> {
             _ => self.max_pool_gradient_in::<f32>(x, grad_y, grad_x),
         }
     }
+
+    fn max_pool2d_tangent(&mut self, x: In, x_tangent: In, y_tangent: Out) -> Result<()> {
+        let [_, width, pixel] = extents(x.0.shape, y_tangent.0.shape)?;
+        let len = count("max_pool2d", y_tangent.0.shape.len())?;
+        let grid = Grid::cover(len as usize, 4, 256);
+        let (driver, mut views) = self.begin("max_pool2d");
+        let (x, xt, mut yt) = (views.read::<f32>(x)?, views.read::<f32>(x_tangent)?, views.write::<f32>(y_tangent)?);
+        kernels::max_pool_tangent(driver, grid, &x, &xt, &mut yt, width, pixel, len)
+    }
 }

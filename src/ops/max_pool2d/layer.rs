@@ -2,7 +2,7 @@
 
 use super::pooled;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Layer};
+use crate::ops::layer::{Backward, Forward, Layer, Tangent, TangentBackward};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
 
@@ -30,5 +30,13 @@ impl Layer for MaxPool2dLayer {
     fn backward<B: Backend>(&self, b: &mut B, io: &Backward) -> Result<()> {
         let grad_x = io.grad_x.ok_or_else(|| Error::operator("max_pool2d", "a place for grad_x", "none planned"))?;
         b.max_pool2d_backward(io.forward.x, io.grad_y, grad_x)
+    }
+
+    fn tangent<B: Backend>(&self, b: &mut B, io: &Tangent) -> Result<()> {
+        b.max_pool2d_tangent(io.forward.x, io.moving("max_pool2d")?, io.y)
+    }
+
+    fn tangent_backward<B: Backend>(&self, b: &mut B, io: &TangentBackward) -> Result<()> {
+        b.max_pool2d_backward(io.tangent.forward.x, io.moving, io.grad_x("max_pool2d")?)
     }
 }

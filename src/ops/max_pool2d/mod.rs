@@ -30,4 +30,6 @@ pub trait MaxPool2d {
     fn max_pool2d(&mut self, x: In, y: Out) -> Result<()>;
     /// Writes all of dx from the forward's input and `grad_y`.
     fn max_pool2d_backward(&mut self, x: In, grad_y: In, grad_x: Out) -> Result<()>;
+    /// Writes ẏ, from the forward's input and its tangent: that of each window's first largest.
+    fn max_pool2d_tangent(&mut self, x: In, x_tangent: In, y_tangent: Out) -> Result<()>;
 }

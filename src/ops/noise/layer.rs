@@ -2,7 +2,7 @@
 
 use super::NoiseOptions;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Kept, Layer};
+use crate::ops::layer::{Backward, Forward, Kept, Layer, Tangent, TangentBackward};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
 
@@ -42,5 +42,15 @@ impl Layer for NoiseLayer {
     fn backward<B: Backend>(&self, b: &mut B, io: &Backward) -> Result<()> {
         let grad_x = io.grad_x.ok_or_else(|| Error::operator("noise", "a place for grad_x", "none planned"))?;
         b.noise_backward(self.noise, self.relu, io.forward.x, io.grad_y, io.forward.state, grad_x)
+    }
+
+    // Linear in x but for the ReLU: both tangents are what backward does.
+    fn tangent<B: Backend>(&self, b: &mut B, io: &Tangent) -> Result<()> {
+        b.noise_backward(self.noise, self.relu, io.forward.x, io.moving("noise")?, io.forward.state, io.y)
+    }
+
+    fn tangent_backward<B: Backend>(&self, b: &mut B, io: &TangentBackward) -> Result<()> {
+        let f = &io.tangent.forward;
+        b.noise_backward(self.noise, self.relu, f.x, io.moving, f.state, io.grad_x("noise")?)
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::Result;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer, Param};
+use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer, Param, Tangent, TangentBackward};
 use crate::ops::noise::NoiseOptions;
 use crate::ops::norm::NormOptions;
 use crate::ops::norm_layer::{self, gradients, operands, statistics};
+use crate::ops::norm_tangent::Law;
 use crate::ops::running::Spread;
 use crate::runtime::tensor::{Out, Shape};
 
@@ -79,5 +80,20 @@ impl Layer for NoisyBatchNormLayer {
             grads,
             Out(f.workspace),
         )
+    }
+
+    fn tangent<B: Backend>(&self, b: &mut B, io: &Tangent) -> Result<()> {
+        // The ReLU's gaps may come before the noise: 0 times s is 0.
+        let (f, normed) = (&io.forward, io.spare(0, io.y.0.shape));
+        norm_layer::tangent(b, Law::Variance, self.options, io, normed)?;
+        b.noise_backward(self.noise, false, f.x, normed.into(), f.state, io.y)
+    }
+
+    fn tangent_backward<B: Backend>(&self, b: &mut B, io: &TangentBackward) -> Result<()> {
+        let f = &io.tangent.forward;
+        let [own, moving] = [0, 1].map(|which| io.tangent.spare(which, f.y.0.shape));
+        b.noise_backward(self.noise, false, f.x, io.grad_y, f.state, own)?;
+        b.noise_backward(self.noise, false, f.x, io.moving, f.state, moving)?;
+        norm_layer::tangent_backward(b, Law::Variance, self.options, io, (own.into(), moving.into()))
     }
 }

@@ -4,7 +4,7 @@ use super::SquaredError;
 use crate::ops::cross_entropy::LossOut;
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
-use crate::runtime::tensor::In;
+use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 
 impl<T: Float> SquaredError for Cpu<T> {
@@ -29,5 +29,21 @@ impl<T: Float> SquaredError for Cpu<T> {
             }
         }
         Ok(())
+    }
+
+    fn squared_error_tangent(&mut self, scale: f64, x_tangent: In, grad_tangent: Out) -> Result<()> {
+        same(x_tangent, grad_tangent)?;
+        let mut b = self.borrow("squared_error");
+        let (xt, out, factor) = (b.read::<T>(x_tangent)?, b.write::<T>(grad_tangent)?, T::of(2.0 * scale));
+        out.iter_mut().zip(xt).for_each(|(out, &xt)| *out = factor * xt);
+        Ok(())
+    }
+}
+
+/// Refuses tangents of different lengths.
+pub(super) fn same(a: In, b: Out) -> Result<()> {
+    match a.0.shape.len() == b.0.shape.len() {
+        true => Ok(()),
+        false => Err(Error::operator("squared_error", format!("a tangent like {}", a.0.shape), b.0.shape.to_string())),
     }
 }

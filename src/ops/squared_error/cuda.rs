@@ -1,10 +1,11 @@
 //! Squared error on a device: `kernels/loss.cu`.
 
 use super::SquaredError;
+use super::cpu::same;
 use crate::ops::cross_entropy::LossOut;
 use crate::runtime::cuda::driver::{Driver, Grid, Stored};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
-use crate::runtime::tensor::In;
+use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 use half::bf16;
 
@@ -36,5 +37,14 @@ impl<D: Driver> SquaredError for Cuda<D> {
             Mode::Bf16 => self.squared_error_in::<bf16>(scale, x, target, out),
             _ => self.squared_error_in::<f32>(scale, x, target, out),
         }
+    }
+
+    fn squared_error_tangent(&mut self, scale: f64, x_tangent: In, grad_tangent: Out) -> Result<()> {
+        same(x_tangent, grad_tangent)?;
+        let len = count(OP, x_tangent.0.shape.len())?;
+        let grid = Grid::cover(len as usize, 8, 256);
+        let (driver, mut views) = self.begin(OP);
+        let (xt, mut out) = (views.read::<f32>(x_tangent)?, views.write::<f32>(grad_tangent)?);
+        kernels::squared_error_tangent(driver, grid, &xt, &mut out, scale, len)
     }
 }

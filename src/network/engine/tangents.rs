@@ -1,0 +1,221 @@
+//! Hessian-vector products, exactly: tangent forward, then tangent backward, through every layer as it stood at θ.
+//!
+//! [`Engine::linearise`] runs the network at θ and keeps all that either loop made; each product at that θ is then two loops more, in
+//! training mode: the batch's statistics move with θ too. `∇²L v` is the derivative of ∇L(θ + t v) at t = 0, and no difference is taken
+//! (Pearlmutter 1994).
+
+use super::super::chain::Loss;
+use super::Engine;
+use super::plan::{Laid, Planned, lay_out};
+use crate::ops::backend::Backend;
+use crate::ops::layer::{Backward, Forward, Kept, Params, Tangent, TangentBackward};
+use crate::runtime::tensor::{In, Out, Shape, View};
+use crate::{Error, Result};
+
+/// What one layer's tensors at θ are, and how they move.
+#[derive(Debug, Clone, Copy)]
+struct Linear {
+    planned: Planned,
+    /// The gradient of y.
+    grad_y: View,
+    /// ẏ
+    moving: View,
+    /// Tangents of what forward kept.
+    kept: Kept,
+}
+
+/// Room for a network at one θ and for how it moves: about three times its activations, beside those of the engine.
+#[derive(Debug, Clone)]
+pub struct Tangents {
+    links: Vec<Linear>,
+    workspace: View,
+    spare: [View; 2],
+    /// Tangents of two neighbouring gradients.
+    moving: [View; 2],
+    /// ∇L(θ), and where gradients go that nobody asked for.
+    grad: View,
+    aside: View,
+}
+
+/// A layer at the θ of [`Engine::linearise`].
+#[derive(Debug, Clone, Copy)]
+pub struct Linearised {
+    /// Its input, `[H, W, N, C]`.
+    pub x: In,
+    /// Its output.
+    pub y: In,
+    /// The gradient of its output.
+    pub grad_y: In,
+}
+
+impl<B: Backend> Engine<B> {
+    /// Allocates the room. Errors: a precision without tangents (bf16); not enough memory.
+    pub fn tangents(&mut self) -> Result<Tangents> {
+        let dtype = self.backend.dtype();
+        if self.backend.activation_dtype() != dtype {
+            let problem = "Hessian-vector products are not taken in bf16";
+            return Err(Error::input("--precision bf16", problem, "f32, tf32 and f64 have them"));
+        }
+        let slots = self.network.slots();
+        let weight = slots.iter().map(|slot| slot.shape.len()).max().unwrap_or(0);
+        let mut plan = self.backend.plan();
+        let statistics = [0; 2].map(|_| plan.view(self.statistics.shape, dtype));
+        let laid = lay_out(&self.backend, &mut plan, &self.network, (self.batch, self.input), statistics[0], false)?;
+        let Laid { planned, workspace, widest, .. } = laid;
+        let mut links = Vec::with_capacity(planned.len());
+        for (link, planned) in self.network.links().iter().zip(planned) {
+            let of = |[mean, spread]: [usize; 2]| {
+                let [mean, spread] = [mean, spread].map(|slot| self.network.running().view(statistics[1], slot));
+                Kept { mean: Some(mean), spread: Some(spread) }
+            };
+            let kept = link.running.map_or(Kept::default(), of);
+            let [grad_y, moving] = [0; 2].map(|_| plan.view(planned.y.shape, dtype));
+            links.push(Linear { planned, grad_y, moving, kept });
+        }
+        let workspace = plan.view(Shape::new([workspace]), dtype);
+        let spare = [0; 2].map(|_| plan.view(Shape::new([widest.max(weight)]), dtype));
+        let moving = [0; 2].map(|_| plan.view(Shape::new([widest]), dtype));
+        let [grad, aside] = [0; 2].map(|_| plan.view(Shape::new([slots.len()]), dtype));
+        self.backend.commit(&plan)?;
+        Ok(Tangents { links, workspace, spare, moving, grad, aside })
+    }
+
+    /// Runs forward and backward at `theta` on the batch, in training mode, and keeps every tensor in `room`.
+    pub fn linearise(&mut self, room: &Tangents, theta: In, loss: Out, correct: Out) -> Result<()> {
+        for index in 0..room.links.len() {
+            self.look_up()?;
+            let io = self.forward_at(room, index, theta);
+            self.network.links()[index].layer.forward(&mut self.backend, &io)?;
+        }
+        let Some(last) = room.links.last() else { return Ok(()) };
+        let (y, grad_y) = (In(last.planned.y), Out(last.grad_y));
+        self.judge_of(y, loss, correct, Some(grad_y))?;
+        for index in (0..room.links.len()).rev() {
+            self.look_up()?;
+            let io = Backward {
+                forward: self.forward_at(room, index, theta),
+                grad_y: In(room.links[index].grad_y),
+                grad_x: index.checked_sub(1).map(|before| Out(room.links[before].grad_y)),
+                grads: self.params(index, room.grad),
+            };
+            self.network.links()[index].layer.backward(&mut self.backend, &io)?;
+        }
+        Ok(())
+    }
+
+    /// `out ← ∇²L(θ) v`, at the θ that `room` was linearised at.
+    pub fn hessian_vector(&mut self, room: &Tangents, theta: In, v: In, out: Out) -> Result<()> {
+        self.tangent_forward(room, (0, None), theta, Some(v))?;
+        self.tangent_backward(room, (0, None), theta, Some(v), out, None)
+    }
+
+    /// The same with respect to what enters link `first`: `out ← ∂²L/∂x² v`, θ and all that lies before held fixed. Errors: it is the
+    /// network's first.
+    pub fn hessian_vector_at(&mut self, room: &Tangents, first: usize, theta: In, v: In, out: Out) -> Result<()> {
+        if first == 0 || first > room.links.len() {
+            let expected = format!("a link from 1 to {}", room.links.len());
+            return Err(Error::operator("hessian_vector_at", expected, first.to_string()));
+        }
+        if first == room.links.len() {
+            // Nothing follows but the loss.
+            return self.judge_tangent(In(room.links[first - 1].planned.y), v, out);
+        }
+        self.tangent_forward(room, (first, Some(v)), theta, None)?;
+        self.tangent_backward(room, (first, Some(v)), theta, None, Out(room.aside), Some(out))
+    }
+
+    /// ∇L(θ) of the last [`Engine::linearise`].
+    pub fn linearised_grad(&self, room: &Tangents) -> In {
+        In(room.grad)
+    }
+
+    /// A layer of it.
+    pub fn linearised(&self, room: &Tangents, index: usize) -> Linearised {
+        let Linear { planned, grad_y, .. } = room.links[index];
+        Linearised { x: In(planned.x), y: In(planned.y), grad_y: In(grad_y) }
+    }
+
+    /// From link `first` on, whose input moves by `x`; the parameters move by `v`.
+    fn tangent_forward(
+        &mut self,
+        room: &Tangents,
+        (first, x): (usize, Option<In>),
+        theta: In,
+        v: Option<In>,
+    ) -> Result<()> {
+        for index in first..room.links.len() {
+            self.look_up()?;
+            let io = self.tangent_at(room, index, (first, x), theta, v);
+            self.network.links()[index].layer.tangent(&mut self.backend, &io)?;
+        }
+        Ok(())
+    }
+
+    /// Down to link `first`; `grad_x` is where the tangent of its input's gradient goes.
+    fn tangent_backward(
+        &mut self,
+        room: &Tangents,
+        (first, x): (usize, Option<In>),
+        theta: In,
+        v: Option<In>,
+        out: Out,
+        grad_x: Option<Out>,
+    ) -> Result<()> {
+        let Some(last) = room.links.last() else { return Ok(()) };
+        let [mut upper, mut lower] = room.moving;
+        let top = View { shape: last.planned.y.shape, ..upper };
+        self.judge_tangent(In(last.planned.y), In(last.moving), Out(top))?;
+        for index in (first..room.links.len()).rev() {
+            self.look_up()?;
+            let Linear { planned, grad_y, .. } = room.links[index];
+            let moving = View { shape: planned.y.shape, ..upper };
+            let below = View { shape: planned.x.shape, ..lower };
+            (upper, lower) = (lower, upper);
+            let io = TangentBackward {
+                tangent: self.tangent_at(room, index, (first, x), theta, v),
+                grad_y: In(grad_y),
+                moving: In(moving),
+                grads: self.params(index, room.grad),
+                grad_x: if index > first { Some(Out(below)) } else { grad_x },
+                grads_tangent: self.params(index, out.0),
+            };
+            self.network.links()[index].layer.tangent_backward(&mut self.backend, &io)?;
+        }
+        Ok(())
+    }
+
+    fn forward_at(&self, room: &Tangents, index: usize, theta: In) -> Forward {
+        let Planned { x, y, kept, fusion, .. } = room.links[index].planned;
+        let params = self.params(index, theta.0);
+        Forward { x: In(x), y: Out(y), params, kept, workspace: room.workspace, state: In(self.state), fusion }
+    }
+
+    fn tangent_at(
+        &self,
+        room: &Tangents,
+        index: usize,
+        (first, x): (usize, Option<In>),
+        theta: In,
+        v: Option<In>,
+    ) -> Tangent {
+        let Linear { moving, kept, .. } = room.links[index];
+        Tangent {
+            forward: self.forward_at(room, index, theta),
+            x: if index == first { x } else { Some(In(room.links[index - 1].moving)) },
+            params: v.map_or(Params::default(), |v| self.params(index, v.0)),
+            y: Out(moving),
+            kept,
+            spare: room.spare,
+        }
+    }
+
+    /// How the loss's gradient moves with y.
+    fn judge_tangent(&mut self, y: In, moving: In, out: Out) -> Result<()> {
+        let (moving, out) = (In(moving.0.reshape(y.0.shape)), Out(out.0.reshape(y.0.shape)));
+        let scale = self.loss_scale();
+        match self.network.loss() {
+            Loss::CrossEntropy => self.backend.cross_entropy_tangent(y, moving, out),
+            Loss::SquaredError { .. } => self.backend.squared_error_tangent(scale, moving, out),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The tangents of layers that are linear in x and in their weight: convolution and linear layer. `y = x ∗ w + b` moves by
+//! `ẏ = ẋ ∗ w + x ∗ ẇ + ḃ`, and its gradients, linear in dy as well, by the same rule: each tangent is two of the layer's own passes.
+
+use super::backend::Backend;
+use super::layer::{Tangent, TangentBackward};
+use crate::runtime::tensor::{In, Out};
+use crate::{Error, Result};
+
+/// A layer of this kind, by its own operator.
+pub trait Bilinear {
+    /// Its name in errors.
+    const OP: &'static str;
+    /// Writes `y = x ∗ weight + bias`.
+    fn product<B: Backend>(b: &mut B, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()>;
+    /// Writes the gradients of x, weight and bias.
+    fn gradients<B: Backend>(
+        b: &mut B,
+        x: In,
+        weight: In,
+        grad_y: In,
+        grads: (Option<Out>, Out, Option<Out>),
+        workspace: Out,
+    ) -> Result<()>;
+}
+
+/// See [`super::layer::Layer::tangent`].
+pub fn tangent<L: Bilinear, B: Backend>(b: &mut B, io: &Tangent) -> Result<()> {
+    let (f, weight) = (&io.forward, weight::<L>(io)?);
+    let (workspace, bias_t) = (Out(f.workspace), io.params.bias.map(In));
+    match (io.x, io.params.weight.map(In)) {
+        (Some(xt), None) => L::product(b, xt, weight, bias_t, io.y, workspace),
+        (None, Some(wt)) => L::product(b, f.x, wt, bias_t, io.y, workspace),
+        (Some(xt), Some(wt)) => {
+            L::product(b, xt, weight, None, io.y, workspace)?;
+            let other = io.spare(0, io.y.0.shape);
+            L::product(b, f.x, wt, bias_t, other, workspace)?;
+            b.axpy(1.0, other.into(), io.y)
+        }
+        (None, None) => Err(Error::operator(L::OP, "an input or a weight that moves", "neither")),
+    }
+}
+
+/// See [`super::layer::Layer::tangent_backward`].
+pub fn tangent_backward<L: Bilinear, B: Backend>(b: &mut B, io: &TangentBackward) -> Result<()> {
+    let (t, f) = (&io.tangent, &io.tangent.forward);
+    let (weight, workspace) = (weight::<L>(t)?, Out(f.workspace));
+    let grad_w = io.grads_tangent.weight.ok_or_else(|| missing(L::OP))?;
+    let grads = (io.grad_x, Out(grad_w), io.grads_tangent.bias.map(Out));
+    L::gradients(b, f.x, weight, io.moving, grads, workspace)?;
+    // A weight that does not move adds nothing to x's gradient, an x that does not move nothing to the weight's; where only x moves,
+    // the weight's is not asked for.
+    let (Some(xt), Some(wt)) = (t.x, t.params.weight) else { return Ok(()) };
+    let (of_x, of_w) = (io.grad_x.map(|to| t.spare(0, to.0.shape)), t.spare(1, grad_w.shape));
+    L::gradients(b, xt, In(wt), io.grad_y, (of_x, of_w, None), workspace)?;
+    if let (Some(more), Some(to)) = (of_x, io.grad_x) {
+        b.axpy(1.0, more.into(), to)?;
+    }
+    b.axpy(1.0, of_w.into(), Out(grad_w))
+}
+
+fn weight<L: Bilinear>(io: &Tangent) -> Result<In> {
+    io.forward.params.weight.map(In).ok_or_else(|| missing(L::OP))
+}
+
+fn missing(op: &'static str) -> Error {
+    Error::operator(op, "a weight", "none planned")
+}

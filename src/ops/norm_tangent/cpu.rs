@@ -1,0 +1,291 @@
+//! The norms' tangents on the CPU.
+
+use super::{Law, Moving, NormTangent, Normed, Upstream};
+use crate::Result;
+use crate::ops::affine::floor;
+use crate::ops::columns::{self, Line, Shared, as_f64, for_pieces, pair_sums};
+use crate::ops::norm::{NormGrads, Statistics, units};
+use crate::runtime::cpu::Cpu;
+use crate::runtime::float::Float;
+use crate::runtime::simd::vectorize;
+use crate::runtime::tensor::Out;
+
+const OP: &str = "norm_tangent";
+
+/// What r is made of; see the contract.
+#[derive(Clone, Copy)]
+enum Slope<T> {
+    /// r = u
+    Variance,
+    /// r = sign(x)(|x|/s)^(p−1), for this p.
+    Power(T),
+    /// One element of a unit has it: added apart.
+    Apart,
+}
+
+impl<T: Float> Slope<T> {
+    fn of(law: Law) -> Self {
+        match law {
+            Law::Variance => Slope::Variance,
+            Law::Power(p) if p.is_infinite() => Slope::Apart,
+            Law::Power(p) => Slope::Power(T::of(p)),
+        }
+    }
+
+    /// r, with `scaled` = 1/s.
+    #[inline(always)]
+    fn r(self, x: T, u: T, scaled: T) -> T {
+        match self {
+            Slope::Variance => u,
+            Slope::Apart => T::ZERO,
+            Slope::Power(_) if x == T::ZERO => T::ZERO,
+            Slope::Power(p) if p == T::ONE => {
+                if x > T::ZERO {
+                    T::ONE
+                } else {
+                    -T::ONE
+                }
+            }
+            Slope::Power(p) if p == T::of(2.0) => x * scaled,
+            Slope::Power(p) => {
+                let size = (x.abs() * scaled).powf(p - T::ONE);
+                if x > T::ZERO { size } else { -size }
+            }
+        }
+    }
+
+    /// ṙ, where x, u and D move as the arguments say.
+    #[inline(always)]
+    fn moving(self, x: T, r: T, [xt, ut, dt]: [T; 3], scaled: T) -> T {
+        match self {
+            Slope::Variance => ut,
+            Slope::Apart => T::ZERO,
+            Slope::Power(p) if p == T::ONE || x == T::ZERO && p != T::of(2.0) => T::ZERO,
+            Slope::Power(p) if p == T::of(2.0) => (xt - r * dt) * scaled,
+            Slope::Power(p) => {
+                let size = (x.abs() * scaled).powf(p - T::of(2.0));
+                (p - T::ONE) * (size * xt - r * dt) * scaled
+            }
+        }
+    }
+}
+
+/// The constants of a unit, as lines.
+struct Lines<T> {
+    mean: Line<T>,
+    /// 1/D
+    inverse: Line<T>,
+    /// 1/s of an ℓp norm, 0 where s = 0.
+    scaled: Line<T>,
+}
+
+impl<T: Float> Lines<T> {
+    #[inline(always)]
+    fn new(law: Law, eps: f64, mean: &[T], spread: &[T]) -> Self {
+        let s = |c: usize| spread[c].f64();
+        let divisor = |c: usize| if law == Law::Variance { (s(c) + eps).sqrt() } else { s(c) + eps };
+        let columns = mean.len();
+        Lines {
+            mean: Line::new(columns, |c| mean[c]),
+            inverse: Line::new(columns, |c| T::of(1.0 / divisor(c))),
+            scaled: Line::new(columns, |c| if s(c) > 0.0 { T::of(1.0 / s(c)) } else { T::ZERO }),
+        }
+    }
+}
+
+vectorize! {
+    /// Adds ẋ and r ẋ.
+    fn add_moving<T>(slope: Slope<T>, x: &[T], xt: &[T], mean: &[T], inverse: &[T], scaled: &[T], sum: &mut [T], sum_r: &mut [T]) {
+        let span = sum.len();
+        for (x, xt) in x.chunks(span).zip(xt.chunks(span)) {
+            for (i, (&x, &xt)) in x.iter().zip(xt).enumerate() {
+                let r = slope.r(x, (x - mean[i]) * inverse[i], scaled[i]);
+                sum[i] += xt;
+                sum_r[i] = r.fma(xt, sum_r[i]);
+            }
+        }
+    }
+
+    /// ẏ
+    fn apply<T>(
+        x: &[T], xt: &[T], y: &[T], floor: T, mean: &[T], inverse: &[T], mean_t: &[T], divisor_t: &[T], weight: &[T], weight_t: &[T],
+        bias_t: &[T], out: &mut [T],
+    ) {
+        let span = mean.len();
+        for (((x, xt), y), out) in x.chunks(span).zip(xt.chunks(span)).zip(y.chunks(span)).zip(out.chunks_mut(span)) {
+            for (i, (((out, &x), &xt), &y)) in out.iter_mut().zip(x).zip(xt).zip(y).enumerate() {
+                let u = (x - mean[i]) * inverse[i];
+                let ut = (xt - mean_t[i] - u * divisor_t[i]) * inverse[i];
+                let yt = weight_t[i].fma(u, weight[i].fma(ut, bias_t[i]));
+                *out = if y <= floor { T::ZERO } else { yt };
+            }
+        }
+    }
+
+    /// Adds ḋy, and ḋy u + dy u̇.
+    fn add_upstream<T>(
+        x: &[T], xt: &[T], y: &[T], floor: T, dy: &[T], dyt: &[T], mean: &[T], inverse: &[T], mean_t: &[T], divisor_t: &[T],
+        sum: &mut [T], sum_u: &mut [T],
+    ) {
+        let span = sum.len();
+        let upstream = y.chunks(span).zip(dy.chunks(span)).zip(dyt.chunks(span));
+        for ((x, xt), ((y, dy), dyt)) in x.chunks(span).zip(xt.chunks(span)).zip(upstream) {
+            for (i, ((((&x, &xt), &y), &dy), &dyt)) in x.iter().zip(xt).zip(y).zip(dy).zip(dyt).enumerate() {
+                let (dy, dyt) = if y <= floor { (T::ZERO, T::ZERO) } else { (dy, dyt) };
+                let u = (x - mean[i]) * inverse[i];
+                let ut = (xt - mean_t[i] - u * divisor_t[i]) * inverse[i];
+                sum[i] += dyt;
+                sum_u[i] = dyt.fma(u, dy.fma(ut, sum_u[i]));
+            }
+        }
+    }
+
+    /// ḋx, but for what one element alone has at p = ∞. `means` are dβ/m, dγ/m, ḋβ/m, ḋγ/m; `gains` γ/D and its tangent.
+    fn gradient<T>(
+        slope: Slope<T>, x: &[T], xt: &[T], y: &[T], floor: T, dy: &[T], dyt: &[T], mean: &[T], inverse: &[T], scaled: &[T],
+        mean_t: &[T], divisor_t: &[T], gain: &[T], gain_t: &[T], mean_b: &[T], mean_w: &[T], mean_bt: &[T], mean_wt: &[T], out: &mut [T],
+    ) {
+        let span = mean.len();
+        let upstream = y.chunks(span).zip(dy.chunks(span)).zip(dyt.chunks(span));
+        for (((x, xt), ((y, dy), dyt)), out) in x.chunks(span).zip(xt.chunks(span)).zip(upstream).zip(out.chunks_mut(span)) {
+            for (i, (((((out, &x), &xt), &y), &dy), &dyt)) in out.iter_mut().zip(x).zip(xt).zip(y).zip(dy).zip(dyt).enumerate() {
+                let (dy, dyt) = if y <= floor { (T::ZERO, T::ZERO) } else { (dy, dyt) };
+                let u = (x - mean[i]) * inverse[i];
+                let ut = (xt - mean_t[i] - u * divisor_t[i]) * inverse[i];
+                let r = slope.r(x, u, scaled[i]);
+                let rt = slope.moving(x, r, [xt, ut, divisor_t[i]], scaled[i]);
+                let own = dy - mean_b[i] - mean_w[i] * r;
+                let moved = dyt - mean_bt[i] - mean_wt[i] * r - mean_w[i] * rt;
+                *out = gain_t[i].fma(own, gain[i] * moved);
+            }
+        }
+    }
+}
+
+/// Calls `work(unit, element, its sign)` for the element of each unit that is its largest in magnitude, where s > 0: what p = ∞ looks at.
+/// Ties go by (n, h, w), as in [`crate::ops::lp_norm`].
+fn for_largest<T: Float>(
+    x: &[T],
+    (columns, batch): (usize, usize),
+    scale: &[T],
+    workspace: &mut [f64],
+    mut work: impl FnMut(usize, usize, T),
+) {
+    let pixels = x.len() / columns / batch;
+    let rank = |row: usize| (row % batch) * pixels + row / batch;
+    columns::first_with(x, columns, scale, rank, workspace, |c, rank| {
+        let Some(rank) = rank.filter(|_| scale[c] > T::ZERO) else { return };
+        let at = ((rank % pixels) * batch + rank / pixels) * columns + c;
+        work(c, at, if x[at] > T::ZERO { T::ONE } else { -T::ONE });
+    });
+}
+
+impl<T: Float> NormTangent for Cpu<T> {
+    fn norm_tangent(&mut self, norm: Normed, moving: Moving, y: Out, stats: Statistics, workspace: Out) -> Result<()> {
+        let Normed { law, eps, x, .. } = norm;
+        let shape = x.0.shape;
+        let columns = units(OP, shape, &[norm.weight.0.shape, stats.mean.0.shape, stats.spread.0.shape])?;
+        let mut b = self.borrow(OP);
+        let (x, xt, weight) = (b.read::<T>(x)?, b.read::<T>(moving.x)?, b.read::<T>(norm.weight)?);
+        let lines = Lines::new(law, eps, b.read::<T>(norm.mean)?, b.read::<T>(norm.spread)?);
+        let scale = b.read::<T>(norm.spread)?;
+        let relu = norm.relu.map(|y| b.read::<T>(y)).transpose()?;
+        let weight_t = moving.weight.map(|w| b.read::<T>(w)).transpose()?;
+        let bias_t = moving.bias.map(|w| b.read::<T>(w)).transpose()?;
+        let (mean_t, divisor_t) = (b.write::<T>(stats.mean)?, b.write::<T>(stats.spread)?);
+        let workspace = as_f64(b.write::<T>(workspace)?);
+        let (slope, rows) = (Slope::of(law), shape.matrix().0);
+        let (m, i, s) = (lines.mean.get(), lines.inverse.get(), lines.scaled.get());
+        pair_sums(
+            (rows, columns),
+            workspace,
+            |r, sum, sum_r| add_moving(slope, &x[r.clone()], &xt[r], m, i, s, sum, sum_r),
+            |c, sum, sum_r| {
+                mean_t[c] = T::of(sum / rows as f64);
+                divisor_t[c] = T::of(sum_r / rows as f64);
+            },
+        );
+        if let Slope::Apart = slope {
+            let extents = (columns, shape.hwnc()[2]);
+            for_largest(x, extents, scale, workspace, |c, at, sign| divisor_t[c] = sign * xt[at]);
+        }
+        let of = |values: Option<&[T]>, c: usize| values.map_or(T::ZERO, |v| v[c]);
+        let (mt, dt) = (Line::new(columns, |c| mean_t[c]), Line::new(columns, |c| divisor_t[c]));
+        let (w, wt) = (Line::new(columns, |c| weight[c]), Line::new(columns, |c| of(weight_t, c)));
+        let bt = Line::new(columns, |c| of(bias_t, c));
+        let (mt, dt, w, wt, bt) = (mt.get(), dt.get(), w.get(), wt.get(), bt.get());
+        let (mask, floor) = (relu.unwrap_or(x), floor(relu.is_some()));
+        let out = Shared::new(b.write::<T>(y)?);
+        for_pieces(x.len(), columns, |range| {
+            // SAFETY: pieces do not overlap.
+            let out = unsafe { out.range(range.clone()) };
+            apply(&x[range.clone()], &xt[range.clone()], &mask[range], floor, m, i, mt, dt, w, wt, bt, out);
+        });
+        Ok(())
+    }
+
+    fn norm_tangent_backward(
+        &mut self,
+        norm: Normed,
+        moving: Moving,
+        stats: Statistics,
+        upstream: Upstream,
+        grads: NormGrads,
+        workspace: Out,
+    ) -> Result<()> {
+        let Normed { law, eps, x, .. } = norm;
+        let shape = x.0.shape;
+        let columns = units(OP, shape, &[norm.weight.0.shape, grads.weight.0.shape, grads.bias.0.shape])?;
+        let mut b = self.borrow(OP);
+        let (x, xt, weight) = (b.read::<T>(x)?, b.read::<T>(moving.x)?, b.read::<T>(norm.weight)?);
+        let lines = Lines::new(law, eps, b.read::<T>(norm.mean)?, b.read::<T>(norm.spread)?);
+        let scale = b.read::<T>(norm.spread)?;
+        let relu = norm.relu.map(|y| b.read::<T>(y)).transpose()?;
+        let weight_t = moving.weight.map(|w| b.read::<T>(w)).transpose()?;
+        let (mean_t, divisor_t) = (b.read::<T>(stats.mean.into())?, b.read::<T>(stats.spread.into())?);
+        let (dy, dyt) = (b.read::<T>(upstream.grad_y)?, b.read::<T>(upstream.moving)?);
+        let (dw, db) = (b.read::<T>(upstream.grad_weight)?, b.read::<T>(upstream.grad_bias)?);
+        let (dwt, dbt) = (b.write::<T>(grads.weight)?, b.write::<T>(grads.bias)?);
+        let (out, workspace) = (b.write::<T>(grads.x)?, as_f64(b.write::<T>(workspace)?));
+        let (slope, rows) = (Slope::of(law), shape.matrix().0);
+        let (mt, dt) = (Line::new(columns, |c| mean_t[c]), Line::new(columns, |c| divisor_t[c]));
+        let (m, i, s) = (lines.mean.get(), lines.inverse.get(), lines.scaled.get());
+        let (mt, dt) = (mt.get(), dt.get());
+        let (mask, floor) = (relu.unwrap_or(x), floor(relu.is_some()));
+        let add = |r: std::ops::Range<usize>, sum: &mut [T], sum_u: &mut [T]| {
+            let (x, xt, y) = (&x[r.clone()], &xt[r.clone()], &mask[r.clone()]);
+            add_upstream(x, xt, y, floor, &dy[r.clone()], &dyt[r], m, i, mt, dt, sum, sum_u);
+        };
+        pair_sums((rows, columns), workspace, add, |c, sum, sum_u| {
+            dbt[c] = T::of(sum);
+            dwt[c] = T::of(sum_u);
+        });
+        let of = |values: Option<&[T]>, c: usize| values.map_or(0.0, |v| v[c].f64());
+        let inverse = |c: usize| i[c].f64();
+        // γ/D, and how it moves: γ̇/D − γḊ/D².
+        let gain = Line::new(columns, |c| T::of(weight[c].f64() * inverse(c)));
+        let gain_t = Line::new(columns, |c| {
+            T::of((of(weight_t, c) - weight[c].f64() * divisor_t[c].f64() * inverse(c)) * inverse(c))
+        });
+        let mean = |values: &[T], c: usize| T::of(values[c].f64() / rows as f64);
+        // At p = ∞ the elements share only what has no r.
+        let shared = |values: &[T], c: usize| if let Slope::Apart = slope { T::ZERO } else { mean(values, c) };
+        let (mb, mw) = (Line::new(columns, |c| mean(db, c)), Line::new(columns, |c| shared(dw, c)));
+        let (mbt, mwt) = (Line::new(columns, |c| mean(dbt, c)), Line::new(columns, |c| shared(dwt, c)));
+        let (g, gt, mb, mw, mbt, mwt) = (gain.get(), gain_t.get(), mb.get(), mw.get(), mbt.get(), mwt.get());
+        let pieces = Shared::new(&mut *out);
+        for_pieces(x.len(), columns, |r| {
+            // SAFETY: pieces do not overlap.
+            let out = unsafe { pieces.range(r.clone()) };
+            let (x, xt, y) = (&x[r.clone()], &xt[r.clone()], &mask[r.clone()]);
+            let (dy, dyt) = (&dy[r.clone()], &dyt[r]);
+            gradient(slope, x, xt, y, floor, dy, dyt, m, i, s, mt, dt, g, gt, mb, mw, mbt, mwt, out);
+        });
+        if let Slope::Apart = slope {
+            for_largest(x, (columns, shape.hwnc()[2]), scale, workspace, |c, at, sign| {
+                out[at] -= sign * (gt[c] * dw[c] + g[c] * dwt[c]);
+            });
+        }
+        Ok(())
+    }
+}
