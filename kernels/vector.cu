@@ -20,15 +20,15 @@ displace_rows(const float* x, const double* a, const float* y, float* out, unsig
     }
 }
 
-// A standard normal number for every element; a thread takes the four of a block of Philox.
-extern "C" __global__ void __launch_bounds__(256) direction(const u64* state, float* out, unsigned len) {
+// A standard normal number for every element, or a sign; a thread takes the four of a block of Philox.
+extern "C" __global__ void __launch_bounds__(256) direction(const u64* state, float* out, unsigned index, unsigned signs, unsigned len) {
     u64 seed = state_seed(state), blocks = ((u64)len + 3) / 4;
     unsigned step = (unsigned)state_step(state);
     for (u64 i = global_thread(); i < blocks; i += global_threads()) {
-        Words words = draw(seed, DIRECTION, 0, step, (unsigned)i, 0);
+        Words words = draw(seed, DIRECTION, index, step, (unsigned)i, 0);
 #pragma unroll
         for (unsigned k = 0; k < 4; ++k)
-            if (4 * i + k < len) out[4 * i + k] = normal(words.w[k]);
+            if (4 * i + k < len) out[4 * i + k] = signs ? (words.w[k] & 1u ? -1.0f : 1.0f) : normal(words.w[k]);
     }
 }
 // out ← lengths · by/over

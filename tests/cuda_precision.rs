@@ -23,12 +23,13 @@ use normscape::ops::max_pool2d::MaxPool2d;
 use normscape::ops::noise::{Noise, NoiseOptions};
 use normscape::ops::noisy_batch_norm::NoisyBatchNorm;
 use normscape::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
+use normscape::ops::norm_tangent::{Moving, NormTangent, Normed, Upstream};
 use normscape::ops::relu::Relu;
 use normscape::ops::running::{Running, RunningStatistics, Spread};
 use normscape::ops::sgd::Sgd;
 use normscape::ops::squared_error::SquaredError;
 use normscape::ops::step::Step;
-use normscape::ops::vector::{NormKind, Vector};
+use normscape::ops::vector::{Direction, NormKind, Vector};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::memory::Element;
@@ -269,6 +270,26 @@ impl MaxPool2d for Rounding {
     fn max_pool2d_backward(&mut self, x: In, dy: In, dx: Out) -> Result<()> {
         self.cpu.max_pool2d_backward(x, dy, dx)
     }
+    fn max_pool2d_tangent(&mut self, x: In, moving: In, y: Out) -> Result<()> {
+        self.cpu.max_pool2d_tangent(x, moving, y)
+    }
+}
+
+impl NormTangent for Rounding {
+    fn norm_tangent(&mut self, n: Normed, m: Moving, y: Out, s: Statistics, w: Out) -> Result<()> {
+        self.cpu.norm_tangent(n, m, y, s, w)
+    }
+    fn norm_tangent_backward(
+        &mut self,
+        n: Normed,
+        m: Moving,
+        s: Statistics,
+        u: Upstream,
+        g: NormGrads,
+        w: Out,
+    ) -> Result<()> {
+        self.cpu.norm_tangent_backward(n, m, s, u, g, w)
+    }
 }
 
 impl CrossEntropy for Rounding {
@@ -276,12 +297,18 @@ impl CrossEntropy for Rounding {
         self.cpu.cross_entropy(logits, labels, out)?;
         self.store_some(out.grad)
     }
+    fn cross_entropy_tangent(&mut self, logits: In, moving: In, out: Out) -> Result<()> {
+        self.cpu.cross_entropy_tangent(logits, moving, out)
+    }
 }
 
 impl SquaredError for Rounding {
     fn squared_error(&mut self, scale: f64, x: In, target: In, out: LossOut) -> Result<()> {
         self.cpu.squared_error(scale, x, target, out)?;
         self.store_some(out.grad)
+    }
+    fn squared_error_tangent(&mut self, scale: f64, x: In, out: Out) -> Result<()> {
+        self.cpu.squared_error_tangent(scale, x, out)
     }
 }
 
@@ -344,8 +371,8 @@ impl Vector for Rounding {
     fn compare_rows(&mut self, rows: In, y: In, out: Out) -> Result<()> {
         self.cpu.compare_rows(rows, y, out)
     }
-    fn direction(&mut self, state: In, out: Out) -> Result<()> {
-        self.cpu.direction(state, out)
+    fn direction(&mut self, kind: Direction, index: u32, state: In, out: Out) -> Result<()> {
+        self.cpu.direction(kind, index, state, out)
     }
     fn stretch(&mut self, lengths: In, by: In, over: In, out: Out) -> Result<()> {
         self.cpu.stretch(lengths, by, over, out)

@@ -2,7 +2,7 @@
 
 use normscape::Error;
 use normscape::ops::sgd::Sgd;
-use normscape::ops::vector::{COMPARED, NormKind, Vector};
+use normscape::ops::vector::{COMPARED, Direction, NormKind, Vector};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Kernel, Region, scalar};
 use normscape::runtime::cuda::emulator::{Emulator, Options};
@@ -54,7 +54,8 @@ fn exercise<B: Storage + Vector + Sgd>(mut backend: B, len: usize) -> (Vec<f64>,
     backend.upload_f64(&(0..rows).map(|r| 0.1 * r as f64 - 0.4).collect::<Vec<_>>(), Out(a)).unwrap();
     backend.displace_rows(In(v[0]), In(a), In(v[1]), Out(matrix)).unwrap();
     backend.compare_rows(In(matrix), In(v[0]), Out(compared)).unwrap();
-    backend.direction(In(state), Out(v[4])).unwrap();
+    backend.direction(Direction::Normal, 0, In(state), Out(v[4])).unwrap();
+    backend.direction(Direction::Signs, 3, In(state), Out(matrix.slice(0, Shape::new([len])))).unwrap();
     backend.stretch(In(a), In(slots[1]), In(slots[2]), Out(a)).unwrap_err();
     let stretched = compared.slice(0, Shape::new([rows]));
     let first = backend.download_f64(In(compared)).unwrap();

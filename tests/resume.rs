@@ -28,7 +28,7 @@ fn settings(steps: u64) -> Settings {
         limit_test: Some(20),
         eval_every: Some(17),
         checkpoint_every: Some(9),
-        probe: ["landscape", "predictiveness", "random", "ics"].map(Into::into).to_vec(),
+        probe: ["landscape", "predictiveness", "random", "ics", "curvature"].map(Into::into).to_vec(),
         probe_every: Some(11),
         probe_at: vec![5.min(steps)],
         probe_points: 2,
@@ -84,7 +84,7 @@ fn outcome(out: &Path, steps: u64) -> (Vec<String>, Vec<Arrays>) {
     let last = checkpoint::folder(&out.join("checkpoints"), steps);
     let tensors = |name: &str| safetensors::read(&last.join(name)).unwrap().0;
     let probe = |name: &str| npz::read(&out.join(format!("{name}.npz"))).unwrap();
-    let probes = ["landscape", "predictiveness", "random", "ics"].map(probe);
+    let probes = ["landscape", "predictiveness", "random", "ics", "curvature"].map(probe);
     let tensors = ["parameters.safetensors", "state.safetensors"].map(tensors);
     (rows, probes.into_iter().chain(tensors).collect())
 }

@@ -101,7 +101,7 @@ pub struct TrainOptions {
     /// Checkpoints kept [default: 2]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub keep_checkpoints: Option<usize>,
-    /// Measurements during training: landscape, predictiveness, random, ics
+    /// Measurements during training: landscape, predictiveness, random, ics, curvature
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "NAMES", value_delimiter = ',')]
     pub probe: Option<Vec<String>>,
     /// Probe every so many steps [default: every step]
@@ -119,6 +119,12 @@ pub struct TrainOptions {
     /// How its points are spaced [default: geometric]
     #[arg(long, help_heading = "Measurements and checkpoints", value_parser = ["geometric", "linear"])]
     pub probe_spacing: Option<String>,
+    /// curvature: steps of Lanczos for the largest eigenvalue [default: 20]
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
+    pub probe_lanczos: Option<usize>,
+    /// curvature: random vectors for the trace [default: 8]
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
+    pub probe_hutchinson: Option<usize>,
 
     /// For a later version
     #[arg(long, hide = true)]
@@ -163,7 +169,8 @@ impl TrainOptions {
         }
         overwrite!(self, settings:
             seed steps model width depth dim norm noise_mean noise_scale noise_spread eps activation data samples batch lr
-            momentum weight_decay keep_checkpoints probe probe_at probe_points probe_range probe_spacing;
+            momentum weight_decay keep_checkpoints probe probe_at probe_points probe_range probe_spacing
+            probe_lanczos probe_hutchinson;
             some: limit_train limit_test eval_every checkpoint_every probe_every;
             flags: norm_last mean_loss noise augment);
         Ok(())
@@ -317,6 +324,8 @@ mod tests {
             ("keep_checkpoints", format!("[default: {}]", vgg.keep_checkpoints)),
             ("probe_points", format!("[default: {}]", vgg.probe_points)),
             ("probe_spacing", format!("[default: {}]", vgg.probe_spacing)),
+            ("probe_lanczos", format!("[default: {}]", vgg.probe_lanczos)),
+            ("probe_hutchinson", format!("[default: {}]", vgg.probe_hutchinson)),
             ("seed", format!("[default: {}]", vgg.seed)),
         ];
         for (id, default) in expected {

@@ -7,7 +7,7 @@
 
 use crate::network::{Engine, Scalar};
 use crate::ops::backend::Backend;
-use crate::ops::vector::{COMPARED, NormKind};
+use crate::ops::vector::{COMPARED, Direction, NormKind};
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 
@@ -59,6 +59,13 @@ impl Room {
             engine.backend().upload(&negative, Out(to))?;
         }
         Ok(Room { thetas, grads, lengths, displacements, random, loss, correct, compared })
+    }
+}
+
+impl Room {
+    /// What [`crate::ops::vector::Vector::compare_rows`] found of ∇L(θ_s) and g at every point, f64 `[points, 3]`.
+    pub fn compared(&self) -> View {
+        self.compared
     }
 }
 
@@ -119,7 +126,7 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Room) 
     let mut along = grad;
     if let Some(random) = room.random {
         let (length, state) = (engine.slot(Scalar::DirectionNorm), engine.state());
-        engine.backend().direction(In(state), Out(random))?;
+        engine.backend().direction(Direction::Normal, 0, In(state), Out(random))?;
         engine.backend().norm(NormKind::L2, In(random), Out(length))?;
         engine.backend().stretch(In(room.lengths), In(slot), In(length), Out(room.displacements))?;
         along = In(random);

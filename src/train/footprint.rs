@@ -31,7 +31,8 @@ fn least(settings: &Settings, network: &Network) -> Result<u128> {
     let asked = |name: &str| u128::from(settings.probe.iter().any(|p| p == name));
     let momentum = u128::from(settings.momentum > 0.0);
     let line = asked("landscape").max(asked("predictiveness"));
-    let vectors = 2 + momentum + 2 * line + 3 * asked("random") + (3 + momentum) * asked("ics");
+    let vectors =
+        2 + momentum + 2 * line + 3 * asked("random") + (3 + momentum) * asked("ics") + 7 * asked("curvature");
     let mut shape = network.input(settings.batch);
     let (mut between, mut widest) = (len(shape), 0);
     for link in network.links() {
@@ -39,7 +40,11 @@ fn least(settings: &Settings, network: &Network) -> Result<u128> {
         between += len(shape);
         widest = widest.max(len(shape));
     }
-    let of_network = element * (vectors * network.slots().len() as u128 + between + 2 * widest);
+    let of_network = element
+        * (vectors * network.slots().len() as u128
+            + between
+            + 2 * widest
+            + asked("curvature") * (3 * between + 4 * widest));
     let [samples, dim, batch] = [settings.samples, settings.dim, settings.batch].map(|n| n as u128);
     // Samples and targets, the matrix between them, and the copy of a batch that is handed over; in f32.
     let of_data = if settings.deep_linear() { 4 * dim * (2 * samples + dim + 2 * batch) } else { 0 };

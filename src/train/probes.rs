@@ -6,6 +6,7 @@ use super::settings::Settings;
 use crate::files::{Array, Arrays, disk};
 use crate::network::Engine;
 use crate::ops::backend::Backend;
+use crate::probe::curvature::{self, Curvature, Effort};
 use crate::probe::ics;
 use crate::probe::line::{self, Along, Landscape};
 use crate::runtime::tensor::In;
@@ -16,16 +17,21 @@ const LINES: [(&str, Along); 3] =
     [("landscape", Along::Gradient), ("predictiveness", Along::Gradient), ("random", Along::Random)];
 /// The others.
 const ICS: &str = "ics";
+const CURVATURE: &str = "curvature";
 /// Those that a later version has.
-const LATER: [&str; 4] = ["activations", "moments", "curvature", "theory"];
+const LATER: [&str; 3] = ["activations", "moments", "theory"];
 
 /// Refuses a probe that is not there.
 pub fn check_name(name: &str) -> Result<()> {
-    if name == ICS || LINES.iter().any(|(known, _)| *known == name) {
+    if [ICS, CURVATURE].contains(&name) || LINES.iter().any(|(known, _)| *known == name) {
         return Ok(());
     }
     let problem = if LATER.contains(&name) { "not in this version" } else { "unknown" };
-    Err(Error::input(format!("--probe {name}"), problem, "there are landscape, predictiveness, random and ics"))
+    Err(Error::input(
+        format!("--probe {name}"),
+        problem,
+        "there are landscape, predictiveness, random, ics and curvature",
+    ))
 }
 
 /// What the probes of a run ask of a device, with the room that each works in.
@@ -33,6 +39,7 @@ pub fn check_name(name: &str) -> Result<()> {
 pub struct Work {
     lines: Vec<(Along, line::Room)>,
     ics: Option<ics::Room>,
+    curvature: Option<curvature::Room>,
 }
 
 impl Work {
@@ -48,6 +55,10 @@ impl Work {
         if asked(ICS) {
             work.ics = Some(ics::Room::new(engine, settings.momentum > 0.0)?);
         }
+        if asked(CURVATURE) {
+            let Settings { probe_lanczos: lanczos, probe_hutchinson: hutchinson, .. } = *settings;
+            work.curvature = Some(curvature::Room::new(engine, Effort { lanczos, hutchinson })?);
+        }
         Ok(work)
     }
 
@@ -55,6 +66,9 @@ impl Work {
     pub fn ask<B: Backend>(&self, engine: &mut Engine<B>, theta: In, grad: In, update: ics::Update) -> Result<()> {
         for &(_, room) in &self.lines {
             line::ask(engine, theta, grad, room)?;
+        }
+        if let Some(room) = &self.curvature {
+            curvature::ask(engine, theta, grad, room)?;
         }
         self.ics.as_ref().map_or(Ok(()), |room| ics::ask(engine, theta, grad, update, room))
     }
@@ -67,6 +81,7 @@ pub struct Probes {
     /// Of each line, the logs of the probes that want its points: they are measured once.
     lines: Vec<Vec<ProbeLog>>,
     ics: Option<ProbeLog>,
+    curvature: Option<ProbeLog>,
 }
 
 impl Probes {
@@ -103,7 +118,10 @@ impl Probes {
             log(ICS, fixed, &[each("l2"), each("cosine"), each("grad_norm")])
         };
         let ics = work.ics.as_ref().map(shift).transpose()?;
-        Ok(Probes { s, work, lines, ics })
+        let series =
+            ["rayleigh", "gain", "top_eigenvalue", "top_residual", "trace", "trace_stderr"].map(|name| (name, vec![]));
+        let curvature = work.curvature.as_ref().map(|_| log(CURVATURE, Arrays::new(), &series)).transpose()?;
+        Ok(Probes { s, work, lines, ics, curvature })
     }
 
     /// What is asked of the device at a probed step.
@@ -123,6 +141,12 @@ impl Probes {
                 [&base_loss, &grad_norm, &found.loss, &found.grad_l2_diff, &found.distance, &found.beta];
             logs.iter_mut().for_each(|log| log.push(t, &entries));
         }
+        if let (Some(log), Some(room)) = (&mut self.curvature, &self.work.curvature) {
+            let found = if loss.is_finite() { curvature::read(engine, room)? } else { Curvature::UNKNOWN };
+            let Curvature { rayleigh, gain, top: [top, residual], trace: [trace, stderr] } = found;
+            let entries = [rayleigh, gain, top, residual, trace, stderr].map(|v| [v]);
+            log.push(t, &entries.each_ref().map(|v| &v[..]));
+        }
         if let (Some(log), Some(room)) = (&mut self.ics, &self.work.ics) {
             match loss.is_finite() {
                 true => {
@@ -137,6 +161,6 @@ impl Probes {
 
     /// Writes the files.
     pub fn write(&self) -> Result<()> {
-        self.lines.iter().flatten().chain(&self.ics).try_for_each(ProbeLog::write)
+        self.lines.iter().flatten().chain(&self.ics).chain(&self.curvature).try_for_each(ProbeLog::write)
     }
 }

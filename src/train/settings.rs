@@ -81,6 +81,10 @@ pub struct Settings {
     pub probe_range: [f64; 2],
     /// `geometric` or `linear`.
     pub probe_spacing: String,
+    /// Steps of Lanczos for the largest eigenvalue.
+    pub probe_lanczos: usize,
+    /// Random vectors for the trace.
+    pub probe_hutchinson: usize,
     /// Seed of weights, order, augmentation, noise and generated data.
     pub seed: u64,
     /// `f32` or `f64`.
@@ -129,6 +133,8 @@ impl Settings {
             probe_points: 8,
             probe_range: if deep_linear { [0.01, 30.0] } else { [0.5, 4.0] },
             probe_spacing: "geometric".into(),
+            probe_lanczos: 20,
+            probe_hutchinson: 8,
             seed: 0,
             precision: "f32".into(),
         }
@@ -214,6 +220,9 @@ impl Settings {
         }
         if !self.probe.is_empty() && !when {
             self.probe_every = Some(1);
+        }
+        for (option, count) in [("probe-lanczos", self.probe_lanczos), ("probe-hutchinson", self.probe_hutchinson)] {
+            require((1..=1000).contains(&count), option, count, "it lies between 1 and 1000")?;
         }
         self.probe_at.sort_unstable();
         self.probe_at.dedup();

@@ -1,6 +1,6 @@
 //! Flat vectors on the CPU: pieces of fixed length, each summed in 16 lanes, lanes and pieces merged in order.
 
-use super::{COMPARED, NormKind, Vector, rows_of};
+use super::{COMPARED, Direction, NormKind, Vector, rows_of};
 use crate::ops::columns::{Shared, for_pieces};
 use crate::runtime::cpu::{Cpu, read_state};
 use crate::runtime::float::Float;
@@ -165,7 +165,7 @@ impl<T: Float> Vector for Cpu<T> {
         Ok(())
     }
 
-    fn direction(&mut self, state: In, out: Out) -> Result<()> {
+    fn direction(&mut self, kind: Direction, index: u32, state: In, out: Out) -> Result<()> {
         let mut b = self.borrow("direction");
         let StepState { seed, step, .. } = read_state(&mut b, state)?;
         let out = b.write::<T>(out)?;
@@ -174,7 +174,11 @@ impl<T: Float> Vector for Cpu<T> {
             // SAFETY: pieces do not overlap.
             let piece = unsafe { out.range(r.clone()) };
             for (i, to) in r.zip(piece) {
-                *to = T::of(f64::from(normal(word(seed, Purpose::Direction, 0, step as u32, i as u64))));
+                let word = word(seed, Purpose::Direction, index, step as u32, i as u64);
+                *to = match kind {
+                    Direction::Normal => T::widen(normal(word)),
+                    Direction::Signs => T::ONE - T::of(f64::from(2 * (word & 1))),
+                };
             }
         });
         Ok(())

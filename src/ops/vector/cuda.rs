@@ -1,6 +1,6 @@
 //! Flat vectors on a device: `kernels/vector.cu`. Sums have two stages: a partial sum a block, then one block.
 
-use super::{COMPARED, NormKind, Vector, rows_of};
+use super::{COMPARED, Direction, NormKind, Vector, rows_of};
 use crate::runtime::cuda::backend::PARTIALS;
 use crate::runtime::cuda::driver::{Driver, Grid};
 use crate::runtime::cuda::{Cuda, count, kernels};
@@ -100,11 +100,19 @@ impl<D: Driver> Vector for Cuda<D> {
         Ok(())
     }
 
-    fn direction(&mut self, state: In, out: Out) -> Result<()> {
+    fn direction(&mut self, kind: Direction, index: u32, state: In, out: Out) -> Result<()> {
         let len = count("direction", out.0.shape.len())?;
         let (driver, mut views) = self.begin("direction");
         let (state, mut out) = (views.read::<u64>(state)?, views.write::<f32>(out)?);
-        kernels::direction(driver, grid(len as usize), &state, &mut out, len)
+        kernels::direction(
+            driver,
+            grid(len as usize),
+            &state,
+            &mut out,
+            index,
+            u32::from(kind == Direction::Signs),
+            len,
+        )
     }
 
     fn stretch(&mut self, lengths: In, by: In, over: In, out: Out) -> Result<()> {

@@ -19,6 +19,15 @@ pub enum NormKind {
     LInf,
 }
 
+/// What a random direction is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Standard normal numbers: no way is preferred.
+    Normal,
+    /// −1 or 1, each as likely: the least variance in an estimate of a trace (Hutchinson 1990).
+    Signs,
+}
+
 /// What [`Vector::compare_rows`] finds of each row: ‖row − y‖², ⟨row, y⟩, ‖row‖².
 pub const COMPARED: usize = 3;
 
@@ -33,8 +42,8 @@ pub trait Vector {
     /// [`COMPARED`] numbers of every row of `rows [R, …]` with y, to `out` (f64 `[R, 3]`), reading each once: what distance, angle and
     /// length of two gradients are made of.
     fn compare_rows(&mut self, rows: In, y: In, out: Out) -> Result<()>;
-    /// `out ← ` a standard normal number for every element: a pure function of the state's seed and step and of its place.
-    fn direction(&mut self, state: In, out: Out) -> Result<()>;
+    /// `out ← ` a random number for every element: a pure function of the state's seed and step, of `index`, and of its place.
+    fn direction(&mut self, kind: Direction, index: u32, state: In, out: Out) -> Result<()>;
     /// `out ← lengths · by/over`: f64 vectors of one length, and two scalar slots.
     fn stretch(&mut self, lengths: In, by: In, over: In, out: Out) -> Result<()>;
     /// `slot ← ⟨x, y⟩`

@@ -1,0 +1,165 @@
+//! Curvature of the loss at θ, with the norms in training mode: `gᵀHg/‖g‖²`, the largest eigenvalue of H, its trace.
+//!
+//! H = ∇²L(θ) is met only in exact products with vectors ([`Engine::hessian_vector`]).
+//!
+//! - Along the gradient: `gᵀHg/‖g‖²`, what the loss's slope along −g changes by, and `‖Hg‖/‖g‖`, which effective β (A.2.2) tends to as
+//!   s → 0.
+//! - The largest eigenvalue by Lanczos from a random start, in which rounding lets old directions back in: that repeats Ritz values and
+//!   spoils none. With it comes the length of the residual, within which an eigenvalue lies.
+//! - The trace by Hutchinson: the mean of `zᵀHz` over vectors z of random signs, with its standard error.
+//!
+//! An evaluation: θ, running statistics and the step state stay as they are, and the random vectors are functions of (seed, step).
+
+use super::eigen;
+use crate::network::{Engine, Scalar, Tangents};
+use crate::ops::backend::Backend;
+use crate::ops::vector::{COMPARED, Direction, NormKind};
+use crate::runtime::tensor::{DType, In, Out, Shape, View};
+use crate::{Error, Result};
+
+/// How much is spent on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effort {
+    /// Steps of Lanczos: one product each.
+    pub lanczos: usize,
+    /// Vectors of Hutchinson: one product each.
+    pub hutchinson: usize,
+}
+
+/// Random directions of this probe: the first for Lanczos, those after it for Hutchinson. [`super::line`] has number 0.
+const FIRST_DIRECTION: u32 = 1;
+
+/// Room to work in.
+#[derive(Debug, Clone)]
+pub struct Room {
+    tangents: Tangents,
+    effort: Effort,
+    /// The vector that is multiplied, the one before it, the product, and room for an intermediate.
+    vectors: [View; 4],
+    zero: View,
+    /// f64: what compare_rows finds of Hg and g.
+    along: View,
+    /// f64 `[lanczos, 2]`: the diagonal and what is beside it, of Lanczos' matrix.
+    lanczos: View,
+    /// f64 `[hutchinson]`: zᵀHz
+    traces: View,
+    /// f64: −1, 1, and three numbers that change.
+    numbers: View,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Curvature {
+    /// gᵀHg/‖g‖²
+    pub rayleigh: f64,
+    /// ‖Hg‖/‖g‖
+    pub gain: f64,
+    /// The largest eigenvalue of H, by Lanczos; and the length of its residual, within which an eigenvalue of H lies.
+    pub top: [f64; 2],
+    /// The trace of H, by Hutchinson; and its standard error, NaN of one vector.
+    pub trace: [f64; 2],
+}
+
+impl Curvature {
+    /// Of a step whose loss is not finite.
+    pub const UNKNOWN: Curvature =
+        Curvature { rayleigh: f64::NAN, gain: f64::NAN, top: [f64::NAN; 2], trace: [f64::NAN; 2] };
+}
+
+impl Room {
+    /// Allocates it. Errors: no effort at all; bf16, which has no Hessian-vector products; not enough memory.
+    pub fn new<B: Backend>(engine: &mut Engine<B>, effort: Effort) -> Result<Room> {
+        if effort.lanczos == 0 || effort.hutchinson == 0 {
+            let problem = format!("{} steps of Lanczos and {} vectors", effort.lanczos, effort.hutchinson);
+            return Err(Error::input("--probe curvature", problem, "at least one of each is needed"));
+        }
+        let tangents = engine.tangents()?;
+        let effort = Effort { lanczos: effort.lanczos.min(engine.network().slots().len().max(1)), ..effort };
+        let zero = engine.vector()?;
+        let [a, b, c, d] = [engine.vector()?, engine.vector()?, engine.vector()?, engine.vector()?];
+        let mut plan = engine.backend().plan();
+        let [along, lanczos, traces, numbers] = [
+            Shape::new([1, COMPARED]),
+            Shape::new([effort.lanczos, 2]),
+            Shape::new([effort.hutchinson]),
+            Shape::new([5]),
+        ]
+        .map(|shape| plan.view(shape, DType::F64));
+        engine.backend().commit(&plan)?;
+        engine.backend().upload(&[-1.0, 1.0, 0.0, 0.0, 0.0], Out(numbers))?;
+        engine.backend().upload_f32(&vec![0.0; zero.shape.len()], Out(zero))?;
+        Ok(Room { tangents, effort, vectors: [a, b, c, d], zero, along, lanczos, traces, numbers })
+    }
+
+    fn number(&self, at: usize) -> View {
+        self.numbers.slice(at, Shape::new([1]))
+    }
+}
+
+/// A vector as a matrix of one row.
+fn row(vector: View) -> View {
+    vector.reshape(Shape::new([1, vector.shape.len()]))
+}
+
+/// Asks the device for the curvature at `theta`, whose gradient is `grad`; nothing is read back. The same work each time: it may be part
+/// of a graph. One pass forward and backward, and `1 + lanczos + hutchinson` Hessian-vector products.
+pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: &Room) -> Result<()> {
+    let (loss, correct) = (Out(engine.slot(Scalar::Aside)), Out(engine.slot(Scalar::AsideCorrect)));
+    let state = In(engine.state());
+    let [mut v, mut before, product, aside] = room.vectors;
+    let tangents = &room.tangents;
+    engine.linearise(tangents, theta, loss, correct)?;
+    engine.hessian_vector(tangents, theta, grad, Out(product))?;
+    engine.backend().compare_rows(In(row(product)), grad, Out(room.along))?;
+
+    for i in 0..room.effort.hutchinson {
+        let index = FIRST_DIRECTION + 1 + i as u32;
+        engine.backend().direction(Direction::Signs, index, state, Out(v))?;
+        engine.hessian_vector(tangents, theta, In(v), Out(product))?;
+        engine.backend().dot(In(v), In(product), Out(room.traces.slice(i, Shape::new([1]))))?;
+    }
+
+    // H v_j = β_{j−1} v_{j−1} + α_j v_j + β_j v_{j+1}
+    let [minus, one, factor, other, length] = [0, 1, 2, 3, 4].map(|at| room.number(at));
+    let entry = |j: usize, which: usize| room.lanczos.slice(2 * j + which, Shape::new([1]));
+    engine.backend().direction(Direction::Normal, FIRST_DIRECTION, state, Out(aside))?;
+    engine.backend().norm(NormKind::L2, In(aside), Out(length))?;
+    engine.backend().stretch(In(one), In(one), In(length), Out(factor))?;
+    engine.backend().displace_rows(In(room.zero), In(factor), In(aside), Out(row(v)))?;
+    for j in 0..room.effort.lanczos {
+        engine.hessian_vector(tangents, theta, In(v), Out(product))?;
+        let backend = engine.backend();
+        backend.dot(In(v), In(product), Out(entry(j, 0)))?;
+        backend.stretch(In(minus), In(entry(j, 0)), In(one), Out(factor))?;
+        let mut rest = aside;
+        backend.displace_rows(In(product), In(factor), In(v), Out(row(rest)))?;
+        if j > 0 {
+            backend.stretch(In(minus), In(entry(j - 1, 1)), In(one), Out(other))?;
+            backend.displace_rows(In(aside), In(other), In(before), Out(row(product)))?;
+            rest = product;
+        }
+        backend.norm(NormKind::L2, In(rest), Out(entry(j, 1)))?;
+        backend.stretch(In(one), In(one), In(entry(j, 1)), Out(factor))?;
+        backend.displace_rows(In(room.zero), In(factor), In(rest), Out(row(before)))?;
+        (v, before) = (before, v);
+    }
+    Ok(())
+}
+
+/// Reads what [`ask`] asked for.
+pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<Curvature> {
+    let (along, lanczos) = (engine.read(room.along)?, engine.read(room.lanczos)?);
+    let traces = engine.read(room.traces)?;
+    // ‖Hg − g‖² = ‖Hg‖² − 2⟨Hg, g⟩ + ‖g‖²
+    let grad = along[0] + 2.0 * along[1] - along[2];
+    let [diagonal, beside] = [0, 1].map(|which| lanczos.iter().skip(which).step_by(2).copied().collect::<Vec<_>>());
+    let n = traces.len() as f64;
+    let mean = traces.iter().sum::<f64>() / n;
+    let variance = traces.iter().map(|t| (t - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    Ok(Curvature {
+        rayleigh: along[1] / grad,
+        gain: (along[2] / grad).sqrt(),
+        top: eigen::top_of_lanczos(&diagonal, &beside),
+        trace: [mean, (variance / n).sqrt()],
+    })
+}
