@@ -22,7 +22,7 @@ impl Extents {
 const LARGE: usize = 1 << 27;
 
 /// Whether a layer's products are the driver's.
-fn large(driver: &impl Driver, extents: &tap_product::Extents) -> bool {
+fn large(driver: &mut impl Driver, extents: &tap_product::Extents) -> bool {
     let work = extents.batch.saturating_mul(extents.inputs).saturating_mul(extents.outputs);
     work >= LARGE && driver.has_gemm()
 }
@@ -94,7 +94,7 @@ impl<D: Driver> Cuda<D> {
 
 impl<D: Driver> Linear for Cuda<D> {
     fn linear_workspace(&self, extents: Extents) -> Shape {
-        extents.as_taps().workspace()
+        extents.as_taps().workspace(self.mode())
     }
 
     fn linear(&mut self, x: In, weight: In, bias: Option<In>, y: Out, _workspace: Out) -> Result<()> {

@@ -288,7 +288,7 @@ pub trait Driver {
     /// Runs a kernel. The arguments fit its parameters: generated functions call this, nothing else does.
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()>;
     /// Whether [`Driver::gemm`] is there.
-    fn has_gemm(&self) -> bool {
+    fn has_gemm(&mut self) -> bool {
         true
     }
     /// A dense product.
@@ -338,7 +338,7 @@ impl<D: Driver + ?Sized> Driver for Box<D> {
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
         (**self).launch(kernel, grid, args)
     }
-    fn has_gemm(&self) -> bool {
+    fn has_gemm(&mut self) -> bool {
         (**self).has_gemm()
     }
     fn gemm(&mut self, product: Gemm) -> Result<()> {

@@ -112,7 +112,7 @@ impl<D: Driver> Driver for Ledger<D> {
         let entry = Entry { kernel: kernel.name, grid, bytes, flops, seconds: None };
         self.keep(entry, |inner| inner.launch(kernel, grid, args))
     }
-    fn has_gemm(&self) -> bool {
+    fn has_gemm(&mut self) -> bool {
         self.inner.has_gemm()
     }
     fn gemm(&mut self, product: Gemm) -> Result<()> {

@@ -71,15 +71,6 @@ pub fn folders(variable: &str, package: &str, own: Option<PathBuf>) -> Vec<PathB
     found
 }
 
-/// Opens the first library that is called one of `names` in one of `folders`, or that the loader knows.
-pub fn open(folders: &[PathBuf], names: &[&str]) -> Option<(Library, PathBuf)> {
-    let full = folders.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name)));
-    // The variable may name the library itself; and the loader's own folders come last.
-    let all = full.chain(folders.iter().take(1).cloned()).chain(names.iter().map(PathBuf::from));
-    // SAFETY: NVIDIA's libraries run nothing of ours when they are loaded.
-    all.filter_map(|path| Some((unsafe { Library::new(&path) }.ok()?, path))).next()
-}
-
 type Program = *mut c_void;
 
 /// NVRTC, loaded.
@@ -106,24 +97,34 @@ impl Nvrtc {
 
     /// Opens it, where it is.
     pub fn find(own: Option<PathBuf>) -> Option<Nvrtc> {
+        Self::find_up_to(own, i32::MAX)
+    }
+
+    /// Opens one whose major version is at most `newest`: what a newer one makes, an older driver does not take.
+    pub fn find_up_to(own: Option<PathBuf>, newest: i32) -> Option<Nvrtc> {
+        let names = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", "nvrtc64_130_0.dll", "nvrtc64_120_0.dll"];
+        let fits = |nvrtc: &Nvrtc| nvrtc.version.0 <= newest;
         let folders = Self::places(own);
-        let names = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", "nvrtc64_130_0.dll"];
         // The built-ins first: NVRTC finds what is loaded already.
         let builtins = ["13.0", "13.1", "13.2", "12.9", "12.8", "12.6"].map(|v| format!("libnvrtc-builtins.so.{v}"));
-        for folder in &folders {
-            let here = std::slice::from_ref(folder);
-            let full: Vec<_> = names.iter().map(|name| folder.join(name)).collect();
-            // SAFETY: as in `open`.
-            if !full.iter().any(|path| unsafe { Library::new(path) }.is_ok()) {
-                continue;
-            }
-            let known: Vec<&str> = builtins.iter().map(String::as_str).collect();
-            let paths = known.iter().map(|name| folder.join(name));
-            // SAFETY: as in `open`.
-            let builtins = paths.filter_map(|path| unsafe { Library::new(path) }.ok()).next();
-            return Self::of(open(here, &names)?, builtins);
-        }
-        Self::of(open(&folders, &names)?, None)
+        let in_folder = |folder: &PathBuf, name: &str| {
+            let path = folder.join(name);
+            // SAFETY: NVIDIA's libraries run nothing of ours when they are loaded.
+            unsafe { Library::new(&path) }.ok()?;
+            // SAFETY: likewise.
+            let opened = builtins.iter().filter_map(|name| unsafe { Library::new(folder.join(name)) }.ok()).next();
+            // Opened again, since it looks for its built-ins when it is.
+            // SAFETY: NVIDIA's libraries run nothing of ours when they are loaded.
+            Self::of((unsafe { Library::new(&path) }.ok()?, path), opened).filter(fits)
+        };
+        let each = folders.iter().flat_map(|folder| names.iter().map(move |name| (folder, name)));
+        let found = each.into_iter().find_map(|(folder, name)| in_folder(folder, name));
+        // The variable may name the library itself; and the loader's own folders come last.
+        found.or_else(|| {
+            let rest = folders.iter().take(1).cloned().chain(names.iter().map(PathBuf::from));
+            // SAFETY: NVIDIA's libraries run nothing of ours when they are loaded.
+            rest.filter_map(|path| Self::of((unsafe { Library::new(&path) }.ok()?, path), None)).find(fits)
+        })
     }
 
     fn of((library, path): (Library, PathBuf), builtins: Option<Library>) -> Option<Nvrtc> {

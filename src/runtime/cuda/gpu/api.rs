@@ -83,6 +83,9 @@ fn lost(code: CUresult) -> bool {
             | C::CUDA_ERROR_HARDWARE_STACK_ERROR
             | C::CUDA_ERROR_DEVICE_UNAVAILABLE
             | C::CUDA_ERROR_CONTEXT_IS_DESTROYED
+            | C::CUDA_ERROR_INVALID_PC
+            | C::CUDA_ERROR_INVALID_ADDRESS_SPACE
+            | C::CUDA_ERROR_ASSERT
     )
 }
 

@@ -2,7 +2,7 @@
 //! do all products.
 
 use crate::runtime::cuda::driver::Gemm;
-use crate::runtime::cuda::nvrtc::{folders, open};
+use crate::runtime::cuda::nvrtc::folders;
 use crate::runtime::tensor::DType;
 use crate::{Error, Result};
 use libloading::Library;
@@ -46,6 +46,15 @@ pub struct Cublas {
     handle: Handle,
     // cuBLAS needs it, and does not find it by itself where it was opened by full path.
     _lt: Option<Library>,
+}
+
+/// Opens the first library that is called one of `names` in one of `folders`, or that the loader knows.
+fn open(folders: &[PathBuf], names: &[&str]) -> Option<(Library, PathBuf)> {
+    let full = folders.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name)));
+    // The variable may name the library itself; and the loader's own folders come last.
+    let all = full.chain(folders.iter().take(1).cloned()).chain(names.iter().map(PathBuf::from));
+    // SAFETY: NVIDIA's libraries run nothing of ours when they are loaded.
+    all.filter_map(|path| Some((unsafe { Library::new(&path) }.ok()?, path))).next()
 }
 
 fn own() -> Option<PathBuf> {

@@ -1,12 +1,14 @@
 //! A real GPU, through cudarc's bindings to the CUDA driver: one context, one stream, graphs, cuBLAS where it is found.
 //!
-//! - `api`: the driver's library and its errors · `modules`: kernels, compiled by the build or at first use · `cublas`: dense products
+//! - `api`: the driver's library and its errors · `devices`: what there is on this machine · `guards`: how its memory starts, and what lies between tensors · `modules`: kernels, compiled by the build or at first use · `cublas`: dense products
 //!
 //! Everything is asked for on one stream, so that it happens in the order in which it was asked for. The bindings are used directly: their
 //! safe layer tracks events between streams, of which there is one, and has untyped launches, which are generated here.
 
 mod api;
 mod cublas;
+mod devices;
+mod guards;
 mod modules;
 
 use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Properties, Region, check_grid};
@@ -15,6 +17,10 @@ use crate::{Error, Result};
 use api::check;
 use cublas::Cublas;
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUevent, CUgraphExec, CUresult, CUstream};
+pub use devices::{Found, cublas_path, find, nvrtc};
+use devices::{attribute, capability, describe};
+pub use guards::Start;
+use guards::{Bands, FILL};
 use modules::Modules;
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -45,71 +51,28 @@ pub struct Gpu {
     /// Address and bytes of every arena.
     arenas: Vec<(u64, usize)>,
     modules: Modules,
-    cublas: Option<Cublas>,
+    start: Start,
+    bands: Bands,
+    /// Opened at the first question whether there is one; `Some(None)` where there is none that works.
+    cublas: Option<Option<Cublas>>,
     cublas_room: u64,
-    has_cublas: bool,
     graphs: HashMap<u64, Known>,
     capturing: bool,
     open: Option<u64>,
 }
 
-/// What of this machine a user may want to know, whether or not a device works.
-pub struct Found {
-    /// The CUDA version that the driver supports, as 13000 for 13.0.
-    pub version: i32,
-    /// The devices' names.
-    pub devices: Vec<String>,
-}
-
-/// Looks for devices. Errors: there is none, and what was looked for where.
-pub fn find() -> Result<Found> {
-    let version = api::start()?;
-    let name = |n: i32| {
-        let mut device = 0;
-        // SAFETY: the driver has been started, and the pointer is valid.
-        check("CUDA", "open a device", unsafe { sys::cuDeviceGet(&mut device, n) })?;
-        Ok(describe(device))
-    };
-    Ok(Found { version, devices: (0..api::devices()?).map(name).collect::<Result<_>>()? })
-}
-
-/// Where cuBLAS was found, if it was.
-pub fn cublas_path() -> Option<PathBuf> {
-    cublas::find().map(|(_, path, _)| path)
-}
-
-/// What NVRTC was found, and where, if it was.
-pub fn nvrtc() -> Option<String> {
-    super::nvrtc::Nvrtc::find(packages()).map(|nvrtc| nvrtc.describe())
-}
-
-fn attribute(device: sys::CUdevice, attribute: Attribute) -> u32 {
-    let mut value = 0;
-    // SAFETY: the driver has been started, and the pointer is valid. What cannot be told stays 0.
-    let _ = unsafe { sys::cuDeviceGetAttribute(&mut value, attribute, device) };
-    u32::try_from(value).unwrap_or(0)
-}
-
-fn capability(device: sys::CUdevice) -> u32 {
-    10 * attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)
-        + attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
-}
-
-fn describe(device: sys::CUdevice) -> String {
-    let mut name = [0 as std::ffi::c_char; 128];
-    // SAFETY: the driver has been started; it writes a string of at most 128 bytes, its end included.
-    let _ = unsafe { sys::cuDeviceGetName(name.as_mut_ptr(), 127, device) };
-    let bytes: Vec<u8> = name.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
-    format!("{} (sm_{})", String::from_utf8_lossy(&bytes), capability(device))
-}
-
 impl Gpu {
-    /// Opens device `number`.
+    /// Opens device `number`, whose memory starts as 0.
     ///
     /// Errors: [`Error::Missing`] where there is no driver, no such device, or one that is too old; [`Error::Device`] where it does not
     /// open.
     pub fn open(number: u32) -> Result<Gpu> {
-        api::start()?;
+        Self::open_with(number, Start::Zero)
+    }
+
+    /// The same with memory that starts as `start` says.
+    pub fn open_with(number: u32, start: Start) -> Result<Gpu> {
+        let version = api::start()?;
         let count = api::devices()?;
         let Some(ordinal) = i32::try_from(number).ok().filter(|&n| n < count) else {
             let looked = format!("there are {count}, numbered from 0");
@@ -128,6 +91,11 @@ impl Gpu {
         // SAFETY: the device is open; pointers are valid, and the context that the stream and the events belong to is current.
         unsafe {
             check(&name, "open a context", sys::cuDevicePrimaryCtxRetain(&mut context, device))?;
+            // Kept once more, for good: a program that opens the device again need not make it anew.
+            static KEPT: std::sync::Once = std::sync::Once::new();
+            KEPT.call_once(|| {
+                let _ = sys::cuDevicePrimaryCtxRetain(&mut context, device);
+            });
             check(&name, "open a context", sys::cuCtxSetCurrent(context))?;
             let apart = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
             check(&name, "make a stream", sys::cuStreamCreate(&mut stream, apart))?;
@@ -147,10 +115,11 @@ impl Gpu {
             stream,
             events,
             arenas: Vec::new(),
-            modules: Modules::default(),
+            modules: Modules::new(version),
+            start,
+            bands: Bands::default(),
             cublas: None,
             cublas_room: 0,
-            has_cublas: cublas_path().is_some(),
             graphs: HashMap::new(),
             capturing: false,
             open: None,
@@ -168,7 +137,7 @@ impl Gpu {
         }
     }
 
-    /// Takes memory, zeroed.
+    /// Takes memory, which starts as it is to.
     fn take(&mut self, bytes: usize) -> Result<u64> {
         let mut address = 0;
         // SAFETY: the context is current, and pointers are valid.
@@ -182,9 +151,50 @@ impl Gpu {
                 return Err(Error::input("device memory", problem, "a smaller --batch, --width or --dim needs less"));
             }
             self.check("allocate memory", code)?;
-            self.check("clear memory", sys::cuMemsetD8Async(address, 0, bytes, self.stream))?;
+            let fill = match self.start {
+                Start::Zero => Some(0),
+                Start::Guarded => Some(FILL),
+                Start::Bare => None,
+            };
+            if let Some(fill) = fill.filter(|_| bytes > 0) {
+                self.check("clear memory", sys::cuMemsetD8Async(address, fill, bytes, self.stream))?;
+            }
         }
         Ok(address)
+    }
+
+    /// Copies device memory to the host, and waits for it.
+    fn fetch(&mut self, from: u64, bytes: &mut [u8]) -> Result<()> {
+        // SAFETY: the caller's address has so many bytes, and the stream is waited for before the slice is given back.
+        let code = unsafe { sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), from, bytes.len(), self.stream) };
+        self.check("download", code)?;
+        self.synchronize()
+    }
+
+    /// Fails where anything has been written between tensors.
+    fn look_at_bands(&mut self) -> Result<()> {
+        let mut found = vec![0; self.bands.longest()];
+        for (arena, band) in self.bands.all() {
+            let (base, _) = self.arenas[arena];
+            let bytes = &mut found[..band.len()];
+            self.fetch(base + band.start as u64, bytes)?;
+            if let Some(at) = bytes.iter().position(|&byte| byte != FILL) {
+                let what = format!("byte {} of arena {arena} was written, which is no tensor's", band.start + at);
+                return Err(Error::device(&self.properties.name, "run kernels", what));
+            }
+        }
+        Ok(())
+    }
+
+    /// cuBLAS, opened at the first question.
+    fn cublas(&mut self) -> Result<Option<&Cublas>> {
+        if self.cublas.is_none() {
+            // What does not start is as good as missing: the hand-written kernels do every product.
+            let room = self.take(cublas::WORKSPACE)?;
+            self.cublas_room = room;
+            self.cublas = Some(Cublas::open(self.stream.cast(), room as *mut c_void).ok());
+        }
+        Ok(self.cublas.as_ref().and_then(Option::as_ref))
     }
 
     fn refuse_in_graph(&self, action: &str) -> Result<()> {
@@ -216,15 +226,25 @@ impl Driver for Gpu {
         Ok(())
     }
 
+    fn guarded(&self) -> bool {
+        self.start == Start::Guarded
+    }
+
+    fn guard(&mut self, arena: ArenaId, bands: &[std::ops::Range<usize>]) -> Result<()> {
+        self.bands.set(arena, bands);
+        Ok(())
+    }
+
     fn upload(&mut self, to: Region, bytes: &[u8]) -> Result<()> {
         self.refuse_in_graph("upload")?;
         if bytes.is_empty() {
             return Ok(());
         }
         let to = self.address(to)?;
-        // SAFETY: the region is of this length. Pageable host memory is staged before the call returns: it may be reused then.
+        // SAFETY: the region is of this length, and the stream is waited for: only then may the host's memory be used again.
         let code = unsafe { sys::cuMemcpyHtoDAsync_v2(to, bytes.as_ptr().cast(), bytes.len(), self.stream) };
-        self.check("upload", code)
+        self.check("upload", code)?;
+        self.synchronize()
     }
 
     fn download(&mut self, from: Region, bytes: &mut [u8]) -> Result<()> {
@@ -233,10 +253,8 @@ impl Driver for Gpu {
             return Ok(());
         }
         let from = self.address(from)?;
-        // SAFETY: the region is of this length, and the stream is waited for before the slice is given back.
-        let code = unsafe { sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), from, bytes.len(), self.stream) };
-        self.check("download", code)?;
-        self.synchronize()
+        self.fetch(from, bytes)?;
+        self.look_at_bands()
     }
 
     fn copy(&mut self, from: Region, to: Region) -> Result<()> {
@@ -292,18 +310,17 @@ impl Driver for Gpu {
         check(&self.properties.name, &format!("launch kernel {}", kernel.name), code)
     }
 
-    fn has_gemm(&self) -> bool {
-        self.has_cublas
+    fn has_gemm(&mut self) -> bool {
+        matches!(self.cublas(), Ok(Some(_)))
     }
 
     fn gemm(&mut self, product: Gemm) -> Result<()> {
         let [a, b, out] = [product.a.region, product.b.region, product.out].map(|region| self.address(region));
         let (a, b, out) = (a?, b?, out?);
-        if self.cublas.is_none() {
-            self.cublas_room = self.take(cublas::WORKSPACE)?;
-            self.cublas = Some(Cublas::open(self.stream.cast(), self.cublas_room as *mut c_void)?);
+        match self.cublas()? {
+            Some(cublas) => cublas.gemm(&product, a, b, out),
+            None => Err(Error::Missing { what: "cuBLAS".into(), looked: "nothing that starts was found".into() }),
         }
-        self.cublas.as_ref().map_or(Ok(()), |cublas| cublas.gemm(&product, a, b, out))
     }
 
     fn begin_graph(&mut self, key: u64) -> Result<Graph> {
@@ -344,8 +361,9 @@ impl Driver for Gpu {
         let mut ready = std::ptr::null_mut();
         // SAFETY: the graph is ours; what it is made into does not need it any more.
         unsafe {
-            self.check("make a graph", sys::cuGraphInstantiateWithFlags(&mut ready, graph, 0))?;
+            let made = sys::cuGraphInstantiateWithFlags(&mut ready, graph, 0);
             let _ = sys::cuGraphDestroy(graph);
+            self.check("make a graph", made)?;
         }
         self.graphs.insert(key, Known::Recorded(ready));
         self.replay(ready)
@@ -392,7 +410,7 @@ impl Drop for Gpu {
             {
                 let _ = sys::cuMemFree_v2(address);
             }
-            self.modules = Modules::default();
+            self.modules.unload();
             for event in self.events {
                 let _ = sys::cuEventDestroy_v2(event);
             }

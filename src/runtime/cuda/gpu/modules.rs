@@ -6,14 +6,15 @@ use crate::runtime::cuda::driver::{Image, Kernel};
 use crate::runtime::cuda::kernels::{IMAGES, PRELUDE, SOURCES};
 use crate::runtime::cuda::nvrtc::{Nvrtc, Target};
 use crate::{Error, Result};
-use cudarc::driver::sys::{self, CUfunction, CUfunction_attribute, CUmodule};
+use cudarc::driver::sys::{self, CUfunction, CUfunction_attribute, CUmodule, CUresult};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::ffi::CString;
 
 /// Modules and functions that are loaded, by file and by kernel.
-#[derive(Default)]
 pub struct Modules {
+    /// The CUDA version that the driver supports, as 13000 for 13.0.
+    driver: i32,
     modules: HashMap<usize, CUmodule>,
     functions: HashMap<&'static str, CUfunction>,
     nvrtc: Option<Nvrtc>,
@@ -31,7 +32,30 @@ fn best(source: usize, capability: u32) -> Option<&'static Image> {
     own.filter(|image| rank(image).is_some()).max_by_key(rank)
 }
 
+/// Whether a driver says that code is of a form or for a device that it does not know: of a newer CUDA than its own.
+fn unknown(code: CUresult) -> bool {
+    use CUresult as C;
+    matches!(
+        code,
+        C::CUDA_ERROR_INVALID_IMAGE | C::CUDA_ERROR_UNSUPPORTED_PTX_VERSION | C::CUDA_ERROR_NO_BINARY_FOR_GPU
+    )
+}
+
 impl Modules {
+    /// None is loaded yet; the driver supports CUDA `driver`.
+    pub fn new(driver: i32) -> Self {
+        Modules { driver, modules: HashMap::new(), functions: HashMap::new(), nvrtc: None }
+    }
+
+    /// Unloads all of them.
+    pub fn unload(&mut self) {
+        self.functions.clear();
+        for (_, module) in self.modules.drain() {
+            // SAFETY: the module is this one's, and no kernel of it runs any more: the device was waited for.
+            let _ = unsafe { sys::cuModuleUnload(module) };
+        }
+    }
+
     /// The function of `kernel` on a device of `capability`, whose context is current. Errors: no image fits and NVRTC is missing or refuses.
     pub fn function(
         &mut self,
@@ -66,18 +90,21 @@ impl Modules {
     }
 
     fn load(&mut self, device: &str, capability: u32, source: usize) -> Result<CUmodule> {
-        let compiled;
-        let code = match best(source, capability) {
-            Some(image) => image.code,
-            None => {
-                compiled = self.compile(device, capability, source)?;
-                &compiled
-            }
-        };
         let mut module = std::ptr::null_mut();
+        let mut load = |code: &[u8]| {
+            // Some drivers want whole words, which embedded bytes need not begin at.
+            let mut words = vec![0u64; code.len().div_ceil(8) + 1];
+            bytemuck::cast_slice_mut(&mut words)[..code.len()].copy_from_slice(code);
+            // SAFETY: the code is a cubin, or PTX with a 0 at its end; the context is current.
+            unsafe { sys::cuModuleLoadData(&mut module, words.as_ptr().cast()) }
+        };
+        // What the build compiled needs a driver of at least the build's CUDA; an older one takes what its own compiler makes.
+        let mut code = best(source, capability).map(|image| load(image.code));
+        if code.is_none_or(unknown) {
+            code = Some(load(&self.compile(device, capability, source)?));
+        }
         let action = format!("load kernels/{}.cu", SOURCES[source].name);
-        // SAFETY: the code is a cubin, or PTX with a 0 at its end; the context is current.
-        check(device, &action, unsafe { sys::cuModuleLoadData(&mut module, code.as_ptr().cast()) })?;
+        check(device, &action, code.unwrap_or(CUresult::CUDA_ERROR_INVALID_IMAGE))?;
         self.modules.insert(source, module);
         Ok(module)
     }
@@ -87,9 +114,11 @@ impl Modules {
         let nvrtc = match &self.nvrtc {
             Some(nvrtc) => nvrtc,
             None => {
-                let found = Nvrtc::find(super::packages()).ok_or_else(|| Error::Missing {
-                    what: "NVRTC, which compiles kernels for this device,".into(),
-                    looked: "NVRTC_PATH, a CUDA toolkit, the Python package nvidia-cuda-nvrtc and the loader's folders"
+                let (major, minor) = (self.driver / 1000, self.driver % 1000 / 10);
+                let found = Nvrtc::find_up_to(super::packages(), major).ok_or_else(|| Error::Missing {
+                    what: format!("NVRTC {major} or older, which compiles kernels for {device} and its driver (CUDA {major}.{minor}),"),
+                    looked: "looked for in NVRTC_PATH, a CUDA toolkit, the Python package nvidia-cuda-nvrtc and the loader's folders; \
+                             a newer driver may run what the build has compiled"
                         .into(),
                 })?;
                 self.nvrtc.insert(found)
@@ -113,9 +142,6 @@ impl Modules {
 
 impl Drop for Modules {
     fn drop(&mut self) {
-        for &module in self.modules.values() {
-            // SAFETY: the module is this one's, and no kernel of it runs any more: the device was waited for.
-            let _ = unsafe { sys::cuModuleUnload(module) };
-        }
+        self.unload();
     }
 }

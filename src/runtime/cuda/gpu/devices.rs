@@ -1,0 +1,57 @@
+//! The devices and libraries of this machine: what `normscape info` tells.
+
+use super::api::{self, check};
+use crate::Result;
+use crate::runtime::cuda::nvrtc::Nvrtc;
+use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
+use std::path::PathBuf;
+
+/// What of this machine a user may want to know, whether or not a device works.
+pub struct Found {
+    /// The CUDA version that the driver supports, as 13000 for 13.0.
+    pub version: i32,
+    /// The devices' names.
+    pub devices: Vec<String>,
+}
+
+/// Looks for devices. Errors: there is none, and what was looked for where.
+pub fn find() -> Result<Found> {
+    let version = api::start()?;
+    let name = |n: i32| {
+        let mut device = 0;
+        // SAFETY: the driver has been started, and the pointer is valid.
+        check("CUDA", "open a device", unsafe { sys::cuDeviceGet(&mut device, n) })?;
+        Ok(describe(device))
+    };
+    Ok(Found { version, devices: (0..api::devices()?).map(name).collect::<Result<_>>()? })
+}
+
+/// Where cuBLAS was found, if it was.
+pub fn cublas_path() -> Option<PathBuf> {
+    super::cublas::find().map(|(_, path, _)| path)
+}
+
+/// What NVRTC was found, and where, if it was.
+pub fn nvrtc() -> Option<String> {
+    Nvrtc::find(super::packages()).map(|nvrtc| nvrtc.describe())
+}
+
+pub(super) fn attribute(device: sys::CUdevice, attribute: Attribute) -> u32 {
+    let mut value = 0;
+    // SAFETY: the driver has been started, and the pointer is valid. What cannot be told stays 0.
+    let _ = unsafe { sys::cuDeviceGetAttribute(&mut value, attribute, device) };
+    u32::try_from(value).unwrap_or(0)
+}
+
+pub(super) fn capability(device: sys::CUdevice) -> u32 {
+    10 * attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)
+        + attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
+}
+
+pub(super) fn describe(device: sys::CUdevice) -> String {
+    let mut name = [0 as std::ffi::c_char; 128];
+    // SAFETY: the driver has been started; it writes a string of at most 128 bytes, its end included.
+    let _ = unsafe { sys::cuDeviceGetName(name.as_mut_ptr(), 127, device) };
+    let bytes: Vec<u8> = name.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
+    format!("{} (sm_{})", String::from_utf8_lossy(&bytes), capability(device))
+}
