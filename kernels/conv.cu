@@ -16,10 +16,11 @@ __device__ __forceinline__ Four some4(const float* p, unsigned valid, bool vecto
 }
 __device__ __forceinline__ unsigned left_of(unsigned at, unsigned end) { return at < end ? end - at : 0; }
 
-// out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; b_tap lies as [inner, columns], or transposed.
+// out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; b_tap lies as [inner, columns], or transposed. `sums`: each
+// row tile's Σ and Σ² of every column of out as it is stored, partials for BatchNorm.
 template <unsigned ROWS, unsigned COLUMNS, unsigned EACH_ROWS, unsigned EACH_COLUMNS>
-__device__ void product(const float* a, const float* b, const float* bias, float* out, const Map& map, unsigned transposed, unsigned relu,
-                        unsigned vector) {
+__device__ void product(const float* a, const float* b, const float* bias, float* out, double* column_sums, const Map& map, unsigned transposed,
+                        unsigned relu, unsigned vector) {
     constexpr unsigned ACROSS = COLUMNS / EACH_COLUMNS, THREADS = ROWS / EACH_ROWS * ACROSS;
     constexpr unsigned FOURS_A = ROWS * DEPTH / 4 / THREADS, FOURS_B = COLUMNS * DEPTH / 4 / THREADS;
     SHARED(float, tile_a, [DEPTH][ROWS + 4]);
@@ -100,30 +101,55 @@ __device__ void product(const float* a, const float* b, const float* bias, float
 #pragma unroll
         for (unsigned j = 0; j < EACH_COLUMNS; ++j) {
             unsigned column = first_column + own_column + j;
-            if (row < map.rows && column < map.columns)
-                out[(u64)row * map.columns + column] = above(sums[i][j] + (bias ? bias[column] : 0.0f), floor);
+            float v = above(sums[i][j] + (bias ? bias[column < map.columns ? column : 0] : 0.0f), floor);
+            bool there = row < map.rows && column < map.columns;
+            if (there) out[(u64)row * map.columns + column] = v;
+            // What is not there adds nothing below.
+            sums[i][j] = there ? v : 0.0f;
         }
+    }
+    if (!column_sums) return;
+    SHARED(double, merging, [2][THREADS]);
+#pragma unroll
+    for (unsigned j = 0; j < EACH_COLUMNS; ++j) {
+        double sum = 0.0, square = 0.0;
+#pragma unroll
+        for (unsigned i = 0; i < EACH_ROWS; ++i) {
+            double v = sums[i][j];
+            sum += v;
+            square = fma(v, v, square);
+        }
+        merging[0][t] = sum;
+        merging[1][t] = square;
+        __syncthreads();
+        unsigned which = t / ACROSS, column = first_column + t % ACROSS * EACH_COLUMNS + j;
+        if (which < 2 && column < map.columns) {
+            double all = merging[which][t % ACROSS];
+            for (unsigned above_it = t % ACROSS + ACROSS; above_it < THREADS; above_it += ACROSS) all += merging[which][above_it];
+            column_sums[(u64)(2 * blockIdx.x + which) * map.columns + column] = all;
+        }
+        __syncthreads();
     }
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1)
-product_128x128(const float* a, const float* b, const float* bias_or_null, float* out, unsigned rows, unsigned inner, unsigned columns,
+product_128x128(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, unsigned rows, unsigned inner, unsigned columns,
                 unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed, unsigned relu,
                 unsigned vector) {
-    product<128, 128, 8, 8>(a, b, bias_or_null, out, {rows, inner, columns, height, width, batch, taps, direction}, transposed, relu, vector);
+    product<128, 128, 8, 8>(a, b, bias_or_null, out, sums_or_null, {rows, inner, columns, height, width, batch, taps, direction}, transposed, relu, vector);
 }
 extern "C" __global__ void __launch_bounds__(256, 2)
-product_128x64(const float* a, const float* b, const float* bias_or_null, float* out, unsigned rows, unsigned inner, unsigned columns,
+product_128x64(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, unsigned rows, unsigned inner, unsigned columns,
                unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed, unsigned relu,
                unsigned vector) {
-    product<128, 64, 8, 4>(a, b, bias_or_null, out, {rows, inner, columns, height, width, batch, taps, direction}, transposed, relu, vector);
+    product<128, 64, 8, 4>(a, b, bias_or_null, out, sums_or_null, {rows, inner, columns, height, width, batch, taps, direction}, transposed, relu, vector);
 }
 // For small problems: blocks of two warps.
 extern "C" __global__ void __launch_bounds__(64)
-product_32x32(const float* a, const float* b, const float* bias_or_null, float* out, unsigned rows, unsigned inner, unsigned columns,
+product_32x32(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, unsigned rows, unsigned inner, unsigned columns,
               unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed, unsigned relu,
               unsigned vector) {
-    product<32, 32, 4, 4>(a, b, bias_or_null, out, {rows, inner, columns, height, width, batch, taps, direction}, transposed, relu, vector);
+    product<32, 32, 4, 4>(a, b, bias_or_null, out, sums_or_null, {rows, inner, columns, height, width, batch, taps, direction}, transposed, relu, vector);
 }
 
 // One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k] over the q that have the tap on the map. blockIdx.y is the tap,

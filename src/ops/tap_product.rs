@@ -3,11 +3,11 @@
 //! f32 is exact (`kernels/conv.cu`); tf32 and bf16 run on tensor cores (`kernels/conv_mma.cu`); a first layer of at most three channels has
 //! kernels of its own (`kernels/stem.cu`). Tiles and splits depend on the shapes alone, so the order of every sum does too.
 
+use crate::Result;
 use crate::ops::column_grid::{self, ColumnGrid};
 use crate::runtime::cuda::driver::{Driver, Grid, Region, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Mode, count, kernels};
 use crate::runtime::tensor::Shape;
-use crate::{Error, Result};
 
 /// Bytes of dynamic shared memory of the tensor-core kernels: three stages of both tiles, the left one with rows of 80 bytes.
 const fn product_shared(tile_rows: usize) -> usize {
@@ -62,8 +62,8 @@ impl Extents {
     }
 
     /// Numbers (f64) that a forward pass leaves for a norm: two a column and tile.
-    pub fn sums(&self) -> usize {
-        2 * self.outputs * self.rows().div_ceil(tile_rows(self.rows(), self.outputs))
+    pub fn sums(&self, mode: Mode) -> usize {
+        2 * self.outputs * self.rows().div_ceil(tile_rows(mode, self.rows(), self.outputs))
     }
 
     fn weights(&self) -> usize {
@@ -72,19 +72,35 @@ impl Extents {
 
     /// f32 elements of workspace: the splits' partial weight gradients, the partial sums of a bias's, and the sums that a forward pass
     /// leaves for a norm.
-    pub fn workspace(&self) -> Shape {
+    pub fn workspace(&self, mode: Mode) -> Shape {
         let (splits, _) = self.splits();
         let partials = if splits > 1 { splits * self.weights() } else { 0 };
         let bias = column_grid::workspace(Shape::new([self.rows(), self.outputs])).len();
-        let sums = 2 * self.sums();
+        let sums = 2 * self.sums(mode);
         Shape::new([partials.max(bias).max(sums)])
     }
 }
 
-/// Rows of a tile of the tensor-core kernels, of which each leaves one pair of sums a column: 128, or 64 where there would be fewer tiles
-/// than a large device has multiprocessors.
-pub fn tile_rows(rows: usize, columns: usize) -> usize {
-    if rows.div_ceil(128) * columns.div_ceil(64) < 128 { 64 } else { 128 }
+/// Rows of a forward product's tile, of which each leaves one pair of sums a column. Of the tensor-core kernels: 128, or 64 where there
+/// would be fewer tiles than a large device has multiprocessors.
+pub fn tile_rows(mode: Mode, rows: usize, columns: usize) -> usize {
+    match mode {
+        Mode::F32 => exact_tile(rows, columns)[0],
+        _ if rows.div_ceil(128) * columns.div_ceil(64) < 128 => 64,
+        _ => 128,
+    }
+}
+
+/// Rows and columns of a tile of the exact kernels: the largest of which there are enough to fill a device.
+fn exact_tile(rows: usize, columns: usize) -> [usize; 2] {
+    let tiles = |tall: usize, wide: usize| rows.div_ceil(tall) * columns.div_ceil(wide);
+    if columns > 64 && tiles(128, 128) >= 256 {
+        [128, 128]
+    } else if columns > 32 && tiles(128, 64) >= 64 {
+        [128, 64]
+    } else {
+        [32, 32]
+    }
 }
 
 /// Which way a product goes.
@@ -100,7 +116,7 @@ pub enum Direction {
 pub struct Epilogue<'e, 's> {
     /// The ReLU.
     pub relu: bool,
-    /// Gets Σ and Σ² of every column of each tile of [`tile_rows`] rows: tensor-core kernels only.
+    /// Gets Σ and Σ² of every column of each tile of [`tile_rows`] rows.
     pub sums: Option<&'e mut SliceMut<'s, f64>>,
 }
 
@@ -116,7 +132,7 @@ fn aligned<T: Stored>(regions: &[Region], columns: &[usize]) -> u32 {
     u32::from(whole)
 }
 
-/// `out = Σ_taps a · w (+ bias)` forward, or `out = Σ_taps a · wᵀ` backward. Errors: sums of an exact product.
+/// `out = Σ_taps a · w (+ bias)` forward, or `out = Σ_taps a · wᵀ` backward.
 pub fn product<D: Driver, T: Stored>(
     driver: &mut D,
     op: &'static str,
@@ -145,13 +161,13 @@ pub fn product<D: Driver, T: Stored>(
     let vector = aligned::<T>(&[a.region, weight.region], &[inner, across]);
     if extents.stem() && direction == Direction::Forward {
         let grid = Grid::of([rows.div_ceil(STEM_ROWS), columns.div_ceil(64), 1], 256);
-        let (sum_rows, tf32) = (tile_rows(rows, columns) as u32, u32::from(mode == Mode::Tf32));
+        let (sum_rows, tf32) = (tile_rows(mode, rows, columns) as u32, u32::from(mode == Mode::Tf32));
         return kernels::stem(
             driver, grid, a, weight, bias, out, sums, m, k, n, height, width, batch, taps, sum_rows, relu, tf32,
         );
     }
     if mode != Mode::F32 {
-        let tile = tile_rows(rows, columns);
+        let tile = tile_rows(mode, rows, columns);
         let grid =
             Grid::of([rows.div_ceil(tile), columns.div_ceil(64), 1], 2 * tile as u32).shared(product_shared(tile));
         let launch = if tile == 64 { kernels::product_mma_64 } else { kernels::product_mma };
@@ -160,29 +176,18 @@ pub fn product<D: Driver, T: Stored>(
             vector,
         );
     }
-    if sums.is_some() {
-        return Err(Error::operator(op, "a product without sums in f32", "sums"));
-    }
     let (a, weight, out) = (&a.as_f32(), &weight.as_f32(), &mut out.as_f32());
-    // The largest tile of which there are enough to fill a device.
-    let tiles = |tall: usize, wide: usize| rows.div_ceil(tall) * columns.div_ceil(wide);
-    let grid = |tall: usize, wide: usize, threads| Grid::of([rows.div_ceil(tall), columns.div_ceil(wide), 1], threads);
-    if columns > 64 && tiles(128, 128) >= 256 {
-        let grid = grid(128, 128, 256);
-        kernels::product_128x128(
-            driver, grid, a, weight, bias, out, m, k, n, height, width, batch, taps, sign, transposed, relu, vector,
-        )
-    } else if columns > 32 && tiles(128, 64) >= 64 {
-        let grid = grid(128, 64, 256);
-        kernels::product_128x64(
-            driver, grid, a, weight, bias, out, m, k, n, height, width, batch, taps, sign, transposed, relu, vector,
-        )
-    } else {
-        let grid = grid(32, 32, 64);
-        kernels::product_32x32(
-            driver, grid, a, weight, bias, out, m, k, n, height, width, batch, taps, sign, transposed, relu, vector,
-        )
-    }
+    let [tall, wide] = exact_tile(rows, columns);
+    let launch = match wide {
+        128 => kernels::product_128x128,
+        64 => kernels::product_128x64,
+        _ => kernels::product_32x32,
+    };
+    let threads = if wide == 32 { 64 } else { 256 };
+    let grid = Grid::of([rows.div_ceil(tall), columns.div_ceil(wide), 1], threads);
+    launch(
+        driver, grid, a, weight, bias, out, sums, m, k, n, height, width, batch, taps, sign, transposed, relu, vector,
+    )
 }
 
 /// `out [taps, C, K] = Σ_rows xᵀ · dy` over the rows that have the tap on the map.

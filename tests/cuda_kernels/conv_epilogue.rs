@@ -110,10 +110,9 @@ fn a_first_layer_follows_the_cpu() {
     exact(Map { h: 32, w: 32, n: 5, c: 3, k: 70 }, true);
 }
 
-/// Statistics from the sums that the first layer leaves, against those that the norm itself finds.
-fn first_layer_sums<T: Stored>(mode: Mode, n: usize) {
-    let (mut gpu, [h, w, c, k]) = (device(mode, None), [32usize, 32, 3, 64]);
-    let (float, map) = (T::DTYPE, Map { h, w, n, c, k });
+/// Statistics from the sums that a convolution leaves, against those that the norm itself finds.
+fn sums_left<T: Stored>(mode: Mode, map: Map) {
+    let (mut gpu, float, Map { h, w, n, c, k }) = (device(mode, None), T::DTYPE, map);
     let mut plan = gpu.plan();
     let (x, weight) = (plan.view(Shape::new([h, w, n, c]), float), plan.view(Shape::new([9, c, k]), float));
     let [y, z] = [0; 2].map(|_| plan.view(Shape::new([h, w, n, k]), float));
@@ -137,13 +136,19 @@ fn first_layer_sums<T: Stored>(mode: Mode, n: usize) {
     let [mean, var, own_mean, own_var] = [mean, var, own_mean, own_var].map(|view| gpu.download_f64(In(view)).unwrap());
     for j in 0..k {
         let close = |a: f64, b: f64| (a - b).abs() <= 1e-6 * own_var[j].max(1.0);
-        assert!(close(mean[j], own_mean[j]) && close(var[j], own_var[j]), "{n} samples, unit {j}");
+        assert!(close(mean[j], own_mean[j]) && close(var[j], own_var[j]), "{map:?}, unit {j}");
     }
 }
 
 #[test]
-fn a_first_layer_leaves_its_sums() {
+fn a_convolution_leaves_its_sums() {
+    let first = |n| Map { h: 32, w: 32, n, c: 3, k: 64 };
     // Tiles of 64 rows, and of 128.
-    first_layer_sums::<half::bf16>(Mode::Bf16, 1);
-    first_layer_sums::<f32>(Mode::Tf32, 16);
+    sums_left::<half::bf16>(Mode::Bf16, first(1));
+    sums_left::<f32>(Mode::Tf32, first(16));
+    sums_left::<f32>(Mode::F32, first(1));
+    // The exact kernels' three tiles, the last of each with rows and columns missing.
+    for (w, n, k) in [(3, 37, 40), (64, 130, 39), (256, 130, 71)] {
+        sums_left::<f32>(Mode::F32, Map { h: 1, w, n, c: 5, k });
+    }
 }

@@ -74,10 +74,10 @@ impl<D: Driver> Cuda<D> {
     /// The same from the sums that a convolution has left.
     pub(crate) fn moments_from_sums(&mut self, op: &'static str, x: In, stats: Statistics, sums: Out) -> Result<()> {
         let (rows, columns) = x.0.shape.matrix();
+        let (grid, parts) = (merging(columns), count(op, rows.div_ceil(tile_rows(self.mode(), rows, columns)))?);
         let (driver, mut views) = self.begin(op);
         let (mut mean, mut var) = (views.write::<f32>(stats.mean)?, views.write::<f32>(stats.spread)?);
         let mut workspace = views.write::<f32>(sums)?;
-        let (grid, parts) = (merging(columns), count(op, rows.div_ceil(tile_rows(rows, columns)))?);
         let (rows, columns) = (count(op, rows)?, count(op, columns)?);
         let partials = workspace.cast::<f64>(2 * parts as usize * columns as usize);
         kernels::moments_finish(driver, grid, &partials.read(), &mut mean, &mut var, rows, columns, parts)

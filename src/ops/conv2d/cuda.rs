@@ -33,7 +33,7 @@ impl<D: Driver> Cuda<D> {
         let (driver, mut views) = self.begin(OP);
         let (x, weight, bias) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read_some::<f32>(bias)?);
         let (mut y, mut workspace) = (views.write::<T>(y)?, views.write::<f32>(workspace)?);
-        let mut sums = fusion.leave_sums.then(|| workspace.cast::<f64>(extents.sums()));
+        let mut sums = fusion.leave_sums.then(|| workspace.cast::<f64>(extents.sums(mode)));
         let epilogue = Epilogue { relu: fusion.relu, sums: sums.as_mut() };
         product(driver, OP, mode, extents, Direction::Forward, &x, &weight, bias.as_ref(), &mut y, epilogue)
     }
@@ -65,7 +65,7 @@ impl<D: Driver> Cuda<D> {
 
 impl<D: Driver> Conv2d for Cuda<D> {
     fn conv2d_workspace(&self, map: Map) -> Shape {
-        map.extents().workspace()
+        map.extents().workspace(self.mode())
     }
 
     fn conv2d(&mut self, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()> {
@@ -73,8 +73,7 @@ impl<D: Driver> Conv2d for Cuda<D> {
     }
 
     fn conv2d_epilogues(&self) -> Fusion {
-        // The exact kernels have no sums: a norm reads y itself there.
-        Fusion { relu: true, leave_sums: self.mode() != Mode::F32, ..Fusion::default() }
+        Fusion { relu: true, leave_sums: true, ..Fusion::default() }
     }
 
     fn conv2d_fused(
