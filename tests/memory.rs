@@ -10,7 +10,7 @@ use normscape::runtime::float::Float;
 use std::process::ExitCode;
 
 fn check<T: Float>(op: &str, case: &Case) -> Result<(), Failed> {
-    let arrays = case.arrays(1);
+    let arrays = shared::with_tangents(&case.arrays(1), 5);
     let plain = shared::run(op, &mut Cpu::<T>::default(), &arrays)?;
     let mut guarded = Cpu::<T>::guarded();
     let outputs = shared::run(op, &mut guarded, &arrays)?;

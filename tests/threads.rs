@@ -15,7 +15,7 @@ fn with_threads<T: Float>(threads: usize, op: &'static str, arrays: &Arrays) -> 
 }
 
 fn check<T: Float>(op: &'static str, case: &Case) -> Result<(), Failed> {
-    let arrays = case.arrays(1);
+    let arrays = shared::with_tangents(&case.arrays(1), 5);
     let one = with_threads::<T>(1, op, &arrays)?;
     for threads in [2, 4] {
         let different = shared::different(&one, &with_threads::<T>(threads, op, &arrays)?);

@@ -1,5 +1,6 @@
 //! BatchNorm's arrays: `x[N,C,…] weight[C] bias[C] grad_y?`, with `eps` and `relu`.
 
+use super::BatchNormLayer;
 use crate::Result;
 use crate::files::Arrays;
 use crate::ops::backend::Backend;
@@ -23,6 +24,7 @@ impl Operator for Entry {
             let (options, workspace) = (given.options, v.workspace);
             s.backend.batch_norm_backward(v.x, v.params, options, v.stats, grad_y, grads, workspace)?;
         }
+        v.move_on(&BatchNormLayer { options: given.options }, s.backend, None)?;
         s.finish()
     }
 

@@ -1,10 +1,11 @@
 //! The convolution's arrays: `x[N,C,H,W] weight[K,C,3,3] bias[K]? grad_y[N,K,H,W]?`.
 
-use super::{Conv2dGrads, Map};
+use super::{Conv2dGrads, Conv2dLayer, Map};
 use crate::Result;
 use crate::files::Arrays;
 use crate::ops::backend::Backend;
-use crate::ops::door::{Case, Extents, Inputs, Layout, Operator, Scratch};
+use crate::ops::door::{Case, Extents, Inputs, Layout, Operator, Passes, Scratch, Tangents};
+use crate::ops::layer::{Kept, Params};
 use crate::runtime::slots::Door;
 
 /// `op conv2d`
@@ -24,6 +25,7 @@ impl Operator for Entry {
         }
         let bias = inputs.optional("bias", Layout::Plain, Extents::Exact(&[k]))?;
         let grad_y = inputs.optional("grad_y", Layout::Activations, Extents::Exact(&[n, k, h, w]))?;
+        let tangents = Tangents::take(inputs, &x, Some(&weight), bias.as_ref(), grad_y.as_ref())?;
         inputs.finish(Self::NAME)?;
 
         let mut s = Scratch::new(backend);
@@ -42,10 +44,19 @@ impl Operator for Entry {
         };
         let room = s.backend.conv2d_workspace(Map { h, w, n, c, k });
         let workspace = s.workspace(room)?;
+        let moving = tangents.as_ref().map(|t| t.plan(&mut s, (&[n, k, h, w], Layout::Activations))).transpose()?;
         s.commit()?;
         s.backend.conv2d(x_in, weight_in, bias_in, y, workspace)?;
         if let Some((grad_y, grads)) = backward {
             s.backend.conv2d_backward(x_in, weight_in, grad_y, grads, workspace)?;
+        }
+        if let Some(moving) = moving {
+            let of = |g: Conv2dGrads| Params { weight: Some(g.weight.0), bias: g.bias.map(|b| b.0) };
+            let params = Params { weight: Some(weight_in.0), bias: bias_in.map(|b| b.0) };
+            let backward = backward.map(|(grad_y, grads)| (grad_y, of(grads)));
+            let passes = Passes { x: x_in, y, params, kept: Kept::default(), workspace, state: None, backward };
+            let layer = Conv2dLayer { channels: k, bias: bias.is_some() };
+            moving.run(&layer, s.backend, passes)?;
         }
         s.finish()
     }

@@ -4,6 +4,7 @@ use super::LossOut;
 use crate::Result;
 use crate::files::Arrays;
 use crate::ops::backend::Backend;
+use crate::ops::door::tangent::supported;
 use crate::ops::door::{Case, Extents, Inputs, Layout, Operator, Scratch};
 use crate::runtime::tensor::Shape;
 
@@ -17,6 +18,7 @@ impl Operator for Entry {
         let logits = inputs.tensor("logits", Layout::Elements, Extents::Axes(2, "N×K"))?;
         let (n, k) = (logits.shape[0], logits.shape[1]);
         let labels = inputs.labels("labels", n, k)?;
+        let moving = inputs.optional("tangent_logits", Layout::Elements, Extents::Exact(&logits.shape))?;
         inputs.finish(Self::NAME)?;
 
         let mut s = Scratch::new(backend);
@@ -27,8 +29,18 @@ impl Operator for Entry {
             sample: s.slots(Shape::new([n]))?,
             grad: Some(s.output_like("grad_logits", &logits)?),
         };
+        if moving.is_some() {
+            supported(s.backend)?;
+        }
+        let moving = match s.optional(moving.as_ref())? {
+            Some(moving) => Some((moving, s.output_like("tangent_grad_logits", &logits)?)),
+            None => None,
+        };
         s.commit()?;
         s.backend.cross_entropy(logits_in, labels_in, out)?;
+        if let Some((moving, to)) = moving {
+            s.backend.cross_entropy_tangent(logits_in, moving, to)?;
+        }
         s.finish()
     }
 

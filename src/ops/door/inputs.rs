@@ -22,6 +22,12 @@ pub struct Tensor {
 }
 
 impl Tensor {
+    /// Zeros of the same shape and order.
+    pub(super) fn zero(&self) -> Tensor {
+        let values = Floats::F32(vec![0.0; self.shape.iter().product()]);
+        Tensor { shape: self.shape.clone(), layout: self.layout, values }
+    }
+
     /// The values in the inside order, widened.
     pub fn inside(&self) -> Vec<f64> {
         match &self.values {

@@ -5,6 +5,7 @@
 //!
 //! - [`inputs`]: arrays and settings, taken by name and checked · [`layout`]: the order of elements, outside and inside
 //! - [`scratch`]: the memory of one call · [`norm`]: what the doors of the norms share
+//! - [`tangent`]: how outputs move with the operands
 //! - [`case`]: inputs as data, which tests and benchmarks draw · [`mod@compare`]: how far outputs are from expectations
 
 pub mod case;
@@ -13,12 +14,14 @@ pub mod inputs;
 pub mod layout;
 pub mod norm;
 pub mod scratch;
+pub mod tangent;
 
 pub use case::{Case, Law};
 pub use compare::{compare, relative_error};
 pub use inputs::{Extents, Inputs, Tensor};
 pub use layout::Layout;
 pub use scratch::Scratch;
+pub use tangent::{Passes, Tangents};
 
 use super::backend::Backend;
 use crate::Result;

@@ -4,8 +4,10 @@ use super::case::{Case, Law};
 use super::inputs::{Extents, Inputs, Tensor};
 use super::layout::Layout;
 use super::scratch::Scratch;
+use super::tangent::{Moving, Passes, Tangents};
 use crate::Result;
 use crate::ops::backend::Backend;
+use crate::ops::layer::{Kept, Layer, Params};
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
 use crate::runtime::tensor::{In, Out};
 
@@ -17,6 +19,7 @@ pub struct NormInputs {
     weight: Tensor,
     bias: Tensor,
     grad_y: Option<Tensor>,
+    tangents: Option<Tangents>,
     /// ε, and whether the ReLU follows.
     pub options: NormOptions,
 }
@@ -34,8 +37,23 @@ pub struct NormViews {
     pub stats: Statistics,
     /// dy, and where the gradients go: where dy was given.
     pub backward: Option<(In, NormGrads)>,
+    /// The tangents: where one was given.
+    pub moving: Option<Moving>,
     /// Of both directions.
     pub workspace: Out,
+}
+
+impl NormViews {
+    /// Computes the tangents that were asked for, of `layer`, whose passes have run.
+    pub fn move_on<L: Layer, B: Backend>(&self, layer: &L, backend: &mut B, state: Option<In>) -> Result<()> {
+        let Some(moving) = &self.moving else { return Ok(()) };
+        let params = Params { weight: Some(self.params.weight.0), bias: Some(self.params.bias.0) };
+        let kept = Kept { mean: Some(self.stats.mean.0), spread: Some(self.stats.spread.0) };
+        let of = |g: &NormGrads| Params { weight: Some(g.weight.0), bias: Some(g.bias.0) };
+        let backward = self.backward.as_ref().map(|(grad_y, grads)| (*grad_y, of(grads)));
+        let passes = Passes { x: self.x, y: self.y, params, kept, workspace: self.workspace, state, backward };
+        moving.run(layer, backend, passes)
+    }
 }
 
 impl NormInputs {
@@ -43,10 +61,14 @@ impl NormInputs {
     pub fn take(inputs: &mut Inputs) -> Result<Self> {
         let x = inputs.tensor("x", Layout::Activations, Extents::Activations)?;
         let units = [x.shape[1]];
+        let weight = inputs.tensor("weight", Layout::Plain, Extents::Exact(&units))?;
+        let bias = inputs.tensor("bias", Layout::Plain, Extents::Exact(&units))?;
+        let grad_y = inputs.optional("grad_y", Layout::Activations, Extents::Exact(&x.shape))?;
         Ok(NormInputs {
-            weight: inputs.tensor("weight", Layout::Plain, Extents::Exact(&units))?,
-            bias: inputs.tensor("bias", Layout::Plain, Extents::Exact(&units))?,
-            grad_y: inputs.optional("grad_y", Layout::Activations, Extents::Exact(&x.shape))?,
+            tangents: Tangents::take(inputs, &x, Some(&weight), Some(&bias), grad_y.as_ref())?,
+            weight,
+            bias,
+            grad_y,
             options: NormOptions { eps: inputs.eps()?, relu: inputs.relu()?, pool: false },
             x,
         })
@@ -72,8 +94,10 @@ impl NormInputs {
                 Some((scratch.input(grad_y)?, grads))
             }
         };
+        let y_like = (&self.x.shape[..], self.x.layout);
+        let moving = self.tangents.as_ref().map(|t| t.plan(scratch, y_like)).transpose()?;
         let room = scratch.backend.norm_workspace(x.0.shape);
-        Ok(NormViews { x, params, y, stats, backward, workspace: scratch.workspace(room)? })
+        Ok(NormViews { x, params, y, stats, backward, moving, workspace: scratch.workspace(room)? })
     }
 }
 

@@ -1,10 +1,11 @@
 //! The linear layer's arrays: `x[N,I] weight[O,I] bias[O]? grad_y[N,O]?`.
 
-use super::{Extents as Sizes, LinearGrads};
+use super::{Extents as Sizes, LinearGrads, LinearLayer};
 use crate::Result;
 use crate::files::Arrays;
 use crate::ops::backend::Backend;
-use crate::ops::door::{Case, Extents, Inputs, Layout, Operator, Scratch};
+use crate::ops::door::{Case, Extents, Inputs, Layout, Operator, Passes, Scratch, Tangents};
+use crate::ops::layer::{Kept, Params};
 use crate::runtime::slots::Door;
 
 /// `op linear`
@@ -24,6 +25,7 @@ impl Operator for Entry {
         }
         let bias = inputs.optional("bias", Layout::Plain, Extents::Exact(&[o]))?;
         let grad_y = inputs.optional("grad_y", Layout::Elements, Extents::Exact(&[n, o]))?;
+        let tangents = Tangents::take(inputs, &x, Some(&weight), bias.as_ref(), grad_y.as_ref())?;
         inputs.finish(Self::NAME)?;
 
         let mut s = Scratch::new(backend);
@@ -42,10 +44,19 @@ impl Operator for Entry {
         };
         let room = s.backend.linear_workspace(Sizes { n, i, o });
         let workspace = s.workspace(room)?;
+        let moving = tangents.as_ref().map(|t| t.plan(&mut s, (&[n, o], Layout::Elements))).transpose()?;
         s.commit()?;
         s.backend.linear(x_in, weight_in, bias_in, y, workspace)?;
         if let Some((grad_y, grads)) = backward {
             s.backend.linear_backward(x_in, weight_in, grad_y, grads, workspace)?;
+        }
+        if let Some(moving) = moving {
+            let of = |g: LinearGrads| Params { weight: Some(g.weight.0), bias: g.bias.map(|b| b.0) };
+            let params = Params { weight: Some(weight_in.0), bias: bias_in.map(|b| b.0) };
+            let backward = backward.map(|(grad_y, grads)| (grad_y, of(grads)));
+            let passes = Passes { x: x_in, y, params, kept: Kept::default(), workspace, state: None, backward };
+            let layer = LinearLayer { outputs: o, bias: bias.is_some() };
+            moving.run(&layer, s.backend, passes)?;
         }
         s.finish()
     }

@@ -1,5 +1,6 @@
 //! The ℓp norm's arrays: `x[N,C,…] weight[C] bias[C] grad_y?`, with `p`, `eps` and `relu`.
 
+use super::LpNormLayer;
 use crate::Result;
 use crate::files::Arrays;
 use crate::ops::backend::Backend;
@@ -24,6 +25,7 @@ impl Operator for Entry {
             let (options, workspace) = (given.options, v.workspace);
             s.backend.lp_norm_backward(p, v.x, v.params, options, v.stats, grad_y, grads, workspace)?;
         }
+        v.move_on(&LpNormLayer { p, options: given.options }, s.backend, None)?;
         s.finish()
     }
 

@@ -1,5 +1,6 @@
 //! Noisy BatchNorm's arrays: those of BatchNorm, with `seed`, `step` and `layer`, which are the key of the noise.
 
+use super::NoisyBatchNormLayer;
 use crate::Result;
 use crate::files::Arrays;
 use crate::ops::backend::Backend;
@@ -37,6 +38,7 @@ impl Operator for Entry {
             let (x, params, stats) = (v.x, v.params, v.stats);
             s.backend.noisy_batch_norm_backward(noise, x, params, options, state, stats, grad_y, grads, workspace)?;
         }
+        v.move_on(&NoisyBatchNormLayer { options: given.options, noise }, s.backend, Some(state))?;
         s.finish()
     }
 

@@ -1,9 +1,12 @@
 //! The ReLU's arrays: `x grad_y?`, of any shape.
 
+use super::ReluLayer;
 use crate::Result;
 use crate::files::Arrays;
 use crate::ops::backend::Backend;
-use crate::ops::door::{Case, Extents, Inputs, Layout, Operator, Scratch};
+use crate::ops::door::{Case, Extents, Inputs, Layout, Operator, Passes, Scratch, Tangents};
+use crate::ops::layer::{Kept, Params};
+use crate::runtime::tensor::Shape;
 
 /// `op relu`
 pub struct Entry;
@@ -14,6 +17,7 @@ impl Operator for Entry {
     fn run<B: Backend>(backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
         let x = inputs.tensor("x", Layout::Elements, Extents::Any)?;
         let grad_y = inputs.optional("grad_y", Layout::Elements, Extents::Exact(&x.shape))?;
+        let tangents = Tangents::take(inputs, &x, None, None, grad_y.as_ref())?;
         inputs.finish(Self::NAME)?;
 
         let mut s = Scratch::new(backend);
@@ -22,10 +26,18 @@ impl Operator for Entry {
             Some(grad_y) => Some((grad_y, s.output_like("grad_x", &x)?)),
             None => None,
         };
+        let moving = tangents.as_ref().map(|t| t.plan(&mut s, (&x.shape, Layout::Elements))).transpose()?;
+        let workspace = s.workspace(Shape::new([0]))?;
         s.commit()?;
         s.backend.relu(x_in, y)?;
         if let Some((grad_y, grad_x)) = backward {
             s.backend.relu_backward(x_in, grad_y, grad_x)?;
+        }
+        if let Some(moving) = moving {
+            let (params, kept) = (Params::default(), Kept::default());
+            let backward = backward.map(|(grad_y, _)| (grad_y, params));
+            let passes = Passes { x: x_in, y, params, kept, workspace, state: None, backward };
+            moving.run(&ReluLayer, s.backend, passes)?;
         }
         s.finish()
     }

@@ -1,0 +1,122 @@
+//! Every operator's tangents: against central differences of all its outputs and gradients at once, in f64; in f32 and on the kernels against
+//! f64.
+//!
+//! All operands move together, dy too, each by a random tangent: `tangent_NAME` must be the derivative of output NAME.
+
+mod shared;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use normscape::files::{Array, Arrays, Values};
+use normscape::ops::backend::Backend;
+use normscape::ops::door::{Case, compare, relative_error};
+use normscape::runtime::cpu::Cpu;
+use normscape::runtime::cuda::Mode;
+use shared::kinks::{floats, leave_the_kink, put};
+use std::process::ExitCode;
+
+/// The relative error that differences are allowed.
+const BOUND: f64 = 1e-6;
+
+/// How far to move: little beside the spread of the values, and beside the steps of a lattice over (−2, 2).
+fn step(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let spread = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+    (1e-5 * if spread > 0.0 { spread } else { 1.0 }).min(0.1 / n)
+}
+
+fn differences(op: &str, case: &Case) -> Result<(), Failed> {
+    let mut arrays = case.arrays(2);
+    for (_, array) in arrays.iter_mut().filter(|(name, _)| !name.starts_with("attr.")) {
+        if let Some(wide) = array.to_f64() {
+            array.values = Values::F64(wide);
+        }
+    }
+    if arrays.get("attr.relu").and_then(Array::as_f64_scalar) == Some(1.0) {
+        leave_the_kink(op, &mut arrays)?;
+    }
+    let moving = shared::with_tangents(&arrays, 6);
+    let found = shared::run(op, &mut Cpu::<f64>::default(), &moving)?;
+    let tangents: Vec<(&str, Vec<f64>)> = moving
+        .keys()
+        .filter_map(|name| name.strip_prefix("tangent_"))
+        .map(|name| Ok((name, floats(&moving, &format!("tangent_{name}"))?)))
+        .collect::<Result<_, Failed>>()?;
+    let steps =
+        tangents.iter().filter(|(name, _)| *name != "grad_y").map(|(name, _)| Ok(step(&floats(&arrays, name)?)));
+    let h = steps.collect::<Result<Vec<_>, Failed>>()?.into_iter().fold(f64::INFINITY, f64::min);
+    let at = |by: f64| -> Result<Arrays, Failed> {
+        let mut moved = arrays.clone();
+        for (name, tangent) in &tangents {
+            let values = floats(&arrays, name)?.iter().zip(tangent).map(|(v, t)| v + by * t).collect();
+            put(&mut moved, name, values);
+        }
+        shared::run(op, &mut Cpu::<f64>::default(), &moved)
+    };
+    let (up, down) = (at(h)?, at(-h)?);
+    let mut checked = 0;
+    for (output, name) in found.keys().filter_map(|output| Some((output, output.strip_prefix("tangent_")?))) {
+        let (above, below) = (floats(&up, name)?, floats(&down, name)?);
+        let measured: Vec<f64> = above.iter().zip(&below).map(|(a, b)| (a - b) / (2.0 * h)).collect();
+        let error = relative_error(&floats(&found, output)?, &measured);
+        if error > BOUND || error.is_nan() {
+            return Err(format!("{output}: relative error {error:e}").into());
+        }
+        checked += 1;
+    }
+    let wanted = if found.contains_key("y") { tangents.len() } else { 1 };
+    if checked == wanted { Ok(()) } else { Err(format!("{checked} tangents of {wanted}").into()) }
+}
+
+/// How far f32 may be from f64: rounding errors of a sum of L terms grow as √L; a gradient's tangent is made of a few sums one after the
+/// other, which lose what cancels between them.
+fn bound(arrays: &Arrays) -> f64 {
+    let longest = arrays.values().map(|a| a.shape.iter().product::<usize>()).max().unwrap_or(1) as f64;
+    f64::from(f32::EPSILON) * (16.0 + 8.0 * longest.sqrt())
+}
+
+fn agrees<B: Backend>(op: &str, arrays: &Arrays, backend: &mut B, shuffled: Option<&mut B>) -> Result<(), Failed> {
+    let found = shared::run(op, backend, arrays)?;
+    let expected = shared::run(op, &mut Cpu::<f64>::default(), arrays)?;
+    let mut checked = 0;
+    for (name, error) in compare(op, &found, &expected)? {
+        if !name.starts_with("tangent_") {
+            continue;
+        }
+        checked += 1;
+        if error.is_nan() || error > bound(arrays) {
+            return Err(format!("{name}: error {error:e} beyond {:e}", bound(arrays)).into());
+        }
+    }
+    if checked == 0 {
+        return Err("no tangents".into());
+    }
+    match shuffled.map(|other| Ok::<_, Failed>(shared::different(&found, &shared::run(op, other, arrays)?))) {
+        Some(different) if !different.as_ref().is_ok_and(Vec::is_empty) => {
+            Err(format!("other bits with threads in another order: {:?}", different?).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    for (op, case) in shared::every_case() {
+        let name = format!("{op}::{}", case.name);
+        if case.smooth {
+            let case = case.clone();
+            trials.push(Trial::test(format!("{name}::differences"), move || differences(op, &case)));
+        }
+        let arrays = shared::with_tangents(&case.arrays(3), 7);
+        let same = arrays.clone();
+        trials.push(Trial::test(format!("{name}::f32"), move || {
+            agrees(op, &same, &mut Cpu::<f32>::default(), Some(&mut Cpu::<f32>::default()))
+        }));
+        trials.push(Trial::test(format!("{name}::cuda_f32"), move || {
+            let mut shuffled = shared::device(Mode::F32, Some(4))?;
+            agrees(op, &arrays, &mut shared::device(Mode::F32, None)?, Some(&mut shuffled))
+        }));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
