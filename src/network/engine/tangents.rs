@@ -46,6 +46,8 @@ pub struct Linearised {
     pub y: In,
     /// The gradient of its output.
     pub grad_y: In,
+    /// A norm's statistics of the batch.
+    pub kept: Kept,
 }
 
 impl<B: Backend> Engine<B> {
@@ -132,7 +134,12 @@ impl<B: Backend> Engine<B> {
     /// A layer of it.
     pub fn linearised(&self, room: &Tangents, index: usize) -> Linearised {
         let Linear { planned, grad_y, .. } = room.links[index];
-        Linearised { x: In(planned.x), y: In(planned.y), grad_y: In(grad_y) }
+        Linearised { x: In(planned.x), y: In(planned.y), grad_y: In(grad_y), kept: planned.kept }
+    }
+
+    /// The weight of link `index` in the vector `theta`: a norm's γ. `None` where it has none.
+    pub fn weight(&self, index: usize, theta: In) -> Option<In> {
+        self.params(index, theta.0).weight.map(In)
     }
 
     /// From link `first` on, whose input moves by `x`; the parameters move by `v`.

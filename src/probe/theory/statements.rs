@@ -1,0 +1,135 @@
+//! Both sides of the statements, in f64, from one unit's vectors and its products with H and Ĥ.
+
+/// One unit on one batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unit {
+    /// What the norm reads.
+    pub y: Vec<f64>,
+    /// ∂L/∂z
+    pub g: Vec<f64>,
+    /// ∂L̂/∂y; of an inserted norm for γ = 1.
+    pub v: Vec<f64>,
+    /// γ; of an inserted norm it is S.
+    pub gamma: Option<f64>,
+    /// ε
+    pub eps: f64,
+}
+
+/// Products, v being that of [`Unit`] and u = ŷ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Products {
+    /// vᵀĤv; of an inserted norm u̇ᵀHu̇, u̇ being how ŷ moves with y along v.
+    pub hat: f64,
+    /// vᵀHv
+    pub v_h_v: f64,
+    /// ŷᵀHv
+    pub u_h_v: f64,
+    /// ŷᵀHŷ
+    pub u_h_u: f64,
+    /// gᵀHg
+    pub g_h_g: f64,
+    /// Of an inserted norm: gᵀŷ̈, the second derivative of ŷ along v, twice.
+    pub normed: f64,
+}
+
+/// Both sides of the statements for one unit, and the quantities in them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Statements {
+    /// Fact C.1: ‖v‖; the length of `(γ/S)(g − μ_g − ŷ a/m)`; and that of their difference.
+    pub fact_c1: [f64; 3],
+    /// Theorem 4.1: ‖v‖²; `f (‖g‖² − m μ_g² − (2−ρ) a²/m)`, which it is; and the printed bound, without `2−ρ`.
+    pub theorem_4_1: [f64; 3],
+    /// Theorem 4.2: vᵀĤv; what it is; and the printed bound, `f vᵀHv − γ/(m S²) a ‖v‖²`.
+    pub theorem_4_2: [f64; 3],
+    /// Its second form: vᵀĤv; and `f (gᵀHg − a‖v‖²/(mγ))`.
+    pub second_form: [f64; 2],
+    /// γ/S, S = √(σ² + ε): "σ_j tends to be large".
+    pub gain: f64,
+    /// m μ_g²/‖g‖²: "significant".
+    pub mean_share: f64,
+    /// a²/(m‖g‖²)
+    pub along_share: f64,
+    /// a = ⟨g, ŷ⟩: "away from 0".
+    pub along: f64,
+    /// vᵀHv
+    pub v_h_v: f64,
+    /// gᵀHg
+    pub g_h_g: f64,
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// ŷ and S.
+fn normed(y: &[f64], eps: f64) -> (Vec<f64>, f64) {
+    let m = y.len() as f64;
+    let mean = y.iter().sum::<f64>() / m;
+    let s = (y.iter().map(|y| (y - mean).powi(2)).sum::<f64>() / m + eps).sqrt();
+    (y.iter().map(|y| (y - mean) / s).collect(), s)
+}
+
+impl Statements {
+    /// Of a step whose loss is not finite.
+    pub const UNKNOWN: Statements = {
+        let nan = f64::NAN;
+        Statements {
+            fact_c1: [nan; 3],
+            theorem_4_1: [nan; 3],
+            theorem_4_2: [nan; 3],
+            second_form: [nan; 2],
+            gain: nan,
+            mean_share: nan,
+            along_share: nan,
+            along: nan,
+            v_h_v: nan,
+            g_h_g: nan,
+        }
+    };
+
+    /// Of a norm that is thought of after a layer, with γ = S: v and its products are scaled from γ = 1.
+    pub fn of_inserted(mut unit: Unit, products: Products) -> Statements {
+        let (_, s) = normed(&unit.y, unit.eps);
+        unit.v.iter_mut().for_each(|v| *v *= s);
+        unit.gamma = Some(s);
+        // y moves along v, S times as far; z by γ = S times what ŷ does.
+        let hat = s.powi(4) * products.hat + s.powi(3) * products.normed;
+        let products =
+            Products { hat, v_h_v: s * s * products.v_h_v, u_h_v: s * products.u_h_v, normed: 0.0, ..products };
+        Statements::of_own(unit, products)
+    }
+
+    /// Of a network's own norm.
+    pub fn of_own(unit: Unit, products: Products) -> Statements {
+        let Unit { y, g, v, gamma, eps } = unit;
+        let (m, gamma) = (y.len() as f64, gamma.unwrap_or(1.0));
+        let (u, s) = normed(&y, eps);
+        let (f, rho) = (gamma * gamma / (s * s), dot(&u, &u) / m);
+        let (mean, along) = (g.iter().sum::<f64>() / m, dot(&g, &u));
+        let (g_g, v_v) = (dot(&g, &g), dot(&v, &v));
+        let said: Vec<f64> = g.iter().zip(&u).map(|(g, u)| gamma / s * (g - mean - u * along / m)).collect();
+        let apart: Vec<f64> = v.iter().zip(&said).map(|(v, said)| v - said).collect();
+        // ⟨g̃, v⟩, d = ⟨v, ŷ⟩ and w = v − ŷ d/m of the form for ε > 0.
+        let centred = dot(&g, &v) - mean * v.iter().sum::<f64>();
+        let d = dot(&v, &u);
+        let w_h_w = products.v_h_v - 2.0 * d / m * products.u_h_v + d * d / (m * m) * products.u_h_u;
+        let curve = gamma / (m * s * s);
+        let is = f * w_h_w - curve * (2.0 * centred * d + along * (v_v - 3.0 * d * d / m));
+        Statements {
+            fact_c1: [v_v.sqrt(), dot(&said, &said).sqrt(), dot(&apart, &apart).sqrt()],
+            theorem_4_1: [
+                v_v,
+                f * (g_g - m * mean * mean - (2.0 - rho) * along * along / m),
+                f * (g_g - m * mean * mean - along * along / m),
+            ],
+            theorem_4_2: [products.hat, is, f * products.v_h_v - curve * along * v_v],
+            second_form: [products.hat, f * (products.g_h_g - along * v_v / (m * gamma))],
+            gain: gamma / s,
+            mean_share: m * mean * mean / g_g,
+            along_share: along * along / (m * g_g),
+            along,
+            v_h_v: products.v_h_v,
+            g_h_g: products.g_h_g,
+        }
+    }
+}
