@@ -8,6 +8,7 @@
 //! The rooms, in reading order; each imports only rooms before it:
 //!
 //! 1. [`error`]: the one error type, and the exit codes
+//!    and, for the tests alone, the mistakes that they must find: [`mutant`]
 //! 2. [`files`]: everything read from and written to disk: whole files, guarded `.npz`, safetensors, hashes
 //! 3. [`runtime`]: memory and devices, no mathematics: tensors as handles, named slots, random numbers as pure functions,
 //!    host arenas, vector units; [`runtime::cuda`]: the CUDA backend on a GPU or on an emulator
@@ -53,6 +54,7 @@ pub mod data;
 pub mod error;
 pub mod experiment;
 pub mod files;
+pub mod mutant;
 pub mod network;
 pub mod ops;
 pub mod probe;

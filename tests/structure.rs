@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in order: each imports only rooms before it.
-const FLOORS: [&str; 14] = [
+const FLOORS: [&str; 15] = [
     "error",
+    "mutant",
     "files",
     "runtime",
     "ops",

@@ -7,6 +7,7 @@
 //! What lies before layer i at θ_{t+1} is what lies before layer i + 1, and one layer more: so each layer is run forward at θ_{t+1} once, and
 //! G'_i costs the layers from i on, forward and backward. An evaluation: θ, velocity, running statistics and step state stay as they are.
 
+use crate::mutant::{Mutant, made};
 use crate::network::{Engine, Scalar, WeightedLayer};
 use crate::ops::backend::Backend;
 use crate::ops::vector::COMPARED;
@@ -101,7 +102,12 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, update: Upda
     for (i, layer) in room.layers.iter().enumerate() {
         let mut of = base.0;
         if let Some(before) = i.checked_sub(1).map(|before| &room.layers[before]) {
-            let [from, to] = [room.next, room.mixed].map(|v| part(v, before.parameters.start, before.parameters.len()));
+            let moved = match () {
+                () if made(Mutant::E14) => before.weight.clone(),
+                () if made(Mutant::M5) => 0..theta.0.shape.len(),
+                () => before.parameters.clone(),
+            };
+            let [from, to] = [room.next, room.mixed].map(|v| part(v, moved.start, moved.len()));
             engine.backend().copy(In(from), Out(to))?;
             engine.forward_part(before.links.clone(), In(room.mixed))?;
             engine.loss_and_grad_from(layer.links.start, In(room.mixed), Out(room.moved), loss, correct)?;
@@ -110,6 +116,14 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, update: Upda
         let [moved, own] = [of, base.0].map(|v| part(v, layer.weight.start, layer.weight.len()));
         let row = View { shape: Shape::new([1, layer.weight.len()]), ..moved };
         let compared = Out(part(room.results, i * RESULTS, COMPARED));
+        #[cfg(feature = "mutants")]
+        if made(Mutant::E13) {
+            engine.evaluate(In(room.mixed), loss, correct)?;
+            let y = engine.output();
+            let row = y.reshape(Shape::new([1, y.shape.len()]));
+            engine.backend().compare_rows(In(row), In(y), compared)?;
+            continue;
+        }
         let length = Out(part(room.results, i * RESULTS + COMPARED, 1));
         engine.backend().compare_rows(In(row), In(own), compared)?;
         engine.backend().dot(In(own), In(own), length)?;

@@ -5,6 +5,7 @@
 //! drawn anew at each step (end of section 3.2): distances are the same ones then. An evaluation, never a training step: θ, running
 //! statistics and the step state are left as they are.
 
+use crate::mutant::{Mutant, made};
 use crate::network::{Engine, Scalar};
 use crate::ops::backend::Backend;
 use crate::ops::vector::{COMPARED, Direction, NormKind};
@@ -138,8 +139,13 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Room) 
         let part = |view: View| view.slice(first, Shape::new([some]));
         let compared = room.compared.slice(first * COMPARED, Shape::new([some, COMPARED]));
         engine.backend().displace_rows(theta, In(part(room.displacements)), along, Out(thetas))?;
+        #[cfg(feature = "mutants")]
+        mistaken::before(engine, thetas, grads)?;
         engine.losses_and_grads(In(thetas), Out(grads), Out(part(room.loss)), Out(part(room.correct)))?;
-        engine.backend().compare_rows(In(grads), grad, Out(compared))?;
+        #[cfg(feature = "mutants")]
+        mistaken::after(engine, thetas, grads, grad, part(room.loss))?;
+        let all = if made(Mutant::E5) { In(engine.network().slots().view(grad.0, 0)) } else { grad };
+        engine.backend().compare_rows(In(grads), all, Out(compared))?;
     }
     Ok(())
 }
@@ -151,12 +157,64 @@ pub fn read<B: Backend>(engine: &mut Engine<B>, base_loss: f64, s: &[f64], room:
     let compared = engine.read(room.compared)?;
     let mut found = Landscape { base_loss, grad_norm, loss, s: s.to_vec(), ..Landscape::default() };
     for (&s, compared) in s.iter().zip(compared.chunks_exact(COMPARED)) {
-        let (distance, difference) = (s * grad_norm, compared[0].sqrt());
+        let [apart, along, own] = std::array::from_fn(|i| compared[i]);
+        let square = match () {
+            () if made(Mutant::E4) => (own.sqrt() - grad_norm).powi(2),
+            () if made(Mutant::E7) => 4.0 * along + apart,
+            () => apart,
+        };
+        let (distance, difference) = (s * grad_norm, square.sqrt());
         found.grad_l2_diff.push(difference);
         found.distance.push(distance);
-        found.beta.push(difference / distance);
+        found.beta.push(if made(Mutant::E3) { difference } else { difference / distance });
     }
     Ok(found)
+}
+
+/// Mistakes about the points of a line.
+#[cfg(feature = "mutants")]
+mod mistaken {
+    use super::*;
+    use crate::runtime::state::StepState;
+
+    fn rows<B: Backend>(engine: &Engine<B>, matrix: View) -> Vec<View> {
+        let (count, stride) = matrix.shape.matrix();
+        let len = engine.network().slots().len();
+        (0..count).map(|row| matrix.slice(row * stride, Shape::new([len]))).collect()
+    }
+
+    pub fn before<B: Backend>(engine: &mut Engine<B>, thetas: View, grads: View) -> Result<()> {
+        if made(Mutant::E1) {
+            for (theta, grad) in rows(engine, thetas).into_iter().zip(rows(engine, grads)) {
+                let [loss, correct] = [Scalar::Aside, Scalar::AsideCorrect].map(|slot| Out(engine.slot(slot)));
+                engine.loss_and_grad(In(theta), Out(grad), loss, correct)?;
+                engine.backend().axpy(-1e-3, In(grad), Out(theta))?;
+            }
+        }
+        if made(Mutant::E2) {
+            engine.turn_batch()?;
+        }
+        if made(Mutant::M3) {
+            engine.set_state(&StepState::new(99, 7, 0.1))?;
+        }
+        Ok(())
+    }
+
+    pub fn after<B: Backend>(engine: &mut Engine<B>, thetas: View, grads: View, grad: In, losses: View) -> Result<()> {
+        for (i, (theta, row)) in rows(engine, thetas).into_iter().zip(rows(engine, grads)).enumerate() {
+            if made(Mutant::E6) {
+                engine.backend().axpy(1.0, grad, Out(row))?;
+            }
+            if made(Mutant::M4) {
+                let correct = Out(engine.slot(Scalar::AsideCorrect));
+                engine.evaluate(In(theta), Out(losses.slice(i, Shape::new([1]))), correct)?;
+            }
+        }
+        if made(Mutant::E9) {
+            engine.move_running(0.1)?;
+        }
+        Ok(())
+    }
 }
 
 /// How the step lengths of a range are spaced.

@@ -2,6 +2,7 @@
 
 use crate::files::append::AppendLog;
 use crate::files::disk;
+use crate::mutant::{Mutant, made};
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -33,14 +34,16 @@ pub struct Row {
 impl Row {
     /// The row as text: decimals that read back to the same number.
     fn line(&self) -> String {
-        let blank = |x: f64| if x.is_nan() { String::new() } else { format!("{x:?}") };
+        let number = |x: f64| if made(Mutant::E18) { format!("{x:.6}") } else { format!("{x:?}") };
+        let blank = |x: f64| if x.is_nan() { String::new() } else { number(x) };
         let (test_loss, test_accuracy) = match self.test {
-            Some((loss, accuracy)) => (format!("{loss:?}"), format!("{accuracy:?}")),
+            Some((loss, accuracy)) => (number(loss), number(accuracy)),
             None => Default::default(),
         };
         let accuracy = blank(self.train_accuracy);
         let Row { step, epoch, loss, lr, seconds, .. } = self;
-        format!("{step},{epoch},{loss:?},{accuracy},{test_loss},{test_accuracy},{lr:?},{seconds:.3}")
+        let loss = number(*loss);
+        format!("{step},{epoch},{loss},{accuracy},{test_loss},{test_accuracy},{lr:?},{seconds:.3}")
     }
 }
 

@@ -1,6 +1,7 @@
 //! Everything that a run depends on, resolved: what `run.toml` records and `--resume` reads back.
 
 use super::probes::check_name;
+use crate::mutant::{Mutant, made};
 use crate::network::{Dln, Network, Norm, Normalisation, dln, vgg};
 use crate::ops::noise::NoiseOptions;
 use crate::probe::line::{Spacing, step_lengths};
@@ -118,10 +119,14 @@ impl Settings {
             data: if deep_linear { "gaussian".into() } else { String::new() },
             batch: if deep_linear { 0 } else { 128 },
             lr: if deep_linear { 1e-6 } else { 0.1 },
-            momentum: 0.0,
+            momentum: if made(Mutant::E8) { 0.9 } else { 0.0 },
             weight_decay: 0.0,
-            steps: if deep_linear { 10_000 } else { 15_000 },
-            augment: false,
+            steps: match deep_linear {
+                _ if made(Mutant::E17) => 1_500,
+                true => 10_000,
+                false => 15_000,
+            },
+            augment: made(Mutant::E10),
             limit_train: None,
             limit_test: None,
             eval_every: None,

@@ -264,6 +264,14 @@ impl<B: Backend> Engine<B> {
         made.and(ended)
     }
 
+    /// Puts each value of the batch in the place of the one before: another batch.
+    #[cfg(feature = "mutants")]
+    pub fn turn_batch(&mut self) -> Result<()> {
+        let mut values = self.read(self.input)?;
+        values.rotate_left(1);
+        self.backend.upload_f64(&values, Out(self.input))
+    }
+
     fn look_up(&self) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
     }

@@ -2,6 +2,7 @@
 
 use super::BatchNorm;
 use crate::Result;
+use crate::mutant::{Mutant, made};
 use crate::ops::affine::{Affine, floor};
 use crate::ops::columns::{self, Line, Shared, as_f64, for_pieces, pair_sums};
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics, units};
@@ -28,6 +29,10 @@ pub fn forward<T: Float>(
 ) {
     let columns = weight.len();
     columns::moments(x, columns, mean, var, workspace);
+    if made(Mutant::M6) {
+        let m = (x.len() / columns) as f64;
+        var.iter_mut().for_each(|v| *v = T::of(v.f64() * m / (m - 1.0)));
+    }
     Affine::new(mean, weight, bias, divisor(var, options.eps), options.relu).apply(x, columns, y);
 }
 
@@ -62,7 +67,7 @@ pub fn backward<T: Float>(
 ) {
     let columns = weight.len();
     let rows = x.len() / columns;
-    let s = divisor(var, options.eps);
+    let s = divisor(var, if made(Mutant::M1) { 0.0 } else { options.eps });
     let line = Backward {
         mean: Line::new(columns, |c| mean[c]),
         inverse: Line::new(columns, |c| T::of(1.0 / s(c))),
@@ -86,6 +91,7 @@ pub fn backward<T: Float>(
     );
     // dx = a dy − a Σdy/m − a ŷ Σdy·ŷ/m
     let count = rows as f64;
+    let count = if made(Mutant::E16) { f64::INFINITY } else { count };
     let mean_dy = Line::new(columns, |c| T::of(grad_bias[c].f64() / count));
     let mean_u = Line::new(columns, |c| T::of(grad_weight[c].f64() / count));
     let (md, mu) = (mean_dy.get(), mean_u.get());

@@ -1,6 +1,7 @@
 //! The ℓp norm on the CPU.
 
 use super::LpNorm;
+use crate::mutant::{Mutant, made};
 use crate::ops::affine::{Affine, floor};
 use crate::ops::columns::{self, Line, Shared, as_f64, for_pieces, pair_sums};
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics, units};
@@ -90,7 +91,9 @@ fn backward<T: Float>(
     let spread = SpreadGrad {
         p,
         inverse: Line::new(columns, |c| if scale[c] > T::ZERO { T::of(1.0 / scale[c].f64()) } else { T::ZERO }),
-        factor: Line::new(columns, |c| if p.is_infinite() { T::ZERO } else { T::of(grad_weight[c].f64() / count) }),
+        factor: Line::new(columns, |c| {
+            if p.is_infinite() || made(Mutant::M2) { T::ZERO } else { T::of(grad_weight[c].f64() / count) }
+        }),
     };
     let (md, si, sf) = (mean_dy.get(), spread.inverse.get(), spread.factor.get());
     let exponent = T::of(spread.p - 1.0);
