@@ -4,6 +4,7 @@ mod shared;
 
 use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters};
 use normscape::ops::backend::Backend;
+use normscape::ops::noise::NoiseOptions;
 use normscape::probe::line::{Along, Landscape, Room, landscape};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
@@ -100,5 +101,19 @@ fn every_device_measures_the_same() {
                 }
             }
         }
+    }
+}
+
+/// As s goes to 0, θ_s is θ: its loss is the base loss, under the same noise, on the same batch, with the batch's own statistics.
+#[test]
+fn at_no_distance_nothing_has_changed() {
+    let noisy = |norm| Normalisation { noise: Some(NoiseOptions::default()), ..Normalisation::new(norm) };
+    for normalisation in
+        [Normalisation::new(Norm::Batch), Normalisation::new(Norm::Lp(1.0)), noisy(Norm::Batch), noisy(Norm::None)]
+    {
+        let network = dln(Dln { depth: 3, dim: 6, ..Dln::default() }, normalisation).unwrap();
+        let (found, _) = measured(Cpu::<f64>::default(), &network, 40, 3, &[1e-13], Along::Gradient);
+        assert!((found.loss[0] / found.base_loss - 1.0).abs() < 1e-6, "{normalisation:?}: {found:?}");
+        assert!(found.grad_l2_diff[0] < 1e-5 * found.grad_norm, "{normalisation:?}: {found:?}");
     }
 }

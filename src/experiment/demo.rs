@@ -233,3 +233,36 @@ fn seconds_per_step(run: &Training) -> f64 {
         _ => f64::NAN,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group() -> Group {
+        let run = |losses: [f64; 3]| Training { loss: losses.to_vec(), ..Training::default() };
+        let landscape = |scale: f64| Landscapes {
+            step: vec![0.0, 10.0],
+            loss: vec![vec![scale, 3.0 * scale], vec![10.0 * scale, 20.0 * scale]],
+            ..Landscapes::default()
+        };
+        Group {
+            label: "BatchNorm".into(),
+            deep_linear: true,
+            style: 1,
+            training: vec![run([9.0, 9.0, 9.0]), run([4.0, 2.0, 1.0]), run([5.0, 3.0, f64::NAN])],
+            landscapes: vec![landscape(1.0), landscape(2.0), landscape(30.0)],
+        }
+    }
+
+    #[test]
+    fn a_band_is_that_of_one_step() {
+        // Lowest and highest over s at each step by itself, then the middle of the draws.
+        assert_eq!(group().band(), [(0.0, 2.0, 6.0), (10.0, 20.0, 40.0)]);
+    }
+
+    #[test]
+    fn several_draws_stand_for_one_network() {
+        let losses: Vec<f64> = group().losses().into_iter().map(|(_, loss)| loss).collect();
+        assert_eq!(losses, [5.0, 3.0, 9.0], "a draw that diverged counts as infinite");
+    }
+}

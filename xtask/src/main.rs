@@ -2,6 +2,7 @@
 //!
 //! - `test.rs`: runs every test of the workspace, after setting up what the tests read, and ends in one line of counts;
 //! - `tally.rs`: reads the output of test programs;
+//! - `mutants.rs`: makes known mistakes, one at a time, and shows which test finds each;
 //! - `cuda.rs`: fetches NVRTC · `bundle.rs`: packs programs, tests and benchmarks for a machine with a GPU and without Rust;
 //! - `data.rs`: finds the data set and the golden cases, and unpacks the former.
 //!
@@ -10,6 +11,7 @@
 mod bundle;
 mod cuda;
 mod data;
+mod mutants;
 mod tally;
 mod test;
 
@@ -25,6 +27,7 @@ Commands:
   test [ARGS...]   set up what the tests need, run every test, and end with 'N passed, N failed, N skipped'.
                    ARGS go to `cargo test`, for example: cargo xtask test --test golden
   cuda             put NVRTC (NVIDIA's Python package) under target/cuda, so that the build compiles the kernels
+  mutants          make each known mistake and see that its test finds it; ends with 'N passed, N failed, N skipped'
   bundle           pack programs, tests and benchmarks for a machine with a GPU and without Rust
   bench [ARGS...]  cargo run --release -- bench ARGS...
   help             this text
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let rest: Vec<_> = args.collect();
     match command.as_str() {
         "test" => test::run(&rest),
+        "mutants" => mutants::run(),
         "cuda" => match cuda::fetch() {
             Ok(line) => {
                 println!("{line}");
