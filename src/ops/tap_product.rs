@@ -5,7 +5,7 @@
 
 use crate::Result;
 use crate::ops::column_grid::{self, ColumnGrid};
-use crate::runtime::cuda::driver::{Driver, Grid, Region, Slice, SliceMut, Stored};
+use crate::runtime::cuda::driver::{Driver, Grid, Pass, Region, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Mode, count, kernels};
 use crate::runtime::tensor::Shape;
 
@@ -150,6 +150,9 @@ pub fn product<D: Driver, T: Stored>(
         Direction::Forward => (inputs, outputs, 1, 0),
         Direction::Backward => (outputs, inputs, -1, 1),
     };
+    if direction == Direction::Backward {
+        driver.enter_pass(Pass::InputGradient);
+    }
     let rows = extents.rows();
     let (m, k, n) = (count(op, rows)?, count(op, inner)?, count(op, columns)?);
     let (height, width, batch, taps) = (count(op, height)?, count(op, width)?, count(op, batch)?, taps as u32);
@@ -202,6 +205,7 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     workspace: &mut SliceMut<'_, f32>,
 ) -> Result<()> {
     let Extents { height, width, batch, inputs, outputs, taps } = extents;
+    driver.enter_pass(Pass::WeightGradient);
     let (splits, each) = extents.splits();
     let (m, k, n) = (count(op, extents.rows())?, count(op, inputs)?, count(op, outputs)?);
     let (height, width, batch, each) = (count(op, height)?, count(op, width)?, count(op, batch)?, count(op, each)?);
@@ -247,6 +251,7 @@ pub fn bias_gradient<D: Driver, T: Stored>(
     out: &mut SliceMut<'_, f32>,
     workspace: &mut SliceMut<'_, f32>,
 ) -> Result<()> {
+    driver.enter_pass(Pass::WeightGradient);
     let at = ColumnGrid::sums(op, Shape::new([extents.rows(), extents.outputs]))?;
     let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = at;
     let mut partials = at.partials(workspace);

@@ -14,6 +14,28 @@ pub enum Graph {
     Replayed,
 }
 
+/// A pass of one layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pass {
+    /// x to y.
+    Forward,
+    /// The gradients, where they are made together.
+    Backward,
+    /// The gradient of x alone.
+    InputGradient,
+    /// The gradients of weight and bias alone.
+    WeightGradient,
+}
+
+/// What of a network a piece of work belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part {
+    /// The layer: its place in the chain.
+    pub link: usize,
+    /// Which pass of it.
+    pub pass: Pass,
+}
+
 /// What every backend can do with memory.
 pub trait Storage {
     /// The type in which this backend holds activations, parameters and gradients.
@@ -82,6 +104,10 @@ pub trait Storage {
     fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
         let _ = (key, good);
         Ok(())
+    }
+    /// Tells what the work that follows belongs to, for those who keep account of it; `None` where it belongs to no layer.
+    fn enter(&mut self, part: Option<Part>) {
+        let _ = part;
     }
     /// Writes the step state.
     fn set_state(&mut self, state: &StepState, to: Out) -> Result<()> {

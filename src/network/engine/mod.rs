@@ -114,6 +114,12 @@ impl<B: Backend> Engine<B> {
         &mut self.backend
     }
 
+    /// The backend, for what writes to no tensor: marks, waiting, sizes. Unlike [`Engine::backend`] this makes the engine forget nothing,
+    /// and so work that is recorded stays the same.
+    pub fn observe(&mut self) -> &mut B {
+        &mut self.backend
+    }
+
     /// Whether a pass takes the network as one operator: then the layers one by one round elsewhere.
     pub fn takes_whole(&self) -> bool {
         self.whole.is_some()

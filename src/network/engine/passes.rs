@@ -8,6 +8,7 @@ use crate::ops::backend::Backend;
 use crate::ops::cross_entropy::LossOut;
 use crate::ops::deep_linear::{ChainKept, ChainOut};
 use crate::ops::layer::{Backward, Forward, Kept, Params};
+use crate::runtime::storage::{Part, Pass};
 use crate::runtime::tensor::{In, Out, Shape, View};
 use std::ops::Range;
 
@@ -108,8 +109,10 @@ impl<B: Backend> Engine<B> {
                 continue;
             }
             let io = self.io(index, theta);
+            self.backend.enter(Some(Part { link: index, pass: Pass::Forward }));
             self.network.links()[index].layer.forward(&mut self.backend, &io)?;
         }
+        self.backend.enter(None);
         Ok(())
     }
 
@@ -132,8 +135,10 @@ impl<B: Backend> Engine<B> {
                 grad_x: (index > first).then_some(Out(grad_x)),
                 grads: self.params(index, grad.0),
             };
+            self.backend.enter(Some(Part { link: index, pass: Pass::Backward }));
             self.network.links()[index].layer.backward(&mut self.backend, &io)?;
         }
+        self.backend.enter(None);
         Ok(())
     }
 

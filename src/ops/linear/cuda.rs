@@ -4,7 +4,7 @@
 use super::{Extents, Linear, LinearGrads};
 use crate::Result;
 use crate::ops::tap_product::{self, Direction, Epilogue, bias_gradient, product, weight_gradient};
-use crate::runtime::cuda::driver::{Driver, Gemm, Grid, Operand, Slice, SliceMut, Stored};
+use crate::runtime::cuda::driver::{Driver, Gemm, Grid, Operand, Pass, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
 use crate::runtime::tensor::{In, Out, Shape};
 use half::bf16;
@@ -76,8 +76,10 @@ impl<D: Driver> Cuda<D> {
         if large(driver, &extents) {
             let tap_product::Extents { batch: n, inputs: i, outputs: o, .. } = extents;
             if let Some(mut dx) = grad_x {
+                driver.enter_pass(Pass::InputGradient);
                 dense(driver, mode, [n, i, o], (&dy, false), (&weight, true), &mut dx)?;
             }
+            driver.enter_pass(Pass::WeightGradient);
             dense(driver, mode, [i, o, n], (&x, true), (&dy, false), &mut grad_weight)?;
         } else {
             if let Some(mut dx) = grad_x {

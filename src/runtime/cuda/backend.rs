@@ -3,7 +3,7 @@
 use super::driver::{Driver, Region};
 use super::memory::{Arenas, DeviceBorrow};
 use crate::runtime::memory::Element;
-use crate::runtime::storage::{Graph, Storage, same_length};
+use crate::runtime::storage::{Graph, Part, Storage, same_length};
 use crate::runtime::tensor::{ArenaId, ArenaPlan, DType, In, Out, Shape, View};
 use crate::{Error, Result};
 use half::bf16;
@@ -97,6 +97,9 @@ impl<D: Driver> Storage for Cuda<D> {
     }
     fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
         self.driver.end_graph(key, good)
+    }
+    fn enter(&mut self, part: Option<Part>) {
+        self.driver.enter(part);
     }
     fn upload<E: Element>(&mut self, values: &[E], to: Out) -> Result<()> {
         same_length("upload", to.0, values.len())?;

@@ -2,7 +2,7 @@
 
 use super::signature::Type;
 use crate::runtime::memory::Element;
-pub use crate::runtime::storage::Graph;
+pub use crate::runtime::storage::{Graph, Part, Pass};
 use crate::runtime::tensor::{ArenaId, DType};
 use crate::{Error, Result};
 use half::bf16;
@@ -305,6 +305,14 @@ pub trait Driver {
         let _ = (key, good);
         Ok(())
     }
+    /// Tells what the launches that follow belong to: see [`crate::runtime::storage::Storage::enter`].
+    fn enter(&mut self, part: Option<Part>) {
+        let _ = part;
+    }
+    /// The same of one pass of the layer that was told of last.
+    fn enter_pass(&mut self, pass: Pass) {
+        let _ = pass;
+    }
     /// Waits for everything asked for.
     fn synchronize(&mut self) -> Result<()>;
     /// Marks a moment among what is asked for; [`Driver::elapsed`] tells the time between two. There are two of them, 0 and 1.
@@ -349,6 +357,12 @@ impl<D: Driver + ?Sized> Driver for Box<D> {
     }
     fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
         (**self).end_graph(key, good)
+    }
+    fn enter(&mut self, part: Option<Part>) {
+        (**self).enter(part)
+    }
+    fn enter_pass(&mut self, pass: Pass) {
+        (**self).enter_pass(pass)
     }
     fn synchronize(&mut self) -> Result<()> {
         (**self).synchronize()

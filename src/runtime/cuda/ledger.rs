@@ -2,7 +2,7 @@
 //!
 //! And [`Dry`], a device that does nothing: with it a whole step at full size is counted in milliseconds on any machine.
 
-use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Properties, Region, check_grid};
+use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Part, Pass, Properties, Region, check_grid};
 use super::signature::Type;
 use crate::Result;
 use crate::runtime::tensor::ArenaId;
@@ -21,6 +21,8 @@ pub struct Entry {
     pub flops: [f64; 2],
     /// Seconds on the device, where they were asked for.
     pub seconds: Option<f64>,
+    /// What of a network it belongs to.
+    pub part: Option<Part>,
 }
 
 /// Another driver, and what was asked of it.
@@ -30,8 +32,17 @@ pub struct Ledger<D> {
     pub entries: Vec<Entry>,
     /// Where the last piece of work that was asked for as a graph begins among them.
     began: usize,
-    timed: bool,
+    /// How often a launch is repeated to be timed; 0 where none is.
+    repeats: u32,
+    part: Option<Part>,
+    /// Graphs of repeated launches so far.
+    graphs: u64,
 }
+
+/// How often a launch is repeated to be timed, unless another number is asked for.
+const REPEATS: u32 = 20;
+/// How often the graph of a launch's repetitions is replayed between two marks.
+const REPLAYS: u32 = 2;
 
 /// The number that parameter `name` of a launch has.
 fn number(kernel: &Kernel, args: &[Arg], name: &str) -> Option<f64> {
@@ -53,9 +64,19 @@ fn operations(kernel: &Kernel, args: &[Arg]) -> Option<[f64; 2]> {
 }
 
 impl<D: Driver> Ledger<D> {
-    /// Writes down what is asked of `inner`; with `timed` each launch is waited for and timed, and graphs are not recorded.
+    /// Writes down what is asked of `inner`; with `timed` each launch is repeated and timed, and graphs of several are not recorded.
+    ///
+    /// Repeated are a launch's arguments as they are: what it reads and writes lies in a cache where it fits there, so that its bytes per
+    /// second may be more than memory gives. A launch that works in place sees its own results, at most a hundred times; what the launch
+    /// wrote when it was asked for is then put back, so that all that follows has the numbers that it would have had.
     pub fn new(inner: D, timed: bool) -> Self {
-        Ledger { inner, entries: Vec::new(), began: 0, timed }
+        let repeats = if timed { REPEATS } else { 0 };
+        Ledger { inner, entries: Vec::new(), began: 0, repeats, part: None, graphs: 0 }
+    }
+
+    /// With so many repetitions of each launch, where it is timed.
+    pub fn repeating(self, repeats: u32) -> Self {
+        Ledger { repeats: if self.repeats > 0 { repeats.max(1) } else { 0 }, ..self }
     }
 
     /// The launches since the last piece of work began that was asked for as a graph, and not replayed.
@@ -63,17 +84,47 @@ impl<D: Driver> Ledger<D> {
         &self.entries[self.began.min(self.entries.len())..]
     }
 
-    fn keep(&mut self, entry: Entry, work: impl FnOnce(&mut D) -> Result<()>) -> Result<()> {
-        if !self.timed {
-            self.entries.push(entry);
-            return work(&mut self.inner);
-        }
-        self.inner.mark(0)?;
+    fn keep(&mut self, entry: Entry, written: &[Region], work: impl Fn(&mut D) -> Result<()>) -> Result<()> {
         work(&mut self.inner)?;
-        self.inner.mark(1)?;
-        let seconds = Some(self.inner.elapsed()?);
-        self.entries.push(Entry { seconds, ..entry });
+        let seconds = if self.repeats > 0 { Some(self.time(written, work)?) } else { None };
+        self.entries.push(Entry { seconds, part: self.part, ..entry });
         Ok(())
+    }
+
+    /// Seconds of one of many repetitions of `work`, which has been done and writes to `written`; that is put back.
+    fn time(&mut self, written: &[Region], work: impl Fn(&mut D) -> Result<()>) -> Result<f64> {
+        let Ledger { inner, repeats, graphs, .. } = self;
+        let mut kept = Vec::with_capacity(written.len());
+        for &region in written {
+            let mut bytes = vec![0; region.bytes];
+            inner.download(region, &mut bytes)?;
+            kept.push((region, bytes));
+        }
+        // As a graph, since asking takes a host longer than many a launch takes a device.
+        *graphs += 1;
+        let key = *graphs;
+        let replay = |inner: &mut D| -> Result<()> {
+            if inner.begin_graph(key)? == Graph::Replayed {
+                return Ok(());
+            }
+            let made = (0..*repeats).try_for_each(|_| work(inner));
+            let ended = inner.end_graph(key, made.is_ok());
+            made.and(ended)
+        };
+        // Made once; recorded; and once for the device to be busy with while it is asked for what counts.
+        for _ in 0..3 {
+            replay(inner)?;
+        }
+        inner.mark(0)?;
+        for _ in 0..REPLAYS {
+            replay(inner)?;
+        }
+        inner.mark(1)?;
+        let seconds = inner.elapsed()? / f64::from(REPLAYS * *repeats);
+        for (region, bytes) in kept {
+            inner.upload(region, &bytes)?;
+        }
+        Ok(seconds)
     }
 }
 
@@ -98,19 +149,20 @@ impl<D: Driver> Driver for Ledger<D> {
     }
     fn copy(&mut self, from: Region, to: Region) -> Result<()> {
         let bytes = [from.bytes as u64, to.bytes as u64];
-        let entry = Entry { kernel: "copy", grid: Grid::new(1, 1), bytes, flops: [0.0; 2], seconds: None };
-        self.keep(entry, |inner| inner.copy(from, to))
+        let entry = Entry { kernel: "copy", grid: Grid::new(1, 1), bytes, flops: [0.0; 2], seconds: None, part: None };
+        self.keep(entry, &[to], |inner| inner.copy(from, to))
     }
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
-        let mut bytes = [0; 2];
+        let (mut bytes, mut outputs) = ([0; 2], Vec::new());
         for arg in args {
             if let Arg::Tensor { region, written } = arg {
                 bytes[usize::from(*written)] += region.bytes as u64;
+                outputs.extend(written.then_some(*region));
             }
         }
         let flops = operations(kernel, args).unwrap_or_default();
-        let entry = Entry { kernel: kernel.name, grid, bytes, flops, seconds: None };
-        self.keep(entry, |inner| inner.launch(kernel, grid, args))
+        let entry = Entry { kernel: kernel.name, grid, bytes, flops, seconds: None, part: None };
+        self.keep(entry, &outputs, |inner| inner.launch(kernel, grid, args))
     }
     fn has_gemm(&mut self) -> bool {
         self.inner.has_gemm()
@@ -119,19 +171,25 @@ impl<D: Driver> Driver for Ledger<D> {
         let Gemm { m, n, k, a, b, out, .. } = product;
         let flops = [2.0 * m as f64 * n as f64 * k as f64; 2];
         let bytes = [(a.region.bytes + b.region.bytes) as u64, out.bytes as u64];
-        let entry = Entry { kernel: "gemm", grid: Grid::new(1, 1), bytes, flops, seconds: None };
-        self.keep(entry, |inner| inner.gemm(product))
+        let entry = Entry { kernel: "gemm", grid: Grid::new(1, 1), bytes, flops, seconds: None, part: None };
+        self.keep(entry, &[out], |inner| inner.gemm(product))
     }
     fn begin_graph(&mut self, key: u64) -> Result<Graph> {
         // What is replayed as one cannot be timed launch by launch.
-        let made = if self.timed { Graph::Make } else { self.inner.begin_graph(key)? };
+        let made = if self.repeats > 0 { Graph::Make } else { self.inner.begin_graph(key)? };
         if made == Graph::Make {
             self.began = self.entries.len();
         }
         Ok(made)
     }
     fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
-        if self.timed { Ok(()) } else { self.inner.end_graph(key, good) }
+        if self.repeats > 0 { Ok(()) } else { self.inner.end_graph(key, good) }
+    }
+    fn enter(&mut self, part: Option<Part>) {
+        self.part = part;
+    }
+    fn enter_pass(&mut self, pass: Pass) {
+        self.part = self.part.map(|part| Part { pass, ..part });
     }
     fn synchronize(&mut self) -> Result<()> {
         self.inner.synchronize()
