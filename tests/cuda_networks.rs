@@ -2,6 +2,9 @@
 
 mod shared;
 
+use normscape::bench::device::work_of;
+use normscape::bench::limits::Limits;
+use normscape::bench::results::Work;
 use normscape::files::disk;
 use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
@@ -94,12 +97,13 @@ fn a_whole_network_gives_the_same_bits_in_any_order_of_threads() {
     }
 }
 
-/// θ after four steps in bf16, with another vector's pass between them; with `apart` θ is rounded anew for every pass.
-fn bf16_steps(apart: bool) -> (Vec<f64>, usize) {
+/// θ after four steps in bf16, with another vector's pass between them; with `apart` θ is rounded anew for every pass, with `timed` each
+/// launch is repeated.
+fn bf16_steps(apart: bool, timed: bool) -> (Vec<f64>, usize) {
     let network = small_vgg(Norm::Batch, false);
     let start = initial_parameters(&network, 5);
-    let device =
-        Cuda::new(Ledger::new(shared::driver(Options::from_environment().unwrap()).unwrap(), false), Mode::Bf16);
+    let driver = shared::driver(Options::from_environment().unwrap()).unwrap();
+    let device = Cuda::new(Ledger::new(driver, timed).repeating(2), Mode::Bf16);
     let mut engine = Engine::new(device.unwrap(), network, 3, Arc::default()).unwrap();
     let [theta, elsewhere, grad] = [0; 3].map(|_| engine.vector().unwrap());
     engine.backend().upload_f32(&start, Out(theta)).unwrap();
@@ -120,17 +124,67 @@ fn bf16_steps(apart: bool) -> (Vec<f64>, usize) {
         if apart {
             engine.backend();
         }
+        // To look makes nothing forgotten.
+        engine.observe().driver().mark(0).unwrap();
     }
-    let recasts = engine.backend().driver().entries.iter().filter(|e| e.kernel == "recast").count();
+    let recasts = engine.observe().driver().entries.iter().filter(|e| e.kernel == "recast").count();
     (engine.read(theta).unwrap(), recasts)
 }
 
 #[test]
 fn the_update_rounds_for_the_next_pass() {
-    let ((together, few), (apart, many)) = (bf16_steps(false), bf16_steps(true));
+    let ((together, few), (apart, many)) = (bf16_steps(false, false), bf16_steps(true, false));
     assert!(together.iter().zip(&apart).all(|(a, b)| a.to_bits() == b.to_bits()));
     // At first and for the other vector; apart also for every pass but the last, which is replayed and not asked for.
     assert_eq!((few, many), (2, 4));
+}
+
+#[test]
+fn a_launch_that_is_timed_leaves_what_it_would_have_left() {
+    let ((plain, _), (timed, _)) = (bf16_steps(false, false), bf16_steps(false, true));
+    assert!(plain.iter().zip(&timed).all(|(a, b)| a.to_bits() == b.to_bits()));
+}
+
+#[test]
+fn every_pass_of_every_layer_is_timed_with_its_bytes_and_operations() {
+    let network = small_vgg(Norm::Batch, false);
+    let limits = Limits { matrix: Some(1e12), copy: 1e12 };
+    for mode in [Mode::F32, Mode::Bf16] {
+        let driver = shared::driver(Options { build: Build::Plain, ..Options::default() }).unwrap();
+        let (kernels, layers) = work_of(driver, mode, &network, (2, 0.01), false, &limits).unwrap();
+        let work = |layer: &str, pass: &str| {
+            let found: Vec<_> = layers.iter().filter(|l| l.layer.starts_with(layer) && l.pass == pass).collect();
+            assert_eq!(found.len(), 1, "{layer}, {pass}: {layers:?}");
+            let work = found[0].work;
+            assert!(work.bytes > 0 && work.seconds > 0.0 && work.of_bandwidth > 0.0, "{layer}, {pass}: {work:?}");
+            work
+        };
+        let mut first = true;
+        for link in network.links().iter().filter(|link| link.params[0].is_some()) {
+            let name = format!("{},", link.name);
+            if !link.layer.multiplies() {
+                work(&name, "forward");
+                work(&name, "backward");
+                continue;
+            }
+            // Nothing asks for the gradient of the batch.
+            let products = ["forward", "weight gradient", "input gradient"];
+            for pass in &products[..if first { 2 } else { 3 }] {
+                let work = work(&name, pass);
+                assert!(work.flops > 0.0 && work.nominal_flops >= work.flops, "{name} {pass}: {work:?}");
+                assert!(work.of_rate.is_some_and(|share| share > 0.0), "{name} {pass}: {work:?}");
+            }
+            first = false;
+        }
+        work("beside the layers", "");
+        let all = |of: &dyn Fn(&Work) -> f64| {
+            let sum = |works: Vec<Work>| works.iter().map(of).sum::<f64>();
+            (sum(kernels.iter().map(|k| k.work).collect()), sum(layers.iter().map(|l| l.work).collect()))
+        };
+        // Whichever way they are put together, nothing is lost.
+        let (launches, flops) = (all(&|work| work.launches as f64), all(&|work| work.flops));
+        assert!(launches.0 == launches.1 && (flops.0 / flops.1 - 1.0).abs() < 1e-12, "{launches:?} {flops:?}");
+    }
 }
 
 /// Keeps the rows.

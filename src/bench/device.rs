@@ -1,76 +1,62 @@
-//! Benchmarks on a CUDA device: whole steps as graphs, and each kernel beside the device's measured limits.
+//! Benchmarks on a CUDA device: whole steps as graphs, each pass of each layer, and each kernel beside the device's measured limits.
+//!
+//! Times are the device's, from event to event. Between two events lie as many repetitions as take some milliseconds, and before the first
+//! one more that is not counted: while it runs the host asks for the others, so that what asking costs is counted only where the device
+//! really waits for it.
 
+use super::Choice;
+use super::limits::Limits;
+use super::results::{KernelTime, LayerTime, Results, Step, Work};
 use super::step::Bench;
+use super::timing::Time;
 use crate::Result;
-use crate::network::{Dln, Network, Norm, Normalisation, dln, vgg};
-use crate::report::{Cell, Table, significant};
-use crate::runtime::cuda::driver::{Driver, Gemm, Operand, Region};
+use crate::network::{Dln, Network, Norm, Normalisation, Scalar, dln, vgg};
+use crate::runtime::cuda::driver::{Driver, Gemm, Operand, Pass, Region};
 use crate::runtime::cuda::ledger::{Entry, Ledger};
 use crate::runtime::cuda::{Cuda, Mode};
+use crate::runtime::storage::Storage;
 use crate::runtime::tensor::{ArenaId, DType};
-use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Points of the probe that is timed.
 const POINTS: usize = 4;
+/// Seconds between two marks at the least, and repetitions at the most.
+const SPAN: f64 = 5e-3;
+const MOST: usize = 1000;
+/// Times that work is asked for before it counts. A step's first time rounds θ for itself, and so is other work than those that follow; these
+/// are made once, recorded once, and from then on replayed.
+const WARM_UP: usize = 3;
 
-/// One kind of step, in seconds on the device.
-#[derive(Debug, Clone, Serialize)]
-pub struct Step {
-    /// As in `vgg16 ×1 batch`.
-    pub name: String,
-    /// Median, least and largest of `repeats`.
-    pub median: f64,
-    /// Least.
-    pub min: f64,
-    /// Largest.
-    pub max: f64,
-    /// Repetitions.
-    pub repeats: usize,
-    /// Bytes planned on the device.
-    pub bytes: usize,
+/// Seconds of one `work` on the device that `driver` finds in `on`: the mean of `each` of them.
+fn span<T: ?Sized, D: Driver + ?Sized>(
+    on: &mut T,
+    driver: &impl Fn(&mut T) -> &mut D,
+    each: usize,
+    work: &mut impl FnMut(&mut T) -> Result<()>,
+) -> Result<f64> {
+    work(on)?;
+    driver(on).mark(0)?;
+    for _ in 0..each {
+        work(on)?;
+    }
+    driver(on).mark(1)?;
+    Ok(driver(on).elapsed()? / each as f64)
 }
 
-/// All launches of one kernel with one grid in a training step.
-#[derive(Debug, Clone, Serialize)]
-pub struct KernelTime {
-    /// The kernel.
-    pub kernel: &'static str,
-    /// Blocks.
-    pub blocks: [u32; 3],
-    /// Launches in the step.
-    pub launches: usize,
-    /// Seconds of all of them, each waited for: with what a launch costs by itself.
-    pub seconds: f64,
-    /// Bytes that one launch reads and writes.
-    pub bytes: u64,
-    /// Operations of one launch, nominal and effective.
-    pub flops: [f64; 2],
-    /// Bytes per second over the measured copy bandwidth.
-    pub of_bandwidth: f64,
-    /// Effective operations per second over the measured matrix rate.
-    pub of_rate: f64,
-}
-
-/// What was measured on one device in one precision.
-#[derive(Debug, Clone, Serialize)]
-pub struct DeviceResults {
-    /// Of normscape.
-    pub version: &'static str,
-    /// Of its source.
-    pub commit: &'static str,
-    /// The device's name.
-    pub device: String,
-    /// f32, tf32 or bf16.
-    pub precision: String,
-    /// Bytes per second of a copy on the device, read and written bytes counted.
-    pub copy: f64,
-    /// Operations per second of a dense product of 4096³ in the precision; none without cuBLAS.
-    pub matrix: Option<f64>,
-    /// Whole steps.
-    pub steps: Vec<Step>,
-    /// The kernels of the step of VGG-16 with BatchNorm.
-    pub kernels: Vec<KernelTime>,
+/// Times `work` in `runs` spans, after a few that warm up and record.
+fn spans<T: ?Sized, D: Driver + ?Sized>(
+    on: &mut T,
+    driver: impl Fn(&mut T) -> &mut D,
+    runs: usize,
+    mut work: impl FnMut(&mut T) -> Result<()>,
+) -> Result<Time> {
+    for _ in 0..WARM_UP {
+        work(on)?;
+    }
+    let once = span(on, &driver, 1, &mut work)?;
+    let each = if once > 0.0 { (SPAN / once).ceil().clamp(1.0, MOST as f64) as usize } else { MOST };
+    let seconds = (0..runs).map(|_| span(on, &driver, each, &mut work)).collect::<Result<Vec<_>>>()?;
+    Ok(Time::of(seconds, each))
 }
 
 /// Bytes per second of a copy between two halves of `bytes`.
@@ -78,14 +64,8 @@ fn copy_rate(driver: &mut dyn Driver, bytes: usize) -> Result<f64> {
     let arena = ArenaId::numbered(0);
     driver.allocate(arena, 2 * bytes)?;
     let [from, to] = [0, bytes].map(|offset| Region { arena, offset, bytes });
-    let mut least = f64::INFINITY;
-    for _ in 0..20 {
-        driver.mark(0)?;
-        driver.copy(from, to)?;
-        driver.mark(1)?;
-        least = least.min(driver.elapsed()?);
-    }
-    Ok(2.0 * bytes as f64 / least)
+    let time = spans(driver, |driver| driver, 10, |driver| driver.copy(from, to))?;
+    Ok(2.0 * bytes as f64 / time.min)
 }
 
 /// Operations per second of a dense product of `side`³; the operands lie in arena 0.
@@ -112,66 +92,52 @@ fn matrix_rate(driver: &mut dyn Driver, mode: Mode, side: usize) -> Result<Optio
         out: region(2),
         result: operands,
     };
-    let mut least = f64::INFINITY;
-    for _ in 0..10 {
-        driver.mark(0)?;
-        driver.gemm(product)?;
-        driver.mark(1)?;
-        least = least.min(driver.elapsed()?);
-    }
-    Ok(Some(2.0 * (side as f64).powi(3) / least))
+    let time = spans(driver, |driver| driver, 10, |driver| driver.gemm(product))?;
+    Ok(Some(2.0 * (side as f64).powi(3) / time.min))
 }
 
-/// Times `repeats` calls of `work`, after a few that warm up and record.
-fn time<D: Driver>(
-    name: String,
-    bench: &mut Bench<Cuda<D>>,
-    repeats: usize,
-    work: impl Fn(&mut Bench<Cuda<D>>) -> Result<()>,
-) -> Result<Step> {
-    for _ in 0..3 {
-        work(bench)?;
-    }
-    let mut times = Vec::with_capacity(repeats);
-    for _ in 0..repeats {
-        bench.engine.backend().driver().mark(0)?;
-        work(bench)?;
-        bench.engine.backend().driver().mark(1)?;
-        times.push(bench.engine.backend().driver().elapsed()?);
-    }
-    times.sort_by(f64::total_cmp);
-    use crate::runtime::storage::Storage;
-    let bytes = bench.engine.backend().bytes();
-    let (median, min, max) = (times[repeats / 2], times[0], times[repeats - 1]);
-    Ok(Step { name, median, min, max, repeats, bytes })
-}
-
-/// Launches of one kernel and grid together.
-fn together(entries: &[Entry], copy: f64, matrix: Option<f64>) -> Vec<KernelTime> {
-    let mut all: BTreeMap<(&'static str, [u32; 3], u64), KernelTime> = BTreeMap::new();
+/// The launches of one kernel and grid together, those that take longest first.
+fn kernels(entries: &[Entry], limits: &Limits) -> Vec<KernelTime> {
+    let mut all: BTreeMap<(&'static str, [u32; 3], u64), Work> = BTreeMap::new();
     for entry in entries {
         let bytes = entry.bytes[0] + entry.bytes[1];
-        let kernel = all.entry((entry.kernel, entry.grid.blocks, bytes)).or_insert(KernelTime {
-            kernel: entry.kernel,
-            blocks: entry.grid.blocks,
-            launches: 0,
-            seconds: 0.0,
-            bytes,
-            flops: entry.flops,
-            of_bandwidth: 0.0,
-            of_rate: 0.0,
-        });
-        kernel.launches += 1;
-        kernel.seconds += entry.seconds.unwrap_or(0.0);
+        let work = all.entry((entry.kernel, entry.grid.blocks, bytes)).or_default();
+        work.add(entry.seconds.unwrap_or(0.0), bytes, entry.flops);
     }
-    let mut all: Vec<_> = all.into_values().collect();
-    for kernel in &mut all {
-        let each = kernel.seconds / kernel.launches as f64;
-        kernel.of_bandwidth = kernel.bytes as f64 / each / copy;
-        kernel.of_rate = matrix.map_or(0.0, |rate| kernel.flops[1] / each / rate);
+    let times = all.into_iter().map(|((kernel, blocks, _), work)| KernelTime { kernel, blocks, work: work.of(limits) });
+    let mut times: Vec<_> = times.collect();
+    times.sort_by(|a, b| b.work.seconds.total_cmp(&a.work.seconds));
+    times
+}
+
+/// The launches of one pass of one layer together, in the order of the chain; last those that belong to none.
+fn layers(entries: &[Entry], network: &Network, batch: usize, limits: &Limits) -> Result<Vec<LayerTime>> {
+    let (mut names, mut x) = (Vec::new(), network.input(batch));
+    for link in network.links() {
+        let y = link.layer.output(x)?;
+        let name = if link.name.is_empty() { link.layer.describe() } else { link.name.clone() };
+        let ([side, _, _, from], to) = (x.hwnc(), y.hwnc()[3]);
+        names.push(format!("{name}, {from}→{to} at {side}²"));
+        x = y;
     }
-    all.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-    all
+    let mut all: BTreeMap<(usize, Option<Pass>), Work> = BTreeMap::new();
+    for entry in entries {
+        let place = entry.part.map_or((names.len(), None), |part| (part.link, Some(part.pass)));
+        let bytes = entry.bytes[0] + entry.bytes[1];
+        all.entry(place).or_default().add(entry.seconds.unwrap_or(0.0), bytes, entry.flops);
+    }
+    let time = |((link, pass), work): ((usize, Option<Pass>), Work)| LayerTime {
+        layer: names.get(link).cloned().unwrap_or_else(|| "beside the layers".into()),
+        pass: match pass {
+            Some(Pass::Forward) => "forward",
+            Some(Pass::Backward) => "backward",
+            Some(Pass::InputGradient) => "input gradient",
+            Some(Pass::WeightGradient) => "weight gradient",
+            None => "",
+        },
+        work: work.of(limits),
+    };
+    Ok(all.into_iter().map(time).collect())
 }
 
 /// Measures on devices that `open` gives, one for each part, so that none holds the memory of another. Without `full` networks are small:
@@ -179,16 +145,29 @@ fn together(entries: &[Entry], copy: f64, matrix: Option<f64>) -> Vec<KernelTime
 pub fn measure(
     open: impl Fn() -> Result<Box<dyn Driver>>,
     mode: Mode,
-    full: bool,
+    choice: Choice,
     say: &mut dyn FnMut(&str),
-) -> Result<DeviceResults> {
+) -> Result<Results> {
+    let full = choice.full;
     say("limits of the device");
     let mut driver = open()?;
     let device = driver.properties().name.clone();
     let copy = copy_rate(driver.as_mut(), if full { 1 << 30 } else { 1 << 22 })?;
     let matrix = matrix_rate(driver.as_mut(), mode, if full { 4096 } else { 128 })?;
+    let limits = Limits { matrix, copy };
     drop(driver);
-    let (width, batch, repeats) = if full { (1.0, 128, 200) } else { (0.0625, 4, 3) };
+    let (width, batch, runs) = if full { (1.0, 128, 40) } else { (0.0625, 4, 1) };
+    let mut results = Results {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: env!("NORMSCAPE_COMMIT"),
+        device,
+        precision: format!("{mode:?}").to_lowercase(),
+        threads: None,
+        limits,
+        steps: Vec::new(),
+        layers: Vec::new(),
+        kernels: Vec::new(),
+    };
     let mut networks: Vec<(String, Network, usize, f64)> = Vec::new();
     for norm in [Norm::Batch, Norm::None] {
         let normalisation = Normalisation::new(norm);
@@ -196,54 +175,62 @@ pub fn measure(
         let samples = if full { 1000 } else { 64 };
         networks.push((format!("dln {norm}"), dln(Dln::default(), normalisation)?, samples, 1e-9));
     }
-    let (mut steps, mut kernels) = (Vec::new(), Vec::new());
+    say("single kernels");
+    let (_, network, n, rate) = &networks[0];
+    let (kernels, layers) = work_of(open()?, mode, network, (*n, *rate), full, &limits)?;
+    results.kernels = kernels;
+    if choice.layers {
+        results.layers = layers;
+    }
     for (name, network, n, rate) in networks {
         say(&name);
-        if kernels.is_empty() {
-            let ledger = Ledger::new(open()?, true);
-            let mut bench = Bench::new(Cuda::new(ledger, mode)?, network.clone(), n, rate, 1)?;
-            for _ in 0..2 {
-                // The first step loads kernels; the second is kept.
-                bench.step()?;
-            }
-            kernels = together(bench.engine.backend().driver().last_work(), copy, matrix);
-        }
-        let mut bench = Bench::new(Cuda::new(open()?, mode)?, network, n, rate, POINTS)?;
-        steps.push(time(name.clone(), &mut bench, repeats, Bench::step)?);
-        let (few, layers) = (repeats.div_ceil(4), bench.layers());
-        steps.push(time(format!("{name}, landscape of {POINTS} points"), &mut bench, few, Bench::probe)?);
-        steps.push(time(format!("{name}, covariate shift of {layers} layers"), &mut bench, few, Bench::shift)?);
+        let bench = Bench::new(Cuda::new(open()?, mode)?, network, n, rate, POINTS)?;
+        results.steps.extend(steps(name, bench, runs)?);
     }
-    let precision = format!("{mode:?}").to_lowercase();
-    let (version, commit) = (env!("CARGO_PKG_VERSION"), env!("NORMSCAPE_COMMIT"));
-    Ok(DeviceResults { version, commit, device, precision, copy, matrix, steps, kernels })
+    Ok(results)
 }
 
-impl DeviceResults {
-    /// Tables for a terminal.
-    pub fn tables(&self) -> String {
-        let number = |value: f64| Cell::number(significant(value, 3));
-        let mut steps = Table::new(["step", "median ms", "min", "max", "memory MiB"]);
-        for step in &self.steps {
-            let [median, min, max] = [step.median, step.min, step.max].map(|t| number(1e3 * t));
-            steps.row([Cell::from(step.name.as_str()), median, min, max, number(step.bytes as f64 / 1048576.0)]);
-        }
-        let mut kernels = Table::new(["kernel", "blocks", "launches", "µs each", "of bandwidth", "of matrix rate"]);
-        for k in &self.kernels {
-            let percent = |share: f64| Cell::number(format!("{:.0} %", 100.0 * share));
-            let [x, y, z] = k.blocks;
-            kernels.row([
-                Cell::from(k.kernel),
-                Cell::from(format!("{x}×{y}×{z}")),
-                Cell::number(k.launches.to_string()),
-                number(1e6 * k.seconds / k.launches as f64),
-                percent(k.of_bandwidth),
-                percent(k.of_rate),
-            ]);
-        }
-        let matrix =
-            self.matrix.map_or("no cuBLAS".into(), |rate| format!("dense products {:.1} TFLOP/s", rate / 1e12));
-        let DeviceResults { device, precision, copy, .. } = self;
-        format!("{device}, {precision}; copies {:.0} GB/s, {matrix}, measured here\n\n{steps}\n{kernels}", copy / 1e9)
+/// Each kernel, and each pass of each layer, of a training step on a batch of `n` at the learning rate `rate`.
+pub fn work_of(
+    driver: Box<dyn Driver>,
+    mode: Mode,
+    network: &Network,
+    (n, rate): (usize, f64),
+    full: bool,
+    limits: &Limits,
+) -> Result<(Vec<KernelTime>, Vec<LayerTime>)> {
+    let ledger = Ledger::new(driver, true);
+    // Small networks are for the emulator, whose times mean nothing.
+    let ledger = if full { ledger } else { ledger.repeating(1) };
+    let mut bench = Bench::new(Cuda::new(ledger, mode)?, network.clone(), n, rate, 1)?;
+    for _ in 0..2 {
+        // The first step rounds θ for itself; from the second on the update has done so.
+        bench.step()?;
     }
+    let entries = bench.engine.observe().driver().last_work();
+    Ok((kernels(entries, limits), layers(entries, network, n, limits)?))
+}
+
+/// A training step, a landscape, and the covariate shift.
+fn steps(name: String, mut bench: Bench<Cuda>, runs: usize) -> Result<[Step; 3]> {
+    let mut timed = |runs: usize, work: fn(&mut Bench<Cuda>) -> Result<()>| {
+        spans(&mut bench, |bench| bench.engine.observe().driver(), runs, work)
+    };
+    let few = runs.div_ceil(4);
+    let step = timed(runs, Bench::step)?;
+    let [pass, landscape, shift] = [timed(few, Bench::pass)?, timed(few, Bench::probe)?, timed(few, Bench::shift)?];
+    let loss = Some(bench.engine.scalar(Scalar::Loss)?);
+    let (layers, bytes) = (bench.layers(), bench.engine.observe().bytes());
+    let probe = |what: String, time: Time, passes: usize| Step {
+        name: format!("{name}, {what}"),
+        time,
+        of_passes: Some(time.median / (passes as f64 * pass.median)),
+        loss: None,
+        bytes,
+    };
+    Ok([
+        Step { name: name.clone(), time: step, of_passes: None, loss, bytes },
+        probe(format!("landscape of {POINTS} points"), landscape, POINTS),
+        probe(format!("covariate shift of {layers} layers"), shift, layers),
+    ])
 }

@@ -5,18 +5,19 @@ use crate::ops::product::{Block, Segment, panel_width};
 use rayon::prelude::*;
 use serde::Serialize;
 
-/// Limits with all threads of the pool.
+/// Limits of a device; of the CPU with all threads of the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Limits {
-    /// Floating-point operations a second of the dense product with all operands in the first-level cache, f32.
-    pub flops: f64,
+    /// Floating-point operations a second of a dense product in the precision at hand: on the CPU of one with all operands in the first-level
+    /// cache, on a GPU of cuBLAS's 4096³; none where that is missing.
+    pub matrix: Option<f64>,
     /// Bytes read and written a second by copies far larger than any cache.
     pub copy: f64,
 }
 
 /// Measures both; half a second.
 pub fn measure() -> Limits {
-    Limits { flops: flops(), copy: copy() }
+    Limits { matrix: Some(flops()), copy: copy() }
 }
 
 /// Rows and depth of a product whose operands take 15 KiB.

@@ -1,25 +1,12 @@
 //! Whole training steps, and probes beside them.
 
+use super::results::Step;
 use super::step::Bench;
-use super::timing::{Time, time};
+use super::timing::time;
 use crate::Result;
-use crate::network::{Dln, Network, Norm, Normalisation, dln, vgg};
+use crate::network::{Dln, Network, Norm, Normalisation, Scalar, dln, vgg};
 use crate::runtime::cpu::Cpu;
 use crate::runtime::storage::Storage;
-use serde::Serialize;
-
-/// One kind of step.
-#[derive(Debug, Clone, Serialize)]
-pub struct Step {
-    /// As in `vgg16 ×0.25 batch`.
-    pub name: String,
-    /// Seconds.
-    pub time: Time,
-    /// Of a probe: its time as a part of that of so many whole forward and backward passes as it has points, or layers.
-    pub of_passes: Option<f64>,
-    /// Memory of network, batch and parameter vectors.
-    pub bytes: usize,
-}
 
 /// Points of the probe that is timed.
 const POINTS: usize = 4;
@@ -57,14 +44,15 @@ fn one(
     };
     let step = taken(2.0, Bench::step);
     let [pass, landscape, shift] = [taken(1.0, Bench::pass), taken(1.0, Bench::probe), taken(1.0, Bench::shift)];
-    let (layers, bytes) = (bench.layers(), bench.engine.backend().bytes());
-    steps.push(Step { name: name.to_owned(), time: step, of_passes: None, bytes });
+    let (layers, bytes) = (bench.layers(), bench.engine.observe().bytes());
+    let loss = Some(bench.engine.scalar(Scalar::Loss)?);
+    steps.push(Step { name: name.to_owned(), time: step, of_passes: None, loss, bytes });
     for (name, taken, passes) in [
         (format!("{name}, landscape of {POINTS} points"), landscape, POINTS),
         (format!("{name}, covariate shift of {layers} layers"), shift, layers),
     ] {
         let of_passes = Some(taken.median / (passes as f64 * pass.median));
-        steps.push(Step { name, time: taken, of_passes, bytes });
+        steps.push(Step { name, time: taken, of_passes, loss: None, bytes });
     }
     failed.map_or(Ok(()), Err)
 }

@@ -12,8 +12,19 @@ pub struct Time {
     pub min: f64,
     /// The longest.
     pub max: f64,
-    /// How many were counted.
+    /// How many times were taken.
     pub runs: usize,
+    /// Repetitions that each of them is the mean of.
+    pub each: usize,
+}
+
+impl Time {
+    /// Of the seconds of single runs, of which there is at least one; each is the mean of `each` repetitions.
+    pub fn of(mut seconds: Vec<f64>, each: usize) -> Time {
+        seconds.sort_by(f64::total_cmp);
+        let runs = seconds.len();
+        Time { median: seconds[runs / 2], min: seconds[0], max: seconds[runs - 1], runs, each }
+    }
 }
 
 /// Times `work`: twice uncounted, then until `seconds` are over, at least three and at most 1,000 times.
@@ -26,8 +37,7 @@ pub fn time(seconds: f64, mut work: impl FnMut()) -> Time {
         work();
         times.push(start.elapsed().as_secs_f64());
     }
-    times.sort_by(f64::total_cmp);
-    Time { median: times[times.len() / 2], min: times[0], max: times[times.len() - 1], runs: times.len() }
+    Time::of(times, 1)
 }
 
 #[cfg(test)]

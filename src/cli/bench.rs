@@ -10,16 +10,17 @@ use clap::Args;
 /// Options of `bench`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// VGG-16 at full width too
+    /// VGG-16 at full width too; on a CUDA device everything at full size
     #[arg(long)]
     pub full: bool,
-    /// Each pass of each convolution too
+    /// Each pass of each layer of VGG-16 too
     #[arg(long)]
     pub layers: bool,
 }
 
 /// Measures, then shows.
 pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
+    let choice = Choice { full: options.full, layers: options.layers };
     let mut say = |what: &str| {
         if !globals.quiet {
             super::terminal::line(&format!("measuring {what}"));
@@ -29,7 +30,7 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
     if let Device::Cuda(_, mode) | Device::Emulator(mode) = device {
         let missing = || Error::input("bench", "no device", "a CUDA device or the emulator is needed");
         let open = || device.driver()?.map(|(driver, _)| driver).ok_or_else(missing);
-        let results = measure_device(open, mode, options.full, &mut say)?;
+        let results = measure_device(open, mode, choice, &mut say)?;
         return if globals.json { json(&results) } else { Ok(Answer::text(results.tables())) };
     }
     if device == Device::CpuF64 {
@@ -39,7 +40,6 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
             "steps are timed in the precisions that runs are made in",
         ));
     }
-    let choice = Choice { full: options.full, layers: options.layers };
     let results = measure(choice, say)?;
     if globals.json { json(&results) } else { Ok(Answer::text(results.tables())) }
 }
