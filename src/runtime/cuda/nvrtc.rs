@@ -12,6 +12,15 @@ use std::process::Command;
 /// Options of every compilation. Products and sums are fused where a kernel says `fmaf` and nowhere else.
 const OPTIONS: [&str; 4] = ["--std=c++17", "--fmad=false", "--device-as-default-execution-space", "--ptxas-options=-v"];
 
+/// The option by which a sanitizer or a profiler can name lines of a kernel's file. It makes a cubin three times as large.
+const LINES: &str = "--generate-line-info";
+
+/// Whether kernels are to be compiled with line numbers at first use, whatever the build has compiled: `NORMSCAPE_LINE_INFO=1`.
+#[allow(dead_code, reason = "the build does not ask: its kernels have none")]
+pub fn line_info() -> bool {
+    std::env::var("NORMSCAPE_LINE_INFO").is_ok_and(|value| value == "1")
+}
+
 /// What to compile for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -29,9 +38,10 @@ impl Target {
         }
     }
 
-    /// All options that a result depends on, as one text.
-    pub fn options(self) -> String {
-        format!("{} {}", OPTIONS.join(" "), self.option())
+    /// All options, with line numbers where they are wanted; a result depends on them.
+    pub fn options(self, lines: bool) -> Vec<String> {
+        let all = OPTIONS.into_iter().chain(lines.then_some(LINES)).map(str::to_owned);
+        all.chain([self.option()]).collect()
     }
 }
 
@@ -143,11 +153,18 @@ impl Nvrtc {
     }
 
     /// Compiles the text of `kernels/NAME.cu`. Errors: what NVRTC says, with lines of that file; a missing function.
-    pub fn compile(&self, name: &str, text: &str, prelude: &str, target: Target) -> Result<Compiled, String> {
+    pub fn compile(
+        &self,
+        name: &str,
+        text: &str,
+        prelude: &str,
+        target: Target,
+        lines: bool,
+    ) -> Result<Compiled, String> {
         let c = |text: &str| CString::new(text).map_err(|_| format!("kernels/{name}.cu holds a byte 0"));
         let (source, file) = (c(text)?, c(&format!("kernels/{name}.cu"))?);
         let (header, header_name) = (c(prelude)?, c("prelude.cuh")?);
-        let options = OPTIONS.iter().map(|o| c(o)).chain([c(&target.option())]).collect::<Result<Vec<_>, _>>()?;
+        let options = target.options(lines).iter().map(|o| c(o)).collect::<Result<Vec<_>, _>>()?;
         let options: Vec<_> = options.iter().map(|o| o.as_ptr()).collect();
         let mut program: Program = std::ptr::null_mut();
         // SAFETY: each function has the type that nvrtc.h gives it, and pointers are valid for the calls.
@@ -248,6 +265,13 @@ fn usage(log: &str) -> Vec<Usage> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn line_numbers_are_an_option_of_their_own() {
+        let (without, with) = (Target::Cubin(90).options(false), Target::Cubin(90).options(true));
+        assert!(!without.iter().any(|o| o == LINES) && with.iter().any(|o| o == LINES));
+        assert_eq!(without.last().map(String::as_str), Some("--gpu-architecture=sm_90"));
+    }
 
     #[test]
     fn resources_are_read_from_the_log() {

@@ -4,7 +4,7 @@ use super::api::check;
 use crate::files::cache;
 use crate::runtime::cuda::driver::{Image, Kernel};
 use crate::runtime::cuda::kernels::{IMAGES, PRELUDE, SOURCES};
-use crate::runtime::cuda::nvrtc::{Nvrtc, Target};
+use crate::runtime::cuda::nvrtc::{Nvrtc, Target, line_info};
 use crate::{Error, Result};
 use cudarc::driver::sys::{self, CUfunction, CUfunction_attribute, CUmodule, CUresult};
 use sha2::{Digest, Sha256};
@@ -99,7 +99,7 @@ impl Modules {
             unsafe { sys::cuModuleLoadData(&mut module, words.as_ptr().cast()) }
         };
         // What the build compiled needs a driver of at least the build's CUDA; an older one takes what its own compiler makes.
-        let mut code = best(source, capability).map(|image| load(image.code));
+        let mut code = best(source, capability).filter(|_| !line_info()).map(|image| load(image.code));
         if code.is_none_or(unknown) {
             code = Some(load(&self.compile(device, capability, source)?));
         }
@@ -126,13 +126,13 @@ impl Modules {
         };
         let (file, target) = (&SOURCES[source], Target::Cubin(capability));
         let mut hash = Sha256::new();
-        for part in [file.text, PRELUDE, &target.options(), &nvrtc.describe()] {
+        for part in [file.text, PRELUDE, &target.options(line_info()).join(" "), &nvrtc.describe()] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
         let hash: String = hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
         let path = cache::file(&format!("{}-{hash}.cubin", file.name), |work| {
-            let made = nvrtc.compile(file.name, file.text, PRELUDE, target);
+            let made = nvrtc.compile(file.name, file.text, PRELUDE, target, line_info());
             let made = made.map_err(|log| Error::device(device, format!("compile kernels/{}.cu", file.name), log))?;
             cache::put_bytes(work, "kernels.cubin", &made.code)
         })?;
