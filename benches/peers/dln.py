@@ -14,9 +14,8 @@ def main():
     parser.add_argument("--samples", type=int, default=1000, help="full batch")
     parser.add_argument("--norm", choices=["batch", "none"], default="batch", help="after every linear layer but the last")
     parser.add_argument("--lr", type=float, default=1e-6, help="learning rate")
-    parser.add_argument("--steps", type=int, default=300, help="steps that are timed")
-    parser.add_argument("--warm-up", type=int, default=50, help="steps before them")
     twin.common_options(parser)
+    twin.step_options(parser, steps=300, warm_up=50)
     args = parser.parse_args()
     twin.start(args)
 
@@ -30,14 +29,15 @@ def main():
     net = nn.Sequential(*layers).to(args.device).train()
     x = torch.randn(args.samples, args.dim).to(args.device)
     target = x @ torch.randn(args.dim, args.dim).to(args.device).T
-    parameters = list(net.parameters())
 
-    def step():
-        net.zero_grad(set_to_none=True)
-        (net(x) - target).square().sum().backward()
-        twin.sgd(parameters, args.lr)
+    def loss():
+        with twin.autocast(args):
+            y = net(x)
+        return (y.float() - target).square().sum()
 
-    twin.report(args, "ms", 1e3, twin.timed(step, args.steps, args.warm_up, args.device))
+    step, last_loss = twin.training(args, net, loss)
+    seconds, each = twin.timed(step, args.steps, args.warm_up, args.device)
+    twin.report(args, seconds, each, last_loss())
 
 
 if __name__ == "__main__":

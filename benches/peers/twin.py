@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import math
 import statistics
+import sys
 import time
 
 import torch
@@ -54,13 +56,46 @@ def common_options(parser):
     """The options of every script here."""
     parser.add_argument("--threads", type=int, default=2, help="PyTorch threads")
     parser.add_argument("--seed", type=int, default=1, help="of weights, data and order")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+
+
+# How a step runs, and torch.compile's mode in it: eager; compiled, where the last two modes record CUDA graphs of forward and backward by
+# themselves; and forward, backward and update recorded as one CUDA graph and replayed, of the eager step or of the compiled one.
+WAYS = {
+    "eager": None,
+    "default": "default",
+    "reduce-overhead": "reduce-overhead",
+    "max-autotune": "max-autotune",
+    "graph": None,
+    "max-autotune-graph": "max-autotune-no-cudagraphs",
+}
+
+
+def step_options(parser, steps, warm_up):
+    """The options of the scripts that time a step."""
+    parser.add_argument("--steps", type=int, default=steps, help="steps that are timed")
+    parser.add_argument("--warm-up", type=int, default=warm_up, help="steps before them")
+    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="bf16 is autocast; tf32 needs a GPU")
+    parser.add_argument("--way", choices=WAYS, default="eager", help="eager, a mode of torch.compile, or a CUDA graph of the whole step (needs a GPU)")
 
 
 def start(args):
-    """Seeds and threads."""
+    """Seeds, threads, and what products may be rounded to."""
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
+    precision = getattr(args, "precision", "f32")
+    # The fastest algorithms of cuDNN for these shapes, and exact f32 unless tf32 is asked for.
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    if args.device == "cpu" and (precision == "tf32" or getattr(args, "way", "eager").endswith("graph")):
+        sys.exit("tf32 and CUDA graphs need --device cuda")
+    if ":" in args.device:
+        torch.cuda.set_device(args.device)
+
+
+def autocast(args):
+    """bf16 where it is asked for."""
+    return torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.precision == "bf16")
 
 
 def sgd(parameters, lr):
@@ -69,24 +104,110 @@ def sgd(parameters, lr):
         torch._foreach_add_(parameters, [p.grad for p in parameters], alpha=-lr)
 
 
+def training(args, net, loss):
+    """A training step, a function without arguments, run the way that is asked for; and what reads its last loss.
+
+    `loss` is a function of nothing that does the forward pass."""
+    parameters = list(net.parameters())
+    last = {}
+
+    def gradient_step(forward):
+        value = forward()
+        value.backward()
+        sgd(parameters, args.lr)
+        # Read after the timing only: what is read now would be waited for.
+        last["loss"] = value.detach()
+
+    mode = WAYS[args.way]
+    forward = torch.compile(loss, mode=mode) if mode else loss
+    if args.way.endswith("graph"):
+        return recorded(gradient_step, forward, net), lambda: last["loss"].item()
+
+    def step():
+        # Graphs that torch.compile has recorded write to the same memory again in the next step.
+        if args.way in ("reduce-overhead", "max-autotune") and args.device != "cpu":
+            torch.compiler.cudagraph_mark_step_begin()
+        net.zero_grad(set_to_none=True)
+        gradient_step(forward)
+
+    return step, lambda: last["loss"].item()
+
+
+def recorded(gradient_step, forward, net):
+    """Forward, backward and update as one CUDA graph, to be replayed."""
+    # As PyTorch's notes on CUDA graphs have it: a few steps aside, so that cuDNN has chosen and everything is loaded.
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(5):
+            net.zero_grad(set_to_none=True)
+            gradient_step(forward)
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    # Gradients are made anew in the graph's own memory.
+    net.zero_grad(set_to_none=True)
+    with torch.cuda.graph(graph):
+        gradient_step(forward)
+    return graph.replay
+
+
 def timed(step, steps, warm_up, device):
-    """Seconds of each of `steps` calls, after `warm_up` calls that are not counted."""
-    seconds = []
-    for i in range(warm_up + steps):
-        begin = time.perf_counter()
-        step()
-        if device != "cpu":
-            torch.cuda.synchronize(device)
-        if i >= warm_up:
+    """Seconds of a step, once for each time that was taken, after `warm_up` calls that are not counted; and of how many steps each is the mean.
+
+    On a GPU by its own clock: events between spans of some milliseconds, at least ten of them, and one wait at the end, so that the host runs
+    ahead as it does in training."""
+    if torch.device(device).type == "cpu":
+        for _ in range(warm_up):
+            step()
+        seconds = []
+        for _ in range(steps):
+            begin = time.perf_counter()
+            step()
             seconds.append(time.perf_counter() - begin)
-    return seconds
+        return seconds, 1
+    for _ in range(warm_up):
+        step()
+    each = max(1, min(1000, round(SPAN / statistics.median(spans(step, 1, 10)))))
+    return spans(step, each, max(10, -(-steps // each))), each
 
 
-def report(args, unit, scale, seconds):
-    """One line of JSON: what was run, and the median, the least and the greatest time of a step."""
-    line = vars(args) | {"torch": torch.__version__}
-    for name, value in [("median", statistics.median(seconds)), ("min", min(seconds)), ("max", max(seconds))]:
-        line[f"{name}_{unit}"] = round(value * scale, 6)
+# Seconds between two events, about: as in the benchmark that is compared with.
+SPAN = 5e-3
+
+
+def spans(step, each, count):
+    """Seconds of a step, in each of `count` spans of `each` steps between two events."""
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(count + 1)]
+    torch.cuda.synchronize()
+    # One that is not counted, for the device to be busy with while the others are asked for.
+    step()
+    events[0].record()
+    for event in events[1:]:
+        for _ in range(each):
+            step()
+        event.record()
+    torch.cuda.synchronize()
+    return [a.elapsed_time(b) * 1e-3 / each for a, b in zip(events, events[1:])]
+
+
+def report(args, seconds, each, last_loss):
+    """One line of JSON: what was run, on what, and the median, the least and the greatest seconds of a step."""
+    line = vars(args) | {"torch": torch.__version__, "device_name": "cpu"}
+    if torch.device(args.device).type == "cuda":
+        line |= {
+            "device_name": torch.cuda.get_device_name(args.device),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+        }
+    # Steps on infinities would be other work: then this is null.
+    line["loss"] = last_loss if math.isfinite(last_loss) else None
+    line["time"] = {
+        "median": statistics.median(seconds),
+        "min": min(seconds),
+        "max": max(seconds),
+        "runs": len(seconds),
+        "each": each,
+    }
     print(json.dumps(line))
 
 
