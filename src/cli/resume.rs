@@ -24,6 +24,8 @@ pub fn settings(stored: &Settings, options: &TrainOptions, precision: Option<&st
     }
     named.probe_at.sort_unstable();
     named.probe_at.dedup();
+    named.probe_layers.sort_unstable();
+    named.probe_layers.dedup();
     if let Some((name, was, is)) = difference(stored, &named) {
         let option = name.replace('_', "-");
         let problem = format!("the run's is {was}");

@@ -2,6 +2,7 @@
 
 use super::values;
 use crate::train::Settings;
+use crate::train::probes::OF_UNITS;
 use crate::{Error, Result};
 use std::path::PathBuf;
 
@@ -101,7 +102,7 @@ pub struct TrainOptions {
     /// Checkpoints kept [default: 2]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub keep_checkpoints: Option<usize>,
-    /// Measurements during training: landscape, predictiveness, random, ics, curvature
+    /// Measurements during training: landscape, predictiveness, random, ics, curvature, activations, moments
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "NAMES", value_delimiter = ',')]
     pub probe: Option<Vec<String>>,
     /// Probe every so many steps [default: every step]
@@ -125,16 +126,25 @@ pub struct TrainOptions {
     /// curvature: random vectors for the trace [default: 8]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub probe_hutchinson: Option<usize>,
+    /// activations, moments: weighted layers, counted from 1, as 3,11 [default: all but the last]
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "LAYERS", value_parser = values::count, value_delimiter = ',')]
+    pub probe_layers: Option<Vec<usize>>,
+    /// Units of each layer, at random by the seed [default: 2]
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
+    pub probe_units: Option<usize>,
+    /// Their values before the norm, in place of what enters the non-linearity
+    #[arg(long, help_heading = "Measurements and checkpoints")]
+    pub probe_pre_norm: bool,
+    /// activations: bins of a histogram [default: 64]
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
+    pub probe_bins: Option<usize>,
+    /// Their range; what lies outside is counted too [default: -4:4]
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "LO:HI", value_parser = values::range, allow_hyphen_values = true)]
+    pub probe_bin_range: Option<[f64; 2]>,
 
     /// For a later version
     #[arg(long, hide = true)]
     pub tensorboard: bool,
-    /// For a later version
-    #[arg(long, hide = true, value_name = "LAYERS")]
-    pub probe_layers: Option<String>,
-    /// For a later version
-    #[arg(long, hide = true, value_name = "N")]
-    pub probe_units: Option<String>,
 }
 
 /// Writes `$given` over `$settings`' field of the same name, for every field that was given.
@@ -170,21 +180,16 @@ impl TrainOptions {
         overwrite!(self, settings:
             seed steps model width depth dim norm noise_mean noise_scale noise_spread eps activation data samples batch lr
             momentum weight_decay keep_checkpoints probe probe_at probe_points probe_range probe_spacing
-            probe_lanczos probe_hutchinson;
+            probe_lanczos probe_hutchinson probe_layers probe_units probe_bins probe_bin_range;
             some: limit_train limit_test eval_every checkpoint_every probe_every;
-            flags: norm_last mean_loss noise augment);
+            flags: norm_last mean_loss noise augment probe_pre_norm);
         Ok(())
     }
 
     fn check_version(&self) -> Result<()> {
-        let later = [
-            ("--tensorboard", self.tensorboard),
-            ("--probe-layers", self.probe_layers.is_some()),
-            ("--probe-units", self.probe_units.is_some()),
-        ];
-        match later.iter().find(|(_, given)| *given) {
-            Some((option, _)) => Err(Error::input(*option, "not in this version", "leave it out")),
-            None => Ok(()),
+        match self.tensorboard {
+            true => Err(Error::input("--tensorboard", "not in this version", "leave it out")),
+            false => Ok(()),
         }
     }
 
@@ -225,6 +230,18 @@ impl TrainOptions {
             let options = "--probe-points, --probe-range, --probe-spacing";
             return Err(Error::input(options, "no probe is named", "--probe landscape says which"));
         }
+        let of_units = [
+            self.probe_layers.is_some(),
+            self.probe_units.is_some(),
+            self.probe_pre_norm,
+            self.probe_bins.is_some(),
+            self.probe_bin_range.is_some(),
+        ];
+        if of_units.contains(&true) && !settings.probe.iter().any(|name| OF_UNITS.contains(&name.as_str())) {
+            let options = "--probe-layers, --probe-units, --probe-pre-norm, --probe-bins, --probe-bin-range";
+            let right = "--probe activations or moments does";
+            return Err(Error::input(options, "no probe that is named looks at units", right));
+        }
         Ok(())
     }
 }
@@ -249,8 +266,9 @@ mod tests {
     fn every_option_reaches_its_setting() {
         let text = "--model vgg13 --width 0.5 --norm lp:3 --noise --noise-mean 0.25 --noise-scale 1.5 --noise-spread 0.2 --eps 0 \
                     --activation relu --data images --batch 7 --augment --limit-train 70 --limit-test 30 --lr 0.2 --momentum 0.9 \
-                    --weight-decay 0.01 --steps 40 --eval-every 5 --checkpoint-every 6 --keep-checkpoints 3 --probe landscape \
-                    --probe-every 8 --probe-at 3,1 --probe-points 4 --probe-range 1:2 --probe-spacing linear --seed 9";
+                    --weight-decay 0.01 --steps 40 --eval-every 5 --checkpoint-every 6 --keep-checkpoints 3 --probe landscape,moments \
+                    --probe-every 8 --probe-at 3,1 --probe-points 4 --probe-range 1:2 --probe-spacing linear --seed 9 \
+                    --probe-layers 3,2 --probe-units 4 --probe-pre-norm --probe-bins 9 --probe-bin-range -1:5";
         let got = parse(text).settings("f64").unwrap();
         let want = Settings {
             model: "vgg13".into(),
@@ -273,7 +291,12 @@ mod tests {
             eval_every: Some(5),
             checkpoint_every: Some(6),
             keep_checkpoints: 3,
-            probe: vec!["landscape".into()],
+            probe: vec!["landscape".into(), "moments".into()],
+            probe_layers: vec![2, 3],
+            probe_units: 4,
+            probe_pre_norm: true,
+            probe_bins: 9,
+            probe_bin_range: [-1.0, 5.0],
             probe_every: Some(8),
             probe_at: vec![1, 3],
             probe_points: 4,
@@ -325,6 +348,8 @@ mod tests {
             ("probe_points", format!("[default: {}]", vgg.probe_points)),
             ("probe_spacing", format!("[default: {}]", vgg.probe_spacing)),
             ("probe_lanczos", format!("[default: {}]", vgg.probe_lanczos)),
+            ("probe_units", format!("[default: {}]", vgg.probe_units)),
+            ("probe_bins", format!("[default: {}]", vgg.probe_bins)),
             ("probe_hutchinson", format!("[default: {}]", vgg.probe_hutchinson)),
             ("seed", format!("[default: {}]", vgg.seed)),
         ];
@@ -334,11 +359,12 @@ mod tests {
             assert!(help.ends_with(&default), "{id}: {help}: {default}");
         }
         let range = |[low, high]: [f64; 2]| format!("{low}:{high}");
-        let help =
-            table.get_arguments().find(|arg| arg.get_id() == "probe_range").unwrap().get_help().unwrap().to_string();
-        assert!(
-            help.ends_with(&format!("[default: {}; dln {}]", range(vgg.probe_range), range(dln.probe_range))),
-            "{help}"
-        );
+        for (id, default) in [
+            ("probe_range", format!("[default: {}; dln {}]", range(vgg.probe_range), range(dln.probe_range))),
+            ("probe_bin_range", format!("[default: {}]", range(vgg.probe_bin_range))),
+        ] {
+            let help = table.get_arguments().find(|arg| arg.get_id() == id).unwrap().get_help().unwrap().to_string();
+            assert!(help.ends_with(&default), "{help}");
+        }
     }
 }

@@ -120,6 +120,13 @@ impl Network {
         weights.iter().enumerate().map(|(i, at)| layer(i, at)).collect()
     }
 
+    /// The link of a layer whose output enters the non-linearity, but for a ReLU that is part of its own pass: the noise, else the norm, else
+    /// the layer itself.
+    pub fn before_activation(&self, layer: &WeightedLayer) -> usize {
+        let follows = |&link: &usize| !self.links[link].layer.is_relu() && !self.links[link].layer.is_pool();
+        layer.links.clone().rev().find(follows).unwrap_or(layer.links.start)
+    }
+
     /// How each slot starts.
     pub fn inits(&self) -> &[Init] {
         &self.inits

@@ -43,6 +43,10 @@ macro_rules! layers {
             pub fn is_relu(&self) -> bool {
                 match self { $(Layer::$kind(l) => l.is_relu()),+ }
             }
+            /// See [`crate::ops::layer::Layer::before_activation`].
+            pub fn before_activation(&self) -> Layer {
+                match self { $(Layer::$kind(l) => Layer::$kind(l.before_activation())),+ }
+            }
             /// See [`crate::ops::layer::Layer::is_pool`].
             pub fn is_pool(&self) -> bool {
                 match self { $(Layer::$kind(l) => l.is_pool()),+ }

@@ -14,7 +14,7 @@ mod vgg;
 
 pub use chain::{Loss, Network, WeightedLayer};
 pub use dln::{Dln, dln};
-pub use engine::{Engine, Linearised, Scalar, Tangents};
+pub use engine::{Engine, Linearised, Scalar, Tangents, Unactivated};
 pub use init::initial_parameters;
 pub use norm::{Norm, Normalisation};
 pub use vgg::{CLASSES, vgg};

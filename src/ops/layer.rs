@@ -198,6 +198,13 @@ pub trait Layer {
     fn is_relu(&self) -> bool {
         false
     }
+    /// The same layer without the ReLU that is part of its pass: its output is what enters the non-linearity.
+    fn before_activation(&self) -> Self
+    where
+        Self: Sized + Clone,
+    {
+        self.clone()
+    }
     /// Whether it is the 2×2 max-pool, which another layer's passes may apply.
     fn is_pool(&self) -> bool {
         false

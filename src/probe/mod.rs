@@ -2,13 +2,16 @@
 //!
 //! - [`mod@line`]: loss, gradient change and effective smoothness along −g
 //! - [`ics`]: internal covariate shift
+//! - [`activations`]: how the values that enter non-linearities are distributed · [`units`]: of which layers and units
 //! - [`curvature`]: the Hessian along the gradient, its largest eigenvalue and its trace
 //! - [`theory`]: both sides of the paper's statements, per unit
 //! - [`door`]: a network at parameters and a batch that the user brings: `normscape probe`
 
+pub mod activations;
 pub mod curvature;
 pub mod door;
 mod eigen;
 pub mod ics;
 pub mod line;
 pub mod theory;
+pub mod units;

@@ -27,6 +27,8 @@ pub enum Purpose {
     Direction = 7,
     /// Random inputs of tests and benchmarks.
     Case = 8,
+    /// Units that a probe looks at.
+    Unit = 9,
 }
 
 /// Multipliers and Weyl constants of Philox4x32.

@@ -45,10 +45,16 @@ fn least(settings: &Settings, network: &Network) -> Result<u128> {
             + between
             + 2 * widest
             + asked("curvature") * (3 * between + 4 * widest));
+    // Counts and moments of every unit that is looked at.
+    let look = settings.look(network)?;
+    let of_units = look.as_ref().map_or(0, |look| {
+        let units: usize = look.chosen.iter().map(|(_, units)| units.len()).sum();
+        units as u128 * (4 * (look.bins as u128 + 2) + 16)
+    });
     let [samples, dim, batch] = [settings.samples, settings.dim, settings.batch].map(|n| n as u128);
     // Samples and targets, the matrix between them, and the copy of a batch that is handed over; in f32.
     let of_data = if settings.deep_linear() { 4 * dim * (2 * samples + dim + 2 * batch) } else { 0 };
-    Ok(of_network + of_data)
+    Ok(of_network + of_units + of_data)
 }
 
 /// A shape's elements; what no number holds fits in no memory.

@@ -5,16 +5,50 @@ use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// One array of the file with an entry for every probed step.
-struct Series {
+pub struct Series {
     name: &'static str,
     /// The shape of an entry.
     shape: Vec<usize>,
+    /// Whole numbers, which the file holds as such. They are below 2⁵³, and so exact here.
+    whole: bool,
     values: Vec<f64>,
 }
 
 impl Series {
+    /// Numbers; NaN stands for what was not measured.
+    pub fn numbers(name: &'static str, shape: impl Into<Vec<usize>>) -> Series {
+        Series { name, shape: shape.into(), whole: false, values: Vec::new() }
+    }
+
+    /// Counts, int64; −1 stands for what was not measured.
+    pub fn counts(name: &'static str, shape: impl Into<Vec<usize>>) -> Series {
+        Series { whole: true, ..Series::numbers(name, shape) }
+    }
+
     fn width(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    fn unknown(&self) -> f64 {
+        if self.whole { -1.0 } else { f64::NAN }
+    }
+
+    /// As the file holds it, of `steps` steps.
+    fn array(&self, steps: usize) -> Array {
+        let shape: Vec<usize> = std::iter::once(steps).chain(self.shape.iter().copied()).collect();
+        match self.whole {
+            true => Array::i64(shape, self.values.iter().map(|&v| v as i64).collect()),
+            false => Array::f64(shape, self.values.clone()),
+        }
+    }
+
+    /// The values of such an array.
+    fn values_of(&self, array: &Array) -> Option<Vec<f64>> {
+        match (&array.values, self.whole) {
+            (Values::I64(values), true) => Some(values.iter().map(|&v| v as f64).collect()),
+            (_, true) => None,
+            (_, false) => array.to_f64(),
+        }
     }
 }
 
@@ -28,11 +62,9 @@ pub struct ProbeLog {
 }
 
 impl ProbeLog {
-    /// An empty log: `fixed` are its arrays that no step changes, `series` the names of the others and the shape of a step's entry.
-    pub fn new(path: PathBuf, fixed: Arrays, series: &[(&'static str, Vec<usize>)]) -> Self {
-        let empty =
-            |(name, shape): &(&'static str, Vec<usize>)| Series { name, shape: shape.clone(), values: Vec::new() };
-        ProbeLog { path, fixed, steps: Vec::new(), series: series.iter().map(empty).collect() }
+    /// An empty log: `fixed` are its arrays that no step changes, `series` the others.
+    pub fn new(path: PathBuf, fixed: Arrays, series: Vec<Series>) -> Self {
+        ProbeLog { path, fixed, steps: Vec::new(), series }
     }
 
     /// Adds the entries of step `t`, in the order of the series. An entry of another length than its shape's counts as not measured.
@@ -41,7 +73,7 @@ impl ProbeLog {
         for (i, series) in self.series.iter_mut().enumerate() {
             match entries.get(i).filter(|entry| entry.len() == series.width()) {
                 Some(entry) => series.values.extend_from_slice(entry),
-                None => series.values.extend(std::iter::repeat_n(f64::NAN, series.width())),
+                None => series.values.extend(std::iter::repeat_n(series.unknown(), series.width())),
             }
         }
     }
@@ -50,9 +82,8 @@ impl ProbeLog {
     pub fn write(&self) -> Result<()> {
         let mut arrays = self.fixed.clone();
         arrays.insert("step".into(), Array::i64([self.steps.len()], self.steps.clone()));
-        for Series { name, shape, values } in &self.series {
-            let shape: Vec<usize> = std::iter::once(self.steps.len()).chain(shape.iter().copied()).collect();
-            arrays.insert((*name).into(), Array::f64(shape, values.clone()));
+        for series in &self.series {
+            arrays.insert(series.name.into(), series.array(self.steps.len()));
         }
         npz::write(&self.path, &arrays)
     }
@@ -76,7 +107,7 @@ impl ProbeLog {
             return Err(Error::file(&self.path, problem, format!("{keep} of them are needed, in order")));
         }
         for series in &mut self.series {
-            let values = arrays.get(series.name).and_then(Array::to_f64).ok_or_else(|| {
+            let values = arrays.get(series.name).and_then(|array| series.values_of(array)).ok_or_else(|| {
                 Error::file(&self.path, format!("no array {}", series.name), "a run's own file has it")
             })?;
             if values.len() != all.len() * series.width() {

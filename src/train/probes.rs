@@ -1,11 +1,12 @@
 //! The probes of a run: what is asked of the device at a probed step, and the files that what they find goes to.
 
-use super::probe_log::ProbeLog;
+use super::probe_log::{ProbeLog, Series};
 use super::run_folder::RunFolder;
 use super::settings::Settings;
 use crate::files::{Array, Arrays, disk};
 use crate::network::Engine;
 use crate::ops::backend::Backend;
+use crate::probe::activations::{self, Look};
 use crate::probe::curvature::{self, Curvature, Effort};
 use crate::probe::ics;
 use crate::probe::line::{self, Along, Landscape};
@@ -18,20 +19,26 @@ const LINES: [(&str, Along); 3] =
 /// The others.
 const ICS: &str = "ics";
 const CURVATURE: &str = "curvature";
+const ACTIVATIONS: &str = "activations";
+const MOMENTS: &str = "moments";
+/// Those of them that look at single units: they are measured together.
+pub const OF_UNITS: [&str; 2] = [ACTIVATIONS, MOMENTS];
 /// Those that a later version has.
-const LATER: [&str; 3] = ["activations", "moments", "theory"];
+const LATER: [&str; 1] = ["theory"];
+
+/// The probes that there are, by name.
+pub fn names() -> Vec<&'static str> {
+    LINES.iter().map(|(name, _)| *name).chain([ICS, CURVATURE, ACTIVATIONS, MOMENTS]).collect()
+}
 
 /// Refuses a probe that is not there.
 pub fn check_name(name: &str) -> Result<()> {
-    if [ICS, CURVATURE].contains(&name) || LINES.iter().any(|(known, _)| *known == name) {
+    let there = names();
+    if there.contains(&name) {
         return Ok(());
     }
     let problem = if LATER.contains(&name) { "not in this version" } else { "unknown" };
-    Err(Error::input(
-        format!("--probe {name}"),
-        problem,
-        "there are landscape, predictiveness, random, ics and curvature",
-    ))
+    Err(Error::input(format!("--probe {name}"), problem, format!("there are {}", there.join(", "))))
 }
 
 /// What the probes of a run ask of a device, with the room that each works in.
@@ -40,6 +47,7 @@ pub struct Work {
     lines: Vec<(Along, line::Room)>,
     ics: Option<ics::Room>,
     curvature: Option<curvature::Room>,
+    activations: Option<activations::Room>,
 }
 
 impl Work {
@@ -59,11 +67,18 @@ impl Work {
             let Settings { probe_lanczos: lanczos, probe_hutchinson: hutchinson, .. } = *settings;
             work.curvature = Some(curvature::Room::new(engine, Effort { lanczos, hutchinson })?);
         }
+        if let Some(look) = settings.look(engine.network())? {
+            work.activations = Some(activations::Room::new(engine, look)?);
+        }
         Ok(work)
     }
 
-    /// Asks the device for all of it at `theta`, whose gradient is `grad`; `update` leads to the next θ.
+    /// Asks the device for all of it at `theta`, whose gradient is `grad`, right after the pass that made it; `update` leads to the next θ.
     pub fn ask<B: Backend>(&self, engine: &mut Engine<B>, theta: In, grad: In, update: ics::Update) -> Result<()> {
+        // What the pass has left is looked at before another one overwrites it.
+        if let Some(room) = &self.activations {
+            activations::ask(engine, theta, room)?;
+        }
         for &(_, room) in &self.lines {
             line::ask(engine, theta, grad, room)?;
         }
@@ -82,13 +97,15 @@ pub struct Probes {
     lines: Vec<Vec<ProbeLog>>,
     ics: Option<ProbeLog>,
     curvature: Option<ProbeLog>,
+    activations: Option<ProbeLog>,
+    moments: Option<ProbeLog>,
 }
 
 impl Probes {
     /// The logs, new or as far as `step` goes. A log that is missing cannot be made up: only a run without a checkpoint begins anew.
     pub fn open(work: Work, folder: &RunFolder, settings: &Settings, step: u64, resume: bool) -> Result<Self> {
         let s = settings.step_lengths()?;
-        let log = |name: &str, fixed: Arrays, series: &[(&'static str, Vec<usize>)]| {
+        let log = |name: &str, fixed: Arrays, series: Vec<Series>| {
             let log = ProbeLog::new(folder.probe(name), fixed, series);
             match step > 0 || (resume && disk::exists(log.path())) {
                 true => log.reopen((0..step).filter(|&t| settings.probes_at(t))),
@@ -100,10 +117,9 @@ impl Probes {
             if along == Along::Random {
                 fixed.insert("seed".into(), Array::i64([], vec![settings.seed as i64]));
             }
-            let points = || vec![s.len()];
-            let [loss, diff] = [("loss", points()), ("grad_l2_diff", points())];
-            let [distance, beta] = [("distance", points()), ("beta", points())];
-            log(name, fixed, &[("base_loss", vec![]), ("grad_norm", vec![]), loss, diff, distance, beta])
+            let each = ["base_loss", "grad_norm"].map(|name| Series::numbers(name, []));
+            let points = ["loss", "grad_l2_diff", "distance", "beta"].map(|name| Series::numbers(name, [s.len()]));
+            log(name, fixed, each.into_iter().chain(points).collect())
         };
         let asked = |name: &str| settings.probe.iter().any(|p| p == name);
         let of = |along: Along| LINES.iter().filter(move |(name, of)| *of == along && asked(name));
@@ -113,15 +129,30 @@ impl Probes {
             let (count, layers) = (room.layers().len(), room.layers());
             let names = Array::text([count], layers.iter().map(|layer| layer.name.clone()).collect());
             let numbers = Array::i64([count], (1..=count as i64).collect());
-            let each = |name| (name, vec![count]);
             let fixed = Arrays::from([("layer".into(), numbers), ("name".into(), names)]);
-            log(ICS, fixed, &[each("l2"), each("cosine"), each("grad_norm")])
+            log(ICS, fixed, ["l2", "cosine", "grad_norm"].map(|name| Series::numbers(name, [count])).into())
         };
         let ics = work.ics.as_ref().map(shift).transpose()?;
-        let series =
-            ["rayleigh", "gain", "top_eigenvalue", "top_residual", "trace", "trace_stderr"].map(|name| (name, vec![]));
-        let curvature = work.curvature.as_ref().map(|_| log(CURVATURE, Arrays::new(), &series)).transpose()?;
-        Ok(Probes { s, work, lines, ics, curvature })
+        let bent = |_| {
+            let names = ["rayleigh", "gain", "top_eigenvalue", "top_residual", "trace", "trace_stderr"];
+            log(CURVATURE, Arrays::new(), names.map(|name| Series::numbers(name, [])).into())
+        };
+        let curvature = work.curvature.as_ref().map(bent).transpose()?;
+        let look = work.activations.as_ref().map(activations::Room::look);
+        let activations = look.filter(|_| asked(ACTIVATIONS)).map(|look| {
+            let ([layers, units], bins) = ([look.chosen.len(), look.units()], look.bins);
+            let edges = look.edges().repeat(layers * units);
+            let mut fixed = looked_at(look);
+            fixed.insert("edges".into(), Array::f64([layers, units, bins + 1], edges));
+            let count = Series::counts("count", [layers, units, bins]);
+            log(ACTIVATIONS, fixed, vec![count, Series::counts("outside", [layers, units, 2])])
+        });
+        let moments = look.filter(|_| asked(MOMENTS)).map(|look| {
+            let shape = [look.chosen.len(), look.units()];
+            log(MOMENTS, looked_at(look), ["mean", "var"].map(|name| Series::numbers(name, shape)).into())
+        });
+        let (activations, moments) = (activations.transpose()?, moments.transpose()?);
+        Ok(Probes { s, work, lines, ics, curvature, activations, moments })
     }
 
     /// What is asked of the device at a probed step.
@@ -147,6 +178,18 @@ impl Probes {
             let entries = [rayleigh, gain, top, residual, trace, stderr].map(|v| [v]);
             log.push(t, &entries.each_ref().map(|v| &v[..]));
         }
+        if let Some(room) = &self.work.activations {
+            let found = if loss.is_finite() { Some(activations::read(engine, room)?) } else { None };
+            let whole = |counts: &[u32]| counts.iter().copied().map(f64::from).collect::<Vec<_>>();
+            if let Some(log) = &mut self.activations {
+                let entries = found.as_ref().map(|found| [whole(&found.count), whole(&found.outside)]);
+                log.push(t, &entries.iter().flatten().map(|entry| &entry[..]).collect::<Vec<_>>());
+            }
+            if let Some(log) = &mut self.moments {
+                let entries = found.as_ref().map(|found| [&found.mean[..], &found.var[..]]);
+                log.push(t, entries.as_ref().map_or(&[][..], |entries| &entries[..]));
+            }
+        }
         if let (Some(log), Some(room)) = (&mut self.ics, &self.work.ics) {
             match loss.is_finite() {
                 true => {
@@ -161,6 +204,15 @@ impl Probes {
 
     /// Writes the files.
     pub fn write(&self) -> Result<()> {
-        self.lines.iter().flatten().chain(&self.ics).chain(&self.curvature).try_for_each(ProbeLog::write)
+        let others = [&self.ics, &self.curvature, &self.activations, &self.moments];
+        self.lines.iter().flatten().chain(others.into_iter().flatten()).try_for_each(ProbeLog::write)
     }
+}
+
+/// Which layers and units are looked at, as arrays.
+fn looked_at(look: &Look) -> Arrays {
+    let layers: Vec<i64> = look.chosen.iter().map(|(number, _)| *number as i64).collect();
+    let units = look.chosen.iter().flat_map(|(_, units)| units.iter().map(|&unit| unit as i64)).collect();
+    let shape = [layers.len(), look.units()];
+    Arrays::from([("layer".into(), Array::i64([shape[0]], layers)), ("unit".into(), Array::i64(shape, units))])
 }

@@ -1,10 +1,12 @@
 //! Everything that a run depends on, resolved: what `run.toml` records and `--resume` reads back.
 
-use super::probes::check_name;
+use super::probes::{OF_UNITS, check_name};
 use crate::mutant::{Mutant, made};
 use crate::network::{Dln, Network, Norm, Normalisation, dln, vgg};
 use crate::ops::noise::NoiseOptions;
+use crate::probe::activations::Look;
 use crate::probe::line::{Spacing, step_lengths};
+use crate::probe::units;
 use crate::runtime::tensor::DType;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -86,6 +88,16 @@ pub struct Settings {
     pub probe_lanczos: usize,
     /// Random vectors for the trace.
     pub probe_hutchinson: usize,
+    /// Weighted layers, from 1, whose units are looked at; none stands for all but the last until it is resolved.
+    pub probe_layers: Vec<usize>,
+    /// Units of each, at random by the seed.
+    pub probe_units: usize,
+    /// Their values before the norm in place of those that enter the non-linearity.
+    pub probe_pre_norm: bool,
+    /// Bins of a histogram.
+    pub probe_bins: usize,
+    /// Its range.
+    pub probe_bin_range: [f64; 2],
     /// Seed of weights, order, augmentation, noise and generated data.
     pub seed: u64,
     /// `f32` or `f64`.
@@ -140,6 +152,11 @@ impl Settings {
             probe_spacing: "geometric".into(),
             probe_lanczos: 20,
             probe_hutchinson: 8,
+            probe_layers: Vec::new(),
+            probe_units: 2,
+            probe_pre_norm: false,
+            probe_bins: 64,
+            probe_bin_range: [-4.0, 4.0],
             seed: 0,
             precision: "f32".into(),
         }
@@ -229,6 +246,15 @@ impl Settings {
         for (option, count) in [("probe-lanczos", self.probe_lanczos), ("probe-hutchinson", self.probe_hutchinson)] {
             require((1..=1000).contains(&count), option, count, "it lies between 1 and 1000")?;
         }
+        if self.probe.iter().any(|name| OF_UNITS.contains(&name.as_str())) {
+            let network = self.network()?;
+            if self.probe_layers.is_empty() {
+                self.probe_layers = units::default_layers(&network);
+            }
+            self.probe_layers.sort_unstable();
+            self.probe_layers.dedup();
+            self.look(&network)?;
+        }
         self.probe_at.sort_unstable();
         self.probe_at.dedup();
         if let Some(last) = self.probe_at.last().filter(|&&last| last > self.steps) {
@@ -264,6 +290,18 @@ impl Settings {
         let [low, high] = self.probe_range;
         let relative = step_lengths(self.probe_points, low, high, spacing)?;
         Ok(relative.into_iter().map(|s| s * self.lr).collect())
+    }
+
+    /// What the probes of single units look at; `None` where none of them is asked for. Errors: a layer, a number of units or bins that there
+    /// cannot be.
+    pub fn look(&self, network: &Network) -> Result<Option<Look>> {
+        if !self.probe.iter().any(|name| OF_UNITS.contains(&name.as_str())) {
+            return Ok(None);
+        }
+        let Settings { probe_units, probe_pre_norm: pre_norm, probe_bin_range: range, probe_bins: bins, .. } = *self;
+        let chosen = units::choose(network, &self.probe_layers, probe_units, self.seed)?;
+        let look = Look { chosen, pre_norm, range, bins };
+        look.check().map(|()| Some(look))
     }
 
     /// Whether the probes run at step `t`.
@@ -322,7 +360,7 @@ mod tests {
             ("--eps", |s| s.eps = f64::INFINITY),
             ("--norm lp:0.5", |s| s.norm = "lp:0.5".into()),
             ("--norm group:4", |s| s.norm = "group:4".into()),
-            ("--probe moments", |s| s.probe = vec!["moments".into()]),
+            ("--probe theory", |s| s.probe = vec!["theory".into()]),
             ("--probe-range", |s| s.probe_range = [2.0, 1.0]),
             ("--precision f16", |s| s.precision = "f16".into()),
         ];

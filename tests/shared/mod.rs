@@ -2,6 +2,8 @@
 
 #[allow(dead_code)] // Not every test measures derivatives.
 pub mod kinks;
+#[allow(dead_code)] // Not every test probes.
+pub mod probed;
 
 use libtest_mimic::Failed;
 use normscape::files::{Array, Arrays, Values};

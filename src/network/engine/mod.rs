@@ -1,6 +1,7 @@
-//! A network on a backend: all memory planned once (`plan`), and two visible loops, forward and backward (`passes`); and how their
-//! results move with θ (`tangents`), for Hessian-vector products.
+//! A network on a backend: all memory planned once (`plan`), and two visible loops, forward and backward (`passes`); how their
+//! results move with θ (`tangents`), for Hessian-vector products; and what enters a layer's non-linearity (`activations`).
 
+mod activations;
 mod passes;
 mod plan;
 mod tangents;
@@ -13,6 +14,7 @@ use crate::runtime::state::StepState;
 use crate::runtime::storage::Graph;
 use crate::runtime::tensor::{In, Out, Shape, View};
 use crate::{Error, Result};
+pub use activations::Unactivated;
 use plan::Planned;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

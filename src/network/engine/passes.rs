@@ -93,7 +93,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Rounds θ to operands of matrix products, where those have a type of their own and do not hold it already.
-    fn recast(&mut self, theta: In) -> Result<()> {
+    pub(super) fn recast(&mut self, theta: In) -> Result<()> {
         let Some(operands) = self.operands.filter(|_| self.rounded != Some(theta.0)) else { return Ok(()) };
         self.backend.recast(theta, Out(operands))?;
         self.rounded = Some(theta.0);
@@ -164,7 +164,7 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    fn io(&self, index: usize, theta: In) -> Forward {
+    pub(super) fn io(&self, index: usize, theta: In) -> Forward {
         let mut params = self.params(index, theta.0);
         if let Some(operands) = self.operands.filter(|_| self.network.links()[index].layer.multiplies()) {
             params.weight = self.params(index, operands).weight;

@@ -45,6 +45,10 @@ impl Layer for BatchNormLayer {
         Fusion { pool: backend.norm_pools(), ..Fusion::default() }
     }
 
+    fn before_activation(&self) -> Self {
+        BatchNormLayer { options: NormOptions { relu: false, ..self.options } }
+    }
+
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
         backend.norm_workspace(x)
     }

@@ -44,6 +44,10 @@ impl Layer for LpNormLayer {
         Fusion { pool: backend.norm_pools(), ..Fusion::default() }
     }
 
+    fn before_activation(&self) -> Self {
+        LpNormLayer { options: NormOptions { relu: false, ..self.options }, ..*self }
+    }
+
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
         backend.norm_workspace(x)
     }

@@ -31,6 +31,10 @@ impl Layer for NoiseLayer {
         Ok(x)
     }
 
+    fn before_activation(&self) -> Self {
+        NoiseLayer { relu: false, ..*self }
+    }
+
     fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
         b.noise(self.noise, self.relu, io.x, io.state, io.y)
     }

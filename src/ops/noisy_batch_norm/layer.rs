@@ -49,6 +49,10 @@ impl Layer for NoisyBatchNormLayer {
         Fusion { pool: backend.norm_pools(), ..Fusion::default() }
     }
 
+    fn before_activation(&self) -> Self {
+        NoisyBatchNormLayer { options: NormOptions { relu: false, ..self.options }, ..*self }
+    }
+
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
         backend.norm_workspace(x)
     }

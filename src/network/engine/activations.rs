@@ -1,0 +1,62 @@
+//! What enters a layer's non-linearity, from what a pass has left: where a ReLU or a pool is part of the link's own pass, that link is run
+//! once more without.
+
+use super::Engine;
+use crate::Result;
+use crate::ops::backend::Backend;
+use crate::ops::layer::{Fusion, Kept};
+use crate::runtime::tensor::{In, Out, Shape, View};
+
+/// Room for the output of one link at a time, and for what its norm keeps: what the pass itself has kept stays as it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Unactivated {
+    /// Like the largest output that is made once more; of one element where none is.
+    y: View,
+    /// Mean and spread, `[C]` each.
+    kept: [View; 2],
+}
+
+impl<B: Backend> Engine<B> {
+    /// Room for [`Engine::unactivated`] of each of `links`. Errors: not enough memory.
+    pub fn unactivated_room(&mut self, links: &[usize]) -> Result<Unactivated> {
+        let (mut largest, mut widest) = (1, 1);
+        for &index in links.iter().filter(|&&index| !self.is_bare(index)) {
+            let shape = self.network.links()[index].layer.output(self.planned[index].x.shape)?;
+            largest = largest.max(shape.len());
+            widest = widest.max(shape.matrix().1);
+        }
+        let mut plan = self.backend.plan();
+        let y = plan.view(Shape::new([largest]), self.backend.activation_dtype());
+        let kept = [0; 2].map(|_| plan.view(Shape::new([widest]), self.backend.dtype()));
+        self.backend.commit(&plan)?;
+        Ok(Unactivated { y, kept })
+    }
+
+    /// The output of link `index` on the batch, `[H, W, N, C]`, without the ReLU and the pool that may be part of its pass; with the same noise.
+    ///
+    /// The last pass was layer by layer, in training mode, and at `theta`. Where the convolution before had left a norm its sums, they are
+    /// made anew here, and may round elsewhere.
+    pub fn unactivated(&mut self, index: usize, theta: In, room: &Unactivated) -> Result<In> {
+        self.look_up()?;
+        if self.is_bare(index) {
+            return Ok(In(self.planned[index].y));
+        }
+        self.recast(theta)?;
+        let layer = self.network.links()[index].layer.before_activation();
+        let mut io = self.io(index, theta);
+        let shape = layer.output(io.x.0.shape)?;
+        let per_unit = |place: View, like: Option<View>| like.map(|like| place.slice(0, like.shape));
+        let [mean, spread] = room.kept;
+        io.y = Out(room.y.slice(0, shape));
+        io.kept = Kept { mean: per_unit(mean, io.kept.mean), spread: per_unit(spread, io.kept.spread) };
+        io.fusion = Fusion::default();
+        layer.forward(&mut self.backend, &io)?;
+        Ok(io.y.into())
+    }
+
+    /// Whether neither a ReLU nor a pool is part of the link's pass.
+    fn is_bare(&self, index: usize) -> bool {
+        let (layer, fusion) = (&self.network.links()[index].layer, self.planned[index].fusion);
+        !fusion.relu && !fusion.pool && layer.before_activation() == *layer
+    }
+}

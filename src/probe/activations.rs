@@ -1,0 +1,177 @@
+//! How the values that enter non-linearities are distributed: a histogram, and mean and variance, of single units over the batch and its
+//! pixels (figures 1c, 2, 7, 8, 14).
+//!
+//! The value taken is what enters the non-linearity: after the norm (and noise) where there is one, before the ReLU; the layer's output where
+//! there is none. Or, as an option, the layer's output before the norm, whose spread is σ_j. In training mode, with the step's own noise.
+//!
+//! Bins are equal, and the same at every step. An evaluation: θ, running statistics and the step state stay as they are.
+
+use crate::network::{Engine, Unactivated};
+use crate::ops::backend::Backend;
+use crate::ops::distribution::{Bins, MOST_BINS};
+use crate::runtime::tensor::{DType, In, Out, Shape, View};
+use crate::{Error, Result};
+
+/// What is looked at, and how finely.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// Weighted layers, from 1, with units, from 0; as many of each, as [`super::units::choose`] gives them.
+    pub chosen: Vec<(usize, Vec<usize>)>,
+    /// The layer's output before the norm, in place of what enters the non-linearity.
+    pub pre_norm: bool,
+    /// The lower edge of the first bin and the upper of the last.
+    pub range: [f64; 2],
+    /// Bins between them.
+    pub bins: usize,
+}
+
+impl Look {
+    /// Refuses, in the words of `--probe-bins` and `--probe-bin-range`, what no histogram has.
+    pub fn check(&self) -> Result<()> {
+        let ([low, high], bins) = (self.range, self.bins);
+        if bins == 0 || bins > MOST_BINS {
+            let right = format!("it lies between 1 and {MOST_BINS}");
+            return Err(Error::input(format!("--probe-bins {bins}"), "not a number of bins", right));
+        }
+        let scale = bins as f64 / (high - low);
+        if !(low < high && (high - low).is_finite() && scale.is_finite()) {
+            let right = "LO:HI with LO below HI, both finite, is needed";
+            return Err(Error::input(format!("--probe-bin-range {low:?}:{high:?}"), "not a range", right));
+        }
+        Ok(())
+    }
+
+    /// The edges of the bins, `bins + 1` of them. A bin holds its lower edge, the last one both; a value within rounding of an edge may be
+    /// counted on its other side.
+    pub fn edges(&self) -> Vec<f64> {
+        let [low, high] = self.range;
+        let edge = |i| if i == self.bins { high } else { low + (high - low) * i as f64 / self.bins as f64 };
+        (0..=self.bins).map(edge).collect()
+    }
+
+    /// Units per layer.
+    pub fn units(&self) -> usize {
+        self.chosen.first().map_or(0, |(_, units)| units.len())
+    }
+}
+
+/// Room to work in.
+#[derive(Debug, Clone)]
+pub struct Room {
+    look: Look,
+    /// The link of each layer whose output is taken.
+    links: Vec<usize>,
+    aside: Unactivated,
+    /// u32 `[layers · units, 2 + bins]`
+    count: View,
+    /// f64 `[layers · units, 2]`
+    moments: View,
+}
+
+/// What was found: an entry per layer and unit, layers outermost.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Distributions {
+    /// Values in each bin, `[layers, units, bins]`. With `outside` they are all samples but those that are no numbers.
+    pub count: Vec<u32>,
+    /// Values below the first bin and above the last, `[layers, units, 2]`.
+    pub outside: Vec<u32>,
+    /// Mean, `[layers, units]`; NaN where a value is no number.
+    pub mean: Vec<f64>,
+    /// Biased variance, likewise.
+    pub var: Vec<f64>,
+}
+
+impl Room {
+    /// Allocates it. Errors: those of [`Look::check`]; a layer that the network does not have, or layers of unequally many units; not enough
+    /// memory.
+    pub fn new<B: Backend>(engine: &mut Engine<B>, look: Look) -> Result<Room> {
+        look.check()?;
+        let network = engine.network();
+        let layers = network.weighted_layers();
+        let units = look.units();
+        let mut links = Vec::with_capacity(look.chosen.len());
+        for (number, of) in &look.chosen {
+            let layer = number.checked_sub(1).and_then(|at| layers.get(at)).filter(|_| of.len() == units);
+            let Some(layer) = layer else {
+                let found = format!("{} units of layer {number}", of.len());
+                return Err(Error::operator("activations", "as many units of each layer that is there", found));
+            };
+            links.push(if look.pre_norm { layer.links.start } else { network.before_activation(layer) });
+        }
+        let aside = engine.unactivated_room(&links)?;
+        let rows = links.len() * units;
+        let mut plan = engine.backend().plan();
+        let count = plan.view(Shape::new([rows, 2 + look.bins]), DType::U32);
+        let moments = plan.view(Shape::new([rows, 2]), DType::F64);
+        engine.backend().commit(&plan)?;
+        Ok(Room { look, links, aside, count, moments })
+    }
+
+    /// What it is for.
+    pub fn look(&self) -> &Look {
+        &self.look
+    }
+}
+
+/// Asks the device for the distributions at `theta`, after a training-mode pass at it and before any other; nothing is read back. The same
+/// work each time: it may be part of a graph.
+pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, room: &Room) -> Result<()> {
+    if engine.takes_whole() {
+        // The one operator leaves nothing of what lies between the layers.
+        let all = 0..engine.network().links().len();
+        engine.forward_part(all, theta)?;
+    }
+    let Look { chosen, range: [low, high], bins, .. } = &room.look;
+    let mut row = 0;
+    for (&link, (_, units)) in room.links.iter().zip(chosen) {
+        let x = engine.unactivated(link, theta, &room.aside)?;
+        for &unit in units {
+            let count = room.count.slice(row * (2 + bins), Shape::new([2 + bins]));
+            let moments = room.moments.slice(row * 2, Shape::new([2]));
+            let bins = Bins { unit, low: *low, high: *high };
+            engine.backend().distribution(x, bins, Out(count), Out(moments))?;
+            row += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Reads what [`ask`] asked for.
+pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<Distributions> {
+    let mut counts = vec![0u32; room.count.shape.len()];
+    engine.backend().download(In(room.count), &mut counts)?;
+    let mut found = Distributions::default();
+    for of in counts.chunks_exact(2 + room.look.bins) {
+        found.outside.extend([of[0], of[of.len() - 1]]);
+        found.count.extend(&of[1..of.len() - 1]);
+    }
+    for of in engine.read(room.moments)?.chunks_exact(2) {
+        found.mean.push(of[0]);
+        found.var.push(of[1]);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edges_hold_both_ends_and_what_is_no_histogram_is_refused() {
+        let look = Look { chosen: Vec::new(), pre_norm: false, range: [-1.0, 2.0], bins: 3 };
+        look.check().unwrap();
+        assert_eq!(look.edges(), [-1.0, 0.0, 1.0, 2.0]);
+        for (range, bins, says) in [
+            ([1.0, 1.0], 3, "--probe-bin-range 1.0:1.0"),
+            ([f64::NAN, 1.0], 3, "--probe-bin-range NaN:1.0"),
+            ([0.0, f64::INFINITY], 3, "--probe-bin-range 0.0:inf"),
+            ([-f64::MAX, f64::MAX], 3, "--probe-bin-range"),
+            ([0.0, f64::MIN_POSITIVE / 1e10], 3, "--probe-bin-range"),
+            ([0.0, 1.0], 0, "--probe-bins 0"),
+            ([0.0, 1.0], 513, "--probe-bins 513"),
+        ] {
+            let error = Look { range, bins, ..look.clone() }.check().unwrap_err().to_string();
+            assert!(error.starts_with(says), "{error}");
+        }
+    }
+}
