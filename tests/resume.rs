@@ -2,11 +2,11 @@
 
 use normscape::data::image_set::ImageSet;
 
-use normscape::files::{Array, Arrays, npz, safetensors};
+use normscape::files::{Array, Arrays, Values, npz, safetensors};
 use normscape::runtime::cpu::Cpu;
 use normscape::train::metrics::Row;
 use normscape::train::source::load_images;
-use normscape::train::{Observer, Place, Settings, Silent, Source, Trainer, checkpoint};
+use normscape::train::{Observer, Place, Settings, Silent, Source, Trainer, checkpoint, probes};
 use normscape::{Error, Result};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,7 @@ fn settings(steps: u64) -> Settings {
         limit_test: Some(20),
         eval_every: Some(17),
         checkpoint_every: Some(9),
-        probe: ["landscape", "predictiveness", "random", "ics", "curvature"].map(Into::into).to_vec(),
+        probe: probes::names().into_iter().map(Into::into).collect(),
         probe_every: Some(11),
         probe_at: vec![5.min(steps)],
         probe_points: 2,
@@ -84,9 +84,9 @@ fn outcome(out: &Path, steps: u64) -> (Vec<String>, Vec<Arrays>) {
     let last = checkpoint::folder(&out.join("checkpoints"), steps);
     let tensors = |name: &str| safetensors::read(&last.join(name)).unwrap().0;
     let probe = |name: &str| npz::read(&out.join(format!("{name}.npz"))).unwrap();
-    let probes = ["landscape", "predictiveness", "random", "ics", "curvature"].map(probe);
+    let probes = probes::names().into_iter().map(probe);
     let tensors = ["parameters.safetensors", "state.safetensors"].map(tensors);
-    (rows, probes.into_iter().chain(tensors).collect())
+    (rows, probes.chain(tensors).collect())
 }
 
 #[test]
@@ -107,10 +107,31 @@ fn probes_of_one_line_agree_and_move_nothing() {
         assert_eq!(landscape[same], random[same], "{same}");
     }
     assert_ne!(landscape["loss"], random["loss"]);
-    let shift = &found[3];
+    let place = |name: &str| probes::names().iter().position(|probe| *probe == name).unwrap();
+    let shift = &found[place("ics")];
     assert_eq!((shift["step"].shape.as_slice(), shift["cosine"].shape.as_slice()), (&[3][..], &[3, 9][..]));
     let names: Vec<String> = (1..=8).map(|i| format!("conv{i}")).chain(["fc".into()]).collect();
     assert_eq!(shift["name"], Array::text([9], names));
+    // Of all layers but the last two units each.
+    let [histograms, moments] = ["activations", "moments"].map(|name| &found[place(name)]);
+    assert_eq!(histograms["layer"], Array::i64([8], (1..=8).collect()));
+    for (name, shape) in
+        [("unit", &[8, 2][..]), ("edges", &[8, 2, 65]), ("count", &[3, 8, 2, 64]), ("outside", &[3, 8, 2, 2])]
+    {
+        assert_eq!(histograms[name].shape, shape, "{name}");
+    }
+    assert_eq!((&histograms["step"], &histograms["unit"]), (&moments["step"], &moments["unit"]));
+    assert_eq!((moments["mean"].shape.as_slice(), moments["var"].shape.as_slice()), (&[3, 8, 2][..], &[3, 8, 2][..]));
+    assert_eq!(
+        histograms["edges"].to_f64().unwrap()[..65],
+        (0..65).map(|i| f64::from(i) / 8.0 - 4.0).collect::<Vec<_>>()
+    );
+    // Every value of the first layer's maps is counted: 6 images of 32×32.
+    let [count, outside] = ["count", "outside"].map(|name| match &histograms[name].values {
+        Values::I64(values) => values,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(count[..64].iter().chain(&outside[..2]).sum::<i64>(), 6 * 32 * 32);
 }
 
 #[test]
@@ -230,7 +251,7 @@ fn a_run_that_diverges_is_recorded_with_its_step() {
     let mut settings = Settings {
         lr: 1.0,
         steps: 50,
-        probe: vec!["landscape".into()],
+        probe: probes::names().into_iter().map(Into::into).collect(),
         probe_every: Some(1),
         ..Settings::defaults("dln")
     };
@@ -248,6 +269,14 @@ fn a_run_that_diverges_is_recorded_with_its_step() {
     let arrays = npz::read(&out.join("landscape.npz")).unwrap();
     let beta = arrays["beta"].to_f64().unwrap();
     assert!(beta[beta.len() - 8..].iter().all(|b| b.is_nan()), "what was not measured is not a number, and no zero");
+    let moments = npz::read(&out.join("moments.npz")).unwrap()["mean"].to_f64().unwrap();
+    assert!(moments[moments.len() - 24 * 2..].iter().all(|m| m.is_nan()) && moments[0].is_finite());
+    let histograms = npz::read(&out.join("activations.npz")).unwrap();
+    for (name, each) in [("count", 24 * 2 * 64), ("outside", 24 * 2 * 2)] {
+        let Values::I64(counts) = &histograms[name].values else { panic!("{name} is not of whole numbers") };
+        assert!(counts[counts.len() - each..].iter().all(|&count| count == -1), "{name}");
+        assert!(counts[..counts.len() - each].iter().all(|&count| count >= 0), "{name}");
+    }
 }
 
 #[test]

@@ -211,16 +211,17 @@ pub fn work_of(
     Ok((kernels(entries, limits), layers(entries, network, n, limits)?))
 }
 
-/// A training step, a landscape, and the covariate shift.
-fn steps(name: String, mut bench: Bench<Cuda>, runs: usize) -> Result<[Step; 3]> {
+/// A training step, a landscape, the covariate shift, and distributions.
+fn steps(name: String, mut bench: Bench<Cuda>, runs: usize) -> Result<[Step; 4]> {
     let mut timed = |runs: usize, work: fn(&mut Bench<Cuda>) -> Result<()>| {
         spans(&mut bench, |bench| bench.engine.observe().driver(), runs, work)
     };
     let few = runs.div_ceil(4);
     let step = timed(runs, Bench::step)?;
     let [pass, landscape, shift] = [timed(few, Bench::pass)?, timed(few, Bench::probe)?, timed(few, Bench::shift)?];
+    let distributions = timed(few, Bench::distributions)?;
     let loss = Some(bench.engine.scalar(Scalar::Loss)?);
-    let (layers, bytes) = (bench.layers(), bench.engine.observe().bytes());
+    let (layers, units, bytes) = (bench.layers(), bench.units(), bench.engine.observe().bytes());
     let probe = |what: String, time: Time, passes: usize| Step {
         name: format!("{name}, {what}"),
         time,
@@ -232,5 +233,6 @@ fn steps(name: String, mut bench: Bench<Cuda>, runs: usize) -> Result<[Step; 3]>
         Step { name: name.clone(), time: step, of_passes: None, loss, bytes },
         probe(format!("landscape of {POINTS} points"), landscape, POINTS),
         probe(format!("covariate shift of {layers} layers"), shift, layers),
+        probe(format!("activations and moments of {units} units"), distributions, 1),
     ])
 }

@@ -3,8 +3,10 @@
 use crate::Result;
 use crate::network::{Engine, Network, Scalar, initial_parameters};
 use crate::ops::backend::Backend;
+use crate::probe::activations::{self, Look};
 use crate::probe::ics;
 use crate::probe::line::{self, Along, Room};
+use crate::probe::units;
 use crate::runtime::rng::{Purpose, normal, word};
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{In, Out, View};
@@ -18,7 +20,11 @@ pub struct Bench<B> {
     grad: View,
     room: Room,
     shift: Option<ics::Room>,
+    distributions: activations::Room,
 }
+
+/// Units of a layer whose distributions are looked at; layers have more.
+const UNITS: usize = 2;
 
 impl<B: Backend> Bench<B> {
     /// `network` at its initial parameters, with a batch of `n`; probes go over `points` steps.
@@ -39,14 +45,22 @@ impl<B: Backend> Bench<B> {
         engine.set_state(&StepState::new(1, 0, rate))?;
         let s: Vec<_> = (1..=points).map(|i| rate * i as f64).collect();
         let room = Room::new(&mut engine, &s, Along::Gradient)?;
+        let chosen = units::choose(engine.network(), &units::default_layers(engine.network()), UNITS, 1)?;
+        let look = Look { chosen, pre_norm: false, range: [-4.0, 4.0], bins: 64 };
+        let distributions = activations::Room::new(&mut engine, look)?;
         // A network of one layer has none.
         let shift = ics::Room::new(&mut engine, false).ok();
-        Ok(Bench { engine, theta, grad, room, shift })
+        Ok(Bench { engine, theta, grad, room, shift, distributions })
     }
 
     /// Layers whose covariate shift [`Bench::shift`] measures.
     pub fn layers(&self) -> usize {
         self.shift.as_ref().map_or(0, |room| room.layers().len())
+    }
+
+    /// Units whose distributions [`Bench::distributions`] finds.
+    pub fn units(&self) -> usize {
+        self.distributions.look().chosen.iter().map(|(_, units)| units.len()).sum()
     }
 
     /// One forward and backward pass, as one graph.
@@ -64,6 +78,12 @@ impl<B: Backend> Bench<B> {
         let update = ics::Update { velocity: None, momentum: 0.0, weight_decay: 0.0 };
         let Some(room) = room else { return Ok(()) };
         self.engine.as_graph(3, |engine| ics::ask(engine, In(theta), In(grad), update, &room))
+    }
+
+    /// Histograms and moments of some units of each layer but the last, as one graph; of what the last pass has left.
+    pub fn distributions(&mut self) -> Result<()> {
+        let (theta, room) = (self.theta, self.distributions.clone());
+        self.engine.as_graph(4, |engine| activations::ask(engine, In(theta), &room))
     }
 
     /// One training step, as one graph.

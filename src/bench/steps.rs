@@ -27,7 +27,7 @@ pub fn measure(full: bool, say: &mut dyn FnMut(&str)) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// A training step (forward, backward, update, running statistics), a landscape of [`POINTS`] points, and the covariate shift; on random data.
+/// A training step (forward, backward, update, running statistics), a landscape of [`POINTS`] points, the covariate shift, and the distributions of some units; on random data.
 fn one(
     name: &str,
     network: Network,
@@ -44,12 +44,14 @@ fn one(
     };
     let step = taken(2.0, Bench::step);
     let [pass, landscape, shift] = [taken(1.0, Bench::pass), taken(1.0, Bench::probe), taken(1.0, Bench::shift)];
-    let (layers, bytes) = (bench.layers(), bench.engine.observe().bytes());
+    let distributions = taken(1.0, Bench::distributions);
+    let (layers, units, bytes) = (bench.layers(), bench.units(), bench.engine.observe().bytes());
     let loss = Some(bench.engine.scalar(Scalar::Loss)?);
     steps.push(Step { name: name.to_owned(), time: step, of_passes: None, loss, bytes });
     for (name, taken, passes) in [
         (format!("{name}, landscape of {POINTS} points"), landscape, POINTS),
         (format!("{name}, covariate shift of {layers} layers"), shift, layers),
+        (format!("{name}, activations and moments of {units} units"), distributions, 1),
     ] {
         let of_passes = Some(taken.median / (passes as f64 * pass.median));
         steps.push(Step { name, time: taken, of_passes, loss: None, bytes });

@@ -2,7 +2,9 @@
 //!
 //! - [`plan`]: an `experiments/*.toml` read into runs · [`runner`]: makes the runs that are not finished
 //! - [`series`]: a finished run's logs as numbers · [`demo`]: the table and the figure of the main job
+//! - [`course`]: a band over runs trained apart, which is not the paper's, beside the paper's
 
+pub mod course;
 pub mod demo;
 pub mod plan;
 pub mod runner;
