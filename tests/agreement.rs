@@ -27,7 +27,8 @@ fn files<B: Backend>(backend: B, settings: &Settings) -> Files {
     let place = Place { out: &out, resume: false, device: "any" };
     let trainer = Trainer::open(backend, settings.clone(), source(settings), place, Arc::default(), &mut Silent);
     trainer.unwrap().run(&mut Silent).unwrap();
-    probes::names().into_iter().map(|name| (name, npz::read(&out.join(format!("{name}.npz"))).unwrap())).collect()
+    let names = probes::names().into_iter().filter(|name| settings.probe.iter().any(|probe| probe == name));
+    names.map(|name| (name, npz::read(&out.join(format!("{name}.npz"))).unwrap())).collect()
 }
 
 fn source(settings: &Settings) -> Source {
@@ -65,7 +66,8 @@ fn cases() -> Vec<Settings> {
     let probed = |settings: Settings| {
         let mut settings = Settings {
             steps: 1,
-            probe: probes::names().into_iter().map(Into::into).collect(),
+            // The theorems' sides are differences of large numbers: tests/theory_probe.rs holds them to each other.
+            probe: probes::names().into_iter().filter(|name| *name != "theory").map(Into::into).collect(),
             probe_at: vec![0],
             probe_points: 3,
             probe_lanczos: 3,

@@ -141,6 +141,7 @@ fn wrong_command_lines_are_refused_in_one_line() {
         (format!("{dln} --data images"), "--data images"),
         (format!("{dln} --noise-mean 1"), "--noise adds it"),
         (format!("{dln} --probe curvatur"), "--probe curvatur: unknown; there are"),
+        (format!("{dln} --norm l1 --probe theory"), "the theorems are about BatchNorm"),
         (format!("{dln} --depth 1 --probe ics"), "--probe ics: the network has 1 layer with weights"),
         (format!("{dln} --probe-points 3"), "no probe is named"),
         (format!("{vgg} --probe-layers 3"), "--probe-layers, --probe-units, --probe-pre-norm"),

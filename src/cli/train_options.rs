@@ -102,7 +102,8 @@ pub struct TrainOptions {
     /// Checkpoints kept [default: 2]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub keep_checkpoints: Option<usize>,
-    /// Measurements during training: landscape, predictiveness, random, ics, curvature, activations, moments
+    /// Measurements during training: landscape, predictiveness, random, ics, curvature, activations,
+    /// moments, theory
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "NAMES", value_delimiter = ',')]
     pub probe: Option<Vec<String>>,
     /// Probe every so many steps [default: every step]
@@ -126,7 +127,7 @@ pub struct TrainOptions {
     /// curvature: random vectors for the trace [default: 8]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub probe_hutchinson: Option<usize>,
-    /// activations, moments: weighted layers, counted from 1, as 3,11 [default: all but the last]
+    /// activations, moments, theory: weighted layers, counted from 1, as 3,11 [default: all but the last]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "LAYERS", value_parser = values::count, value_delimiter = ',')]
     pub probe_layers: Option<Vec<usize>>,
     /// Units of each layer, at random by the seed [default: 2]
@@ -239,7 +240,7 @@ impl TrainOptions {
         ];
         if of_units.contains(&true) && !settings.probe.iter().any(|name| OF_UNITS.contains(&name.as_str())) {
             let options = "--probe-layers, --probe-units, --probe-pre-norm, --probe-bins, --probe-bin-range";
-            let right = "--probe activations or moments does";
+            let right = "--probe activations, moments or theory does";
             return Err(Error::input(options, "no probe that is named looks at units", right));
         }
         Ok(())

@@ -69,11 +69,16 @@ impl Curvature {
 impl Room {
     /// Allocates it. Errors: no effort at all; bf16, which has no Hessian-vector products; not enough memory.
     pub fn new<B: Backend>(engine: &mut Engine<B>, effort: Effort) -> Result<Room> {
+        let tangents = engine.tangents()?;
+        Self::with(engine, tangents, effort)
+    }
+
+    /// The same beside `tangents`, which others may use at other times.
+    pub fn with<B: Backend>(engine: &mut Engine<B>, tangents: Tangents, effort: Effort) -> Result<Room> {
         if effort.lanczos == 0 || effort.hutchinson == 0 {
             let problem = format!("{} steps of Lanczos and {} vectors", effort.lanczos, effort.hutchinson);
             return Err(Error::input("--probe curvature", problem, "at least one of each is needed"));
         }
-        let tangents = engine.tangents()?;
         let effort = Effort { lanczos: effort.lanczos.min(engine.network().slots().len().max(1)), ..effort };
         let zero = engine.vector()?;
         let [a, b, c, d] = [engine.vector()?, engine.vector()?, engine.vector()?, engine.vector()?];

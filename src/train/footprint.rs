@@ -44,7 +44,7 @@ fn least(settings: &Settings, network: &Network) -> Result<u128> {
         * (vectors * network.slots().len() as u128
             + between
             + 2 * widest
-            + asked("curvature") * (3 * between + 4 * widest));
+            + asked("curvature").max(asked("theory")) * (3 * between + 4 * widest));
     // Counts and moments of every unit that is looked at.
     let look = settings.look(network)?;
     let of_units = look.as_ref().map_or(0, |look| {

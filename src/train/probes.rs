@@ -4,12 +4,14 @@ use super::probe_log::{ProbeLog, Series};
 use super::run_folder::RunFolder;
 use super::settings::Settings;
 use crate::files::{Array, Arrays, disk};
-use crate::network::Engine;
+use crate::network::layer::Layer;
+use crate::network::{Engine, Network};
 use crate::ops::backend::Backend;
 use crate::probe::activations::{self, Look};
 use crate::probe::curvature::{self, Curvature, Effort};
 use crate::probe::ics;
 use crate::probe::line::{self, Along, Landscape};
+use crate::probe::theory::{self, Statements};
 use crate::runtime::tensor::In;
 use crate::{Error, Result};
 
@@ -21,14 +23,20 @@ const ICS: &str = "ics";
 const CURVATURE: &str = "curvature";
 const ACTIVATIONS: &str = "activations";
 const MOMENTS: &str = "moments";
-/// Those of them that look at single units: they are measured together.
-pub const OF_UNITS: [&str; 2] = [ACTIVATIONS, MOMENTS];
-/// Those that a later version has.
-const LATER: [&str; 1] = ["theory"];
+const THEORY: &str = "theory";
+/// Those of them that look at single units.
+pub const OF_UNITS: [&str; 3] = [ACTIVATIONS, MOMENTS, THEORY];
 
 /// The probes that there are, by name.
 pub fn names() -> Vec<&'static str> {
-    LINES.iter().map(|(name, _)| *name).chain([ICS, CURVATURE, ACTIVATIONS, MOMENTS]).collect()
+    LINES.iter().map(|(name, _)| *name).chain([ICS, CURVATURE, ACTIVATIONS, MOMENTS, THEORY]).collect()
+}
+
+/// Those that fit a network: the theorems are not about ℓp norms, and one layer has no covariate shift.
+pub fn names_for(network: &Network) -> Vec<&'static str> {
+    let lp = network.links().iter().any(|link| matches!(link.layer, Layer::LpNorm(_)));
+    let one = network.weighted_layers().len() < 2;
+    names().into_iter().filter(|&name| !(name == THEORY && lp || name == ICS && one)).collect()
 }
 
 /// Refuses a probe that is not there.
@@ -37,8 +45,7 @@ pub fn check_name(name: &str) -> Result<()> {
     if there.contains(&name) {
         return Ok(());
     }
-    let problem = if LATER.contains(&name) { "not in this version" } else { "unknown" };
-    Err(Error::input(format!("--probe {name}"), problem, format!("there are {}", there.join(", "))))
+    Err(Error::input(format!("--probe {name}"), "unknown", format!("there are {}", there.join(", "))))
 }
 
 /// What the probes of a run ask of a device, with the room that each works in.
@@ -48,6 +55,7 @@ pub struct Work {
     ics: Option<ics::Room>,
     curvature: Option<curvature::Room>,
     activations: Option<activations::Room>,
+    theory: Option<theory::Room>,
 }
 
 impl Work {
@@ -63,12 +71,19 @@ impl Work {
         if asked(ICS) {
             work.ics = Some(ics::Room::new(engine, settings.momentum > 0.0)?);
         }
-        if asked(CURVATURE) {
+        // One room serves all that moves a network, one after the other.
+        let tangents = [CURVATURE, THEORY].iter().any(|name| asked(name)).then(|| engine.tangents()).transpose()?;
+        if let Some(tangents) = tangents.clone().filter(|_| asked(CURVATURE)) {
             let Settings { probe_lanczos: lanczos, probe_hutchinson: hutchinson, .. } = *settings;
-            work.curvature = Some(curvature::Room::new(engine, Effort { lanczos, hutchinson })?);
+            work.curvature = Some(curvature::Room::with(engine, tangents, Effort { lanczos, hutchinson })?);
         }
         if let Some(look) = settings.look(engine.network())? {
-            work.activations = Some(activations::Room::new(engine, look)?);
+            if let Some(tangents) = tangents.filter(|_| asked(THEORY)) {
+                work.theory = Some(theory::Room::with(engine, tangents, &look.chosen, settings.eps)?);
+            }
+            if asked(ACTIVATIONS) || asked(MOMENTS) {
+                work.activations = Some(activations::Room::new(engine, look)?);
+            }
         }
         Ok(work)
     }
@@ -85,6 +100,9 @@ impl Work {
         if let Some(room) = &self.curvature {
             curvature::ask(engine, theta, grad, room)?;
         }
+        if let Some(room) = &self.theory {
+            theory::ask(engine, theta, room)?;
+        }
         self.ics.as_ref().map_or(Ok(()), |room| ics::ask(engine, theta, grad, update, room))
     }
 }
@@ -99,6 +117,7 @@ pub struct Probes {
     curvature: Option<ProbeLog>,
     activations: Option<ProbeLog>,
     moments: Option<ProbeLog>,
+    theory: Option<ProbeLog>,
 }
 
 impl Probes {
@@ -152,7 +171,17 @@ impl Probes {
             log(MOMENTS, looked_at(look), ["mean", "var"].map(|name| Series::numbers(name, shape)).into())
         });
         let (activations, moments) = (activations.transpose()?, moments.transpose()?);
-        Ok(Probes { s, work, lines, ics, curvature, activations, moments })
+        let statements = |room: &theory::Room| {
+            let entries = room.entries();
+            let column = |of: fn(&(usize, usize)) -> usize| {
+                Array::i64([entries.len()], entries.iter().map(|entry| of(entry) as i64).collect())
+            };
+            let fixed = Arrays::from([("layer".into(), column(|e| e.0)), ("unit".into(), column(|e| e.1))]);
+            let series = Statements::NAMES.map(|name| Series::numbers(name, [entries.len()]));
+            log(THEORY, fixed, series.into())
+        };
+        let theory = work.theory.as_ref().map(statements).transpose()?;
+        Ok(Probes { s, work, lines, ics, curvature, activations, moments, theory })
     }
 
     /// What is asked of the device at a probed step.
@@ -190,6 +219,13 @@ impl Probes {
                 log.push(t, entries.as_ref().map_or(&[][..], |entries| &entries[..]));
             }
         }
+        if let (Some(log), Some(room)) = (&mut self.theory, &self.work.theory) {
+            let found = if loss.is_finite() { theory::read(engine, room)? } else { Vec::new() };
+            let values: Vec<_> = found.iter().map(Statements::values).collect();
+            let entry = |i: usize| values.iter().map(|of| of[i]).collect::<Vec<f64>>();
+            let entries: Vec<_> = (0..Statements::NAMES.len()).map(entry).collect();
+            log.push(t, &entries.iter().map(|entry| &entry[..]).collect::<Vec<_>>());
+        }
         if let (Some(log), Some(room)) = (&mut self.ics, &self.work.ics) {
             match loss.is_finite() {
                 true => {
@@ -204,7 +240,7 @@ impl Probes {
 
     /// Writes the files.
     pub fn write(&self) -> Result<()> {
-        let others = [&self.ics, &self.curvature, &self.activations, &self.moments];
+        let others = [&self.ics, &self.curvature, &self.activations, &self.moments, &self.theory];
         self.lines.iter().flatten().chain(others.into_iter().flatten()).try_for_each(ProbeLog::write)
     }
 }

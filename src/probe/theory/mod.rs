@@ -74,7 +74,18 @@ impl Room {
     ///
     /// Errors: a layer or a unit that the network does not have; a network with another norm than BatchNorm; bf16; not enough memory.
     pub fn new<B: Backend>(engine: &mut Engine<B>, chosen: &[(usize, Vec<usize>)], eps: f64) -> Result<Room> {
-        let (tangents, dtype) = (engine.tangents()?, engine.backend().dtype());
+        let tangents = engine.tangents()?;
+        Self::with(engine, tangents, chosen, eps)
+    }
+
+    /// The same beside `tangents`, which others may use at other times.
+    pub fn with<B: Backend>(
+        engine: &mut Engine<B>,
+        tangents: Tangents,
+        chosen: &[(usize, Vec<usize>)],
+        eps: f64,
+    ) -> Result<Room> {
+        let dtype = engine.backend().dtype();
         let (mut layers, mut largest, mut widest, mut workspace) = (Vec::new(), 0, 1, 0);
         for (number, units) in chosen {
             let (link, own) = place(engine, *number)?;

@@ -70,22 +70,35 @@ fn normed(y: &[f64], eps: f64) -> (Vec<f64>, f64) {
 }
 
 impl Statements {
-    /// Of a step whose loss is not finite.
-    pub const UNKNOWN: Statements = {
-        let nan = f64::NAN;
-        Statements {
-            fact_c1: [nan; 3],
-            theorem_4_1: [nan; 3],
-            theorem_4_2: [nan; 3],
-            second_form: [nan; 2],
-            gain: nan,
-            mean_share: nan,
-            along_share: nan,
-            along: nan,
-            v_h_v: nan,
-            g_h_g: nan,
-        }
-    };
+    /// The names of [`Statements::values`] in files: `STATEMENT.left`, `STATEMENT.right`, and what is beside them.
+    pub const NAMES: [&'static str; 17] = [
+        "fact_c1.left",
+        "fact_c1.right",
+        "fact_c1.residual",
+        "theorem_4_1.left",
+        "theorem_4_1.right",
+        "theorem_4_1.printed",
+        "theorem_4_2.left",
+        "theorem_4_2.right",
+        "theorem_4_2.printed",
+        "theorem_4_2_second_form.left",
+        "theorem_4_2_second_form.right",
+        "gain",
+        "mean_share",
+        "along_share",
+        "along",
+        "v_h_v",
+        "g_h_g",
+    ];
+
+    /// All numbers, in the order of [`Statements::NAMES`].
+    pub fn values(&self) -> [f64; 17] {
+        let Statements {
+            fact_c1: [a, b, c], theorem_4_1: [d, e, f], theorem_4_2: [g, h, i], second_form: [j, k], ..
+        } = *self;
+        let Statements { gain, mean_share, along_share, along, v_h_v, g_h_g, .. } = *self;
+        [a, b, c, d, e, f, g, h, i, j, k, gain, mean_share, along_share, along, v_h_v, g_h_g]
+    }
 
     /// Of a norm that is thought of after a layer, with γ = S: v and its products are scaled from γ = 1.
     pub fn of_inserted(mut unit: Unit, products: Products) -> Statements {
