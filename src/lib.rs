@@ -15,12 +15,13 @@
 //! 4. [`ops`]: one folder per operator: contract, reference, cases; [`ops::backend::Backend`] is all of them as one trait
 //! 5. [`network`]: VGG and the deep linear network as tables of layers; [`network::Engine`]: two visible loops
 //! 6. [`data`]: CIFAR-10, generated images, Gaussian samples, and their order
-//! 7. [`probe`]: measurements that leave all state as it is
-//! 8. [`train`]: runs: settings in, a folder out, resumed to the bit
-//! 9. [`report`]: figures and tables from plain data
-//! 10. [`experiment`]: runs described as data, and what is shown of them
-//! 11. [`mod@bench`]: times beside the machine's measured limits
-//! 12. [`cli`]: the command line
+//! 7. [`theory`]: the paper's statements on random instances, in f64
+//! 8. [`probe`]: measurements that leave all state as it is
+//! 9. [`train`]: runs: settings in, a folder out, resumed to the bit
+//! 10. [`report`]: figures and tables from plain data
+//! 11. [`experiment`]: runs described as data, and what is shown of them
+//! 12. [`mod@bench`]: times beside the machine's measured limits
+//! 13. [`cli`]: the command line
 //!
 //! A layer forward, backward, and an update, by hand:
 //!
@@ -60,6 +61,7 @@ pub mod ops;
 pub mod probe;
 pub mod report;
 pub mod runtime;
+pub mod theory;
 pub mod train;
 
 pub use error::{Error, Result};

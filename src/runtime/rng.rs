@@ -29,6 +29,8 @@ pub enum Purpose {
     Case = 8,
     /// Units that a probe looks at.
     Unit = 9,
+    /// Instances of the paper's statements.
+    Theory = 10,
 }
 
 /// Multipliers and Weyl constants of Philox4x32.

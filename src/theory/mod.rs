@@ -1,0 +1,147 @@
+//! The paper's statements (section 4, appendix C) as things to compute: on random instances of one unit and one batch, in f64.
+//!
+//! The derivatives v = ∂L̂/∂y and Ĥ = ∂²L̂/∂y² come from differentiating through the normalisation, never from a formula under test.
+//! Every statement is taken with L's derivatives g and H at z, which its proof needs; the reading with them at y, as printed, stands
+//! beside it with the share of instances on which it fails.
+//!
+//! - what is evaluated: [`instance`] (random y, γ, β, L), [`loss`], [`jet`] (derivatives), [`case`](mod@case) (all of it at one place)
+//! - the statements: [`facts`] (C.1, C.2, (41)–(42)), [`theorem_4_1`], [`theorem_4_2`], [`observation_4_3`], [`theorem_4_4`],
+//!   [`lemma_4_5`], [`theorem_c1`]; [`layer`]: the layer at its minimum that two of them need
+//! - what is said of them: [`row`], [`tally`], [`search`] (the worst instance)
+//! - the mathematics below: [`dense`], [`symmetric`]
+
+pub mod case;
+pub mod dense;
+pub mod facts;
+pub mod instance;
+pub mod jet;
+pub mod layer;
+pub mod lemma_4_5;
+pub mod loss;
+pub mod observation_4_3;
+pub mod row;
+pub mod search;
+pub mod symmetric;
+pub mod tally;
+pub mod theorem_4_1;
+pub mod theorem_4_2;
+pub mod theorem_4_4;
+pub mod theorem_c1;
+
+use case::Case;
+use instance::Instance;
+use loss::Family;
+use rayon::prelude::*;
+use row::{Kind, Row, Statement};
+use search::Found;
+use tally::Tally;
+
+/// Every statement, in the paper's order.
+pub static STATEMENTS: [Statement; 10] = [
+    facts::FACT_C1,
+    facts::FACT_C2,
+    facts::HESSIAN,
+    theorem_4_1::STATEMENT,
+    theorem_4_2::FIRST,
+    theorem_4_2::SECOND,
+    observation_4_3::STATEMENT,
+    theorem_4_4::STATEMENT,
+    lemma_4_5::STATEMENT,
+    theorem_c1::STATEMENT,
+];
+
+/// Which instances.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    /// How many.
+    pub instances: u64,
+    /// Samples of each, m ≥ 2.
+    pub m: usize,
+    /// λ > 0, the bound on ‖X‖.
+    pub lambda: f64,
+    /// The family of losses, or all in turn.
+    pub family: Option<Family>,
+    /// The seed.
+    pub seed: u64,
+}
+
+impl Choice {
+    /// Number `index` of them.
+    pub fn instance(&self, index: u64) -> Instance {
+        Instance::draw(self.seed, index, self.m, self.family)
+    }
+}
+
+/// What was found of one row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Result {
+    /// Which.
+    pub row: Row,
+    /// Over the instances.
+    pub tally: Tally,
+    /// By the search, for identities.
+    pub found: Option<Found>,
+}
+
+impl Result {
+    /// Whether it held wherever its premise did, in the search too.
+    pub fn holds(&self) -> bool {
+        self.tally.failed == 0 && self.found.is_none_or(|f| f.residual <= row::TOLERANCE)
+    }
+}
+
+/// Instances of one piece of work.
+const PIECE: u64 = 64;
+
+/// Evaluates every statement on them. The result does not depend on the number of threads.
+pub fn run(choice: &Choice) -> Vec<Result> {
+    let rows: usize = STATEMENTS.iter().map(|s| s.rows.len()).sum();
+    let pieces = choice.instances.div_ceil(PIECE);
+    let tallies = (0..pieces)
+        .into_par_iter()
+        .fold(
+            || vec![Tally::default(); rows],
+            |mut tallies, piece| {
+                for index in piece * PIECE..choice.instances.min((piece + 1) * PIECE) {
+                    let of = choice.instance(index);
+                    let case = Case::new(&of, choice.lambda);
+                    let mut tally = tallies.iter_mut();
+                    for statement in &STATEMENTS {
+                        let outcomes = (statement.evaluate)(&case);
+                        outcomes.iter().zip(tally.by_ref().take(statement.rows.len())).for_each(|(outcome, tally)| {
+                            tally.add(index, outcome);
+                        });
+                    }
+                }
+                tallies
+            },
+        )
+        .reduce(
+            || vec![Tally::default(); rows],
+            |mut all, part| {
+                all.iter_mut().zip(&part).for_each(|(all, part)| all.merge(part));
+                all
+            },
+        );
+    let places = STATEMENTS.iter().flat_map(|s| (0..s.rows.len()).map(move |row| (s, row)));
+    let tries = (choice.instances / 50).clamp(10, 200) as u32;
+    places
+        .zip(tallies)
+        .map(|((statement, row), tally)| {
+            let found = (statement.rows[row].kind == Kind::Identity)
+                .then(|| climb(choice, statement, row, &tally, tries))
+                .flatten();
+            Result { row: statement.rows[row], tally, found }
+        })
+        .collect()
+}
+
+/// From each of the worst instances; the worst that was reached.
+fn climb(choice: &Choice, statement: &Statement, row: usize, tally: &Tally, tries: u32) -> Option<Found> {
+    let climbs: Vec<Found> = tally
+        .worst
+        .par_iter()
+        .map(|&(_, index)| search::climb(statement, row, &choice.instance(index), choice.lambda, tries))
+        .collect();
+    climbs.into_iter().reduce(|a, b| if b.residual > a.residual { b } else { a })
+}
