@@ -53,7 +53,7 @@ fn room() -> tempfile::TempDir {
 fn help_and_version_are_answers() {
     let dir = room();
     let root = done(dir.path(), "--help");
-    for name in ["reproduce", "train", "probe", "op", "data", "bench", "info", "completions"] {
+    for name in ["reproduce", "train", "probe", "op", "data", "theory", "bench", "info", "completions"] {
         assert!(root.contains(&format!("\n  {name} ")), "{name}: {root}");
         assert!(done(dir.path(), &format!("{name} --help")).contains(&format!("Usage: normscape {name}")));
     }
@@ -198,7 +198,13 @@ fn wrong_command_lines_are_refused_in_one_line() {
         ("completions csh".into(), "csh: unknown; there are"),
         ("reproduce".into(), "there is demo"),
         ("reproduce fig4".into(), "reproduce fig4: not in this version"),
-        ("theory --instances 3".into(), "theory: not in this version"),
+        ("theory --instances 0".into(), "--instances 0: no instance; "),
+        ("theory --m 1".into(), "--m 1: not so many samples; 2 to 256"),
+        ("theory --m -3".into(), "--m -3: not a value that it takes"),
+        ("theory --lambda 0".into(), "--lambda 0: no bound on a layer; a number from 1e-3 to 1e3"),
+        ("theory --lambda nan".into(), "--lambda NaN"),
+        ("theory --loss hinge".into(), "--loss hinge: unknown; there are all, quadratic"),
+        ("theory --instances 3 --precision bf16 --device emulator".into(), "--precision bf16"),
         ("@none".into(), "none: does not exist"),
     ];
     for (line, says) in cases {

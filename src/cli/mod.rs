@@ -6,7 +6,7 @@
 //! - [`terminal`]: how it gets there; [`progress`]: what is said meanwhile · [`interrupt`]: SIGINT and SIGTERM
 //! - the commands: [`reproduce`]; [`train`], with its options ([`train_options`]) and what they may change of a run that
 //!   goes on ([`resume`]); [`probe`] and [`op`], with what they share ([`case`]); [`data`], with its contact sheets
-//!   ([`sheet`]); [`mod@bench`]; [`info`]; [`completions`]
+//!   ([`sheet`]); [`theory`]; [`mod@bench`]; [`info`]; [`completions`]
 //!
 //! A command prints nothing on standard output by itself: it returns its [`Answer`]. So a closed pipe has one place to be
 //! met, and nothing is said of a result before its files are written.
@@ -28,6 +28,7 @@ pub mod reproduce;
 pub mod resume;
 pub mod sheet;
 pub mod terminal;
+pub mod theory;
 pub mod train;
 pub mod train_options;
 pub mod values;
@@ -91,19 +92,14 @@ enum Command {
     /// Download CIFAR-10, say what a path holds, look at images
     #[command(subcommand, subcommand_value_name = "COMMAND", disable_help_subcommand = true)]
     Data(data::Command),
+    /// The paper's statements, evaluated on random instances
+    Theory(theory::Options),
     /// Times of steps and kernels beside the machine's measured limits
     Bench(bench::Options),
     /// Devices and libraries found and not found, and what would run
     Info,
     /// Completions for a shell
     Completions(completions::Options),
-    /// The paper's statements, evaluated (not in this version)
-    #[command(hide = true, disable_help_flag = true)]
-    Theory {
-        /// Whatever a later version takes
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        rest: Vec<OsString>,
-    },
 }
 
 /// The table behind help and completions.
@@ -147,12 +143,10 @@ impl Cli {
             Command::Probe(options) => probe::run(&options, globals),
             Command::Op(options) => op::run(&options, globals),
             Command::Data(command) => data::run(&command, globals),
+            Command::Theory(options) => theory::run(&options, globals),
             Command::Bench(options) => bench::run(&options, globals),
             Command::Info => info::run(globals),
             Command::Completions(options) => Ok(completions::run(&options)),
-            Command::Theory { .. } => {
-                Err(Error::input("theory", "not in this version", "normscape --help lists what there is"))
-            }
         }
     }
 }

@@ -72,7 +72,8 @@ pub struct Point {
 }
 
 impl Point {
-    fn new(of: &Instance, eps: f64) -> Point {
+    /// Evaluates the instance at this ε ≥ 0.
+    pub fn new(of: &Instance, eps: f64) -> Point {
         let Instance { y, gamma, beta, loss, .. } = of;
         let m = y.len() as f64;
         let law = Norm { gamma: *gamma, beta: *beta, eps };
@@ -133,7 +134,7 @@ impl Point {
         self.a * self.vv / (self.m * self.gamma)
     }
 
-    /// ‖Hv‖ and the like are nothing beside rounding: v is 0.
+    /// Whether v is nothing but rounding.
     pub fn vanishes(&self) -> bool {
         self.two || norm(&self.v) <= 1e-9 * self.first()
     }

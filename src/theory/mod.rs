@@ -8,6 +8,7 @@
 //! - the statements: [`facts`] (C.1, C.2, (41)–(42)), [`theorem_4_1`], [`theorem_4_2`], [`observation_4_3`], [`theorem_4_4`],
 //!   [`lemma_4_5`], [`theorem_c1`]; [`layer`]: the layer at its minimum that two of them need
 //! - what is said of them: [`row`], [`tally`], [`search`] (the worst instance)
+//! - [`own`]: the same on a backend's BatchNorm and its tangents
 //! - the mathematics below: [`dense`], [`symmetric`]
 
 pub mod case;
@@ -19,6 +20,7 @@ pub mod layer;
 pub mod lemma_4_5;
 pub mod loss;
 pub mod observation_4_3;
+pub mod own;
 pub mod row;
 pub mod search;
 pub mod symmetric;

@@ -25,6 +25,11 @@ fn right(p: &Point, part: f64) -> f64 {
     p.f * (p.gg - p.m * p.mean_g * p.mean_g - part * p.a * p.a / p.m)
 }
 
+/// What ‖v‖² is at ε ≥ 0.
+pub fn right_own(p: &Point) -> f64 {
+    right(p, 2.0 - p.rho)
+}
+
 /// Both sides of the printed inequality with L's gradient at y, and their scale.
 pub fn at_y(case: &Case) -> [f64; 3] {
     let p = &case.exact;
@@ -40,7 +45,7 @@ fn evaluate(case: &Case) -> Vec<Outcome> {
     vec![
         Outcome::equal(p.vv, right(p, 1.0), scale),
         Outcome::at_most(p.vv, right(p, 1.0), scale),
-        Outcome::equal(own.vv, right(own, 2.0 - own.rho), own_scale),
+        Outcome::equal(own.vv, right_own(own), own_scale),
         Outcome::at_most(own.vv, right(own, 1.0), own_scale),
         Outcome::at_most(left, printed, size).with(p.vv / p.gg),
     ]

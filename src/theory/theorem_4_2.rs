@@ -62,8 +62,8 @@ pub fn right(p: &Point) -> f64 {
     p.f * p.vhv - p.gamma / (p.m * p.s * p.s) * p.a * p.vv
 }
 
-/// What vᵀĤv is at ε > 0.
-fn right_own(p: &Point) -> f64 {
+/// What vᵀĤv is at ε ≥ 0.
+pub fn right_own(p: &Point) -> f64 {
     let d = dot(&p.v, &p.u);
     let w: Vec<f64> = p.v.iter().zip(&p.u).map(|(v, u)| v - u * d / p.m).collect();
     let along: f64 = p.g.iter().zip(&p.v).map(|(g, v)| (g - p.mean_g) * v).sum();
