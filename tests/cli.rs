@@ -493,3 +493,24 @@ fn interrupted_runs_are_saved_and_go_on_to_the_same_bits() {
     assert!(whole.unwrap().wait().unwrap().success());
     assert_eq!(results(&path.join("part"), 150), results(&path.join("whole"), 150));
 }
+
+#[test]
+fn the_papers_statements_are_evaluated() {
+    let dir = room();
+    let json = done(dir.path(), "theory --instances 200 --m 5 --lambda 2 --seed 4 --json --quiet");
+    let found: BTreeMap<String, serde_json::Value> = serde_json::from_str(&json).unwrap();
+    for (name, kind, holds) in [
+        ("theorem_4_1", "identity", true),
+        ("theorem_4_4_printed_c", "printed", false),
+        ("own_fact_c1", "identity", true),
+    ] {
+        let row = &found[name];
+        assert_eq!((row["kind"].as_str(), row["holds"].as_bool()), (Some(kind), Some(holds)), "{name}: {row}");
+        for field in ["instances", "max_residual", "min_slack", "premise_held", "failing_share"] {
+            assert!(row[field].is_number(), "{name} {field}: {row}");
+        }
+    }
+    let table = done(dir.path(), "theory --instances 20 --loss linear --device cpu --precision f64 --quiet");
+    assert!(table.starts_with("20 instances of m = 8, λ = 1, losses linear, seed 0\n"), "{table}");
+    assert!(table.contains("\ntheorem_c1_ii_linear "), "{table}");
+}

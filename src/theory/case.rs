@@ -67,7 +67,7 @@ pub struct Point {
     pub vhv: f64,
     /// vᵀĤv
     pub hat_v: f64,
-    /// Whether there are two samples: v is 0, and residuals are absolute.
+    /// Whether there are two samples at ε = 0: v is 0, and residuals are absolute.
     pub two: bool,
 }
 
@@ -98,7 +98,7 @@ impl Point {
             ghg: h.form(&g),
             vhv: dot(&v, &hv),
             hat_v: hat.form(&v),
-            two: y.len() == 2,
+            two: y.len() == 2 && eps == 0.0,
             u,
             z,
             g,

@@ -98,7 +98,7 @@ impl Instance {
         let gamma = draws.magnitude(range);
         let beta = gamma * draws.normal();
         // Means near 0 are the common ones.
-        let mean = farthest * (2.0 * draws.uniform() - 1.0).powi(3);
+        let mean = farthest * (2.0 * draws.uniform() - 1.0).powi(5);
         let floor = draws.magnitude(10.0);
         let raw = draws.normals(m);
         let (centre, variance) = moments(&raw);

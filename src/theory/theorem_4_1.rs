@@ -15,7 +15,11 @@ pub const STATEMENT: Statement = Statement {
             name: "theorem_4_1_eps", kind: Kind::Identity, says: "at ε > 0: ‖v‖² = f (‖g‖² − mμ_g² − (2 − ρ) a²/m)"
         },
         Row { name: "theorem_4_1_eps_bound", kind: Kind::Bound, says: "at ε > 0 the printed ≤" },
-        Row { name: "theorem_4_1_at_y", kind: Kind::Printed, says: "the printed ≤ with L's gradient at y" },
+        Row {
+            name: "theorem_4_1_at_y",
+            kind: Kind::Printed,
+            says: "the printed ≤ with L's gradient at y; median of ‖v‖²/‖g‖²",
+        },
     ],
     evaluate,
 };
