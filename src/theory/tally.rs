@@ -8,7 +8,7 @@ pub const WORST: usize = 3;
 const BUCKETS: usize = 1024;
 
 /// The sums of one row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tally {
     /// Instances looked at.
     pub instances: u64,
@@ -21,12 +21,6 @@ pub struct Tally {
     /// The largest residuals where the premise held, and their instances, worst first.
     pub worst: Vec<(f64, u64)>,
     ratios: Vec<u64>,
-}
-
-impl Default for Tally {
-    fn default() -> Tally {
-        Tally { instances: 0, premise_held: 0, failed: 0, least_slack: None, worst: Vec::new(), ratios: Vec::new() }
-    }
 }
 
 impl Tally {
