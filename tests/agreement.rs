@@ -95,7 +95,6 @@ fn whole(arrays: &Arrays, name: &str) -> Vec<i64> {
 fn bounds(name: &str, exact: &Arrays) -> Vec<f64> {
     let values = floats(exact, name);
     let relative = |part: f64| values.iter().map(|v| part * v.abs()).collect::<Vec<_>>();
-    let largest = |part: f64| vec![part * values.iter().fold(0.0f64, |a, v| a.max(v.abs())); values.len()];
     let of = |name: &str| floats(exact, name);
     match name {
         "cosine" => vec![COSINE; values.len()],
@@ -110,8 +109,9 @@ fn bounds(name: &str, exact: &Arrays) -> Vec<f64> {
             let all = of("grad_norm").iter().map(|g| g * g).sum::<f64>().sqrt();
             values.iter().map(|diff| GRADIENT * (2.0 * all + diff)).collect()
         }
-        // A layer's values are off by a part of the layer's; a unit may be smaller than others.
-        "mean" | "var" => largest(GRADIENT),
+        // Of a unit's values, each off by a part of their size.
+        "mean" => of("var").iter().zip(&values).map(|(var, mean)| GRADIENT * (mean * mean + var).sqrt()).collect(),
+        "var" => of("mean").iter().zip(&values).map(|(mean, var)| 2.0 * GRADIENT * (mean * mean + var)).collect(),
         _ => relative(GRADIENT),
     }
 }

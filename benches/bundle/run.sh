@@ -85,6 +85,9 @@ for part in "${parts[@]}"; do
     # Lines of kernels are told where they can be compiled here, with line numbers; what the build compiled has none.
     grep -Eq '"nvrtc": *"' "$out/info.json" && export NORMSCAPE_LINE_INFO=1
     for tool in memcheck racecheck initcheck synccheck; do
+      # Memory that starts as something has been written already: initcheck would see nothing.
+      export NORMSCAPE_GPU_MEMORY=guarded
+      [ "$tool" = initcheck ] && export NORMSCAPE_GPU_MEMORY=bare
       check=(compute-sanitizer --tool "$tool" --error-exitcode 9)
       # A kernel without a mistake first, which must pass: else the tool does not work here. Then one with a mistake: a tool that does not
       # see it has seen nothing.
@@ -97,7 +100,7 @@ for part in "${parts[@]}"; do
       step sanitized "${tool}_chain" "${check[@]}" "$here/tests/cuda_kernels" --test-threads 1 runs_go_side
       step sanitized "${tool}_norm" "${check[@]}" "$here/tests/parity" --test-threads 1 --quiet batch_norm
     done
-    unset NORMSCAPE_LINE_INFO
+    unset NORMSCAPE_LINE_INFO NORMSCAPE_GPU_MEMORY
     ;;
   same_bits)
     for precision in f32 tf32 bf16; do

@@ -111,6 +111,6 @@ mod tests {
         // Where they started all runs are one, and the landscape is none the narrower for it.
         assert_eq!(runs.at(0.0), Some([3.0, 3.0]));
         let text = beside(&runs, &landscape).to_string();
-        assert!(text.contains(OF_RUNS) && text.contains(OF_LANDSCAPE) && text.contains("1.00 to 2.00"), "{text}");
+        assert!(text.contains(OF_RUNS) && text.contains(OF_LANDSCAPE) && text.contains("1 to 2"), "{text}");
     }
 }
