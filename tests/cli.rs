@@ -164,7 +164,6 @@ fn wrong_command_lines_are_refused_in_one_line() {
         (format!("{dln} --probe activations --probe-bins 513"), "--probe-bins 513"),
         (format!("{dln} --probe activations --probe-bin-range -1:-2"), "--probe-bin-range -1.0:-2.0: not a range"),
         (format!("{dln} --probe activations --probe-bin-range -1"), "two numbers LO:HI"),
-        (format!("{dln} --probe theory"), "--probe theory: not in this version"),
         (format!("{dln} --probe landscape --probe-range 2:1"), "--probe-range 2:1"),
         (format!("{dln} --tensorboard"), "--tensorboard: not in this version"),
         (format!("{dln} --threads 0"), "--threads 0"),
