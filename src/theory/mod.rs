@@ -130,7 +130,8 @@ pub fn run(choice: &Choice) -> Vec<Result> {
     places
         .zip(tallies)
         .map(|((statement, row), tally)| {
-            let found = (statement.rows[row].kind == Kind::Identity)
+            // At m = 2 residuals are absolute: climbing would only make the instance larger.
+            let found = (statement.rows[row].kind == Kind::Identity && choice.m > 2)
                 .then(|| climb(choice, statement, row, &tally, tries))
                 .flatten();
             Result { row: statement.rows[row], tally, found }
