@@ -14,7 +14,9 @@
 //! The same input gives the same bytes: no dates, no hash order, no fonts measured on the machine.
 
 mod axes;
+mod diagram;
 mod layout;
+mod page;
 mod plot;
 mod scale;
 mod style;
@@ -23,7 +25,9 @@ mod table;
 mod text;
 mod trace;
 
-pub use plot::{Axis, Figure, Kind, Panel, Scale, Series};
+pub use diagram::{Block, Column, Diagram};
+pub use page::{Captioned, ClaimRow, Explorer, Faceted, Page, Picture, Section, Verdict};
+pub use plot::{Axis, Figure, Kind, Panel, Ridge, Scale, Series};
 pub use style::{STYLES, Style};
 pub use table::{Cell, Table, significant};
 pub use text::TextSize;

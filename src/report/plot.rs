@@ -72,6 +72,20 @@ pub enum Kind {
     /// (x, lowest, highest) in order: the area between. An infinite end, and on a logarithmic axis a lower end that is not
     /// positive, reaches the edge of the panel.
     Band(Vec<(f64, f64, f64)>),
+    /// Distributions one behind another, as a ridge plot: each a curve over x whose foot lies at its own y. They share one scale of
+    /// heights.
+    Ridge(Vec<Ridge>),
+}
+
+/// One distribution of a ridge plot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ridge {
+    /// Where its foot lies on the vertical axis: the step at which it was taken.
+    pub at: f64,
+    /// Ends of the bins on the horizontal axis, rising; one more than `density` has entries.
+    pub edges: Vec<f64>,
+    /// Share of the samples in each bin over its width. All NaN where nothing was measured: nothing is drawn.
+    pub density: Vec<f64>,
 }
 
 impl Axis {

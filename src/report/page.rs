@@ -1,0 +1,127 @@
+//! What a report is, as plain data: claims, sections with figures, and what was run. `html.rs` makes one file of it.
+
+use super::plot::{Axis, Series};
+use super::table::Table;
+
+/// A whole report.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Page {
+    /// Stands on top.
+    pub title: String,
+    /// The summary, a paragraph each: what was run, at which scale, on which data, and how the claims came out.
+    pub summary: Vec<String>,
+    /// Every claim, in the paper's order.
+    pub claims: Vec<ClaimRow>,
+    /// One per figure or experiment, in the paper's order.
+    pub sections: Vec<Section>,
+    /// What was run, on what: settings, device, versions.
+    pub settings: Vec<Captioned>,
+    /// Times, dates and costs: the only part that differs between two runs of the same thing. It stands in one marked element
+    /// (`id="cost"`).
+    pub cost: Vec<Captioned>,
+}
+
+/// One claim of the paper and its verdict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClaimRow {
+    /// `fig4.beta-lower`
+    pub id: String,
+    /// The section that it belongs to: `fig4`.
+    pub figure: String,
+    /// Where the paper says it: "Fig 4 (c)", "section 3.1".
+    pub place: String,
+    /// What the paper says, in a sentence.
+    pub statement: String,
+    /// What was measured: name and value, as they are to be shown.
+    pub measured: Vec<(String, String)>,
+    /// The rule that the verdict follows from, in words.
+    pub rule: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why it is not tested, or what is known of why it fails. May be empty.
+    pub remark: String,
+    /// Ids of the runs that it was judged by.
+    pub runs: Vec<String>,
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The rule is met.
+    Holds,
+    /// It is not.
+    Fails,
+    /// What was run cannot tell.
+    NotTested,
+}
+
+impl Verdict {
+    /// As it is written: `holds`, `fails`, `not tested`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Holds => "holds",
+            Verdict::Fails => "fails",
+            Verdict::NotTested => "not tested",
+        }
+    }
+}
+
+/// One experiment: what the paper says of it, and what was found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Section {
+    /// `fig4`: the anchor.
+    pub id: String,
+    /// "Figure 4: the loss along the gradient, VGG".
+    pub title: String,
+    /// What the paper says of it, a paragraph each.
+    pub paper: Vec<String>,
+    /// What differs from the paper's setting, a paragraph each.
+    pub deviations: Vec<String>,
+    /// The figures, as SVG documents that [`super::Figure::svg`] or [`super::Diagram::svg`] made.
+    pub pictures: Vec<Picture>,
+    /// Panels whose content the reader chooses.
+    pub explorers: Vec<Explorer>,
+    /// Tables.
+    pub tables: Vec<Captioned>,
+}
+
+/// A figure set into the page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    /// The SVG document.
+    pub svg: String,
+    /// Files with the same and with its data, relative to the report: "figures/fig4.svg", ….
+    pub files: Vec<String>,
+}
+
+/// A table under a caption.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Captioned {
+    /// What it is of.
+    pub caption: String,
+    /// The table.
+    pub table: Table,
+}
+
+/// A panel in which the reader chooses what is shown: a control for each facet, and a switch between linear and logarithmic.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Explorer {
+    /// Stands above it.
+    pub title: String,
+    /// The horizontal axis, as it is at first.
+    pub x: Axis,
+    /// The vertical axis, as it is at first.
+    pub y: Axis,
+    /// Everything that can be shown.
+    pub series: Vec<Faceted>,
+}
+
+/// A series that is shown where its facets are chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Faceted {
+    /// Name and value: ("layer", "3"), ("seed", "1"), ("step", "500"). Every series of an explorer has the same names, in the same order; a
+    /// control offers each value once, in the order of first use.
+    pub facets: Vec<(String, String)>,
+    /// What is drawn. Series that differ in facets alone have the same label and style.
+    pub series: Series,
+}
