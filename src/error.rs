@@ -77,6 +77,12 @@ pub enum Error {
         /// That loss.
         loss: f64,
     },
+    /// Claims failed where the user asked that none may.
+    #[error("--strict: {} of the claims failed: {}", claims.len(), claims.join(", "))]
+    ClaimsFailed {
+        /// Their ids.
+        claims: Vec<String>,
+    },
     /// SIGINT or SIGTERM arrived; what was finished is saved.
     #[error("interrupted")]
     Interrupted,
@@ -129,6 +135,7 @@ impl Error {
             Error::Input { .. } | Error::Operator { .. } | Error::Io { .. } => 2,
             Error::Missing { .. } | Error::Device { .. } | Error::Kernel { .. } => 3,
             Error::Diverged { .. } => 4,
+            Error::ClaimsFailed { .. } => 5,
             Error::Interrupted => 130,
         }
     }

@@ -1,233 +1,341 @@
-//! `normscape reproduce`: experiments from one command. This version has the first target, `demo`.
+//! `normscape reproduce`: the paper's figures, claims and report from one command.
 
-use super::device::{Device, Job, Precision, announce};
+use super::device::{Device, Job, Precision, announce, isa_name};
 use super::interrupt;
-use super::progress::{Progress, duration};
+use super::plan_progress::PlanProgress;
+use super::progress::duration;
 use super::terminal::line;
-use super::{Answer, Globals};
+use super::{Answer, Globals, VERSION};
 use crate::data::cifar10;
-use crate::experiment::demo::Demo;
-use crate::experiment::plan::{DEMO, Plan, PlannedRun};
-use crate::experiment::runner::{FinishedRun, PlanObserver, run_all};
+use crate::experiment::assemble::{self, About, Made};
+use crate::experiment::calibrate::{self, Estimate};
+use crate::experiment::evidence::Evidence;
+use crate::experiment::plan::Plan;
+use crate::experiment::runner::{Make, Task, run_all};
+use crate::experiment::runs::{Kind, Request};
+use crate::experiment::{Scale, catalogue};
+use crate::files::{FolderLock, disk};
 use crate::ops::backend::Backend;
-use crate::report::TextSize;
-use crate::train::metrics::Row;
-use crate::train::{Finished, Observer, Place, Settings, Source, Trainer};
+use crate::report::{Cell, Table, Verdict};
+use crate::train::{Finished, Observer, Place, Source, Trainer};
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
-use serde_json::json;
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// How much of the paper's settings a reproduction takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Scale {
-    /// Seconds
-    Smoke,
-    /// Minutes on two cores
-    Quick,
-    /// The paper's own settings
-    Paper,
-}
+/// A run that would take longer than this is announced before it starts.
+const LONG: f64 = 2.0 * 3600.0;
 
 /// Options of `reproduce`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// What to reproduce: demo
-    #[arg(value_name = "TARGET")]
+    /// What to reproduce: fig1 to fig14, accuracy and so on (--list), all, or a TOML file of yours
+    #[arg(value_name = "TARGET", default_value = "all")]
     pub targets: Vec<String>,
-    /// How large [default: quick]
-    #[arg(long, value_enum, value_name = "SCALE")]
-    pub scale: Option<Scale>,
-    /// Folder for runs and figures; what is finished there is not made again
-    #[arg(long, value_name = "DIR", default_value = "reproduced")]
-    pub out: PathBuf,
+    /// How much of the paper's settings
+    #[arg(long, value_enum, value_name = "SCALE", default_value = "quick")]
+    pub scale: ScaleName,
+    /// Folder for runs, figures, report; what is finished there is not made again
+    /// [default: reproduced/SCALE]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// CIFAR-10's folder or archive, or images [default: CIFAR-10 where it is found, else images]
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+    /// Only runs of this network
+    #[arg(long, value_enum, value_name = "NETWORK")]
+    pub network: Option<NetworkName>,
     /// Seed of the first run of each kind
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// Draws of the deep linear network [default: 3]
+    /// Seeds of runs that have several [default: the experiment's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: Option<u64>,
+    /// Runs at once [default: on the CPU one per thread, as far as memory goes; else 1]
+    #[arg(long, value_name = "N", value_parser = super::values::count)]
+    pub jobs: Option<usize>,
     /// List the targets
     #[arg(long)]
     pub list: bool,
-    /// Print the runs and make none
+    /// Print the runs, and how long they would take, and make none
     #[arg(long)]
     pub dry_run: bool,
+    /// A claim that fails is an error: exit 5
+    #[arg(long)]
+    pub strict: bool,
 }
 
-/// Targets that a later version has.
-const LATER: [&str; 9] =
-    ["accuracy", "theory", "learning_rates", "noise", "design_space", "course", "all", "fig", "tab"];
+/// `--scale`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScaleName {
+    /// Seconds each: everything runs
+    Smoke,
+    /// Two cores: the effects show
+    Quick,
+    /// The paper's own settings: for a GPU
+    Paper,
+}
 
-/// Makes the runs that are not finished, then shows them.
+/// `--network`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NetworkName {
+    /// Deep linear networks
+    Dln,
+    /// VGG
+    Vgg,
+}
+
+/// What is fixed before anything runs.
+struct Work<'a> {
+    plan: Plan,
+    device: Device,
+    /// Runs at once, and threads of each.
+    workers: (usize, usize),
+    stop: Arc<AtomicBool>,
+    options: &'a Options,
+    globals: &'a Globals,
+}
+
+/// Makes the runs that are not finished, then everything that is made of them.
 pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
     if options.list {
-        return Ok(Answer::text(
-            "demo  both networks with and without BatchNorm: training, and the loss along the gradient",
-        ));
+        return list(globals);
     }
-    check_targets(&options.targets)?;
-    if let Some(scale) = options.scale.filter(|&scale| scale != Scale::Quick) {
-        let name = scale.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
-        return Err(Error::input(format!("--scale {name}"), "not in this version", "demo has the scale quick"));
-    }
+    let experiments = catalogue::find(&options.targets)?;
     let device = Device::choose(globals.device, globals.precision.unwrap_or(Precision::F32))?;
-    let found = cifar10::find(options.data.as_deref());
-    let pictures = found.map_or_else(|| "images".to_owned(), |path| path.display().to_string());
-    let (file, text) = DEMO;
-    let mut plan = Plan::read(file, text, &pictures, options.seed, options.seeds)?;
-    for run in &mut plan.runs {
-        run.settings.precision = device.precision().name().to_owned();
-    }
-    if options.dry_run {
-        return Ok(Answer::text(in_words(&plan)));
-    }
-    announce(device, globals);
-    if !globals.quiet {
-        line(&match pictures.as_str() {
-            "images" => "VGG trains on generated images: CIFAR-10 was not found (normscape data fetch, or --data PATH)"
-                .to_owned(),
-            path => format!("VGG trains on CIFAR-10 from {path}"),
-        });
-    }
-    let stop = interrupt::flag()?;
-    let began = Instant::now();
-    let mut observer = Telling { progress: Progress::new(globals.quiet, Vec::new()), quiet: globals.quiet };
-    let made = run_all(&plan, &options.out.join("runs"), &mut observer, |settings, source, out, resume, observer| {
-        let place = Place { out, resume, device: device.name() };
-        device.run(Training { settings, source, place, stop: stop.clone(), observer })
-    });
-    observer.progress.end();
-    match made {
-        Ok(runs) => show(&plan.title, &runs, &pictures, began, options, globals),
-        Err(Error::Interrupted) => {
-            let words = "interrupted: what was done is saved; the same command goes on from there";
-            Ok(Answer::default().with(words, interrupt::CODE))
-        }
-        Err(error) => Err(error),
-    }
+    let pictures = match options.data.as_deref() {
+        Some(path) if path == Path::new("images") => "images".into(),
+        given => cifar10::find(given).map_or_else(|| "images".to_owned(), |path| path.display().to_string()),
+    };
+    let request = Request {
+        scale: match options.scale {
+            ScaleName::Smoke => Scale::Smoke,
+            ScaleName::Quick => Scale::Quick,
+            ScaleName::Paper => Scale::Paper,
+        },
+        pictures,
+        seed: options.seed,
+        seeds: options.seeds,
+        network: options.network.map(|network| match network {
+            NetworkName::Dln => Kind::Dln,
+            NetworkName::Vgg => Kind::Vgg,
+        }),
+        precision: device.precision().name().into(),
+    };
+    let plan = Plan::new(experiments, &catalogue::shared()?, request)?;
+    let workers = workers(&plan, device, options, globals)?;
+    let work = Work { plan, device, workers, stop: interrupt::flag()?, options, globals };
+    if options.dry_run { work.foretell() } else { work.reproduce() }
 }
 
-fn check_targets(targets: &[String]) -> Result<()> {
-    if targets.is_empty() {
-        return Err(Error::input("reproduce", "no target", "there is demo, as in: normscape reproduce demo"));
+fn list(globals: &Globals) -> Result<Answer> {
+    let all: Vec<String> = catalogue::names().into_iter().map(Into::into).collect();
+    let experiments = catalogue::find(&all)?;
+    if globals.json {
+        let list = experiments.iter().map(|of| json!({ "target": of.name, "title": of.shown.title }));
+        return Ok(Answer::json(&Value::Array(list.collect())));
     }
-    match targets.iter().find(|t| *t != "demo") {
-        None => Ok(()),
-        Some(target) => {
-            let later = LATER.contains(&target.trim_end_matches(|c: char| c.is_ascii_digit()));
-            let problem = if later { "not in this version" } else { "unknown" };
-            Err(Error::input(format!("reproduce {target}"), problem, "there is demo"))
-        }
+    let mut table = Table::new(["target", "what it is"]);
+    for of in &experiments {
+        table.row([Cell::from(of.name.as_str()), Cell::from(of.shown.title.as_str())]);
     }
+    table.row([Cell::from("all"), Cell::from("all of these but demo, whose runs they have too")]);
+    Ok(Answer::text(table.to_string()))
 }
 
-fn in_words(plan: &Plan) -> String {
-    let mut text = String::new();
-    for run in &plan.runs {
-        let s = &run.settings;
-        text += &format!(
-            "{}: {} {}, {} steps of {} samples, lr {}, seed {}\n",
-            run.id, s.model, s.norm, s.steps, s.batch, s.lr, s.seed
+/// Runs at once and threads of each: small networks gain more from a core each than from sharing all.
+fn workers(plan: &Plan, device: Device, options: &Options, globals: &Globals) -> Result<(usize, usize)> {
+    let threads = globals.thread_count();
+    let on_cpu = matches!(device, Device::CpuF32 | Device::CpuF64);
+    let most = match (on_cpu, options.jobs) {
+        (true, jobs) => calibrate::workers(plan, jobs.unwrap_or(threads))?,
+        (false, jobs) => jobs.unwrap_or(1),
+    };
+    let workers = most.min(plan.runs().count()).max(1);
+    Ok((workers, (threads / workers).max(1)))
+}
+
+impl Work<'_> {
+    fn out(&self) -> PathBuf {
+        let own = || Path::new("reproduced").join(self.plan.request.scale.name());
+        self.options.out.clone().unwrap_or_else(own)
+    }
+
+    /// `--dry-run`
+    fn foretell(&self) -> Result<Answer> {
+        announce(self.device, self.globals);
+        let estimate = self.estimate()?;
+        let Estimate { runs, total, memory } = &estimate;
+        if self.globals.json {
+            let of = |((group, name, s), seconds): ((_, &str, &crate::train::Settings), &f64)| {
+                let group: &crate::experiment::runs::Group = group;
+                json!({ "run": name, "group": group.id, "steps": s.steps, "seconds": seconds })
+            };
+            let runs: Vec<Value> = self.plan.runs().zip(runs).map(of).collect();
+            let memory = memory.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
+            let all = json!({ "runs": runs, "seconds": total, "at_once": self.workers.0, "bytes": memory[1] });
+            return Ok(Answer::json(&all));
+        }
+        let mut table = Table::new(["run", "network", "norm", "rate", "steps", "seed", "time alone"]);
+        for ((_, name, s), seconds) in self.plan.runs().zip(runs) {
+            let network = if s.deep_linear() { s.model.clone() } else { format!("{} × {}", s.model, s.width) };
+            table.row([
+                Cell::from(name),
+                Cell::from(network),
+                Cell::from(if s.noise { format!("{} + noise", s.norm) } else { s.norm.clone() }),
+                Cell::number(format!("{}", s.lr)),
+                Cell::from(s.steps),
+                Cell::from(s.seed),
+                Cell::number(duration(*seconds)),
+            ]);
+        }
+        let (count, at_once) = (runs.len(), self.workers.0);
+        let megabytes = (memory[1] >> 20).max(1);
+        let words = format!(
+            "\n{count} runs, {at_once} at once: about {}, and {megabytes} MiB of memory; what is finished in {} is not made again\n",
+            duration(*total),
+            self.out().display()
         );
+        Ok(Answer::text(table.to_string() + &words))
     }
-    text
+
+    fn estimate(&self) -> Result<Estimate> {
+        if !self.globals.quiet {
+            line("timing short parts of the runs");
+        }
+        calibrate::estimate(&self.plan, self.workers, &self.stop, self)
+    }
+
+    fn reproduce(&self) -> Result<Answer> {
+        let (began, out) = (Instant::now(), self.out());
+        disk::create_dir_all(&out)?;
+        let _lock = FolderLock::acquire(&out)?;
+        announce(self.device, self.globals);
+        self.say_first()?;
+        let progress = PlanProgress::new(&self.plan, self.workers.0, self.globals.quiet)?;
+        let made = run_all(&self.plan, &out.join("runs"), self.workers, &self.stop, &progress, self);
+        progress.end();
+        match made {
+            Ok(()) => {}
+            Err(Error::Interrupted) => {
+                let words = "interrupted: what was done is saved; the same command goes on from there";
+                return Ok(Answer::default().with(words, interrupt::CODE));
+            }
+            Err(error) => return Err(error),
+        }
+        let trained = began.elapsed().as_secs_f64();
+        let evidence = Evidence::gather(&self.plan, &out.join("runs"));
+        let made = assemble::write(&evidence, &out, &self.about(trained))?;
+        Ok(self.answer(&made, began.elapsed().as_secs_f64()))
+    }
+
+    /// On what VGG trains, and how long it will take where that is long.
+    fn say_first(&self) -> Result<()> {
+        if self.globals.quiet {
+            return Ok(());
+        }
+        let vgg = self.plan.groups.iter().any(|group| Kind::of(group.settings()) == Kind::Vgg);
+        match self.plan.request.pictures.as_str() {
+            _ if !vgg => {}
+            "images" => line("VGG trains on generated images (CIFAR-10: normscape data fetch, or --data PATH)"),
+            path => line(&format!("VGG trains on CIFAR-10 from {path}")),
+        }
+        if self.plan.request.scale == Scale::Paper && self.device.on_host() {
+            let estimate = self.estimate()?;
+            let long = if estimate.total > LONG { "; a GPU is what this scale is for" } else { "" };
+            line(&format!("on this CPU it takes about {}{long}", duration(estimate.total)));
+        }
+        Ok(())
+    }
+
+    fn about(&self, trained: f64) -> About {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let (workers, threads) = self.workers;
+        let at_once = format!("{workers}, {threads} threads each");
+        About {
+            device: format!("{} ({})", self.device.name(), self.device.precision().name()),
+            version: VERSION.into(),
+            pictures: match self.plan.request.pictures.as_str() {
+                "images" => "generated images of textured shapes".into(),
+                _ => "CIFAR-10".into(),
+            },
+            cost: vec![
+                ("written (seconds since 1970, UTC)".into(), now.to_string()),
+                ("this command, until the last run ended".into(), duration(trained)),
+                ("runs at once".into(), at_once.clone()),
+                ("instruction set".into(), isa_name().into()),
+            ],
+            timings: json!({ "written": now, "seconds": trained, "at_once": workers, "threads": threads }),
+        }
+    }
+
+    /// What came of it, and where it is.
+    fn answer(&self, made: &Made, seconds: f64) -> Answer {
+        let count = |verdict| made.count(verdict);
+        let (holds, fails, untested) = (count(Verdict::Holds), count(Verdict::Fails), count(Verdict::NotTested));
+        let failed = (self.options.strict && fails > 0).then(|| {
+            let ids = made.claims.iter().filter(|claim| claim.row.verdict == Verdict::Fails);
+            Error::ClaimsFailed { claims: ids.map(|claim| claim.row.id.clone()).collect() }
+        });
+        let answer = if self.globals.json {
+            let list: Vec<Value> =
+                made.claims.iter().map(|claim| claim.json(self.plan.request.scale.name())).collect();
+            Answer::json(&json!({
+                "out": self.out().to_string_lossy(), "report": made.report.to_string_lossy(), "claims": list,
+                "holds": holds, "fails": fails, "not_tested": untested,
+            }))
+        } else {
+            let mut table = Table::new(["claim", "where", "verdict", "what the paper says"]);
+            for claim in &made.claims {
+                let row = &claim.row;
+                table.row([row.id.as_str(), row.place.as_str(), row.verdict.word(), row.statement.as_str()].map(Cell::from));
+            }
+            let words = format!(
+                "\n{holds} claims hold, {fails} fail, {untested} are not tested at this scale; {}\nreport: {}\n",
+                duration(seconds),
+                made.report.display()
+            );
+            Answer::text(if made.claims.is_empty() { words } else { table.to_string() + &words })
+        };
+        match failed {
+            Some(error) => answer.with(error.to_string(), error.exit_code()),
+            None => answer,
+        }
+    }
+}
+
+impl Make for Work<'_> {
+    fn make(
+        &self,
+        task: &Task,
+        source: Source,
+        out: &Path,
+        resume: bool,
+        stop: Option<&Arc<AtomicBool>>,
+        observer: &mut dyn Observer,
+    ) -> Result<Finished> {
+        let stop = stop.unwrap_or(&self.stop).clone();
+        let place = Place { out, resume, device: self.device.name() };
+        self.device.run(Training { task, source, place, stop, observer })
+    }
 }
 
 /// One run, on a device that is yet to be matched.
 struct Training<'a> {
-    settings: Settings,
+    task: &'a Task<'a>,
     source: Source,
     place: Place<'a>,
     stop: Arc<AtomicBool>,
-    observer: &'a mut dyn PlanObserver,
+    observer: &'a mut dyn Observer,
 }
 
 impl Job for Training<'_> {
     type Output = Finished;
     fn run<B: Backend>(self, backend: B) -> Result<Finished> {
-        let Training { settings, source, place, stop, observer } = self;
-        Trainer::open(backend, settings, source, place, stop, observer)?.run(observer)
+        let Training { task, source, place, stop, observer } = self;
+        Trainer::open(backend, task.settings.clone(), source, place, stop, observer)?.run(observer)
     }
-}
-
-/// Says which run it is, and how far.
-struct Telling {
-    progress: Progress,
-    quiet: bool,
-}
-
-impl Observer for Telling {
-    fn begin(&mut self, first: u64, last: u64) {
-        self.progress.begin(first, last);
-    }
-    fn row(&mut self, row: &Row) {
-        self.progress.row(row);
-    }
-    fn warn(&mut self, message: &str) {
-        self.progress.warn(message);
-    }
-}
-
-impl PlanObserver for Telling {
-    fn run_begins(&mut self, number: usize, count: usize, run: &PlannedRun, done: bool) {
-        self.progress.end();
-        if !self.quiet {
-            let done = if done { ": finished already" } else { "" };
-            line(&format!("run {number} of {count}, {} (seed {}){done}", run.label, run.settings.seed));
-        }
-    }
-}
-
-/// Tables and plots for the terminal; the figure and its data for `--out`.
-fn show(
-    title: &str,
-    runs: &[FinishedRun],
-    pictures: &str,
-    began: Instant,
-    options: &Options,
-    globals: &Globals,
-) -> Result<Answer> {
-    let data = if pictures == "images" { "generated images" } else { "CIFAR-10" };
-    let vgg = runs.iter().find(|run| !run.planned.settings.deep_linear());
-    let notes = match vgg.map(|run| &run.planned.settings) {
-        Some(s) => vec![
-            format!(
-                "VGG: {} at width {} on {data}, {} steps (the paper: width 1 on CIFAR-10, 15,000 steps), one seed",
-                s.model, s.width, s.steps
-            ),
-            "DLN: the paper's settings; medians over seeds".into(),
-        ],
-        None => Vec::new(),
-    };
-    let demo = Demo::of(title, notes, runs)?;
-    let figure = demo.write(&options.out.join("figures"))?;
-    if globals.json {
-        return Ok(Answer::json(
-            &json!({ "out": options.out.to_string_lossy(), "figure": figure.to_string_lossy(), "data": pictures }),
-        ));
-    }
-    let size = TextSize { colour: std::io::stdout().is_terminal(), ..TextSize::default() };
-    let mut text = format!("\n{}\n{}", demo.dln, demo.vgg);
-    for note in demo.figure.notes.iter().filter(|note| note.contains("diverged")) {
-        text += &format!("{note}\n");
-    }
-    // The two panels that say most: how the loss falls, and how much it varies along the gradient.
-    for panel in demo.figure.panels.iter().filter(|p| p.title.starts_with("VGG")).take(2) {
-        text += &format!("\n{}", panel.text(size));
-    }
-    let took = duration(began.elapsed().as_secs_f64());
-    text += &format!(
-        "\nVGG trained on {data}. Figure: {}; runs: {}; {took}\n",
-        figure.display(),
-        options.out.join("runs").display()
-    );
-    Ok(Answer::text(text))
 }

@@ -103,7 +103,7 @@ pub struct TrainOptions {
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub keep_checkpoints: Option<usize>,
     /// Measurements during training: landscape, predictiveness, random, ics, curvature, activations,
-    /// moments, theory
+    /// moments, theory; NAME:STEPS gives one an interval of its own
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "NAMES", value_delimiter = ',')]
     pub probe: Option<Vec<String>>,
     /// Probe every so many steps [default: every step]
@@ -238,7 +238,7 @@ impl TrainOptions {
             self.probe_bins.is_some(),
             self.probe_bin_range.is_some(),
         ];
-        if of_units.contains(&true) && !settings.probe.iter().any(|name| OF_UNITS.contains(&name.as_str())) {
+        if of_units.contains(&true) && !OF_UNITS.iter().any(|name| settings.asks(name)) {
             let options = "--probe-layers, --probe-units, --probe-pre-norm, --probe-bins, --probe-bin-range";
             let right = "--probe activations, moments or theory does";
             return Err(Error::input(options, "no probe that is named looks at units", right));

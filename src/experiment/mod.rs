@@ -1,11 +1,31 @@
-//! Experiments: runs described as data, made once, resumed after an interruption, and turned into tables and figures.
+//! Experiments as data, and what is made of them: the paper's figures, its claims with verdicts, a report.
 //!
-//! - [`plan`]: an `experiments/*.toml` read into runs · [`runner`]: makes the runs that are not finished
-//! - [`series`]: a finished run's logs as numbers · [`demo`]: the table and the figure of the main job
-//! - [`course`]: a band over runs trained apart, which is not the paper's, beside the paper's
+//! An experiment is a TOML file: the runs that it uses, the values that it takes from them, panels, claims. A new one needs no code.
+//!
+//! - what is to be done: [`catalogue`] (the files), [`file`] (what they hold), [`runs`] (runs and groups of seeds), [`scale`], `check`,
+//!   [`plan`] (each run once)
+//! - doing it: [`cost`] and [`calibrate`] (how long it will take), [`runner`]
+//! - what came of it: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`figures`],
+//!   [`networks`], [`explore`], [`deviations`], [`course`] (a course's shortcut, labelled); [`assemble`]: everything that is written
 
+pub mod assemble;
+pub mod calibrate;
+pub mod catalogue;
+mod check;
+pub mod claims;
+pub mod cost;
 pub mod course;
-pub mod demo;
+pub mod deviations;
+pub mod evidence;
+pub mod explore;
+pub mod figures;
+pub mod file;
+pub mod networks;
 pub mod plan;
+pub mod results;
 pub mod runner;
+pub mod runs;
+pub mod scale;
 pub mod series;
+
+pub use scale::Scale;

@@ -1,103 +1,176 @@
-//! An experiment as data: a TOML file that names runs.
+//! What a reproduction makes: experiments, the groups of runs that they use, and every run once.
 
+use super::catalogue::Experiment;
+use super::file::Pick;
+use super::runs::{Group, Request, RunSpec, Shared};
 use crate::train::Settings;
 use crate::{Error, Result};
-use toml::{Table, Value};
 
-/// The experiment that `normscape reproduce demo` makes.
-pub const DEMO: (&str, &str) = ("experiments/demo.toml", include_str!("../../experiments/demo.toml"));
-
-/// What `data` says in an experiment for CIFAR-10 where it is found and generated images elsewhere.
-const PICTURES: &str = "pictures";
-
-/// Several runs and what they are for.
+/// Experiments and their runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// In one line.
-    pub title: String,
-    /// In the file's order, seeds next to one another.
-    pub runs: Vec<PlannedRun>,
+    /// What was asked for.
+    pub request: Request,
+    /// The experiments, in the paper's order.
+    pub parts: Vec<Part>,
+    /// Their groups of runs, each once.
+    pub groups: Vec<Group>,
 }
 
-/// One run of a plan.
+/// An experiment and its groups.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PlannedRun {
-    /// Its folder's name: the group's, with the kind of pictures and, of several seeds, the seed.
-    pub id: String,
-    /// The group of seeds that it belongs to.
-    pub group: String,
-    /// What figures and tables call the group.
-    pub label: String,
-    /// Its settings, resolved.
-    pub settings: Settings,
+pub struct Part {
+    /// The experiment.
+    pub experiment: Experiment,
+    /// Places of its groups in [`Plan::groups`].
+    pub groups: Vec<usize>,
 }
 
 impl Plan {
-    /// Reads an experiment. `pictures` is where images come from: a path, or `images`; `first_seed` is the seed of each group's
-    /// first run; `seeds`, where given, replaces the file's numbers of seeds.
+    /// Brings experiments together. Runs that two of them share are made once.
     ///
-    /// Errors name `file` and the run: bad TOML, an unknown key, a value that `train` would refuse.
-    pub fn read(file: &str, text: &str, pictures: &str, first_seed: u64, seeds: Option<u64>) -> Result<Plan> {
-        let bad = |problem: String| Error::input(file, problem, "see the options of normscape train");
-        let mut table: Table = text.parse().map_err(|e: toml::de::Error| bad(e.message().to_owned()))?;
-        let title = match table.remove("title") {
-            Some(Value::String(title)) => title,
-            _ => return Err(bad("no title".into())),
+    /// Errors name the experiment's file: a run, value or probe that it names and that is not there; a setting that `train` would refuse;
+    /// two runs of one name and different settings.
+    pub fn new(experiments: Vec<Experiment>, shared: &Shared, request: Request) -> Result<Plan> {
+        let mut plan = Plan { request, parts: Vec::new(), groups: Vec::new() };
+        for experiment in experiments {
+            let file = experiment.file.clone();
+            let mut groups = Vec::new();
+            for spec in &shared.runs {
+                if experiment.shown.uses.iter().any(|pattern| names(spec).iter().any(|name| matches(pattern, name))) {
+                    let of = spec.groups("experiments/runs.toml", shared, &plan.request)?;
+                    let used = |group: &Group| experiment.shown.uses.iter().any(|pattern| matches(pattern, &group.id));
+                    groups.extend(of.into_iter().filter(used));
+                }
+            }
+            for spec in &experiment.shown.runs {
+                groups.extend(spec.groups(&file, shared, &plan.request)?);
+            }
+            check_names(&experiment, shared)?;
+            let mut places = Vec::new();
+            for group in groups {
+                places.push(plan.place(&file, group)?);
+            }
+            plan.parts.push(Part { experiment, groups: places });
+            let part = &plan.parts[plan.parts.len() - 1];
+            plan.check_probes(part)?;
+        }
+        Ok(plan)
+    }
+
+    /// The group's place, which is that of the same group if it is there already.
+    fn place(&mut self, file: &str, group: Group) -> Result<usize> {
+        let taken = |other: &Group| group.runs.iter().any(|(name, _)| other.runs.iter().any(|(of, _)| of == name));
+        match self.groups.iter().position(|other| other.id == group.id || taken(other)) {
+            Some(at) if self.groups[at] == group => Ok(at),
+            Some(at) => {
+                let problem = format!("run {} is another than run {} of the plan", group.id, self.groups[at].id);
+                Err(Error::input(file, problem, "runs of one name must have the same settings"))
+            }
+            None => {
+                self.groups.push(group);
+                Ok(self.groups.len() - 1)
+            }
+        }
+    }
+
+    /// A value's probe must be one of the runs' that it is taken from.
+    fn check_probes(&self, part: &Part) -> Result<()> {
+        let Part { experiment, .. } = part;
+        let panels = experiment.shown.panels.iter().map(|panel| (&panel.runs, std::slice::from_ref(&panel.show)));
+        let explorers = experiment.shown.explorers.iter().map(|explorer| (&explorer.runs, &explorer.show[..]));
+        for (runs, values) in panels.chain(explorers) {
+            for group in self.chosen(part, runs.as_deref()) {
+                values.iter().try_for_each(|value| self.check_value(experiment, group, value))?;
+            }
+        }
+        for test in experiment.shown.claims.iter().flat_map(|claim| &claim.tests) {
+            for measure in test.measures() {
+                for group in self.chosen(part, Some(std::slice::from_ref(&measure.run))) {
+                    self.check_value(experiment, group, &measure.value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_value(&self, experiment: &Experiment, group: &Group, value: &str) -> Result<()> {
+        let Some(pick) = experiment.shown.values.get(value) else { return Ok(()) };
+        for quantity in pick.quantities() {
+            if let Some((file, _)) = quantity.split_once('.').filter(|(file, _)| !group.settings().asks(file)) {
+                let problem = format!("value {value} wants the probe {file} of run {}, which has none", group.id);
+                return Err(Error::input(&experiment.file, problem, "the run's own `probe` names it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The groups of a part that some patterns name, in the part's order; all where there are no patterns.
+    pub fn chosen<'a>(&'a self, part: &Part, patterns: Option<&[String]>) -> Vec<&'a Group> {
+        let fits = |group: &&Group| {
+            patterns.is_none_or(|patterns| patterns.iter().any(|pattern| matches(pattern, &group.id)))
         };
-        let Some(Value::Array(entries)) = table.remove("run") else { return Err(bad("no [[run]]".into())) };
-        if let Some(key) = table.keys().next() {
-            return Err(bad(format!("unknown key {key}")));
-        }
-        let mut runs = Vec::new();
-        for (number, entry) in entries.into_iter().enumerate() {
-            let Value::Table(mut entry) = entry else { return Err(bad(format!("run {} is not a table", number + 1))) };
-            let Some(group) = take_text(&mut entry, "id") else {
-                return Err(bad(format!("run {} has no id", number + 1)));
-            };
-            let label = take_text(&mut entry, "label").unwrap_or_else(|| group.clone());
-            let count = match entry.remove("seeds") {
-                None => 1,
-                Some(Value::Integer(n)) if (1..=1000).contains(&n) => n as u64,
-                Some(other) => return Err(bad(format!("run {group}: seeds = {other}"))),
-            };
-            let mut name = group.clone();
-            if entry.get("data").and_then(Value::as_str) == Some(PICTURES) {
-                // Runs on the one kind of picture are not runs on the other.
-                name += if pictures == "images" { "-images" } else { "-cifar10" };
-                entry.insert("data".into(), Value::String(pictures.to_owned()));
-            }
-            // The number of seeds of a group that has several; a single run stays one.
-            let count = if count > 1 { seeds.unwrap_or(count) } else { 1 };
-            for seed in first_seed..first_seed + count {
-                let settings = settings(&entry, seed).map_err(|e| bad(format!("run {group}: {e}")))?;
-                let id = if count > 1 { format!("{name}-{seed}") } else { name.clone() };
-                runs.push(PlannedRun { id, group: group.clone(), label: label.clone(), settings });
-            }
-        }
-        Ok(Plan { title, runs })
+        part.groups.iter().map(|&at| &self.groups[at]).filter(fits).collect()
+    }
+
+    /// Every run: group, folder's name, settings.
+    pub fn runs(&self) -> impl Iterator<Item = (&Group, &str, &Settings)> {
+        self.groups.iter().flat_map(|group| group.runs.iter().map(move |(name, of)| (group, name.as_str(), of)))
     }
 }
 
-fn take_text(table: &mut Table, key: &str) -> Option<String> {
-    match table.remove(key) {
-        Some(Value::String(text)) => Some(text),
-        _ => None,
+impl Pick {
+    /// The quantities that it reads.
+    pub fn quantities(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.quantity.as_str()).chain(self.per.as_deref())
     }
 }
 
-/// A model's default settings with a run's keys laid over them.
-fn settings(entry: &Table, seed: u64) -> Result<Settings> {
-    let internal = |e: String| Error::input("settings", e, "a value of the option's own type is needed");
-    let model = entry.get("model").and_then(Value::as_str).ok_or_else(|| internal("no model".into()))?;
-    let mut all =
-        Table::try_from(Settings { seed, ..Settings::defaults(model) }).map_err(|e| internal(e.to_string()))?;
-    for (key, value) in entry {
-        all.insert(key.clone(), value.clone());
+/// Every id that a run's description can come to.
+fn names(spec: &RunSpec) -> Vec<String> {
+    spec.vary.iter().fold(vec![spec.id.clone()], |names, (key, values)| {
+        let with = |name: &String, value: &toml::Value| {
+            name.replace(&format!("{{{key}}}"), &value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        };
+        names.iter().flat_map(|name| values.iter().map(move |value| with(name, value))).collect()
+    })
+}
+
+/// Every run that panels, claims and explorers name must be there, at some scale.
+fn check_names(experiment: &Experiment, shared: &Shared) -> Result<()> {
+    let shown = &experiment.shown;
+    let all: Vec<String> = shared.runs.iter().flat_map(names).collect();
+    let bad = |pattern: &str| {
+        Err(Error::input(&experiment.file, format!("no run {pattern}"), "`uses` names runs of runs.toml, [[run]] makes one"))
+    };
+    if let Some(pattern) = shown.uses.iter().find(|pattern| !all.iter().any(|name| matches(pattern, name))) {
+        return bad(pattern);
     }
-    // `Settings` refuses unknown keys.
-    let mut settings: Settings = all.try_into().map_err(|e: toml::de::Error| internal(e.message().to_owned()))?;
-    settings.resolve()?;
-    Ok(settings)
+    let used = all.into_iter().filter(|name| shown.uses.iter().any(|pattern| matches(pattern, name)));
+    let there: Vec<String> = used.chain(shown.runs.iter().flat_map(names)).collect();
+    let tests = shown.claims.iter().flat_map(|claim| &claim.tests).flat_map(|test| test.measures());
+    let named = shown.panels.iter().filter_map(|panel| panel.runs.as_ref());
+    let named = named.chain(shown.explorers.iter().filter_map(|explorer| explorer.runs.as_ref())).flatten();
+    let named = named.chain(&shown.diagram).chain(tests.map(|measure| &measure.run).filter(|run| !run.is_empty()));
+    match named.into_iter().find(|pattern| !there.iter().any(|name| matches(pattern, name))) {
+        Some(pattern) => bad(pattern),
+        None => Ok(()),
+    }
+}
+
+/// Whether a name is the pattern, in which `*` stands for any letters.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = name.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
+    let pieces: Vec<&str> = pieces.collect();
+    let Some((last, between)) = pieces.split_last() else { return rest.is_empty() };
+    for piece in between {
+        match rest.find(piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
 }
 
 #[cfg(test)]
@@ -105,30 +178,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_demo_is_a_plan() {
-        let plan = Plan::read(DEMO.0, DEMO.1, "images", 1, None).unwrap();
-        assert_eq!(plan.runs.len(), 8);
-        assert_eq!(plan.runs[1].id, "dln-none-2");
-        assert_eq!((plan.runs[6].id.as_str(), plan.runs[6].settings.data.as_str()), ("vgg-none-images", "images"));
-        assert_eq!(plan.runs[6].settings.seed, 1);
-        assert_eq!(Plan::read(DEMO.0, DEMO.1, "images", 1, Some(5)).unwrap().runs.len(), 12);
-    }
-
-    #[test]
-    fn what_is_not_understood_is_refused() {
-        let run = "[[run]]\nid = \"a\"\nmodel = \"dln\"\n";
-        let title = "title = \"t\"\n";
-        for (text, part) in [
-            (format!("{title}{run}stepps = 3\n"), "stepps"),
-            (format!("{title}{run}steps = \"many\"\n"), "run a"),
-            (format!("{title}{run}lr = -1.0\n"), "--lr"),
-            (format!("{title}other = 1\n{run}"), "other"),
-            (run.to_owned(), "title"),
-            (title.to_owned(), "[[run]]"),
-            ("title = ".to_owned(), "x.toml"),
+    fn a_star_stands_for_any_letters() {
+        for (pattern, name, fits) in [
+            ("vgg-none", "vgg-none", true),
+            ("vgg-none", "vgg-none-1", false),
+            ("vgg-*", "vgg-none", true),
+            ("*", "", true),
+            ("rate-*-0.1", "rate-batch-0.1", true),
+            ("rate-*-0.1", "rate-batch-0.01", false),
+            ("a*b*c", "a1b2c", true),
+            ("a*b*c", "acb", false),
+            ("ab*ba", "aba", false),
         ] {
-            let error = Plan::read("x.toml", &text, "images", 1, None).expect_err(&text).to_string();
-            assert!(error.contains(part) && error.starts_with("x.toml"), "{error}");
+            assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
         }
     }
 }

@@ -1,89 +1,209 @@
-//! Makes the runs of a plan, one after the other; what is finished is not made again.
+//! Makes the runs of a plan, several at once where there are several workers; what is finished is not made again.
 
-use super::plan::{Plan, PlannedRun};
-use crate::Result;
+use super::cost;
+use super::plan::Plan;
+use super::runs::Group;
 use crate::data::image_set::ImageSet;
 use crate::files::disk;
 use crate::train::checkpoint;
+use crate::train::metrics::Row;
 use crate::train::run_folder::RunFolder;
 use crate::train::source::load_images;
 use crate::train::{Finished, Observer, Settings, Source};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use crate::{Error, Result};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-/// A finished run of a plan.
-#[derive(Debug, Clone)]
-pub struct FinishedRun {
-    /// What was planned.
-    pub planned: PlannedRun,
-    /// Its folder.
-    pub folder: PathBuf,
+/// One run of a plan, on its way.
+#[derive(Debug, Clone, Copy)]
+pub struct Task<'a> {
+    /// Its place among the plan's runs.
+    pub number: usize,
+    /// Its group.
+    pub group: &'a Group,
+    /// Its folder's name.
+    pub name: &'a str,
+    /// Its settings.
+    pub settings: &'a Settings,
 }
 
-/// Tells of a plan's progress, run by run.
-pub trait PlanObserver: Observer {
-    /// Run `number` of `count` is about to begin, or is `done` already.
-    fn run_begins(&mut self, number: usize, count: usize, run: &PlannedRun, done: bool);
+/// Told of the progress of a plan, from several threads.
+pub trait Watch: Sync {
+    /// A run was finished before.
+    fn finished_before(&self, task: &Task);
+    /// A run begins, or goes on, at a step.
+    fn begins(&self, task: &Task, first: u64);
+    /// It has logged a row.
+    fn row(&self, task: &Task, row: &Row);
+    /// Something that the user should know.
+    fn warn(&self, task: &Task, message: &str);
+    /// It has ended well, or diverged.
+    fn ended(&self, task: &Task, finished: &Finished);
 }
 
-/// Makes every run of `plan` under `folder`, each in a folder of its id's name. `train` makes one run, on a device of its own.
+/// How a run is made.
+pub trait Make: Sync {
+    /// Makes one run in its folder, from its data; goes on where `resume` says that there is a part of it. `stop` ends it, where it is given,
+    /// in place of what ends all runs.
+    fn make(
+        &self,
+        task: &Task,
+        source: Source,
+        out: &Path,
+        resume: bool,
+        stop: Option<&Arc<AtomicBool>>,
+        observer: &mut dyn Observer,
+    ) -> Result<Finished>;
+}
+
+/// Makes every run of `plan` under `folder`, each in a folder of its name, `workers` at a time, each worker with `threads` threads.
 ///
-/// A run that diverges is a result, not an error. Errors: as training's; a folder there that is not of this plan.
+/// A run that diverges is a result, not an error. After an error, and where `stop` is set, the others save what they have. Errors: as
+/// training's; a folder there that is not of this plan.
 pub fn run_all(
     plan: &Plan,
     folder: &Path,
-    observer: &mut dyn PlanObserver,
-    mut train: impl FnMut(Settings, Source, &Path, bool, &mut dyn PlanObserver) -> Result<Finished>,
-) -> Result<Vec<FinishedRun>> {
+    (workers, threads): (usize, usize),
+    stop: &AtomicBool,
+    watch: &dyn Watch,
+    make: &dyn Make,
+) -> Result<()> {
     disk::create_dir_all(folder)?;
-    let mut images: Option<(String, Arc<ImageSet>)> = None;
-    let mut finished = Vec::new();
-    for (number, planned) in plan.runs.iter().enumerate() {
-        let out = folder.join(&planned.id);
-        let done = is_finished(planned, &out)?;
-        observer.run_begins(number + 1, plan.runs.len(), planned, done);
-        if !done {
-            let source = source(planned, &mut images)?;
-            // A folder without a record was left by a kill before the first byte: begin there anew.
-            let resume = disk::exists(&out.join("run.toml"));
-            train(planned.settings.clone(), source, &out, resume, observer)?;
+    let mut tasks = Vec::new();
+    for (number, (group, name, settings)) in plan.runs().enumerate() {
+        let task = Task { number, group, name, settings };
+        if is_finished(&task, &folder.join(name))? {
+            watch.finished_before(&task);
+        } else {
+            tasks.push((cost::work(settings)?, task));
         }
-        finished.push(FinishedRun { planned: planned.clone(), folder: out });
     }
-    Ok(finished)
+    // The longest first, so that no worker is left with a long one at the end; among equals in the plan's order.
+    tasks.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let tasks: Vec<Task> = tasks.into_iter().map(|(_, task)| task).collect();
+    let images = Images::new(workers);
+    let one = |task: &Task| {
+        let out = folder.join(task.name);
+        let source = images.source(task.settings)?;
+        // A folder without a record was left by a kill before the first byte: begin there anew.
+        let resume = disk::exists(&out.join("run.toml"));
+        let mut observer = Telling { task, watch };
+        let finished = make.make(task, source, &out, resume, None, &mut observer)?;
+        watch.ended(task, &finished);
+        Ok(())
+    };
+    each(&tasks, (workers, threads), stop, one)
+}
+
+/// Does something with each of some tasks, in their order, by several workers. After an error the others are asked to stop; the first error
+/// that is not that they did is returned.
+pub fn each<T: Sync>(
+    tasks: &[T],
+    (workers, threads): (usize, usize),
+    stop: &AtomicBool,
+    one: impl Fn(&T) -> Result<()> + Sync,
+) -> Result<()> {
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
+    let work = || {
+        while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let done = if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { one(task) };
+            if let Err(error) = done {
+                let mut failed = failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                if failed.is_none() || matches!(*failed, Some(Error::Interrupted)) {
+                    *failed = Some(error);
+                }
+                stop.store(true, Ordering::Relaxed);
+                return;
+            }
+        }
+    };
+    let pools: Vec<rayon::ThreadPool> = (0..workers.clamp(1, tasks.len().max(1)))
+        .map(|_| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.map_err(|e| Error::input(format!("{workers} runs at once"), e.to_string(), "give fewer --jobs"))
+        })
+        .collect::<Result<_>>()?;
+    std::thread::scope(|scope| {
+        for pool in &pools {
+            scope.spawn(|| pool.install(work));
+        }
+    });
+    match failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// Passes a run's own words on, with its name.
+struct Telling<'a> {
+    task: &'a Task<'a>,
+    watch: &'a dyn Watch,
+}
+
+impl Observer for Telling<'_> {
+    fn begin(&mut self, first: u64, _: u64) {
+        self.watch.begins(self.task, first);
+    }
+    fn row(&mut self, row: &Row) {
+        self.watch.row(self.task, row);
+    }
+    fn warn(&mut self, message: &str) {
+        self.watch.warn(self.task, message);
+    }
 }
 
 /// Whether the run's last checkpoint is its last step's (or says that it diverged) and its settings are the plan's.
-fn is_finished(planned: &PlannedRun, out: &Path) -> Result<bool> {
+fn is_finished(task: &Task, out: &Path) -> Result<bool> {
     if !disk::exists(&out.join("run.toml")) {
         return Ok(false);
     }
     let (folder, record) = RunFolder::open(out)?;
     // The images may have moved; which they are, the run's name says, and its record's hash when it goes on.
-    let here = Settings { data: planned.settings.data.clone(), ..record.settings };
-    if here != planned.settings {
-        let problem = "is of another plan";
-        return Err(crate::Error::file(out, problem, "choose another --out, or remove it"));
+    let here = Settings { data: task.settings.data.clone(), ..record.settings };
+    if here != *task.settings {
+        let problem = "is a run with other settings than the plan's";
+        return Err(Error::file(out, problem, "choose another --out, or remove it"));
     }
     let Some(&last) = checkpoint::list(&folder.checkpoints())?.last() else { return Ok(false) };
     let state = checkpoint::state_of(&checkpoint::folder(&folder.checkpoints(), last));
-    Ok(state.is_ok_and(|state| state.step == planned.settings.steps || state.diverged.is_some()))
+    Ok(state.is_ok_and(|state| state.step == task.settings.steps || state.diverged.is_some()))
 }
 
-/// The run's data; images are loaded once for runs that share them.
-fn source(planned: &PlannedRun, loaded: &mut Option<(String, Arc<ImageSet>)>) -> Result<Source> {
-    let settings = &planned.settings;
-    if settings.deep_linear() {
-        return Source::open(settings);
+/// Images that were loaded, for runs that share them: as many sets as there are workers.
+pub struct Images {
+    kept: Mutex<Vec<(String, Arc<ImageSet>)>>,
+    most: usize,
+}
+
+impl Images {
+    /// None yet; at most `most` sets are kept.
+    pub fn new(most: usize) -> Images {
+        Images { kept: Mutex::default(), most: most.max(1) }
     }
-    let key = format!("{} {:?} {:?} {}", settings.data, settings.limit_train, settings.limit_test, settings.seed);
-    let set = match loaded {
-        Some((same, set)) if *same == key => set.clone(),
-        _ => {
-            let set = Arc::new(load_images(settings)?);
-            *loaded = Some((key, set.clone()));
-            set
+
+    /// A run's data. Errors: as loading's.
+    pub fn source(&self, settings: &Settings) -> Result<Source> {
+        if settings.deep_linear() {
+            return Source::open(settings);
         }
-    };
-    Source::of(set, settings)
+        // CIFAR-10 is the same for every seed, generated images are not.
+        let seed = if settings.data == "images" { settings.seed } else { 0 };
+        let key = format!("{} {:?} {:?} {seed}", settings.data, settings.limit_train, settings.limit_test);
+        // Held while loading: two runs that want the same set load it once.
+        let mut kept = self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let set = match kept.iter().find(|(same, _)| *same == key) {
+            Some((_, set)) => set.clone(),
+            None => {
+                let set = Arc::new(load_images(settings)?);
+                if kept.len() >= self.most {
+                    kept.remove(0);
+                }
+                kept.push((key, set.clone()));
+                set
+            }
+        };
+        drop(kept);
+        Source::of(set, settings)
+    }
 }

@@ -14,6 +14,10 @@ pub struct Training {
     pub loss: Vec<f64>,
     /// Accuracy on it; NaN where nothing is right or wrong.
     pub accuracy: Vec<f64>,
+    /// Loss on the test set; NaN where it was not measured.
+    pub test_loss: Vec<f64>,
+    /// Accuracy on it; NaN where it was not measured.
+    pub test_accuracy: Vec<f64>,
     /// Time from the run's beginning to each row, in seconds.
     pub seconds: Vec<f64>,
 }
@@ -30,7 +34,9 @@ pub fn training(run: &Path) -> Result<Training> {
             Some(field) => field.parse().map_err(|_| ()),
             None => Err(()),
         };
-        let (Ok(loss), Ok(accuracy), Ok(seconds)) = (number_at(2), number_at(3), number_at(7)) else {
+        let (Ok(loss), Ok(accuracy), Ok(test_loss), Ok(test_accuracy), Ok(seconds)) =
+            (number_at(2), number_at(3), number_at(4), number_at(5), number_at(7))
+        else {
             return Err(Error::file(
                 &path,
                 format!("line {} is no row", number + 1),
@@ -39,6 +45,8 @@ pub fn training(run: &Path) -> Result<Training> {
         };
         found.loss.push(loss);
         found.accuracy.push(accuracy);
+        found.test_loss.push(test_loss);
+        found.test_accuracy.push(test_accuracy);
         found.seconds.push(seconds);
     }
     Ok(found)

@@ -25,10 +25,15 @@ pub fn require(settings: &Settings, network: &Network) -> Result<()> {
     Err(Error::input("memory", problem, remedy))
 }
 
+/// Bytes that a run takes at the least. Errors: settings that make no network.
+pub fn bytes(settings: &Settings) -> Result<u128> {
+    least(settings, &settings.network()?)
+}
+
 /// Bytes that a run takes at the least: its flat vectors, what lies between its layers, and generated data.
 fn least(settings: &Settings, network: &Network) -> Result<u128> {
     let element = settings.dtype()?.size() as u128;
-    let asked = |name: &str| u128::from(settings.probe.iter().any(|p| p == name));
+    let asked = |name: &str| u128::from(settings.asks(name));
     let momentum = u128::from(settings.momentum > 0.0);
     let line = asked("landscape").max(asked("predictiveness"));
     let vectors =

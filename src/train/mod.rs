@@ -1,6 +1,6 @@
 //! Training runs: settings in, a run's folder out.
 //!
-//! - [`settings`]: everything a run depends on · [`source`]: where its batches come from
+//! - [`settings`]: everything a run depends on · [`schedule`]: when each probe runs · [`source`]: where its batches come from
 //! - [`trainer`]: the loop · [`checkpoint`]: what makes an interrupted run equal an uninterrupted one
 //! - [`footprint`]: the memory that a run takes, before it is taken
 //! - [`run_folder`], [`metrics`], [`probes`], [`probe_log`]: its files
@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod probe_log;
 pub mod probes;
 pub mod run_folder;
+pub mod schedule;
 pub mod settings;
 pub mod source;
 pub mod trainer;

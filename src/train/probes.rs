@@ -48,6 +48,36 @@ pub fn check_name(name: &str) -> Result<()> {
     Err(Error::input(format!("--probe {name}"), "unknown", format!("there are {}", there.join(", "))))
 }
 
+/// Which probes are asked for at a step: a bit for each of [`names`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due(u32);
+
+impl Due {
+    /// Those of step `t`.
+    pub fn at(settings: &Settings, t: u64) -> Due {
+        let due = names().into_iter().map(|name| settings.due(name, t));
+        Due(due.enumerate().map(|(bit, due)| u32::from(due) << bit).sum())
+    }
+
+    /// Whether there are none.
+    pub fn none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// A number that says which: a kind of step.
+    pub fn key(self) -> u64 {
+        self.0.into()
+    }
+
+    fn has(self, name: &str) -> bool {
+        names().into_iter().position(|of| of == name).is_some_and(|bit| self.0 >> bit & 1 == 1)
+    }
+
+    fn along(self, along: Along) -> bool {
+        LINES.iter().any(|&(name, of)| of == along && self.has(name))
+    }
+}
+
 /// What the probes of a run ask of a device, with the room that each works in.
 #[derive(Debug, Clone, Default)]
 pub struct Work {
@@ -61,7 +91,7 @@ pub struct Work {
 impl Work {
     /// Plans what `settings` ask for. Errors: a probe that does not fit the network; not enough memory.
     pub fn plan<B: Backend>(engine: &mut Engine<B>, settings: &Settings) -> Result<Work> {
-        let (s, asked) = (settings.step_lengths()?, |name: &str| settings.probe.iter().any(|p| p == name));
+        let (s, asked) = (settings.step_lengths()?, |name: &str| settings.asks(name));
         let mut work = Work::default();
         for along in [Along::Gradient, Along::Random] {
             if LINES.iter().any(|(name, of)| *of == along && asked(name)) {
@@ -88,22 +118,29 @@ impl Work {
         Ok(work)
     }
 
-    /// Asks the device for all of it at `theta`, whose gradient is `grad`, right after the pass that made it; `update` leads to the next θ.
-    pub fn ask<B: Backend>(&self, engine: &mut Engine<B>, theta: In, grad: In, update: ics::Update) -> Result<()> {
+    /// Asks the device for what is due at `theta`, whose gradient is `grad`, right after the pass that made it; `update` leads to the next θ.
+    pub fn ask<B: Backend>(
+        &self,
+        engine: &mut Engine<B>,
+        due: Due,
+        theta: In,
+        grad: In,
+        update: ics::Update,
+    ) -> Result<()> {
         // What the pass has left is looked at before another one overwrites it.
-        if let Some(room) = &self.activations {
+        if let Some(room) = self.activations.as_ref().filter(|_| due.has(ACTIVATIONS) || due.has(MOMENTS)) {
             activations::ask(engine, theta, room)?;
         }
-        for &(_, room) in &self.lines {
-            line::ask(engine, theta, grad, room)?;
+        for (_, room) in self.lines.iter().filter(|(along, _)| due.along(*along)) {
+            line::ask(engine, theta, grad, *room)?;
         }
-        if let Some(room) = &self.curvature {
+        if let Some(room) = self.curvature.as_ref().filter(|_| due.has(CURVATURE)) {
             curvature::ask(engine, theta, grad, room)?;
         }
-        if let Some(room) = &self.theory {
+        if let Some(room) = self.theory.as_ref().filter(|_| due.has(THEORY)) {
             theory::ask(engine, theta, room)?;
         }
-        self.ics.as_ref().map_or(Ok(()), |room| ics::ask(engine, theta, grad, update, room))
+        self.ics.as_ref().filter(|_| due.has(ICS)).map_or(Ok(()), |room| ics::ask(engine, theta, grad, update, room))
     }
 }
 
@@ -112,7 +149,7 @@ pub struct Probes {
     s: Vec<f64>,
     work: Work,
     /// Of each line, the logs of the probes that want its points: they are measured once.
-    lines: Vec<Vec<ProbeLog>>,
+    lines: Vec<Vec<(&'static str, ProbeLog)>>,
     ics: Option<ProbeLog>,
     curvature: Option<ProbeLog>,
     activations: Option<ProbeLog>,
@@ -127,7 +164,7 @@ impl Probes {
         let log = |name: &str, fixed: Arrays, series: Vec<Series>| {
             let log = ProbeLog::new(folder.probe(name), fixed, series);
             match step > 0 || (resume && disk::exists(log.path())) {
-                true => log.reopen((0..step).filter(|&t| settings.probes_at(t))),
+                true => log.reopen((0..step).filter(|&t| settings.due(name, t))),
                 false => Ok(log),
             }
         };
@@ -140,9 +177,9 @@ impl Probes {
             let points = ["loss", "grad_l2_diff", "distance", "beta"].map(|name| Series::numbers(name, [s.len()]));
             log(name, fixed, each.into_iter().chain(points).collect())
         };
-        let asked = |name: &str| settings.probe.iter().any(|p| p == name);
+        let asked = |name: &str| settings.asks(name);
         let of = |along: Along| LINES.iter().filter(move |(name, of)| *of == along && asked(name));
-        let lines = work.lines.iter().map(|&(along, _)| of(along).map(|(name, along)| line(name, *along)).collect());
+        let lines = work.lines.iter().map(|&(along, _)| of(along).map(|(name, along)| Ok((*name, line(name, *along)?))).collect());
         let lines = lines.collect::<Result<_>>()?;
         let shift = |room: &ics::Room| {
             let (count, layers) = (room.layers().len(), room.layers());
@@ -190,8 +227,11 @@ impl Probes {
     }
 
     /// Reads what step `t` found, whose loss is `loss`; of a loss that is not finite nothing is known.
-    pub fn read<B: Backend>(&mut self, engine: &mut Engine<B>, t: u64, loss: f64) -> Result<()> {
-        for (logs, &(_, room)) in self.lines.iter_mut().zip(&self.work.lines) {
+    pub fn read<B: Backend>(&mut self, engine: &mut Engine<B>, due: Due, t: u64, loss: f64) -> Result<()> {
+        for (logs, &(along, room)) in self.lines.iter_mut().zip(&self.work.lines) {
+            if !due.along(along) {
+                continue;
+            }
             let found = match loss.is_finite() {
                 true => line::read(engine, loss, &self.s, room)?,
                 false => Landscape::unknown(loss, &self.s),
@@ -199,34 +239,34 @@ impl Probes {
             let (base_loss, grad_norm) = ([found.base_loss], [found.grad_norm]);
             let entries: [&[f64]; 6] =
                 [&base_loss, &grad_norm, &found.loss, &found.grad_l2_diff, &found.distance, &found.beta];
-            logs.iter_mut().for_each(|log| log.push(t, &entries));
+            logs.iter_mut().filter(|(name, _)| due.has(name)).for_each(|(_, log)| log.push(t, &entries));
         }
-        if let (Some(log), Some(room)) = (&mut self.curvature, &self.work.curvature) {
+        if let (Some(log), Some(room)) = (self.curvature.as_mut().filter(|_| due.has(CURVATURE)), &self.work.curvature) {
             let found = if loss.is_finite() { curvature::read(engine, room)? } else { Curvature::UNKNOWN };
             let Curvature { rayleigh, gain, top: [top, residual], trace: [trace, stderr] } = found;
             let entries = [rayleigh, gain, top, residual, trace, stderr].map(|v| [v]);
             log.push(t, &entries.each_ref().map(|v| &v[..]));
         }
-        if let Some(room) = &self.work.activations {
+        if let Some(room) = self.work.activations.as_ref().filter(|_| due.has(ACTIVATIONS) || due.has(MOMENTS)) {
             let found = if loss.is_finite() { Some(activations::read(engine, room)?) } else { None };
             let whole = |counts: &[u32]| counts.iter().copied().map(f64::from).collect::<Vec<_>>();
-            if let Some(log) = &mut self.activations {
+            if let Some(log) = self.activations.as_mut().filter(|_| due.has(ACTIVATIONS)) {
                 let entries = found.as_ref().map(|found| [whole(&found.count), whole(&found.outside)]);
                 log.push(t, &entries.iter().flatten().map(|entry| &entry[..]).collect::<Vec<_>>());
             }
-            if let Some(log) = &mut self.moments {
+            if let Some(log) = self.moments.as_mut().filter(|_| due.has(MOMENTS)) {
                 let entries = found.as_ref().map(|found| [&found.mean[..], &found.var[..]]);
                 log.push(t, entries.as_ref().map_or(&[][..], |entries| &entries[..]));
             }
         }
-        if let (Some(log), Some(room)) = (&mut self.theory, &self.work.theory) {
+        if let (Some(log), Some(room)) = (self.theory.as_mut().filter(|_| due.has(THEORY)), &self.work.theory) {
             let found = if loss.is_finite() { theory::read(engine, room)? } else { Vec::new() };
             let values: Vec<_> = found.iter().map(Statements::values).collect();
             let entry = |i: usize| values.iter().map(|of| of[i]).collect::<Vec<f64>>();
             let entries: Vec<_> = (0..Statements::NAMES.len()).map(entry).collect();
             log.push(t, &entries.iter().map(|entry| &entry[..]).collect::<Vec<_>>());
         }
-        if let (Some(log), Some(room)) = (&mut self.ics, &self.work.ics) {
+        if let (Some(log), Some(room)) = (self.ics.as_mut().filter(|_| due.has(ICS)), &self.work.ics) {
             match loss.is_finite() {
                 true => {
                     let found = ics::read(engine, room)?;
@@ -241,7 +281,8 @@ impl Probes {
     /// Writes the files.
     pub fn write(&self) -> Result<()> {
         let others = [&self.ics, &self.curvature, &self.activations, &self.moments, &self.theory];
-        self.lines.iter().flatten().chain(others.into_iter().flatten()).try_for_each(ProbeLog::write)
+        let lines = self.lines.iter().flatten().map(|(_, log)| log);
+        lines.chain(others.into_iter().flatten()).try_for_each(ProbeLog::write)
     }
 }
 

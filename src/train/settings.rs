@@ -1,6 +1,7 @@
 //! Everything that a run depends on, resolved: what `run.toml` records and `--resume` reads back.
 
-use super::probes::{OF_UNITS, check_name};
+use super::probes::OF_UNITS;
+use super::schedule;
 use crate::mutant::{Mutant, made};
 use crate::network::{Dln, Network, Norm, Normalisation, dln, vgg};
 use crate::ops::noise::NoiseOptions;
@@ -71,7 +72,7 @@ pub struct Settings {
     pub checkpoint_every: Option<u64>,
     /// Checkpoints kept.
     pub keep_checkpoints: usize,
-    /// Names of probes.
+    /// Names of probes, each with `:STEPS` where it has an interval of its own.
     pub probe: Vec<String>,
     /// Probes every so many steps.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -235,18 +236,23 @@ impl Settings {
     }
 
     fn check_probes(&mut self) -> Result<()> {
-        self.probe.iter().try_for_each(|name| check_name(name))?;
+        self.probe.iter().try_for_each(|entry| schedule::check(entry))?;
         let when = self.probe_every.is_some() || !self.probe_at.is_empty();
         if self.probe.is_empty() && when {
             return Err(Error::input("--probe-every, --probe-at", "no probe is named", "--probe landscape says which"));
         }
-        if !self.probe.is_empty() && !when {
+        let common = self.probe.iter().any(|entry| !schedule::has_own(entry));
+        if when && !self.probe.is_empty() && !common {
+            let right = "leave them out, or the intervals after the names";
+            return Err(Error::input("--probe-every, --probe-at", "every probe has its own interval", right));
+        }
+        if common && !when {
             self.probe_every = Some(1);
         }
         for (option, count) in [("probe-lanczos", self.probe_lanczos), ("probe-hutchinson", self.probe_hutchinson)] {
             require((1..=1000).contains(&count), option, count, "it lies between 1 and 1000")?;
         }
-        if self.probe.iter().any(|name| OF_UNITS.contains(&name.as_str())) {
+        if OF_UNITS.iter().any(|name| self.asks(name)) {
             let network = self.network()?;
             if self.probe_layers.is_empty() {
                 self.probe_layers = units::default_layers(&network);
@@ -295,20 +301,13 @@ impl Settings {
     /// What the probes of single units look at; `None` where none of them is asked for. Errors: a layer, a number of units or bins that there
     /// cannot be.
     pub fn look(&self, network: &Network) -> Result<Option<Look>> {
-        if !self.probe.iter().any(|name| OF_UNITS.contains(&name.as_str())) {
+        if !OF_UNITS.iter().any(|name| self.asks(name)) {
             return Ok(None);
         }
         let Settings { probe_units, probe_pre_norm: pre_norm, probe_bin_range: range, probe_bins: bins, .. } = *self;
         let chosen = units::choose(network, &self.probe_layers, probe_units, self.seed)?;
         let look = Look { chosen, pre_norm, range, bins };
         look.check().map(|()| Some(look))
-    }
-
-    /// Whether the probes run at step `t`.
-    pub fn probes_at(&self, t: u64) -> bool {
-        !self.probe.is_empty()
-            && (self.probe_every.is_some_and(|every| t.is_multiple_of(every))
-                || self.probe_at.binary_search(&t).is_ok())
     }
 
     /// The type of parameters: that of activations too, but for bf16.

@@ -6,7 +6,7 @@
 
 use super::checkpoint::{self, State, Vectors};
 use super::metrics::{Metrics, Row};
-use super::probes::{self, Probes};
+use super::probes::{self, Due, Probes};
 use super::run_folder::{Record, RunFolder};
 use super::settings::Settings;
 use super::source::Source;
@@ -245,7 +245,7 @@ impl<B: Backend> Trainer<B> {
 
     /// Asks the device for step t: loss and gradient, probes, update. Whatever it finds out stays there.
     fn ask(&mut self, t: u64) -> Result<()> {
-        let (last, probed) = (t == self.settings.steps, self.settings.probes_at(t));
+        let (last, due) = (t == self.settings.steps, Due::at(&self.settings, t));
         self.source.hand_over(t, &mut self.engine)?;
         let work = StepWork {
             gather: self.source.resident(),
@@ -256,10 +256,10 @@ impl<B: Backend> Trainer<B> {
             journal: self.journal,
             rule: (self.settings.momentum, self.settings.weight_decay),
             last,
-            probe: probed.then(|| self.probes.work()),
+            probe: (!due.none()).then(|| (due, self.probes.work())),
         };
         // One graph for each kind of step.
-        let key = u64::from(last) + 2 * u64::from(probed);
+        let key = u64::from(last) + 2 * due.key();
         self.engine.keep_running(self.running_before)?;
         let made = self.engine.as_graph(key, |engine| work.ask(engine));
         if made.is_err() {
@@ -279,8 +279,9 @@ impl<B: Backend> Trainer<B> {
         for t in first..first + asked {
             let at = (t % BURST) as usize * step::COLUMNS;
             let (loss, correct) = (journal[at], journal[at + 1]);
-            if self.settings.probes_at(t) {
-                self.probes.read(&mut self.engine, t, loss)?;
+            let due = Due::at(&self.settings, t);
+            if !due.none() {
+                self.probes.read(&mut self.engine, due, t, loss)?;
             }
             let row = self.row(t, loss, correct, test.filter(|_| t == first));
             self.metrics.append(&row)?;
@@ -330,7 +331,7 @@ struct StepWork<'a> {
     rule: (f64, f64),
     /// The last row has no update.
     last: bool,
-    probe: Option<&'a probes::Work>,
+    probe: Option<(Due, &'a probes::Work)>,
 }
 
 impl StepWork<'_> {
@@ -347,8 +348,8 @@ impl StepWork<'_> {
             engine.move_running(RUNNING_MOMENTUM)?;
         }
         let (momentum, weight_decay) = self.rule;
-        if let Some(work) = self.probe {
-            work.ask(engine, theta, grad.into(), Update { velocity: self.velocity, momentum, weight_decay })?;
+        if let Some((due, work)) = self.probe {
+            work.ask(engine, due, theta, grad.into(), Update { velocity: self.velocity, momentum, weight_decay })?;
         }
         // From here on nothing can be interrupted.
         let backend = engine.backend();

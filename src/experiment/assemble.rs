@@ -1,0 +1,297 @@
+//! What a reproduction leaves behind: figures with their data, claims, timings, and the report.
+
+use super::claims::{Judged, judge};
+use super::evidence::Evidence;
+use super::plan::Part;
+use super::runs::{Group, Kind};
+use super::{deviations, explore, figures, networks};
+use crate::files::{atomic, disk};
+use crate::report::{Captioned, Cell, Page, Picture, Section, Table, Verdict, significant};
+use crate::train::Settings;
+use crate::{Error, Result};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// What is said of how it was made.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct About {
+    /// The device, in words: the same whenever the same runs are made on it.
+    pub device: String,
+    /// Version and commit.
+    pub version: String,
+    /// What images were trained on, in words.
+    pub pictures: String,
+    /// Names and values of what differs from one reproduction to the next: dates, times, threads.
+    pub cost: Vec<(String, String)>,
+    /// For `timings.json`: the same as data.
+    pub timings: Value,
+}
+
+/// What was left behind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Made {
+    /// Every claim, in the paper's order.
+    pub claims: Vec<Judged>,
+    /// The figures' SVG files.
+    pub figures: Vec<PathBuf>,
+    /// The report.
+    pub report: PathBuf,
+}
+
+impl Made {
+    /// How many claims have a verdict.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.claims.iter().filter(|claim| claim.row.verdict == verdict).count()
+    }
+}
+
+/// Draws, judges and writes everything into `out`. Errors: a run's file that is not there; a file that cannot be written.
+pub fn write(evidence: &Evidence, out: &Path, about: &About) -> Result<Made> {
+    let folder = out.join("figures");
+    disk::create_dir_all(&folder)?;
+    let (mut claims, mut sections, mut drawn) = (Vec::new(), Vec::new(), Vec::new());
+    for part in &evidence.plan.parts {
+        let judged = judge(evidence, part)?;
+        let (section, files) = section(evidence, part, &folder)?;
+        claims.extend(judged);
+        sections.push(section);
+        drawn.extend(files);
+    }
+    let words = summary(evidence, &claims, about);
+    let page = Page {
+        title: "How Does Batch Normalization Help Optimization? Reproduced".into(),
+        summary: words,
+        claims: claims.iter().map(|claim| claim.row.clone()).collect(),
+        sections,
+        settings: settings(evidence, about),
+        cost: cost(evidence, about)?,
+    };
+    let scale = evidence.scale().name();
+    let list: Vec<Value> = claims.iter().map(|claim| claim.json(scale)).collect();
+    write_json(&out.join("claims.json"), &Value::Array(list))?;
+    write_json(&out.join("timings.json"), &about.timings)?;
+    let report = out.join("report.html");
+    atomic::write_bytes(&report, page.html().as_bytes())?;
+    Ok(Made { claims, figures: drawn, report })
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::file(path, e.to_string(), "JSON is needed"))?;
+    atomic::write_bytes(path, (text + "\n").as_bytes())
+}
+
+/// One experiment: its figures are written, and set into the report.
+fn section(evidence: &Evidence, part: &Part, folder: &Path) -> Result<(Section, Vec<PathBuf>)> {
+    let (experiment, shown) = (&part.experiment, &part.experiment.shown);
+    let mut notes = deviations::of(evidence.plan, part);
+    for &at in &part.groups {
+        let group = &evidence.plan.groups[at];
+        let (count, seeds) = (evidence.diverged(group)?, group.runs.len());
+        if count > 0 {
+            let loss = "its loss counts as infinite from there on";
+            notes.push(format!("{} [{}]: {count} of {seeds} runs diverged; {loss}.", group.label, group.id));
+        }
+    }
+    notes.extend(shown.notes.iter().cloned());
+    let (mut pictures, mut files) = (Vec::new(), Vec::new());
+    let name = &experiment.name;
+    let mut add = |svg: String, name: &str| {
+        files.push(folder.join(format!("{name}.svg")));
+        let beside = ["svg", "png", "csv", "npz"].map(|kind| format!("figures/{name}.{kind}"));
+        pictures.push(Picture { svg, files: beside.into() });
+    };
+    let figure = figures::figure(evidence, part, notes.clone())?;
+    if !figure.panels.is_empty() {
+        figure.write(folder, name)?;
+        add(figure.svg(), name);
+    }
+    let diagram = networks::diagram(evidence.plan, part, Vec::new())?;
+    if !diagram.columns.is_empty() {
+        let name = if figure.panels.is_empty() { name.clone() } else { format!("{name}-networks") };
+        diagram.write(folder, &name)?;
+        add(diagram.svg(), &name);
+    }
+    let mut tables = Vec::new();
+    if !evidence.statements(name).is_empty() {
+        tables.push(statements(evidence, part));
+    }
+    if !part.groups.is_empty() {
+        tables.push(ends(evidence, part)?);
+    }
+    let section = Section {
+        id: name.clone(),
+        title: shown.title.clone(),
+        paper: shown.paper.clone(),
+        deviations: notes,
+        pictures,
+        explorers: explore::explorers(evidence, part)?,
+        tables,
+    };
+    Ok((section, files))
+}
+
+/// How every group of runs ended.
+fn ends(evidence: &Evidence, part: &Part) -> Result<Captioned> {
+    let mut table = Table::new(["run", "variant", "seeds", "first loss", "last loss", "test accuracy", "diverged"]);
+    for &at in &part.groups {
+        let group = &evidence.plan.groups[at];
+        let (mut first, mut last, mut test) = (Vec::new(), Vec::new(), Vec::new());
+        for run in evidence.of(group) {
+            let training = run.training()?;
+            let bound = |loss: Option<&f64>| loss.map_or(f64::NAN, |&loss| if loss.is_nan() { f64::INFINITY } else { loss });
+            first.push(bound(training.loss.first()));
+            // Of single batches the mean of the last ones says more.
+            let rows = if run.settings().deep_linear() { 1 } else { 50 };
+            let tail = &training.loss[training.loss.len().saturating_sub(rows)..];
+            last.push(tail.iter().map(|loss| bound(Some(loss))).sum::<f64>() / tail.len().max(1) as f64);
+            test.extend(training.test_accuracy.iter().rev().find(|accuracy| !accuracy.is_nan()));
+        }
+        let number = |values: Vec<f64>| match values.is_empty() {
+            true => Cell::from(""),
+            false => Cell::number(significant(super::series::median(values), 4)),
+        };
+        table.row([
+            Cell::from(group.id.as_str()),
+            Cell::from(group.label.as_str()),
+            Cell::from(group.runs.len() as u64),
+            number(first),
+            number(last),
+            match test.is_empty() {
+                true => Cell::from(""),
+                false => Cell::number(format!("{:.1} %", 100.0 * super::series::median(test))),
+            },
+            Cell::from(evidence.diverged(group)? as u64),
+        ]);
+    }
+    let caption = "How the runs ended: medians over the seeds; VGG's last loss is the mean of the last 50 batches";
+    Ok(Captioned { caption: caption.into(), table })
+}
+
+/// The paper's statements on random instances.
+fn statements(evidence: &Evidence, part: &Part) -> Captioned {
+    let mut table = Table::new(["statement", "kind", "instances", "premise held", "failed", "largest residual", "it says"]);
+    let rows = evidence.statements(&part.experiment.name);
+    for of in rows {
+        let residual = of.tally.max_residual().max(of.found.map_or(0.0, |found| found.residual));
+        table.row([
+            Cell::from(of.row.name),
+            Cell::from(of.row.kind.name()),
+            Cell::from(of.tally.instances),
+            Cell::from(of.tally.premise_held),
+            Cell::from(of.tally.failed),
+            Cell::number(significant(residual, 2)),
+            Cell::from(of.row.says),
+        ]);
+    }
+    Captioned { caption: "The paper's statements on random instances of one unit and one batch".into(), table }
+}
+
+/// What a reader should know first.
+fn summary(evidence: &Evidence, claims: &[Judged], about: &About) -> Vec<String> {
+    let count = |verdict| claims.iter().filter(|claim| claim.row.verdict == verdict).count();
+    let request = &evidence.plan.request;
+    let scale = match request.scale {
+        super::Scale::Smoke => "smoke: a few steps of small networks, which show that everything runs and can support no claim about training",
+        super::Scale::Quick => {
+            "quick: the deep linear networks at the paper's own size and length, VGG small and short, so that the effects show on two cores"
+        }
+        super::Scale::Paper => "paper: the paper's own settings",
+    };
+    let vgg = evidence.plan.groups.iter().any(|group| Kind::of(group.settings()) == Kind::Vgg);
+    let mut words = vec![
+        format!(
+            "Of {} claims, {} hold, {} fail and {} are not tested here.",
+            claims.len(),
+            count(Verdict::Holds),
+            count(Verdict::Fails),
+            count(Verdict::NotTested)
+        ),
+        format!("Scale {scale}."),
+    ];
+    if vgg {
+        words.push(format!("VGG was trained on {}.", about.pictures));
+    }
+    words.push(
+        "Every number comes from runs that this program made; each verdict follows from a rule that was written down \
+         before, with the runs it was judged by. A claim that this scale or this data cannot test says so."
+            .into(),
+    );
+    words
+}
+
+/// What was run, on what.
+fn settings(evidence: &Evidence, about: &About) -> Vec<Captioned> {
+    let mut on = Table::new(["", ""]);
+    for (name, value) in [
+        ("program", format!("normscape {}", about.version)),
+        ("device", about.device.clone()),
+        ("scale", evidence.scale().name().into()),
+        ("images", about.pictures.clone()),
+        ("first seed", evidence.plan.request.seed.to_string()),
+    ] {
+        on.row([Cell::from(name), Cell::from(value)]);
+    }
+    let mut runs = Table::new(["run", "network", "norm", "noise", "rate", "steps", "batch", "seeds", "probes"]);
+    for group in &evidence.plan.groups {
+        let s = group.settings();
+        runs.row([
+            Cell::from(group.id.as_str()),
+            Cell::from(network(s)),
+            Cell::from(s.norm.as_str()),
+            Cell::from(if s.noise { "Algorithm 1" } else { "" }),
+            Cell::number(significant(s.lr, 3)),
+            Cell::from(s.steps),
+            Cell::from(s.batch as u64),
+            Cell::from(group.runs.len() as u64),
+            Cell::from(probes(s)),
+        ]);
+    }
+    vec![
+        Captioned { caption: "Made by, and on".into(), table: on },
+        Captioned { caption: "Runs; all settings of each are in its run.toml".into(), table: runs },
+    ]
+}
+
+fn network(s: &Settings) -> String {
+    match s.deep_linear() {
+        true => format!("dln, {} layers of {}", s.depth, s.dim),
+        false => format!("{}, width {}, {}", s.model, significant(s.width, 3), s.activation),
+    }
+}
+
+fn probes(s: &Settings) -> String {
+    let of = |entry: &String| match (entry.split_once(':'), s.probe_every) {
+        (Some((name, every)), _) => format!("{name} every {every}"),
+        (None, Some(every)) => format!("{entry} every {every}"),
+        (None, None) => entry.clone(),
+    };
+    s.probe.iter().map(of).collect::<Vec<_>>().join(", ")
+}
+
+/// What differs from one reproduction to the next.
+fn cost(evidence: &Evidence, about: &About) -> Result<Vec<Captioned>> {
+    let mut all = Table::new(["", ""]);
+    for (name, value) in &about.cost {
+        all.row([Cell::from(name.as_str()), Cell::from(value.as_str())]);
+    }
+    let mut runs = Table::new(["run", "seconds", "milliseconds a step"]);
+    for group in &evidence.plan.groups {
+        let (seconds, steps) = seconds(evidence, group)?;
+        runs.row([
+            Cell::from(group.id.as_str()),
+            Cell::number(format!("{seconds:.1}")),
+            Cell::number(significant(1e3 * seconds / steps.max(1) as f64, 3)),
+        ]);
+    }
+    Ok(vec![
+        Captioned { caption: "Times and dates".into(), table: all },
+        Captioned { caption: "Time of each group of runs, probes included".into(), table: runs },
+    ])
+}
+
+fn seconds(evidence: &Evidence, group: &Group) -> Result<(f64, usize)> {
+    evidence.of(group).try_fold((0.0, 0), |(seconds, steps), run| {
+        let training = run.training()?;
+        Ok((seconds + training.seconds.last().copied().unwrap_or(0.0), steps + training.loss.len()))
+    })
+}

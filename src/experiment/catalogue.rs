@@ -1,0 +1,99 @@
+//! The experiments that come with the program, and a user's own: TOML files, of which a target names one.
+
+use super::file::Shown;
+use super::runs::Shared;
+use crate::files::disk;
+use crate::{Error, Result};
+use std::path::Path;
+
+/// Runs, looks and bases that several experiments share.
+const SHARED: (&str, &str) = ("experiments/runs.toml", include_str!("../../experiments/runs.toml"));
+
+macro_rules! experiments {
+    ($($name:literal),+ $(,)?) => {
+        /// Name and text of every experiment, in the paper's order.
+        const EXPERIMENTS: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../experiments/", $name, ".toml")))),+];
+    };
+}
+
+experiments! {
+    "demo", "fig1", "fig2", "fig3", "fig4", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10", "fig11", "fig12", "fig13", "fig14",
+    "accuracy", "theory", "learning_rates", "noise", "design_space", "course",
+}
+
+/// The target that stands for all others but `demo`, whose runs the figures have too.
+pub const ALL: &str = "all";
+
+/// An experiment's text is at most this long.
+const CAP: u64 = 1 << 20;
+
+/// One experiment as its file says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiment {
+    /// The target's name, and that of its figure's files.
+    pub name: String,
+    /// The file that it stands in, for messages.
+    pub file: String,
+    /// What it holds.
+    pub shown: Shown,
+}
+
+/// The names of the targets, in order.
+pub fn names() -> Vec<&'static str> {
+    EXPERIMENTS.iter().map(|(name, _)| *name).collect()
+}
+
+/// The experiments that `targets` name, each once, in the paper's order; a target that ends in `.toml` is a user's own file.
+///
+/// Errors name the target, or the file and what is wrong in it.
+pub fn find(targets: &[String]) -> Result<Vec<Experiment>> {
+    let known = |target: &str| target == ALL || EXPERIMENTS.iter().any(|(name, _)| *name == target);
+    let own: Vec<&String> = targets.iter().filter(|target| target.ends_with(".toml")).collect();
+    if let Some(target) = targets.iter().find(|target| !known(target) && !target.ends_with(".toml")) {
+        let short: String = target.chars().take(64).collect();
+        let right = format!("there are {}, all, and files that end in .toml", names().join(", "));
+        return Err(Error::input(format!("reproduce {short}"), "unknown", right));
+    }
+    let asked = |name: &str| targets.iter().any(|target| target == name || target == ALL && name != "demo");
+    let mut found = Vec::new();
+    for (name, text) in EXPERIMENTS.iter().filter(|(name, _)| asked(name)) {
+        found.push(read(name, &format!("experiments/{name}.toml"), text)?);
+    }
+    for path in own {
+        let name = Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if name.is_empty() || !name.chars().all(plain) {
+            let right = "letters, digits, _ and - are, since figures and runs are named after it";
+            return Err(Error::input(path.as_str(), "not a name for an experiment", right));
+        }
+        if found.iter().any(|other: &Experiment| other.name == name) {
+            return Err(Error::input(path.as_str(), format!("a second experiment {name}"), "give it another name"));
+        }
+        let text = disk::read_text_capped(Path::new(path), CAP)?;
+        found.push(read(&name, path, &text)?);
+    }
+    Ok(found)
+}
+
+/// Reads an experiment. Errors: it is not TOML, or has a key or a value that there cannot be; with the line.
+pub fn read(name: &str, file: &str, text: &str) -> Result<Experiment> {
+    let shown: Shown = toml(file, text)?;
+    let experiment = Experiment { name: name.into(), file: file.into(), shown };
+    super::check::experiment(&experiment)?;
+    Ok(experiment)
+}
+
+/// What experiments share. Errors: as [`read`].
+pub fn shared() -> Result<Shared> {
+    toml(SHARED.0, SHARED.1)
+}
+
+fn toml<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|e: toml::de::Error| {
+        let line = e.span().and_then(|span| text.get(..span.start)).map(|before| 1 + before.matches('\n').count());
+        let line = line.map_or(String::new(), |line| format!(", line {line}"));
+        let problem = e.message().lines().next().unwrap_or_default().to_owned();
+        Error::input(format!("{file}{line}"), problem, "README.md says what an experiment's file holds")
+    })
+}

@@ -1,0 +1,132 @@
+//! What a run costs, before it is made: work in units of one machine's own, and memory.
+
+use super::runs::Kind;
+use crate::network::Network;
+use crate::train::Settings;
+use crate::{Error, Result};
+
+/// A run's work, in passes forward and backward over its network times the numbers that one handles: comparable among runs of one kind.
+///
+/// Errors: settings that make no network.
+pub fn work(settings: &Settings) -> Result<f64> {
+    let network = settings.network()?;
+    let every = |name: &str| (0..=settings.steps.min(5_000)).filter(|&t| settings.due(name, t)).count() as f64;
+    let sampled = (settings.steps + 1) as f64 / (settings.steps.min(5_000) + 1) as f64;
+    let points = settings.probe_points as f64;
+    let products = 2.5 * (1 + settings.probe_lanczos + settings.probe_hutchinson) as f64;
+    let of_probes: f64 = [
+        ("landscape", points),
+        ("predictiveness", points),
+        ("random", points),
+        ("ics", 0.5 * network.weighted_layers().len() as f64),
+        ("curvature", products),
+        ("theory", 10.0),
+        ("activations", 0.1),
+        ("moments", 0.1),
+    ]
+    .iter()
+    .map(|(name, passes)| passes * every(name))
+    .sum();
+    let tests = settings.eval_every.map_or(0.0, |every| settings.steps as f64 / every as f64 + 1.0);
+    let test_passes = tests * settings.limit_test.unwrap_or(10_000) as f64 / settings.batch as f64 * 0.35;
+    let passes = settings.steps as f64 + sampled * of_probes + test_passes;
+    Ok(passes * of_pass(settings, &network)?)
+}
+
+/// Multiplications of a pass, and what else is done with each number between the layers.
+fn of_pass(settings: &Settings, network: &Network) -> Result<f64> {
+    let mut shape = network.input(settings.batch);
+    let mut work = 0.0;
+    for link in network.links() {
+        let weights = if link.layer.multiplies() { link.layer.params(shape).first().map_or(0, |p| p.shape.len()) } else { 0 };
+        shape = link.layer.output(shape)?;
+        let [h, w, n, _] = shape.hwnc();
+        work += 3.0 * (weights * h * w * n) as f64 + 100.0 * shape.len() as f64;
+    }
+    Ok(work)
+}
+
+/// How fast each kind of network has gone so far.
+#[derive(Debug, Clone, Default)]
+pub struct Pace {
+    /// Work and seconds of one worker, of the DLN and of VGG.
+    done: [(f64, f64); 2],
+}
+
+impl Pace {
+    /// Some work was done in some seconds.
+    pub fn add(&mut self, kind: Kind, work: f64, seconds: f64) {
+        let done = &mut self.done[kind as usize];
+        *done = (done.0 + work, done.1 + seconds);
+    }
+
+    /// The seconds that work will take one worker; of a kind that has not been seen yet, by the other's pace. `None` before anything was done.
+    pub fn seconds(&self, kind: Kind, work: f64) -> Option<f64> {
+        let pace = |(work, seconds): (f64, f64)| (work > 0.0).then(|| seconds / work);
+        pace(self.done[kind as usize]).or_else(|| pace(self.done[1 - kind as usize])).map(|pace| pace * work)
+    }
+}
+
+/// How long some runs take `workers` that each take the next when one has ended: the longest runs first.
+pub fn makespan(seconds: &[f64], workers: usize) -> f64 {
+    let mut ends = vec![0.0; workers.max(1)];
+    let mut sorted = seconds.to_vec();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    for run in sorted {
+        let soonest = ends.iter_mut().min_by(|a, b| a.total_cmp(b));
+        soonest.into_iter().for_each(|end| *end += run);
+    }
+    ends.into_iter().fold(0.0, f64::max)
+}
+
+/// How many runs go at once on the CPU: as many as there are threads, as far as memory goes. `needs` are the bytes of each run.
+///
+/// Errors: not even the largest fits.
+pub fn workers(threads: usize, needs: &[u128], available: Option<u64>) -> Result<usize> {
+    let largest = needs.iter().copied().max().unwrap_or(0).max(1);
+    let Some(available) = available else { return Ok(threads.max(1)) };
+    match u128::from(available) / largest {
+        0 => Err(Error::input(
+            "memory",
+            format!("{} MiB are needed, {} MiB are available", largest >> 20, available >> 20),
+            "a smaller --scale needs less",
+        )),
+        fit => Ok(threads.max(1).min(usize::try_from(fit).unwrap_or(usize::MAX))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_runs_go_first() {
+        assert_eq!(makespan(&[1.0, 2.0, 3.0, 6.0], 2), 6.0);
+        assert_eq!(makespan(&[1.0, 2.0, 3.0], 1), 6.0);
+        assert_eq!(makespan(&[], 4), 0.0);
+    }
+
+    #[test]
+    fn memory_bounds_the_number_of_workers() {
+        assert_eq!(workers(8, &[10, 100], Some(350)).unwrap(), 3);
+        assert_eq!(workers(2, &[10, 100], Some(350)).unwrap(), 2);
+        assert!(workers(2, &[10, 400 << 20], Some(350 << 20)).unwrap_err().to_string().contains("400 MiB"));
+    }
+
+    #[test]
+    fn work_counts_steps_and_probes() {
+        let of = |steps, probe: &[&str]| {
+            let probe = probe.iter().map(|&p| p.into()).collect();
+            let mut settings = Settings { steps, probe, depth: 3, samples: 20, ..Settings::defaults("dln") };
+            settings.resolve().unwrap();
+            work(&settings).unwrap()
+        };
+        assert!((of(2000, &[]) / of(1000, &[]) - 2.0).abs() < 1e-9);
+        // Eight points at every tenth step are nearly as much again.
+        let ratio = of(1000, &["landscape:10"]) / of(1000, &[]);
+        assert!((1.79..1.82).contains(&ratio), "{ratio}");
+        // Beyond what is counted step by step.
+        let ratio = of(20_000, &["landscape:10"]) / of(20_000, &[]);
+        assert!((1.79..1.82).contains(&ratio), "{ratio}");
+    }
+}

@@ -1,0 +1,87 @@
+//! What differs between what was run and the paper's setting, in words: printed on every figure.
+
+use super::plan::{Part, Plan};
+use super::runs::{Group, Kind};
+use crate::report::significant;
+use crate::train::Settings;
+
+/// A sentence for each kind of network whose runs differ from the paper's setting.
+pub fn of(plan: &Plan, part: &Part) -> Vec<String> {
+    let groups: Vec<&Group> = part.groups.iter().map(|&at| &plan.groups[at]).collect();
+    [Kind::Vgg, Kind::Dln].into_iter().filter_map(|kind| of_kind(kind, &groups, &plan.request.pictures)).collect()
+}
+
+fn of_kind(kind: Kind, groups: &[&Group], pictures: &str) -> Option<String> {
+    let groups: Vec<&&Group> = groups.iter().filter(|group| Kind::of(group.settings()) == kind).collect();
+    groups.first()?;
+    let paper = Settings::defaults(if kind == Kind::Dln { "dln" } else { "vgg16" });
+    let each = |of: &dyn Fn(&Settings) -> String| {
+        let mut all: Vec<String> = Vec::new();
+        groups.iter().map(|group| of(group.settings())).for_each(|value| {
+            if !all.contains(&value) {
+                all.push(value);
+            }
+        });
+        all.join(", ")
+    };
+    let mut here = vec![format!("{} steps", each(&|s| grouped(s.steps)))];
+    let mut there = vec![format!("{} steps", grouped(paper.steps))];
+    let mut differs = here != there;
+    let mut compare = |what: &str, is: String, was: String| {
+        if is != was {
+            differs = true;
+            here.push(format!("{what} {is}"));
+            there.push(format!("{what} {was}"));
+        }
+    };
+    if kind == Kind::Vgg {
+        compare("model", each(&|s| s.model.clone()), paper.model.clone());
+        compare("width", each(&|s| significant(s.width, 3)), significant(paper.width, 3));
+        let data = if pictures == "images" { "generated images" } else { "CIFAR-10" };
+        compare("data", data.into(), "CIFAR-10".into());
+        let images = |limit: Option<usize>| limit.map_or("all".into(), |n| grouped(n as u64));
+        compare("training images", each(&|s| images(s.limit_train)), "all".into());
+        compare("test images", each(&|s| images(s.limit_test)), "all".into());
+    } else {
+        compare("layers", each(&|s| s.depth.to_string()), paper.depth.to_string());
+        compare("units a layer", each(&|s| s.dim.to_string()), paper.dim.to_string());
+        compare("samples", each(&|s| grouped(s.samples as u64)), grouped(paper.samples as u64));
+    }
+    if kind == Kind::Vgg {
+        compare("batch", each(&|s| s.batch.to_string()), paper.batch.to_string());
+    }
+    compare("precision", each(&|s| s.precision.clone()), "f32".into());
+    let seeds = groups.iter().map(|group| group.runs.len()).max().unwrap_or(1);
+    let seeds = if seeds == 1 { "one seed".into() } else { format!("up to {seeds} seeds; the middle one, bands over all") };
+    let name = if kind == Kind::Vgg { "VGG" } else { "DLN" };
+    let lr = each(&|s| significant(s.lr, 3));
+    let setting = if differs {
+        format!("{}; the paper: {}", here.join(", "), there.join(", "))
+    } else {
+        format!("the paper's setting, {}", here.join(", "))
+    };
+    Some(format!("{name}: {setting}; learning rate {lr}; {seeds}."))
+}
+
+/// 15,000
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!([7, 999, 1000, 15_000, 1_234_567].map(grouped), ["7", "999", "1,000", "15,000", "1,234,567"]);
+    }
+}

@@ -1,0 +1,97 @@
+//! Networks drawn from the engine's own tables of layers: the paper's figure 5, and whatever else is run.
+
+use super::plan::{Part, Plan};
+use crate::Result;
+use crate::network::Network;
+use crate::network::chain::Link;
+use crate::report::{Block, Column, Diagram};
+use crate::runtime::tensor::Shape;
+use std::collections::BTreeSet;
+
+/// Where a layer stands among those that follow one linear map, and the style of its box.
+const MAP: (usize, usize) = (0, 0);
+const NORM: (usize, usize) = (1, 1);
+const NOISE: (usize, usize) = (2, 3);
+const ACTIVATION: (usize, usize) = (3, 2);
+const POOL: (usize, usize) = (4, 4);
+
+/// A box that has no row yet: the linear map that it follows or is, from 1, and its place behind it.
+struct Placed {
+    at: (usize, usize),
+    style: usize,
+    label: String,
+    detail: String,
+}
+
+/// The networks of the groups that an experiment draws, side by side; without columns where it draws none. What several have in common
+/// stands in one row.
+///
+/// Errors: a setting that makes no network.
+pub fn diagram(plan: &Plan, part: &Part, notes: Vec<String>) -> Result<Diagram> {
+    let shown = &part.experiment.shown;
+    let groups = if shown.diagram.is_empty() { Vec::new() } else { plan.chosen(part, Some(&shown.diagram)) };
+    let mut columns = Vec::new();
+    for group in groups {
+        let settings = group.settings();
+        let title = format!("{}, {}", settings.model.to_uppercase().replace("VGG", "VGG-"), group.label);
+        columns.push((title, boxes(&settings.network()?)?));
+    }
+    let rows: BTreeSet<(usize, usize)> = columns.iter().flat_map(|(_, boxes)| boxes.iter().map(|b| b.at)).collect();
+    let row = |at: &(usize, usize)| rows.iter().take_while(|other| *other < at).count();
+    let drawn = |(title, boxes): (String, Vec<Placed>)| Column {
+        title,
+        boxes: boxes
+            .into_iter()
+            .map(|Placed { at, style, label, detail }| Block { row: row(&at), label, detail, style })
+            .collect(),
+    };
+    let columns = columns.into_iter().map(drawn).collect();
+    Ok(Diagram { title: shown.title.clone(), subtitle: String::new(), notes, columns })
+}
+
+/// Input, layers, loss.
+fn boxes(network: &Network) -> Result<Vec<Placed>> {
+    let mut shape = network.input(1);
+    let mut boxes = vec![Placed { at: (0, 0), style: 6, label: "input".into(), detail: size(shape) }];
+    let mut map = 0;
+    for link in network.links() {
+        shape = link.layer.output(shape)?;
+        let (label, relu) = words(link);
+        let (place, style) = match () {
+            _ if link.layer.multiplies() => {
+                map += 1;
+                MAP
+            }
+            _ if link.layer.is_pool() => POOL,
+            _ if label.starts_with("noise") => NOISE,
+            _ if link.layer.params(shape).is_empty() && link.running.is_none() => ACTIVATION,
+            _ => NORM,
+        };
+        let detail = if place == MAP.0 || place == POOL.0 { size(shape) } else { String::new() };
+        boxes.push(Placed { at: (map, place), style, label, detail });
+        if relu {
+            let (place, style) = ACTIVATION;
+            boxes.push(Placed { at: (map, place), style, label: "relu".into(), detail: String::new() });
+        }
+    }
+    let loss = network.describe().lines().last().unwrap_or_default().trim_start_matches("loss ").to_owned();
+    boxes.push(Placed { at: (usize::MAX, 0), style: 6, label: loss, detail: String::new() });
+    Ok(boxes)
+}
+
+/// A layer's own words, and whether a ReLU is part of its pass, which is drawn as a box of its own.
+fn words(link: &Link) -> (String, bool) {
+    let said = link.layer.describe();
+    let relu = said.ends_with(", relu)");
+    let said = said.replace(", relu)", ")");
+    let name = if link.name.is_empty() { String::new() } else { format!("{}: ", link.name) };
+    (name + &said, relu)
+}
+
+/// `32×32×64`, or the number of units.
+fn size(shape: Shape) -> String {
+    match shape.hwnc() {
+        [1, 1, _, units] => format!("{units}"),
+        [h, w, _, c] => format!("{h}×{w}×{c}"),
+    }
+}

@@ -1,0 +1,259 @@
+//! A finished run's files as numbers: tracks, each a value at every step that was looked at.
+
+use super::file::{Over, Pick};
+use super::scale::Scale;
+use super::series::{Training, median, smoothed, training};
+use crate::files::{Arrays, Values, npz};
+use crate::train::Settings;
+use crate::{Error, Result};
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// A value at every step that was looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Track {
+    /// What tells it from the others of its kind: ("layer", "3"), ("unit", "17").
+    pub facets: Vec<(&'static str, String)>,
+    /// Step and value.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// One run's files, each read once.
+#[derive(Debug)]
+pub struct Results {
+    folder: PathBuf,
+    settings: Settings,
+    training: OnceCell<Rc<Training>>,
+    files: RefCell<BTreeMap<String, Rc<Arrays>>>,
+}
+
+/// One axis of an array behind the steps: what it counts, and its entries' names.
+type Axis = (&'static str, Vec<String>);
+
+impl Results {
+    /// Those of a run's folder.
+    pub fn of(folder: &Path, settings: &Settings) -> Results {
+        let (folder, settings) = (folder.to_owned(), settings.clone());
+        Results { folder, settings, training: OnceCell::new(), files: RefCell::default() }
+    }
+
+    /// The run's settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What it logged of its training.
+    pub fn training(&self) -> Result<Rc<Training>> {
+        if let Some(found) = self.training.get() {
+            return Ok(found.clone());
+        }
+        let found = Rc::new(training(&self.folder)?);
+        Ok(self.training.get_or_init(|| found).clone())
+    }
+
+    /// The arrays of a probe's file.
+    pub fn arrays(&self, file: &str) -> Result<Rc<Arrays>> {
+        if let Some(found) = self.files.borrow().get(file) {
+            return Ok(found.clone());
+        }
+        let found = Rc::new(npz::read(&self.folder.join(format!("{file}.npz")))?);
+        self.files.borrow_mut().insert(file.into(), found.clone());
+        Ok(found)
+    }
+
+    /// Whether its loss ended as no number.
+    pub fn diverged(&self) -> Result<bool> {
+        Ok(self.training()?.loss.last().is_some_and(|loss| !loss.is_finite()))
+    }
+
+    /// What `pick` says of this run. Errors: a file or an array that is not there.
+    pub fn tracks(&self, pick: &Pick, scale: Scale) -> Result<Vec<Track>> {
+        let layers = pick.layer.as_ref().and_then(|by| by.at(scale)).map(Vec::as_slice);
+        let mut tracks = self.raw(&pick.quantity, pick, layers)?;
+        if let Some(per) = &pick.per {
+            let below = self.raw(per, pick, layers)?;
+            // One for all, or one for each.
+            let of = |i: usize| if below.len() == 1 { below.first() } else { below.get(i) };
+            for (i, track) in tracks.iter_mut().enumerate() {
+                let Some(below) = of(i) else { continue };
+                track.points.iter_mut().zip(&below.points).for_each(|(point, below)| point.1 /= below.1);
+            }
+        }
+        if pick.change {
+            for track in &mut tracks {
+                track.points = track.points.windows(2).map(|pair| (pair[1].0, (pair[1].1 - pair[0].1).abs())).collect();
+            }
+        }
+        if let Some(over) = pick.over {
+            let steps = tracks.first().map_or(&[][..], |track| &track.points[..]);
+            let at = |i: usize| tracks.iter().filter_map(|track| track.points.get(i)).map(|point| point.1).collect();
+            let points = steps.iter().enumerate().map(|(i, &(step, _))| (step, over.of(at(i)))).collect();
+            tracks = vec![Track { facets: Vec::new(), points }];
+        }
+        if let Some(&width) = pick.smooth.as_ref().and_then(|by| by.at(scale)).filter(|&&width| width > 1) {
+            for track in &mut tracks {
+                let (steps, values): (Vec<f64>, Vec<f64>) = track.points.iter().copied().unzip();
+                // Windows of rows, at the middle of their steps.
+                let middles = smoothed(&steps, width).into_iter().map(|window| window.1);
+                track.points = middles.zip(smoothed(&values, width)).map(|(step, window)| (step, window.1)).collect();
+            }
+        }
+        Ok(tracks)
+    }
+
+    /// The quantity as it stands in the files, of the layers and units that are picked.
+    fn raw(&self, quantity: &str, pick: &Pick, layers: Option<&[usize]>) -> Result<Vec<Track>> {
+        let Some((file, array)) = quantity.split_once('.') else { return Ok(vec![self.logged(quantity)?]) };
+        let arrays = self.arrays(file)?;
+        let missing = |name: &str| {
+            let path = self.folder.join(format!("{file}.npz"));
+            Error::file(&path, format!("no array {name} with an entry for every step"), "a run's own file has it")
+        };
+        let get = |name: &str| arrays.get(name).ok_or_else(|| missing(name));
+        let steps = get("step")?.to_f64().or_else(|| whole(&get("step").ok()?.values)).ok_or_else(|| missing("step"))?;
+        let of = get(array)?;
+        let values = of.to_f64().or_else(|| whole(&of.values)).ok_or_else(|| missing(array))?;
+        let width = of.shape.iter().skip(1).product::<usize>();
+        if of.shape.first() != Some(&steps.len()) || values.len() != steps.len() * width {
+            return Err(missing(array));
+        }
+        let along_a_line = ["landscape", "predictiveness", "random"].contains(&file);
+        let mut tracks = Vec::new();
+        for (place, facets) in self.places(file, &arrays, &of.shape[1..])?.into_iter().enumerate() {
+            if !picked(pick, layers, &facets) {
+                continue;
+            }
+            // Beyond where the numbers end a loss and its gradient are without bound.
+            let bound = |value: f64| if along_a_line && value.is_nan() { f64::INFINITY } else { value };
+            let value = |i: usize| bound(values[i * width + place]);
+            let points = steps.iter().enumerate().map(|(i, &step)| (step, value(i))).collect();
+            tracks.push(Track { facets: facets.into_iter().map(|(name, shown, _)| (name, shown)).collect(), points });
+        }
+        Ok(tracks)
+    }
+
+    /// For each entry of a step what it is of: name, as shown, and number among those of its kind.
+    fn places(
+        &self,
+        file: &str,
+        arrays: &Arrays,
+        shape: &[usize],
+    ) -> Result<Vec<Vec<(&'static str, String, f64)>>> {
+        let numbers = |name: &str| arrays.get(name).and_then(|array| array.to_f64().or_else(|| whole(&array.values)));
+        let (lr, count) = (self.settings.lr, shape.iter().product::<usize>());
+        Ok(match (file, shape) {
+            ("landscape" | "predictiveness" | "random", &[_]) => {
+                let along = numbers("s").unwrap_or_default();
+                (0..count)
+                    .map(|i| {
+                        let s = along.get(i).map_or(f64::NAN, |s| s / lr);
+                        vec![("s/lr", crate::report::significant(s, 3), s)]
+                    })
+                    .collect()
+            }
+            ("ics", &[_]) | ("theory", &[_]) | ("moments" | "activations", &[_, _]) => {
+                let (layers, units) = (numbers("layer").unwrap_or_default(), numbers("unit").unwrap_or_default());
+                let across = if shape.len() == 2 { shape[1].max(1) } else { 1 };
+                let mut seen: BTreeMap<u64, usize> = BTreeMap::new();
+                let mut places = Vec::new();
+                for i in 0..count {
+                    let layer = layers.get(i / across).copied().unwrap_or(f64::NAN);
+                    let mut facets = vec![("layer", format!("{layer}"), layer)];
+                    if let Some(unit) = units.get(i) {
+                        let place = seen.entry(layer as u64).or_default();
+                        facets.push(("unit", format!("{unit}"), *place as f64));
+                        *place += 1;
+                    }
+                    places.push(facets);
+                }
+                places
+            }
+            (_, &[]) => vec![Vec::new()],
+            _ => (0..count).map(|i| vec![("entry", i.to_string(), i as f64)]).collect(),
+        })
+    }
+
+    /// A column of `metrics.csv`.
+    fn logged(&self, quantity: &str) -> Result<Track> {
+        let of = self.training()?;
+        let column = match quantity {
+            "loss" => &of.loss,
+            "train_accuracy" => &of.accuracy,
+            "test_loss" => &of.test_loss,
+            "test_accuracy" => &of.test_accuracy,
+            "diverged" => {
+                let ended = of.loss.len().saturating_sub(1) as f64;
+                let points = vec![(ended, f64::from(u8::from(self.diverged()?)))];
+                return Ok(Track { facets: Vec::new(), points });
+            }
+            _ => {
+                let right = "there are loss, train_accuracy, test_loss, test_accuracy, diverged and FILE.ARRAY of a probe";
+                return Err(Error::input(format!("quantity {quantity}"), "unknown", right));
+            }
+        };
+        let tests = quantity.starts_with("test");
+        // A loss that is no number is a loss without bound; what was not measured is left out.
+        let bound = |value: f64| if quantity == "loss" && value.is_nan() { f64::INFINITY } else { value };
+        let rows = column.iter().enumerate().filter(|(_, value)| !(tests && value.is_nan()));
+        Ok(Track { facets: Vec::new(), points: rows.map(|(step, &value)| (step as f64, bound(value))).collect() })
+    }
+}
+
+fn picked(pick: &Pick, layers: Option<&[usize]>, facets: &[(&'static str, String, f64)]) -> bool {
+    facets.iter().all(|&(name, _, number)| match name {
+        "layer" => layers.is_none_or(|layers| layers.iter().any(|&layer| layer as f64 == number)),
+        "unit" => pick.unit.is_none_or(|unit| unit as f64 == number),
+        // Ends included, to rounding.
+        "s/lr" => pick.along.is_none_or(|[low, high]| (low * (1.0 - 1e-9)..=high * (1.0 + 1e-9)).contains(&number)),
+        _ => true,
+    })
+}
+
+fn whole(values: &Values) -> Option<Vec<f64>> {
+    match values {
+        Values::I64(values) => Some(values.iter().map(|&value| value as f64).collect()),
+        _ => None,
+    }
+}
+
+impl Over {
+    /// What is made of these numbers; NaN of none, and of any that is none.
+    pub fn of(self, values: Vec<f64>) -> f64 {
+        if values.is_empty() || values.iter().any(|value| value.is_nan()) {
+            return f64::NAN;
+        }
+        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        match self {
+            Over::Min => low,
+            Over::Max => high,
+            Over::Mean => values.iter().sum::<f64>() / values.len() as f64,
+            Over::Median => median(values),
+            Over::Ratio => high / low,
+            Over::Spread => high - low,
+            Over::First => values[0],
+            Over::Last => values[values.len() - 1],
+            Over::Positive => values.iter().filter(|&&value| value > 0.0).count() as f64 / values.len() as f64,
+        }
+    }
+}
+
+/// The middle of several seeds' tracks at every step of the longest; `missing` stands for the value of one that ended before.
+pub fn middle(tracks: &[Vec<(f64, f64)>], missing: Option<f64>) -> Vec<(f64, f64)> {
+    across(tracks, missing, |values| median(values))
+}
+
+/// Lowest and highest of several seeds' tracks at every step.
+pub fn spread(tracks: &[Vec<(f64, f64)>], missing: Option<f64>) -> Vec<(f64, f64, f64)> {
+    let low = across(tracks, missing, |values| Over::Min.of(values));
+    let high = across(tracks, missing, |values| Over::Max.of(values));
+    low.into_iter().zip(high).map(|((step, low), (_, high))| (step, low, high)).collect()
+}
+
+fn across(tracks: &[Vec<(f64, f64)>], missing: Option<f64>, of: impl Fn(Vec<f64>) -> f64) -> Vec<(f64, f64)> {
+    let Some(longest) = tracks.iter().max_by_key(|track| track.len()) else { return Vec::new() };
+    let at = |i: usize| tracks.iter().filter_map(|track| track.get(i).map(|point| point.1).or(missing)).collect();
+    longest.iter().enumerate().map(|(i, &(step, _))| (step, of(at(i)))).collect()
+}

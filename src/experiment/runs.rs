@@ -1,0 +1,272 @@
+//! Runs as an experiment's file describes them, and what they come to at a scale: settings, resolved.
+
+use super::scale::{ByScale, Scale};
+use crate::train::Settings;
+use crate::{Error, Result};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::{Table, Value};
+
+/// What `data` says in an experiment for CIFAR-10 where it is found and generated images elsewhere.
+const PICTURES: &str = "pictures";
+
+/// `runs.toml`: what experiments share.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shared {
+    /// Label and style of each variant, by name.
+    pub look: BTreeMap<String, Look>,
+    /// Settings that runs begin from, by name.
+    pub base: BTreeMap<String, Base>,
+    /// Runs that several experiments use.
+    #[serde(rename = "run")]
+    pub runs: Vec<RunSpec>,
+}
+
+/// How a variant is shown, wherever it is.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Look {
+    /// In legends and tables.
+    pub label: String,
+    /// Number of one of the report's styles.
+    pub style: usize,
+}
+
+/// Settings that runs begin from.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Base {
+    /// Laid over them at one scale.
+    #[serde(default)]
+    pub smoke: Table,
+    /// See `smoke`.
+    #[serde(default)]
+    pub quick: Table,
+    /// See `smoke`.
+    #[serde(default)]
+    pub paper: Table,
+    /// Options of `train`, with `_` for `-`.
+    #[serde(flatten)]
+    pub settings: Table,
+}
+
+/// A group of runs that differ in the seed alone; with `vary`, several groups.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct RunSpec {
+    /// Its name, and that of its runs' folders; `{KEY}` stands for what is varied.
+    pub id: String,
+    /// The base that it begins from.
+    pub base: Option<String>,
+    /// The look; where it says nothing, that of its norm, with noise and activation.
+    pub look: Option<String>,
+    /// The label, where it is not the look's.
+    pub label: Option<String>,
+    /// How many seeds; one where it says nothing.
+    pub seeds: Option<ByScale<u64>>,
+    /// The scales that have it; all where it says nothing.
+    pub scales: Option<Vec<Scale>>,
+    /// Options that are varied: a group for each combination.
+    #[serde(default)]
+    pub vary: BTreeMap<String, Vec<Value>>,
+    /// Laid over its settings at one scale.
+    #[serde(default)]
+    pub smoke: Table,
+    /// See `smoke`.
+    #[serde(default)]
+    pub quick: Table,
+    /// See `smoke`.
+    #[serde(default)]
+    pub paper: Table,
+    /// Options of `train`, with `_` for `-`.
+    #[serde(flatten)]
+    pub settings: Table,
+}
+
+/// Runs that differ in the seed alone, at one scale.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// Its name.
+    pub id: String,
+    /// What figures and tables call it.
+    pub label: String,
+    /// Its style there.
+    pub style: usize,
+    /// Settings of each seed, resolved, with the names of the runs' folders.
+    pub runs: Vec<(String, Settings)>,
+}
+
+impl Group {
+    /// Settings of the first seed: what all have in common.
+    pub fn settings(&self) -> &Settings {
+        &self.runs[0].1
+    }
+}
+
+/// What is asked of a reproduction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// How large.
+    pub scale: Scale,
+    /// Where images come from: a path, or `images`.
+    pub pictures: String,
+    /// The seed of each group's first run.
+    pub seed: u64,
+    /// Replaces the numbers of seeds of groups that have several.
+    pub seeds: Option<u64>,
+    /// Only this kind of network.
+    pub network: Option<Kind>,
+    /// The precision of all runs.
+    pub precision: String,
+}
+
+/// The two kinds of network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Deep linear networks.
+    Dln,
+    /// VGG.
+    Vgg,
+}
+
+impl Kind {
+    /// Of a run.
+    pub fn of(settings: &Settings) -> Kind {
+        if settings.deep_linear() { Kind::Dln } else { Kind::Vgg }
+    }
+}
+
+impl RunSpec {
+    /// Its groups at the scale that is asked for; none where it is not for that scale or kind of network.
+    ///
+    /// Errors name `file` and the run: a base or look that is not there, an unknown option, a value that `train` would refuse.
+    pub fn groups(&self, file: &str, shared: &Shared, request: &Request) -> Result<Vec<Group>> {
+        let bad = |problem: String| {
+            Error::input(file, format!("run {}: {problem}", self.id), "see the options of normscape train")
+        };
+        if self.scales.as_ref().is_some_and(|scales| !scales.contains(&request.scale)) {
+            return Ok(Vec::new());
+        }
+        let mut base = Table::new();
+        if let Some(name) = &self.base {
+            let of = shared.base.get(name).ok_or_else(|| bad(format!("no base {name}")))?;
+            lay(&mut base, &of.settings);
+            lay(&mut base, at(request.scale, [&of.smoke, &of.quick, &of.paper]));
+        }
+        lay(&mut base, &self.settings);
+        lay(&mut base, at(request.scale, [&self.smoke, &self.quick, &self.paper]));
+        let mut groups = Vec::new();
+        for varied in combinations(&self.vary) {
+            let (mut id, mut label, mut table) = (self.id.clone(), self.label.clone(), base.clone());
+            for (key, value) in varied {
+                let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                id = id.replace(&format!("{{{key}}}"), &shown);
+                label = label.map(|label| label.replace(&format!("{{{key}}}"), &shown));
+                table.insert(key.clone(), value.clone());
+            }
+            if let Some(key) = self.vary.keys().find(|key| !self.id.contains(&format!("{{{key}}}"))) {
+                return Err(bad(format!("its id has no {{{key}}}, which is varied")));
+            }
+            let group = self.group(&id, label, table, shared, request).map_err(|e| bad(e.to_string()))?;
+            groups.extend(group);
+        }
+        Ok(groups)
+    }
+
+    fn group(
+        &self,
+        id: &str,
+        label: Option<String>,
+        mut table: Table,
+        shared: &Shared,
+        request: &Request,
+    ) -> Result<Option<Group>> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
+        if id.is_empty() || !id.chars().all(plain) {
+            return Err(Error::input(format!("id {id}"), "not a folder's name", "letters, digits, _, -, . and : are"));
+        }
+        let several = self.seeds.is_some();
+        let count = match (&self.seeds, request.seeds) {
+            (None, _) => 1,
+            (Some(_), Some(asked)) => asked,
+            (Some(seeds), None) => seeds.at(request.scale).copied().unwrap_or(1),
+        };
+        if !(1..=1000).contains(&count) {
+            return Err(Error::input(format!("seeds = {count}"), "out of range", "1 to 1000 are taken"));
+        }
+        // A folder's name on any system.
+        let mut folder = id.replace(':', "");
+        if table.get("data").and_then(Value::as_str) == Some(PICTURES) {
+            // Runs on the one kind of picture are not runs on the other.
+            folder += if request.pictures == "images" { "-images" } else { "-cifar10" };
+            table.insert("data".into(), Value::String(request.pictures.clone()));
+        }
+        let mut runs = Vec::new();
+        for seed in request.seed..request.seed.saturating_add(count) {
+            let mut settings = settings(&table, seed)?;
+            settings.precision.clone_from(&request.precision);
+            let name = if several { format!("{folder}-{seed}") } else { folder.clone() };
+            runs.push((name, settings));
+        }
+        if request.network.is_some_and(|kind| kind != Kind::of(&runs[0].1)) {
+            return Ok(None);
+        }
+        let name = self.look.clone().unwrap_or_else(|| variant(&runs[0].1));
+        let look = shared.look.get(&name).ok_or_else(|| {
+            Error::input(format!("look {name}"), "is not in runs.toml", "[look.NAME] says label and style")
+        })?;
+        let label = label.unwrap_or_else(|| look.label.clone());
+        Ok(Some(Group { id: id.into(), label, style: look.style, runs }))
+    }
+}
+
+/// The name of a run's look: its norm, then noise and activation where there are any.
+fn variant(settings: &Settings) -> String {
+    let mut name = settings.norm.split(':').next().unwrap_or_default().to_owned();
+    if settings.noise {
+        name = if name == "batch" { "noisy".into() } else { format!("{name}-noise") };
+    }
+    if settings.activation != "relu" {
+        name = if name == "none" { settings.activation.clone() } else { format!("{name}-{}", settings.activation) };
+    }
+    name
+}
+
+/// A model's default settings with a run's keys laid over them.
+fn settings(table: &Table, seed: u64) -> Result<Settings> {
+    let internal = |e: String| Error::input("settings", e, "a value of the option's own type is needed");
+    let model = table.get("model").and_then(Value::as_str).ok_or_else(|| internal("no model".into()))?;
+    let mut all =
+        Table::try_from(Settings { seed, ..Settings::defaults(model) }).map_err(|e| internal(e.to_string()))?;
+    lay(&mut all, table);
+    // `Settings` refuses unknown keys.
+    let mut settings: Settings = all.try_into().map_err(|e: toml::de::Error| internal(e.message().to_owned()))?;
+    settings.resolve()?;
+    Ok(settings)
+}
+
+fn lay(onto: &mut Table, over: &Table) {
+    onto.extend(over.iter().map(|(key, value)| (key.clone(), value.clone())));
+}
+
+fn at(scale: Scale, [smoke, quick, paper]: [&Table; 3]) -> &Table {
+    match scale {
+        Scale::Smoke => smoke,
+        Scale::Quick => quick,
+        Scale::Paper => paper,
+    }
+}
+
+/// Every choice of one value for each key; one empty choice where there are no keys.
+fn combinations(vary: &BTreeMap<String, Vec<Value>>) -> Vec<Vec<(&String, &Value)>> {
+    vary.iter().fold(vec![Vec::new()], |all, (key, values)| {
+        all.iter()
+            .flat_map(|chosen: &Vec<(&String, &Value)>| {
+                values.iter().map(move |value| {
+                    let mut chosen = chosen.clone();
+                    chosen.push((key, value));
+                    chosen
+                })
+            })
+            .collect()
+    })
+}

@@ -1,0 +1,70 @@
+//! How much of the paper's settings a reproduction takes.
+
+use serde::Deserialize;
+use std::fmt;
+
+/// The three sizes of every experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scale {
+    /// Seconds: everything runs, nothing can be concluded.
+    Smoke,
+    /// Minutes on two cores: the effect is visible.
+    Quick,
+    /// The paper's own settings.
+    Paper,
+}
+
+impl Scale {
+    /// All of them, smallest first.
+    pub const ALL: [Scale; 3] = [Scale::Smoke, Scale::Quick, Scale::Paper];
+
+    /// `smoke`, `quick`, `paper`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scale::Smoke => "smoke",
+            Scale::Quick => "quick",
+            Scale::Paper => "paper",
+        }
+    }
+}
+
+impl fmt::Display for Scale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A value, or one for each scale.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum ByScale<T> {
+    /// The same at every scale.
+    Same(T),
+    /// One for each: what is missing is not there at that scale.
+    Each(Each<T>),
+}
+
+/// See [`ByScale::Each`].
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Each<T> {
+    /// At `smoke`.
+    pub smoke: Option<T>,
+    /// At `quick`.
+    pub quick: Option<T>,
+    /// At `paper`.
+    pub paper: Option<T>,
+}
+
+impl<T> ByScale<T> {
+    /// The value at a scale.
+    pub fn at(&self, scale: Scale) -> Option<&T> {
+        match (self, scale) {
+            (ByScale::Same(value), _) => Some(value),
+            (ByScale::Each(each), Scale::Smoke) => each.smoke.as_ref(),
+            (ByScale::Each(each), Scale::Quick) => each.quick.as_ref(),
+            (ByScale::Each(each), Scale::Paper) => each.paper.as_ref(),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! When each probe runs. An entry of `--probe` is a probe's name, which then follows `--probe-every` and `--probe-at`, or `NAME:STEPS`, which has
+//! an interval of its own: a cheap probe can look at every step while an expensive one does not.
+
+use super::probes::check_name;
+use super::settings::Settings;
+use crate::{Error, Result};
+
+/// The name and the interval of an entry of [`Settings::probe`].
+pub fn parts(entry: &str) -> (&str, Option<&str>) {
+    match entry.split_once(':') {
+        Some((name, every)) => (name, Some(every)),
+        None => (entry, None),
+    }
+}
+
+/// Refuses an entry that names no probe, or an interval that is none.
+pub fn check(entry: &str) -> Result<()> {
+    let (name, every) = parts(entry);
+    check_name(name)?;
+    match every.map(str::parse::<u64>) {
+        None | Some(Ok(1..)) => Ok(()),
+        Some(_) => {
+            let right = "an interval in steps is a whole number of at least 1, as in landscape:50";
+            Err(Error::input(format!("--probe {entry}"), "not an interval", right))
+        }
+    }
+}
+
+/// Whether an entry has an interval of its own.
+pub fn has_own(entry: &str) -> bool {
+    parts(entry).1.is_some()
+}
+
+impl Settings {
+    /// Whether probe `name` is asked for at all.
+    pub fn asks(&self, name: &str) -> bool {
+        self.probe.iter().any(|entry| parts(entry).0 == name)
+    }
+
+    /// Whether probe `name` is asked for at step `t`.
+    pub fn due(&self, name: &str, t: u64) -> bool {
+        self.probe.iter().any(|entry| parts(entry).0 == name && self.entry_due(entry, t))
+    }
+
+    /// Whether any probe runs at step `t`.
+    pub fn probes_at(&self, t: u64) -> bool {
+        self.probe.iter().any(|entry| self.entry_due(entry, t))
+    }
+
+    fn entry_due(&self, entry: &str, t: u64) -> bool {
+        match parts(entry).1.map(str::parse) {
+            Some(Ok(every)) => t.is_multiple_of(every),
+            Some(Err(_)) => false,
+            None => {
+                self.probe_every.is_some_and(|every| t.is_multiple_of(every))
+                    || self.probe_at.binary_search(&t).is_ok()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_follows_its_own_interval_or_the_common_one() {
+        let probe = ["landscape:50", "moments:1", "ics"].map(Into::into).into();
+        let mut settings = Settings { probe, probe_every: Some(20), probe_at: vec![7], ..Settings::defaults("dln") };
+        settings.resolve().unwrap();
+        let due = |t| ["landscape", "moments", "ics", "random"].map(|name| settings.due(name, t));
+        assert_eq!(due(0), [true, true, true, false]);
+        assert_eq!(due(7), [false, true, true, false]);
+        assert_eq!(due(20), [false, true, true, false]);
+        assert_eq!(due(50), [true, true, false, false]);
+        assert!(settings.asks("ics") && !settings.asks("random") && settings.probes_at(3));
+    }
+
+    #[test]
+    fn what_is_no_interval_is_refused() {
+        for entry in ["landscape:0", "landscape:", "landscape:-1", "landscape:1.5", "nothing:3"] {
+            let mut settings = Settings { probe: vec![entry.into()], ..Settings::defaults("dln") };
+            let error = settings.resolve().unwrap_err().to_string();
+            assert!(error.contains("--probe ") && error.contains(parts(entry).0), "{error}");
+        }
+    }
+}
