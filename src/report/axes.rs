@@ -2,15 +2,19 @@
 
 use std::fmt::Write;
 
+use super::font::width;
 use super::plot::{Kind, Panel, Series};
+use super::ridge;
 use super::scale::{Label, Mapping, Ticks};
 use super::style::{AXIS, GRID, MUTED, PAPER, PREFIX, TEXT, style};
-use super::svg::{Anchor, Document, Font, Span, fill, number, polyline, stroke, width};
+use super::svg::{Anchor, Document, Font, Span, fill, number, polyline, stroke, wrap};
 use super::trace::Area;
 
-/// Sizes in pixels. A panel is drawn a little larger than it is printed: letters of 11 come out at 7 to 8 points.
+/// Sizes in pixels. A figure is drawn larger than it is printed, see `layout.rs`: a letter of 11 comes out at 6.5 points.
 const TICK_LABEL: f64 = 11.0;
 const AXIS_LABEL: f64 = 12.0;
+/// The least that an axis label is set in, to fit its axis.
+const SMALLEST_LABEL: f64 = 9.5;
 const TICK: f64 = 4.0;
 const LINE: f64 = 1.6;
 /// What lies below the axes: ticks, their labels, and the axis label.
@@ -26,22 +30,37 @@ pub struct Axes<'a> {
     area: Area,
     x: Ticks,
     y: Ticks,
+    /// The vertical axis's label, broken into lines; none where the panel before it has the same.
+    label: Vec<String>,
 }
 
 impl<'a> Axes<'a> {
-    /// Settles the axes of a panel that is `width` by `height` pixels between them.
-    pub fn new(panel: &'a Panel, width: f64, height: f64) -> Axes<'a> {
+    /// Settles the axes of a panel that is `width` by `height` pixels between them; `labelled`, where its vertical axis
+    /// needs its label.
+    pub fn new(panel: &'a Panel, width: f64, height: f64, labelled: bool) -> Axes<'a> {
         let x = Mapping::new(&panel.x, panel.series.iter().flat_map(Series::xs), 0.015);
-        let y = Mapping::new(&panel.y, panel.series.iter().flat_map(Series::ys), 0.05);
-        let (x_ticks, y_ticks) = (x.ticks((width / 60.0) as usize), y.ticks((height / 38.0) as usize));
-        Axes { panel, area: Area { x, y, width, height }, x: x_ticks, y: y_ticks }
+        let y = vertical(panel, height);
+        let x_ticks = x.ticks((width / 60.0) as usize);
+        let mut y_ticks = y.ticks((height / 38.0) as usize);
+        // In the head-room of ridges there is nothing to be read off.
+        let highest = ridge::highest_foot(&panel.series).and_then(|foot| y.at(foot));
+        let below = |at: f64| highest.is_none_or(|highest| at <= highest + 0.01);
+        if labelled_places(&y_ticks).filter(|at| below(*at)).count() >= 2 {
+            y_ticks.ticks.retain(|tick| below(tick.at));
+        }
+        let shown = labelled && !(panel.y.label.is_empty() && y_ticks.multiplier == 0);
+        let mut label = if shown { wrap(&panel.y.label, AXIS_LABEL, height) } else { Vec::new() };
+        if shown && label.is_empty() {
+            label.push(String::new());
+        }
+        Axes { panel, area: Area { x, y, width, height }, x: x_ticks, y: y_ticks, label }
     }
 
     /// What the vertical axis needs to its left: ticks, their labels, and the axis label.
     pub fn left(&self) -> f64 {
         let labels = self.y.ticks.iter().filter_map(|tick| tick.label.as_ref());
         let widest = labels.map(label_width).fold(0.0, f64::max);
-        let label = if self.panel.y.label.is_empty() && self.y.multiplier == 0 { 0.0 } else { AXIS_LABEL + 7.0 };
+        let label = if self.label.is_empty() { 0.0 } else { self.label.len() as f64 * (AXIS_LABEL + 2.0) + 5.0 };
         (TICK + 3.0 + widest + label).ceil()
     }
 
@@ -50,30 +69,34 @@ impl<'a> Axes<'a> {
         let (w, h) = (self.area.width, self.area.height);
         self.grid(svg, x, y);
         svg.window(x, y, w, h, 3.0, |svg| {
-            // Bands lie below all lines, whatever the order.
+            // Bands lie below all lines, whatever the order, and ridges between them.
             let (bands, others): (Vec<_>, Vec<_>) =
                 self.panel.series.iter().partition(|s| matches!(s.kind, Kind::Band(_)));
-            bands.into_iter().chain(others).for_each(|series| self.series(svg, series));
+            bands.into_iter().for_each(|series| self.series(svg, series));
+            ridge::draw(svg, &self.area, &self.panel.series);
+            others.into_iter().for_each(|series| self.series(svg, series));
         });
         self.frame(svg, x, y);
-        let label = Font::new(AXIS_LABEL, TEXT, Anchor::Middle);
-        svg.text(x + w / 2.0, y + h + BELOW - 5.0, label, &axis_label(&self.panel.x.label, self.x.multiplier));
-        let place = (x - left + AXIS_LABEL, y + h / 2.0);
-        svg.text(
-            place.0,
-            place.1,
-            Font { upright: true, ..label },
-            &axis_label(&self.panel.y.label, self.y.multiplier),
-        );
+        let font = Font::new(AXIS_LABEL, TEXT, Anchor::Middle);
+        let label = axis_label(&self.panel.x.label, self.x.multiplier);
+        let across: f64 = label.iter().map(|span| width(&span.text, AXIS_LABEL)).sum();
+        // It may reach a little beyond the axis on both sides.
+        let size = (AXIS_LABEL * ((w + 2.0 * RIGHT) / across).min(1.0)).max(SMALLEST_LABEL);
+        svg.text(x + w / 2.0, y + h + BELOW - 5.0, Font { size, ..font }, &label);
+        for (i, line) in self.label.iter().enumerate() {
+            let factor = if i + 1 == self.label.len() { self.y.multiplier } else { 0 };
+            let place = x - left + AXIS_LABEL + i as f64 * (AXIS_LABEL + 2.0);
+            svg.text(place, y + h / 2.0, Font { upright: true, ..font }, &axis_label(line, factor));
+        }
     }
 
     /// Grid lines at the labelled ticks.
     fn grid(&self, svg: &mut Document, x: f64, y: f64) {
         let mut lines = String::new();
-        for at in labelled(&self.x) {
+        for at in labelled_places(&self.x) {
             let _ = write!(lines, "M{} {}v{}", number(x + at * self.area.width), number(y), number(self.area.height));
         }
-        for at in labelled(&self.y) {
+        for at in labelled_places(&self.y) {
             let _ = write!(
                 lines,
                 "M{} {}h{}",
@@ -90,12 +113,17 @@ impl<'a> Axes<'a> {
         let (w, h) = (self.area.width, self.area.height);
         let mut lines = format!("M{} {}v{}h{}", number(x), number(y), number(h), number(w));
         let font = Font::new(TICK_LABEL, MUTED, Anchor::Middle);
+        let mut free = f64::NEG_INFINITY;
         for tick in &self.x.ticks {
             let length = if tick.label.is_some() { TICK } else { TICK / 2.0 };
             let at = x + tick.at * w;
             let _ = write!(lines, "M{} {}v{}", number(at), number(y + h), number(length));
-            if let Some(label) = &tick.label {
+            // Where two labels would touch, the first stays.
+            if let Some(label) = &tick.label
+                && at - 0.5 * label_width(label) >= free
+            {
                 svg.text(at, y + h + TICK + TICK_LABEL, font, &spans(label));
+                free = at + 0.5 * label_width(label) + 4.0;
             }
         }
         for tick in &self.y.ticks {
@@ -146,6 +174,8 @@ impl<'a> Axes<'a> {
                 svg.path(&area, &format!("{} fill-opacity=\"0.22\"", fill(class, look.light)));
                 svg.path(&edges, &format!("{} stroke-opacity=\"0.85\"", line_attributes(series.style, 0.8)));
             }
+            // Drawn together: those of one series may lie in front of another's.
+            Kind::Ridge(_) => {}
         }
     }
 
@@ -159,7 +189,8 @@ impl<'a> Axes<'a> {
         if points.len() <= 12 {
             return placed.collect();
         }
-        let share = (number % super::STYLES.len()) as f64 / super::STYLES.len() as f64;
+        let number = number % super::STYLES.len();
+        let share = (number % 7) as f64 / 7.0 + (number / 7) as f64 / 14.0;
         let mut next = (0.25 + share) * MARKER_SPACING;
         let mut places = Vec::new();
         for place in placed {
@@ -170,6 +201,15 @@ impl<'a> Axes<'a> {
         }
         places
     }
+}
+
+/// The vertical axis of a panel that is `height` pixels high.
+pub fn vertical(panel: &Panel, height: f64) -> Mapping {
+    let pad = match ridge::head_room(&panel.series, height) {
+        Some(above) => (0.02, above.max(0.05)),
+        None => (0.05, 0.05),
+    };
+    Mapping::padded(&panel.y, panel.series.iter().flat_map(Series::ys), pad)
 }
 
 /// The attributes of a line in this style.
@@ -194,7 +234,7 @@ pub fn markers(outline: &str, places: &[(f64, f64)]) -> String {
     places.iter().map(|&(x, y)| format!("M{} {}{outline}", number(x), number(y))).collect()
 }
 
-fn labelled(ticks: &Ticks) -> impl Iterator<Item = f64> + '_ {
+fn labelled_places(ticks: &Ticks) -> impl Iterator<Item = f64> + '_ {
     ticks.ticks.iter().filter(|tick| tick.label.is_some()).map(|tick| tick.at)
 }
 

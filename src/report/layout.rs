@@ -1,108 +1,125 @@
 //! A figure as an SVG document: title, legend, rows of panels, notes.
 
-use super::axes::{Axes, BELOW, RIGHT, line_attributes, marker_attributes, markers};
-use super::plot::{Entry, Figure, Kind, Panel, Scale, Series, legend};
-use super::style::{MUTED, PAPER, TEXT, sheet, style};
-use super::svg::{Anchor, Document, Font, Span, fill, number, polyline, width, wrap};
-use super::table::significant;
+use super::axes::{Axes, BELOW, RIGHT, line_attributes, marker_attributes, markers, vertical};
+use super::font::width;
+use super::frame::{BOLD, Frame, MARGIN};
+use super::plot::{Entry, Figure, Kind, Scale, legend};
+use super::style::{PAPER, STYLES, TEXT, Theme, sheet, style, tint_attributes};
+use super::svg::{Anchor, Document, Font, Span, fill, number, polyline, wrap};
 
 /// Sizes in pixels.
-const MARGIN: f64 = 12.0;
 const GAP: f64 = 14.0;
-const TITLE: f64 = 15.0;
-const SUBTITLE: f64 = 12.0;
 const PANEL_TITLE: f64 = 12.5;
-const NOTE: f64 = 10.5;
 const LEGEND: f64 = 12.0;
 const LEGEND_ROW: f64 = 19.0;
 const SWATCH: f64 = 30.0;
+/// Three panels or more share the width of a page: 862 pixels are 7 inches, so that a letter of 11 is one of 6.5 points.
+const PAGE: f64 = 862.0;
 
 impl Figure {
     /// The figure as an SVG document of its own, which can also be set into an HTML page as it is.
     ///
     /// It follows the reader's choice of a light or dark page; a program that reads no style sheets gets the light one.
     pub fn svg(&self) -> String {
+        self.svg_themed(Theme::Reader)
+    }
+
+    /// [`svg`](Self::svg), for a page that is known.
+    pub fn svg_themed(&self, theme: Theme) -> String {
         let columns = self.columns_used();
-        // As printed: a panel alone fills a column of text, two or three share the width of a page.
-        let (cell, height) = match columns {
-            1 => (440.0, 250.0),
-            2 => (360.0, 215.0),
-            _ => (310.0, 190.0),
-        };
+        let (cell, height) = cell(columns);
         let page = columns as f64 * cell + (columns as f64 - 1.0) * GAP + 2.0 * MARGIN;
         let inner = page - 2.0 * MARGIN;
 
         // Axes in one column of panels begin at the same place. How wide the tick labels are depends only on the heights.
         let left = |column: usize| {
-            let lefts =
-                self.panels.iter().skip(column).step_by(columns).map(|panel| Axes::new(panel, cell, height).left());
+            let panels = (column..self.panels.len()).step_by(columns);
+            let lefts = panels.map(|i| Axes::new(&self.panels[i], cell, height, self.y_labelled(i, columns)).left());
             lefts.fold(0.0, f64::max)
         };
         let lefts: Vec<f64> = (0..columns).map(left).collect();
+        let titles: Vec<Vec<String>> = self
+            .panels
+            .iter()
+            .enumerate()
+            .map(|(i, panel)| wrap(&panel.title, PANEL_TITLE, cell - lefts[i % columns] - self.letter_width(i)))
+            .collect();
+        // What each row of panels needs above its axes.
+        let above = |titles: &[Vec<String>]| match titles.iter().map(Vec::len).max().unwrap_or(0) {
+            0 if self.panels.len() < 2 => 6.0,
+            lines => lines.max(1) as f64 * (PANEL_TITLE + 3.0) + 6.0,
+        };
+        let above: Vec<f64> = titles.chunks(columns).map(above).collect();
 
-        let titles = wrap(&self.title, 1.08 * TITLE, inner);
-        let subtitles = wrap(&self.subtitle, SUBTITLE, inner);
-        let notes: Vec<String> = self.notes.iter().flat_map(|note| wrap(note, NOTE, inner)).collect();
+        let frame = Frame::new(&self.title, &self.subtitle, &self.notes, inner);
         let entries = legend(&self.panels);
         let rows = legend_rows(&entries, inner);
-        let panel_titles = self.panels.len() > 1 || self.panels.iter().any(|panel| !panel.title.is_empty());
-        let above = if panel_titles { PANEL_TITLE + 9.0 } else { 6.0 };
-        let panel_rows = self.panels.len().div_ceil(columns);
+        let legend_top = frame.head() + if rows.is_empty() { 0.0 } else { 4.0 };
+        let mut tops = vec![legend_top + rows.len() as f64 * LEGEND_ROW + 4.0];
+        for above in &above {
+            tops.push(tops[tops.len() - 1] + above + height + BELOW + GAP);
+        }
+        let end = tops[tops.len() - 1] - if above.is_empty() { 0.0 } else { GAP };
+        let total = end + frame.foot();
 
-        let head = MARGIN + titles.len() as f64 * (TITLE + 4.0) + subtitles.len() as f64 * (SUBTITLE + 4.0);
-        let legend_top = head + if rows.is_empty() { 0.0 } else { 4.0 };
-        let panels_top = legend_top + rows.len() as f64 * LEGEND_ROW + 4.0;
-        let row_height = above + height + BELOW;
-        let notes_top = panels_top + panel_rows as f64 * row_height + (panel_rows as f64 - 1.0).max(0.0) * GAP;
-        let notes_top = notes_top + if notes.is_empty() { 0.0 } else { 6.0 };
-        let total = notes_top + notes.len() as f64 * (NOTE + 4.0) + MARGIN;
-
-        let mut used: Vec<usize> =
-            self.panels.iter().flat_map(|p| &p.series).map(|s| s.style % super::STYLES.len()).collect();
+        let series = || self.panels.iter().flat_map(|panel| &panel.series);
+        let mut used: Vec<usize> = series().map(|s| s.style % STYLES.len()).collect();
         used.sort_unstable();
         used.dedup();
-        let mut svg = Document::new(page, total, &self.title, &self.description(), &sheet(&used));
+        let tinted = series().any(|s| matches!(s.kind, Kind::Ridge(_)));
+        let mut svg = Document::new(page, total, &self.title, &self.description(), &sheet(theme, &used, tinted));
         svg.rectangle(0.0, 0.0, page, total, PAPER);
-
-        let mut y = MARGIN;
-        for line in &titles {
-            y += TITLE + 4.0;
-            svg.text(
-                MARGIN,
-                y - 5.0,
-                Font { bold: true, ..Font::new(TITLE, TEXT, Anchor::Start) },
-                &[Span::plain(line)],
-            );
-        }
-        for line in &subtitles {
-            y += SUBTITLE + 4.0;
-            svg.text(MARGIN, y - 5.0, Font::new(SUBTITLE, MUTED, Anchor::Start), &[Span::plain(line)]);
-        }
+        frame.draw(&mut svg, end);
         for (i, row) in rows.iter().enumerate() {
             let y = legend_top + (i as f64 + 0.5) * LEGEND_ROW;
             row.iter().for_each(|(x, entry)| draw_entry(&mut svg, MARGIN + x, y, entry));
         }
         for (i, panel) in self.panels.iter().enumerate() {
             let (column, row) = (i % columns, i / columns);
-            let x = MARGIN + column as f64 * (cell + GAP);
-            let y = panels_top + row as f64 * (row_height + GAP);
+            let (x, y) = (MARGIN + column as f64 * (cell + GAP), tops[row]);
             let left = lefts[column];
             let font = Font::new(PANEL_TITLE, TEXT, Anchor::Start);
-            let mut title_x = x + left;
             if self.panels.len() > 1 {
-                svg.text(title_x, y + PANEL_TITLE, Font { bold: true, ..font }, &[Span::plain(letter(i))]);
-                title_x += width(&letter(i), PANEL_TITLE) + 8.0;
+                svg.text(x + left, y + PANEL_TITLE, Font { bold: true, ..font }, &[Span::plain(letter(i))]);
             }
-            svg.text(title_x, y + PANEL_TITLE, font, &[Span::plain(&panel.title)]);
+            for (line, title) in titles[i].iter().enumerate() {
+                let y = y + PANEL_TITLE + line as f64 * (PANEL_TITLE + 3.0);
+                svg.text(x + left + self.letter_width(i), y, font, &[Span::plain(title)]);
+            }
             // A very wide tick label may not squeeze the panel away.
             let across = (cell - left - RIGHT).max(0.4 * cell);
-            Axes::new(panel, across, height).draw(&mut svg, x + left, y + above, left);
-        }
-        for (i, line) in notes.iter().enumerate() {
-            let y = notes_top + (i as f64 + 1.0) * (NOTE + 4.0) - 2.0;
-            svg.text(MARGIN, y, Font::new(NOTE, MUTED, Anchor::Start), &[Span::plain(line)]);
+            let axes = Axes::new(panel, across, height, self.y_labelled(i, columns));
+            axes.draw(&mut svg, x + left, y + above[row], left);
         }
         svg.finish()
+    }
+
+    /// The same figure with one range for the vertical axes of each row of panels, as far as they show the same: label and
+    /// scale. The label then stands at the first of them only.
+    pub fn with_shared_y(mut self) -> Figure {
+        let columns = self.columns_used();
+        let (_, height) = cell(columns);
+        for row in self.panels.chunks_mut(columns) {
+            let ranges: Vec<(f64, f64)> = row.iter().map(|panel| vertical(panel, height).range()).collect();
+            let shows: Vec<(String, Scale)> = row.iter().map(|panel| (panel.y.label.clone(), panel.y.scale)).collect();
+            for (panel, shown) in row.iter_mut().zip(&shows) {
+                let same = shows.iter().zip(&ranges).filter(|(other, _)| *other == shown).map(|(_, range)| *range);
+                panel.y.range = same.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+            }
+        }
+        self
+    }
+
+    /// Whether a panel's vertical axis needs its label: not where the panel to its left has the same axis, given as such.
+    fn y_labelled(&self, panel: usize, columns: usize) -> bool {
+        panel.is_multiple_of(columns)
+            || self.panels[panel].y.range.is_none()
+            || self.panels[panel - 1].y != self.panels[panel].y
+    }
+
+    /// What a panel's letter takes from its title.
+    fn letter_width(&self, panel: usize) -> f64 {
+        if self.panels.len() > 1 { BOLD * width(&letter(panel), PANEL_TITLE) + 7.0 } else { 0.0 }
     }
 
     fn columns_used(&self) -> usize {
@@ -114,45 +131,21 @@ impl Figure {
             None => panels.min(3),
         }
     }
+}
 
-    /// What the figure shows, in words: for those who do not see it.
-    fn description(&self) -> String {
-        let mut lines = Vec::new();
-        for (i, panel) in self.panels.iter().enumerate() {
-            let name = if self.panels.len() > 1 { format!("Panel {}: ", letter(i)) } else { String::new() };
-            let title = if panel.title.is_empty() { String::new() } else { format!("{}. ", panel.title) };
-            let logarithmic = |scale| if scale == Scale::Log { " (logarithmic)" } else { "" };
-            let (x, y) = (&panel.x, &panel.y);
-            let axes = format!("{}{} against {}{}", y.label, logarithmic(y.scale), x.label, logarithmic(x.scale));
-            lines.push(format!("{name}{title}{axes}. {}", series_in_words(panel)).trim_end().to_owned());
-        }
-        lines.join("\n")
+/// Width and height of a panel, with its vertical axis and without its horizontal one, where there are so many in a row. As
+/// printed, a panel alone fills a column of text (3.3 inches), and two or more share the width of a page (7 inches).
+fn cell(columns: usize) -> (f64, f64) {
+    match columns {
+        1 => (370.0, 225.0),
+        2 => (350.0, 205.0),
+        3 => ((PAGE - 2.0 * MARGIN - 2.0 * GAP) / 3.0, 180.0),
+        n => (((PAGE - 2.0 * MARGIN + GAP) / n as f64 - GAP).max(140.0), 160.0),
     }
 }
 
-/// Each series of a panel with where it begins, ends, and reaches.
-fn series_in_words(panel: &Panel) -> String {
-    let words = |series: &Series| {
-        let finite = || series.ys().filter(|y| y.is_finite());
-        let shown = |value: f64| significant(value, 3);
-        let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), y| (a.min(y), b.max(y)));
-        let reach = if low > high { "no values".into() } else { format!("from {} to {}", shown(low), shown(high)) };
-        let last = match (&series.kind, finite().last()) {
-            (Kind::Line(_), Some(last)) => format!(", last {}", shown(last)),
-            _ => String::new(),
-        };
-        let kind = match series.kind {
-            Kind::Line(_) => "line",
-            Kind::Points(_) => "points",
-            Kind::Band(_) => "band",
-        };
-        format!("{} ({kind}): {reach}{last}.", if series.label.is_empty() { "unnamed" } else { &series.label })
-    };
-    panel.series.iter().map(words).collect::<Vec<_>>().join(" ")
-}
-
 /// a, b, c … z, then by number.
-fn letter(panel: usize) -> String {
+pub fn letter(panel: usize) -> String {
     match u8::try_from(panel) {
         Ok(i) if i < 26 => char::from(b'a' + i).to_string(),
         _ => (panel + 1).to_string(),
@@ -178,7 +171,7 @@ fn legend_rows<'a>(entries: &'a [Entry<'a>], limit: f64) -> Vec<Vec<(f64, &'a En
 /// A sample of the entry's look, and its label; y is the row's middle.
 fn draw_entry(svg: &mut Document, x: f64, y: f64, entry: &Entry) {
     let look = style(entry.style);
-    let class = entry.style % super::STYLES.len();
+    let class = entry.style % STYLES.len();
     if entry.band {
         let [left, top, across, down] = [x, y - 6.0, SWATCH, 12.0].map(number);
         svg.path(
@@ -192,6 +185,12 @@ fn draw_entry(svg: &mut Document, x: f64, y: f64, entry: &Entry) {
         (false, true) => svg.path(&(ends(y - 6.0) + &ends(y + 6.0)), &line_attributes(entry.style, 0.8)),
         (false, false) => {}
     }
+    if entry.ridge {
+        let hump = [(x, y + 6.0), (x + 7.0, y + 5.0), (x + 12.0, y - 5.0), (x + 15.0, y - 7.0), (x + 18.0, y - 5.0)];
+        let rest = [(x + 23.0, y + 5.0), (x + SWATCH, y + 6.0)];
+        let outline = format!("{}z", polyline(hump.into_iter().chain(rest)));
+        svg.path(&outline, &tint_attributes(class, &line_attributes(entry.style, 1.0)));
+    }
     if entry.line || entry.points {
         svg.path(&markers(look.marker, &[(x + SWATCH / 2.0, y)]), &marker_attributes(class, look.light));
     }
@@ -200,7 +199,7 @@ fn draw_entry(svg: &mut Document, x: f64, y: f64, entry: &Entry) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Axis;
+    use super::super::{Axis, Panel, Series};
     use super::*;
 
     fn curve(n: u32, scale: f64) -> Vec<(f64, f64)> {

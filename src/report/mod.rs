@@ -6,28 +6,39 @@
 //! - `trace.rs`: from a series to the pieces of line that are drawn: broken where a value is missing, thinned where
 //!   there are more values than the page has places;
 //! - `style.rs`: colours, dashes and markers, and the style sheet with its dark half;
+//! - `font.rs`: the one font, and how wide a text is in it;
 //! - `svg.rs`: the few SVG elements a figure needs, with escaping and fixed number formats;
+//! - `frame.rs`: titles above a picture and notes below it;
 //! - `layout.rs`: a figure as an SVG document: [`Figure::svg`];
 //! - `axes.rs`: one panel of it;
+//! - `ridge.rs`: distributions one behind another;
+//! - `words.rs`: a figure in words;
+//! - `raster.rs`: an SVG document as a PNG file: [`png`];
 //! - `text.rs`: a panel as text for a terminal: [`Panel::text`].
 //!
 //! The same input gives the same bytes: no dates, no hash order, no fonts measured on the machine.
 
 mod axes;
 mod diagram;
+mod font;
+mod frame;
 mod layout;
 mod page;
 mod plot;
+mod raster;
+mod ridge;
 mod scale;
 mod style;
 mod svg;
 mod table;
 mod text;
 mod trace;
+mod words;
 
 pub use diagram::{Block, Column, Diagram};
 pub use page::{Captioned, ClaimRow, Explorer, Faceted, Page, Picture, Section, Verdict};
 pub use plot::{Axis, Figure, Kind, Panel, Ridge, Scale, Series};
-pub use style::{STYLES, Style};
+pub use raster::png;
+pub use style::{STYLES, Style, Theme};
 pub use table::{Cell, Table, significant};
 pub use text::TextSize;

@@ -1,5 +1,7 @@
 //! What a figure is, as plain data.
 
+use super::ridge;
+
 /// A figure: panels side by side under one title and one legend.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Figure {
@@ -72,8 +74,8 @@ pub enum Kind {
     /// (x, lowest, highest) in order: the area between. An infinite end, and on a logarithmic axis a lower end that is not
     /// positive, reaches the edge of the panel.
     Band(Vec<(f64, f64, f64)>),
-    /// Distributions one behind another, as a ridge plot: each a curve over x whose foot lies at its own y. They share one scale of
-    /// heights.
+    /// Distributions one behind another, as a ridge plot: each a curve over x whose foot lies at its own y, lower feet in
+    /// front. They share one scale of heights.
     Ridge(Vec<Ridge>),
 }
 
@@ -117,24 +119,31 @@ impl Series {
         Series { label: label.into(), style, kind: Kind::Points(points) }
     }
 
+    /// Distributions, each with its foot at its own y.
+    pub fn ridge(label: impl Into<String>, style: usize, ridges: Vec<Ridge>) -> Self {
+        Series { label: label.into(), style, kind: Kind::Ridge(ridges) }
+    }
+
     /// The area between the lowest and the highest at every x: (x, lowest, highest).
     pub fn band(label: impl Into<String>, style: usize, points: Vec<(f64, f64, f64)>) -> Self {
         Series { label: label.into(), style, kind: Kind::Band(points) }
     }
 
-    /// Every x of the series.
+    /// Every x of the series; of ridges only the ends of what can be seen.
     pub(super) fn xs(&self) -> Box<dyn Iterator<Item = f64> + '_> {
         match &self.kind {
             Kind::Line(points) | Kind::Points(points) => Box::new(points.iter().map(|p| p.0)),
             Kind::Band(points) => Box::new(points.iter().map(|p| p.0)),
+            Kind::Ridge(ridges) => Box::new(ridge::span(ridges).into_iter()),
         }
     }
 
-    /// Every y of the series, both ends of a band.
+    /// Every y of the series: both ends of a band, the feet of ridges.
     pub(super) fn ys(&self) -> Box<dyn Iterator<Item = f64> + '_> {
         match &self.kind {
             Kind::Line(points) | Kind::Points(points) => Box::new(points.iter().map(|p| p.1)),
             Kind::Band(points) => Box::new(points.iter().flat_map(|p| [p.1, p.2])),
+            Kind::Ridge(ridges) => Box::new(ridges.iter().filter(|ridge| ridge.peak().is_some()).map(|ridge| ridge.at)),
         }
     }
 }
@@ -147,6 +156,7 @@ pub(super) struct Entry<'a> {
     pub line: bool,
     pub points: bool,
     pub band: bool,
+    pub ridge: bool,
 }
 
 /// The legend of these panels: each label and style once, in the order of first use.
@@ -159,13 +169,14 @@ pub(super) fn legend(panels: &[Panel]) -> Vec<Entry<'_>> {
         let found = entries.iter().position(|e| e.label == series.label && e.style == series.style);
         let place = found.unwrap_or_else(|| {
             let (label, style) = (series.label.as_str(), series.style);
-            entries.push(Entry { label, style, line: false, points: false, band: false });
+            entries.push(Entry { label, style, line: false, points: false, band: false, ridge: false });
             entries.len() - 1
         });
         match series.kind {
             Kind::Line(_) => entries[place].line = true,
             Kind::Points(_) => entries[place].points = true,
             Kind::Band(_) => entries[place].band = true,
+            Kind::Ridge(_) => entries[place].ridge = true,
         }
     }
     entries
@@ -182,7 +193,7 @@ mod tests {
             panel(vec![Series::band("a", 0, vec![]), Series::line("a", 0, vec![]), Series::line("", 3, vec![])]),
             panel(vec![Series::points("b", 1, vec![]), Series::line("a", 0, vec![]), Series::line("a", 2, vec![])]),
         ];
-        let entry = |label, style, line, points, band| Entry { label, style, line, points, band };
+        let entry = |label, style, line, points, band| Entry { label, style, line, points, band, ridge: false };
         assert_eq!(
             legend(&panels),
             [entry("a", 0, true, false, true), entry("b", 1, false, true, false), entry("a", 2, true, false, false)]

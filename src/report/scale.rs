@@ -45,12 +45,17 @@ pub struct Label {
 impl Mapping {
     /// The axis's own range, or that of `values` with the fraction `pad` of it added at both ends.
     pub fn new(axis: &Axis, values: impl Iterator<Item = f64>, pad: f64) -> Mapping {
+        Mapping::padded(axis, values, (pad, pad))
+    }
+
+    /// As [`new`](Self::new), with a fraction of its own for the low and the high end.
+    pub fn padded(axis: &Axis, values: impl Iterator<Item = f64>, pad: (f64, f64)) -> Mapping {
         let scale = axis.scale;
         let given = axis.range.and_then(|(a, b)| Some((place(scale, a)?, place(scale, b)?)));
         if let Some((a, b)) = given
             && a != b
         {
-            let (low, high) = widened(scale, a.min(b), a.max(b), 0.0);
+            let (low, high) = widened(scale, a.min(b), a.max(b), (0.0, 0.0));
             return Mapping { scale, low, high };
         }
         let (low, high) = values
@@ -59,6 +64,14 @@ impl Mapping {
         // Nothing to show: an axis all the same.
         let (low, high) = if low > high { (0.0, 1.0) } else { widened(scale, low, high, pad) };
         Mapping { scale, low, high }
+    }
+
+    /// The ends, as values.
+    pub fn range(&self) -> (f64, f64) {
+        match self.scale {
+            Scale::Linear => (self.low, self.high),
+            Scale::Log => (10f64.powf(self.low), 10f64.powf(self.high)),
+        }
     }
 
     /// Where a value lies, as a fraction of the axis, held to within ten axis lengths; `None` where it has no place.
@@ -153,14 +166,14 @@ fn place(scale: Scale, value: f64) -> Option<f64> {
 }
 
 /// A range that can be divided by: padded, and opened where it is a single value.
-fn widened(scale: Scale, low: f64, high: f64, pad: f64) -> (f64, f64) {
+fn widened(scale: Scale, low: f64, high: f64, pad: (f64, f64)) -> (f64, f64) {
     let span = high - low;
     let smallest = match scale {
         Scale::Linear => (1e-9 * low.abs().max(high.abs())).max(SMALLEST),
         Scale::Log => 1e-6,
     };
     if span > smallest {
-        (low - pad * span, high + pad * span)
+        (low - pad.0 * span, high + pad.1 * span)
     } else {
         let half = match scale {
             Scale::Linear if low == 0.0 && high == 0.0 => 0.5,

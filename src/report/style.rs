@@ -23,8 +23,8 @@ pub struct Style {
     pub glyph: char,
 }
 
-/// The looks there are; a series names one by its number, counted round.
-pub const STYLES: [Style; 7] = [
+/// The looks there are; a series names one by its number, counted round. The first seven are told apart most easily.
+pub const STYLES: [Style; 14] = [
     Style {
         light: "#0072b2",
         dark: "#4aa8e0",
@@ -60,7 +60,67 @@ pub const STYLES: [Style; 7] = [
         glyph: '✚',
     },
     Style { light: "#56b4e9", dark: "#a5d8f5", terminal: 74, dash: "1 2", marker: "m-3-1.6h6v3.2h-6z", glyph: '▬' },
+    Style {
+        light: "#882255",
+        dark: "#d9739f",
+        terminal: 126,
+        dash: "11 3",
+        // A ring: its inner circle runs the other way round.
+        marker: "m3.4 0a3.4 3.4 0 1 1-6.8 0 3.4 3.4 0 1 1 6.8 0zm-1.6 0a1.8 1.8 0 1 0-3.6 0 1.8 1.8 0 1 0 3.6 0z",
+        glyph: '○',
+    },
+    Style {
+        light: "#8a8a1f",
+        dark: "#c9c95a",
+        terminal: 142,
+        dash: "5 1.5 1.5 1.5",
+        marker: "m0-1.6l1.6-1.6 1.6 1.6-1.6 1.6 1.6 1.6-1.6 1.6-1.6-1.6-1.6 1.6-1.6-1.6 1.6-1.6-1.6-1.6 1.6-1.6z",
+        glyph: '✖',
+    },
+    Style {
+        light: "#4b3fb5",
+        dark: "#a79cf5",
+        terminal: 62,
+        dash: "3 3",
+        marker: "m0-3.9l0.9 2.6 2.8 0.1 -2.2 1.7 0.8 2.7 -2.3-1.6 -2.3 1.6 0.8-2.7 -2.2-1.7 2.8-0.1z",
+        glyph: '★',
+    },
+    Style {
+        light: "#7a4419",
+        dark: "#c99a6b",
+        terminal: 94,
+        dash: "12 3 3 3",
+        marker: "m3.6 0l-6 3.3v-6.6z",
+        glyph: '▶',
+    },
+    Style {
+        light: "#7d7d7d",
+        dark: "#a6a6a6",
+        terminal: 244,
+        dash: "1.5 1.5",
+        marker: "m-3.6 0l6-3.3v6.6z",
+        glyph: '◀',
+    },
+    Style {
+        light: "#1b6b34",
+        dark: "#7fcf94",
+        terminal: 28,
+        dash: "7 2 2 2 2 2 2 2",
+        marker: "m-1.6-3.1h3.2v6.2h-3.2z",
+        glyph: '▮',
+    },
+    Style {
+        light: "#c4475f",
+        dark: "#f29aa9",
+        terminal: 161,
+        dash: "3 1.5 1 1.5",
+        marker: "m-3.4-1.6h6.8a3.4 3.4 0 0 1-6.8 0z",
+        glyph: '◒',
+    },
 ];
+
+/// How much of its style's colour a tinted area has; the rest is the page's.
+const TINT: f64 = 0.28;
 
 /// The style of this number, counted round.
 pub fn style(number: usize) -> &'static Style {
@@ -89,15 +149,52 @@ pub const GRID: Ink = Ink { class: "grid", light: "#e8e8e8", dark: "#2b3037" };
 /// Class names begin with this, so that a figure set into a page's HTML leaves the page's own classes alone.
 pub const PREFIX: &str = "nsc-";
 
-/// The style sheet: the dark half, for the inks and for the styles in use. `-f` classes are filled, `-s` classes stroked.
-pub fn sheet(used: &[usize]) -> String {
+/// For which page a figure is drawn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Theme {
+    /// The reader's choice; light, where a program reads no style sheets.
+    #[default]
+    Reader,
+    /// A white page.
+    Light,
+    /// A dark page.
+    Dark,
+}
+
+/// The style sheet: the dark half, for the inks and for the styles in use. `-f` classes are filled, `-s` classes stroked,
+/// and `-t` classes, where there are any, filled with a tint.
+pub fn sheet(theme: Theme, used: &[usize], tinted: bool) -> String {
     let inks = [PAPER, TEXT, MUTED, AXIS, GRID].map(|ink| (ink.class.to_owned(), ink.dark));
     let styles = used.iter().map(|&n| (format!("{}", n % STYLES.len()), style(n).dark));
     let mut rules = String::new();
     for (name, dark) in inks.into_iter().chain(styles) {
         let _ = write!(rules, ".{PREFIX}{name}-f{{fill:{dark}}}.{PREFIX}{name}-s{{stroke:{dark}}}");
     }
-    format!("@media (prefers-color-scheme:dark){{{rules}}}")
+    for &n in used.iter().filter(|_| tinted) {
+        let _ = write!(rules, ".{PREFIX}{}-t{{fill:{}}}", n % STYLES.len(), mixed(style(n).dark, PAPER.dark));
+    }
+    match theme {
+        Theme::Reader => format!("@media (prefers-color-scheme:dark){{{rules}}}"),
+        Theme::Light => String::new(),
+        Theme::Dark => rules,
+    }
+}
+
+/// The attributes of an area in a style's tint with this outline, as `line_attributes` gives it: what lies behind it hardly
+/// shows through.
+pub fn tint_attributes(class: usize, outline: &str) -> String {
+    let tint = mixed(style(class).light, PAPER.light);
+    let outline = outline.replacen("class=\"", &format!("class=\"{PREFIX}{class}-t "), 1);
+    outline.replacen("fill=\"none\"", &format!("fill=\"{tint}\" fill-opacity=\"0.9\""), 1)
+}
+
+/// [`TINT`] of a colour on a page of another.
+fn mixed(colour: &str, page: &str) -> String {
+    let channel = |text: &str, at: usize| {
+        f64::from(text.get(at..at + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok()).unwrap_or(0))
+    };
+    let mix = |at: usize| (TINT * channel(colour, at) + (1.0 - TINT) * channel(page, at)).round() as u8;
+    format!("#{:02x}{:02x}{:02x}", mix(1), mix(3), mix(5))
 }
 
 #[cfg(test)]
@@ -126,6 +223,16 @@ mod tests {
     fn contrast(a: &str, b: &str) -> f64 {
         let (a, b) = (luminance(a), luminance(b));
         (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn there_are_looks_for_every_variant_of_an_experiment() {
+        assert!(STYLES.len() >= 13);
+        let sheet = sheet(Theme::Reader, &[1], true);
+        assert!(sheet.contains(".nsc-1-t{fill:") && sheet.starts_with("@media"), "{sheet}");
+        assert_eq!(mixed("#000000", "#ffffff"), "#b8b8b8");
+        let tinted = tint_attributes(1, "class=\"nsc-1-s\" fill=\"none\"");
+        assert_eq!(tinted, "class=\"nsc-1-t nsc-1-s\" fill=\"#f3d2b8\" fill-opacity=\"0.9\"");
     }
 
     #[test]

@@ -3,10 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use super::font::{FAMILIES, width};
 use super::style::{Ink, PREFIX};
-
-/// The fonts asked for: sans serif, as figures are set, by names that the common systems know.
-const FONTS: &str = "Helvetica,Arial,'Liberation Sans','DejaVu Sans',sans-serif";
 
 /// An SVG document in the making. Coordinates are pixels from the upper left corner.
 pub struct Document {
@@ -61,7 +59,7 @@ impl Document {
         let (w, h) = (number(width), number(height));
         let mut out = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" role=\"img\" \
-             font-family=\"{FONTS}\">\n"
+             font-family=\"{FAMILIES}\">\n"
         );
         for (element, text) in [("title", title), ("desc", description), ("style", sheet)] {
             if !text.is_empty() {
@@ -113,10 +111,18 @@ impl Document {
             Anchor::Middle => " text-anchor=\"middle\"",
             Anchor::End => " text-anchor=\"end\"",
         };
-        let weight = if font.bold { " font-weight=\"bold\"" } else { "" };
+        // Where there is no bold font, an outline can be given to a bold text; here it has no width.
+        let weight = if font.bold {
+            format!(" font-weight=\"bold\" stroke=\"{}\" stroke-width=\"0\"", font.ink.light)
+        } else {
+            String::new()
+        };
         let (x, y) = (number(x), number(y));
         let turn = if font.upright { format!(" transform=\"rotate(-90 {x} {y})\"") } else { String::new() };
-        let (size, fill) = (number(font.size), fill(font.ink.class, font.ink.light));
+        let (size, mut fill) = (number(font.size), fill(font.ink.class, font.ink.light));
+        if font.bold {
+            fill = fill.replacen("-f\"", &format!("-f {PREFIX}{}-s\"", font.ink.class), 1);
+        }
         let _ = write!(self.out, "<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\" {fill}{anchor}{weight}{turn}>");
         // A shift moves all that follows: what comes after a raised part is lowered again.
         let (mut raised, up) = (false, 0.36 * font.size);
@@ -193,19 +199,6 @@ pub fn escape(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
-}
-
-/// About how wide a text is: the widths of Helvetica by kinds of letter, a little over, since fonts differ.
-pub fn width(text: &str, size: f64) -> f64 {
-    let em = |c: char| match c {
-        'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' => 0.26,
-        'f' | 't' | 'r' | 'I' | ' ' | '(' | ')' | '[' | ']' | '/' | '-' => 0.34,
-        'm' | 'w' | 'M' | 'W' | '@' | '%' | '—' => 0.88,
-        'A'..='Z' | '+' | '=' | '<' | '>' | '−' | '×' => 0.68,
-        c if (c as u32) < 0x2E80 => 0.57,
-        _ => 1.0,
-    };
-    1.04 * size * text.chars().map(em).sum::<f64>()
 }
 
 /// A text broken into lines no wider than this, at spaces; a longer word stands alone.

@@ -1,7 +1,7 @@
 //! A panel as text for a terminal: lines in Braille dots, eight to a character, with a marker for each series now and
 //! then, so that it can be read without colours too.
 
-use super::plot::{Kind, Panel, Series, legend};
+use super::plot::{Kind, Panel, Ridge, Series, legend};
 use super::scale::{Label, Mapping, Ticks};
 use super::style::{STYLES, style};
 use super::trace::Area;
@@ -138,6 +138,11 @@ fn legend_lines(panel: &Panel, columns: usize, indent: usize, colour: bool) -> V
     lines
 }
 
+/// Foot, mean and standard deviation of each ridge.
+fn moments(ridges: &[Ridge]) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
+    ridges.iter().filter_map(|ridge| ridge.moments().map(|(mean, spread)| (ridge.at, mean, spread)))
+}
+
 fn coloured(text: &str, number: usize) -> String {
     format!("\x1b[38;5;{}m{text}\x1b[0m", style(number).terminal)
 }
@@ -200,6 +205,14 @@ impl Canvas {
                 area.line(points).into_iter().for_each(|piece| self.polyline(piece.into_iter(), series.style));
             }
             Kind::Points(_) => {}
+            // Curves have no room: from one standard deviation below the mean to one above it.
+            Kind::Ridge(ridges) => {
+                for (at, mean, spread) in moments(ridges) {
+                    if let (Some(low), Some(high)) = (area.point(mean - spread, at), area.point(mean + spread, at)) {
+                        self.segment(low, high, series.style);
+                    }
+                }
+            }
             Kind::Band(points) => {
                 for piece in area.band(points) {
                     self.polyline(piece.iter().map(|p| (p.0, p.1)), series.style);
@@ -232,6 +245,7 @@ impl Canvas {
                 let middle = |&(x, top, foot): &(f64, f64, f64)| (x, 0.5 * (top + foot));
                 (area.band(points).iter().flatten().map(middle).collect(), MARKER_SPACING)
             }
+            Kind::Ridge(ridges) => (moments(ridges).filter_map(|(at, mean, _)| area.point(mean, at)).collect(), 0),
         };
         let glyph = style(series.style).glyph;
         let mut next = if spacing > 0 { 2 + 5 * (series.style % STYLES.len()) % spacing } else { 0 };

@@ -1,0 +1,85 @@
+//! The one font of all figures, and how wide a text is in it.
+//!
+//! DejaVu Sans Condensed has Greek, the signs of mathematics and raised and lowered digits, and is about as wide as Helvetica
+//! and Arial, which stand in for it where a reader's program has it not. An SVG names it and does not carry it: its 40 kB
+//! would be several times a figure's own size, once in every figure of a page. PNG files are drawn with it.
+
+use std::sync::OnceLock;
+
+use resvg::usvg::fontdb;
+use skrifa::instance::{LocationRef, Size};
+use skrifa::{FontRef, MetadataProvider};
+
+/// The font, cut down to what labels use by `assets/fonts/subset.sh`.
+pub static FONT: &[u8] = include_bytes!("../../assets/fonts/DejaVuSansCondensed.ttf");
+
+/// The fonts asked for, by names that the common systems know.
+pub const FAMILIES: &str = "'DejaVu Sans Condensed',Helvetica,Arial,'Liberation Sans','DejaVu Sans',sans-serif";
+
+/// How wide a character is that the font does not have.
+const UNKNOWN: f64 = 0.6;
+
+/// A collection of fonts that holds this one only.
+pub fn database() -> fontdb::Database {
+    let mut fonts = fontdb::Database::new();
+    fonts.load_font_data(FONT.to_vec());
+    fonts
+}
+
+/// Characters of the font, rising, with their widths in ems.
+fn advances() -> &'static [(u32, f64)] {
+    static ADVANCES: OnceLock<Vec<(u32, f64)>> = OnceLock::new();
+    ADVANCES.get_or_init(|| {
+        let Ok(font) = FontRef::new(FONT) else { return Vec::new() };
+        let metrics = font.glyph_metrics(Size::new(1.0), LocationRef::default());
+        let mut all: Vec<(u32, f64)> =
+            font.charmap().mappings().map(|(c, g)| (c, f64::from(metrics.advance_width(g).unwrap_or(0.0)))).collect();
+        all.sort_unstable_by_key(|(c, _)| *c);
+        all
+    })
+}
+
+/// How wide a text is.
+pub fn width(text: &str, size: f64) -> f64 {
+    size * text.chars().map(em).sum::<f64>()
+}
+
+fn em(c: char) -> f64 {
+    match advances().binary_search_by_key(&u32::from(c), |(c, _)| *c) {
+        // Marks stand over the letter before them.
+        _ if ('\u{300}'..='\u{36f}').contains(&c) => 0.0,
+        Ok(at) => advances()[at].1,
+        Err(_) if u32::from(c) < 0x2E80 => UNKNOWN,
+        Err(_) => 1.0,
+    }
+}
+
+/// Whether the font has all of a text.
+#[cfg(test)]
+pub fn covers(text: &str) -> bool {
+    text.chars().all(|c| advances().binary_search_by_key(&u32::from(c), |(c, _)| *c).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widths_are_those_of_the_font() {
+        assert!((width("0", 1.0) - 0.572).abs() < 1e-3 && (width("m", 10.0) - 8.765).abs() < 1e-2);
+        assert_eq!(width("L\u{302}", 12.0), width("L", 12.0));
+        assert_eq!(width("語", 10.0), 10.0);
+        assert_eq!(database().len(), 1);
+    }
+
+    #[test]
+    fn every_sign_of_the_papers_labels_is_there() {
+        let ascii: String = (' '..='~').collect();
+        assert!(covers(&ascii));
+        let signs =
+            "ŷẑβσμγηθλκρεδΔ∇‖ℓ₀₁₂₃₄₅₆₇₈₉ₚₘᵢⱼ∞−×·±≤≥≈≠→←↦∂∑√∈⟨⟩∼½²³⁰¹⁴⁵⁶⁷⁸⁹⁻⁺ᵀ%°…–—“”‘’ĝĤéüß✓✗\u{302}\u{303}\u{304}";
+        for sign in signs.chars().filter(|c| *c != 'ẑ') {
+            assert!(covers(&sign.to_string()), "{sign}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Ridge plots: distributions one behind another, as activations over training are shown.
+//!
+//! All ridges of a panel share one scale of heights, of which the middle one of their peaks is the measure: were it the
+//! highest, one narrow distribution (a layer as it was initialised) would press the others flat. They are drawn from the
+//! highest foot down, so that each hides a little of those behind it.
+
+use super::axes::line_attributes;
+use super::plot::{Kind, Ridge, Series};
+use super::style::{STYLES, tint_attributes};
+use super::svg::{Document, polyline};
+use super::trace::Area;
+
+/// So many distances between two feet is the height of the curve that the scale is measured by.
+const RISE: f64 = 2.4;
+/// That curve is the highest of all, but no more than so many times as high as the middle one.
+const OVER_MIDDLE: f64 = 2.0;
+/// What is lower than this share of it cannot be seen, and needs no room at the sides.
+const VISIBLE: f64 = 0.01;
+/// Pixels between two feet, at least: of more ridges than have room, some are left out.
+const CLOSEST: f64 = 4.5;
+/// Width of the outline.
+const OUTLINE: f64 = 1.0;
+
+impl Ridge {
+    /// The highest density; `None` where nothing was measured.
+    pub(super) fn peak(&self) -> Option<f64> {
+        if !self.at.is_finite() {
+            return None;
+        }
+        self.density.iter().copied().filter(|d| d.is_finite() && *d >= 0.0).reduce(f64::max)
+    }
+
+    /// Mean and standard deviation, taking the samples of a bin to lie in its middle; `None` where nothing was measured.
+    pub(super) fn moments(&self) -> Option<(f64, f64)> {
+        self.peak()?;
+        let sum = |value: &dyn Fn(f64) -> f64| -> f64 {
+            let share = |(low, high, density): (f64, f64, f64)| (high - low) * density * value(0.5 * (low + high));
+            self.bins().map(share).filter(|share| share.is_finite()).sum()
+        };
+        let all = sum(&|_| 1.0);
+        let mean = sum(&|x| x) / all;
+        let spread = (sum(&|x| (x - mean).powi(2)) / all).sqrt();
+        (mean.is_finite() && spread.is_finite()).then_some((mean, spread))
+    }
+
+    /// Low end, high end and density of each bin.
+    pub(super) fn bins(&self) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
+        self.edges.windows(2).zip(&self.density).map(|(ends, &density)| (ends[0], ends[1], density))
+    }
+}
+
+/// The ends of what can be seen of these ridges, low and high; empty where there is nothing.
+pub fn span(ridges: &[Ridge]) -> Vec<f64> {
+    let Some(measure) = measure(ridges.iter()) else { return Vec::new() };
+    let seen = |ridge: &Ridge| ridge.bins().filter(|bin| bin.2 >= VISIBLE * measure).collect::<Vec<_>>();
+    let all: Vec<f64> = ridges.iter().flat_map(seen).flat_map(|(low, high, _)| [low, high]).collect();
+    let low = all.iter().copied().reduce(f64::min);
+    let high = all.iter().copied().reduce(f64::max);
+    low.into_iter().chain(high).collect()
+}
+
+/// The density that rises as high as is measured out for it.
+fn measure<'a>(ridges: impl Iterator<Item = &'a Ridge>) -> Option<f64> {
+    let mut peaks: Vec<f64> = ridges.filter_map(Ridge::peak).filter(|peak| *peak > 0.0).collect();
+    peaks.sort_unstable_by(f64::total_cmp);
+    let (middle, highest) = (peaks.get(peaks.len() / 2)?, peaks.last()?);
+    Some(highest.min(OVER_MIDDLE * middle))
+}
+
+/// All ridges of a panel that show something, with their styles.
+fn all(series: &[Series]) -> Vec<(usize, &Ridge)> {
+    let mut found = Vec::new();
+    for series in series {
+        if let Kind::Ridge(ridges) = &series.kind {
+            found.extend(ridges.iter().filter(|r| r.peak().is_some()).map(|r| (series.style, r)));
+        }
+    }
+    found
+}
+
+/// The highest foot of a panel that shows ridges and nothing else.
+pub fn highest_foot(series: &[Series]) -> Option<f64> {
+    let only = series.iter().all(|s| matches!(s.kind, Kind::Ridge(_)));
+    all(series).into_iter().map(|(_, ridge)| ridge.at).reduce(f64::max).filter(|_| only)
+}
+
+/// Room that the curve with the highest foot needs above it, as a share of the range of all feet.
+pub fn head_room(series: &[Series], height: f64) -> Option<f64> {
+    let feet = feet(&all(series));
+    match feet.len() {
+        0 => None,
+        1 => Some(0.0),
+        n => {
+            // As if spaced evenly, and no closer than they will be.
+            let gaps = ((n - 1) as f64).min((height / CLOSEST - RISE).max(1.0).floor());
+            Some((RISE + 0.2) / gaps)
+        }
+    }
+}
+
+/// The distinct feet, rising.
+fn feet(ridges: &[(usize, &Ridge)]) -> Vec<f64> {
+    let mut feet: Vec<f64> = ridges.iter().map(|(_, ridge)| ridge.at).collect();
+    feet.sort_unstable_by(f64::total_cmp);
+    feet.dedup();
+    feet
+}
+
+/// Draws every ridge of the panel.
+pub fn draw(svg: &mut Document, area: &Area, series: &[Series]) {
+    let mut ridges = all(series);
+    let foot = |ridge: &Ridge| area.y.at(ridge.at).map(|at| (1.0 - at) * area.height);
+    ridges.retain(|(_, ridge)| foot(ridge).is_some());
+    let Some(measure) = measure(ridges.iter().map(|(_, ridge)| *ridge)) else { return };
+    let feet: Vec<f64> = feet(&ridges);
+    let place = |at: f64| area.y.at(at).map_or(0.0, |at| (1.0 - at) * area.height);
+    let reach = match (feet.first(), feet.last()) {
+        (Some(&low), Some(&high)) => (place(low) - place(high)).abs(),
+        _ => 0.0,
+    };
+    let fitting = ((reach / CLOSEST).floor() as usize + 1).max(1);
+    // Evenly, and always with the first and the last.
+    let kept: Vec<f64> = if feet.len() > fitting.max(2) {
+        let pick = |i: usize| feet[i * (feet.len() - 1) / (fitting.max(2) - 1)];
+        (0..fitting.max(2)).map(pick).collect()
+    } else {
+        feet
+    };
+    ridges.retain(|(_, ridge)| kept.contains(&ridge.at));
+    let apart = if kept.len() > 1 { reach / (kept.len() - 1) as f64 } else { 0.4 * area.height / RISE };
+    let scale = RISE * apart / measure;
+    // Sorting keeps the order of series with the same foot.
+    ridges.sort_by(|a, b| b.1.at.total_cmp(&a.1.at));
+    for (style, ridge) in ridges {
+        let outline: String = outlines(area, ridge, place(ridge.at), scale)
+            .into_iter()
+            .map(|piece| format!("{}z", polyline(piece.into_iter())))
+            .collect();
+        let line = line_attributes(style, OUTLINE);
+        svg.path(&outline, &tint_attributes(style % STYLES.len(), &line));
+    }
+}
+
+/// The curve of a ridge, from its foot to its foot; in pieces where bins are missing or have no place.
+fn outlines(area: &Area, ridge: &Ridge, foot: f64, scale: f64) -> Vec<Vec<(f64, f64)>> {
+    let mut pieces: Vec<Vec<(f64, f64)>> = Vec::new();
+    let mut open: Option<(Vec<(f64, f64)>, f64)> = None;
+    let mut close = |open: Option<(Vec<(f64, f64)>, f64)>| {
+        if let Some((mut points, end)) = open {
+            points.push((end, foot));
+            pieces.push(without_flats(points, foot));
+        }
+    };
+    for (low, high, density) in ridge.bins() {
+        let ends = area.x.at(low).zip(area.x.at(high)).map(|(a, b)| (a * area.width, b * area.width));
+        let drawn = ends.filter(|(a, b)| density.is_finite() && *b > -4.0 && *a < area.width + 4.0);
+        let Some((a, b)) = drawn else {
+            close(open.take());
+            continue;
+        };
+        let (points, end) = open.get_or_insert_with(|| (vec![(a, foot)], a));
+        points.push((0.5 * (a + b), foot - (scale * density.max(0.0)).min(10.0 * area.height)));
+        *end = b;
+    }
+    close(open);
+    pieces
+}
+
+/// Leaves out what lies between two others on the foot line.
+fn without_flats(points: Vec<(f64, f64)>, foot: f64) -> Vec<(f64, f64)> {
+    let flat = |i: usize| points.get(i).is_none_or(|p| foot - p.1 < 0.04);
+    let inner = |i: usize| i > 0 && i + 1 < points.len() && flat(i - 1) && flat(i) && flat(i + 1);
+    (0..points.len()).filter(|&i| !inner(i)).map(|i| points[i]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Axis, Figure, Panel};
+    use super::*;
+
+    /// A normal distribution over bins from -4 to 4.
+    fn ridge(at: f64, mean: f64, spread: f64) -> Ridge {
+        let edges: Vec<f64> = (0..=80).map(|i| -4.0 + 0.1 * f64::from(i)).collect();
+        let density = |w: &[f64]| {
+            let z = (0.5 * (w[0] + w[1]) - mean) / spread;
+            (-0.5 * z * z).exp() / (spread * std::f64::consts::TAU.sqrt())
+        };
+        Ridge { at, density: edges.windows(2).map(density).collect(), edges }
+    }
+
+    fn missing(at: f64) -> Ridge {
+        Ridge { density: vec![f64::NAN; 80], ..ridge(at, 0.0, 1.0) }
+    }
+
+    fn figure(ridges: Vec<Ridge>) -> Figure {
+        let panel = Panel {
+            x: Axis::linear("activation"),
+            y: Axis::linear("step"),
+            series: vec![Series::ridge("BatchNorm", 1, ridges)],
+            ..Panel::default()
+        };
+        Figure { title: "Ridges".into(), panels: vec![panel], ..Figure::default() }
+    }
+
+    fn drawn(figure: &Figure) -> usize {
+        // The legend has one more.
+        figure.svg().matches("nsc-1-t").count() - 2
+    }
+
+    #[test]
+    fn mean_and_spread_are_those_of_the_distribution() {
+        let (mean, spread) = ridge(0.0, 0.5, 0.4).moments().unwrap();
+        assert!((mean - 0.5).abs() < 1e-3 && (spread - 0.4).abs() < 2e-3, "{mean} {spread}");
+        assert_eq!(missing(0.0).moments(), None);
+        assert_eq!(Ridge { at: 0.0, edges: vec![], density: vec![] }.moments(), None);
+    }
+
+    #[test]
+    fn the_sides_are_trimmed_to_what_can_be_seen() {
+        let span = span(&[ridge(0.0, 0.0, 0.2), ridge(1.0, 1.0, 0.2), missing(2.0)]);
+        assert!(span.len() == 2 && (-0.9..-0.5).contains(&span[0]) && (1.5..1.9).contains(&span[1]), "{span:?}");
+        assert_eq!(super::span(&[missing(0.0)]), []);
+    }
+
+    #[test]
+    fn one_narrow_distribution_does_not_press_the_others_flat() {
+        let ridges: Vec<Ridge> = (0..9).map(|i| ridge(f64::from(i), 0.0, 1.0)).chain([ridge(9.0, 0.0, 0.01)]).collect();
+        let common = ridges[0].peak().unwrap();
+        assert!(measure(ridges.iter()).unwrap() <= OVER_MIDDLE * common);
+    }
+
+    #[test]
+    fn a_missing_row_draws_nothing() {
+        let whole = figure((0..9).map(|i| ridge(f64::from(i), 0.0, 1.0)).collect());
+        assert_eq!(drawn(&whole), 9);
+        let mut gap = whole.clone();
+        if let Kind::Ridge(ridges) = &mut gap.panels[0].series[0].kind {
+            ridges[3] = missing(3.0);
+            ridges[4].at = f64::NAN;
+            ridges[5].edges.clear();
+        }
+        assert_eq!(drawn(&gap), 6);
+        assert!(!gap.svg().contains("NaN"));
+        assert_eq!(drawn(&figure(vec![missing(0.0)])), 0);
+    }
+
+    #[test]
+    fn the_last_curve_has_room_above_it() {
+        for n in [2, 5, 30, 400] {
+            let ridges: Vec<Ridge> = (0..n).map(|i| ridge(f64::from(i), 0.0, 1.0)).collect();
+            let panel = &figure(ridges).panels[0];
+            let share = head_room(&panel.series, 200.0).unwrap();
+            let y = super::super::scale::Mapping::padded(&panel.y, panel.series[0].ys(), (0.02, share));
+            let x = super::super::scale::Mapping::new(&panel.x, panel.series[0].xs(), 0.0);
+            let mut svg = Document::new(10.0, 10.0, "", "", "");
+            draw(&mut svg, &Area { x, y, width: 300.0, height: 200.0 }, &panel.series);
+            let heights = svg.finish();
+            let paths = heights.matches("<path").count();
+            assert!(paths == n as usize || (30..=46).contains(&paths), "{n}: {paths}");
+            assert!(!heights.contains(" -"), "{n}: a curve rises out of the panel");
+        }
+    }
+
+    #[test]
+    fn missing_bins_divide_a_curve() {
+        let mut one = ridge(0.0, 0.0, 1.0);
+        one.density[40] = f64::NAN;
+        let area = |ridge: &Ridge| Area {
+            x: super::super::scale::Mapping::new(&Axis::linear(""), ridge.edges.iter().copied(), 0.0),
+            y: super::super::scale::Mapping::new(&Axis::linear(""), [0.0, 1.0].into_iter(), 0.0),
+            width: 100.0,
+            height: 100.0,
+        };
+        assert_eq!(outlines(&area(&one), &one, 100.0, 10.0).len(), 2);
+    }
+}
