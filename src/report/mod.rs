@@ -13,13 +13,19 @@
 //! - `axes.rs`: one panel of it;
 //! - `ridge.rs`: distributions one behind another;
 //! - `words.rs`: a figure in words;
+//! - `boxes.rs`: a diagram as an SVG document: [`Diagram::svg`];
+//! - `data.rs`: what a figure draws, as a CSV table and as NumPy arrays: [`Figure::csv`], [`Figure::arrays`];
+//! - `files.rs`: picture and data side by side in a folder: [`Figure::write`];
 //! - `raster.rs`: an SVG document as a PNG file: [`png`];
 //! - `text.rs`: a panel as text for a terminal: [`Panel::text`].
 //!
 //! The same input gives the same bytes: no dates, no hash order, no fonts measured on the machine.
 
 mod axes;
+mod boxes;
+mod data;
 mod diagram;
+mod files;
 mod font;
 mod frame;
 mod layout;
@@ -27,6 +33,8 @@ mod page;
 mod plot;
 mod raster;
 mod ridge;
+#[cfg(test)]
+mod samples;
 mod scale;
 mod style;
 mod svg;

@@ -72,3 +72,85 @@ fn encode(pixels: &Pixmap, scale: f32) -> std::result::Result<Vec<u8>, png::Enco
     writer.finish()?;
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Theme, samples};
+    use super::*;
+
+    fn decoded(bytes: &[u8]) -> (u32, u32, Vec<u8>) {
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        (info.width, info.height, pixels)
+    }
+
+    #[test]
+    fn a_picture_is_the_same_each_time_and_on_every_thread() {
+        let svg = samples::single().svg();
+        let first = png(&svg, 1.0).unwrap();
+        let others: Vec<Vec<u8>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..3).map(|_| scope.spawn(|| png(&svg, 1.0).unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(others.iter().all(|other| *other == first));
+    }
+
+    #[test]
+    fn it_is_as_large_as_asked_for_and_white() {
+        let figure = samples::single();
+        let (w1, h1, page) = decoded(&png(&figure.svg(), 1.0).unwrap());
+        let (w2, h2, _) = decoded(&png(&figure.svg(), 2.0).unwrap());
+        assert!(w2.abs_diff(2 * w1) <= 1 && h2.abs_diff(2 * h1) <= 1, "{w1} {h1} {w2} {h2}");
+        assert_eq!(page[..3], [255; 3]);
+        // The reader's choice is not known here: light.
+        assert!(png(&figure.svg(), 1.0).unwrap() == png(&figure.svg_themed(Theme::Light), 1.0).unwrap());
+        let (_, _, dark) = decoded(&png(&figure.svg_themed(Theme::Dark), 1.0).unwrap());
+        assert_eq!(dark[..3], [0x15, 0x18, 0x1c]);
+    }
+
+    /// Pixels of a text that are not white.
+    fn inked(attributes: &str, text: &str) -> usize {
+        let svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"200\" height=\"40\" font-family=\"Unheard Of\">\
+             <text x=\"5\" y=\"30\" font-size=\"20\" {attributes}>{text}</text></svg>"
+        );
+        decoded(&png(&svg, 1.0).unwrap()).2.iter().filter(|byte| **byte < 128).count()
+    }
+
+    #[test]
+    fn text_is_drawn_whatever_font_is_asked_for() {
+        assert!(inked("", "loss ŷ ℓ₁ ‖∇L‖₂") > 300);
+        assert!(inked("", "L\u{302}") > inked("", "L"), "a hat stands over its letter");
+        let plain = inked("fill=\"#000\" stroke=\"#000\" stroke-width=\"0\"", "title");
+        let bold = inked("fill=\"#000\" stroke=\"#000\" stroke-width=\"0\" font-weight=\"bold\"", "title");
+        assert!(bold > plain, "{bold} {plain}");
+    }
+
+    #[test]
+    fn letters_are_as_wide_as_they_are_measured() {
+        for text in ["loss at θ − s·g", "‖∇L(θ) − g‖₂", "BatchNorm, ℓ∞: 1.5×10", "Tokyo AVATAR f_i"]
+        {
+            let width = font::width(text, 100.0);
+            let svg = format!(
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"9\" height=\"9\"><text font-size=\"100\" y=\"5\">{text}|</text></svg>"
+            );
+            let tree = Tree::from_str(&svg, &options()).unwrap();
+            // The bar's left edge is its left bearing from where the text ends.
+            let end = f64::from(tree.root().abs_bounding_box().right());
+            let bar = font::width("|", 100.0);
+            assert!((end - width - 0.5 * bar).abs() < 0.25 * bar, "{text}: {end} against {width}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_picture_is_refused() {
+        let sized =
+            |size: &str| format!("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{size}\" height=\"{size}\"/>");
+        for (svg, scale) in
+            [("no", 1.0), (&sized("10"), 0.0), (&sized("10"), f32::NAN), (&sized("10"), -1.0), (&sized("100000"), 1.0)]
+        {
+            assert!(matches!(png(svg, scale), Err(Error::Input { .. })), "{svg} {scale}");
+        }
+    }
+}
