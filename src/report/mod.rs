@@ -18,6 +18,9 @@
 //! - `files.rs`: picture and data side by side in a folder: [`Figure::write`];
 //! - `raster.rs`: an SVG document as a PNG file: [`png`];
 //! - `text.rs`: a panel as text for a terminal: [`Panel::text`].
+//! - `text.rs`: a panel as text for a terminal: [`Panel::text`];
+//! - `page.rs`: what a report is;
+//! - `html/`: a report as one HTML file: [`Page::html`].
 //!
 //! The same input gives the same bytes: no dates, no hash order, no fonts measured on the machine.
 
@@ -28,6 +31,7 @@ mod diagram;
 mod files;
 mod font;
 mod frame;
+mod html;
 mod layout;
 mod page;
 mod plot;
@@ -44,6 +48,7 @@ mod trace;
 mod words;
 
 pub use diagram::{Block, Column, Diagram};
+pub use html::{COST_END, COST_START, without_cost};
 pub use page::{Captioned, ClaimRow, Explorer, Faceted, Page, Picture, Section, Verdict};
 pub use plot::{Axis, Figure, Kind, Panel, Ridge, Scale, Series};
 pub use raster::png;

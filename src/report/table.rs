@@ -30,7 +30,7 @@ impl Cell {
         Cell::Number(shown.into())
     }
 
-    fn shown(&self) -> &str {
+    pub(super) fn shown(&self) -> &str {
         match self {
             Cell::Text(shown) | Cell::Number(shown) => shown,
         }
@@ -73,6 +73,20 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
         self
     }
+
+    pub(super) fn headers(&self) -> &[String] {
+        &self.headers
+    }
+
+    pub(super) fn rows(&self) -> &[Vec<Cell>] {
+        &self.rows
+    }
+
+    /// Whether a column holds numbers and blanks alone, and a number at least: it is set to the right then.
+    pub(super) fn is_numeric(&self, column: usize) -> bool {
+        let mut cells = self.rows.iter().filter_map(|row| row.get(column)).filter(|c| !c.shown().is_empty()).peekable();
+        cells.peek().is_some() && cells.all(|cell| matches!(cell, Cell::Number(_)))
+    }
 }
 
 impl std::fmt::Display for Table {
@@ -85,8 +99,7 @@ impl std::fmt::Display for Table {
 
         let mut lines = vec![String::new(); self.rows.len() + 2];
         for column in 0..columns {
-            let mut cells = rows.clone().filter_map(|row| cell(row, column)).peekable();
-            let right = cells.peek().is_some() && cells.all(|cell| matches!(cell, Cell::Number(_)));
+            let right = self.is_numeric(column);
             let shown = rows.clone().map(|row| cell(row, column).map_or("", Cell::shown));
             let width = shown.clone().chain([header(column)]).map(|s| s.chars().count()).max().unwrap_or(0);
             let rule = "-".repeat(width);

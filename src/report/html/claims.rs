@@ -1,0 +1,85 @@
+//! How the claims came out: counts, and the table of all of them.
+
+use super::super::page::{ClaimRow, Page};
+use super::parts::{VERDICTS, badge, class, escape, pairs, sign, target};
+use std::fmt::Write;
+
+/// The section of all claims. `anchors` are those of the claims, `sections` those of the page's sections.
+pub fn overview(out: &mut String, page: &Page, anchors: &[String], sections: &[String]) {
+    out.push_str("<section id=\"claims\">\n<h2>Claims</h2>\n");
+    if page.claims.is_empty() {
+        out.push_str("<p>No claim was judged.</p>\n</section>\n");
+        return;
+    }
+    out.push_str("<ul class=\"counts\">\n");
+    for verdict in VERDICTS {
+        let (count, class) = (page.count(verdict), class(verdict));
+        let _ = writeln!(
+            out,
+            "<li class=\"{class}\"><span class=\"number\">{count}</span> <span class=\"word\">{}{}</span></li>",
+            sign(verdict),
+            verdict.word()
+        );
+    }
+    out.push_str("</ul>\n<div class=\"share\" aria-hidden=\"true\">");
+    for verdict in VERDICTS {
+        let count = page.count(verdict);
+        if count > 0 {
+            let _ = write!(out, "<span class=\"{}\" style=\"flex-grow:{count}\"></span>", class(verdict));
+        }
+    }
+    out.push_str("</div>\n<fieldset id=\"filter\" class=\"controls\" hidden><legend>Show the claims that</legend>\n");
+    for verdict in VERDICTS {
+        let (class, words) =
+            (class(verdict), if class(verdict) == "untested" { "are not tested" } else { verdict.word() });
+        let _ = writeln!(out, "<label><input type=\"checkbox\" value=\"{class}\" checked>{words}</label>");
+    }
+    let total = page.claims.len();
+    // Roles are said again, since on a narrow page the style sheet makes a card of each row.
+    let _ = write!(
+        out,
+        "<output id=\"count\">{total} of {total} claims</output></fieldset>\n\
+         <table class=\"claims\" role=\"table\">\n<caption>Every claim of the paper, what was measured, and the rule that its \
+         verdict follows from</caption>\n<thead role=\"rowgroup\"><tr role=\"row\">"
+    );
+    for header in ["Verdict", "Claim", "Measured", "Judged by"] {
+        let _ = write!(out, "<th scope=\"col\" role=\"columnheader\">{header}</th>");
+    }
+    out.push_str("</tr></thead>\n<tbody role=\"rowgroup\">\n");
+    for (claim, anchor) in page.claims.iter().zip(anchors) {
+        row(out, page, claim, anchor, sections);
+    }
+    out.push_str("</tbody>\n</table>\n</section>\n");
+}
+
+fn row(out: &mut String, page: &Page, claim: &ClaimRow, anchor: &str, sections: &[String]) {
+    let class = class(claim.verdict);
+    let place = escape(&claim.place);
+    let place = match page.sections.iter().position(|s| s.id == claim.figure).and_then(|i| sections.get(i)) {
+        Some(section) => format!("<a href=\"#{section}\">{place}</a>"),
+        None => place.into_owned(),
+    };
+    let _ = write!(
+        out,
+        "<tr role=\"row\" id=\"{anchor}\" data-verdict=\"{class}\"><td role=\"cell\" class=\"verdict\">{}</td>\
+         <th scope=\"row\" role=\"rowheader\"><p class=\"place\">{place} <code>{}</code></p><p>{}</p></th>\
+         <td role=\"cell\">",
+        badge(claim.verdict),
+        escape(&claim.id),
+        escape(&claim.statement),
+    );
+    pairs(out, &claim.measured);
+    out.push_str("</td><td role=\"cell\" class=\"judged\">");
+    if !claim.rule.is_empty() {
+        let _ = write!(out, "<p>{}</p>", escape(&claim.rule));
+    }
+    if !claim.remark.is_empty() {
+        let _ = write!(out, "<p class=\"remark\">{}</p>", escape(&claim.remark));
+    }
+    if !claim.runs.is_empty() {
+        let link = |run: &String| format!("<a href=\"runs/{}/\">{}</a>", target(run), escape(run));
+        let links: Vec<String> = claim.runs.iter().map(link).collect();
+        let _ = write!(out, "<p class=\"runs\">Runs: {}</p>", links.join(", "));
+    }
+    out.push_str("</td></tr>\n");
+}

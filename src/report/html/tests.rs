@@ -1,0 +1,188 @@
+//! Unit tests of the document's text; `tests/report_page.rs` opens it in a browser.
+
+use super::super::plot::{Axis, Ridge, Series};
+use super::super::{Cell, ClaimRow, Explorer, Faceted, Figure, Kind, Panel, Picture, Section, Table};
+use super::*;
+use std::collections::BTreeSet;
+
+const EVIL: &str = "</script></style><!-- cost --><script>alert(\"1\")</script> & ' <!-- /cost --> ]]>";
+
+fn claim(id: &str, figure: &str, verdict: Verdict) -> ClaimRow {
+    ClaimRow {
+        id: id.into(),
+        figure: figure.into(),
+        place: "Fig 4 (a)".into(),
+        statement: format!("statement of {id}"),
+        measured: vec![("ratio".into(), "3.5".into())],
+        rule: "ratio above 2".into(),
+        verdict,
+        remark: "a remark".into(),
+        runs: vec!["vgg none/1".into()],
+    }
+}
+
+fn page() -> Page {
+    let mut table = Table::new(["norm", "loss"]);
+    table.row(["none".into(), Cell::number("1.5")]).row(["".into(), "".into()]);
+    let captioned = |caption: &str| Captioned { caption: caption.into(), table: table.clone() };
+    let ridge = Ridge { at: 1.0, edges: vec![0.0, 1.0], density: vec![1.0] };
+    let series = [
+        Series::line("a", 0, vec![(0.0, f64::NAN), (1.0, f64::INFINITY)]),
+        Series { label: "b".into(), style: 1, kind: Kind::Ridge(vec![ridge]) },
+    ];
+    let explorer = Explorer {
+        title: "explorer".into(),
+        x: Axis::linear("step"),
+        y: Axis::log("loss"),
+        series: series.map(|series| Faceted { facets: vec![("seed".into(), "1".into())], series }).into(),
+    };
+    let svg = Figure { title: "figure".into(), panels: vec![Panel::default()], ..Figure::default() }.svg();
+    let section = |id: &str| Section {
+        id: id.into(),
+        title: format!("section {id}"),
+        paper: vec!["the paper's words".into()],
+        deviations: vec!["fewer steps".into()],
+        pictures: vec![Picture { svg: svg.clone(), files: vec!["figures/a b.svg".into(), "//evil/x".into()] }; 2],
+        explorers: vec![explorer.clone()],
+        tables: vec![captioned("a table")],
+    };
+    Page {
+        title: "Report".into(),
+        summary: vec!["first".into(), "second".into()],
+        claims: vec![
+            claim("fig4.a", "fig4", Verdict::Holds),
+            claim("fig4.a", "fig4", Verdict::Fails),
+            claim("fig9.a", "fig9", Verdict::NotTested),
+            claim("other", "nowhere", Verdict::Holds),
+        ],
+        // The last two would clash with the page's own anchors and with one another.
+        sections: ["fig4", "fig9", "cost", "cost"].map(section).into(),
+        settings: vec![captioned("settings")],
+        cost: vec![captioned("cost")],
+    }
+}
+
+/// Everything that the page says replaced by words that would break it.
+fn hostile(mut page: Page) -> Page {
+    let evil = || EVIL.to_owned();
+    page.title = evil();
+    page.summary = vec![evil()];
+    let mut table = Table::new([EVIL]);
+    table.row([EVIL.into()]).row([Cell::number(EVIL)]);
+    for claim in &mut page.claims {
+        claim.figure = evil();
+        (claim.id, claim.place, claim.statement, claim.rule, claim.remark) = (evil(), evil(), evil(), evil(), evil());
+        claim.measured = vec![(evil(), evil())];
+        claim.runs = vec![evil()];
+    }
+    for section in &mut page.sections {
+        (section.id, section.title) = (evil(), evil());
+        (section.paper, section.deviations) = (vec![evil()], vec![evil()]);
+        section.pictures =
+            vec![Picture { svg: Figure { title: evil(), ..Figure::default() }.svg(), files: vec![evil()] }];
+        for explorer in &mut section.explorers {
+            explorer.title = evil();
+            (explorer.x.label, explorer.y.label) = (evil(), evil());
+            for faceted in &mut explorer.series {
+                faceted.facets = vec![(evil(), evil())];
+                faceted.series.label = evil();
+            }
+        }
+        section.tables = vec![Captioned { caption: evil(), table: table.clone() }];
+    }
+    page.settings = vec![Captioned { caption: evil(), table: table.clone() }];
+    page.cost = page.settings.clone();
+    page
+}
+
+fn ids(html: &str) -> Vec<&str> {
+    html.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect()
+}
+
+#[test]
+fn the_same_page_gives_the_same_bytes() {
+    assert_eq!(page().html(), page().html());
+    assert_eq!(hostile(page()).html(), hostile(page()).html());
+}
+
+#[test]
+fn every_section_and_claim_is_there() {
+    let (page, html) = (page(), page().html());
+    for claim in &page.claims {
+        // In the table, and in the section that it belongs to.
+        let copies = 1 + page.sections.iter().filter(|s| s.id == claim.figure).count();
+        let both = page.claims.iter().filter(|c| c.statement == claim.statement).count();
+        assert_eq!(html.matches(&format!("<p>{}</p>", claim.statement)).count(), copies * both, "{}", claim.id);
+    }
+    for section in &page.sections {
+        assert!(html.contains(&format!("<h2>{}</h2>", section.title)));
+    }
+    for part in [
+        "<html lang=\"en\">",
+        "<p>second</p>",
+        "<li>fewer steps</li>",
+        "<caption>settings</caption>",
+        "<th scope=\"row\">none</th><td class=\"n\">1.5</td>",
+        "href=\"figures/a%20b.svg\">a b.svg<",
+        "href=\"./evil/x\">",
+        "href=\"runs/vgg%20none/1/\">vgg none/1<",
+        "<span class=\"number\">2</span>",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn anchors_are_unique_and_links_lead_somewhere() {
+    for html in [page().html(), hostile(page()).html(), Page::default().html()] {
+        let all = ids(&html);
+        let once: BTreeSet<&str> = all.iter().copied().collect();
+        assert_eq!(once.len(), all.len(), "{all:?}");
+        for link in html.split(" href=\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(once.contains(link), "{link}");
+        }
+        assert!(all.iter().all(|id| id.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))));
+    }
+}
+
+#[test]
+fn words_cannot_break_out_of_their_place() {
+    let (plain, html) = (page().html(), hostile(page()).html());
+    let count = |text: &str, part: &str| text.matches(part).count();
+    for part in ["</style>", COST_START, COST_END, "</html>"] {
+        assert_eq!(count(&html, part), count(&plain, part) - if part == "</style>" { 4 } else { 0 }, "{part}");
+    }
+    // As many elements of a script as there are explorers, and two of the page's own.
+    assert_eq!((count(&html, "<script"), count(&html, "</script>")), (6, 6));
+    assert!(!html.contains("<script>alert"));
+    // Each explorer's data are one JSON text.
+    for data in html.split("<script type=\"application/json\">").skip(1) {
+        let json = data.split("</script>").next().unwrap_or_default().replace("1e999", "0");
+        let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(read["title"], EVIL);
+        assert_eq!(read["series"][1]["label"], EVIL);
+    }
+}
+
+#[test]
+fn costs_are_the_only_difference() {
+    let mut later = page();
+    later.cost = vec![Captioned { caption: EVIL.into(), ..Captioned::default() }; 3];
+    assert_ne!(page().html(), later.html());
+    assert_eq!(without_cost(&page().html()), without_cost(&later.html()));
+    let without = without_cost(&page().html());
+    assert!(!without.contains("<caption>cost</caption>") && without.contains("<caption>settings</caption>"));
+    assert_eq!(without_cost("no marks"), "no marks");
+    assert_eq!(without_cost(COST_START), COST_START);
+}
+
+#[test]
+fn the_policy_names_the_script() {
+    assert_eq!(base64_of_hex(""), "");
+    assert_eq!(base64_of_hex("66"), "Zg==");
+    assert_eq!(base64_of_hex("666f"), "Zm8=");
+    assert_eq!(base64_of_hex("666f6f626172"), "Zm9vYmFy");
+    let html = page().html();
+    assert!(html.contains(&format!("'sha256-{}'", base64_of_hex(&sha256(SCRIPT.as_bytes())))));
+    assert!(html.contains(&format!("<script>{SCRIPT}</script>")) && !SCRIPT.contains("</") && !SCRIPT.contains('\r'));
+}
