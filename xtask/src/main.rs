@@ -4,7 +4,8 @@
 //! - `tally.rs`: reads the output of test programs;
 //! - `mutants.rs`: makes known mistakes, one at a time, and shows which test finds each;
 //! - `cuda.rs`: fetches NVRTC · `bundle.rs`: packs programs, tests and benchmarks for a machine with a GPU and without Rust;
-//! - `data.rs`: finds the data set and the golden cases, and unpacks the former.
+//! - `data.rs`: finds the data set and the golden cases, and unpacks the former;
+//! - `python.rs`: prepares a Python with the packages that tests need.
 //!
 //! It has no dependencies: it is built before anything else, on machines that may have little.
 
@@ -12,6 +13,7 @@ mod bundle;
 mod cuda;
 mod data;
 mod mutants;
+mod python;
 mod tally;
 mod test;
 
@@ -35,6 +37,7 @@ Commands:
 Environment:
   NORMSCAPE_DATA            folder with CIFAR-10; if it is not set, the data set is unpacked where it comes along
   NORMSCAPE_GOLDEN          folder with the golden cases
+  NORMSCAPE_PYTHON          a Python with Selenium; if it is not set, one is made under target/venv
   NORMSCAPE_WITHOUT_DATA=1  with CI=true: let tests be skipped for want of data
   CI=true                   tests that lack their data fail, and as root missing Debian packages are installed
 ";

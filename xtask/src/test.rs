@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::{ExitCode, Stdio};
 
 use crate::data;
+use crate::python;
 use crate::tally::Tally;
 
 /// Whether this is a machine of continuous integration.
@@ -28,7 +29,11 @@ pub fn run(args: &[OsString]) -> ExitCode {
     }
     let mut cargo = crate::cargo();
     cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(args);
-    for (variable, place) in [("NORMSCAPE_DATA", data::cifar10()), ("NORMSCAPE_GOLDEN", data::golden())] {
+    for (variable, place) in [
+        ("NORMSCAPE_DATA", data::cifar10()),
+        ("NORMSCAPE_GOLDEN", data::golden()),
+        ("NORMSCAPE_PYTHON", python::for_tests()),
+    ] {
         match place {
             Ok(path) => {
                 say(&format!("{variable}={}", path.display()));
