@@ -9,7 +9,7 @@ use crate::files::{atomic, disk};
 use crate::report::{Captioned, Cell, Page, Picture, Section, Table, Verdict, significant};
 use crate::train::Settings;
 use crate::{Error, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// What is said of how it was made.

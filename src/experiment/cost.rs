@@ -69,7 +69,7 @@ impl Pace {
 
 /// How long some runs take `workers` that each take the next when one has ended: the longest runs first.
 pub fn makespan(seconds: &[f64], workers: usize) -> f64 {
-    let mut ends = vec![0.0; workers.max(1)];
+    let mut ends = vec![0.0_f64; workers.max(1)];
     let mut sorted = seconds.to_vec();
     sorted.sort_by(|a, b| b.total_cmp(a));
     for run in sorted {

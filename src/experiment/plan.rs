@@ -2,7 +2,7 @@
 
 use super::catalogue::Experiment;
 use super::file::Pick;
-use super::runs::{Group, Request, RunSpec, Shared};
+use super::runs::{Group, Request, RunSpec, Shared, shown};
 use crate::train::Settings;
 use crate::{Error, Result};
 
@@ -129,29 +129,27 @@ impl Pick {
 /// Every id that a run's description can come to.
 fn names(spec: &RunSpec) -> Vec<String> {
     spec.vary.iter().fold(vec![spec.id.clone()], |names, (key, values)| {
-        let with = |name: &String, value: &toml::Value| {
-            name.replace(&format!("{{{key}}}"), &value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-        };
+        let with = |name: &String, value: &toml::Value| name.replace(&format!("{{{key}}}"), &shown(value));
         names.iter().flat_map(|name| values.iter().map(move |value| with(name, value))).collect()
     })
 }
 
 /// Every run that panels, claims and explorers name must be there, at some scale.
 fn check_names(experiment: &Experiment, shared: &Shared) -> Result<()> {
-    let shown = &experiment.shown;
+    let said = &experiment.shown;
     let all: Vec<String> = shared.runs.iter().flat_map(names).collect();
     let bad = |pattern: &str| {
         Err(Error::input(&experiment.file, format!("no run {pattern}"), "`uses` names runs of runs.toml, [[run]] makes one"))
     };
-    if let Some(pattern) = shown.uses.iter().find(|pattern| !all.iter().any(|name| matches(pattern, name))) {
+    if let Some(pattern) = said.uses.iter().find(|pattern| !all.iter().any(|name| matches(pattern, name))) {
         return bad(pattern);
     }
-    let used = all.into_iter().filter(|name| shown.uses.iter().any(|pattern| matches(pattern, name)));
-    let there: Vec<String> = used.chain(shown.runs.iter().flat_map(names)).collect();
-    let tests = shown.claims.iter().flat_map(|claim| &claim.tests).flat_map(|test| test.measures());
-    let named = shown.panels.iter().filter_map(|panel| panel.runs.as_ref());
-    let named = named.chain(shown.explorers.iter().filter_map(|explorer| explorer.runs.as_ref())).flatten();
-    let named = named.chain(&shown.diagram).chain(tests.map(|measure| &measure.run).filter(|run| !run.is_empty()));
+    let used = all.into_iter().filter(|name| said.uses.iter().any(|pattern| matches(pattern, name)));
+    let there: Vec<String> = used.chain(said.runs.iter().flat_map(names)).collect();
+    let tests = said.claims.iter().flat_map(|claim| &claim.tests).flat_map(|test| test.measures());
+    let named = said.panels.iter().filter_map(|panel| panel.runs.as_ref());
+    let named = named.chain(said.explorers.iter().filter_map(|explorer| explorer.runs.as_ref())).flatten();
+    let named = named.chain(&said.diagram).chain(tests.map(|measure| &measure.run).filter(|run| !run.is_empty()));
     match named.into_iter().find(|pattern| !there.iter().any(|name| matches(pattern, name))) {
         Some(pattern) => bad(pattern),
         None => Ok(()),

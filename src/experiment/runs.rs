@@ -158,7 +158,7 @@ impl RunSpec {
         for varied in combinations(&self.vary) {
             let (mut id, mut label, mut table) = (self.id.clone(), self.label.clone(), base.clone());
             for (key, value) in varied {
-                let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let shown = shown(value);
                 id = id.replace(&format!("{{{key}}}"), &shown);
                 label = label.map(|label| label.replace(&format!("{{{key}}}"), &shown));
                 table.insert(key.clone(), value.clone());
@@ -253,6 +253,16 @@ fn at(scale: Scale, [smoke, quick, paper]: [&Table; 3]) -> &Table {
         Scale::Smoke => smoke,
         Scale::Quick => quick,
         Scale::Paper => paper,
+    }
+}
+
+/// A value as it stands in an id.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        // The shortest that reads back: 1e-6, 0.1, 3.
+        Value::Float(number) => format!("{number:?}").trim_end_matches(".0").to_owned(),
+        other => other.to_string(),
     }
 }
 

@@ -139,7 +139,7 @@ impl Series {
     }
 
     /// Every y of the series: both ends of a band, the feet of ridges.
-    pub(super) fn ys(&self) -> Box<dyn Iterator<Item = f64> + '_> {
+    pub fn ys(&self) -> Box<dyn Iterator<Item = f64> + '_> {
         match &self.kind {
             Kind::Line(points) | Kind::Points(points) => Box::new(points.iter().map(|p| p.1)),
             Kind::Band(points) => Box::new(points.iter().flat_map(|p| [p.1, p.2])),
