@@ -24,7 +24,7 @@ type Files = BTreeMap<&'static str, Arrays>;
 fn files<B: Backend>(backend: B, settings: &Settings) -> Files {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let place = Place { out: &out, resume: false, device: "any" };
+    let place = Place { out: &out, resume: false, device: "any", tensorboard: false };
     let trainer = Trainer::open(backend, settings.clone(), source(settings), place, Arc::default(), &mut Silent);
     trainer.unwrap().run(&mut Silent).unwrap();
     let names = probes::names().into_iter().filter(|name| settings.probe.iter().any(|probe| probe == name));

@@ -29,7 +29,7 @@ fn settings(lr: f64) -> Settings {
 }
 
 fn run(settings: &Settings, set: &Arc<ImageSet>, out: &Path) {
-    let place = Place { out, resume: false, device: "cpu" };
+    let place = Place { out, resume: false, device: "cpu", tensorboard: false };
     let source = Source::of(set.clone(), settings).unwrap();
     let trainer =
         Trainer::open(Cpu::<f32>::default(), settings.clone(), source, place, Arc::default(), &mut Silent).unwrap();

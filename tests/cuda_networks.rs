@@ -233,7 +233,7 @@ fn deep(steps: u64) -> Settings {
 
 fn train<B: Backend>(backend: B, settings: &Settings, out: &Path, resume: bool) -> Result<Vec<Row>> {
     let source = Source::open(settings)?;
-    let place = Place { out, resume, device: "test" };
+    let place = Place { out, resume, device: "test", tensorboard: false };
     let mut rows = Rows::default();
     let stop = Arc::new(AtomicBool::new(false));
     Trainer::open(backend, settings.clone(), source, place, stop, &mut rows)?.run(&mut rows)?;
@@ -317,7 +317,7 @@ fn a_loss_that_is_not_finite_stops_the_device_itself() {
     let run = |out: &str, cuda: bool| {
         let (source, mut rows) = (Source::open(&settings).unwrap(), Rows::default());
         let out = folder.path().join(out);
-        let place = Place { out: &out, resume: false, device: "test" };
+        let place = Place { out: &out, resume: false, device: "test", tensorboard: false };
         let finished = match cuda {
             true => {
                 let backend = Cuda::new(driver(), Mode::F32).unwrap();

@@ -50,7 +50,7 @@ fn length(a: &[f64]) -> f64 {
 fn run(settings: &Settings) -> Vec<Arrays> {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let place = Place { out: &out, resume: false, device: "cpu" };
+    let place = Place { out: &out, resume: false, device: "cpu", tensorboard: false };
     let source = Source::open(settings).unwrap();
     let trainer = Trainer::open(Cpu::<f64>::default(), settings.clone(), source, place, Arc::default(), &mut Silent);
     trainer.unwrap().run(&mut Silent).unwrap();

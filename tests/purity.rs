@@ -91,7 +91,7 @@ fn nor_do_they_on_the_kernels() {
 
 /// A run of a few steps with every kind of state.
 fn run<B: Backend>(backend: B, settings: &Settings, source: Source, out: &Path) {
-    let place = Place { out, resume: false, device: "any" };
+    let place = Place { out, resume: false, device: "any", tensorboard: false };
     Trainer::open(backend, settings.clone(), source, place, Arc::default(), &mut Silent)
         .and_then(|trainer| trainer.run(&mut Silent))
         .unwrap();

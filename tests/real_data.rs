@@ -71,7 +71,7 @@ fn batch_norm_leads(data: &Path) -> Result<(), Failed> {
         };
         settings.resolve()?;
         let folder = tempfile::tempdir()?;
-        let place = Place { out: &folder.path().join("run"), resume: false, device: "cpu" };
+        let place = Place { out: &folder.path().join("run"), resume: false, device: "cpu", tensorboard: false };
         let mut tail = Tail(Vec::new());
         let source = Source::of(set.clone(), &settings)?;
         Trainer::open(Cpu::<f32>::default(), settings, source, place, Arc::default(), &mut tail)?.run(&mut tail)?;

@@ -70,7 +70,7 @@ fn source(settings: &Settings) -> Result<Source> {
 fn part(out: &Path, settings: &Settings, resume: bool, stop_at: Option<u64>) -> (Result<()>, Vec<String>) {
     let stop = Arc::new(AtomicBool::new(false));
     let mut observer = StopAt { step: stop_at, stop: stop.clone(), warnings: Vec::new() };
-    let place = Place { out, resume, device: "cpu" };
+    let place = Place { out, resume, device: "cpu", tensorboard: false };
     let ended = source(settings)
         .and_then(|source| Trainer::open(Cpu::<f32>::default(), settings.clone(), source, place, stop, &mut observer))
         .and_then(|trainer| trainer.run(&mut observer).map(drop));
@@ -157,7 +157,7 @@ fn interrupted_anywhere_it_ends_in_the_same_bits() {
     let mut parts = 0;
     loop {
         let stop = Arc::new(AtomicBool::new(false));
-        let place = Place { out: &random, resume: parts > 0, device: "cpu" };
+        let place = Place { out: &random, resume: parts > 0, device: "cpu", tensorboard: false };
         let source = source(&settings).unwrap();
         let trainer =
             Trainer::open(Cpu::<f32>::default(), settings.clone(), source, place, stop.clone(), &mut Silent).unwrap();
@@ -256,7 +256,7 @@ fn a_run_that_diverges_is_recorded_with_its_step() {
         ..Settings::defaults("dln")
     };
     settings.resolve().unwrap();
-    let place = Place { out: &out, resume: false, device: "cpu" };
+    let place = Place { out: &out, resume: false, device: "cpu", tensorboard: false };
     let source = Source::open(&settings).unwrap();
     let trainer =
         Trainer::open(Cpu::<f32>::default(), settings.clone(), source, place, Arc::default(), &mut Silent).unwrap();
@@ -300,7 +300,7 @@ fn divergence_is_recorded_though_its_step_is_saved_already() {
     let out = folder.path().join("run");
     let mut settings = Settings { lr: 1.0, steps: 50, checkpoint_every: Some(1), ..Settings::defaults("dln") };
     settings.resolve().unwrap();
-    let place = Place { out: &out, resume: false, device: "cpu" };
+    let place = Place { out: &out, resume: false, device: "cpu", tensorboard: false };
     let trainer = Trainer::open(
         Cpu::<f32>::default(),
         settings.clone(),

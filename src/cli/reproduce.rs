@@ -63,6 +63,9 @@ pub struct Options {
     /// Print the runs, and how long they would take, and make none
     #[arg(long)]
     pub dry_run: bool,
+    /// TensorBoard's events in every run's folder
+    #[arg(long)]
+    pub tensorboard: bool,
     /// A claim that fails is an error: exit 5
     #[arg(long)]
     pub strict: bool,
@@ -318,7 +321,7 @@ impl Make for Work<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Finished> {
         let stop = stop.unwrap_or(&self.stop).clone();
-        let place = Place { out, resume, device: self.device.name() };
+        let place = Place { out, resume, device: self.device.name(), tensorboard: self.options.tensorboard };
         self.device.run(Training { task, source, place, stop, observer })
     }
 }

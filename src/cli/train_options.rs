@@ -143,8 +143,8 @@ pub struct TrainOptions {
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "LO:HI", value_parser = values::range, allow_hyphen_values = true)]
     pub probe_bin_range: Option<[f64; 2]>,
 
-    /// For a later version
-    #[arg(long, hide = true)]
+    /// TensorBoard's events in the run's folder
+    #[arg(long, help_heading = "Measurements and checkpoints")]
     pub tensorboard: bool,
 }
 
@@ -160,7 +160,6 @@ macro_rules! overwrite {
 impl TrainOptions {
     /// The settings of a new run, resolved. Errors name the option.
     pub fn settings(&self, precision: &str) -> Result<Settings> {
-        self.check_version()?;
         let model = self.model.as_deref().unwrap_or_default();
         self.check_belongs(model == "dln", model)?;
         let mut settings = Settings::defaults(model);
@@ -173,7 +172,6 @@ impl TrainOptions {
 
     /// Writes what was given over `settings`.
     pub fn overwrite(&self, settings: &mut Settings) -> Result<()> {
-        self.check_version()?;
         if self.batch == Some(0) {
             // In unresolved settings 0 stands for "all".
             return Err(Error::input("--batch 0", "no samples", "a batch has at least 1"));
@@ -185,13 +183,6 @@ impl TrainOptions {
             some: limit_train limit_test eval_every checkpoint_every probe_every;
             flags: norm_last mean_loss noise augment probe_pre_norm);
         Ok(())
-    }
-
-    fn check_version(&self) -> Result<()> {
-        match self.tensorboard {
-            true => Err(Error::input("--tensorboard", "not in this version", "leave it out")),
-            false => Ok(()),
-        }
     }
 
     /// An option of the other kind of network would change nothing: it is refused, not passed over.

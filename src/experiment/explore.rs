@@ -4,7 +4,7 @@ use super::evidence::Evidence;
 use super::figures::{along, histograms, looked_at};
 use super::file::{ExploreSpec, Form, Over, Pick};
 use super::plan::Part;
-use super::results::{Results, Track};
+use super::results::{Results, Track, ends};
 use super::runs::Group;
 use crate::Result;
 use crate::report::{Axis, Explorer, Faceted, Kind, Series, significant};
@@ -67,13 +67,8 @@ fn of_lines(evidence: &Evidence, run: &Results, group: &Group, pick: &Pick) -> R
 }
 
 fn of_band(evidence: &Evidence, run: &Results, group: &Group, pick: &Pick) -> Result<Vec<Faceted>> {
-    let end = |over| run.tracks(&Pick { over: Some(over), ..pick.clone() }, evidence.scale());
-    let (low, high) = (end(Over::Min)?, end(Over::Max)?);
-    let band = |(low, high): (Track, Track)| {
-        let points = low.points.iter().zip(&high.points).map(|(&(step, low), &(_, high))| (step, low, high)).collect();
-        Faceted { facets: Vec::new(), series: Series::band(group.label.clone(), group.style, points) }
-    };
-    Ok(low.into_iter().zip(high).map(band).collect())
+    let points = ends(&run.tracks(pick, evidence.scale())?);
+    Ok(vec![Faceted { facets: Vec::new(), series: Series::band(group.label.clone(), group.style, points) }])
 }
 
 /// A line for each of some steps, evenly chosen.

@@ -4,7 +4,7 @@ use super::course;
 use super::evidence::{Evidence, missing};
 use super::file::{Form, Over, PanelSpec, Pick, Split};
 use super::plan::Part;
-use super::results::{Results, Track, middle, spread};
+use super::results::{Results, Track, ends, middle, spread};
 use super::runs::Group;
 use super::scale::ByScale;
 use crate::files::Arrays;
@@ -134,12 +134,14 @@ impl<'a> Draw<'a> {
 
     /// Lowest and highest of the values at each step: the middle of the seeds of either.
     fn band(&self, group: &Group) -> Result<Vec<(f64, f64, f64)>> {
-        let ends = [Over::Min, Over::Max].map(|over| {
-            let pick = Pick { over: Some(over), ..self.pick.clone() };
-            Ok(middle(&self.evidence.single(group, &self.spec.show, &pick)?, missing(self.pick)))
-        });
-        let [low, high]: [Result<Vec<(f64, f64)>>; 2] = ends;
-        Ok(low?.into_iter().zip(high?).map(|((step, low), (_, high))| (step, low, high)).collect())
+        let seeds = self.evidence.tracks(group, self.pick)?;
+        let ends: Vec<_> = seeds.iter().map(|tracks| ends(tracks)).collect();
+        let end = |of: fn(&(f64, f64, f64)) -> f64| {
+            let one = |ends: &Vec<(f64, f64, f64)>| ends.iter().map(|point| (point.0, of(point))).collect();
+            middle(&ends.iter().map(one).collect::<Vec<Vec<_>>>(), missing(self.pick))
+        };
+        let (low, high) = (end(|point| point.1), end(|point| point.2));
+        Ok(low.into_iter().zip(high).map(|((step, low), (_, high))| (step, low, high)).collect())
     }
 
     /// Values against the distance, at the step nearest to the share of the run that is asked for.

@@ -4,6 +4,7 @@ use super::file::{Over, Pick};
 use super::scale::Scale;
 use super::series::{Training, median, smoothed, training};
 use crate::files::{Arrays, Values, npz};
+use crate::mutant::{Mutant, made};
 use crate::train::Settings;
 use crate::{Error, Result};
 use std::cell::{OnceCell, RefCell};
@@ -28,9 +29,6 @@ pub struct Results {
     training: OnceCell<Rc<Training>>,
     files: RefCell<BTreeMap<String, Rc<Arrays>>>,
 }
-
-/// One axis of an array behind the steps: what it counts, and its entries' names.
-type Axis = (&'static str, Vec<String>);
 
 impl Results {
     /// Those of a run's folder.
@@ -240,9 +238,23 @@ impl Over {
     }
 }
 
+/// Lowest and highest of several tracks of one run, at each step by itself.
+pub fn ends(tracks: &[Track]) -> Vec<(f64, f64, f64)> {
+    let steps = tracks.first().map_or(&[][..], |track| &track.points[..]);
+    let of = |i: usize, over: Over| {
+        let there = tracks.iter().flat_map(|track| match made(Mutant::E11) {
+            true => track.points.iter(),
+            false => track.points.get(i..=i).unwrap_or_default().iter(),
+        });
+        over.of(there.map(|point| point.1).collect())
+    };
+    steps.iter().enumerate().map(|(i, &(step, _))| (step, of(i, Over::Min), of(i, Over::Max))).collect()
+}
+
 /// The middle of several seeds' tracks at every step of the longest; `missing` stands for the value of one that ended before.
 pub fn middle(tracks: &[Vec<(f64, f64)>], missing: Option<f64>) -> Vec<(f64, f64)> {
-    across(tracks, missing, |values| median(values))
+    let several = if made(Mutant::M8) { tracks.get(..1).unwrap_or_default() } else { tracks };
+    across(several, missing, median)
 }
 
 /// Lowest and highest of several seeds' tracks at every step.
@@ -256,4 +268,39 @@ fn across(tracks: &[Vec<(f64, f64)>], missing: Option<f64>, of: impl Fn(Vec<f64>
     let Some(longest) = tracks.iter().max_by_key(|track| track.len()) else { return Vec::new() };
     let at = |i: usize| tracks.iter().filter_map(|track| track.get(i).map(|point| point.1).or(missing)).collect();
     longest.iter().enumerate().map(|(i, &(step, _))| (step, of(at(i)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_band_is_that_of_one_step() {
+        let track = |values: [f64; 2]| Track { facets: Vec::new(), points: vec![(0.0, values[0]), (10.0, values[1])] };
+        // Two points along a line, at two steps: lowest and highest over the points at each step by itself.
+        let tracks = [track([1.0, 10.0]), track([3.0, 20.0])];
+        assert_eq!(ends(&tracks), [(0.0, 1.0, 3.0), (10.0, 10.0, 20.0)]);
+        assert!(ends(&[]).is_empty());
+    }
+
+    #[test]
+    fn several_draws_stand_for_one_network() {
+        let draw = |losses: &[f64]| losses.iter().enumerate().map(|(i, &loss)| (i as f64, loss)).collect::<Vec<_>>();
+        // The third diverged after its first step.
+        let draws = [draw(&[9.0, 9.0, 9.0]), draw(&[4.0, 2.0, 1.0]), draw(&[5.0])];
+        let middle_of = |missing| middle(&draws, missing).into_iter().map(|point| point.1).collect::<Vec<_>>();
+        assert_eq!(middle_of(Some(f64::INFINITY)), [5.0, 9.0, 9.0]);
+        // Of what a probe finds only those that were measured count.
+        assert_eq!(middle_of(None), [5.0, 5.5, 5.0]);
+        assert_eq!(spread(&draws, None)[1], (1.0, 2.0, 9.0));
+    }
+
+    #[test]
+    fn what_is_made_of_numbers() {
+        let of = |over: Over| over.of(vec![2.0, -1.0, 4.0, 3.0]);
+        let all = [Over::Min, Over::Max, Over::Mean, Over::Median, Over::Spread, Over::First, Over::Last, Over::Positive];
+        assert_eq!(all.map(of), [-1.0, 4.0, 2.0, 2.5, 5.0, 2.0, 3.0, 0.75]);
+        assert_eq!(Over::Ratio.of(vec![2.0, 8.0]), 4.0);
+        assert!(Over::Mean.of(vec![]).is_nan() && Over::Max.of(vec![1.0, f64::NAN]).is_nan());
+    }
 }

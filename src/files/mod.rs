@@ -16,6 +16,7 @@
 //! - [`hash`]: SHA-256 and MD5 as hexadecimal text
 //! - [`npz`]: NumPy archives both ways, behind two guards: `zip_guard` for the container, `npy_header` for each array
 //! - [`safetensors`]: parameters that PyTorch reads
+//! - [`tfevents`]: logs that TensorBoard reads
 
 pub mod append;
 pub mod array;
@@ -30,6 +31,7 @@ mod npy_header;
 pub mod npz;
 pub mod part;
 pub mod safetensors;
+pub mod tfevents;
 mod zip_guard;
 
 pub use append::AppendLog;

@@ -155,6 +155,8 @@ pub struct Probes {
     activations: Option<ProbeLog>,
     moments: Option<ProbeLog>,
     theory: Option<ProbeLog>,
+    /// What the last probed step found, as single numbers by name.
+    last: Vec<(String, f64)>,
 }
 
 impl Probes {
@@ -218,7 +220,12 @@ impl Probes {
             log(THEORY, fixed, series.into())
         };
         let theory = work.theory.as_ref().map(statements).transpose()?;
-        Ok(Probes { s, work, lines, ics, curvature, activations, moments, theory })
+        Ok(Probes { s, work, lines, ics, curvature, activations, moments, theory, last: Vec::new() })
+    }
+
+    /// What the last probed step found, in single numbers: `landscape/beta_max`, `ics/cosine_mean`, and the like.
+    pub fn last(&self) -> &[(String, f64)] {
+        &self.last
     }
 
     /// What is asked of the device at a probed step.
@@ -228,6 +235,7 @@ impl Probes {
 
     /// Reads what step `t` found, whose loss is `loss`; of a loss that is not finite nothing is known.
     pub fn read<B: Backend>(&mut self, engine: &mut Engine<B>, due: Due, t: u64, loss: f64) -> Result<()> {
+        self.last.clear();
         for (logs, &(along, room)) in self.lines.iter_mut().zip(&self.work.lines) {
             if !due.along(along) {
                 continue;
@@ -239,11 +247,24 @@ impl Probes {
             let (base_loss, grad_norm) = ([found.base_loss], [found.grad_norm]);
             let entries: [&[f64]; 6] =
                 [&base_loss, &grad_norm, &found.loss, &found.grad_l2_diff, &found.distance, &found.beta];
-            logs.iter_mut().filter(|(name, _)| due.has(name)).for_each(|(_, log)| log.push(t, &entries));
+            let most = |values: &[f64]| values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let ends = [
+                ("loss_min", -most(&found.loss.iter().map(|loss| -loss).collect::<Vec<_>>())),
+                ("loss_max", most(&found.loss)),
+                ("grad_l2_diff_max", most(&found.grad_l2_diff)),
+                ("beta_max", most(&found.beta)),
+                ("grad_norm", found.grad_norm),
+            ];
+            for (name, log) in logs.iter_mut().filter(|(name, _)| due.has(name)) {
+                log.push(t, &entries);
+                self.last.extend(ends.iter().map(|(end, value)| (format!("{name}/{end}"), *value)));
+            }
         }
         if let (Some(log), Some(room)) = (self.curvature.as_mut().filter(|_| due.has(CURVATURE)), &self.work.curvature) {
             let found = if loss.is_finite() { curvature::read(engine, room)? } else { Curvature::UNKNOWN };
             let Curvature { rayleigh, gain, top: [top, residual], trace: [trace, stderr] } = found;
+            let shown = [("rayleigh", rayleigh), ("gain", gain), ("top_eigenvalue", top), ("trace", trace)];
+            self.last.extend(shown.map(|(name, value)| (format!("{CURVATURE}/{name}"), value)));
             let entries = [rayleigh, gain, top, residual, trace, stderr].map(|v| [v]);
             log.push(t, &entries.each_ref().map(|v| &v[..]));
         }
@@ -271,6 +292,9 @@ impl Probes {
                 true => {
                     let found = ics::read(engine, room)?;
                     log.push(t, &[&found.l2, &found.cosine, &found.grad_norm]);
+                    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+                    self.last.push((format!("{ICS}/cosine_mean"), mean(&found.cosine)));
+                    self.last.push((format!("{ICS}/l2_mean"), mean(&found.l2)));
                 }
                 false => log.push(t, &[]),
             }

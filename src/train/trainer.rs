@@ -12,6 +12,7 @@ use super::settings::Settings;
 use super::source::Source;
 use crate::files::disk;
 use crate::files::lock::FolderLock;
+use crate::files::tfevents::EventLog;
 use crate::network::{Engine, Loss, Scalar, initial_parameters};
 use crate::ops::backend::Backend;
 use crate::ops::gather::ImageBytes;
@@ -59,6 +60,8 @@ pub struct Place<'a> {
     pub resume: bool,
     /// What computes, for the record.
     pub device: &'a str,
+    /// Write TensorBoard's events beside the logs.
+    pub tensorboard: bool,
 }
 
 /// How a run ended.
@@ -78,6 +81,7 @@ pub struct Trainer<B> {
     folder: RunFolder,
     metrics: Metrics,
     probes: Probes,
+    events: Option<EventLog>,
     theta: View,
     grad: View,
     velocity: Option<View>,
@@ -143,6 +147,7 @@ impl<B: Backend> Trainer<B> {
         let reopen = state.step > 0 || (place.resume && disk::exists(&folder.metrics()));
         let metrics =
             if reopen { Metrics::reopen(&folder.metrics(), state.step)? } else { Metrics::create(&folder.metrics())? };
+        let events = place.tensorboard.then(|| EventLog::create(folder.root(), state.step)).transpose()?;
         Ok(Trainer {
             settings,
             engine,
@@ -150,6 +155,7 @@ impl<B: Backend> Trainer<B> {
             folder,
             metrics,
             probes,
+            events,
             theta,
             grad,
             velocity,
@@ -285,6 +291,7 @@ impl<B: Backend> Trainer<B> {
             }
             let row = self.row(t, loss, correct, test.filter(|_| t == first));
             self.metrics.append(&row)?;
+            self.tell(&row, !due.none())?;
             rows.push(row);
             if !loss.is_finite() {
                 return Ok(rows);
@@ -292,6 +299,24 @@ impl<B: Backend> Trainer<B> {
             self.step = if t == self.settings.steps { t } else { t + 1 };
         }
         Ok(rows)
+    }
+
+    /// Tells TensorBoard, where it is asked for, of a row and of what the probes found at its step.
+    fn tell(&mut self, row: &Row, probed: bool) -> Result<()> {
+        let Some(events) = &mut self.events else { return Ok(()) };
+        let (test_loss, test_accuracy) = row.test.unwrap_or((f64::NAN, f64::NAN));
+        let of_row = [
+            ("train/loss", row.loss),
+            ("train/accuracy", row.train_accuracy),
+            ("test/loss", test_loss),
+            ("test/accuracy", test_accuracy),
+        ];
+        events.scalars(row.step, of_row)?;
+        if probed {
+            events.scalars(row.step, self.probes.last().iter().map(|(name, value)| (name.as_str(), *value)))?;
+        }
+        // Often enough to be looked on at, seldom enough to cost nothing.
+        if probed || row.test.is_some() || row.step.is_multiple_of(BURST) { events.flush() } else { Ok(()) }
     }
 
     fn row(&self, t: u64, loss: f64, correct: f64, test: Option<(f64, f64)>) -> Row {
@@ -312,6 +337,7 @@ impl<B: Backend> Trainer<B> {
     fn save(&mut self, diverged: Option<u64>) -> Result<()> {
         self.metrics.sync()?;
         self.probes.write()?;
+        self.events.as_mut().map_or(Ok(()), EventLog::flush)?;
         let vectors = Vectors { theta: self.theta, velocity: self.velocity };
         let state = State { step: self.step, seconds: self.seconds(), diverged };
         checkpoint::save(&self.folder.checkpoints(), &mut self.engine, vectors, &state, self.settings.keep_checkpoints)

@@ -168,7 +168,7 @@ pub fn other_commands_where_space_runs_out() {
     std::fs::remove_file(part).unwrap();
     std::fs::remove_file(path.join("out.npz")).unwrap();
     disk.remount("size=4k");
-    no_space("reproduce demo --out there --quiet --data images", "there/runs");
+    no_space("reproduce fig9 --scale smoke --out there --quiet", "there");
 }
 
 /// A device that is always full, as output and as standard output.

@@ -61,7 +61,7 @@ pub fn folders_of_another() {
         ("train --resume --out run".into(), "run: cannot lock"),
         ("train --resume --out closed".into(), "closed/run.toml: cannot read"),
         ("train --resume --out closed/run".into(), "closed/run: cannot read"),
-        ("reproduce demo --quiet --out mine".into(), "mine/runs: cannot create"),
+        ("reproduce demo --quiet --out mine".into(), "mine: cannot create"),
         ("op relu --input case.npz --output out.npz".into(), "out.npz: cannot write"),
         ("op relu --input case.npz --output closed/out.npz".into(), "closed/out.npz: cannot write"),
         ("data fetch --url http://127.0.0.1:1/x --to mine --quiet".into(), "mine: cannot create"),
