@@ -40,7 +40,7 @@ impl<'a> Axes<'a> {
     pub fn new(panel: &'a Panel, width: f64, height: f64, labelled: bool) -> Axes<'a> {
         let x = Mapping::new(&panel.x, panel.series.iter().flat_map(Series::xs), 0.015);
         let y = vertical(panel, height);
-        let x_ticks = x.ticks((width / 60.0) as usize);
+        let x_ticks = several(&x, (width / 50.0) as usize);
         let mut y_ticks = y.ticks((height / 38.0) as usize);
         // In the head-room of ridges there is nothing to be read off.
         let highest = ridge::highest_foot(&panel.series).and_then(|foot| y.at(foot));
@@ -203,9 +203,16 @@ impl<'a> Axes<'a> {
     }
 }
 
+/// Ticks, about `about` of them with a label, and at least two where more ticks give two.
+fn several(axis: &Mapping, about: usize) -> Ticks {
+    let more = (about.max(2)..about.max(2) + 4).map(|about| axis.ticks(about));
+    let mut enough = more.filter(|ticks| labelled_places(ticks).count() >= 2);
+    enough.next().unwrap_or_else(|| axis.ticks(about))
+}
+
 /// The vertical axis of a panel that is `height` pixels high.
 pub fn vertical(panel: &Panel, height: f64) -> Mapping {
-    let pad = match ridge::head_room(&panel.series, height) {
+    let pad = match ridge::head_room(panel, height) {
         Some(above) => (0.02, above.max(0.05)),
         None => (0.05, 0.05),
     };

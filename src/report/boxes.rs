@@ -12,7 +12,10 @@ use super::svg::{Anchor, Document, Font, Span, fill, number, stroke, wrap};
 /// Sizes in pixels.
 const HEAD: f64 = 12.5;
 const LABEL: f64 = 11.0;
-const DETAIL: f64 = 10.0;
+/// A detail to a label.
+const DETAIL: f64 = 0.9;
+/// With many rows boxes are set closely, and labels a little smaller.
+const CLOSE_LABEL: f64 = 10.5;
 /// Between a box's frame and its words, and between label and detail.
 const PAD: f64 = 8.0;
 const BETWEEN: f64 = 14.0;
@@ -37,7 +40,7 @@ impl Diagram {
         // Rows that no network has take no room.
         let rows: Vec<usize> =
             columns.iter().flat_map(|c| &c.boxes).map(|(row, _)| *row).collect::<BTreeSet<_>>().into_iter().collect();
-        let (tall, gap) = if rows.len() <= ROOMY { (24.0, 15.0) } else { (18.0, 9.0) };
+        let (tall, gap, label) = if rows.len() <= ROOMY { (24.0, 15.0, LABEL) } else { (15.0, 6.5, CLOSE_LABEL) };
 
         let across = columns.iter().map(|c| c.width + GAP).sum::<f64>() - if columns.is_empty() { 0.0 } else { GAP };
         let inner = across.max(LEAST);
@@ -74,7 +77,7 @@ impl Diagram {
             svg.path(&arrows.0, &stroke(AXIS.class, AXIS.light, 1.1));
             svg.path(&arrows.1, &fill(AXIS.class, AXIS.light));
             for (row, block) in &column.boxes {
-                draw_box(&mut svg, (x, place(*row)), (column.width, tall), column.detailed, block);
+                draw_box(&mut svg, (x, place(*row)), (column.width, tall), column.detailed, label, block);
             }
             x += column.width + GAP;
         }
@@ -116,7 +119,7 @@ impl<'a> Placed<'a> {
         }
         let detailed = boxes.iter().any(|(_, block)| !block.detail.is_empty());
         let needs = |(_, block): &(usize, &Block)| {
-            let detail = if block.detail.is_empty() { 0.0 } else { BETWEEN + width(&block.detail, DETAIL) };
+            let detail = if block.detail.is_empty() { 0.0 } else { BETWEEN + width(&block.detail, DETAIL * LABEL) };
             2.0 * PAD + width(&block.label, LABEL) + detail
         };
         let width = boxes.iter().map(needs).fold(NARROWEST, f64::max).ceil();
@@ -127,10 +130,17 @@ impl<'a> Placed<'a> {
 /// A line down to a small head that touches the next box.
 fn arrow((lines, heads): &mut (String, String), x: f64, from: f64, to: f64) {
     let _ = write!(lines, "M{} {}V{}", number(x), number(from), number(to - 4.0));
-    let _ = write!(heads, "M{} {}l-3-5h6z", number(x), number(to));
+    let _ = write!(heads, "M{} {}l-2.7-4.5h5.4z", number(x), number(to));
 }
 
-fn draw_box(svg: &mut Document, (x, y): (f64, f64), (across, tall): (f64, f64), detailed: bool, block: &Block) {
+fn draw_box(
+    svg: &mut Document,
+    (x, y): (f64, f64),
+    (across, tall): (f64, f64),
+    detailed: bool,
+    size: f64,
+    block: &Block,
+) {
     let class = block.style % STYLES.len();
     // Labels say what a box is; a dashed frame would only be restless.
     let solid = stroke(class, STYLES[class].light, 1.1);
@@ -141,9 +151,10 @@ fn draw_box(svg: &mut Document, (x, y): (f64, f64), (across, tall): (f64, f64), 
     svg.path(&round, &tint_attributes(class, &solid));
     let base = y + 0.5 * tall;
     let (at, anchor) = if detailed { (x + PAD, Anchor::Start) } else { (x + 0.5 * across, Anchor::Middle) };
-    svg.text(at, base + 0.36 * LABEL, Font::new(LABEL, TEXT, anchor), &[Span::plain(&block.label)]);
-    let font = Font::new(DETAIL, MUTED, Anchor::End);
-    svg.text(x + across - PAD, base + 0.36 * DETAIL, font, &[Span::plain(&block.detail)]);
+    svg.text(at, base + 0.36 * size, Font::new(size, TEXT, anchor), &[Span::plain(&block.label)]);
+    let size = DETAIL * size;
+    let font = Font::new(size, MUTED, Anchor::End);
+    svg.text(x + across - PAD, base + 0.36 * size, font, &[Span::plain(&block.detail)]);
 }
 
 #[cfg(test)]

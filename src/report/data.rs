@@ -34,17 +34,18 @@ impl Figure {
                 // Writing to a string cannot fail.
                 match &series.kind {
                     Kind::Line(points) | Kind::Points(points) => {
-                        points.iter().for_each(|(x, y)| drop(writeln!(out, "{lead},{x:?},{y:?},,,")));
+                        for (x, y) in points {
+                            let _ = writeln!(out, "{lead},{x:?},{y:?},,,");
+                        }
                     }
                     Kind::Band(points) => {
-                        points.iter().for_each(|(x, a, b)| drop(writeln!(out, "{lead},{x:?},,{a:?},{b:?},")));
+                        for (x, low, high) in points {
+                            let _ = writeln!(out, "{lead},{x:?},,{low:?},{high:?},");
+                        }
                     }
                     Kind::Ridge(ridges) => {
-                        for ridge in ridges {
-                            let row = |(low, high, density): (f64, f64, f64)| {
-                                drop(writeln!(out, "{lead},,{:?},{low:?},{high:?},{density:?}", ridge.at));
-                            };
-                            ridge.bins().for_each(row);
+                        for (at, (low, high, density)) in ridges.iter().flat_map(|r| r.bins().map(|bin| (r.at, bin))) {
+                            let _ = writeln!(out, "{lead},,{at:?},{low:?},{high:?},{density:?}");
                         }
                     }
                 }

@@ -4,7 +4,8 @@ use super::axes::{Axes, BELOW, RIGHT, line_attributes, marker_attributes, marker
 use super::font::width;
 use super::frame::{BOLD, Frame, MARGIN};
 use super::plot::{Entry, Figure, Kind, Scale, legend};
-use super::style::{PAPER, STYLES, TEXT, Theme, sheet, style, tint_attributes};
+use super::ridge;
+use super::style::{PAPER, STYLES, TEXT, Theme, sheet, style};
 use super::svg::{Anchor, Document, Font, Span, fill, number, polyline, wrap};
 
 /// Sizes in pixels.
@@ -67,12 +68,13 @@ impl Figure {
         used.sort_unstable();
         used.dedup();
         let tinted = series().any(|s| matches!(s.kind, Kind::Ridge(_)));
+        let dashed = self.panels.iter().any(|panel| ridge::mixed(&panel.series));
         let mut svg = Document::new(page, total, &self.title, &self.description(), &sheet(theme, &used, tinted));
         svg.rectangle(0.0, 0.0, page, total, PAPER);
         frame.draw(&mut svg, end);
         for (i, row) in rows.iter().enumerate() {
             let y = legend_top + (i as f64 + 0.5) * LEGEND_ROW;
-            row.iter().for_each(|(x, entry)| draw_entry(&mut svg, MARGIN + x, y, entry));
+            row.iter().for_each(|(x, entry)| draw_entry(&mut svg, MARGIN + x, y, entry, dashed));
         }
         for (i, panel) in self.panels.iter().enumerate() {
             let (column, row) = (i % columns, i / columns);
@@ -168,8 +170,8 @@ fn legend_rows<'a>(entries: &'a [Entry<'a>], limit: f64) -> Vec<Vec<(f64, &'a En
     rows
 }
 
-/// A sample of the entry's look, and its label; y is the row's middle.
-fn draw_entry(svg: &mut Document, x: f64, y: f64, entry: &Entry) {
+/// A sample of the entry's look, and its label; y is the row's middle. Ridges are dashed where they are in a panel.
+fn draw_entry(svg: &mut Document, x: f64, y: f64, entry: &Entry, dashed: bool) {
     let look = style(entry.style);
     let class = entry.style % STYLES.len();
     if entry.band {
@@ -189,7 +191,7 @@ fn draw_entry(svg: &mut Document, x: f64, y: f64, entry: &Entry) {
         let hump = [(x, y + 6.0), (x + 7.0, y + 5.0), (x + 12.0, y - 5.0), (x + 15.0, y - 7.0), (x + 18.0, y - 5.0)];
         let rest = [(x + 23.0, y + 5.0), (x + SWATCH, y + 6.0)];
         let outline = format!("{}z", polyline(hump.into_iter().chain(rest)));
-        svg.path(&outline, &tint_attributes(class, &line_attributes(entry.style, 1.0)));
+        svg.path(&outline, &ridge::attributes(entry.style, dashed));
     }
     if entry.line || entry.points {
         svg.path(&markers(look.marker, &[(x + SWATCH / 2.0, y)]), &marker_attributes(class, look.light));

@@ -2,24 +2,28 @@
 //!
 //! All ridges of a panel share one scale of heights, of which the middle one of their peaks is the measure: were it the
 //! highest, one narrow distribution (a layer as it was initialised) would press the others flat. They are drawn from the
-//! highest foot down, so that each hides a little of those behind it.
+//! highest foot down, so that each hides a little of those behind it. Outlines are unbroken, unless a panel has ridges of
+//! several looks.
 
 use super::axes::line_attributes;
-use super::plot::{Kind, Ridge, Series};
-use super::style::{STYLES, tint_attributes};
-use super::svg::{Document, polyline};
+use super::plot::{Kind, Panel, Ridge, Scale, Series};
+use super::style::{GRID, STYLES, tint_attributes};
+use super::svg::{Document, polyline, stroke};
 use super::trace::Area;
 
 /// So many distances between two feet is the height of the curve that the scale is measured by.
-const RISE: f64 = 2.4;
+const RISE: f64 = 2.6;
 /// That curve is the highest of all, but no more than so many times as high as the middle one.
-const OVER_MIDDLE: f64 = 2.0;
+const OVER_MIDDLE: f64 = 1.6;
 /// What is lower than this share of it cannot be seen, and needs no room at the sides.
 const VISIBLE: f64 = 0.01;
 /// Pixels between two feet, at least: of more ridges than have room, some are left out.
 const CLOSEST: f64 = 4.5;
 /// Width of the outline.
 const OUTLINE: f64 = 1.0;
+/// So many pixels above its foot a curve begins; the axis keeps no more room than for so many distances between feet.
+const BEGINS: f64 = 0.25;
+const MOST_ROOM: f64 = 6.0;
 
 impl Ridge {
     /// The highest density; `None` where nothing was measured.
@@ -84,18 +88,29 @@ pub fn highest_foot(series: &[Series]) -> Option<f64> {
     all(series).into_iter().map(|(_, ridge)| ridge.at).reduce(f64::max).filter(|_| only)
 }
 
-/// Room that the curve with the highest foot needs above it, as a share of the range of all feet.
-pub fn head_room(series: &[Series], height: f64) -> Option<f64> {
-    let feet = feet(&all(series));
-    match feet.len() {
-        0 => None,
-        1 => Some(0.0),
-        n => {
-            // As if spaced evenly, and no closer than they will be.
-            let gaps = ((n - 1) as f64).min((height / CLOSEST - RISE).max(1.0).floor());
-            Some((RISE + 0.2) / gaps)
-        }
+/// Room that the curves need above the highest foot, as a share of the range of all feet.
+pub fn head_room(panel: &Panel, height: f64) -> Option<f64> {
+    let ridges = all(&panel.series);
+    let place = |at: f64| match panel.y.scale {
+        Scale::Linear => Some(at),
+        Scale::Log => (at > 0.0).then(|| at.log10()),
+    };
+    let feet: Vec<f64> = feet(&ridges).into_iter().filter_map(place).collect();
+    let (Some(low), Some(high), Some(measure)) = (feet.first(), feet.last(), measure(ridges.iter().map(|r| r.1)))
+    else {
+        return None;
+    };
+    if feet.len() < 2 {
+        return Some(0.0);
     }
+    // As they will be spaced, were they spaced evenly: no closer than there is room for.
+    let gaps = ((feet.len() - 1) as f64).min((height / CLOSEST - RISE).max(1.0).floor());
+    let over = |ridge: &Ridge| {
+        let below = (high - place(ridge.at)?) / (high - low) * gaps;
+        Some(RISE * ridge.peak()? / measure - below)
+    };
+    let most = ridges.iter().filter_map(|(_, ridge)| over(ridge)).fold(0.0, f64::max);
+    Some((most.min(MOST_ROOM) + 0.2) / gaps)
 }
 
 /// The distinct feet, rising.
@@ -131,14 +146,29 @@ pub fn draw(svg: &mut Document, area: &Area, series: &[Series]) {
     let scale = RISE * apart / measure;
     // Sorting keeps the order of series with the same foot.
     ridges.sort_by(|a, b| b.1.at.total_cmp(&a.1.at));
+    let lines = kept.iter().map(|&at| polyline([(0.0, place(at)), (area.width, place(at))].into_iter()));
+    svg.path(&lines.collect::<String>(), &stroke(GRID.class, GRID.light, OUTLINE));
+    let dashed = mixed(series);
     for (style, ridge) in ridges {
         let outline: String = outlines(area, ridge, place(ridge.at), scale)
             .into_iter()
             .map(|piece| format!("{}z", polyline(piece.into_iter())))
             .collect();
-        let line = line_attributes(style, OUTLINE);
-        svg.path(&outline, &tint_attributes(style % STYLES.len(), &line));
+        svg.path(&outline, &attributes(style, dashed));
     }
+}
+
+/// Whether there are ridges of several looks.
+pub fn mixed(series: &[Series]) -> bool {
+    let mut styles = series.iter().filter(|s| matches!(s.kind, Kind::Ridge(_))).map(|s| s.style % STYLES.len());
+    styles.next().is_some_and(|first| styles.any(|other| other != first))
+}
+
+/// The attributes of a ridge in this style.
+pub fn attributes(style: usize, dashed: bool) -> String {
+    let class = style % STYLES.len();
+    let solid = format!("{} stroke-linejoin=\"round\"", stroke(class, STYLES[class].light, OUTLINE));
+    tint_attributes(class, &if dashed { line_attributes(style, OUTLINE) } else { solid })
 }
 
 /// The curve of a ridge, from its foot to its foot; in pieces where bins are missing or have no place.
@@ -148,13 +178,12 @@ fn outlines(area: &Area, ridge: &Ridge, foot: f64, scale: f64) -> Vec<Vec<(f64, 
     let mut close = |open: Option<(Vec<(f64, f64)>, f64)>| {
         if let Some((mut points, end)) = open {
             points.push((end, foot));
-            pieces.push(without_flats(points, foot));
+            pieces.extend(standing(within(&points, area.width), foot));
         }
     };
     for (low, high, density) in ridge.bins() {
         let ends = area.x.at(low).zip(area.x.at(high)).map(|(a, b)| (a * area.width, b * area.width));
-        let drawn = ends.filter(|(a, b)| density.is_finite() && *b > -4.0 && *a < area.width + 4.0);
-        let Some((a, b)) = drawn else {
+        let Some((a, b)) = ends.filter(|_| density.is_finite()) else {
             close(open.take());
             continue;
         };
@@ -166,16 +195,40 @@ fn outlines(area: &Area, ridge: &Ridge, foot: f64, scale: f64) -> Vec<Vec<(f64, 
     pieces
 }
 
-/// Leaves out what lies between two others on the foot line.
-fn without_flats(points: Vec<(f64, f64)>, foot: f64) -> Vec<(f64, f64)> {
+/// The part of a curve from 0 to `width`.
+fn within(points: &[(f64, f64)], width: f64) -> Vec<(f64, f64)> {
+    let mut kept = Vec::new();
+    let cut = |a: (f64, f64), b: (f64, f64), x: f64| (x, a.1 + (b.1 - a.1) * (x - a.0) / (b.0 - a.0));
+    for (i, &point) in points.iter().enumerate() {
+        if let Some(&before) = i.checked_sub(1).and_then(|i| points.get(i)) {
+            let crossed = [0.0, width].into_iter().filter(|&x| before.0 < x && x < point.0);
+            kept.extend(crossed.map(|x| cut(before, point, x)));
+        }
+        if (0.0..=width).contains(&point.0) {
+            kept.push(point);
+        }
+    }
+    kept
+}
+
+/// The part of a curve that stands out from its foot line, closed by that line; `None` where there is none.
+fn standing(points: Vec<(f64, f64)>, foot: f64) -> Option<Vec<(f64, f64)>> {
+    let stands = |p: &(f64, f64)| foot - p.1 >= BEGINS;
+    let first = points.iter().position(stands)?.saturating_sub(1);
+    let last = (points.iter().rposition(stands)? + 1).min(points.len() - 1);
     let flat = |i: usize| points.get(i).is_none_or(|p| foot - p.1 < 0.04);
-    let inner = |i: usize| i > 0 && i + 1 < points.len() && flat(i - 1) && flat(i) && flat(i + 1);
-    (0..points.len()).filter(|&i| !inner(i)).map(|i| points[i]).collect()
+    // What lies between two others on the foot line is left out.
+    let inner = |i: usize| i > first && i < last && flat(i - 1) && flat(i) && flat(i + 1);
+    let mut curve = vec![(points[first].0, foot)];
+    curve.extend((first..=last).filter(|&i| !inner(i)).map(|i| points[i]));
+    curve.push((points[last].0, foot));
+    curve.dedup();
+    Some(curve)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Axis, Figure, Panel};
+    use super::super::{Axis, Figure};
     use super::*;
 
     /// A normal distribution over bins from -4 to 4.
@@ -249,15 +302,19 @@ mod tests {
         for n in [2, 5, 30, 400] {
             let ridges: Vec<Ridge> = (0..n).map(|i| ridge(f64::from(i), 0.0, 1.0)).collect();
             let panel = &figure(ridges).panels[0];
-            let share = head_room(&panel.series, 200.0).unwrap();
+            let share = head_room(panel, 200.0).unwrap();
             let y = super::super::scale::Mapping::padded(&panel.y, panel.series[0].ys(), (0.02, share));
             let x = super::super::scale::Mapping::new(&panel.x, panel.series[0].xs(), 0.0);
             let mut svg = Document::new(10.0, 10.0, "", "", "");
             draw(&mut svg, &Area { x, y, width: 300.0, height: 200.0 }, &panel.series);
             let heights = svg.finish();
-            let paths = heights.matches("<path").count();
+            let paths = heights.matches("nsc-1-t").count();
             assert!(paths == n as usize || (30..=46).contains(&paths), "{n}: {paths}");
-            assert!(!heights.contains(" -"), "{n}: a curve rises out of the panel");
+            // Coordinates come in pairs, and only heights could be below 0 by much.
+            let path = heights.split("d=\"M").skip(2).flat_map(|path| path.split('z').next());
+            let ys = path.flat_map(|path| path.split(' ').skip(1).step_by(2)).map(|y| y.parse::<f64>().unwrap());
+            let highest = ys.fold(f64::INFINITY, f64::min);
+            assert!((0.0..30.0).contains(&highest), "{n}: a curve rises to {highest}");
         }
     }
 
@@ -272,5 +329,23 @@ mod tests {
             height: 100.0,
         };
         assert_eq!(outlines(&area(&one), &one, 100.0, 10.0).len(), 2);
+    }
+
+    #[test]
+    fn a_curve_ends_where_the_panel_does() {
+        let curve = [(-2.0, 10.0), (0.5, 5.0), (3.0, 0.0), (9.0, 6.0)];
+        assert_eq!(within(&curve, 6.0), [(0.0, 6.0), (0.5, 5.0), (3.0, 0.0), (6.0, 3.0)]);
+        assert_eq!(within(&[(-5.0, 1.0), (15.0, 5.0)], 10.0), [(0.0, 2.0), (10.0, 4.0)]);
+        let flat = vec![(0.0, 9.0), (1.0, 9.0), (2.0, 5.0), (3.0, 9.0), (4.0, 9.0)];
+        assert_eq!(standing(flat, 9.0), Some(vec![(1.0, 9.0), (2.0, 5.0), (3.0, 9.0)]));
+        assert_eq!(standing(vec![(0.0, 9.0), (1.0, 9.0)], 9.0), None);
+    }
+
+    #[test]
+    fn several_looks_in_one_panel_are_told_apart_by_dashes() {
+        let mut figure = figure(vec![ridge(0.0, 0.0, 1.0), ridge(1.0, 0.0, 1.0)]);
+        assert!(!figure.svg().contains("dasharray"));
+        figure.panels[0].series.push(Series::ridge("ℓ1", 2, vec![ridge(0.5, 0.0, 1.0)]));
+        assert!(figure.svg().contains("dasharray"));
     }
 }

@@ -120,7 +120,7 @@ pub const STYLES: [Style; 14] = [
 ];
 
 /// How much of its style's colour a tinted area has; the rest is the page's.
-const TINT: f64 = 0.28;
+const TINT: f64 = 0.25;
 
 /// The style of this number, counted round.
 pub fn style(number: usize) -> &'static Style {
@@ -230,9 +230,9 @@ mod tests {
         assert!(STYLES.len() >= 13);
         let sheet = sheet(Theme::Reader, &[1], true);
         assert!(sheet.contains(".nsc-1-t{fill:") && sheet.starts_with("@media"), "{sheet}");
-        assert_eq!(mixed("#000000", "#ffffff"), "#b8b8b8");
+        assert_eq!(mixed("#000000", "#ffffff"), "#bfbfbf");
         let tinted = tint_attributes(1, "class=\"nsc-1-s\" fill=\"none\"");
-        assert_eq!(tinted, "class=\"nsc-1-t nsc-1-s\" fill=\"#f3d2b8\" fill-opacity=\"0.9\"");
+        assert_eq!(tinted, "class=\"nsc-1-t nsc-1-s\" fill=\"#f5d7bf\" fill-opacity=\"0.9\"");
     }
 
     #[test]
