@@ -17,6 +17,8 @@ const AXIS_LABEL: f64 = 12.0;
 const SMALLEST_LABEL: f64 = 9.5;
 const TICK: f64 = 4.0;
 const LINE: f64 = 1.6;
+/// Between two tick labels of a horizontal axis, at least.
+const AIR: f64 = 10.0;
 /// What lies below the axes: ticks, their labels, and the axis label.
 pub const BELOW: f64 = 40.0;
 /// What lies right of them: half a tick label.
@@ -40,7 +42,7 @@ impl<'a> Axes<'a> {
     pub fn new(panel: &'a Panel, width: f64, height: f64, labelled: bool) -> Axes<'a> {
         let x = Mapping::new(&panel.x, panel.series.iter().flat_map(Series::xs), 0.015);
         let y = vertical(panel, height);
-        let x_ticks = several(&x, (width / 50.0) as usize);
+        let x_ticks = fitting(&x, width);
         let mut y_ticks = y.ticks((height / 38.0) as usize);
         // In the head-room of ridges there is nothing to be read off.
         let highest = ridge::highest_foot(&panel.series).and_then(|foot| y.at(foot));
@@ -203,11 +205,18 @@ impl<'a> Axes<'a> {
     }
 }
 
-/// Ticks, about `about` of them with a label, and at least two where more ticks give two.
-fn several(axis: &Mapping, about: usize) -> Ticks {
-    let more = (about.max(2)..about.max(2) + 4).map(|about| axis.ticks(about));
-    let mut enough = more.filter(|ticks| labelled_places(ticks).count() >= 2);
-    enough.next().unwrap_or_else(|| axis.ticks(about))
+/// The ticks of a horizontal axis: as many as their labels leave air for, and at least two where more ticks give two.
+fn fitting(axis: &Mapping, across: f64) -> Ticks {
+    let airy = |ticks: &Ticks| {
+        let labels = ticks.ticks.iter().filter_map(|tick| Some((tick.at * across, label_width(tick.label.as_ref()?))));
+        let labels: Vec<(f64, f64)> = labels.collect();
+        labels.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 0.5 * (pair[0].1 + pair[1].1) + AIR)
+    };
+    let most = ((across / 45.0) as usize).max(2);
+    let fewer = (2..=most).rev().map(|about| axis.ticks(about)).find(airy);
+    let several = |ticks: &Ticks| labelled_places(ticks).count() >= 2;
+    let more = || (2..=most + 4).map(|about| axis.ticks(about)).find(several);
+    fewer.filter(several).or_else(more).unwrap_or_else(|| axis.ticks(2))
 }
 
 /// The vertical axis of a panel that is `height` pixels high.

@@ -75,7 +75,9 @@ pub enum Kind {
     /// positive, reaches the edge of the panel.
     Band(Vec<(f64, f64, f64)>),
     /// Distributions one behind another, as a ridge plot: each a curve over x whose foot lies at its own y, lower feet in
-    /// front. They share one scale of heights.
+    /// front. They share one scale of heights. Where an axis has no range of its own, the horizontal one is trimmed to what can
+    /// be seen, and the vertical one has room for the highest curve. One look to a panel is best, named in the panel's title:
+    /// the outlines are then unbroken, and look alike in a grey print.
     Ridge(Vec<Ridge>),
 }
 
