@@ -158,7 +158,8 @@ def values_are_shown_as_a_table(browser):
     button = browser.one(".as-table", root)
     button.click()
     expect(button.get_attribute("aria-expanded"), "true")
-    cells = lambda: [[cell.get_attribute("textContent") for cell in browser.all("th, td", row)] for row in browser.all(".values tr", root)]
+    rows_of = "return [...arguments[0].querySelectorAll('.values tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
+    cells = lambda: browser.run(rows_of, root)
     rows = cells()
     expect(rows[0], ["distance, in learning rates", "none, lowest", "none, highest", "none", "BatchNorm"])
     expect(len(rows), 10)
@@ -186,21 +187,21 @@ def arrows_move_along_the_values(browser):
     assert "arrow keys" in readout(browser, root)
     press = lambda *keys: [stage.send_keys(key) for key in keys]
     press(Keys.ARROW_RIGHT)
-    expect(readout(browser, root), "distance, in learning rates 0; none: 5.5 to 22; none: 11; BatchNorm: 1.1")
+    expect(readout(browser, root), "distance, in learning rates = 0; none: 5.5 to 22; none: 11; BatchNorm: 1.1")
     press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
-    assert "rates 2; none: 9.5 to 38; none: 19;" in readout(browser, root)
+    assert "rates = 2; none: 9.5 to 38; none: 19;" in readout(browser, root)
     expect(len(browser.all(".cursor .ring", root)), 4)
     press(Keys.ARROW_LEFT)
-    assert "rates 1;" in readout(browser, root)
+    assert "rates = 1;" in readout(browser, root)
     press(Keys.END)
-    assert "rates 8; none: 45.5 to 182; none: 91;" in readout(browser, root), readout(browser, root)
+    assert "rates = 8; none: 45.5 to 182; none: 91;" in readout(browser, root), readout(browser, root)
     press(Keys.ARROW_RIGHT)
-    assert "rates 8;" in readout(browser, root)
+    assert "rates = 8;" in readout(browser, root)
     press(Keys.HOME)
-    assert "rates 0;" in readout(browser, root)
+    assert "rates = 0;" in readout(browser, root)
     # The cursor stays where other data are chosen, and goes with Escape.
     choose(browser, root, "layer", 3)
-    assert "rates 0; none: 6.5 to 26; none: 13;" in readout(browser, root)
+    assert "rates = 0; none: 6.5 to 26; none: 13;" in readout(browser, root)
     press(Keys.ESCAPE)
     assert "arrow keys" in readout(browser, root)
     expect(browser.all(".cursor .ring", root), [])
@@ -211,12 +212,12 @@ def the_pointer_reads_values(browser):
     box = browser.run("const b = arguments[0].getBoundingClientRect(); return [b.width, b.height]", browser.one(".stage > svg > svg", root))
     ActionChains(browser.driver).move_to_element(browser.one(".stage", root)).perform()
     said = readout(browser, root)
-    match = re.match(r"step (\d+); none: ([\d.e−]+); BatchNorm: ([\d.e−]+)$", said)
+    match = re.match(r"step = (\d+); none: ([\d.e−]+); BatchNorm: ([\d.e−]+)$", said)
     assert match, said
     assert 5000 < int(match[1]) < 10000 and int(match[1]) % 25 == 0, said
     assert 0 < float(match[3].replace("−", "-")) < float(match[2].replace("−", "-")), said
     ActionChains(browser.driver).move_by_offset(-box[0] / 3, 0).perform()
-    assert int(re.match(r"step (\d+)", readout(browser, root))[1]) < int(match[1]), readout(browser, root)
+    assert int(re.match(r"step = (\d+)", readout(browser, root))[1]) < int(match[1]), readout(browser, root)
 
 
 def ridges_are_read_by_step_and_bin(browser):
@@ -224,13 +225,13 @@ def ridges_are_read_by_step_and_bin(browser):
     expect(len(browser.all("g[data-kind=ridge] .line", root)), 16)
     stage = browser.one(".stage", root)
     stage.send_keys(Keys.ARROW_RIGHT)
-    parts = re.fullmatch(r"step 0, value (.+) to (.+); none: density (.+); BatchNorm: density (.+)", readout(browser, root))
+    parts = re.fullmatch(r"step = 0, value = (.+) to (.+); none: density (.+); BatchNorm: density (.+)", readout(browser, root))
     assert parts, readout(browser, root)
     low, high, density = (float(parts[i].replace("−", "-")) for i in (1, 2, 3))
     width, middle = 0.65, (low + high) / 2 + 0.5
     near(density, math.exp(-0.5 * (middle / width) ** 2) / (width * math.sqrt(2 * math.pi)), 1e-9)
     stage.send_keys(Keys.ARROW_UP)
-    assert readout(browser, root).startswith("step 2000, "), readout(browser, root)
+    assert readout(browser, root).startswith("step = 2000, "), readout(browser, root)
     before = readout(browser, root)
     stage.send_keys(Keys.ARROW_RIGHT)
     assert readout(browser, root) != before
@@ -238,7 +239,7 @@ def ridges_are_read_by_step_and_bin(browser):
     choose(browser, root, "layer", 11)
     assert browser.one("g[data-kind=ridge] .line", root).get_attribute("d") != raw
     ActionChains(browser.driver).move_to_element(stage).perform()
-    assert re.match(r"step \d+, value ", readout(browser, root)), readout(browser, root)
+    assert re.match(r"step = \d+, value = ", readout(browser, root)), readout(browser, root)
 
 
 def claims_are_filtered(browser):

@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 
@@ -123,10 +124,12 @@ def start(folder, profile):
         options.add_argument(flag.replace("MAP_*_~", "MAP * ~"))
     options.add_argument(f"--user-data-dir={profile}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    # Pictures and clicks in one place: no theme of the machine's own.
     driver = webdriver.Chrome(options=options, service=Service(chromedriver, log_output=str(folder / "chromedriver.log")))
     driver.set_script_timeout(20)
     driver.set_page_load_timeout(60)
+    # The browser begins with a page of its own: what that asks for is not the report's.
+    driver.get("about:blank")
+    driver.get_log("performance")
     return driver
 
 
@@ -146,6 +149,7 @@ def main():
         try:
             browser = Browser(driver, report.as_uri(), folder)
             for check in checks.ALL:
+                began = time.monotonic()
                 try:
                     browser.open()
                     check(browser)
@@ -154,6 +158,7 @@ def main():
                     raise
                 except Exception:  # A check that fails must not end the others.
                     results[check.__name__] = traceback.format_exc(limit=-2)
+                print(f"{check.__name__}: {time.monotonic() - began:.1f} s", file=sys.stderr)
         finally:
             signal.alarm(0)
             driver.quit()

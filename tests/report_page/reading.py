@@ -3,6 +3,7 @@
 import base64
 
 from drive import Keys
+from selenium.webdriver.common.action_chains import ActionChains
 
 # What the keyboard must reach, in the order of the document.
 CONTROLS = "a[href], button, select, input, summary, [tabindex='0']"
@@ -58,29 +59,27 @@ def every_control_is_reached_by_tab(browser):
         browser.size(width, 900)
         browser.settle()
         wanted = browser.run(
-            """window.wanted = [...document.querySelectorAll(arguments[0])].filter((e) => e.checkVisibility() && e.tabIndex >= 0);
-            document.activeElement.blur(); scrollTo(0, 0); return wanted.length""",
+            """const controls = [...document.querySelectorAll(arguments[0])].filter((e) => e.checkVisibility() && e.tabIndex >= 0);
+            window.visited = [];
+            window.outlineless = [];
+            document.activeElement.blur();
+            addEventListener("focusin", ({ target }) => {
+              visited.push(controls.indexOf(target));
+              if (getComputedStyle(target).outlineStyle === "none") outlineless.push(target.outerHTML.slice(0, 90));
+            });
+            controls[0].focus();
+            return controls.length""",
             CONTROLS,
         )
         assert wanted > 60, wanted
-        browser.one("body").click() if width == 1280 else None
-        browser.run("document.querySelector('.skip').focus()")
-        for i in range(wanted):
-            found = browser.run(
-                """const e = document.activeElement, i = arguments[0], style = getComputedStyle(e);
-                const box = e.getBoundingClientRect();
-                if (e !== wanted[i]) return `${i}: ${e.outerHTML.slice(0, 90)} for ${wanted[i].outerHTML.slice(0, 90)}`;
-                if (style.outlineStyle === "none" && e.matches(":focus-visible")) return `no outline: ${e.outerHTML.slice(0, 90)}`;
-                if (box.bottom < 0 || box.top > innerHeight) return `not in sight: ${e.outerHTML.slice(0, 90)}`;
-                return null""",
-                i,
-            )
-            assert found is None, found
-            if i + 1 < wanted:
-                browser.driver.switch_to.active_element.send_keys(Keys.TAB)
+        ActionChains(browser.driver).send_keys(Keys.TAB * (wanted - 1)).perform()
+        visited, outlineless = browser.run("return [visited, outlineless]")
+        assert visited == list(range(wanted)), visited
+        assert not outlineless, outlineless[:3]
+        browser.driver.refresh()
     # The skip link leads past the contents.
     browser.run("document.querySelector('.skip').focus()")
-    browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    ActionChains(browser.driver).send_keys(Keys.ENTER).perform()
     assert browser.run("return document.activeElement.id") == "main"
 
 
@@ -151,7 +150,7 @@ def it_prints(browser):
     (browser.folder / "report.pdf").write_bytes(data)
     assert data.startswith(b"%PDF-"), data[:20]
     pages = data.count(b"/Type /Page\n") + data.count(b"/Type /Page ") + data.count(b"/Type/Page\n")
-    assert 3 <= pages <= 12, pages
+    assert 3 <= pages <= 16, pages
     browser.command("Emulation.setEmulatedMedia", media="print")
     seen = browser.run(
         """const shown = (s) => [...document.querySelectorAll(s)].filter((e) => e.checkVisibility()).length;
@@ -196,7 +195,7 @@ def nothing_is_logged_or_fetched(browser):
     assert not logged, logged[:5]
     report = [url for url in browser.requests if url.split("#")[0] == browser.address]
     others = {url for url in browser.requests if url.split("#")[0] != browser.address and url not in ("about:blank", "data:,")}
-    assert report and not others, others
+    assert report and not others, sorted(others)[:5]
 
 
 ALL = [

@@ -1,6 +1,6 @@
 //! How the claims came out: counts, and the table of all of them.
 
-use super::super::page::{ClaimRow, Page};
+use super::super::page::{ClaimRow, Page, Verdict};
 use super::parts::{VERDICTS, badge, class, escape, pairs, sign, target};
 use std::fmt::Write;
 
@@ -18,7 +18,7 @@ pub fn overview(out: &mut String, page: &Page, anchors: &[String], sections: &[S
             out,
             "<li class=\"{class}\"><span class=\"number\">{count}</span> <span class=\"word\">{}{}</span></li>",
             sign(verdict),
-            verdict.word()
+            plural(verdict)
         );
     }
     out.push_str("</ul>\n<div class=\"share\" aria-hidden=\"true\">");
@@ -28,10 +28,9 @@ pub fn overview(out: &mut String, page: &Page, anchors: &[String], sections: &[S
             let _ = write!(out, "<span class=\"{}\" style=\"flex-grow:{count}\"></span>", class(verdict));
         }
     }
-    out.push_str("</div>\n<fieldset id=\"filter\" class=\"controls\" hidden><legend>Show the claims that</legend>\n");
+    out.push_str("</div>\n<fieldset id=\"filter\" class=\"controls\" hidden><legend>Show claims that</legend>\n");
     for verdict in VERDICTS {
-        let (class, words) =
-            (class(verdict), if class(verdict) == "untested" { "are not tested" } else { verdict.word() });
+        let (class, words) = (class(verdict), plural(verdict));
         let _ = writeln!(out, "<label><input type=\"checkbox\" value=\"{class}\" checked>{words}</label>");
     }
     let total = page.claims.len();
@@ -50,6 +49,15 @@ pub fn overview(out: &mut String, page: &Page, anchors: &[String], sections: &[S
         row(out, page, claim, anchor, sections);
     }
     out.push_str("</tbody>\n</table>\n</section>\n");
+}
+
+/// The verdict of several.
+fn plural(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Holds => "hold",
+        Verdict::Fails => "fail",
+        Verdict::NotTested => "are not tested",
+    }
 }
 
 fn row(out: &mut String, page: &Page, claim: &ClaimRow, anchor: &str, sections: &[String]) {

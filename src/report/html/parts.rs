@@ -94,7 +94,12 @@ pub fn table(out: &mut String, captioned: &Captioned) {
     for row in table.rows() {
         out.push_str("<tr>");
         for (column, cell) in row.iter().enumerate() {
-            let (class, shown) = (class(column), escape(cell.shown()));
+            // A few words stay on one line, however wide their neighbours are.
+            let class = match (class(column), cell.shown().chars().count()) {
+                ("", ..=SHORT) => " class=\"short\"",
+                (class, _) => class,
+            };
+            let shown = escape(cell.shown());
             // What a row is called is its header.
             let _ = match (column, cell) {
                 (0, Cell::Text(_)) => write!(out, "<th scope=\"row\"{class}>{shown}</th>"),
@@ -105,6 +110,9 @@ pub fn table(out: &mut String, captioned: &Captioned) {
     }
     out.push_str("</tbody></table></div>\n");
 }
+
+/// Letters of a cell that is not broken into lines.
+const SHORT: usize = 24;
 
 /// Every verdict, in the order in which they are counted.
 pub const VERDICTS: [Verdict; 3] = [Verdict::Holds, Verdict::Fails, Verdict::NotTested];

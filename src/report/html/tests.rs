@@ -122,7 +122,7 @@ fn every_section_and_claim_is_there() {
         "<p>second</p>",
         "<li>fewer steps</li>",
         "<caption>settings</caption>",
-        "<th scope=\"row\">none</th><td class=\"n\">1.5</td>",
+        "<th scope=\"row\" class=\"short\">none</th><td class=\"n\">1.5</td>",
         "href=\"figures/a%20b.svg\">a b.svg<",
         "href=\"./evil/x\">",
         "href=\"runs/vgg%20none/1/\">vgg none/1<",

@@ -73,16 +73,24 @@ class Plot {
     this.window = shape("svg", {
       x: left - 4, y: top - 4, width: width + 8, height: height + 8, viewBox: `-4 -4 ${width + 8} ${height + 8}`, overflow: "hidden",
     });
-    const order = { band: 0, ridge: 1, line: 2, points: 3 };
-    for (const series of [...this.list].sort((a, b) => order[a.kind] - order[b.kind])) {
-      const group = shape("g", { class: `s${series.style}`, "data-entry": entryOf(series), "data-kind": series.kind });
-      this[series.kind](series, group);
-      this.window.append(group);
-    }
+    this.drawAll("band", (series, group) => this.band(series, group));
+    this.drawRidges();
+    this.drawAll("line", (series, group) => this.line(series, group));
+    this.drawAll("points", (series, group) => this.points(series, group));
     this.cursor = shape("g", { class: "cursor" });
     this.window.append(this.cursor);
     svg.append(this.window);
     return svg;
+  }
+
+  group(series) {
+    const group = shape("g", { class: `s${series.style}`, "data-entry": entryOf(series), "data-kind": series.kind });
+    this.window.append(group);
+    return group;
+  }
+
+  drawAll(kind, draw) {
+    for (const series of this.list.filter((one) => one.kind === kind)) draw(series, this.group(series));
   }
 
   /** A pixel of the vertical axis, from the window's upper edge. */
@@ -121,16 +129,26 @@ class Plot {
     close();
   }
 
-  ridge(series, group) {
-    // Later steps lie behind.
-    const order = series.at.map((_, i) => i).sort((a, b) => series.at[b] - series.at[a]);
-    for (const i of order) {
-      const foot = this.down(series.at[i]);
-      const points = this.curve(series, i).filter(([x, y]) => !Number.isNaN(x + y));
-      if (Number.isNaN(foot) || points.length === 0) continue;
-      const [first, last] = [points[0][0], points[points.length - 1][0]];
-      group.append(shape("path", { class: "paper", d: `M${two(first)} ${two(foot)}${lineThrough(points).replace("M", "L")}L${two(last)} ${two(foot)}z` }));
-      group.append(shape("path", { class: "line", d: lineThrough(points), "data-at": series.at[i] }));
+  /** Distributions from the last step, which lies behind, to the first; those of one step are seen through one another. */
+  drawRidges() {
+    const ridges = this.list.filter(isRidge);
+    for (const step of stepsOf(ridges, this.y).reverse()) {
+      const curves = ridges.flatMap((series) => {
+        const i = series.at.indexOf(step);
+        const points = i === -1 ? [] : this.curve(series, i).filter(([x, y]) => !Number.isNaN(x + y));
+        return points.length === 0 ? [] : [{ series, points }];
+      });
+      const foot = two(this.down(step));
+      const closed = (points) => {
+        const [first, last] = [points[0][0], points[points.length - 1][0]];
+        return `M${two(first)} ${foot}${lineThrough(points).replace("M", "L")}L${two(last)} ${foot}z`;
+      };
+      for (const { points } of curves) this.window.append(shape("path", { class: "paper", d: closed(points) }));
+      for (const { series, points } of curves) {
+        const group = this.group(series);
+        group.append(shape("path", { class: "area", d: closed(points) }));
+        group.append(shape("path", { class: "line", d: lineThrough(points), "data-at": step }));
+      }
     }
   }
 

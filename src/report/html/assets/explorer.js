@@ -145,7 +145,7 @@ class Explorer {
       rings.push(...value.marks.map((y) => [series.style, this.plot.x.at(at), this.plot.down(y)]));
     }
     this.plot.mark(this.plot.x.at(at), rings);
-    this.say(`${this.data.x.label || "x"} ${exact(at)}`, values);
+    this.say(`${this.data.x.label || "x"} = ${exact(at)}`, values);
   }
 
   showDensity() {
@@ -164,7 +164,7 @@ class Explorer {
       rings.push([series.style, middle, this.plot.down(step) - height]);
     }
     this.plot.mark(middle, rings);
-    this.say(`${this.data.y.label || "step"} ${exact(step)}, ${this.data.x.label || "x"} ${exact(from)} to ${exact(to)}`, values);
+    this.say(`${this.data.y.label || "step"} = ${exact(step)}, ${this.data.x.label || "x"} = ${exact(from)} to ${exact(to)}`, values);
   }
 
   /** Place and values, to be read and to be heard. */
@@ -174,7 +174,7 @@ class Explorer {
       return element("span", { class: "value" }, swatch(series.style, new Set([series.kind])), ...name, element("b", {}, text));
     };
     const parts = [element("span", { class: "place" }, place), ...values.map(item)];
-    this.readout.replaceChildren(...parts.flatMap((part, i) => (i === 0 ? [part] : ["; ", part])));
+    this.readout.replaceChildren(...parts.flatMap((part, i) => (i === 0 ? [part] : [element("span", { class: "unseen" }, "; "), part])));
   }
 }
 
