@@ -85,9 +85,10 @@ fn row(out: &mut String, page: &Page, claim: &ClaimRow, anchor: &str, sections: 
         let _ = write!(out, "<p class=\"remark\">{}</p>", escape(&claim.remark));
     }
     if !claim.runs.is_empty() {
-        let link = |run: &String| format!("<a href=\"runs/{}/\">{}</a>", target(run), escape(run));
+        let link = |run: &String| format!("<span><a href=\"runs/{}/\">{}</a>", target(run), escape(run));
         let links: Vec<String> = claim.runs.iter().map(link).collect();
-        let _ = write!(out, "<p class=\"runs\">Runs: {}</p>", links.join(", "));
+        // A comma stays with its run where lines are broken.
+        let _ = write!(out, "<p class=\"runs\">Runs: {}</span></p>", links.join(",</span> "));
     }
     out.push_str("</td></tr>\n");
 }
