@@ -43,9 +43,9 @@ fn found(out: &mut String, section: &Section, page: &Page, anchors: &[String]) {
     }
     out.push_str("<ul class=\"claim-list\">\n");
     for (claim, anchor) in claims {
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<li class=\"{}\"><p class=\"head\">{} <span class=\"place\">{}</span></p><p>{}</p>\n",
+            "<li class=\"{}\"><p class=\"head\">{} <span class=\"place\">{}</span></p><p>{}</p>",
             class(claim.verdict),
             badge(claim.verdict),
             escape(&claim.place),

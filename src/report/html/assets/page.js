@@ -131,7 +131,6 @@ function currentSection() {
     (entries) => {
       for (const { target, isIntersecting } of entries) isIntersecting ? seen.add(target.id) : seen.delete(target.id);
       const current = [...links.keys()].find((id) => seen.has(id));
-      if (!current) return;
       for (const [id, link] of links) {
         id === current ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current");
       }
