@@ -6,7 +6,7 @@ use normscape::bench::device::work_of;
 use normscape::bench::limits::Limits;
 use normscape::bench::results::Work;
 use normscape::files::disk;
-use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::vector::Vector;
@@ -34,6 +34,10 @@ fn device(mode: Mode, order: Option<u64>) -> Cuda {
 fn small_vgg(norm: Norm, noise: bool) -> Network {
     let noise = noise.then(NoiseOptions::default);
     vgg("vgg11", 0.0625, Normalisation { noise, ..Normalisation::new(norm) }).unwrap()
+}
+
+fn bent_vgg(activation: Activation, norm: Norm) -> Network {
+    vgg("vgg11", 0.0625, Normalisation { activation, ..Normalisation::new(norm) }).unwrap()
 }
 
 /// Loss and gradient of a network at its initial parameters, on a drawn batch.
@@ -71,6 +75,8 @@ fn small_networks_agree_with_f64() {
         ("vgg batch", small_vgg(Norm::Batch, false), 5),
         ("vgg noisy", small_vgg(Norm::Batch, true), 5),
         ("vgg l1", small_vgg(Norm::Lp(1.0), false), 4),
+        ("vgg elu", bent_vgg(Activation::Elu, Norm::None), 4),
+        ("vgg selu batch", bent_vgg(Activation::Selu, Norm::Batch), 4),
         ("dln batch", deep(Norm::Batch), 100),
         ("dln linf", deep(Norm::Lp(f64::INFINITY)), 100),
     ] {

@@ -8,7 +8,7 @@
 mod shared;
 
 use normscape::Result;
-use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
 use normscape::ops::batch_norm::BatchNorm;
 use normscape::ops::conv2d::{Conv2d, Conv2dGrads, Map};
@@ -16,6 +16,7 @@ use normscape::ops::cross_entropy::{CrossEntropy, LossOut};
 use normscape::ops::deep_linear::{Chain, ChainOut, DeepLinear};
 use normscape::ops::distribution::{Bins, Distribution};
 use normscape::ops::door::relative_error;
+use normscape::ops::elu::{Constants, Elu};
 use normscape::ops::gather::{Gather, ImageBytes};
 use normscape::ops::linear::{Extents, Linear, LinearGrads};
 use normscape::ops::lp_norm::LpNorm;
@@ -263,6 +264,20 @@ impl Relu for Rounding {
     }
 }
 
+impl Elu for Rounding {
+    fn elu(&mut self, of: Constants, x: In, y: Out) -> Result<()> {
+        self.cpu.elu(of, x, y)?;
+        self.store(y)
+    }
+    fn elu_backward(&mut self, of: Constants, x: In, dy: In, dx: Out) -> Result<()> {
+        self.cpu.elu_backward(of, x, dy, dx)?;
+        self.store(dx)
+    }
+    fn elu_tangent_backward(&mut self, of: Constants, x: In, xt: In, dy: In, dyt: In, out: Out) -> Result<()> {
+        self.cpu.elu_tangent_backward(of, x, xt, dy, dyt, out)
+    }
+}
+
 impl MaxPool2d for Rounding {
     fn max_pool2d(&mut self, x: In, y: Out) -> Result<()> {
         self.cpu.max_pool2d(x, y)
@@ -423,12 +438,16 @@ fn networks_follow_an_f64_run_that_rounds_at_the_same_places() {
         let noise = noise.then(NoiseOptions::default);
         vgg("vgg11", 0.0625, Normalisation { noise, ..Normalisation::new(norm) }).unwrap()
     };
+    let bent =
+        |activation, norm| vgg("vgg11", 0.0625, Normalisation { activation, ..Normalisation::new(norm) }).unwrap();
     let deep = |norm| dln(Dln { depth: 6, ..Dln::default() }, Normalisation::new(norm)).unwrap();
     for (name, network, batch) in [
         ("vgg none", small(Norm::None, false), 6),
         ("vgg batch", small(Norm::Batch, false), 16),
         ("vgg noisy", small(Norm::Batch, true), 16),
         ("vgg l2", small(Norm::Lp(2.0), false), 6),
+        ("vgg elu", bent(Activation::Elu, Norm::None), 6),
+        ("vgg selu batch", bent(Activation::Selu, Norm::Batch), 16),
         ("dln none", deep(Norm::None), 100),
         ("dln batch", deep(Norm::Batch), 100),
     ] {

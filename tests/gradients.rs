@@ -145,7 +145,7 @@ fn random(op: &str, seed: u64) -> Case {
             let [n, c, h, w] = map();
             max_pool2d::cases::case(name, [n, c, h + 1, w + 1], Law::Lattice)
         }
-        "relu" => relu::cases::case(name, &map(), Law::Away),
+        "relu" | "elu" | "selu" => relu::cases::case(name, &map(), Law::Away),
         "cross_entropy" => cross_entropy::cases::case(name, between(1, 60), between(2, 20) as u32, 2.0),
         "squared_error" => squared_error::cases::case(name, &map()),
         // Batch normalisation, and norms to come.

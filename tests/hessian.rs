@@ -2,7 +2,7 @@
 
 mod shared;
 
-use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
 use normscape::runtime::cpu::Cpu;
@@ -114,7 +114,13 @@ fn networks() -> Vec<(String, Network, usize)> {
             ),
         ]
     };
-    normalisations().into_iter().flat_map(of).collect()
+    // ELU and SELU curve by themselves.
+    let bent = |(name, activation, norm)| {
+        let normalisation = Normalisation { activation, ..Normalisation::new(norm) };
+        (format!("vgg11 {name}"), vgg("vgg11", 0.0625, normalisation).unwrap(), 3)
+    };
+    let bends = [("elu", Activation::Elu, Norm::None), ("selu batch", Activation::Selu, Norm::Batch)].map(bent);
+    normalisations().into_iter().flat_map(of).chain(bends).collect()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Whole networks against central differences, and the promises that the engine makes of every pass.
 
-use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::sgd::Sgd;
 use normscape::ops::vector::Vector;
@@ -76,6 +76,17 @@ fn every_normalisation() -> Vec<(&'static str, Normalisation)> {
     ]
 }
 
+/// The other non-linearities, which only VGG has.
+fn every_activation() -> Vec<(&'static str, Normalisation)> {
+    let with = |activation, norm: Normalisation| Normalisation { activation, ..norm };
+    vec![
+        ("elu", with(Activation::Elu, Normalisation::new(Norm::None))),
+        ("selu", with(Activation::Selu, Normalisation::new(Norm::None))),
+        ("elu batch", with(Activation::Elu, Normalisation::new(Norm::Batch))),
+        ("selu noisy", with(Activation::Selu, noisy())),
+    ]
+}
+
 /// The gradient's slope along random directions against central differences of the loss.
 ///
 /// Kinks (ReLU, pool, ℓ∞) between the two points would spoil a difference, not the gradient: three step sizes are
@@ -109,7 +120,7 @@ fn check_gradient(name: &str, network: Network, n: usize) {
 
 #[test]
 fn vggs_gradient_is_the_slope_of_its_loss() {
-    for (name, normalisation) in every_normalisation() {
+    for (name, normalisation) in every_normalisation().into_iter().chain(every_activation()) {
         check_gradient(&format!("vgg11 {name}"), vgg("vgg11", 0.06, normalisation).unwrap(), 4);
     }
     check_gradient("vgg16 batch", vgg("vgg16", 0.05, Normalisation::new(Norm::Batch)).unwrap(), 3);
@@ -126,7 +137,7 @@ fn the_deep_linear_networks_gradient_is_the_slope_of_its_loss() {
 
 #[test]
 fn a_pass_is_a_pure_function_of_its_arguments() {
-    for (name, normalisation) in every_normalisation() {
+    for (name, normalisation) in every_normalisation().into_iter().chain(every_activation()) {
         let mut fixture = fixture(vgg("vgg11", 0.06, normalisation).unwrap(), 4);
         let running_before = fixture.engine.running();
         let running_before = fixture.engine.backend().download_f64(In(running_before)).unwrap();
@@ -167,7 +178,7 @@ fn loss_alone_is_the_loss_beside_the_gradient() {
 
 #[test]
 fn backward_assigns_every_element() {
-    for (name, normalisation) in every_normalisation() {
+    for (name, normalisation) in every_normalisation().into_iter().chain(every_activation()) {
         let mut fixture = fixture(vgg("vgg11", 0.06, normalisation).unwrap(), 4);
         fixture.loss_and_grad();
         let first = fixture.engine.backend().download_f64(In(fixture.grad)).unwrap();
@@ -240,7 +251,7 @@ fn trained(threads: usize, normalisation: Normalisation) -> (Vec<u64>, Vec<f64>,
 
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    for (name, normalisation) in every_normalisation() {
+    for (name, normalisation) in every_normalisation().into_iter().chain(every_activation()) {
         let one = trained(1, normalisation);
         for threads in [2, 4] {
             assert!(trained(threads, normalisation) == one, "{name}: {threads} threads give other bits than one");

@@ -4,8 +4,9 @@
 mod shared;
 
 use normscape::data::image_set::ImageSet;
-use normscape::network::{Network, Norm, Scalar};
+use normscape::network::{Network, Norm, Normalisation, Scalar};
 use normscape::ops::backend::Backend;
+use normscape::ops::noise::NoiseOptions;
 use normscape::probe::ics::Update;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
@@ -13,7 +14,7 @@ use normscape::runtime::tensor::{In, Out, View};
 use normscape::train::source::load_images;
 use normscape::train::{Place, Settings, Silent, Source, Trainer, probes};
 use sha2::{Digest, Sha256};
-use shared::probed::{At, at, networks, norms};
+use shared::probed::{At, activations, at, networks, norms};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -119,7 +120,7 @@ fn both<B: Backend>(device: impl Fn() -> B, settings: &Settings, source: impl Fn
     assert!(outcome(&with, settings.steps) == outcome(&without, settings.steps), "{} is another run", settings.norm);
 }
 
-fn of_run(norm: Norm, noise: bool, vgg: bool) -> Settings {
+fn of_run(of: Normalisation, vgg: bool) -> Settings {
     let small = match vgg {
         true => Settings {
             width: 0.04,
@@ -135,8 +136,9 @@ fn of_run(norm: Norm, noise: bool, vgg: bool) -> Settings {
         false => Settings { depth: 3, samples: 40, ..Settings::defaults("dln") },
     };
     let mut settings = Settings {
-        norm: norm.to_string(),
-        noise,
+        norm: of.norm.to_string(),
+        noise: of.noise.is_some(),
+        activation: of.activation.to_string(),
         steps: 5,
         momentum: 0.9,
         weight_decay: 1e-4,
@@ -156,8 +158,8 @@ fn of_run(norm: Norm, noise: bool, vgg: bool) -> Settings {
 #[test]
 fn a_run_with_all_probes_is_the_run_without() {
     static IMAGES: OnceLock<Arc<ImageSet>> = OnceLock::new();
-    for (_, normalisation) in norms() {
-        let settings = of_run(normalisation.norm, normalisation.noise.is_some(), true);
+    for (_, normalisation) in norms().into_iter().chain(activations()) {
+        let settings = of_run(normalisation, true);
         let images = || IMAGES.get_or_init(|| Arc::new(load_images(&settings).unwrap())).clone();
         both(Cpu::<f32>::default, &settings, || Source::of(images(), &settings).unwrap());
     }
@@ -165,8 +167,8 @@ fn a_run_with_all_probes_is_the_run_without() {
 
 #[test]
 fn so_it_is_in_graphs_on_the_kernels() {
-    for (norm, noise) in [(Norm::None, false), (Norm::Batch, true), (Norm::Lp(1.0), false)] {
-        let settings = of_run(norm, noise, false);
+    for (norm, noise) in [(Norm::None, None), (Norm::Batch, Some(NoiseOptions::default())), (Norm::Lp(1.0), None)] {
+        let settings = of_run(Normalisation { noise, ..Normalisation::new(norm) }, false);
         let device = || shared::plain_device(Mode::F32).unwrap_or_else(|e| panic!("{e:?}"));
         both(device, &settings, || Source::open(&settings).unwrap());
     }

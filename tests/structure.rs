@@ -127,5 +127,5 @@ fn a_case_of_every_operator_is_there() {
             }
         }
     }
-    assert!(operators >= 13, "only {operators} operators were found");
+    assert!(operators >= 14, "only {operators} operators were found");
 }

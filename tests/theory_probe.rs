@@ -2,7 +2,7 @@
 
 mod shared;
 
-use normscape::network::{Dln, Engine, Network, Norm, Normalisation, dln, initial_parameters, vgg};
+use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
 use normscape::probe::theory::{self, Statements};
@@ -82,7 +82,14 @@ fn cases() -> Vec<Case> {
         ("noise alone", noisy(Norm::None)),
         ("large eps", Normalisation { eps: 0.5, ..Normalisation::new(Norm::Batch) }),
     ];
-    all.into_iter().flat_map(of).collect()
+    // Non-linearities that curve by themselves, between the norm and what follows.
+    let bent = |(name, activation, norm): (&str, Activation, Norm)| {
+        let normalisation = Normalisation { activation, ..Normalisation::new(norm) };
+        let network = vgg("vgg11", 0.0625, normalisation).unwrap();
+        Case { name: format!("vgg {name}"), network, n: 3, chosen: vec![(1, vec![0, 2]), (4, vec![7])], eps: 1e-5 }
+    };
+    let bends = [("elu batch", Activation::Elu, Norm::Batch), ("selu, none", Activation::Selu, Norm::None)].map(bent);
+    all.into_iter().flat_map(of).chain(bends).collect()
 }
 
 #[test]

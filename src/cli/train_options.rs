@@ -60,7 +60,7 @@ pub struct TrainOptions {
     /// ε of the normalisation [default: 1e-5]
     #[arg(long, help_heading = "Network", value_name = "X", value_parser = values::number)]
     pub eps: Option<f64>,
-    /// relu [default: relu]
+    /// relu, elu or selu [default: relu]
     #[arg(long, help_heading = "Network", value_name = "NAME")]
     pub activation: Option<String>,
 
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn every_option_reaches_its_setting() {
         let text = "--model vgg13 --width 0.5 --norm lp:3 --noise --noise-mean 0.25 --noise-scale 1.5 --noise-spread 0.2 --eps 0 \
-                    --activation relu --data images --batch 7 --augment --limit-train 70 --limit-test 30 --lr 0.2 --momentum 0.9 \
+                    --activation selu --data images --batch 7 --augment --limit-train 70 --limit-test 30 --lr 0.2 --momentum 0.9 \
                     --weight-decay 0.01 --steps 40 --eval-every 5 --checkpoint-every 6 --keep-checkpoints 3 --probe landscape,moments \
                     --probe-every 8 --probe-at 3,1 --probe-points 4 --probe-range 1:2 --probe-spacing linear --seed 9 \
                     --probe-layers 3,2 --probe-units 4 --probe-pre-norm --probe-bins 9 --probe-bin-range -1:5";
@@ -271,6 +271,7 @@ mod tests {
             noise_scale: 1.5,
             noise_spread: 0.2,
             eps: 0.0,
+            activation: "selu".into(),
             data: "images".into(),
             batch: 7,
             augment: true,
@@ -332,6 +333,7 @@ mod tests {
             ("noise_scale", format!("[default: {}]", vgg.noise_scale)),
             ("noise_spread", format!("[default: {}]", vgg.noise_spread)),
             ("eps", format!("[default: {:?}]", vgg.eps)),
+            ("activation", format!("[default: {}]", vgg.activation)),
             ("batch", format!("[default: {}; dln: all]", vgg.batch)),
             ("lr", format!("[default: {:?}; dln {:?}]", vgg.lr, dln.lr)),
             ("momentum", format!("[default: {}]", vgg.momentum)),

@@ -123,7 +123,7 @@ impl Network {
     /// The link of a layer whose output enters the non-linearity, but for a ReLU that is part of its own pass: the noise, else the norm, else
     /// the layer itself.
     pub fn before_activation(&self, layer: &WeightedLayer) -> usize {
-        let follows = |&link: &usize| !self.links[link].layer.is_relu() && !self.links[link].layer.is_pool();
+        let follows = |&link: &usize| !self.links[link].layer.is_activation() && !self.links[link].layer.is_pool();
         layer.links.clone().rev().find(follows).unwrap_or(layer.links.start)
     }
 

@@ -1,5 +1,6 @@
 //! The deep linear network: `depth` linear layers `dim × dim`, no bias, a norm after every one but the last.
 
+use super::activation::Activation;
 use super::chain::{Loss, Network};
 use super::layer::Layer;
 use super::norm::Normalisation;
@@ -27,7 +28,8 @@ impl Default for Dln {
     }
 }
 
-/// The network of these settings. Errors: no layers, no width, or more than memory could hold.
+/// The network of these settings. Errors: no layers, no width, or more than memory could hold; a non-linearity other than the default, which is
+/// not used.
 pub fn dln(settings: Dln, normalisation: Normalisation) -> Result<Network> {
     let Dln { depth, dim, norm_last, mean_loss } = settings;
     if depth == 0 || depth > 10_000 {
@@ -35,6 +37,10 @@ pub fn dln(settings: Dln, normalisation: Normalisation) -> Result<Network> {
     }
     if dim == 0 || dim > 16_384 {
         return Err(Error::input(format!("--dim {dim}"), "not a width", "it lies between 1 and 16384"));
+    }
+    if normalisation.activation != Activation::Relu {
+        let place = format!("--activation {}", normalisation.activation);
+        return Err(Error::input(place, "not for the dln", "it is linear"));
     }
     let mut layers = Vec::new();
     for index in 1..=depth {

@@ -43,6 +43,10 @@ macro_rules! layers {
             pub fn is_relu(&self) -> bool {
                 match self { $(Layer::$kind(l) => l.is_relu()),+ }
             }
+            /// See [`crate::ops::layer::Layer::is_activation`].
+            pub fn is_activation(&self) -> bool {
+                match self { $(Layer::$kind(l) => l.is_activation()),+ }
+            }
             /// See [`crate::ops::layer::Layer::before_activation`].
             pub fn before_activation(&self) -> Layer {
                 match self { $(Layer::$kind(l) => Layer::$kind(l.before_activation())),+ }
@@ -91,5 +95,6 @@ layers! {
     LpNorm(crate::ops::lp_norm::LpNormLayer),
     Noise(crate::ops::noise::NoiseLayer),
     Relu(crate::ops::relu::ReluLayer),
+    Elu(crate::ops::elu::EluLayer),
     MaxPool2d(crate::ops::max_pool2d::MaxPool2dLayer),
 }

@@ -1,9 +1,10 @@
 //! Networks as tables of layers, and the two loops over them.
 //!
-//! - [`layer`]: the table of layers · [`norm`]: what `--norm` and `--noise` make of it
+//! - [`layer`]: the table of layers · [`norm`]: what `--norm` and `--noise` make of it · [`activation`]: what `--activation` does
 //! - [`vgg()`], [`dln()`]: the paper's two networks as tables · [`initial_parameters`]: Glorot
 //! - [`chain`]: a network's description and slots · [`engine`]: a network on a backend: `loss`, `loss_and_grad`
 
+pub mod activation;
 pub mod chain;
 mod dln;
 pub mod engine;
@@ -12,6 +13,7 @@ pub mod layer;
 pub mod norm;
 mod vgg;
 
+pub use activation::Activation;
 pub use chain::{Loss, Network, WeightedLayer};
 pub use dln::{Dln, dln};
 pub use engine::{Engine, Linearised, Scalar, Tangents, Unactivated};

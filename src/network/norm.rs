@@ -1,5 +1,6 @@
-//! What `--norm` and `--noise` ask for, and the layers that this makes after a convolution or a linear layer.
+//! What `--norm`, `--noise` and `--activation` ask for, and the layers that this makes after a convolution or a linear layer.
 
+use super::activation::Activation;
 use super::layer::Layer;
 use crate::ops::batch_norm::BatchNormLayer;
 use crate::ops::lp_norm::LpNormLayer;
@@ -63,7 +64,7 @@ impl fmt::Display for Norm {
     }
 }
 
-/// Normalisation and noise of a network.
+/// Normalisation, noise and non-linearity of a network: what follows its convolutions and linear layers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalisation {
     /// The norm.
@@ -72,16 +73,27 @@ pub struct Normalisation {
     pub eps: f64,
     /// Algorithm 1's noise after the norm (or where it would be); `layer` is filled in for each layer.
     pub noise: Option<NoiseOptions>,
+    /// The non-linearity after them; a deep linear network has none.
+    pub activation: Activation,
 }
 
 impl Normalisation {
-    /// No noise, ε = 1e-5.
+    /// No noise, ε = 1e-5, the ReLU.
     pub fn new(norm: Norm) -> Self {
-        Normalisation { norm, eps: 1e-5, noise: None }
+        Normalisation { norm, eps: 1e-5, noise: None, activation: Activation::Relu }
     }
 
-    /// The layers after linear map number `index` (from 1), with the names of their parameters, ReLU included if asked for.
-    pub(super) fn layers(&self, index: usize, relu: bool) -> Vec<(String, Layer)> {
+    /// The layers after linear map number `index` (from 1), with the names of their parameters; with `activates` the non-linearity too.
+    pub(super) fn layers(&self, index: usize, activates: bool) -> Vec<(String, Layer)> {
+        // A ReLU is part of the norm's pass, or the noise's; another is a layer of its own after them.
+        let alone = self.activation.alone().filter(|_| activates);
+        let mut layers = self.before(index, activates && alone.is_none());
+        layers.extend(alone.map(|layer| (String::new(), layer)));
+        layers
+    }
+
+    /// Norm and noise, and the ReLU if asked for.
+    fn before(&self, index: usize, relu: bool) -> Vec<(String, Layer)> {
         let name = format!("norm{index}");
         let noise = self.noise.map(|n| NoiseOptions { layer: index as u32, ..n });
         let options = |relu| NormOptions { eps: self.eps, relu, pool: false };

@@ -5,6 +5,7 @@ use super::conv2d::Conv2d;
 use super::cross_entropy::CrossEntropy;
 use super::deep_linear::DeepLinear;
 use super::distribution::Distribution;
+use super::elu::Elu;
 use super::gather::Gather;
 use super::linear::Linear;
 use super::lp_norm::LpNorm;
@@ -32,6 +33,7 @@ pub trait Backend:
     + Noise
     + Running
     + Relu
+    + Elu
     + MaxPool2d
     + DeepLinear
     + Distribution
@@ -55,6 +57,7 @@ impl<B> Backend for B where
         + Noise
         + Running
         + Relu
+        + Elu
         + MaxPool2d
         + DeepLinear
         + Distribution

@@ -198,6 +198,10 @@ pub trait Layer {
     fn is_relu(&self) -> bool {
         false
     }
+    /// Whether it is a non-linearity by itself: a ReLU or another.
+    fn is_activation(&self) -> bool {
+        self.is_relu()
+    }
     /// The same layer without the ReLU that is part of its pass: its output is what enters the non-linearity.
     fn before_activation(&self) -> Self
     where

@@ -2,7 +2,7 @@
 //! (`layer.rs`), its arrays at the door (`door.rs`) and the cases that tests and benchmarks share (`cases.rs`).
 //!
 //! - the networks' layers: [`conv2d`], [`linear`], [`batch_norm`], [`noisy_batch_norm`], [`lp_norm`], [`noise`], [`relu`],
-//!   [`max_pool2d`]; their losses: [`cross_entropy`], [`squared_error`]
+//!   [`elu`] (and [`selu`]), [`max_pool2d`]; their losses: [`cross_entropy`], [`squared_error`]
 //! - a whole network as one operator: [`deep_linear`]; what a unit's values are like: [`distribution`]
 //! - on flat vectors: [`sgd`], [`vector`]; on per-unit vectors: [`running`]; a step's batch and bookkeeping: [`gather`], [`step`]
 //! - [`backend`]: all of them as one trait · [`layer`]: what a network needs to know of a layer
@@ -22,6 +22,7 @@ pub mod cross_entropy;
 pub mod deep_linear;
 pub mod distribution;
 pub mod door;
+pub mod elu;
 pub mod gather;
 pub mod layer;
 pub mod linear;
@@ -35,6 +36,7 @@ pub mod norm_tangent;
 pub mod product;
 pub mod relu;
 pub mod running;
+pub mod selu;
 pub mod sgd;
 pub mod squared_error;
 pub mod step;

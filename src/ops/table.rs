@@ -6,7 +6,7 @@ use crate::files::Arrays;
 use crate::{Error, Result};
 
 /// Names that are spoken for, so that a user learns that they are to come.
-const LATER: &[&str] = &["layer_norm", "group_norm", "instance_norm", "weight_norm", "elu", "selu"];
+const LATER: &[&str] = &["layer_norm", "group_norm", "instance_norm", "weight_norm"];
 
 macro_rules! operators {
     ($($room:ident),+ $(,)?) => {
@@ -43,6 +43,8 @@ operators! {
     noisy_batch_norm,
     max_pool2d,
     relu,
+    elu,
+    selu,
     cross_entropy,
     squared_error,
 }

@@ -2,7 +2,7 @@
 
 use super::line::{self, Along, Room};
 use crate::files::{Array, Arrays};
-use crate::network::{CLASSES, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, vgg};
+use crate::network::{Activation, CLASSES, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, vgg};
 use crate::ops::backend::Backend;
 use crate::ops::door::{Extents, Inputs, Layout, Tensor};
 use crate::ops::noise::NoiseOptions;
@@ -73,14 +73,14 @@ fn network(inputs: &mut Inputs) -> Result<Network> {
     let noisy = asked == "noisy";
     let norm = if noisy { Ok(Norm::Batch) } else { asked.parse::<Norm>() };
     let norm = norm.map_err(|e| blame(inputs, "attr.norm", &asked, e))?;
-    let activation = inputs.text("activation")?.unwrap_or_else(|| "relu".into());
-    if activation != "relu" {
-        let later = matches!(activation.as_str(), "elu" | "selu");
-        let problem = if later { format!("{activation} is not in this version") } else { format!("is {activation}") };
-        return Err(inputs.refuse("attr.activation", problem, "relu is taken"));
-    }
-    let normalisation = Normalisation { norm, eps: inputs.eps()?, noise: noisy.then(NoiseOptions::default) };
+    let asked = inputs.text("activation")?.unwrap_or_else(|| "relu".into());
+    let activation = asked.parse::<Activation>().map_err(|e| blame(inputs, "attr.activation", &asked, e))?;
+    let noise = noisy.then(NoiseOptions::default);
+    let normalisation = Normalisation { norm, eps: inputs.eps()?, noise, activation };
     if model == "dln" {
+        if activation != Activation::Relu {
+            return Err(inputs.refuse("attr.activation", format!("is {activation}"), "the dln is linear"));
+        }
         let (depth, dim) = (inputs.integer("depth", 10_000, 25)?, inputs.integer("dim", 16_384, 10)?);
         let settings = Dln { depth: depth as usize, dim: dim as usize, ..Dln::default() };
         return dln(settings, normalisation)

@@ -53,6 +53,10 @@ pub trait Float:
     fn sqrt(self) -> Self;
     /// eˣ
     fn exp(self) -> Self;
+    /// `(2ᵏ, eʳ − 1)` with `self = k ln 2 + r`, `|r| ≤ ln 2 / 2`, for numbers of at most 80: so that eˣ and eˣ − 1 each lose no digits, and
+    /// loops over them become vectors. Plain arithmetic in a fixed order: the same bits on any machine. Where eˣ is no normal number, the
+    /// first is 0; of a NaN the second is one.
+    fn exp_parts(self) -> (Self, Self);
     /// selfᵖ
     fn powf(self, p: Self) -> Self;
     /// Neither infinite nor NaN.
@@ -60,7 +64,7 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($t:ident, $avx2:ident, $avx512:ident) => {
+    ($t:ident, $avx2:ident, $avx512:ident, $exp:ident) => {
         impl Float for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -99,6 +103,18 @@ macro_rules! float {
                 $t::exp(self)
             }
             #[inline(always)]
+            fn exp_parts(self) -> (Self, Self) {
+                use self::$exp as exp;
+                let x = if self < exp::LEAST { exp::LEAST } else { self };
+                // Rounds to a whole number, which then stands in the lowest bits.
+                let shifted = x.mul_add(std::$t::consts::LOG2_E, exp::ROUND);
+                let k = shifted - exp::ROUND;
+                let r = k.mul_add(-exp::LN_2[1], k.mul_add(-exp::LN_2[0], x));
+                let series = exp::SERIES.iter().fold(0.0, |sum: $t, c| sum.mul_add(r, *c));
+                let scale = $t::from_bits(shifted.to_bits().wrapping_add(exp::BIAS) << exp::MANTISSA);
+                (if self < exp::LEAST { 0.0 } else { scale }, (r * r).mul_add(series, r))
+            }
+            #[inline(always)]
             fn powf(self, p: Self) -> Self {
                 $t::powf(self, p)
             }
@@ -110,5 +126,88 @@ macro_rules! float {
     };
 }
 
-float!(f32, F32x8, F32x16);
-float!(f64, F64x4, F64x8);
+/// The constants of `exp_parts` in f32.
+mod exp32 {
+    /// Below it eˣ is no normal number.
+    pub const LEAST: f32 = -87.0;
+    /// 1.5 · 2²³
+    pub const ROUND: f32 = 12_582_912.0;
+    /// ln 2 in two parts, of which k times the first is exact.
+    pub const LN_2: [f32; 2] = [0.693_145_75, 1.428_606_8e-6];
+    /// 1/8! … 1/2!: on |r| ≤ 0.35 the rest of the series is below 1e-9 of it.
+    pub const SERIES: [f32; 7] =
+        [1.0 / 40320.0, 1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 1.0 / 2.0];
+    /// Of the exponent, and how far up it stands.
+    pub const BIAS: u32 = 127;
+    pub const MANTISSA: u32 = 23;
+}
+
+/// The same in f64.
+mod exp64 {
+    pub const LEAST: f64 = -708.0;
+    /// 1.5 · 2⁵²
+    pub const ROUND: f64 = 6_755_399_441_055_744.0;
+    pub const LN_2: [f64; 2] = [6.931_471_803_691_238e-1, 1.908_214_929_270_587_7e-10];
+    /// 1/15! … 1/2!
+    pub const SERIES: [f64; 14] = [
+        1.0 / 1_307_674_368_000.0,
+        1.0 / 87_178_291_200.0,
+        1.0 / 6_227_020_800.0,
+        1.0 / 479_001_600.0,
+        1.0 / 39_916_800.0,
+        1.0 / 3_628_800.0,
+        1.0 / 362_880.0,
+        1.0 / 40_320.0,
+        1.0 / 5_040.0,
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        1.0 / 2.0,
+    ];
+    pub const BIAS: u64 = 1023;
+    pub const MANTISSA: u32 = 52;
+}
+
+float!(f32, F32x8, F32x16, exp32);
+float!(f64, F64x4, F64x8, exp64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The largest relative errors of eˣ and eˣ − 1 made of the parts, in units of the last place.
+    fn errors<T: Float>(x: impl Iterator<Item = f64>, place: f64) -> [f64; 2] {
+        x.fold([0.0f64; 2], |most, x| {
+            let x = T::of(x);
+            let (scale, part) = x.exp_parts();
+            let (exp, less_one) = (scale.fma(part, scale).f64(), scale.fma(part, scale - T::ONE).f64());
+            let off =
+                |found: f64, exact: f64| if found == exact { 0.0 } else { ((found - exact) / exact / place).abs() };
+            [most[0].max(off(exp, x.f64().exp())), most[1].max(off(less_one, x.f64().exp_m1()))]
+        })
+    }
+
+    #[test]
+    fn both_exponentials_are_right_to_two_units_in_the_last_place() {
+        let near = (-1_000..1_000).map(|i| f64::from(i) * 1e-3);
+        let far = (0..20_000).map(|i| f64::from(i) * -0.00434);
+        let tiny = (1..30).map(|i| -(0.1f64.powi(i)));
+        let all = near.chain(far).chain(tiny);
+        let (narrow, wide) = (errors::<f32>(all.clone(), f64::from(f32::EPSILON)), errors::<f64>(all, f64::EPSILON));
+        assert!(narrow.iter().chain(&wide).all(|e| *e <= 2.0), "{narrow:?} {wide:?}");
+    }
+
+    #[test]
+    fn what_lies_below_every_number_and_what_is_none_pass() {
+        fn at<T: Float>(x: f64) -> [f64; 2] {
+            let (scale, part) = T::of(x).exp_parts();
+            [scale.fma(part, scale).f64(), scale.fma(part, scale - T::ONE).f64()]
+        }
+        for x in [f64::NEG_INFINITY, -1e30, -1e4] {
+            assert_eq!((at::<f32>(x), at::<f64>(x)), ([0.0, -1.0], [0.0, -1.0]));
+        }
+        assert_eq!((at::<f32>(0.0), at::<f64>(0.0)), ([1.0, 0.0], [1.0, 0.0]));
+        assert!(at::<f32>(f64::NAN).iter().chain(&at::<f64>(f64::NAN)).all(|v| v.is_nan()));
+    }
+}

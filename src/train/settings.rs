@@ -3,7 +3,7 @@
 use super::probes::OF_UNITS;
 use super::schedule;
 use crate::mutant::{Mutant, made};
-use crate::network::{Dln, Network, Norm, Normalisation, dln, vgg};
+use crate::network::{Activation, Dln, Network, Norm, Normalisation, dln, vgg};
 use crate::ops::noise::NoiseOptions;
 use crate::probe::activations::Look;
 use crate::probe::line::{Spacing, step_lengths};
@@ -42,7 +42,7 @@ pub struct Settings {
     pub noise_spread: f32,
     /// ε
     pub eps: f64,
-    /// `relu`
+    /// `relu`, `elu` or `selu`.
     pub activation: String,
     /// `images`, `gaussian`, or a path.
     pub data: String,
@@ -226,10 +226,9 @@ impl Settings {
             require(every != Some(0), option, 0, "it is at least 1")?;
         }
         require(self.keep_checkpoints >= 1, "keep-checkpoints", self.keep_checkpoints, "it is at least 1")?;
-        if self.activation != "relu" {
-            let known = matches!(self.activation.as_str(), "elu" | "selu");
-            let problem = if known { "not in this version" } else { "unknown" };
-            return Err(Error::input(format!("--activation {}", self.activation), problem, "there is relu"));
+        let activation = self.activation.parse::<Activation>()?;
+        if self.deep_linear() && activation != Activation::Relu {
+            return Err(Error::input(format!("--activation {activation}"), "not for the dln", "it is linear"));
         }
         self.dtype()?;
         self.check_probes()
@@ -321,7 +320,7 @@ impl Settings {
         }
     }
 
-    /// Norm and noise.
+    /// Norm, noise and non-linearity.
     pub fn normalisation(&self) -> Result<Normalisation> {
         let noise = NoiseOptions {
             mean: self.noise_mean,
@@ -329,7 +328,8 @@ impl Settings {
             spread: self.noise_spread,
             ..NoiseOptions::default()
         };
-        Ok(Normalisation { norm: self.norm.parse()?, eps: self.eps, noise: self.noise.then_some(noise) })
+        let (norm, activation) = (self.norm.parse()?, self.activation.parse()?);
+        Ok(Normalisation { norm, eps: self.eps, noise: self.noise.then_some(noise), activation })
     }
 
     /// The network.

@@ -1,7 +1,9 @@
 //! Networks with every norm, and what enters their non-linearities, by the definition: a network that ends there.
 
 use normscape::network::layer::Layer;
-use normscape::network::{Dln, Engine, Loss, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::network::{
+    Activation, Dln, Engine, Loss, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg,
+};
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
 use normscape::runtime::cpu::Cpu;
@@ -26,7 +28,18 @@ pub fn norms() -> Vec<(&'static str, Normalisation)> {
     ]
 }
 
-/// A small VGG and a small deep linear network with each norm, and the size of a batch.
+/// The other non-linearities, alone, after a norm and after noise.
+pub fn activations() -> Vec<(&'static str, Normalisation)> {
+    let with = |activation, norm: Normalisation| Normalisation { activation, ..norm };
+    let noise = Some(NoiseOptions::default());
+    vec![
+        ("elu", with(Activation::Elu, Normalisation::new(Norm::None))),
+        ("selu batch", with(Activation::Selu, Normalisation::new(Norm::Batch))),
+        ("elu l1 with noise", with(Activation::Elu, Normalisation { noise, ..Normalisation::new(Norm::Lp(1.0)) })),
+    ]
+}
+
+/// A small VGG and a small deep linear network with each norm, the small VGG with each non-linearity, and the size of a batch.
 pub fn networks() -> Vec<(String, Network, usize)> {
     let of = |(name, normalisation): (&str, Normalisation)| {
         let deep = Dln { depth: 4, dim: 6, ..Dln::default() };
@@ -35,7 +48,8 @@ pub fn networks() -> Vec<(String, Network, usize)> {
             (format!("dln {name}"), dln(deep, normalisation).unwrap(), 30),
         ]
     };
-    norms().into_iter().flat_map(of).collect()
+    let bent = activations().into_iter().map(|of| (format!("vgg {}", of.0), vgg("vgg11", 0.0625, of.1).unwrap(), 4));
+    norms().into_iter().flat_map(of).chain(bent).collect()
 }
 
 /// A network on a backend, with a batch and θ; γ and β away from where they start.
@@ -84,8 +98,9 @@ pub fn values(network: &Network, n: usize, number: usize, pre_norm: bool) -> (Ve
     let end = match pre_norm {
         true => layer.links.start,
         false => {
-            let part_of_it =
-                |&link: &usize| !matches!(network.links()[link].layer, Layer::Relu(_) | Layer::MaxPool2d(_));
+            let part_of_it = |&link: &usize| {
+                !matches!(network.links()[link].layer, Layer::Relu(_) | Layer::Elu(_) | Layer::MaxPool2d(_))
+            };
             layer.links.clone().rev().find(part_of_it).unwrap()
         }
     };

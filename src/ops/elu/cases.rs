@@ -1,0 +1,23 @@
+//! The cases of ELU and SELU.
+
+use crate::ops::door::{Case, Law};
+
+/// One of them on `shape`, x under `law`.
+pub fn case(name: impl Into<String>, shape: &[usize], law: Law) -> Case {
+    Case::new(name).with("x", shape, law).with("grad_y", shape, Law::NORMAL)
+}
+
+/// Any number of axes; values from where the exponential is 1 to where it is 0; and zeros, where one side's derivatives are taken.
+pub fn cases() -> Vec<Case> {
+    vec![
+        case("one", &[1], Law::Away),
+        case("vector", &[1001], Law::Away),
+        case("map", &[3, 5, 7, 9], Law::Away),
+        case("five_axes", &[2, 3, 2, 3, 5], Law::Away),
+        case("threads", &[4, 70, 16, 16], Law::Away),
+        case("small", &[33, 7], Law::Normal { mean: 0.0, scale: 1e-3 }).on_a_kink(),
+        case("deep", &[9, 31], Law::Normal { mean: -60.0, scale: 40.0 }).on_a_kink(),
+        case("large", &[5, 13], Law::Normal { mean: 0.0, scale: 1e30 }).on_a_kink(),
+        case("zeros", &[7, 9], Law::Ties).on_a_kink(),
+    ]
+}
