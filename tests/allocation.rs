@@ -4,7 +4,7 @@
 use normscape::data::batch::Batches;
 use normscape::data::images;
 use normscape::data::prefetch::Prefetch;
-use normscape::network::{Dln, Engine, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::network::{Activation, Dln, Engine, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::sgd::Sgd;
 use normscape::runtime::cpu::Cpu;
@@ -64,6 +64,8 @@ fn a_training_step_allocates_nothing() {
         Normalisation::new(Norm::Lp(1.0)),
         Normalisation::new(Norm::Lp(1.5)),
         Normalisation::new(Norm::Lp(2.0)),
+        Normalisation::new(Norm::Weight),
+        Normalisation { activation: Activation::Selu, ..Normalisation::new(Norm::Batch) },
     ] {
         let network = vgg("vgg11", 0.1, normalisation).unwrap();
         let theta0 = initial_parameters(&network, 1);

@@ -148,6 +148,7 @@ fn wrong_command_lines_are_refused_in_one_line() {
         (format!("{dln} --steps 99999999999999999999"), "--steps"),
         (format!("{dln} --norm foo"), "--norm foo: unknown"),
         (format!("{dln} --norm group:4"), "--norm group:4: not in this version"),
+        (format!("{dln} --norm weight_norm"), "linf, lp:P with P at least 1, or weight"),
         (format!("{dln} --width 2"), "--width: not for dln"),
         (format!("{dln} --data images"), "--data images"),
         (format!("{dln} --noise-mean 1"), "--noise adds it"),

@@ -77,7 +77,9 @@ fn small_networks_agree_with_f64() {
         ("vgg l1", small_vgg(Norm::Lp(1.0), false), 4),
         ("vgg elu", bent_vgg(Activation::Elu, Norm::None), 4),
         ("vgg selu batch", bent_vgg(Activation::Selu, Norm::Batch), 4),
+        ("vgg weight", small_vgg(Norm::Weight, false), 4),
         ("dln batch", deep(Norm::Batch), 100),
+        ("dln weight", deep(Norm::Weight), 100),
         ("dln linf", deep(Norm::Lp(f64::INFINITY)), 100),
     ] {
         let (loss, grad) = loss_and_grad(device(Mode::F32, None), network.clone(), batch);

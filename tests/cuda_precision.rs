@@ -31,6 +31,7 @@ use normscape::ops::sgd::Sgd;
 use normscape::ops::squared_error::SquaredError;
 use normscape::ops::step::Step;
 use normscape::ops::vector::{Direction, NormKind, Vector};
+use normscape::ops::weight_norm::{Parts, PartsOut, WeightNorm};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::memory::Element;
@@ -278,6 +279,21 @@ impl Elu for Rounding {
     }
 }
 
+impl WeightNorm for Rounding {
+    fn weight_norm(&mut self, of: Parts, weight: Out) -> Result<()> {
+        self.cpu.weight_norm(of, weight)
+    }
+    fn weight_norm_backward(&mut self, of: Parts, grad_weight: In, grads: PartsOut) -> Result<()> {
+        self.cpu.weight_norm_backward(of, grad_weight, grads)
+    }
+    fn weight_norm_tangent(&mut self, of: Parts, moving: Parts, weight_tangent: Out) -> Result<()> {
+        self.cpu.weight_norm_tangent(of, moving, weight_tangent)
+    }
+    fn weight_norm_tangent_backward(&mut self, of: Parts, by: Parts, grad: (In, In), to: PartsOut) -> Result<()> {
+        self.cpu.weight_norm_tangent_backward(of, by, grad, to)
+    }
+}
+
 impl MaxPool2d for Rounding {
     fn max_pool2d(&mut self, x: In, y: Out) -> Result<()> {
         self.cpu.max_pool2d(x, y)
@@ -448,7 +464,9 @@ fn networks_follow_an_f64_run_that_rounds_at_the_same_places() {
         ("vgg l2", small(Norm::Lp(2.0), false), 6),
         ("vgg elu", bent(Activation::Elu, Norm::None), 6),
         ("vgg selu batch", bent(Activation::Selu, Norm::Batch), 16),
+        ("vgg weight", small(Norm::Weight, false), 6),
         ("dln none", deep(Norm::None), 100),
+        ("dln weight", deep(Norm::Weight), 100),
         ("dln batch", deep(Norm::Batch), 100),
     ] {
         for (mode, loss_bound, grad_bound) in [(Mode::Tf32, 1e-3, 5e-3), (Mode::Bf16, 1e-2, 5e-2)] {

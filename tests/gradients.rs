@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use normscape::files::{Array, Arrays, Values};
 use normscape::ops::door::{Case, Law, norm, relative_error};
 use normscape::ops::noise::{Noise, NoiseOptions};
-use normscape::ops::{conv2d, cross_entropy, linear, lp_norm, max_pool2d, relu, squared_error};
+use normscape::ops::{conv2d, cross_entropy, linear, lp_norm, max_pool2d, relu, squared_error, weight_norm};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::rng::{Purpose, normal, word};
 use normscape::runtime::state::StepState;
@@ -66,11 +66,16 @@ fn derivatives(
     Ok((measured, claimed))
 }
 
+/// The upstream gradient that an operator takes, and the output that it is of.
+fn of_upstream(op: &str) -> (&'static str, &'static str) {
+    if op == "weight_norm" { ("grad_weight", "weight") } else { ("grad_y", "y") }
+}
+
 fn loss(op: &str, arrays: &Arrays, upstream: &Option<Vec<f64>>) -> Result<f64, Failed> {
     let outputs = shared::run(op, &mut Cpu::<f64>::default(), arrays)?;
     match upstream {
         None => Ok(floats(&outputs, "loss")?[0]),
-        Some(dy) => Ok(floats(&outputs, "y")?.iter().zip(dy).map(|(y, dy)| y * dy).sum()),
+        Some(dy) => Ok(floats(&outputs, of_upstream(op).1)?.iter().zip(dy).map(|(y, dy)| y * dy).sum()),
     }
 }
 
@@ -97,9 +102,10 @@ fn check(op: &str, case: &Case) -> Result<(), Failed> {
         leave_the_kink(op, &mut arrays)?;
     }
     let outputs = shared::run(op, &mut Cpu::<f64>::default(), &arrays)?;
-    let upstream = arrays.contains_key("grad_y").then(|| floats(&arrays, "grad_y")).transpose()?;
+    let given = of_upstream(op).0;
+    let upstream = arrays.contains_key(given).then(|| floats(&arrays, given)).transpose()?;
     // Only the forward pass is wanted from here on.
-    arrays.remove("grad_y");
+    arrays.remove(given);
     let mut checked = 0;
     for (output, name) in outputs.keys().filter_map(|output| Some((output, output.strip_prefix("grad_")?))) {
         let (values, grad) = (floats(&arrays, name)?, floats(&outputs, output)?);
@@ -146,6 +152,7 @@ fn random(op: &str, seed: u64) -> Case {
             max_pool2d::cases::case(name, [n, c, h + 1, w + 1], Law::Lattice)
         }
         "relu" | "elu" | "selu" => relu::cases::case(name, &map(), Law::Away),
+        "weight_norm" => weight_norm::cases::case(name, &map(), Law::NORMAL),
         "cross_entropy" => cross_entropy::cases::case(name, between(1, 60), between(2, 20) as u32, 2.0),
         "squared_error" => squared_error::cases::case(name, &map()),
         // Batch normalisation, and norms to come.

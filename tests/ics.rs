@@ -2,7 +2,7 @@
 
 mod shared;
 
-use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
 use normscape::probe::ics::{self, CovariateShift, Room, Update};
@@ -101,8 +101,11 @@ fn networks() -> Vec<(&'static str, Network, usize, f64)> {
         ("vgg batch", small(of(Norm::Batch)), 4, 0.05),
         ("vgg noisy", small(Normalisation { noise, ..of(Norm::Batch) }), 4, 0.05),
         ("vgg l1", small(of(Norm::Lp(1.0))), 4, 0.05),
+        ("vgg weight", small(of(Norm::Weight)), 4, 0.05),
+        ("vgg selu", small(Normalisation { activation: Activation::Selu, ..of(Norm::None) }), 4, 0.05),
         ("dln none", deep(Norm::None), 30, 1e-6),
         ("dln batch", deep(Norm::Batch), 30, 1e-6),
+        ("dln weight", deep(Norm::Weight), 30, 1e-6),
     ]
 }
 

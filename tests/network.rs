@@ -73,6 +73,8 @@ fn every_normalisation() -> Vec<(&'static str, Normalisation)> {
         ("l2", Normalisation::new(Norm::Lp(2.0))),
         ("linf", Normalisation::new(Norm::Lp(f64::INFINITY))),
         ("lp:3", Normalisation::new(Norm::Lp(3.0))),
+        ("weight", Normalisation::new(Norm::Weight)),
+        ("weight and noise", Normalisation { norm: Norm::Weight, ..noisy() }),
     ]
 }
 
@@ -210,6 +212,57 @@ fn a_norm_over_one_sample_is_refused() {
 }
 
 #[test]
+fn weight_norm_starts_as_the_standard_network() {
+    let run = |network: &Network, n: usize| {
+        let mut engine = Engine::new(Cpu::<f64>::default(), network.clone(), n, Arc::default()).unwrap();
+        let theta = engine.vector().unwrap();
+        engine.backend().upload_f32(&initial_parameters(network, 5), Out(theta)).unwrap();
+        let x = normals(network.input(n).len(), 2);
+        match network.input(1).hwnc()[0] {
+            1 => engine.set_batch_f64(&x, Some(&normals(x.len(), 3)), None).unwrap(),
+            _ => engine.set_batch_f64(&x, None, Some(&[1, 5, 9])).unwrap(),
+        }
+        let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
+        engine.loss(In(theta), Out(loss), Out(correct)).unwrap();
+        let y = engine.output();
+        (engine.scalar(Scalar::Loss).unwrap(), engine.read(y).unwrap())
+    };
+    let of = |norm| {
+        let (normalisation, deep) = (Normalisation::new(norm), Dln { depth: 5, dim: 6, ..Dln::default() });
+        [vgg("vgg11", 0.06, normalisation).unwrap(), dln(deep, normalisation).unwrap()]
+    };
+    for (standard, made) in of(Norm::None).into_iter().zip(of(Norm::Weight)) {
+        let ((loss, y), (made_loss, made_y)) = (run(&standard, 3), run(&made, 3));
+        // Gains are lengths rounded to f32, one a layer.
+        let bound = 10.0 * f64::from(f32::EPSILON);
+        assert!((loss - made_loss).abs() <= bound * loss, "{loss} {made_loss}");
+        let size = y.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
+        assert!(y.iter().zip(&made_y).all(|(a, b)| (a - b).abs() <= bound * size), "{y:?} {made_y:?}");
+        assert_ne!(standard.hash(), made.hash());
+    }
+}
+
+#[test]
+fn directions_of_length_0_are_weights_of_0_without_a_gradient() {
+    for norm_last in [false, true] {
+        let settings = Dln { depth: 3, dim: 4, norm_last, ..Dln::default() };
+        let network = dln(settings, Normalisation::new(Norm::Weight)).unwrap();
+        let slot = network.slots().find("fc2.direction").unwrap().clone();
+        let mut fixture = fixture(network, 7);
+        let theta = fixture.theta;
+        let mut values = fixture.engine.backend().download_f64(In(theta)).unwrap();
+        // The second unit's: a column inside.
+        values[slot.start..][..16].iter_mut().skip(1).step_by(4).for_each(|v| *v = 0.0);
+        fixture.engine.backend().upload_f64(&values, Out(theta)).unwrap();
+        assert!(fixture.loss_and_grad().is_finite());
+        let grad = fixture.engine.backend().download_f64(In(fixture.grad)).unwrap();
+        assert!(grad.iter().all(|g| g.is_finite()));
+        assert!(grad[slot.start..][..16].iter().skip(1).step_by(4).all(|g| *g == 0.0));
+        assert_eq!(grad[slot.start + 16 + 1], 0.0, "of the gain");
+    }
+}
+
+#[test]
 fn networks_have_the_papers_sizes() {
     let parameters = |network: Network| network.slots().len();
     let plain = Normalisation::new(Norm::None);
@@ -217,6 +270,16 @@ fn networks_have_the_papers_sizes() {
     assert_eq!(parameters(vgg("vgg16", 1.0, plain).unwrap()), 14_719_818);
     assert_eq!(parameters(vgg("vgg16", 1.0, Normalisation::new(Norm::Batch)).unwrap()), 14_719_818 + 4_224);
     assert_eq!(parameters(dln(Dln::default(), plain).unwrap()), 2_500);
+    // A gain for each unit of each layer but the last.
+    let made = Normalisation::new(Norm::Weight);
+    assert_eq!(parameters(vgg("vgg16", 1.0, made).unwrap()), 14_719_818 + 4_224);
+    assert_eq!(parameters(dln(Dln::default(), made).unwrap()), 2_500 + 24 * 10);
+    let names = |network: Network| network.slots().iter().map(|slot| slot.name.clone()).collect::<Vec<_>>();
+    let small = names(dln(Dln { depth: 2, ..Dln::default() }, made).unwrap());
+    assert_eq!(small, ["fc1.direction", "fc1.gain", "fc2.weight"]);
+    let vgg_names = names(vgg("vgg11", 0.1, made).unwrap());
+    assert_eq!(vgg_names[..4], ["conv1.direction", "conv1.gain", "conv1.bias", "conv2.direction"]);
+    assert_eq!(vgg_names[vgg_names.len() - 2..], ["fc.weight", "fc.bias"]);
     assert_eq!(parameters(dln(Dln::default(), Normalisation::new(Norm::Batch)).unwrap()), 2_500 + 24 * 20);
     assert_eq!(vgg("vgg19", 0.001, plain).unwrap().slots().find("conv16.weight").unwrap().shape.extents(), [9, 1, 1]);
 }

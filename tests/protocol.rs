@@ -1,6 +1,6 @@
 //! The paper's protocol: what a run does when nobody asks for anything else, and what is written of it.
 
-use normscape::network::{Dln, Norm, Normalisation, dln, vgg};
+use normscape::network::{Activation, Dln, Norm, Normalisation, dln, vgg};
 use normscape::ops::noise::NoiseOptions;
 use normscape::train::settings::Settings;
 use std::collections::BTreeSet;
@@ -37,6 +37,7 @@ fn networks_that_differ_are_described_apart() {
         Normalisation::new(Norm::Lp(1.0)),
         Normalisation::new(Norm::Lp(2.0)),
         Normalisation::new(Norm::Lp(f64::INFINITY)),
+        Normalisation::new(Norm::Weight),
     ];
     let deep = Dln { depth: 3, dim: 4, ..Dln::default() };
     let mut hashes = BTreeSet::new();
@@ -51,6 +52,15 @@ fn networks_that_differ_are_described_apart() {
         }
     }
     assert_eq!(hashes.len(), 4 * all.len() + all.len() - 1);
+    // The deep linear network has no non-linearity.
+    for (activation, normalisation) in
+        [Activation::Elu, Activation::Selu].into_iter().flat_map(|kind| all.map(|of| (kind, of)))
+    {
+        hashes.insert(vgg("vgg11", 0.25, Normalisation { activation, ..normalisation }).unwrap().hash());
+        let error = dln(deep, Normalisation { activation, ..normalisation }).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains("it is linear"), "{error}");
+    }
+    assert_eq!(hashes.len(), 7 * all.len() - 1);
 }
 
 /// The mistakes that the tests are tried with are in no program but theirs.

@@ -180,6 +180,23 @@ fn interrupted_anywhere_it_ends_in_the_same_bits() {
 }
 
 #[test]
+fn so_it_is_under_weight_norm() {
+    let settings = Settings { norm: "weight".into(), activation: "selu".into(), ..settings(20) };
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
+    part(&whole, &settings, false, None).0.unwrap();
+    for (resume, stop) in [(false, Some(5)), (true, Some(13)), (true, None)] {
+        assert_eq!(part(&pieces, &settings, resume, stop).0.is_ok(), stop.is_none());
+    }
+    let expected = outcome(&whole, 20);
+    assert_eq!(outcome(&pieces, 20), expected);
+    let names: Vec<_> = expected.1.iter().flat_map(|arrays| arrays.keys()).collect();
+    for name in ["conv1.direction", "conv8.gain", "velocity.conv1.gain", "fc.weight"] {
+        assert!(names.iter().any(|n| *n == name), "{name}");
+    }
+}
+
+#[test]
 fn more_steps_continue_a_finished_run() {
     let folder = tempfile::tempdir().unwrap();
     let (long, short) = (folder.path().join("long"), folder.path().join("short"));

@@ -42,8 +42,10 @@ fn differences(op: &str, case: &Case) -> Result<(), Failed> {
         .filter_map(|name| name.strip_prefix("tangent_"))
         .map(|name| Ok((name, floats(&moving, &format!("tangent_{name}"))?)))
         .collect::<Result<_, Failed>>()?;
-    let steps =
-        tangents.iter().filter(|(name, _)| *name != "grad_y").map(|(name, _)| Ok(step(&floats(&arrays, name)?)));
+    let steps = tangents
+        .iter()
+        .filter(|(name, _)| !name.starts_with("grad_"))
+        .map(|(name, _)| Ok(step(&floats(&arrays, name)?)));
     let h = steps.collect::<Result<Vec<_>, Failed>>()?.into_iter().fold(f64::INFINITY, f64::min);
     let at = |by: f64| -> Result<Arrays, Failed> {
         let mut moved = arrays.clone();
@@ -64,7 +66,7 @@ fn differences(op: &str, case: &Case) -> Result<(), Failed> {
         }
         checked += 1;
     }
-    let wanted = if found.contains_key("y") { tangents.len() } else { 1 };
+    let wanted = if found.contains_key("y") || op == "weight_norm" { tangents.len() } else { 1 };
     if checked == wanted { Ok(()) } else { Err(format!("{checked} tangents of {wanted}").into()) }
 }
 

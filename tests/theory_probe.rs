@@ -80,6 +80,8 @@ fn cases() -> Vec<Case> {
         ("noisy", noisy(Norm::Batch)),
         ("none", Normalisation::new(Norm::None)),
         ("noise alone", noisy(Norm::None)),
+        // As the standard network: weights that are made have nothing after the layer.
+        ("weight, none after it", Normalisation::new(Norm::Weight)),
         ("large eps", Normalisation { eps: 0.5, ..Normalisation::new(Norm::Batch) }),
     ];
     // Non-linearities that curve by themselves, between the norm and what follows.

@@ -28,8 +28,10 @@ pub struct Link {
     pub name: String,
     /// The layer.
     pub layer: Layer,
-    /// Its parameters' slots: weight, bias.
+    /// Its parameters' slots: weight, bias. Where there is a gain, the first is the weight's direction.
     pub params: [Option<usize>; 2],
+    /// The slot of its weight's gain, under weight normalisation.
+    pub gain: Option<usize>,
     /// Its running statistics' slots: mean, spread.
     pub running: Option<[usize; 2]>,
 }
@@ -41,9 +43,9 @@ pub struct WeightedLayer {
     pub name: String,
     /// Its links.
     pub links: Range<usize>,
-    /// Where its weights lie in θ.
+    /// Where its weights lie in θ; under weight normalisation their directions, without the gains.
     pub weight: Range<usize>,
-    /// Where all its parameters lie: weights, bias, γ and β.
+    /// Where all its parameters lie: weights, gains, bias, γ and β.
     pub parameters: Range<usize>,
 }
 
@@ -66,8 +68,8 @@ impl Network {
         let mut links = Vec::with_capacity(layers.len());
         let (mut shape, mut elements) = (input, 0usize);
         for (name, layer) in layers {
-            let mut params = [None; 2];
-            for (place, param) in params.iter_mut().zip(layer.params(shape)) {
+            let mut places = [None; 3];
+            for (place, param) in places.iter_mut().zip(layer.params(shape)) {
                 elements = param.shape.checked_len().and_then(|n| elements.checked_add(n)).unwrap_or(usize::MAX);
                 if elements > isize::MAX as usize / 64 {
                     return Err(Error::input(
@@ -79,12 +81,16 @@ impl Network {
                 *place = Some(slots.push(format!("{name}.{}", param.name), param.shape, param.door));
                 inits.push(param.init);
             }
+            let (params, gain) = match places {
+                [direction, gain, bias] if layer.has_gain() => ([direction, bias], gain),
+                [weight, bias, _] => ([weight, bias], None),
+            };
             let statistics = layer.statistics(shape).map(|(units, _)| {
                 let mut push = |what| running.push(format!("{name}.{what}"), Shape::new([units]), Door::Plain);
                 [push("running_mean"), push("running_var")]
             });
             shape = layer.output(shape)?;
-            links.push(Link { name, layer, params, running: statistics });
+            links.push(Link { name, layer, params, gain, running: statistics });
         }
         Ok(Network { links, input, loss, slots, inits, running })
     }

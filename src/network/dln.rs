@@ -1,9 +1,10 @@
-//! The deep linear network: `depth` linear layers `dim × dim`, no bias, a norm after every one but the last.
+//! The deep linear network: `depth` linear layers `dim × dim`, no bias, a norm after every one but the last; weight
+//! normalisation in the same ones.
 
 use super::activation::Activation;
 use super::chain::{Loss, Network};
 use super::layer::Layer;
-use super::norm::Normalisation;
+use super::norm::{Norm, Normalisation};
 use crate::ops::deep_linear::{Chain, ChainNorm};
 use crate::ops::linear::LinearLayer;
 use crate::runtime::tensor::Shape;
@@ -44,8 +45,10 @@ pub fn dln(settings: Dln, normalisation: Normalisation) -> Result<Network> {
     }
     let mut layers = Vec::new();
     for index in 1..=depth {
-        layers.push((format!("fc{index}"), Layer::Linear(LinearLayer { outputs: dim, bias: false })));
-        if index < depth || norm_last {
+        let normed = index < depth || norm_last;
+        let weight_norm = normed && normalisation.norm == Norm::Weight;
+        layers.push((format!("fc{index}"), Layer::Linear(LinearLayer { outputs: dim, bias: false, weight_norm })));
+        if normed {
             layers.extend(normalisation.layers(index, false));
         }
     }
@@ -61,7 +64,10 @@ pub(super) fn whole_chain(network: &Network, samples: usize) -> Option<Chain> {
         // A norm after every layer, or after none; after the last there may be one or not.
         let norm = match &link.layer {
             Layer::Linear(layer)
-                if !layer.bias && layer.outputs == dim && (norms.is_empty() || norms.len() == depth) =>
+                if !layer.weight_norm
+                    && !layer.bias
+                    && layer.outputs == dim
+                    && (norms.is_empty() || norms.len() == depth) =>
             {
                 depth += 1;
                 continue;

@@ -31,6 +31,10 @@ macro_rules! layers {
             pub fn multiplies(&self) -> bool {
                 match self { $(Layer::$kind(l) => l.multiplies()),+ }
             }
+            /// See [`crate::ops::layer::Layer::has_gain`].
+            pub fn has_gain(&self) -> bool {
+                match self { $(Layer::$kind(l) => l.has_gain()),+ }
+            }
             /// See [`crate::ops::layer::Layer::epilogues`].
             pub fn epilogues<B: Backend>(&self, backend: &B) -> Fusion {
                 match self { $(Layer::$kind(l) => l.epilogues(backend)),+ }

@@ -21,6 +21,8 @@ pub enum Norm {
     Batch,
     /// The ℓp norm, p ≥ 1 or infinity.
     Lp(f64),
+    /// Weight normalisation: no layer of its own, but weights made of direction and gain.
+    Weight,
 }
 
 impl FromStr for Norm {
@@ -28,14 +30,15 @@ impl FromStr for Norm {
 
     /// As `--norm` takes it, but for `noisy`, which is `batch` with noise.
     fn from_str(text: &str) -> Result<Norm> {
-        let known = "none, batch, noisy, l1, l2, linf or lp:P with P at least 1";
+        let known = "none, batch, noisy, l1, l2, linf, lp:P with P at least 1, or weight";
         match text {
             "none" => Ok(Norm::None),
             "batch" => Ok(Norm::Batch),
             "l1" => Ok(Norm::Lp(1.0)),
             "l2" => Ok(Norm::Lp(2.0)),
             "linf" => Ok(Norm::Lp(f64::INFINITY)),
-            _ if text == "layer" || text == "instance" || text == "weight" || text.starts_with("group:") => {
+            "weight" => Ok(Norm::Weight),
+            _ if text == "layer" || text == "instance" || text.starts_with("group:") => {
                 Err(Error::input(format!("--norm {text}"), "not in this version", format!("there are {known}")))
             }
             _ => match text.strip_prefix("lp:").map(str::parse::<f64>) {
@@ -60,6 +63,7 @@ impl fmt::Display for Norm {
             Norm::Lp(p) if *p == 2.0 => f.write_str("l2"),
             Norm::Lp(p) if p.is_infinite() => f.write_str("linf"),
             Norm::Lp(p) => write!(f, "lp:{p}"),
+            Norm::Weight => f.write_str("weight"),
         }
     }
 }
@@ -99,9 +103,9 @@ impl Normalisation {
         let options = |relu| NormOptions { eps: self.eps, relu, pool: false };
         let alone = |noise| (String::new(), Layer::Noise(NoiseLayer { noise, relu }));
         match (self.norm, noise) {
-            (Norm::None, None) if relu => vec![(String::new(), Layer::Relu(ReluLayer))],
-            (Norm::None, None) => Vec::new(),
-            (Norm::None, Some(noise)) => vec![alone(noise)],
+            (Norm::None | Norm::Weight, None) if relu => vec![(String::new(), Layer::Relu(ReluLayer))],
+            (Norm::None | Norm::Weight, None) => Vec::new(),
+            (Norm::None | Norm::Weight, Some(noise)) => vec![alone(noise)],
             (Norm::Batch, None) => vec![(name, Layer::BatchNorm(BatchNormLayer { options: options(relu) }))],
             (Norm::Batch, Some(noise)) => {
                 vec![(name, Layer::NoisyBatchNorm(NoisyBatchNormLayer { options: options(relu), noise }))]

@@ -29,7 +29,8 @@ const WIDEST: f64 = 128.0;
 /// VGG of a depth (`vgg11`, `vgg13`, `vgg16`, `vgg19`) and width: layer i has `max(1, ⌊width · c⌋)` channels. After the last pool
 /// one linear layer with bias goes to the classes.
 ///
-/// Convolutions have a bias only where no norm follows. Errors: an unknown name, a width that is not in (0, 128].
+/// Convolutions have a bias only where no norm follows; under weight normalisation they have direction and gain in place of the weight, and the
+/// linear layer stays as it is. Errors: an unknown name, a width that is not in (0, 128].
 pub fn vgg(name: &str, width: f64, normalisation: Normalisation) -> Result<Network> {
     let Some((_, table)) = DEPTHS.iter().find(|(n, _)| *n == name) else {
         return Err(Error::input(format!("--model {name}"), "unknown", "there are vgg11, vgg13, vgg16, vgg19 and dln"));
@@ -50,10 +51,11 @@ pub fn vgg(name: &str, width: f64, normalisation: Normalisation) -> Result<Netwo
         }
         index += 1;
         let channels = ((width * channels as f64) as usize).max(1);
-        let bias = normalisation.norm == Norm::None;
-        layers.push((format!("conv{index}"), Layer::Conv2d(Conv2dLayer { channels, bias })));
+        let weight_norm = normalisation.norm == Norm::Weight;
+        let bias = weight_norm || normalisation.norm == Norm::None;
+        layers.push((format!("conv{index}"), Layer::Conv2d(Conv2dLayer { channels, bias, weight_norm })));
         layers.extend(normalisation.layers(index, true));
     }
-    layers.push(("fc".into(), Layer::Linear(LinearLayer { outputs: CLASSES, bias: true })));
+    layers.push(("fc".into(), Layer::Linear(LinearLayer { outputs: CLASSES, bias: true, weight_norm: false })));
     Network::new(layers, Shape::new([32, 32, 1, 3]), Loss::CrossEntropy)
 }

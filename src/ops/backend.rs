@@ -19,6 +19,7 @@ use super::sgd::Sgd;
 use super::squared_error::SquaredError;
 use super::step::Step;
 use super::vector::Vector;
+use super::weight_norm::WeightNorm;
 use crate::runtime::storage::Storage;
 
 /// A device that has memory and every operator. `main` picks one; everything inside is generic over it.
@@ -43,6 +44,7 @@ pub trait Backend:
     + Sgd
     + Step
     + Vector
+    + WeightNorm
 {
 }
 
@@ -67,5 +69,6 @@ impl<B> Backend for B where
         + Sgd
         + Step
         + Vector
+        + WeightNorm
 {
 }

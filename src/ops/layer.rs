@@ -21,12 +21,14 @@ pub enum Init {
     },
     /// All of one value.
     Constant(f32),
+    /// The length of each unit's direction, which is the slot before: so that the weight starts as that direction.
+    Length,
 }
 
 /// A parameter of a layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Param {
-    /// `weight` or `bias`.
+    /// `weight` or `bias`; `direction` and `gain`, which a weight is made of.
     pub name: &'static str,
     /// Shape inside.
     pub shape: Shape,
@@ -40,6 +42,15 @@ impl Param {
     /// A per-unit parameter of `units` elements, all starting at `value`.
     pub fn per_unit(name: &'static str, units: usize, value: f32) -> Self {
         Param { name, shape: Shape::new([units]), door: Door::Plain, init: Init::Constant(value) }
+    }
+
+    /// The weight itself, or with `weight_norm` its direction, which starts as the weight would, and a gain for each unit.
+    pub fn in_parts(self, weight_norm: bool) -> Vec<Self> {
+        if !weight_norm {
+            return vec![self];
+        }
+        let gain = Param { init: Init::Length, ..Param::per_unit("gain", self.shape.matrix().1, 1.0) };
+        vec![Param { name: "direction", ..self }, gain]
     }
 }
 
@@ -176,13 +187,18 @@ pub trait Layer {
     }
     /// The output's shape. Errors: the layer does not take such an input.
     fn output(&self, x: Shape) -> Result<Shape>;
-    /// Its parameters for an input `x`, weight first.
+    /// Its parameters for an input `x`, weight first: or what it is made of.
     fn params(&self, x: Shape) -> Vec<Param> {
         let _ = x;
         Vec::new()
     }
     /// Whether its weight is an operand of a matrix product, which a backend may hold in lower precision than θ.
     fn multiplies(&self) -> bool {
+        false
+    }
+    /// Whether its weight is made of a direction and a gain, the first two of its parameters. Its passes take the weight itself: who runs them
+    /// makes it, and takes its gradient apart.
+    fn has_gain(&self) -> bool {
         false
     }
     /// What its forward pass could do for the layer that follows, on this backend.

@@ -3,6 +3,7 @@
 //!
 //! - the networks' layers: [`conv2d`], [`linear`], [`batch_norm`], [`noisy_batch_norm`], [`lp_norm`], [`noise`], [`relu`],
 //!   [`elu`] (and [`selu`]), [`max_pool2d`]; their losses: [`cross_entropy`], [`squared_error`]
+//! - a weight made of other parameters, before any layer takes it: [`weight_norm`]
 //! - a whole network as one operator: [`deep_linear`]; what a unit's values are like: [`distribution`]
 //! - on flat vectors: [`sgd`], [`vector`]; on per-unit vectors: [`running`]; a step's batch and bookkeeping: [`gather`], [`step`]
 //! - [`backend`]: all of them as one trait · [`layer`]: what a network needs to know of a layer
@@ -43,3 +44,4 @@ pub mod step;
 pub mod table;
 pub mod tap_product;
 pub mod vector;
+pub mod weight_norm;

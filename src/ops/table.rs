@@ -6,7 +6,7 @@ use crate::files::Arrays;
 use crate::{Error, Result};
 
 /// Names that are spoken for, so that a user learns that they are to come.
-const LATER: &[&str] = &["layer_norm", "group_norm", "instance_norm", "weight_norm"];
+const LATER: &[&str] = &["layer_norm", "group_norm", "instance_norm"];
 
 macro_rules! operators {
     ($($room:ident),+ $(,)?) => {
@@ -47,6 +47,7 @@ operators! {
     selu,
     cross_entropy,
     squared_error,
+    weight_norm,
 }
 
 /// Refuses a name that [`names`] does not have.

@@ -38,6 +38,10 @@ fn least(settings: &Settings, network: &Network) -> Result<u128> {
     let line = asked("landscape").max(asked("predictiveness"));
     let vectors =
         2 + momentum + 2 * line + 3 * asked("random") + (3 + momentum) * asked("ics") + 7 * asked("curvature");
+    let probed = asked("curvature").max(asked("theory"));
+    // Weights that are made have a vector of their own, and of a linearised network three more; in bf16 the first is that of the operands.
+    let made = u128::from(network.links().iter().any(|link| link.gain.is_some()));
+    let vectors = vectors + made * (1 + 3 * probed);
     let mut shape = network.input(settings.batch);
     let (mut between, mut widest) = (len(shape), 0);
     for link in network.links() {
@@ -46,10 +50,7 @@ fn least(settings: &Settings, network: &Network) -> Result<u128> {
         widest = widest.max(len(shape));
     }
     let of_network = element
-        * (vectors * network.slots().len() as u128
-            + between
-            + 2 * widest
-            + asked("curvature").max(asked("theory")) * (3 * between + 4 * widest));
+        * (vectors * network.slots().len() as u128 + between + 2 * widest + probed * (3 * between + 4 * widest));
     // Counts and moments of every unit that is looked at.
     let look = settings.look(network)?;
     let of_units = look.as_ref().map_or(0, |look| {
@@ -82,7 +83,10 @@ mod tests {
         // θ and gradient (9 each), input and output (15 each), two gradients between layers (15 each); x, target, A, a batch.
         assert_eq!(needs(small.clone()), 4 * (18 + 30 + 30) + 4 * (30 + 9 + 30));
         let more = Settings { momentum: 0.9, probe: vec!["landscape".into()], precision: "f64".into(), ..small };
-        assert_eq!(needs(more), 8 * (45 + 30 + 30) + 4 * (30 + 9 + 30));
+        assert_eq!(needs(more.clone()), 8 * (45 + 30 + 30) + 4 * (30 + 9 + 30));
+        // Three gains a vector, of which there is one more.
+        let made = Settings { norm: "weight".into(), norm_last: true, ..more };
+        assert_eq!(needs(made), 8 * (6 * 12 + 30 + 30) + 4 * (30 + 9 + 30));
         // The full-width step at the paper's batch: under 1.5 GB. On the widest network no count is lost.
         let vgg = |width, batch| needs(Settings { width, batch, data: "images".into(), ..Settings::defaults("vgg16") });
         assert!((400 << 20..1500 << 20).contains(&vgg(1.0, 128)), "{}", vgg(1.0, 128));

@@ -51,7 +51,8 @@ pub fn every_case() -> impl Iterator<Item = (&'static str, Case)> {
 /// The arrays with a tangent for each operand that may have one, normal numbers under `seed`.
 #[allow(dead_code)]
 pub fn with_tangents(arrays: &Arrays, seed: u64) -> Arrays {
-    let operands = ["x", "weight", "bias", "grad_y", "logits"].into_iter().enumerate();
+    let operands =
+        ["x", "weight", "bias", "grad_y", "logits", "direction", "gain", "grad_weight"].into_iter().enumerate();
     let tangent = |(stream, name): (usize, &str)| {
         let shape = arrays.get(name)?.shape.clone();
         let draw = |i: usize| normal(word(seed, Purpose::Case, 100 + stream as u32, 0, i as u64));

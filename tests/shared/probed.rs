@@ -25,6 +25,8 @@ pub fn norms() -> Vec<(&'static str, Normalisation)> {
         ("lp:3", Normalisation::new(Norm::Lp(3.0))),
         ("lp:3 with noise", noisy(Norm::Lp(3.0))),
         ("noise without norm", noisy(Norm::None)),
+        ("weight", Normalisation::new(Norm::Weight)),
+        ("weight with noise", noisy(Norm::Weight)),
     ]
 }
 

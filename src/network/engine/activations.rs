@@ -42,6 +42,7 @@ impl<B: Backend> Engine<B> {
             return Ok(In(self.planned[index].y));
         }
         self.recast(theta)?;
+        self.make_weights(index..index + 1, theta)?;
         let layer = self.network.links()[index].layer.before_activation();
         let mut io = self.io(index, theta);
         let shape = layer.output(io.x.0.shape)?;

@@ -1,7 +1,9 @@
 //! A network on a backend: all memory planned once (`plan`), and two visible loops, forward and backward (`passes`); how their
-//! results move with θ (`tangents`), for Hessian-vector products; and what enters a layer's non-linearity (`activations`).
+//! results move with θ (`tangents`), for Hessian-vector products; weights that are made of other parameters (`effective`); and what enters a
+//! layer's non-linearity (`activations`).
 
 mod activations;
+mod effective;
 mod passes;
 mod plan;
 mod tangents;
@@ -15,6 +17,7 @@ use crate::runtime::storage::Graph;
 use crate::runtime::tensor::{In, Out, Shape, View};
 use crate::{Error, Result};
 pub use activations::Unactivated;
+use effective::Effective;
 use plan::Planned;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,7 +72,9 @@ pub struct Engine<B> {
     factors: View,
     /// θ of the present pass as operands of matrix products, where the backend holds those in another type.
     operands: Option<View>,
-    /// The vector whose rounding `operands` holds for certain: nobody else has had the backend since.
+    /// Weights that are made for a pass, under weight normalisation.
+    effective: Option<Effective>,
+    /// The vector whose rounding `operands` holds for certain, but for weights that are made: nobody else has had the backend since.
     rounded: Option<View>,
     graphs: Vec<Recorded>,
     /// The whole network as one operator, where the backend has that.

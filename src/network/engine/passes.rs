@@ -78,6 +78,7 @@ impl<B: Backend> Engine<B> {
             if self.planned[index].applied {
                 continue;
             }
+            self.make_weights(index..index + 1, theta)?;
             let (io, running) = (self.io(index, theta), self.running_of(index));
             self.network.links()[index].layer.evaluate(&mut self.backend, &io, running)?;
         }
@@ -110,6 +111,7 @@ impl<B: Backend> Engine<B> {
             }
             let io = self.io(index, theta);
             self.backend.enter(Some(Part { link: index, pass: Pass::Forward }));
+            self.make_weights(index..index + 1, theta)?;
             self.network.links()[index].layer.forward(&mut self.backend, &io)?;
         }
         self.backend.enter(None);
@@ -133,10 +135,11 @@ impl<B: Backend> Engine<B> {
                 grad_y: In(grad_y),
                 // Nothing asks for the gradient of the first layer's input: in a whole pass that is the batch.
                 grad_x: (index > first).then_some(Out(grad_x)),
-                grads: self.params(index, grad.0),
+                grads: self.grads(index, grad.0),
             };
             self.backend.enter(Some(Part { link: index, pass: Pass::Backward }));
             self.network.links()[index].layer.backward(&mut self.backend, &io)?;
+            self.take_apart(index, theta, grad.0)?;
         }
         self.backend.enter(None);
         Ok(())
@@ -166,6 +169,9 @@ impl<B: Backend> Engine<B> {
 
     pub(super) fn io(&self, index: usize, theta: In) -> Forward {
         let mut params = self.params(index, theta.0);
+        if let (Some(effective), Some(_)) = (self.effective, self.network.links()[index].gain) {
+            params.weight = self.params(index, effective.weights).weight;
+        }
         if let Some(operands) = self.operands.filter(|_| self.network.links()[index].layer.multiplies()) {
             params.weight = self.params(index, operands).weight;
         }

@@ -3,6 +3,7 @@
 use super::super::chain::{Loss, Network};
 use super::super::dln::whole_chain;
 use super::super::layer::Layer;
+use super::effective::Effective;
 use super::{Engine, SCALARS};
 use crate::ops::backend::Backend;
 use crate::ops::layer::{Fusion, Kept};
@@ -53,6 +54,7 @@ impl<B: Backend> Engine<B> {
         let running = plan.view(statistics.shape, dtype);
         let factors_view = plan.view(statistics.shape, DType::F64);
         let operands = (activation != dtype).then(|| plan.view(Shape::new([network.slots().len()]), activation));
+        let effective = Effective::plan(&mut plan, &network, dtype, operands);
         backend.commit(&plan)?;
         backend.upload(&factors, Out(factors_view))?;
         let whole = whole_chain(&network, batch).filter(|chain| backend.has_deep_linear(chain));
@@ -72,6 +74,7 @@ impl<B: Backend> Engine<B> {
             statistics,
             factors: factors_view,
             operands,
+            effective,
             rounded: None,
             graphs: Vec::new(),
             whole,

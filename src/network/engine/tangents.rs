@@ -6,6 +6,7 @@
 
 use super::super::chain::Loss;
 use super::Engine;
+use super::effective::Moved;
 use super::plan::{Laid, Planned, lay_out};
 use crate::ops::backend::Backend;
 use crate::ops::layer::{Backward, Forward, Kept, Params, Tangent, TangentBackward};
@@ -35,6 +36,8 @@ pub struct Tangents {
     /// ∇L(θ), and where gradients go that nobody asked for.
     grad: View,
     aside: View,
+    /// Under weight normalisation.
+    moved: Option<Moved>,
 }
 
 /// A layer at the θ of [`Engine::linearise`].
@@ -78,14 +81,18 @@ impl<B: Backend> Engine<B> {
         let spare = [0; 2].map(|_| plan.view(Shape::new([widest.max(weight)]), dtype));
         let moving = [0; 2].map(|_| plan.view(Shape::new([widest]), dtype));
         let [grad, aside] = [0; 2].map(|_| plan.view(Shape::new([slots.len()]), dtype));
+        let moved = Moved::plan(&mut plan, &self.network, dtype);
         self.backend.commit(&plan)?;
-        Ok(Tangents { links, workspace, spare, moving, grad, aside })
+        Ok(Tangents { links, workspace, spare, moving, grad, aside, moved })
     }
 
     /// Runs forward and backward at `theta` on the batch, in training mode, and keeps every tensor in `room`.
     pub fn linearise(&mut self, room: &Tangents, theta: In, loss: Out, correct: Out) -> Result<()> {
         for index in 0..room.links.len() {
             self.look_up()?;
+            if let Some(moved) = room.moved {
+                self.make_weight(index, theta, moved.weights)?;
+            }
             let io = self.forward_at(room, index, theta);
             self.network.links()[index].layer.forward(&mut self.backend, &io)?;
         }
@@ -98,9 +105,10 @@ impl<B: Backend> Engine<B> {
                 forward: self.forward_at(room, index, theta),
                 grad_y: In(room.links[index].grad_y),
                 grad_x: index.checked_sub(1).map(|before| Out(room.links[before].grad_y)),
-                grads: self.params(index, room.grad),
+                grads: self.grads_at(room, index),
             };
             self.network.links()[index].layer.backward(&mut self.backend, &io)?;
+            self.part_gradient(room, index, theta)?;
         }
         Ok(())
     }
@@ -152,6 +160,9 @@ impl<B: Backend> Engine<B> {
     ) -> Result<()> {
         for index in first..room.links.len() {
             self.look_up()?;
+            if let Some(v) = v {
+                self.move_weight(room, index, theta, v)?;
+            }
             let io = self.tangent_at(room, index, (first, x), theta, v);
             self.network.links()[index].layer.tangent(&mut self.backend, &io)?;
         }
@@ -178,22 +189,29 @@ impl<B: Backend> Engine<B> {
             let moving = View { shape: planned.y.shape, ..upper };
             let below = View { shape: planned.x.shape, ..lower };
             (upper, lower) = (lower, upper);
+            let mut grads_tangent = self.params(index, out.0);
+            if let (Some(moved), Some(_), Some(weight)) = (room.moved, self.pair(index, out.0), grads_tangent.weight) {
+                grads_tangent.weight = Some(moved.tangent(weight));
+            }
             let io = TangentBackward {
                 tangent: self.tangent_at(room, index, (first, x), theta, v),
                 grad_y: In(grad_y),
                 moving: In(moving),
-                grads: self.params(index, room.grad),
+                grads: self.grads_at(room, index),
                 grad_x: if index > first { Some(Out(below)) } else { grad_x },
-                grads_tangent: self.params(index, out.0),
+                grads_tangent,
             };
             self.network.links()[index].layer.tangent_backward(&mut self.backend, &io)?;
+            if let Some(v) = v {
+                self.part_tangent(room, index, theta, v, out)?;
+            }
         }
         Ok(())
     }
 
     fn forward_at(&self, room: &Tangents, index: usize, theta: In) -> Forward {
         let Planned { x, y, kept, fusion, .. } = room.links[index].planned;
-        let params = self.params(index, theta.0);
+        let params = self.made(room.moved.map(|moved| moved.weights), index, theta.0);
         Forward { x: In(x), y: Out(y), params, kept, workspace: room.workspace, state: In(self.state), fusion }
     }
 
@@ -209,11 +227,50 @@ impl<B: Backend> Engine<B> {
         Tangent {
             forward: self.forward_at(room, index, theta),
             x: if index == first { x } else { Some(In(room.links[index - 1].moving)) },
-            params: v.map_or(Params::default(), |v| self.params(index, v.0)),
+            params: v.map_or(Params::default(), |v| self.made(room.moved.map(|moved| moved.moving), index, v.0)),
             y: Out(moving),
             kept,
             spare: room.spare,
         }
+    }
+
+    /// The parameters of link `index` in `whole`, and a weight that is made in `weights`.
+    fn made(&self, weights: Option<View>, index: usize, whole: View) -> Params {
+        let params = self.params(index, whole);
+        match weights.filter(|_| self.network.links()[index].gain.is_some()) {
+            Some(weights) => Params { weight: self.params(index, weights).weight, ..params },
+            None => params,
+        }
+    }
+
+    /// Where the gradients of link `index` are.
+    fn grads_at(&self, room: &Tangents, index: usize) -> Params {
+        self.made(room.moved.map(|moved| moved.grads), index, room.grad)
+    }
+
+    /// Takes the gradient of a weight that is made apart, and leaves it.
+    fn part_gradient(&mut self, room: &Tangents, index: usize, theta: In) -> Result<()> {
+        let (Some(of), Some(to)) = (self.pair(index, theta.0), self.pair(index, room.grad)) else { return Ok(()) };
+        let Some(grad_weight) = self.grads_at(room, index).weight else { return Ok(()) };
+        self.backend.weight_norm_backward(of.read(), In(grad_weight), to.written())
+    }
+
+    /// How a weight that is made moves, where its direction and gain move as in `v`.
+    fn move_weight(&mut self, room: &Tangents, index: usize, theta: In, v: In) -> Result<()> {
+        let (Some(moved), Some(of), Some(by)) = (room.moved, self.pair(index, theta.0), self.pair(index, v.0)) else {
+            return Ok(());
+        };
+        let Some(to) = self.params(index, moved.moving).weight else { return Ok(()) };
+        self.backend.weight_norm_tangent(of.read(), by.read(), Out(to))
+    }
+
+    /// Takes the tangent of such a weight's gradient apart.
+    fn part_tangent(&mut self, room: &Tangents, index: usize, theta: In, v: In, out: Out) -> Result<()> {
+        let pairs = [theta.0, v.0, out.0].map(|whole| self.pair(index, whole));
+        let (Some(moved), [Some(of), Some(by), Some(to)]) = (room.moved, pairs) else { return Ok(()) };
+        let Some(grad_weight) = self.grads_at(room, index).weight else { return Ok(()) };
+        let grad_weight = (In(grad_weight), In(moved.tangent(to.direction)));
+        self.backend.weight_norm_tangent_backward(of.read(), by.read(), grad_weight, to.written())
     }
 
     /// How the loss's gradient moves with y.

@@ -55,7 +55,7 @@ impl Operator for Entry {
             let params = Params { weight: Some(weight_in.0), bias: bias_in.map(|b| b.0) };
             let backward = backward.map(|(grad_y, grads)| (grad_y, of(grads)));
             let passes = Passes { x: x_in, y, params, kept: Kept::default(), workspace, state: None, backward };
-            let layer = Conv2dLayer { channels: k, bias: bias.is_some() };
+            let layer = Conv2dLayer { channels: k, bias: bias.is_some(), weight_norm: false };
             moving.run(&layer, s.backend, passes)?;
         }
         s.finish()

@@ -15,11 +15,14 @@ pub struct Conv2dLayer {
     pub channels: usize,
     /// With a bias.
     pub bias: bool,
+    /// Its weight is made of a direction and a gain: [`crate::ops::weight_norm`].
+    pub weight_norm: bool,
 }
 
 impl Layer for Conv2dLayer {
     fn describe(&self) -> String {
-        format!("conv3x3({}{})", self.channels, if self.bias { ", bias" } else { "" })
+        let bias = if self.bias { ", bias" } else { "" };
+        format!("conv3x3({}{bias}{})", self.channels, if self.weight_norm { ", weight norm" } else { "" })
     }
 
     fn prefix(&self) -> &'static str {
@@ -34,7 +37,8 @@ impl Layer for Conv2dLayer {
     fn params(&self, x: Shape) -> Vec<Param> {
         let (c, k) = (x.hwnc()[3], self.channels);
         let init = Init::Glorot { fan_in: 9 * c, fan_out: 9 * k };
-        let mut params = vec![Param { name: "weight", shape: Shape::new([9, c, k]), door: Door::Conv3x3, init }];
+        let weight = Param { name: "weight", shape: Shape::new([9, c, k]), door: Door::Conv3x3, init };
+        let mut params = weight.in_parts(self.weight_norm);
         if self.bias {
             params.push(Param::per_unit("bias", k, 0.0));
         }
@@ -43,6 +47,10 @@ impl Layer for Conv2dLayer {
 
     fn multiplies(&self) -> bool {
         true
+    }
+
+    fn has_gain(&self) -> bool {
+        self.weight_norm
     }
 
     fn epilogues<B: Backend>(&self, backend: &B) -> Fusion {

@@ -23,7 +23,7 @@ pub struct Tensor {
 
 impl Tensor {
     /// Zeros of the same shape and order.
-    pub(super) fn zero(&self) -> Tensor {
+    pub fn zero(&self) -> Tensor {
         let values = Floats::F32(vec![0.0; self.shape.iter().product()]);
         Tensor { shape: self.shape.clone(), layout: self.layout, values }
     }

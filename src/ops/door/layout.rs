@@ -49,7 +49,8 @@ impl Layout {
             (Layout::Activations, &[n, c]) => Shape::new([n, c]),
             (Layout::Activations, &[n, c, h, w]) => Shape::new([h, w, n, c]),
             (Layout::Activations, &[n, c, ref rest @ ..]) => Shape::new([rest.iter().product(), n, c]),
-            (Layout::Parameter(Door::Linear), &[o, i]) => Shape::new([i, o]),
+            // More axes than two are one: of a weight of any kind, units outermost.
+            (Layout::Parameter(Door::Linear), &[o, ref rest @ ..]) => Shape::new([rest.iter().product(), o]),
             (Layout::Parameter(Door::Conv3x3), &[k, c, ..]) => Shape::new([9, c, k]),
             (_, []) => Shape::new([]),
             (_, &[only]) => Shape::new([only]),

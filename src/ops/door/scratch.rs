@@ -72,6 +72,13 @@ impl<'b, 't, B: Backend> Scratch<'b, 't, B> {
         Ok(In(view))
     }
 
+    /// A parameter that is no operand of a product: it is read in the backend's own type.
+    pub fn parameter(&mut self, tensor: &'t Tensor) -> Result<In> {
+        let view = self.inside(&tensor.shape, tensor.layout, false)?;
+        self.uploads.push((view, Upload::Tensor(tensor)));
+        Ok(In(view))
+    }
+
     /// A tensor that the operator may read.
     pub fn optional(&mut self, tensor: Option<&'t Tensor>) -> Result<Option<In>> {
         tensor.map(|tensor| self.input(tensor)).transpose()

@@ -15,11 +15,14 @@ pub struct LinearLayer {
     pub outputs: usize,
     /// With a bias.
     pub bias: bool,
+    /// Its weight is made of a direction and a gain: [`crate::ops::weight_norm`].
+    pub weight_norm: bool,
 }
 
 impl Layer for LinearLayer {
     fn describe(&self) -> String {
-        format!("linear({}{})", self.outputs, if self.bias { ", bias" } else { "" })
+        let bias = if self.bias { ", bias" } else { "" };
+        format!("linear({}{bias}{})", self.outputs, if self.weight_norm { ", weight norm" } else { "" })
     }
 
     fn prefix(&self) -> &'static str {
@@ -37,7 +40,8 @@ impl Layer for LinearLayer {
     fn params(&self, x: Shape) -> Vec<Param> {
         let (i, o) = (x.hwnc()[3], self.outputs);
         let init = Init::Glorot { fan_in: i, fan_out: o };
-        let mut params = vec![Param { name: "weight", shape: Shape::new([i, o]), door: Door::Linear, init }];
+        let weight = Param { name: "weight", shape: Shape::new([i, o]), door: Door::Linear, init };
+        let mut params = weight.in_parts(self.weight_norm);
         if self.bias {
             params.push(Param::per_unit("bias", o, 0.0));
         }
@@ -46,6 +50,10 @@ impl Layer for LinearLayer {
 
     fn multiplies(&self) -> bool {
         true
+    }
+
+    fn has_gain(&self) -> bool {
+        self.weight_norm
     }
 
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {

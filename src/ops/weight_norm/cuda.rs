@@ -1,0 +1,90 @@
+//! Weight normalisation on a device: `kernels/weightnorm.cu`, one launch a weight.
+
+use super::{Parts, PartsOut, WeightNorm, extents};
+use crate::Result;
+use crate::runtime::cuda::driver::{Driver, Grid, Stored};
+use crate::runtime::cuda::{Cuda, count, kernels};
+use crate::runtime::tensor::{DType, In, Out};
+use half::bf16;
+
+const OP: &str = "weight_norm";
+
+/// Columns that a block takes at most: a row of them is one sector of memory, and the blocks are many.
+const WIDEST: usize = 8;
+
+/// How a direction is shared out: rows, columns, and how many of these a block takes.
+struct Share {
+    grid: Grid,
+    rows: u32,
+    columns: u32,
+    width: u32,
+}
+
+impl Share {
+    fn of((rows, columns): (usize, usize)) -> Result<Share> {
+        count(OP, rows * columns)?;
+        let width = columns.next_power_of_two().min(WIDEST);
+        let grid = Grid::new(columns.div_ceil(width), 256);
+        Ok(Share { grid, rows: count(OP, rows)?, columns: count(OP, columns)?, width: width as u32 })
+    }
+}
+
+impl<D: Driver> Cuda<D> {
+    fn weight_norm_in<T: Stored>(&mut self, of: Parts, weight: Out) -> Result<()> {
+        let Share { grid, rows, columns, width } = Share::of(extents(of, &[weight.into()], &[])?)?;
+        let (driver, mut views) = self.begin(OP);
+        let (v, g) = (views.read::<f32>(of.direction)?, views.read::<f32>(of.gain)?);
+        let mut weight = views.write::<T>(weight)?;
+        kernels::weight_norm(driver, grid, &v, &g, &mut weight, rows, columns, width)
+    }
+}
+
+impl<D: Driver> WeightNorm for Cuda<D> {
+    fn weight_norm(&mut self, of: Parts, weight: Out) -> Result<()> {
+        match weight.0.dtype {
+            DType::Bf16 => self.weight_norm_in::<bf16>(of, weight),
+            _ => self.weight_norm_in::<f32>(of, weight),
+        }
+    }
+
+    fn weight_norm_backward(&mut self, of: Parts, grad_weight: In, grads: PartsOut) -> Result<()> {
+        let extents = extents(of, &[grad_weight, grads.direction.into()], &[grads.gain.into()])?;
+        let Share { grid, rows, columns, width } = Share::of(extents)?;
+        let (driver, mut views) = self.begin(OP);
+        let (v, g) = (views.read::<f32>(of.direction)?, views.read::<f32>(of.gain)?);
+        let dw = views.read::<f32>(grad_weight)?;
+        let (mut dv, mut dg) = (views.write::<f32>(grads.direction)?, views.write::<f32>(grads.gain)?);
+        kernels::weight_norm_gradient(driver, grid, &v, &g, &dw, &mut dv, &mut dg, rows, columns, width)
+    }
+
+    fn weight_norm_tangent(&mut self, of: Parts, moving: Parts, weight_tangent: Out) -> Result<()> {
+        let extents = extents(of, &[moving.direction, weight_tangent.into()], &[moving.gain])?;
+        let Share { grid, rows, columns, width } = Share::of(extents)?;
+        let (driver, mut views) = self.begin(OP);
+        let (v, g) = (views.read::<f32>(of.direction)?, views.read::<f32>(of.gain)?);
+        let (vt, gt) = (views.read::<f32>(moving.direction)?, views.read::<f32>(moving.gain)?);
+        let mut wt = views.write::<f32>(weight_tangent)?;
+        kernels::weight_norm_tangent(driver, grid, &v, &g, &vt, &gt, &mut wt, rows, columns, width)
+    }
+
+    fn weight_norm_tangent_backward(
+        &mut self,
+        of: Parts,
+        moving: Parts,
+        (grad_weight, grad_weight_tangent): (In, In),
+        grads_tangent: PartsOut,
+    ) -> Result<()> {
+        let like = [moving.direction, grad_weight, grad_weight_tangent, grads_tangent.direction.into()];
+        let extents = extents(of, &like, &[moving.gain, grads_tangent.gain.into()])?;
+        let Share { grid, rows, columns, width } = Share::of(extents)?;
+        let (driver, mut views) = self.begin(OP);
+        let (v, g) = (views.read::<f32>(of.direction)?, views.read::<f32>(of.gain)?);
+        let (vt, gt) = (views.read::<f32>(moving.direction)?, views.read::<f32>(moving.gain)?);
+        let (dw, dwt) = (views.read::<f32>(grad_weight)?, views.read::<f32>(grad_weight_tangent)?);
+        let mut dvt = views.write::<f32>(grads_tangent.direction)?;
+        let mut dgt = views.write::<f32>(grads_tangent.gain)?;
+        kernels::weight_norm_gradient_tangent(
+            driver, grid, &v, &g, &vt, &gt, &dw, &dwt, &mut dvt, &mut dgt, rows, columns, width,
+        )
+    }
+}
