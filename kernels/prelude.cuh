@@ -386,7 +386,7 @@ template <typename T> __device__ __forceinline__ T* cluster_map(T* shared, unsig
 
 // ---- per-column work on a matrix of rows × columns: what the norms share ---------------------------------------------------------------
 //
-// A block of 256 threads takes `width` columns (a power of two, at most 32) and 256 / width rows at a time, so that lanes lie
+// A block of 256 threads takes `width` columns (a power of two, at most 256) and 256 / width rows at a time, so that lanes lie
 // along a row and every thread keeps to one column: its constants stay in registers. blockIdx.x counts groups of columns,
 // blockIdx.y parts of the rows. Sums are taken in double: a column of 131,072 samples far from 0 loses no digits, and the
 // partial sums of a part are merged in order, whatever the device.

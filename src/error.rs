@@ -109,6 +109,16 @@ impl Error {
         Error::Input { place: place.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
+    /// The same, of layer `name` of a network, which has one: a problem names it.
+    pub fn in_layer(self, name: &str) -> Self {
+        match self {
+            Error::Input { place, problem, remedy } if !name.is_empty() => {
+                Error::Input { place, problem: format!("at {name}, {problem}"), remedy }
+            }
+            other => other,
+        }
+    }
+
     /// An [`Error::Input`] in a file.
     pub fn file(path: &Path, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Error::input(path.display().to_string(), problem, remedy)

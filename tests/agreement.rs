@@ -7,6 +7,7 @@ use normscape::data::image_set::ImageSet;
 use normscape::files::{Array, Arrays, Values, npz};
 use normscape::network::Norm;
 use normscape::ops::backend::Backend;
+use normscape::ops::group_norm::Grouping;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::train::source::load_images;
@@ -61,6 +62,7 @@ fn cases() -> Vec<Settings> {
         image(Norm::Batch, true),
         image(Norm::Lp(1.0), false),
         image(Norm::Lp(f64::INFINITY), false),
+        image(Norm::Grouped(Grouping::Groups(2)), false),
         image(Norm::None, true),
     ];
     let probed = |settings: Settings| {

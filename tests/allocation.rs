@@ -5,6 +5,7 @@ use normscape::data::batch::Batches;
 use normscape::data::images;
 use normscape::data::prefetch::Prefetch;
 use normscape::network::{Activation, Dln, Engine, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::sgd::Sgd;
 use normscape::runtime::cpu::Cpu;
@@ -66,6 +67,8 @@ fn a_training_step_allocates_nothing() {
         Normalisation::new(Norm::Lp(2.0)),
         Normalisation::new(Norm::Weight),
         Normalisation { activation: Activation::Selu, ..Normalisation::new(Norm::Batch) },
+        Normalisation::new(Norm::Grouped(Grouping::Layer)),
+        Normalisation::new(Norm::Grouped(Grouping::Instance)),
     ] {
         let network = vgg("vgg11", 0.1, normalisation).unwrap();
         let theta0 = initial_parameters(&network, 1);

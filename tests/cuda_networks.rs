@@ -8,6 +8,7 @@ use normscape::bench::results::Work;
 use normscape::files::disk;
 use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
+use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::vector::Vector;
 use normscape::runtime::cpu::Cpu;
@@ -80,6 +81,9 @@ fn small_networks_agree_with_f64() {
         ("vgg weight", small_vgg(Norm::Weight, false), 4),
         ("dln batch", deep(Norm::Batch), 100),
         ("dln weight", deep(Norm::Weight), 100),
+        ("vgg group:2", small_vgg(Norm::Grouped(Grouping::Groups(2)), true), 4),
+        ("vgg instance", small_vgg(Norm::Grouped(Grouping::Instance), false), 4),
+        ("dln layer", deep(Norm::Grouped(Grouping::Layer)), 100),
         ("dln linf", deep(Norm::Lp(f64::INFINITY)), 100),
     ] {
         let (loss, grad) = loss_and_grad(device(Mode::F32, None), network.clone(), batch);

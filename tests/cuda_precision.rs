@@ -18,6 +18,7 @@ use normscape::ops::distribution::{Bins, Distribution};
 use normscape::ops::door::relative_error;
 use normscape::ops::elu::{Constants, Elu};
 use normscape::ops::gather::{Gather, ImageBytes};
+use normscape::ops::group_norm::{GroupNorm, Grouping};
 use normscape::ops::linear::{Extents, Linear, LinearGrads};
 use normscape::ops::lp_norm::LpNorm;
 use normscape::ops::max_pool2d::MaxPool2d;
@@ -221,6 +222,54 @@ impl LpNorm for Rounding {
     ) -> Result<()> {
         self.cpu.lp_norm_backward(e, x, p, o, s, dy, g, w)?;
         self.store(g.x)
+    }
+}
+
+impl GroupNorm for Rounding {
+    fn group_norm_workspace(&self, x: Shape) -> Shape {
+        self.cpu.group_norm_workspace(x)
+    }
+    fn group_norm(
+        &mut self,
+        groups: usize,
+        x: In,
+        p: NormParams,
+        o: NormOptions,
+        y: Out,
+        s: Statistics,
+        w: Out,
+    ) -> Result<()> {
+        self.cpu.group_norm(groups, x, p, o, y, s, w)?;
+        self.store(y)
+    }
+    fn group_norm_backward(
+        &mut self,
+        groups: usize,
+        x: In,
+        p: NormParams,
+        o: NormOptions,
+        s: Statistics,
+        dy: In,
+        g: NormGrads,
+        w: Out,
+    ) -> Result<()> {
+        self.cpu.group_norm_backward(groups, x, p, o, s, dy, g, w)?;
+        self.store(g.x)
+    }
+    fn group_norm_tangent(&mut self, groups: usize, n: Normed, m: Moving, y: Out, s: Statistics, w: Out) -> Result<()> {
+        self.cpu.group_norm_tangent(groups, n, m, y, s, w)
+    }
+    fn group_norm_tangent_backward(
+        &mut self,
+        groups: usize,
+        n: Normed,
+        m: Moving,
+        s: Statistics,
+        u: Upstream,
+        g: NormGrads,
+        w: Out,
+    ) -> Result<()> {
+        self.cpu.group_norm_tangent_backward(groups, n, m, s, u, g, w)
     }
 }
 
@@ -467,6 +516,8 @@ fn networks_follow_an_f64_run_that_rounds_at_the_same_places() {
         ("vgg weight", small(Norm::Weight, false), 6),
         ("dln none", deep(Norm::None), 100),
         ("dln weight", deep(Norm::Weight), 100),
+        ("vgg group", small(Norm::Grouped(Grouping::Groups(2)), false), 6),
+        ("dln layer", deep(Norm::Grouped(Grouping::Layer)), 100),
         ("dln batch", deep(Norm::Batch), 100),
     ] {
         for (mode, loss_bound, grad_bound) in [(Mode::Tf32, 1e-3, 5e-3), (Mode::Bf16, 1e-2, 5e-2)] {

@@ -146,6 +146,16 @@ fn random(op: &str, seed: u64) -> Case {
             let p = powers[seed as usize % powers.len()];
             norm::case(name, &map(), lp_norm::cases::smooth(p), on).set("p", p).set("eps", 1e-3)
         }
+        // Of a sample's group too.
+        "layer_norm" | "instance_norm" => {
+            let [n, c, h, w] = map();
+            norm::case(name, &[n, c, h + 1, w + 1], law, on)
+        }
+        "group_norm" => {
+            let [n, c, h, w] = map();
+            let groups = (1..=c).filter(|g| c % g == 0).nth(seed as usize % 3).unwrap_or(1);
+            norm::case(name, &[n, c, h + 1, w + 1], law, on).set("groups", groups as f64)
+        }
         "noisy_batch_norm" => norm::case(name, &map(), law, on).set("step", seed as f64).set("seed", 5.0),
         "max_pool2d" => {
             let [n, c, h, w] = map();

@@ -4,6 +4,7 @@ mod shared;
 
 use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
+use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
@@ -100,6 +101,9 @@ fn normalisations() -> Vec<(&'static str, Normalisation)> {
         ("lp:2.5 with noise", noisy(Norm::Lp(2.5))),
         ("weight", plain(Norm::Weight)),
         ("weight with noise", noisy(Norm::Weight)),
+        ("layer", plain(Norm::Grouped(Grouping::Layer))),
+        ("group:2", plain(Norm::Grouped(Grouping::Groups(2)))),
+        ("group:2 with noise", noisy(Norm::Grouped(Grouping::Groups(2)))),
     ]
 }
 
@@ -122,7 +126,8 @@ fn networks() -> Vec<(String, Network, usize)> {
         (format!("vgg11 {name}"), vgg("vgg11", 0.0625, normalisation).unwrap(), 3)
     };
     let bends = [("elu", Activation::Elu, Norm::None), ("selu batch", Activation::Selu, Norm::Batch)].map(bent);
-    normalisations().into_iter().flat_map(of).chain(bends).collect()
+    let instance = vgg("vgg11", 0.0625, Normalisation::new(Norm::Grouped(Grouping::Instance))).unwrap();
+    normalisations().into_iter().flat_map(of).chain(bends).chain([("vgg11 instance".into(), instance, 3)]).collect()
 }
 
 #[test]

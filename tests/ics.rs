@@ -4,6 +4,7 @@ mod shared;
 
 use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
+use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
 use normscape::probe::ics::{self, CovariateShift, Room, Update};
 use normscape::runtime::cpu::Cpu;
@@ -103,6 +104,7 @@ fn networks() -> Vec<(&'static str, Network, usize, f64)> {
         ("vgg l1", small(of(Norm::Lp(1.0))), 4, 0.05),
         ("vgg weight", small(of(Norm::Weight)), 4, 0.05),
         ("vgg selu", small(Normalisation { activation: Activation::Selu, ..of(Norm::None) }), 4, 0.05),
+        ("vgg layer", small(of(Norm::Grouped(Grouping::Layer))), 4, 0.05),
         ("dln none", deep(Norm::None), 30, 1e-6),
         ("dln batch", deep(Norm::Batch), 30, 1e-6),
         ("dln weight", deep(Norm::Weight), 30, 1e-6),

@@ -1,6 +1,7 @@
 //! Whole networks against central differences, and the promises that the engine makes of every pass.
 
 use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::sgd::Sgd;
 use normscape::ops::vector::Vector;
@@ -75,6 +76,7 @@ fn every_normalisation() -> Vec<(&'static str, Normalisation)> {
         ("lp:3", Normalisation::new(Norm::Lp(3.0))),
         ("weight", Normalisation::new(Norm::Weight)),
         ("weight and noise", Normalisation { norm: Norm::Weight, ..noisy() }),
+        ("layer", Normalisation::new(Norm::Grouped(Grouping::Layer))),
     ]
 }
 
@@ -125,6 +127,9 @@ fn vggs_gradient_is_the_slope_of_its_loss() {
     for (name, normalisation) in every_normalisation().into_iter().chain(every_activation()) {
         check_gradient(&format!("vgg11 {name}"), vgg("vgg11", 0.06, normalisation).unwrap(), 4);
     }
+    for norm in [Norm::Grouped(Grouping::Groups(2)), Norm::Grouped(Grouping::Instance)] {
+        check_gradient(&format!("vgg11 {norm}"), vgg("vgg11", 0.0625, Normalisation::new(norm)).unwrap(), 4);
+    }
     check_gradient("vgg16 batch", vgg("vgg16", 0.05, Normalisation::new(Norm::Batch)).unwrap(), 3);
 }
 
@@ -134,6 +139,11 @@ fn the_deep_linear_networks_gradient_is_the_slope_of_its_loss() {
         let settings = Dln { depth: 6, dim: 7, norm_last: name == "l2", mean_loss: name == "batch" };
         check_gradient(&format!("dln {name}"), dln(settings, normalisation).unwrap(), 33);
     }
+    let halves = Normalisation {
+        noise: Some(NoiseOptions::default()),
+        ..Normalisation::new(Norm::Grouped(Grouping::Groups(2)))
+    };
+    check_gradient("dln noisy group:2", dln(Dln { depth: 6, dim: 8, ..Dln::default() }, halves).unwrap(), 33);
     check_gradient("dln of the paper", dln(Dln::default(), Normalisation::new(Norm::Batch)).unwrap(), 100);
 }
 
@@ -260,6 +270,23 @@ fn directions_of_length_0_are_weights_of_0_without_a_gradient() {
         assert!(grad[slot.start..][..16].iter().skip(1).step_by(4).all(|g| *g == 0.0));
         assert_eq!(grad[slot.start + 16 + 1], 0.0, "of the gain");
     }
+fn groups_that_do_not_fit_are_refused_by_the_layers_name() {
+    let says = |network: normscape::Result<Network>, words: &[&str]| {
+        let error = network.err().expect("refused");
+        let text = error.to_string();
+        assert!(error.exit_code() == 2 && words.iter().all(|word| text.contains(word)), "{text}");
+    let of = |norm| Normalisation::new(norm);
+    let groups = |groups| of(Norm::Grouped(Grouping::Groups(groups)));
+    says(vgg("vgg11", 1.0, groups(3)), &["--norm group:3", "norm1", "64 channels", "3 groups"]);
+    says(vgg("vgg11", 1.0, groups(0)), &["norm1", "0 groups"]);
+    says(dln(Dln::default(), groups(10)), &["--norm group:10", "norm1", "one value"]);
+    says(dln(Dln::default(), of(Norm::Grouped(Grouping::Instance))), &["--norm instance", "norm1", "one value"]);
+    says(
+        dln(Dln { dim: 1, ..Dln::default() }, of(Norm::Grouped(Grouping::Layer))),
+        &["--norm layer", "norm1", "one value"],
+    );
+    // One channel of 2 × 2 pixels at the end of the narrowest network.
+    vgg("vgg16", 0.001, of(Norm::Grouped(Grouping::Instance))).unwrap();
 }
 
 #[test]

@@ -55,13 +55,15 @@ fn longest_sum(op: &str, arrays: &Arrays) -> f64 {
         "conv2d" => (9 * x[1]).max(9 * shape("weight")[0]).max(x[0] * x[2] * x[3]),
         "linear" => x[0].max(x[1]).max(shape("weight")[0]),
         "batch_norm" | "noisy_batch_norm" | "lp_norm" => length(&x) / x[1],
+        // γ's gradient, or a sample's group.
+        "layer_norm" | "group_norm" | "instance_norm" => (length(&x) / x[1]).max(length(&x) / x[0]),
         "cross_entropy" => length(&shape("logits")),
         "squared_error" => length(&x),
         _ => 1,
     }) as f64
 }
 
-/// How much a norm's subtraction of the mean magnifies rounding errors: the largest |μ|/σ of its units.
+/// How much a norm's subtraction of the mean magnifies rounding errors: the largest |μ|/σ of its units, or of its samples' groups.
 fn condition(op: &str, arrays: &Arrays) -> f64 {
     if !op.ends_with("norm") || op == "weight_norm" {
         return 1.0;
@@ -69,14 +71,22 @@ fn condition(op: &str, arrays: &Arrays) -> f64 {
     let (x, values) = (&arrays["x"].shape, arrays["x"].to_f64().unwrap_or_default());
     let (n, c) = (x[0], x[1]);
     let pixels: usize = x[2..].iter().product();
-    let of = |j: usize| {
-        let unit = |i: usize| values[(i / pixels * c + j) * pixels + i % pixels];
-        let m = (n * pixels) as f64;
-        let mean = (0..n * pixels).map(unit).sum::<f64>() / m;
-        let variance = (0..n * pixels).map(|i| (unit(i) - mean).powi(2)).sum::<f64>() / m;
+    let of = |count: usize, value: &dyn Fn(usize) -> f64| {
+        let mean = (0..count).map(value).sum::<f64>() / count as f64;
+        let variance = (0..count).map(|i| (value(i) - mean).powi(2)).sum::<f64>() / count as f64;
         if variance == 0.0 { 0.0 } else { mean.abs() / variance.sqrt() }
     };
-    1.0 + (0..c).map(of).fold(0.0, f64::max)
+    let groups = match op {
+        "layer_norm" => 1,
+        "group_norm" => arrays["attr.groups"].as_f64_scalar().unwrap_or(1.0) as usize,
+        "instance_norm" => c,
+        _ => {
+            let unit = |j: usize| of(n * pixels, &|i| values[(i / pixels * c + j) * pixels + i % pixels]);
+            return 1.0 + (0..c).map(unit).fold(0.0, f64::max);
+        }
+    };
+    let size = c / groups * pixels;
+    1.0 + (0..n * groups).map(|group| of(size, &|i| values[group * size + i])).fold(0.0, f64::max)
 }
 
 /// The relative error that is allowed.
@@ -139,6 +149,12 @@ fn random_cases(op: &str) -> Vec<Case> {
             ),
             "batch_norm" => norm(case),
             "noisy_batch_norm" => norm(case).set("seed", i as f64).set("step", 3.0).set("layer", 2.0),
+            "layer_norm" if c * h * w > 3 => norm(case),
+            "group_norm" if c * h * w > 3 => {
+                let groups = (1..=4).rev().find(|g| c % g == 0 && c / g * h * w > 3).unwrap_or(1);
+                norm(case).set("groups", groups as f64)
+            }
+            "instance_norm" if h * w > 3 => norm(case),
             "lp_norm" => norm(case).set("p", [1.0, 2.0, f64::INFINITY, 3.0][i % 4]),
             "max_pool2d" if h > 1 && w > 1 => case.with("x", &x, law).with("grad_y", &[n, c, h / 2, w / 2], law),
             "linear" => {

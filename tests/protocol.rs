@@ -1,6 +1,7 @@
 //! The paper's protocol: what a run does when nobody asks for anything else, and what is written of it.
 
 use normscape::network::{Activation, Dln, Norm, Normalisation, dln, vgg};
+use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
 use normscape::train::settings::Settings;
 use std::collections::BTreeSet;
@@ -38,6 +39,9 @@ fn networks_that_differ_are_described_apart() {
         Normalisation::new(Norm::Lp(2.0)),
         Normalisation::new(Norm::Lp(f64::INFINITY)),
         Normalisation::new(Norm::Weight),
+        Normalisation::new(Norm::Grouped(Grouping::Layer)),
+        Normalisation::new(Norm::Grouped(Grouping::Groups(2))),
+        Normalisation::new(Norm::Grouped(Grouping::Groups(1))),
     ];
     let deep = Dln { depth: 3, dim: 4, ..Dln::default() };
     let mut hashes = BTreeSet::new();

@@ -7,6 +7,7 @@ use normscape::data::image_set::ImageSet;
 use normscape::network::{Network, Norm, Normalisation, Scalar};
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
+use normscape::ops::group_norm::Grouping;
 use normscape::probe::ics::Update;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
@@ -123,7 +124,7 @@ fn both<B: Backend>(device: impl Fn() -> B, settings: &Settings, source: impl Fn
 fn of_run(of: Normalisation, vgg: bool) -> Settings {
     let small = match vgg {
         true => Settings {
-            width: 0.04,
+            width: 0.0625,
             data: "images".into(),
             limit_train: Some(50),
             limit_test: Some(20),
@@ -169,6 +170,10 @@ fn a_run_with_all_probes_is_the_run_without() {
 fn so_it_is_in_graphs_on_the_kernels() {
     for (norm, noise) in [(Norm::None, None), (Norm::Batch, Some(NoiseOptions::default())), (Norm::Lp(1.0), None)] {
         let settings = of_run(Normalisation { noise, ..Normalisation::new(norm) }, false);
+    for (norm, noise) in
+        [(Norm::None, false), (Norm::Batch, true), (Norm::Lp(1.0), false), (Norm::Grouped(Grouping::Groups(2)), false)]
+    {
+        let settings = of_run(norm, noise, false);
         let device = || shared::plain_device(Mode::F32).unwrap_or_else(|e| panic!("{e:?}"));
         both(device, &settings, || Source::open(&settings).unwrap());
     }

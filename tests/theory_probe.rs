@@ -4,6 +4,7 @@ mod shared;
 
 use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
+use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
 use normscape::probe::theory::{self, Statements};
 use normscape::runtime::cpu::Cpu;
@@ -167,6 +168,7 @@ fn what_does_not_fit_is_refused() {
     };
     let says = |text: String, words: &[&str]| assert!(words.iter().all(|word| text.contains(word)), "{text}");
     says(refused(Norm::Lp(2.0), &[(1, vec![0])]), &["ℓp norm", "--norm batch"]);
+    says(refused(Norm::Grouped(Grouping::Groups(2)), &[(1, vec![0])]), &["each sample by itself", "--norm batch"]);
     says(refused(Norm::Batch, &[(4, vec![0])]), &["--probe-layers 4", "3 layers with weights", "from 1"]);
     says(refused(Norm::Batch, &[(0, vec![0])]), &["--probe-layers 0"]);
     says(refused(Norm::Batch, &[(1, vec![4])]), &["unit 4", "4 units"]);

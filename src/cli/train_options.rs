@@ -42,7 +42,8 @@ pub struct TrainOptions {
     /// dln: the mean over samples as the loss, in place of the sum
     #[arg(long, help_heading = "Network")]
     pub mean_loss: bool,
-    /// none, batch, noisy (batch with --noise), l1, l2, linf, lp:P or weight (weight normalisation) [default: none]
+    /// none, batch, noisy (batch with --noise), l1, l2, linf, lp:P, layer, group:G (G groups of channels), instance or weight
+    /// [default: none]
     #[arg(long, help_heading = "Network", value_name = "NORM")]
     pub norm: Option<String>,
     /// Noise after every normalisation, new at every step (the paper's Algorithm 1); works with --norm none too

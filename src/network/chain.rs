@@ -89,7 +89,7 @@ impl Network {
                 let mut push = |what| running.push(format!("{name}.{what}"), Shape::new([units]), Door::Plain);
                 [push("running_mean"), push("running_var")]
             });
-            shape = layer.output(shape)?;
+            shape = layer.output(shape).map_err(|error| error.in_layer(&name))?;
             links.push(Link { name, layer, params, gain, running: statistics });
         }
         Ok(Network { links, input, loss, slots, inits, running })

@@ -63,6 +63,10 @@ macro_rules! layers {
             pub fn statistics(&self, x: Shape) -> Option<(usize, Spread)> {
                 match self { $(Layer::$kind(l) => l.statistics(x)),+ }
             }
+            /// See [`crate::ops::layer::Layer::keeps`].
+            pub fn keeps(&self, x: Shape) -> Option<Shape> {
+                match self { $(Layer::$kind(l) => l.keeps(x)),+ }
+            }
             /// See [`crate::ops::layer::Layer::workspace`].
             pub fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
                 match self { $(Layer::$kind(l) => l.workspace(backend, x)),+ }
@@ -97,6 +101,7 @@ layers! {
     BatchNorm(crate::ops::batch_norm::BatchNormLayer),
     NoisyBatchNorm(crate::ops::noisy_batch_norm::NoisyBatchNormLayer),
     LpNorm(crate::ops::lp_norm::LpNormLayer),
+    GroupNorm(crate::ops::group_norm::GroupNormLayer),
     Noise(crate::ops::noise::NoiseLayer),
     Relu(crate::ops::relu::ReluLayer),
     Elu(crate::ops::elu::EluLayer),

@@ -3,6 +3,7 @@
 use super::activation::Activation;
 use super::layer::Layer;
 use crate::ops::batch_norm::BatchNormLayer;
+use crate::ops::group_norm::{GroupNormLayer, Grouping};
 use crate::ops::lp_norm::LpNormLayer;
 use crate::ops::noise::{NoiseLayer, NoiseOptions};
 use crate::ops::noisy_batch_norm::NoisyBatchNormLayer;
@@ -23,6 +24,8 @@ pub enum Norm {
     Lp(f64),
     /// Weight normalisation: no layer of its own, but weights made of direction and gain.
     Weight,
+    /// LayerNorm, GroupNorm or InstanceNorm: each sample by itself, over groups of its channels.
+    Grouped(Grouping),
 }
 
 impl FromStr for Norm {
@@ -30,7 +33,7 @@ impl FromStr for Norm {
 
     /// As `--norm` takes it, but for `noisy`, which is `batch` with noise.
     fn from_str(text: &str) -> Result<Norm> {
-        let known = "none, batch, noisy, l1, l2, linf, lp:P with P at least 1, or weight";
+        let known = "none, batch, noisy, l1, l2, linf, lp:P with P at least 1, layer, group:G, instance or weight";
         match text {
             "none" => Ok(Norm::None),
             "batch" => Ok(Norm::Batch),
@@ -38,9 +41,16 @@ impl FromStr for Norm {
             "l2" => Ok(Norm::Lp(2.0)),
             "linf" => Ok(Norm::Lp(f64::INFINITY)),
             "weight" => Ok(Norm::Weight),
-            _ if text == "layer" || text == "instance" || text.starts_with("group:") => {
-                Err(Error::input(format!("--norm {text}"), "not in this version", format!("there are {known}")))
-            }
+            "layer" => Ok(Norm::Grouped(Grouping::Layer)),
+            "instance" => Ok(Norm::Grouped(Grouping::Instance)),
+            _ if text.starts_with("group:") => match text["group:".len()..].parse() {
+                Ok(groups) if groups > 0 => Ok(Norm::Grouped(Grouping::Groups(groups))),
+                _ => Err(Error::input(
+                    format!("--norm {text}"),
+                    "no number of groups",
+                    "G must be a whole number of at least 1, as in group:8",
+                )),
+            },
             _ => match text.strip_prefix("lp:").map(str::parse::<f64>) {
                 Some(Ok(p)) if p >= 1.0 => Ok(Norm::Lp(p)),
                 Some(_) => Err(Error::input(
@@ -64,6 +74,7 @@ impl fmt::Display for Norm {
             Norm::Lp(p) if p.is_infinite() => f.write_str("linf"),
             Norm::Lp(p) => write!(f, "lp:{p}"),
             Norm::Weight => f.write_str("weight"),
+            Norm::Grouped(grouping) => grouping.fmt(f),
         }
     }
 }
@@ -113,6 +124,12 @@ impl Normalisation {
             (Norm::Lp(p), None) => vec![(name, Layer::LpNorm(LpNormLayer { p, options: options(relu) }))],
             (Norm::Lp(p), Some(noise)) => {
                 vec![(name, Layer::LpNorm(LpNormLayer { p, options: options(false) })), alone(noise)]
+            }
+            (Norm::Grouped(grouping), None) => {
+                vec![(name, Layer::GroupNorm(GroupNormLayer { grouping, options: options(relu) }))]
+            }
+            (Norm::Grouped(grouping), Some(noise)) => {
+                vec![(name, Layer::GroupNorm(GroupNormLayer { grouping, options: options(false) })), alone(noise)]
             }
         }
     }

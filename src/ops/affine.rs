@@ -50,7 +50,8 @@ impl<T: Float> Affine<T> {
 }
 
 vectorize! {
-    fn lines<T>(x: &[T], mean: &[T], gain: &[T], shift: &[T], floor: T, y: &mut [T]) {
+    /// The same for one line.
+    pub fn lines<T>(x: &[T], mean: &[T], gain: &[T], shift: &[T], floor: T, y: &mut [T]) {
         let span = mean.len();
         for (x, y) in x.chunks(span).zip(y.chunks_mut(span)) {
             let constants = mean.iter().zip(gain).zip(shift);

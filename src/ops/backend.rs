@@ -7,6 +7,7 @@ use super::deep_linear::DeepLinear;
 use super::distribution::Distribution;
 use super::elu::Elu;
 use super::gather::Gather;
+use super::group_norm::GroupNorm;
 use super::linear::Linear;
 use super::lp_norm::LpNorm;
 use super::max_pool2d::MaxPool2d;
@@ -30,6 +31,7 @@ pub trait Backend:
     + BatchNorm
     + NoisyBatchNorm
     + LpNorm
+    + GroupNorm
     + NormTangent
     + Noise
     + Running
@@ -55,6 +57,7 @@ impl<B> Backend for B where
         + BatchNorm
         + NoisyBatchNorm
         + LpNorm
+        + GroupNorm
         + NormTangent
         + Noise
         + Running

@@ -15,6 +15,10 @@ const MOST_PARTS: usize = 256;
 /// Rows that a thread of an elementwise pass takes.
 const ROWS_EACH: usize = 16;
 
+/// Blocks that a pass over many columns aims at, and rows that a part of it has at least.
+const BLOCKS: usize = 1 << 10;
+const FEWEST_ROWS: usize = 32;
+
 /// Columns that a block takes: lanes lie along a row.
 fn width(columns: usize) -> usize {
     columns.next_power_of_two().clamp(1, 32)
@@ -81,6 +85,27 @@ impl ColumnGrid {
         Self::new(op, (rows, columns), columns.div_ceil(2), over.rows_per_part())
     }
 
+    /// The passes over a matrix that may have few rows and many columns, as pixels × (N·C) is: sums, and what goes over every element. Fewer
+    /// rows than threads would share leave room for more columns in a block.
+    pub fn few_rows(op: &'static str, (rows, columns): (usize, usize)) -> Result<[Self; 2]> {
+        let most = (THREADS / rows.next_power_of_two().min(THREADS)).max(32);
+        let width = columns.next_power_of_two().clamp(1, most);
+        let parts = parts_of_few_rows(rows, columns);
+        let each = (ROWS_EACH * (THREADS / width)).max(rows.div_ceil(65_535));
+        let grid = |rows_per_part: usize| {
+            let parts = rows.div_ceil(rows_per_part.max(1)).max(1);
+            Ok(ColumnGrid {
+                grid: Grid::of([columns.div_ceil(width), parts, 1], THREADS as u32),
+                rows: count(op, rows)?,
+                columns: count(op, columns)?,
+                parts: count(op, parts)?,
+                rows_per_part: count(op, rows_per_part)?,
+                width: width as u32,
+            })
+        };
+        Ok([grid(rows.div_ceil(parts))?, grid(each)?])
+    }
+
     /// Where the partial sums of this pass go: two numbers a part and column, at the workspace's beginning.
     pub fn partials<'w>(&self, workspace: &'w mut SliceMut<'_, f32>) -> SliceMut<'w, f64> {
         workspace.cast(2 * self.parts as usize * self.columns as usize)
@@ -99,6 +124,11 @@ fn each(rows: usize, lanes: usize) -> usize {
 
 fn parts(rows: usize, columns: usize) -> usize {
     (rows * columns / PART).clamp(1, MOST_PARTS).min(rows.max(1))
+}
+
+/// Parts of the sums of [`ColumnGrid::few_rows`].
+pub fn parts_of_few_rows(rows: usize, columns: usize) -> usize {
+    (BLOCKS / columns.div_ceil(32).max(1)).clamp(1, rows.div_ceil(FEWEST_ROWS).max(1))
 }
 
 /// The grid that merges the parts of `columns` columns: a warp for each.

@@ -66,7 +66,7 @@ pub struct Params {
 /// What one layer keeps beside its output, as planned.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Kept {
-    /// Statistics of the batch: mean and spread per unit.
+    /// Statistics of the batch: mean and spread per unit, or per sample and group.
     pub mean: Option<View>,
     /// See `mean`.
     pub spread: Option<View>,
@@ -231,6 +231,11 @@ pub trait Layer {
     }
     /// Units whose mean and spread forward keeps, and what that spread is; such layers have running statistics.
     fn statistics(&self, x: Shape) -> Option<(usize, Spread)> {
+        let _ = x;
+        None
+    }
+    /// The shape of the mean and of the spread that forward keeps of its batch alone, where no running statistics go with them.
+    fn keeps(&self, x: Shape) -> Option<Shape> {
         let _ = x;
         None
     }

@@ -12,12 +12,12 @@ pub struct NormParams {
     pub bias: In,
 }
 
-/// What a norm's forward pass keeps of its batch; `[C]` each, in the backend's dtype.
+/// What a norm's forward pass keeps of its batch; `[C]` each, of a norm over groups of a sample's channels `[N·G]`; in the backend's dtype.
 #[derive(Debug, Clone, Copy)]
 pub struct Statistics {
     /// μ
     pub mean: Out,
-    /// σ² (BatchNorm), or s, the power mean (ℓp norm).
+    /// σ² (BatchNorm, norms over groups), or s, the power mean (ℓp norm).
     pub spread: Out,
 }
 
@@ -35,7 +35,7 @@ pub struct NormGrads {
 /// A norm's settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NormOptions {
-    /// ε: under the root in BatchNorm, added to s in the ℓp norm.
+    /// ε: under the root with σ², added to s in the ℓp norm.
     pub eps: f64,
     /// The ReLU follows.
     pub relu: bool,

@@ -52,7 +52,7 @@ pub fn evaluate<B: Backend>(b: &mut B, kind: Spread, options: NormOptions, io: &
 }
 
 /// A norm's forward pass, as it was.
-fn normed(law: Law, options: NormOptions, f: &Forward) -> Result<Normed> {
+pub fn normed(law: Law, options: NormOptions, f: &Forward) -> Result<Normed> {
     let (params, stats) = (operands(f.params)?, statistics(f.kept)?);
     Ok(Normed {
         law,
@@ -65,7 +65,8 @@ fn normed(law: Law, options: NormOptions, f: &Forward) -> Result<Normed> {
     })
 }
 
-fn moving(io: &Tangent) -> Result<Moving> {
+/// How its operands move.
+pub fn moving(io: &Tangent) -> Result<Moving> {
     Ok(Moving { x: io.moving("norm")?, weight: io.params.weight.map(In), bias: io.params.bias.map(In) })
 }
 

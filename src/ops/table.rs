@@ -5,9 +5,6 @@ use super::door::{Case, Inputs, Operator};
 use crate::files::Arrays;
 use crate::{Error, Result};
 
-/// Names that are spoken for, so that a user learns that they are to come.
-const LATER: &[&str] = &["layer_norm", "group_norm", "instance_norm"];
-
 macro_rules! operators {
     ($($room:ident),+ $(,)?) => {
         /// The operators' names.
@@ -40,6 +37,9 @@ operators! {
     linear,
     batch_norm,
     lp_norm,
+    layer_norm,
+    group_norm,
+    instance_norm,
     noisy_batch_norm,
     max_pool2d,
     relu,
@@ -52,10 +52,9 @@ operators! {
 
 /// Refuses a name that [`names`] does not have.
 fn unknown(name: &str) -> Error {
-    let problem = if LATER.contains(&name) { "is not in this version" } else { "is unknown" };
     let short: String = name.chars().take(64).collect();
     let place = format!("operator {}", short.escape_debug());
-    Error::input(place, problem, format!("there are {}", names().join(", ")))
+    Error::input(place, "is unknown", format!("there are {}", names().join(", ")))
 }
 
 #[cfg(test)]
@@ -64,15 +63,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn unknown_and_later_names_are_told_apart_and_both_list_what_there_is() {
-        for (name, words) in [("convolve", "is unknown"), ("group_norm", "is not in this version"), ("", "is unknown")]
-        {
+    fn a_name_that_is_not_there_is_told_what_there_is() {
+        for name in ["convolve", "batchnorm", ""] {
             let error = cases(name).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             let text = error.to_string();
-            assert!(text.contains(words) && text.contains("conv2d, linear"), "{text}");
+            assert!(text.contains("is unknown") && text.contains("conv2d, linear"), "{text}");
         }
-        assert!(LATER.iter().all(|later| !names().contains(later)));
     }
 
     #[test]

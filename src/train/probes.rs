@@ -32,11 +32,11 @@ pub fn names() -> Vec<&'static str> {
     LINES.iter().map(|(name, _)| *name).chain([ICS, CURVATURE, ACTIVATIONS, MOMENTS, THEORY]).collect()
 }
 
-/// Those that fit a network: the theorems are not about ℓp norms, and one layer has no covariate shift.
+/// Those that fit a network: the theorems are about BatchNorm and no other norm, and one layer has no covariate shift.
 pub fn names_for(network: &Network) -> Vec<&'static str> {
-    let lp = network.links().iter().any(|link| matches!(link.layer, Layer::LpNorm(_)));
+    let other = network.links().iter().any(|link| matches!(link.layer, Layer::LpNorm(_) | Layer::GroupNorm(_)));
     let one = network.weighted_layers().len() < 2;
-    names().into_iter().filter(|&name| !(name == THEORY && lp || name == ICS && one)).collect()
+    names().into_iter().filter(|&name| !(name == THEORY && other || name == ICS && one)).collect()
 }
 
 /// Refuses a probe that is not there.

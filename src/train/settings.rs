@@ -358,7 +358,7 @@ mod tests {
             ("--weight-decay", |s| s.weight_decay = -1.0),
             ("--eps", |s| s.eps = f64::INFINITY),
             ("--norm lp:0.5", |s| s.norm = "lp:0.5".into()),
-            ("--norm group:4", |s| s.norm = "group:4".into()),
+            ("--norm group:x", |s| s.norm = "group:x".into()),
             ("--probe nothing", |s| s.probe = vec!["nothing".into()]),
             ("--probe-range", |s| s.probe_range = [2.0, 1.0]),
             ("--precision f16", |s| s.precision = "f16".into()),

@@ -5,6 +5,7 @@ use normscape::network::{
     Activation, Dln, Engine, Loss, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg,
 };
 use normscape::ops::backend::Backend;
+use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::rng::{Purpose, normal, word};
@@ -24,6 +25,9 @@ pub fn norms() -> Vec<(&'static str, Normalisation)> {
         ("linf", Normalisation::new(Norm::Lp(f64::INFINITY))),
         ("lp:3", Normalisation::new(Norm::Lp(3.0))),
         ("lp:3 with noise", noisy(Norm::Lp(3.0))),
+        ("layer", Normalisation::new(Norm::Grouped(Grouping::Layer))),
+        ("group:2", Normalisation::new(Norm::Grouped(Grouping::Groups(2)))),
+        ("group:2 with noise", noisy(Norm::Grouped(Grouping::Groups(2)))),
         ("noise without norm", noisy(Norm::None)),
         ("weight", Normalisation::new(Norm::Weight)),
         ("weight with noise", noisy(Norm::Weight)),
@@ -52,6 +56,9 @@ pub fn networks() -> Vec<(String, Network, usize)> {
     };
     let bent = activations().into_iter().map(|of| (format!("vgg {}", of.0), vgg("vgg11", 0.0625, of.1).unwrap(), 4));
     norms().into_iter().flat_map(of).chain(bent).collect()
+    // On a deep linear network each channel has one value.
+    let instance = vgg("vgg11", 0.0625, Normalisation::new(Norm::Grouped(Grouping::Instance))).unwrap();
+    norms().into_iter().flat_map(of).chain([("vgg instance".into(), instance, 4)]).collect()
 }
 
 /// A network on a backend, with a batch and θ; γ and β away from where they start.
@@ -112,6 +119,7 @@ pub fn values(network: &Network, n: usize, number: usize, pre_norm: bool) -> (Ve
         Layer::BatchNorm(layer) => layer.options.relu = false,
         Layer::NoisyBatchNorm(layer) => layer.options.relu = false,
         Layer::LpNorm(layer) => layer.options.relu = false,
+        Layer::GroupNorm(layer) => layer.options.relu = false,
         Layer::Noise(layer) => layer.relu = false,
         _ => {}
     }

@@ -12,7 +12,7 @@ use crate::runtime::tensor::{In, Out, Shape, View};
 pub struct Unactivated {
     /// Like the largest output that is made once more; of one element where none is.
     y: View,
-    /// Mean and spread, `[C]` each.
+    /// Mean and spread.
     kept: [View; 2],
 }
 
@@ -23,7 +23,8 @@ impl<B: Backend> Engine<B> {
         for &index in links.iter().filter(|&&index| !self.is_bare(index)) {
             let shape = self.network.links()[index].layer.output(self.planned[index].x.shape)?;
             largest = largest.max(shape.len());
-            widest = widest.max(shape.matrix().1);
+            let kept = self.planned[index].kept.mean.map_or(0, |mean| mean.shape.len());
+            widest = widest.max(kept);
         }
         let mut plan = self.backend.plan();
         let y = plan.view(Shape::new([largest]), self.backend.activation_dtype());

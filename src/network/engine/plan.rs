@@ -145,6 +145,9 @@ pub(super) fn lay_out<B: Backend>(
                 .fill(kind.factor(samples));
             kept = Kept { mean: Some(mean), spread: Some(spread) };
         }
+        if let Some(shape) = link.layer.keeps(x.shape) {
+            kept = Kept { mean: Some(plan.view(shape, dtype)), spread: Some(plan.view(shape, dtype)) };
+        }
         workspace = workspace.max(link.layer.workspace(backend, x.shape).len());
         widest = widest.max(y.shape.len());
         planned.push(Planned { x, y, kept, fusion, applied, gone });

@@ -73,7 +73,10 @@ impl<B: Backend> Engine<B> {
                 let [mean, spread] = [mean, spread].map(|slot| self.network.running().view(statistics[1], slot));
                 Kept { mean: Some(mean), spread: Some(spread) }
             };
-            let kept = link.running.map_or(Kept::default(), of);
+            let kept = match link.layer.keeps(planned.x.shape) {
+                Some(shape) => Kept { mean: Some(plan.view(shape, dtype)), spread: Some(plan.view(shape, dtype)) },
+                None => link.running.map_or(Kept::default(), of),
+            };
             let [grad_y, moving] = [0; 2].map(|_| plan.view(planned.y.shape, dtype));
             links.push(Linear { planned, grad_y, moving, kept });
         }

@@ -239,6 +239,19 @@ impl Inputs {
         }
     }
 
+    /// The integer `attr.name`, `least` to `most`, which must be there.
+    pub fn required_integer(&mut self, name: &str, least: u64, most: u64) -> Result<u64> {
+        let whole = format!("{ATTRIBUTE}{name}");
+        let Some(array) = self.find(&whole) else { return Err(self.missing(&whole)) };
+        match array.as_i64_scalar().and_then(|v| u64::try_from(v).ok()).filter(|v| (least..=most).contains(v)) {
+            Some(value) => Ok(value),
+            None => {
+                let found = array.as_f64_scalar().map_or_else(|| array.kind(), |v| v.to_string());
+                Err(self.refuse(&whole, format!("is {found}"), format!("an integer from {least} to {most} is taken")))
+            }
+        }
+    }
+
     /// `attr.relu`: whether the ReLU follows; 0 where it is not given.
     pub fn relu(&mut self) -> Result<bool> {
         Ok(self.integer("relu", 1, 0)? == 1)

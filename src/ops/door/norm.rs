@@ -9,7 +9,7 @@ use crate::Result;
 use crate::ops::backend::Backend;
 use crate::ops::layer::{Kept, Layer, Params};
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
-use crate::runtime::tensor::{In, Out};
+use crate::runtime::tensor::{In, Out, Shape};
 
 /// The arrays and settings of a norm: `x[N,C,…] weight[C] bias[C] grad_y?`, `eps`, `relu`.
 #[derive(Debug)]
@@ -22,6 +22,14 @@ pub struct NormInputs {
     tangents: Option<Tangents>,
     /// ε, and whether the ReLU follows.
     pub options: NormOptions,
+}
+
+/// What tells a norm's memory from that of others.
+pub struct Keeps<'a, B> {
+    /// Of mean and spread.
+    pub shape: &'a [usize],
+    /// Of all passes over an x.
+    pub workspace: fn(&B, Shape) -> Shape,
 }
 
 /// The handles of one call of a norm.
@@ -76,12 +84,22 @@ impl NormInputs {
 
     /// Plans a call whose spread comes out as `spread`.
     pub fn plan<'t, B: Backend>(&'t self, scratch: &mut Scratch<'_, 't, B>, spread: &'static str) -> Result<NormViews> {
+        self.plan_keeping(scratch, spread, Keeps { shape: &self.weight.shape, workspace: B::norm_workspace })
+    }
+
+    /// The same of a norm whose statistics have a shape of their own.
+    pub fn plan_keeping<'t, B: Backend>(
+        &'t self,
+        scratch: &mut Scratch<'_, 't, B>,
+        spread: &'static str,
+        keeps: Keeps<'_, B>,
+    ) -> Result<NormViews> {
         let x = scratch.input(&self.x)?;
         let params = NormParams { weight: scratch.input(&self.weight)?, bias: scratch.input(&self.bias)? };
         let y = scratch.output_like("y", &self.x)?;
         let stats = Statistics {
-            mean: scratch.output_like("mean", &self.weight)?,
-            spread: scratch.output_like(spread, &self.weight)?,
+            mean: scratch.output("mean", keeps.shape, Layout::Plain)?,
+            spread: scratch.output(spread, keeps.shape, Layout::Plain)?,
         };
         let backward = match &self.grad_y {
             None => None,
@@ -95,8 +113,8 @@ impl NormInputs {
             }
         };
         let y_like = (&self.x.shape[..], self.x.layout);
-        let moving = self.tangents.as_ref().map(|t| t.plan(scratch, y_like)).transpose()?;
-        let room = scratch.backend.norm_workspace(x.0.shape);
+        let moving = self.tangents.as_ref().map(|t| t.plan_keeping(scratch, y_like, stats.mean.0.shape)).transpose()?;
+        let room = (keeps.workspace)(scratch.backend, x.0.shape);
         Ok(NormViews { x, params, y, stats, backward, moving, workspace: scratch.workspace(room)? })
     }
 }

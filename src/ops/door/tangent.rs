@@ -88,10 +88,16 @@ impl Tangents {
     }
 
     /// Plans a call whose y has these extents outside. Errors: a backend without tangents (bf16).
-    pub fn plan<'t, B: Backend>(
+    pub fn plan<'t, B: Backend>(&'t self, s: &mut Scratch<'_, 't, B>, y: (&[usize], Layout)) -> Result<Moving> {
+        self.plan_keeping(s, y, Shape::new([self.bias.as_ref().map_or(0, |bias| bias.shape.iter().product())]))
+    }
+
+    /// The same where forward keeps two tensors of the shape `kept`.
+    pub fn plan_keeping<'t, B: Backend>(
         &'t self,
         s: &mut Scratch<'_, 't, B>,
         (y, layout): (&[usize], Layout),
+        kept: Shape,
     ) -> Result<Moving> {
         supported(s.backend)?;
         let x = s.input(&self.x)?;
@@ -117,8 +123,7 @@ impl Tangents {
                 })
             }
         };
-        let per_unit = params.bias.map_or(Shape::new([0]), |bias| bias.shape);
-        let [mean, spread] = [s.workspace(per_unit)?.0, s.workspace(per_unit)?.0];
+        let [mean, spread] = [s.workspace(kept)?.0, s.workspace(kept)?.0];
         let most = params.weight.map_or(0, |w| w.shape.len()).max(x.0.shape.len()).max(y.0.shape.len());
         let spare = [s.workspace(Shape::new([most]))?.0, s.workspace(Shape::new([most]))?.0];
         Ok(Moving { x, params, y, kept: Kept { mean: Some(mean), spread: Some(spread) }, spare, backward })

@@ -48,6 +48,7 @@ fn missing_arrays_are_named_with_those_that_are_there() {
     check("conv2d", &conv2d(), "weight", None, &["is missing", "it has bias, grad_y, x"]);
     check("batch_norm", &norm(), "bias", None, &["is missing"]);
     check("lp_norm", &norm(), "attr.p", None, &["is missing"]);
+    check("group_norm", &norm(), "attr.groups", None, &["is missing"]);
     check("cross_entropy", &crate::ops::cross_entropy::cases::case("c", 4, 3, 1.0), "labels", None, &["is missing"]);
     let text = refused("relu", &conv2d(), Arrays::clear);
     assert!(text.contains("array x: is missing") && text.contains("it has none"), "{text}");
@@ -123,6 +124,16 @@ fn types_and_values_must_be_what_they_stand_for() {
     }
     check("lp_norm", &norm(), "attr.p", Some(Array::f64([2], vec![1.0, 2.0])), &["float64[2]"]);
     check("lp_norm", &norm(), "attr.p", Some(Array::scalar_text("two")), &["str[]"]);
+    for groups in [0.0, -1.0, 1.5, f64::NAN] {
+        check("group_norm", &norm(), "attr.groups", Some(Array::scalar_f64(groups)), &["an integer from 1"]);
+    }
+    check("group_norm", &norm(), "attr.groups", Some(Array::scalar_i64(2)), &["3 channels do not make 2 groups"]);
+    // One value is its own mean.
+    for (op, shape) in [("instance_norm", [2, 3]), ("layer_norm", [2, 1])] {
+        let case = super::norm::case("one", &shape, super::Law::NORMAL, false);
+        let text = refused(op, &case, |_| {});
+        assert!(text.contains("array x: a group would have one value"), "{text}");
+    }
     for eps in [-1e-9, f64::NAN, f64::INFINITY] {
         check("batch_norm", &norm(), "attr.eps", Some(Array::scalar_f64(eps)), &["a finite number"]);
     }
@@ -149,6 +160,7 @@ fn gradients_come_only_where_they_are_asked_for() {
     assert_eq!(names("noisy_batch_norm", norm().arrays(1), "grad_y"), "mean scale shift var y");
     let lp = norm().set("p", 2.0);
     assert_eq!(names("lp_norm", lp.arrays(1), ""), "grad_bias grad_weight grad_x mean scale y");
+    assert_eq!(names("layer_norm", norm().arrays(1), "grad_y"), "mean var y");
     assert_eq!(names("max_pool2d", crate::ops::max_pool2d::cases::cases()[0].arrays(1), ""), "grad_x y");
     assert_eq!(names("relu", crate::ops::relu::cases::cases()[0].arrays(1), "grad_y"), "y");
     assert_eq!(names("cross_entropy", crate::ops::cross_entropy::cases::cases()[0].arrays(1), ""), "grad_logits loss");

@@ -107,7 +107,7 @@ vectorize! {
     }
 
     /// ẏ
-    fn apply<T>(
+    pub fn apply<T>(
         x: &[T], xt: &[T], y: &[T], floor: T, mean: &[T], inverse: &[T], mean_t: &[T], divisor_t: &[T], weight: &[T], weight_t: &[T],
         bias_t: &[T], out: &mut [T],
     ) {
@@ -123,7 +123,7 @@ vectorize! {
     }
 
     /// Adds ḋy, and ḋy u + dy u̇.
-    fn add_upstream<T>(
+    pub fn add_upstream<T>(
         x: &[T], xt: &[T], y: &[T], floor: T, dy: &[T], dyt: &[T], mean: &[T], inverse: &[T], mean_t: &[T], divisor_t: &[T],
         sum: &mut [T], sum_u: &mut [T],
     ) {

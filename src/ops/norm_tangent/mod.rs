@@ -19,7 +19,7 @@
 //!
 //! Source: the derivatives of [`crate::ops::batch_norm`] and [`crate::ops::lp_norm`].
 
-mod cpu;
+pub(in crate::ops) mod cpu;
 mod cuda;
 
 use crate::Result;

@@ -140,12 +140,15 @@ fn place<B: Backend>(engine: &Engine<B>, number: usize) -> Result<(usize, bool)>
     let link = layer.links.start;
     match engine.network().links().get(link + 1).map(|link| &link.layer) {
         Some(Layer::BatchNorm(_) | Layer::NoisyBatchNorm(_)) => Ok((link + 1, true)),
-        Some(Layer::LpNorm(_)) => {
-            let problem = "the theorems are about BatchNorm, and this network has an ℓp norm";
-            Err(Error::input("--probe theory", problem, "--norm none and --norm batch have them"))
-        }
+        Some(Layer::LpNorm(_)) => Err(no_theorem("an ℓp norm")),
+        Some(Layer::GroupNorm(_)) => Err(no_theorem("a norm of each sample by itself")),
         _ => Ok((link, false)),
     }
+}
+
+fn no_theorem(norm: &str) -> Error {
+    let problem = format!("the theorems are about BatchNorm, and this network has {norm}");
+    Error::input("--probe theory", problem, "--norm none and --norm batch have them")
 }
 
 /// Asks the device for all that the statements need at `theta`; nothing is read back. One pass forward and backward, and for every unit

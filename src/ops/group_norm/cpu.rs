@@ -1,0 +1,189 @@
+//! Norms over groups on the CPU. A chunk of samples is read three times forward, twice backward.
+
+use super::chunks::{self, Room, for_chunks, per_channel};
+use super::{GroupNorm, Grouped, OP, cpu_tangent};
+use crate::Result;
+use crate::ops::affine::{self, floor};
+use crate::ops::batch_norm::cpu::sums;
+use crate::ops::columns::{Shared, add_lines, add_lines_about, as_f64};
+use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
+use crate::ops::norm_tangent::{Moving, Normed, Upstream};
+use crate::runtime::cpu::Cpu;
+use crate::runtime::float::Float;
+use crate::runtime::simd::vectorize;
+use crate::runtime::tensor::{In, Out, Shape};
+
+/// `y = γ (x − μ)/S + β`, relu; writes the statistics.
+///
+/// The mean comes first; the variance from sums about it, with what is left of their mean taken off: exact to rounding also where the mean is
+/// far from 0, or one value far from the mean.
+fn forward<T: Float>(
+    of: Grouped,
+    x: &[T],
+    (weight, bias): (&[T], &[T]),
+    options: NormOptions,
+    y: &mut [T],
+    (mean, var): (&mut [T], &mut [T]),
+    workspace: &mut [f64],
+) {
+    let (y, mean, var, size) = (Shared::new(y), Shared::new(mean), Shared::new(var), of.size());
+    let floor = floor(options.relu);
+    for_chunks::<T>(of, workspace, |chunk, room| {
+        let Room { sums: [a, b, ..], lines: [sum, square, origin, gain, shift, ..], .. } = room;
+        // SAFETY: chunks do not overlap.
+        let (mean, var) = unsafe { (mean.range(chunk.groups()), var.range(chunk.groups())) };
+        chunk.sum([&mut *sum], [&mut *a], |row, [sum]| add_lines(&x[row], sum));
+        chunk.each_group(|group, lanes| mean[group] = T::of(a[lanes].iter().sum::<f64>() / size));
+        chunk.fill(origin, |group, _| mean[group]);
+        chunk.sum([sum, square], [&mut *a, &mut *b], |row, [sum, square]| {
+            add_lines_about(&x[row], origin, sum, square);
+        });
+        chunk.each_group(|group, lanes| {
+            let (s1, s2) = (a[lanes.clone()].iter().sum::<f64>(), b[lanes].iter().sum::<f64>());
+            mean[group] = T::of(mean[group].f64() + s1 / size);
+            var[group] = T::of((s2 - s1 * s1 / size).max(0.0) / size);
+        });
+        chunk.fill(origin, |group, _| mean[group]);
+        chunk.fill(gain, |group, c| T::of(weight[c].f64() / (var[group].f64() + options.eps).sqrt()));
+        chunk.fill(shift, |_, c| bias[c]);
+        for row in chunk.rows() {
+            // SAFETY: likewise.
+            let y = unsafe { y.range(row.clone()) };
+            affine::lines(&x[row], origin, gain, shift, floor, y);
+        }
+    });
+}
+
+/// The gradients of [`forward`]; `mean` and `var` are what it wrote.
+fn backward<T: Float>(
+    of: Grouped,
+    (x, dy): (&[T], &[T]),
+    (weight, bias): (&[T], &[T]),
+    options: NormOptions,
+    (mean, var): (&[T], &[T]),
+    dx: &mut [T],
+    (grad_weight, grad_bias): (&mut [T], &mut [T]),
+    workspace: &mut [f64],
+) {
+    let (dx, size, floor) = (Shared::new(dx), of.size(), floor(options.relu));
+    for_chunks::<T>(of, workspace, |chunk, mut room| {
+        let (mean, var) = (&mean[chunk.groups()], &var[chunk.groups()]);
+        let inverse = |group: usize| 1.0 / (var[group].f64() + options.eps).sqrt();
+        let Room { sums: [a, b, ..], lines: [m, i, g, s, w, mean_q, mean_u, ..], .. } = &mut room;
+        chunk.fill(m, |group, _| mean[group]);
+        chunk.fill(i, |group, _| T::of(inverse(group)));
+        chunk.fill(g, |group, c| T::of(weight[c].f64() / (var[group].f64() + options.eps).sqrt()));
+        chunk.fill(s, |_, c| bias[c]);
+        chunk.fill(w, |_, c| weight[c]);
+        chunk.sum([&mut **mean_q, &mut **mean_u], [&mut **a, &mut **b], |row, [sum, sum_u]| {
+            sums(&x[row.clone()], &dy[row], m, i, g, s, floor, sum, sum_u);
+        });
+        chunk.each_group(|_, lanes| {
+            let of = |sums: &[f64]| T::of(lanes.clone().map(|lane| w[lane].f64() * sums[lane]).sum::<f64>() / size);
+            let (q, u) = (of(a), of(b));
+            mean_q[lanes.clone()].fill(q);
+            mean_u[lanes.clone()].fill(u);
+        });
+        for row in chunk.rows() {
+            // SAFETY: chunks do not overlap.
+            let dx = unsafe { dx.range(row.clone()) };
+            gradient(&x[row.clone()], &dy[row], m, i, g, s, floor, w, mean_q, mean_u, dx);
+        }
+        room.leave(0, 1);
+    });
+    per_channel(of, workspace, |c, sum, sum_u| {
+        grad_bias[c] = T::of(sum);
+        grad_weight[c] = T::of(sum_u);
+    });
+}
+
+vectorize! {
+    /// dx = (γ dy − mean(γ dy) − x̂ mean(γ dy·x̂))/S
+    fn gradient<T>(
+        x: &[T], dy: &[T], mean: &[T], inverse: &[T], gain: &[T], shift: &[T], floor: T, weight: &[T], mean_q: &[T], mean_u: &[T],
+        dx: &mut [T],
+    ) {
+        let constants = mean.iter().zip(inverse).zip(gain).zip(shift).zip(weight).zip(mean_q).zip(mean_u);
+        for (((dx, &x), &dy), ((((((&m, &i), &g), &b), &w), &mq), &mu)) in dx.iter_mut().zip(x).zip(dy).zip(constants) {
+            let d = x - m;
+            let dy = if d.fma(g, b) <= floor { T::ZERO } else { dy };
+            *dx = i * (-(d * i)).fma(mu, w.fma(dy, -mq));
+        }
+    }
+}
+
+impl<T: Float> GroupNorm for Cpu<T> {
+    fn group_norm_workspace(&self, x: Shape) -> Shape {
+        let [h, w, samples, channels] = x.hwnc();
+        let of = Grouped { pixels: h * w, samples: samples.max(1), channels: channels.max(1), groups: 1 };
+        Shape::new([2 * chunks::workspace(of)])
+    }
+
+    fn group_norm(
+        &mut self,
+        groups: usize,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        y: Out,
+        stats: Statistics,
+        workspace: Out,
+    ) -> Result<()> {
+        options.without_pool(OP)?;
+        let per_channel = [params.weight.0.shape, params.bias.0.shape];
+        let of = Grouped::of(x.0.shape, groups, &per_channel, &[stats.mean.0.shape, stats.spread.0.shape])?;
+        let mut b = self.borrow(OP);
+        let (x, params) = (b.read::<T>(x)?, (b.read::<T>(params.weight)?, b.read::<T>(params.bias)?));
+        let stats = (b.write::<T>(stats.mean)?, b.write::<T>(stats.spread)?);
+        forward(of, x, params, options, b.write(y)?, stats, as_f64(b.write::<T>(workspace)?));
+        Ok(())
+    }
+
+    fn group_norm_backward(
+        &mut self,
+        groups: usize,
+        x: In,
+        params: NormParams,
+        options: NormOptions,
+        stats: Statistics,
+        grad_y: In,
+        grads: NormGrads,
+        workspace: Out,
+    ) -> Result<()> {
+        options.without_pool(OP)?;
+        let per_channel = [params.weight, params.bias, grads.weight.into(), grads.bias.into()].map(|view| view.0.shape);
+        let of = Grouped::of(x.0.shape, groups, &per_channel, &[stats.mean.0.shape, stats.spread.0.shape])?;
+        let mut b = self.borrow(OP);
+        let params = (b.read::<T>(params.weight)?, b.read::<T>(params.bias)?);
+        let stats = (b.read::<T>(stats.mean.into())?, b.read::<T>(stats.spread.into())?);
+        let per_channel = (b.write::<T>(grads.weight)?, b.write::<T>(grads.bias)?);
+        let (tensors, dx) = ((b.read::<T>(x)?, b.read::<T>(grad_y)?), b.write::<T>(grads.x)?);
+        backward(of, tensors, params, options, stats, dx, per_channel, as_f64(b.write::<T>(workspace)?));
+        Ok(())
+    }
+
+    fn group_norm_tangent(
+        &mut self,
+        groups: usize,
+        norm: Normed,
+        moving: Moving,
+        y: Out,
+        stats: Statistics,
+        workspace: Out,
+    ) -> Result<()> {
+        cpu_tangent::forward(self, groups, norm, moving, y, stats, workspace)
+    }
+
+    fn group_norm_tangent_backward(
+        &mut self,
+        groups: usize,
+        norm: Normed,
+        moving: Moving,
+        stats: Statistics,
+        upstream: Upstream,
+        grads: NormGrads,
+        workspace: Out,
+    ) -> Result<()> {
+        cpu_tangent::backward(self, groups, norm, moving, stats, upstream, grads, workspace)
+    }
+}
