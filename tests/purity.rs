@@ -64,7 +64,7 @@ fn probed<B: Backend>(backend: B, network: &Network, n: usize, probe: &[&str]) {
     let vectors = [("gradient", grad), ("velocity", velocity)];
     let before = hashes(&mut here, &vectors);
     let update = Update { velocity: Some(velocity), momentum: 0.9, weight_decay: 1e-3 };
-    work.ask(&mut here.engine, In(here.theta), In(grad), update).unwrap();
+    work.ask(&mut here.engine, probes::Due::at(&settings, 0), In(here.theta), In(grad), update).unwrap();
     assert_eq!(before, hashes(&mut here, &vectors), "{probe:?} moved something");
     // Batch, labels and noise are what they were: the same pass gives the same.
     let again = here.pass();
