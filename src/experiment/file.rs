@@ -219,7 +219,7 @@ pub struct ClaimSpec {
     /// What is known of why it fails, or of what its verdict means.
     pub remark: Option<ByScale<String>>,
     /// The tests.
-    #[serde(rename = "test")]
+    #[serde(default, rename = "test")]
     pub tests: Vec<TestSpec>,
 }
 

@@ -1,6 +1,7 @@
 //! Networks drawn from the engine's own tables of layers: the paper's figure 5, and whatever else is run.
 
 use super::plan::{Part, Plan};
+use super::runs::Kind;
 use crate::Result;
 use crate::network::Network;
 use crate::network::chain::Link;
@@ -23,29 +24,29 @@ struct Placed {
     detail: String,
 }
 
-/// The networks of the groups that an experiment draws, side by side; without columns where it draws none. What several have in common
-/// stands in one row.
+/// The networks of the groups that an experiment draws, side by side; without columns where it draws none. What several of one kind have in
+/// common stands in one row.
 ///
 /// Errors: a setting that makes no network.
 pub fn diagram(plan: &Plan, part: &Part, notes: Vec<String>) -> Result<Diagram> {
     let shown = &part.experiment.shown;
     let groups = if shown.diagram.is_empty() { Vec::new() } else { plan.chosen(part, Some(&shown.diagram)) };
-    let mut columns = Vec::new();
+    let mut all = Vec::new();
     for group in groups {
         let settings = group.settings();
         let title = format!("{}, {}", settings.model.to_uppercase().replace("VGG", "VGG-"), group.label);
-        columns.push((title, boxes(&settings.network()?)?));
+        all.push((Kind::of(settings), title, boxes(&settings.network()?)?));
     }
-    let rows: BTreeSet<(usize, usize)> = columns.iter().flat_map(|(_, boxes)| boxes.iter().map(|b| b.at)).collect();
-    let row = |at: &(usize, usize)| rows.iter().take_while(|other| *other < at).count();
-    let drawn = |(title, boxes): (String, Vec<Placed>)| Column {
-        title,
-        boxes: boxes
-            .into_iter()
-            .map(|Placed { at, style, label, detail }| Block { row: row(&at), label, detail, style })
-            .collect(),
+    let rows = |kind: Kind| -> BTreeSet<(usize, usize)> {
+        all.iter().filter(|(of, ..)| *of == kind).flat_map(|(.., boxes)| boxes.iter().map(|b| b.at)).collect()
     };
-    let columns = columns.into_iter().map(drawn).collect();
+    let rows = [rows(Kind::Dln), rows(Kind::Vgg)];
+    let drawn = |(kind, title, boxes): (Kind, String, Vec<Placed>)| {
+        let row = |at: &(usize, usize)| rows[kind as usize].iter().take_while(|other| *other < at).count();
+        let block = |Placed { at, style, label, detail }: Placed| Block { row: row(&at), label, detail, style };
+        Column { title, boxes: boxes.into_iter().map(block).collect() }
+    };
+    let columns: Vec<Column> = all.into_iter().map(drawn).collect();
     Ok(Diagram { title: shown.title.clone(), subtitle: String::new(), notes, columns })
 }
 
