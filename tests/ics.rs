@@ -76,7 +76,9 @@ fn literal(network: &Network, batch: usize, rate: f64) -> CovariateShift {
     let step = theta.iter().zip(&g).zip(velocity).map(|((t, g), v)| t - rate * (0.75 * v + g + 0.01 * t));
     let next: Vec<f64> = step.collect();
     let mut found = CovariateShift::default();
-    let is_weight = |name: &str| name.ends_with(".weight") && !name.starts_with("norm");
+    // Under weight normalisation it is about the directions.
+    let of_layer = |name: &str| name.ends_with(".weight") || name.ends_with(".direction");
+    let is_weight = |name: &str| of_layer(name) && !name.starts_with("norm");
     for own in network.slots().iter().filter(|slot| is_weight(&slot.name)) {
         let mut mixed = theta.clone();
         mixed[..own.start].copy_from_slice(&next[..own.start]);
