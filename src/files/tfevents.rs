@@ -69,9 +69,8 @@ impl EventLog {
         let mut log = EventLog { path, out: BufWriter::new(file) };
         let event = Event { wall_time: now, ..Event::default() };
         log.record(&Event { file_version: Some("brain.Event:2".into()), ..event.clone() })?;
-        if first > 0 {
-            log.record(&Event { step: first as i64, session_log: Some(SessionLog { status: 1 }), ..event })?;
-        }
+        // From step 0 too: an earlier part may have ended before its first checkpoint, and TensorBoard passes over the first of them.
+        log.record(&Event { step: first as i64, session_log: Some(SessionLog { status: 1 }), ..event })?;
         log.flush()?;
         Ok(log)
     }

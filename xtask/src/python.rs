@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The packages that tests need, by the names that pip knows.
-const FOR_TESTS: [&str; 1] = ["selenium"];
+const FOR_TESTS: [&str; 2] = ["selenium", "tensorboard"];
 
 /// The Python for `NORMSCAPE_PYTHON`: the environment's, or one that is prepared here.
 pub fn for_tests() -> Result<PathBuf, String> {
