@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 fn all(targets: &[&str], scale: Scale, network: Option<Kind>, pictures: &str) -> Plan {
     let targets: Vec<String> = targets.iter().map(|&t| t.into()).collect();
-    let request =
-        Request { scale, pictures: pictures.into(), seed: 1, seeds: None, network, precision: "f32".into() };
+    let request = Request { scale, pictures: pictures.into(), seed: 1, seeds: None, network, precision: "f32".into() };
     Plan::new(catalogue::find(&targets).unwrap(), &catalogue::shared().unwrap(), request).unwrap()
 }
 
@@ -63,10 +62,37 @@ fn every_place_of_the_paper_that_claims_something_has_a_verdict() {
     let ids: BTreeSet<_> = claims.iter().map(|claim| &claim.id).collect();
     assert_eq!(ids.len(), claims.len(), "ids are unique");
     for place in [
-        "Figure 1", "Figure 2", "Figure 3", "Figure 4 (a)", "Figure 4 (b)", "Figure 4 (c)", "Figure 6", "Figure 7",
-        "Figure 9 (a)", "Figure 9 (b)", "Figure 9 (c)", "Figure 10", "Figure 11", "Figure 12", "Figure 13", "Figure 14",
-        "section 2.1", "section 3.1", "section 3.2", "section 3.3", "section 4.2", "A.1", "A.2.2",
-        "Theorem 4.1", "Theorem 4.2", "Observation 4.3", "Theorem 4.4", "Lemma 4.5", "Theorem C.1", "Fact C.1", "Fact C.2",
+        "Figure 1",
+        "Figure 2",
+        "Figure 3",
+        "Figure 4 (a)",
+        "Figure 4 (b)",
+        "Figure 4 (c)",
+        "Figure 6",
+        "Figure 7",
+        "Figure 9 (a)",
+        "Figure 9 (b)",
+        "Figure 9 (c)",
+        "Figure 10",
+        "Figure 11",
+        "Figure 12",
+        "Figure 13",
+        "Figure 14",
+        "section 2.1",
+        "section 3.1",
+        "section 3.2",
+        "section 3.3",
+        "section 4.2",
+        "A.1",
+        "A.2.2",
+        "Theorem 4.1",
+        "Theorem 4.2",
+        "Observation 4.3",
+        "Theorem 4.4",
+        "Lemma 4.5",
+        "Theorem C.1",
+        "Fact C.1",
+        "Fact C.2",
     ] {
         assert!(claims.iter().any(|claim| claim.place.contains(place)), "no claim of {place}");
     }

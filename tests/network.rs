@@ -270,11 +270,15 @@ fn directions_of_length_0_are_weights_of_0_without_a_gradient() {
         assert!(grad[slot.start..][..16].iter().skip(1).step_by(4).all(|g| *g == 0.0));
         assert_eq!(grad[slot.start + 16 + 1], 0.0, "of the gain");
     }
+}
+
+#[test]
 fn groups_that_do_not_fit_are_refused_by_the_layers_name() {
     let says = |network: normscape::Result<Network>, words: &[&str]| {
         let error = network.err().expect("refused");
         let text = error.to_string();
         assert!(error.exit_code() == 2 && words.iter().all(|word| text.contains(word)), "{text}");
+    };
     let of = |norm| Normalisation::new(norm);
     let groups = |groups| of(Norm::Grouped(Grouping::Groups(groups)));
     says(vgg("vgg11", 1.0, groups(3)), &["--norm group:3", "norm1", "64 channels", "3 groups"]);

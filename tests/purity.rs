@@ -6,8 +6,8 @@ mod shared;
 use normscape::data::image_set::ImageSet;
 use normscape::network::{Network, Norm, Normalisation, Scalar};
 use normscape::ops::backend::Backend;
-use normscape::ops::noise::NoiseOptions;
 use normscape::ops::group_norm::Grouping;
+use normscape::ops::noise::NoiseOptions;
 use normscape::probe::ics::Update;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
@@ -168,12 +168,11 @@ fn a_run_with_all_probes_is_the_run_without() {
 
 #[test]
 fn so_it_is_in_graphs_on_the_kernels() {
-    for (norm, noise) in [(Norm::None, None), (Norm::Batch, Some(NoiseOptions::default())), (Norm::Lp(1.0), None)] {
-        let settings = of_run(Normalisation { noise, ..Normalisation::new(norm) }, false);
+    let noise = Some(NoiseOptions::default());
     for (norm, noise) in
-        [(Norm::None, false), (Norm::Batch, true), (Norm::Lp(1.0), false), (Norm::Grouped(Grouping::Groups(2)), false)]
+        [(Norm::None, None), (Norm::Batch, noise), (Norm::Lp(1.0), None), (Norm::Grouped(Grouping::Groups(2)), None)]
     {
-        let settings = of_run(norm, noise, false);
+        let settings = of_run(Normalisation { noise, ..Normalisation::new(norm) }, false);
         let device = || shared::plain_device(Mode::F32).unwrap_or_else(|e| panic!("{e:?}"));
         both(device, &settings, || Source::open(&settings).unwrap());
     }

@@ -78,7 +78,8 @@ fn an_experiment_leaves_figures_data_claims_and_a_report() {
     let claims: Value = serde_json::from_slice(&std::fs::read(folder.join("claims.json")).unwrap()).unwrap();
     assert_eq!(answer["claims"], claims);
     let list = claims.as_array().unwrap();
-    let verdict = |id: &str| list.iter().find(|claim| claim["id"] == id).unwrap()["verdict"].as_str().unwrap().to_owned();
+    let verdict =
+        |id: &str| list.iter().find(|claim| claim["id"] == id).unwrap()["verdict"].as_str().unwrap().to_owned();
     // Nothing can be concluded from six steps; the theorems can be tested anywhere.
     assert_eq!(verdict("fig9.c-1e-6"), "not tested");
     assert_eq!((verdict("theory.4.1"), verdict("theory.4.1-printed")), ("holds".into(), "fails".into()));

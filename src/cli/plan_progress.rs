@@ -2,6 +2,7 @@
 
 use super::progress::duration;
 use super::terminal::line;
+use crate::Result;
 use crate::experiment::cost::{Pace, makespan, work};
 use crate::experiment::plan::Plan;
 use crate::experiment::runner::{Task, Watch};
@@ -9,7 +10,6 @@ use crate::experiment::runs::Kind;
 use crate::report::significant;
 use crate::train::Finished;
 use crate::train::metrics::Row;
-use crate::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard};

@@ -284,8 +284,7 @@ impl Work<'_> {
             Error::ClaimsFailed { claims: ids.map(|claim| claim.row.id.clone()).collect() }
         });
         let answer = if self.globals.json {
-            let list: Vec<Value> =
-                made.claims.iter().map(|claim| claim.json(self.plan.request.scale.name())).collect();
+            let list: Vec<Value> = made.claims.iter().map(|claim| claim.json(self.plan.request.scale.name())).collect();
             Answer::json(&json!({
                 "out": self.out().to_string_lossy(), "report": made.report.to_string_lossy(), "claims": list,
                 "holds": holds, "fails": fails, "not_tested": untested,
@@ -294,7 +293,9 @@ impl Work<'_> {
             let mut table = Table::new(["claim", "where", "verdict", "what the paper says"]);
             for claim in &made.claims {
                 let row = &claim.row;
-                table.row([row.id.as_str(), row.place.as_str(), row.verdict.word(), row.statement.as_str()].map(Cell::from));
+                table.row(
+                    [row.id.as_str(), row.place.as_str(), row.verdict.word(), row.statement.as_str()].map(Cell::from),
+                );
             }
             let words = format!(
                 "\n{holds} claims hold, {fails} fail, {untested} are not tested at this scale; {}\nreport: {}\n",

@@ -74,7 +74,12 @@ impl Job for Run<'_> {
         opening.push(format!("data: {}", about.text));
         let steps = settings.steps;
         let mut progress = Progress::new(globals.quiet, opening);
-        let place = Place { out: &options.out, resume: options.resume, device: device.name(), tensorboard: options.tensorboard };
+        let place = Place {
+            out: &options.out,
+            resume: options.resume,
+            device: device.name(),
+            tensorboard: options.tensorboard,
+        };
         let trainer = Trainer::open(backend, settings, source, place, stop, &mut progress)?;
         let ended = trainer.run(&mut progress);
         progress.end();

@@ -138,7 +138,8 @@ fn ends(evidence: &Evidence, part: &Part) -> Result<Captioned> {
         let (mut first, mut last, mut test) = (Vec::new(), Vec::new(), Vec::new());
         for run in evidence.of(group) {
             let training = run.training()?;
-            let bound = |loss: Option<&f64>| loss.map_or(f64::NAN, |&loss| if loss.is_nan() { f64::INFINITY } else { loss });
+            let bound =
+                |loss: Option<&f64>| loss.map_or(f64::NAN, |&loss| if loss.is_nan() { f64::INFINITY } else { loss });
             first.push(bound(training.loss.first()));
             // Of single batches the mean of the last ones says more.
             let rows = if run.settings().deep_linear() { 1 } else { 50 };
@@ -169,7 +170,8 @@ fn ends(evidence: &Evidence, part: &Part) -> Result<Captioned> {
 
 /// The paper's statements on random instances.
 fn statements(evidence: &Evidence, part: &Part) -> Captioned {
-    let mut table = Table::new(["statement", "kind", "instances", "premise held", "failed", "largest residual", "it says"]);
+    let mut table =
+        Table::new(["statement", "kind", "instances", "premise held", "failed", "largest residual", "it says"]);
     let rows = evidence.statements(&part.experiment.name);
     for of in rows {
         let residual = of.tally.max_residual().max(of.found.map_or(0.0, |found| found.residual));
@@ -191,7 +193,9 @@ fn summary(evidence: &Evidence, claims: &[Judged], about: &About) -> Vec<String>
     let count = |verdict| claims.iter().filter(|claim| claim.row.verdict == verdict).count();
     let request = &evidence.plan.request;
     let scale = match request.scale {
-        super::Scale::Smoke => "smoke: a few steps of small networks, which show that everything runs and can support no claim about training",
+        super::Scale::Smoke => {
+            "smoke: a few steps of small networks, which show that everything runs and can support no claim about training"
+        }
         super::Scale::Quick => {
             "quick: the deep linear networks at the paper's own size and length, VGG small and short, so that the effects show on two cores"
         }

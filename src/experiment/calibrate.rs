@@ -10,8 +10,8 @@ use crate::train::metrics::Row;
 use crate::train::{Observer, Settings, footprint, schedule};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a part of a run is timed, and how many of its steps at the least.
@@ -77,7 +77,8 @@ pub fn estimate(
     each(&parts, (workers, threads), stop, one)?;
     let found = found.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     let runs: Vec<f64> = plan.runs().map(|(_, _, settings)| seconds(settings, &found)).collect();
-    let largest = plan.runs().map(|(_, _, of)| footprint::bytes(of)).try_fold(0, |most, of| of.map(|of| most.max(of)))?;
+    let largest =
+        plan.runs().map(|(_, _, of)| footprint::bytes(of)).try_fold(0, |most, of| of.map(|of| most.max(of)))?;
     let at_once = workers.min(runs.len().max(1)) as u128;
     let total = cost::makespan(&runs, workers) + SHOWN * plan.parts.len() as f64;
     Ok(Estimate { runs, total, memory: [largest, largest * at_once] })

@@ -14,7 +14,8 @@ pub fn experiment(experiment: &Experiment) -> Result<()> {
         pick.check().map_err(|e| Error::input(&experiment.file, format!("value {name}: {e}"), "see README.md"))?;
     }
     let panels = shown.panels.iter().map(|panel| (&panel.show, &panel.title));
-    let explorers = shown.explorers.iter().flat_map(|explorer| explorer.show.iter().map(|show| (show, &explorer.title)));
+    let explorers =
+        shown.explorers.iter().flat_map(|explorer| explorer.show.iter().map(|show| (show, &explorer.title)));
     if let Some((value, title)) = panels.chain(explorers).find(|(value, _)| !shown.values.contains_key(*value)) {
         return bad(format!("panel \"{title}\" shows {value}, which is no value"), "[value.NAME] describes one");
     }
@@ -24,7 +25,10 @@ pub fn experiment(experiment: &Experiment) -> Result<()> {
             return bad(format!("panel \"{title}\" has no setting"), "`setting` names the one on its horizontal axis");
         }
         if panel.form == Form::Ridge && shown.values[&panel.show].quantity != "activations.count" {
-            return bad(format!("panel \"{title}\" draws no histograms"), "activations.count is what ridges are made of");
+            return bad(
+                format!("panel \"{title}\" draws no histograms"),
+                "activations.count is what ridges are made of",
+            );
         }
     }
     for claim in &shown.claims {
@@ -36,7 +40,10 @@ pub fn experiment(experiment: &Experiment) -> Result<()> {
             if let Some(name) = of_theory {
                 let there = STATEMENTS.iter().flat_map(|statement| statement.rows).any(|row| row.name == name);
                 if !there || shown.theory.is_none() {
-                    return bad(format!("claim {}: no statement {name}", claim.id), "see normscape theory, and [theory]");
+                    return bad(
+                        format!("claim {}: no statement {name}", claim.id),
+                        "see normscape theory, and [theory]",
+                    );
                 }
             } else if !shown.values.contains_key(&measure.value) {
                 return bad(format!("claim {}: no value {}", claim.id, measure.value), "[value.NAME] describes one");

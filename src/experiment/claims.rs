@@ -103,7 +103,8 @@ fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Option<(
         });
         let fits: Vec<bool> = pairs.map(|(left, right)| test.is.holds(left, test.times * right)).collect();
         let share = fits.iter().filter(|&&fits| fits).count() as f64 / fits.len().max(1) as f64;
-        let what = format!("share of steps: {} {} {}", name(&test.left), test.is.shown(), times(test.times, &name(right)));
+        let what =
+            format!("share of steps: {} {} {}", name(&test.left), test.is.shown(), times(test.times, &name(right)));
         return Ok(Some((vec![(what, share)], share >= least)));
     }
     let Some(left) = evidence.number(part, &test.left)? else { return Ok(None) };
@@ -129,7 +130,9 @@ fn rule(evidence: &Evidence, part: &Part, test: &TestSpec) -> String {
         Side::Number(number) => significant(test.times * number, 4),
         Side::Measure(measure) => times(test.times, &name(evidence, part, measure)),
     };
-    let share = test.share.map_or(String::new(), |share| format!(", at {} % of the steps or more", significant(100.0 * share, 3)));
+    let share = test
+        .share
+        .map_or(String::new(), |share| format!(", at {} % of the steps or more", significant(100.0 * share, 3)));
     format!("{} {} {right}{share}", name(evidence, part, &test.left), test.is.shown())
 }
 

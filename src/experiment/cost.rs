@@ -38,7 +38,8 @@ fn of_pass(settings: &Settings, network: &Network) -> Result<f64> {
     let mut shape = network.input(settings.batch);
     let mut work = 0.0;
     for link in network.links() {
-        let weights = if link.layer.multiplies() { link.layer.params(shape).first().map_or(0, |p| p.shape.len()) } else { 0 };
+        let weights =
+            if link.layer.multiplies() { link.layer.params(shape).first().map_or(0, |p| p.shape.len()) } else { 0 };
         shape = link.layer.output(shape)?;
         let [h, w, n, _] = shape.hwnc();
         work += 3.0 * (weights * h * w * n) as f64 + 100.0 * shape.len() as f64;

@@ -52,7 +52,8 @@ fn of_kind(kind: Kind, groups: &[&Group], pictures: &str) -> Option<String> {
     }
     compare("precision", each(&|s| s.precision.clone()), "f32".into());
     let seeds = groups.iter().map(|group| group.runs.len()).max().unwrap_or(1);
-    let seeds = if seeds == 1 { "one seed".into() } else { format!("up to {seeds} seeds; the middle one, bands over all") };
+    let seeds =
+        if seeds == 1 { "one seed".into() } else { format!("up to {seeds} seeds; the middle one, bands over all") };
     let name = if kind == Kind::Vgg { "VGG" } else { "DLN" };
     let lr = each(&|s| significant(s.lr, 3));
     let setting = if differs {

@@ -27,13 +27,8 @@ impl<'a> Evidence<'a> {
         let statements = |part: &'a Part| {
             let spec = part.experiment.shown.theory.as_ref()?;
             let instances = *spec.instances.at(plan.request.scale)?;
-            let choice = theory::Choice {
-                instances,
-                m: spec.m,
-                lambda: spec.lambda,
-                family: None,
-                seed: plan.request.seed,
-            };
+            let choice =
+                theory::Choice { instances, m: spec.m, lambda: spec.lambda, family: None, seed: plan.request.seed };
             Some((part.experiment.name.as_str(), theory::run(&choice)))
         };
         Evidence { plan, runs, theory: plan.parts.iter().filter_map(statements).collect() }

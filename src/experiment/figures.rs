@@ -113,7 +113,8 @@ impl<'a> Draw<'a> {
             Form::Distance => Ok(vec![Series::line(label, style, self.distance(group)?)]),
             Form::Ridge => {
                 let run = self.evidence.of(group).next();
-                let ridges = run.map(|run| ridges(run, self.pick, self.evidence.scale())).transpose()?.unwrap_or_default();
+                let ridges =
+                    run.map(|run| ridges(run, self.pick, self.evidence.scale())).transpose()?.unwrap_or_default();
                 Ok(vec![Series { label: label.into(), style, kind: Kind::Ridge(ridges) }])
             }
             _ => {
@@ -121,7 +122,8 @@ impl<'a> Draw<'a> {
                 let seeds = self.evidence.tracks(group, self.pick)?;
                 let most = seeds.iter().map(Vec::len).max().unwrap_or(0);
                 for i in 0..most {
-                    let of: Vec<_> = seeds.iter().filter_map(|tracks| tracks.get(i)).map(|t| t.points.clone()).collect();
+                    let of: Vec<_> =
+                        seeds.iter().filter_map(|tracks| tracks.get(i)).map(|t| t.points.clone()).collect();
                     if of.len() > 1 {
                         series.push(Series::band(label, style, spread(&of, missing(self.pick))));
                     }
@@ -161,7 +163,8 @@ impl<'a> Draw<'a> {
         let runs = groups.iter().flat_map(|group| self.evidence.of(group));
         let runs: Vec<_> = runs.map(|run| run.training().map(|of| (*of).clone())).collect::<Result<_>>()?;
         let band = course::Band::of_runs(&runs)?;
-        let points = band.step.iter().zip(band.low.iter().zip(&band.high)).map(|(&step, (&low, &high))| (step, low, high));
+        let points =
+            band.step.iter().zip(band.low.iter().zip(&band.high)).map(|(&step, (&low, &high))| (step, low, high));
         let (label, style) = groups.first().map_or(("", 0), |group| (group.label.as_str(), group.style));
         Ok(Series::band(label, style, points.collect()))
     }
@@ -173,7 +176,8 @@ impl<'a> Draw<'a> {
         for group in groups {
             let x = number_of(group.settings(), setting)?;
             let of_seed = |points: Vec<(f64, f64)>| {
-                let [from, to] = self.spec.within.unwrap_or([0.0, 1.0]).map(|share| share * group.settings().steps as f64);
+                let [from, to] =
+                    self.spec.within.unwrap_or([0.0, 1.0]).map(|share| share * group.settings().steps as f64);
                 let inside = points.iter().filter(|point| (from..=to).contains(&point.0)).map(|point| point.1);
                 self.spec.steps.unwrap_or(Over::Last).of(inside.collect())
             };
@@ -254,13 +258,15 @@ pub fn histograms(arrays: &Arrays, place: usize, of: usize) -> Vec<Ridge> {
     let (steps, count, outside, edges): (Vec<f64>, Vec<f64>, Vec<f64>, Vec<f64>) =
         (numbers("step"), numbers("count"), numbers("outside"), numbers("edges"));
     let bins = (count.len() / (steps.len() * of).max(1)).max(1);
-    let edges: Vec<f64> = edges.get(place * (bins + 1)..(place + 1) * (bins + 1)).map_or_else(Vec::new, <[f64]>::to_vec);
+    let edges: Vec<f64> =
+        edges.get(place * (bins + 1)..(place + 1) * (bins + 1)).map_or_else(Vec::new, <[f64]>::to_vec);
     let ridge = |(i, &at): (usize, &f64)| {
         let counts = &count[(i * of + place) * bins..][..bins];
         let beyond = &outside[(i * of + place) * 2..][..2];
         let all: f64 = counts.iter().chain(beyond).sum();
         let measured = counts.iter().all(|&count| count >= 0.0);
-        let density = |(count, ends): (&f64, &[f64])| if measured { count / all / (ends[1] - ends[0]) } else { f64::NAN };
+        let density =
+            |(count, ends): (&f64, &[f64])| if measured { count / all / (ends[1] - ends[0]) } else { f64::NAN };
         Ridge { at, density: counts.iter().zip(edges.windows(2)).map(density).collect(), edges: edges.clone() }
     };
     steps.iter().enumerate().map(ridge).collect()

@@ -107,9 +107,8 @@ impl Plan {
 
     /// The groups of a part that some patterns name, in the part's order; all where there are no patterns.
     pub fn chosen<'a>(&'a self, part: &Part, patterns: Option<&[String]>) -> Vec<&'a Group> {
-        let fits = |group: &&Group| {
-            patterns.is_none_or(|patterns| patterns.iter().any(|pattern| matches(pattern, &group.id)))
-        };
+        let fits =
+            |group: &&Group| patterns.is_none_or(|patterns| patterns.iter().any(|pattern| matches(pattern, &group.id)));
         part.groups.iter().map(|&at| &self.groups[at]).filter(fits).collect()
     }
 
@@ -139,7 +138,11 @@ fn check_names(experiment: &Experiment, shared: &Shared) -> Result<()> {
     let said = &experiment.shown;
     let all: Vec<String> = shared.runs.iter().flat_map(names).collect();
     let bad = |pattern: &str| {
-        Err(Error::input(&experiment.file, format!("no run {pattern}"), "`uses` names runs of runs.toml, [[run]] makes one"))
+        Err(Error::input(
+            &experiment.file,
+            format!("no run {pattern}"),
+            "`uses` names runs of runs.toml, [[run]] makes one",
+        ))
     };
     if let Some(pattern) = said.uses.iter().find(|pattern| !all.iter().any(|name| matches(pattern, name))) {
         return bad(pattern);

@@ -110,7 +110,8 @@ impl Results {
             Error::file(&path, format!("no array {name} with an entry for every step"), "a run's own file has it")
         };
         let get = |name: &str| arrays.get(name).ok_or_else(|| missing(name));
-        let steps = get("step")?.to_f64().or_else(|| whole(&get("step").ok()?.values)).ok_or_else(|| missing("step"))?;
+        let steps =
+            get("step")?.to_f64().or_else(|| whole(&get("step").ok()?.values)).ok_or_else(|| missing("step"))?;
         let of = get(array)?;
         let values = of.to_f64().or_else(|| whole(&of.values)).ok_or_else(|| missing(array))?;
         let width = of.shape.iter().skip(1).product::<usize>();
@@ -133,12 +134,7 @@ impl Results {
     }
 
     /// For each entry of a step what it is of: name, as shown, and number among those of its kind.
-    fn places(
-        &self,
-        file: &str,
-        arrays: &Arrays,
-        shape: &[usize],
-    ) -> Result<Vec<Vec<(&'static str, String, f64)>>> {
+    fn places(&self, file: &str, arrays: &Arrays, shape: &[usize]) -> Result<Vec<Vec<(&'static str, String, f64)>>> {
         let numbers = |name: &str| arrays.get(name).and_then(|array| array.to_f64().or_else(|| whole(&array.values)));
         let (lr, count) = (self.settings.lr, shape.iter().product::<usize>());
         Ok(match (file, shape) {
@@ -187,7 +183,8 @@ impl Results {
                 return Ok(Track { facets: Vec::new(), points });
             }
             _ => {
-                let right = "there are loss, train_accuracy, test_loss, test_accuracy, diverged and FILE.ARRAY of a probe";
+                let right =
+                    "there are loss, train_accuracy, test_loss, test_accuracy, diverged and FILE.ARRAY of a probe";
                 return Err(Error::input(format!("quantity {quantity}"), "unknown", right));
             }
         };
@@ -298,7 +295,8 @@ mod tests {
     #[test]
     fn what_is_made_of_numbers() {
         let of = |over: Over| over.of(vec![2.0, -1.0, 4.0, 3.0]);
-        let all = [Over::Min, Over::Max, Over::Mean, Over::Median, Over::Spread, Over::First, Over::Last, Over::Positive];
+        let all =
+            [Over::Min, Over::Max, Over::Mean, Over::Median, Over::Spread, Over::First, Over::Last, Over::Positive];
         assert_eq!(all.map(of), [-1.0, 4.0, 2.0, 2.5, 5.0, 2.0, 3.0, 0.75]);
         assert_eq!(Over::Ratio.of(vec![2.0, 8.0]), 4.0);
         assert!(Over::Mean.of(vec![]).is_nan() && Over::Max.of(vec![1.0, f64::NAN]).is_nan());

@@ -181,7 +181,10 @@ impl Probes {
         };
         let asked = |name: &str| settings.asks(name);
         let of = |along: Along| LINES.iter().filter(move |(name, of)| *of == along && asked(name));
-        let lines = work.lines.iter().map(|&(along, _)| of(along).map(|(name, along)| Ok((*name, line(name, *along)?))).collect());
+        let lines = work
+            .lines
+            .iter()
+            .map(|&(along, _)| of(along).map(|(name, along)| Ok((*name, line(name, *along)?))).collect());
         let lines = lines.collect::<Result<_>>()?;
         let shift = |room: &ics::Room| {
             let (count, layers) = (room.layers().len(), room.layers());
@@ -260,7 +263,8 @@ impl Probes {
                 self.last.extend(ends.iter().map(|(end, value)| (format!("{name}/{end}"), *value)));
             }
         }
-        if let (Some(log), Some(room)) = (self.curvature.as_mut().filter(|_| due.has(CURVATURE)), &self.work.curvature) {
+        if let (Some(log), Some(room)) = (self.curvature.as_mut().filter(|_| due.has(CURVATURE)), &self.work.curvature)
+        {
             let found = if loss.is_finite() { curvature::read(engine, room)? } else { Curvature::UNKNOWN };
             let Curvature { rayleigh, gain, top: [top, residual], trace: [trace, stderr] } = found;
             let shown = [("rayleigh", rayleigh), ("gain", gain), ("top_eigenvalue", top), ("trace", trace)];

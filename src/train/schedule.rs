@@ -52,8 +52,7 @@ impl Settings {
             Some(Ok(every)) => t.is_multiple_of(every),
             Some(Err(_)) => false,
             None => {
-                self.probe_every.is_some_and(|every| t.is_multiple_of(every))
-                    || self.probe_at.binary_search(&t).is_ok()
+                self.probe_every.is_some_and(|every| t.is_multiple_of(every)) || self.probe_at.binary_search(&t).is_ok()
             }
         }
     }

@@ -67,7 +67,8 @@ pub fn load_images(settings: &Settings) -> Result<ImageSet> {
             check_limit(settings.limit_test.unwrap_or(images::TEST), images::TEST, "--limit-test")?;
             check_batch(settings.batch, settings.limit_train.unwrap_or(images::TRAIN))?;
             // A larger set begins with the smaller one: what would be cut off is not made.
-            let (train, test) = (settings.limit_train.unwrap_or(images::TRAIN), settings.limit_test.unwrap_or(images::TEST));
+            let (train, test) =
+                (settings.limit_train.unwrap_or(images::TRAIN), settings.limit_test.unwrap_or(images::TEST));
             images::generate(settings.seed, train, test)
         }
         path => cifar10::load(Path::new(path))?,

@@ -55,10 +55,9 @@ pub fn networks() -> Vec<(String, Network, usize)> {
         ]
     };
     let bent = activations().into_iter().map(|of| (format!("vgg {}", of.0), vgg("vgg11", 0.0625, of.1).unwrap(), 4));
-    norms().into_iter().flat_map(of).chain(bent).collect()
     // On a deep linear network each channel has one value.
     let instance = vgg("vgg11", 0.0625, Normalisation::new(Norm::Grouped(Grouping::Instance))).unwrap();
-    norms().into_iter().flat_map(of).chain([("vgg instance".into(), instance, 4)]).collect()
+    norms().into_iter().flat_map(of).chain(bent).chain([("vgg instance".into(), instance, 4)]).collect()
 }
 
 /// A network on a backend, with a batch and θ; γ and β away from where they start.
