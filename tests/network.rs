@@ -275,7 +275,7 @@ fn directions_of_length_0_are_weights_of_0_without_a_gradient() {
 #[test]
 fn groups_that_do_not_fit_are_refused_by_the_layers_name() {
     let says = |network: normscape::Result<Network>, words: &[&str]| {
-        let error = network.err().expect("refused");
+        let error = network.expect_err("refused");
         let text = error.to_string();
         assert!(error.exit_code() == 2 && words.iter().all(|word| text.contains(word)), "{text}");
     };

@@ -86,8 +86,10 @@ fn agrees<B: Backend>(op: &str, arrays: &Arrays, backend: &mut B, shuffled: Opti
             continue;
         }
         checked += 1;
-        if error.is_nan() || error > bound(arrays) {
-            return Err(format!("{name}: error {error:e} beyond {:e}", bound(arrays)).into());
+        // A number by itself may be what is left of a sum that has cancelled; of many not all are.
+        let allowed = bound(arrays) * if expected[&name].shape.iter().product::<usize>() == 1 { 8.0 } else { 1.0 };
+        if error.is_nan() || error > allowed {
+            return Err(format!("{name}: error {error:e} beyond {allowed:e}").into());
         }
     }
     if checked == 0 {
