@@ -84,7 +84,9 @@ fn cases() -> Vec<Case> {
     ];
     // A non-linearity that curves by itself; and weights that are made, after which nothing follows, as in the standard network.
     let curves = Normalisation { activation: Activation::Elu, ..Normalisation::new(Norm::Batch) };
-    let [bent, _] = of(("elu batch", curves));
+    let network = vgg("vgg11", 0.0625, curves).unwrap();
+    let chosen = vec![(1, vec![0, 2]), (4, vec![7])];
+    let bent = Case { name: "vgg elu batch".into(), network, n: 3, chosen, eps: curves.eps };
     let [_, made] = of(("weight, none after it", Normalisation::new(Norm::Weight)));
     all.into_iter().flat_map(of).chain([bent, made]).collect()
 }
