@@ -91,8 +91,11 @@ fn untested(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Option<Strin
     (claim.cifar10 && images && request.pictures == "images").then(|| "only CIFAR-10 can tell".into())
 }
 
+/// Measured numbers by name, and whether the test holds.
+type Tried = (Vec<(String, f64)>, bool);
+
 /// What a test measures, and whether it holds; `None` where the plan lacks its runs.
-fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Option<(Vec<(String, f64)>, bool)>> {
+fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Option<Tried>> {
     let name = |measure| name(evidence, part, measure);
     if let (Some(least), Side::Measure(right)) = (test.share, &test.right) {
         let (left_of, right_of) = (evidence.series(part, &test.left)?, evidence.series(part, right)?);

@@ -172,7 +172,7 @@ impl<'a> Draw<'a> {
     /// A number of each group against one of its settings: groups of one label are one line.
     fn against(&self, groups: &[&Group]) -> Result<Vec<Series>> {
         let setting = self.spec.setting.as_deref().unwrap_or_default();
-        let mut lines: Vec<(String, usize, Vec<(f64, f64)>)> = Vec::new();
+        let mut lines: Vec<Variant> = Vec::new();
         for group in groups {
             let x = number_of(group.settings(), setting)?;
             let of_seed = |points: Vec<(f64, f64)>| {
@@ -197,6 +197,9 @@ impl<'a> Draw<'a> {
         Ok(series)
     }
 }
+
+/// Label, style, and points of one variant.
+type Variant = (String, usize, Vec<(f64, f64)>);
 
 /// A run's setting as a number. Errors: it has none of that name, or it is none.
 fn number_of(settings: &Settings, name: &str) -> Result<f64> {

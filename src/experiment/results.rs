@@ -21,6 +21,9 @@ pub struct Track {
     pub points: Vec<(f64, f64)>,
 }
 
+/// What one of several values at a step is of: the kind, as shown, and its number among those of the kind.
+type Facet = (&'static str, String, f64);
+
 /// One run's files, each read once.
 #[derive(Debug)]
 pub struct Results {
@@ -134,7 +137,7 @@ impl Results {
     }
 
     /// For each entry of a step what it is of: name, as shown, and number among those of its kind.
-    fn places(&self, file: &str, arrays: &Arrays, shape: &[usize]) -> Result<Vec<Vec<(&'static str, String, f64)>>> {
+    fn places(&self, file: &str, arrays: &Arrays, shape: &[usize]) -> Result<Vec<Vec<Facet>>> {
         let numbers = |name: &str| arrays.get(name).and_then(|array| array.to_f64().or_else(|| whole(&array.values)));
         let (lr, count) = (self.settings.lr, shape.iter().product::<usize>());
         Ok(match (file, shape) {
@@ -196,7 +199,7 @@ impl Results {
     }
 }
 
-fn picked(pick: &Pick, layers: Option<&[usize]>, facets: &[(&'static str, String, f64)]) -> bool {
+fn picked(pick: &Pick, layers: Option<&[usize]>, facets: &[Facet]) -> bool {
     facets.iter().all(|&(name, _, number)| match name {
         "layer" => layers.is_none_or(|layers| layers.iter().any(|&layer| layer as f64 == number)),
         "unit" => pick.unit.is_none_or(|unit| unit as f64 == number),
