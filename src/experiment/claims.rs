@@ -96,18 +96,24 @@ type Tried = (Vec<(String, f64)>, bool);
 
 /// What a test measures, and whether it holds; `None` where the plan lacks its runs.
 fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Option<Tried>> {
-    let name = |measure| name(evidence, part, measure);
+    let name = |measure| name(evidence, part, measure, test.share.is_some());
     if let (Some(least), Side::Measure(right)) = (test.share, &test.right) {
         let (left_of, right_of) = (evidence.series(part, &test.left)?, evidence.series(part, right)?);
         let (Some(left_of), Some(right_of)) = (left_of, right_of) else { return Ok(None) };
-        // Steps that both have: a run that diverged has fewer.
-        let pairs = left_of.iter().filter_map(|(step, value)| {
-            right_of.iter().find(|(other, _)| other == step).map(|(_, other)| (*value, *other))
-        });
-        let fits: Vec<bool> = pairs.map(|(left, right)| test.is.holds(left, test.times * right)).collect();
+        // Draw by draw: two runs of one seed, at every step that one of them has; a run that diverged counts as infinite from there on.
+        let mut fits = Vec::new();
+        for (left, right) in left_of.iter().zip(&right_of) {
+            let longer = if left.points.len() >= right.points.len() { left } else { right };
+            let pairs = longer.points.iter().filter_map(|&(step, _)| Some((left.at(step)?, right.at(step)?)));
+            fits.extend(pairs.map(|(left, right)| test.is.holds(left, test.times * right)));
+        }
         let share = fits.iter().filter(|&&fits| fits).count() as f64 / fits.len().max(1) as f64;
-        let what =
-            format!("share of steps: {} {} {}", name(&test.left), test.is.shown(), times(test.times, &name(right)));
+        let what = format!(
+            "share of draws and steps: {} {} {}",
+            name(&test.left),
+            test.is.shown(),
+            times(test.times, &name(right))
+        );
         return Ok(Some((vec![(what, share)], share >= least)));
     }
     let Some(left) = evidence.number(part, &test.left)? else { return Ok(None) };
@@ -131,16 +137,16 @@ fn times(factor: f64, of: &str) -> String {
 fn rule(evidence: &Evidence, part: &Part, test: &TestSpec) -> String {
     let right = match &test.right {
         Side::Number(number) => significant(test.times * number, 4),
-        Side::Measure(measure) => times(test.times, &name(evidence, part, measure)),
+        Side::Measure(measure) => times(test.times, &name(evidence, part, measure, test.share.is_some())),
     };
-    let share = test
-        .share
-        .map_or(String::new(), |share| format!(", at {} % of the steps or more", significant(100.0 * share, 3)));
-    format!("{} {} {right}{share}", name(evidence, part, &test.left), test.is.shown())
+    let share = test.share.map_or(String::new(), |share| {
+        format!(", at {} % of all draws and steps or more", significant(100.0 * share, 3))
+    });
+    format!("{} {} {right}{share}", name(evidence, part, &test.left, test.share.is_some()), test.is.shown())
 }
 
 /// A measurement in words: "BatchNorm (lr 0.1): highest β, median over steps".
-fn name(evidence: &Evidence, part: &Part, measure: &Measure) -> String {
+fn name(evidence: &Evidence, part: &Part, measure: &Measure, every_step: bool) -> String {
     if let Some(row) = &measure.fails {
         return format!("share of instances on which \"{row}\" fails");
     }
@@ -157,6 +163,7 @@ fn name(evidence: &Evidence, part: &Part, measure: &Measure) -> String {
         format!(" of the run's {} to {} %", significant(100.0 * from, 3), significant(100.0 * to, 3))
     });
     let steps = match (measure.until, measure.steps) {
+        _ if every_step => part_of_run.clone(),
         (Some(level), _) => format!(", first step at {} or below", significant(level, 3)),
         (None, None | Some(Over::Last)) if measure.within.is_none() => ", at the end".into(),
         (None, over) => format!(", {} over the steps{part_of_run}", over.unwrap_or(Over::Last).word()),

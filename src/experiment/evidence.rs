@@ -2,7 +2,7 @@
 
 use super::file::{Measure, Over, Pick};
 use super::plan::{Part, Plan};
-use super::results::{Results, Track, middle};
+use super::results::{Results, Track};
 use super::runs::Group;
 use super::scale::Scale;
 use crate::theory;
@@ -90,6 +90,8 @@ impl<'a> Evidence<'a> {
             let values: Vec<f64> = within(&points, measure, group).map(|point| point.1).collect();
             match measure.until {
                 Some(level) => points.iter().find(|point| point.1 <= level).map_or(f64::INFINITY, |point| point.0),
+                // A run that diverged before has no loss there.
+                None if values.is_empty() => missing(pick).unwrap_or(f64::NAN),
                 None => measure.steps.unwrap_or(Over::Last).of(values),
             }
         };
@@ -97,17 +99,39 @@ impl<'a> Evidence<'a> {
         Ok(Some(measure.seeds.unwrap_or(Over::Median).of(seeds)))
     }
 
-    /// The middle of the seeds at every step that a measurement looks at.
-    pub fn series(&self, part: &Part, measure: &Measure) -> Result<Option<Vec<(f64, f64)>>> {
+    /// The values of every seed at every step that a measurement looks at, and whether it diverged.
+    pub fn series(&self, part: &Part, measure: &Measure) -> Result<Option<Vec<Seed>>> {
         let Some((group, pick)) = self.measured(part, measure) else { return Ok(None) };
-        let middle = middle(&self.single(group, &measure.value, pick)?, missing(pick));
-        Ok(Some(within(&middle, measure, group).copied().collect()))
+        let all = self.single(group, &measure.value, pick)?;
+        let seed = |(points, run): (Vec<(f64, f64)>, &Results)| {
+            let points = within(&points, measure, group).copied().collect();
+            Ok(Seed { points, diverged: run.diverged()? })
+        };
+        all.into_iter().zip(self.of(group)).map(seed).collect::<Result<_>>().map(Some)
     }
 
     /// The group and the value of a measurement.
     pub fn measured<'s>(&'s self, part: &'s Part, measure: &Measure) -> Option<(&'s Group, &'s Pick)> {
         let group = self.plan.chosen(part, Some(std::slice::from_ref(&measure.run))).into_iter().next()?;
         Some((group, part.experiment.shown.values.get(&measure.value)?))
+    }
+}
+
+/// One seed of a measurement, step by step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seed {
+    /// Step and value.
+    pub points: Vec<(f64, f64)>,
+    /// Whether the run ended without a loss: from then on what it would have had counts as infinite.
+    pub diverged: bool,
+}
+
+impl Seed {
+    /// The value at a step; `None` where it was not measured.
+    pub fn at(&self, step: f64) -> Option<f64> {
+        let found = self.points.iter().find(|point| point.0 == step).map(|point| point.1);
+        let after = self.points.last().is_none_or(|last| last.0 < step);
+        found.or((self.diverged && after).then_some(f64::INFINITY))
     }
 }
 
