@@ -215,7 +215,7 @@ fn wrong_command_lines_are_refused_in_one_line() {
         ("reproduce fig9 --scale large".into(), "--scale large"),
         ("reproduce fig9 --jobs 0".into(), "--jobs 0"),
         ("reproduce fig9 --seeds 0".into(), "--seeds 0"),
-        ("reproduce fig4 --scale smoke --data full --out there".into(), "full"),
+        ("reproduce fig4 --scale smoke --data full --out there --quiet".into(), "full"),
         ("theory --instances 0".into(), "--instances 0: no instance; "),
         ("theory --m 1".into(), "--m 1: not so many samples; 2 to 256"),
         ("theory --m -3".into(), "--m -3: not a value that it takes"),

@@ -55,8 +55,8 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: Option<u64>,
     /// Runs at once [default: on the CPU one per thread, as far as memory goes; else 1]
-    #[arg(long, value_name = "N", value_parser = super::values::count)]
-    pub jobs: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub jobs: Option<u64>,
     /// List the targets
     #[arg(long)]
     pub list: bool,
@@ -153,7 +153,8 @@ fn list(globals: &Globals) -> Result<Answer> {
 fn workers(plan: &Plan, device: Device, options: &Options, globals: &Globals) -> Result<(usize, usize)> {
     let threads = globals.thread_count();
     let on_cpu = matches!(device, Device::CpuF32 | Device::CpuF64);
-    let most = match (on_cpu, options.jobs) {
+    let jobs = options.jobs.and_then(|jobs| usize::try_from(jobs).ok());
+    let most = match (on_cpu, jobs) {
         (true, jobs) => calibrate::workers(plan, jobs.unwrap_or(threads))?,
         (false, jobs) => jobs.unwrap_or(1),
     };

@@ -16,7 +16,7 @@
 //! - `boxes.rs`: a diagram as an SVG document: [`Diagram::svg`];
 //! - `data.rs`: what a figure draws, as a CSV table and as NumPy arrays: [`Figure::csv`], [`Figure::arrays`];
 //! - `files.rs`: picture and data side by side in a folder: [`Figure::write`];
-//! - `raster.rs`: an SVG document as a PNG file: [`png`];
+//! - `raster.rs`: an SVG document as a PNG file: [`png()`];
 //! - `text.rs`: a panel as text for a terminal: [`Panel::text`].
 //! - `text.rs`: a panel as text for a terminal: [`Panel::text`];
 //! - `page.rs`: what a report is;

@@ -169,7 +169,9 @@ mod tests {
 
     #[test]
     fn shared_arrays_are_written_once() {
-        let line = |seed: &str, y: f64| faceted(&[("seed", seed)], Series::line("a", 8, vec![(0.0, y), (1.0, y)]));
+        let line = |seed: &str, y: f64| {
+            faceted(&[("seed", seed)], Series::line("a", STYLES.len() + 1, vec![(0.0, y), (1.0, y)]))
+        };
         let ridge = Ridge { at: 5.0, edges: vec![0.0, 1.0, 2.0], density: vec![0.25, 0.75] };
         let explorer = Explorer {
             series: vec![
