@@ -217,6 +217,10 @@ impl Work<'_> {
         let (began, out) = (Instant::now(), self.out());
         disk::create_dir_all(&out)?;
         let _lock = FolderLock::acquire(&out)?;
+        // What a part that was killed left half-written; the runs see to their own.
+        for folder in [out.clone(), out.join("figures")].iter().filter(|folder| disk::exists(folder)) {
+            disk::remove_stale_partials(folder)?;
+        }
         announce(self.device, self.globals);
         self.say_first()?;
         let progress = PlanProgress::new(&self.plan, self.workers.0, self.globals.quiet)?;
