@@ -174,13 +174,12 @@ impl Work<'_> {
         let estimate = self.estimate()?;
         let Estimate { runs, total, memory } = &estimate;
         if self.globals.json {
-            let of = |((group, name, s), seconds): ((_, &str, &crate::train::Settings), &f64)| {
-                let group: &crate::experiment::runs::Group = group;
-                json!({ "run": name, "group": group.id, "steps": s.steps, "seconds": seconds })
-            };
-            let runs: Vec<Value> = self.plan.runs().zip(runs).map(of).collect();
+            let mut list = Vec::new();
+            for ((group, name, s), seconds) in self.plan.runs().zip(runs) {
+                list.push(json!({ "run": name, "group": group.id, "steps": s.steps, "seconds": seconds }));
+            }
             let memory = memory.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
-            let all = json!({ "runs": runs, "seconds": total, "at_once": self.workers.0, "bytes": memory[1] });
+            let all = json!({ "runs": list, "seconds": total, "at_once": self.workers.0, "bytes": memory[1] });
             return Ok(Answer::json(&all));
         }
         let mut table = Table::new(["run", "network", "norm", "rate", "steps", "seed", "time alone"]);

@@ -33,18 +33,36 @@ pub struct Look {
     pub style: usize,
 }
 
+/// Options of `train` for each scale.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct AtScales {
+    /// At `smoke`.
+    #[serde(default)]
+    pub smoke: Table,
+    /// At `quick`.
+    #[serde(default)]
+    pub quick: Table,
+    /// At `paper`.
+    #[serde(default)]
+    pub paper: Table,
+}
+
+impl AtScales {
+    fn of(&self, scale: Scale) -> &Table {
+        match scale {
+            Scale::Smoke => &self.smoke,
+            Scale::Quick => &self.quick,
+            Scale::Paper => &self.paper,
+        }
+    }
+}
+
 /// Settings that runs begin from.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Base {
     /// Laid over them at one scale.
-    #[serde(default)]
-    pub smoke: Table,
-    /// See `smoke`.
-    #[serde(default)]
-    pub quick: Table,
-    /// See `smoke`.
-    #[serde(default)]
-    pub paper: Table,
+    #[serde(flatten)]
+    pub at: AtScales,
     /// Options of `train`, with `_` for `-`.
     #[serde(flatten)]
     pub settings: Table,
@@ -69,14 +87,8 @@ pub struct RunSpec {
     #[serde(default)]
     pub vary: BTreeMap<String, Vec<Value>>,
     /// Laid over its settings at one scale.
-    #[serde(default)]
-    pub smoke: Table,
-    /// See `smoke`.
-    #[serde(default)]
-    pub quick: Table,
-    /// See `smoke`.
-    #[serde(default)]
-    pub paper: Table,
+    #[serde(flatten)]
+    pub at: AtScales,
     /// Options of `train`, with `_` for `-`.
     #[serde(flatten)]
     pub settings: Table,
@@ -150,10 +162,10 @@ impl RunSpec {
         if let Some(name) = &self.base {
             let of = shared.base.get(name).ok_or_else(|| bad(format!("no base {name}")))?;
             lay(&mut base, &of.settings);
-            lay(&mut base, at(request.scale, [&of.smoke, &of.quick, &of.paper]));
+            lay(&mut base, of.at.of(request.scale));
         }
         lay(&mut base, &self.settings);
-        lay(&mut base, at(request.scale, [&self.smoke, &self.quick, &self.paper]));
+        lay(&mut base, self.at.of(request.scale));
         let mut groups = Vec::new();
         for varied in combinations(&self.vary) {
             let (mut id, mut label, mut table) = (self.id.clone(), self.label.clone(), base.clone());
@@ -246,14 +258,6 @@ fn settings(table: &Table, seed: u64) -> Result<Settings> {
 
 fn lay(onto: &mut Table, over: &Table) {
     onto.extend(over.iter().map(|(key, value)| (key.clone(), value.clone())));
-}
-
-fn at(scale: Scale, [smoke, quick, paper]: [&Table; 3]) -> &Table {
-    match scale {
-        Scale::Smoke => smoke,
-        Scale::Quick => quick,
-        Scale::Paper => paper,
-    }
 }
 
 /// A value as it stands in an id.
