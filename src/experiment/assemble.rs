@@ -84,13 +84,19 @@ fn write_json(path: &Path, value: &Value) -> Result<()> {
 fn section(evidence: &Evidence, part: &Part, folder: &Path) -> Result<(Section, Vec<PathBuf>)> {
     let (experiment, shown) = (&part.experiment, &part.experiment.shown);
     let mut notes = deviations::of(evidence.plan, part);
+    let mut diverged = Vec::new();
     for &at in &part.groups {
         let group = &evidence.plan.groups[at];
-        let (count, seeds) = (evidence.diverged(group)?, group.runs.len());
+        let count = evidence.diverged(group)?;
         if count > 0 {
-            let loss = "its loss counts as infinite from there on";
-            notes.push(format!("{} [{}]: {count} of {seeds} runs diverged; {loss}.", group.label, group.id));
+            diverged.push(format!("{} [{}] {count} of {}", group.label, group.id, group.runs.len()));
         }
+    }
+    if !diverged.is_empty() {
+        notes.push(format!(
+            "Runs that diverged, whose loss counts as infinite from there on: {}. A histogram is of the first seed that did not.",
+            diverged.join(", ")
+        ));
     }
     notes.extend(shown.notes.iter().cloned());
     let (mut pictures, mut files) = (Vec::new(), Vec::new());

@@ -49,6 +49,16 @@ impl<'a> Evidence<'a> {
         group.runs.iter().filter_map(|(name, _)| self.runs.get(name.as_str()))
     }
 
+    /// The run that stands for a group where only one can be shown: the first that did not diverge, else the first.
+    pub fn shown<'s>(&'s self, group: &'s Group) -> Result<Option<&'s Results>> {
+        for run in self.of(group) {
+            if !run.diverged()? {
+                return Ok(Some(run));
+            }
+        }
+        Ok(self.of(group).next())
+    }
+
     /// How many runs of a group diverged.
     pub fn diverged(&self, group: &Group) -> Result<usize> {
         self.of(group).try_fold(0, |count, run| Ok(count + usize::from(run.diverged()?)))
@@ -86,14 +96,9 @@ impl<'a> Evidence<'a> {
             return Ok(row(name).map(|of| of.tally.max_residual().max(of.found.map_or(0.0, |f| f.residual))));
         }
         let Some((group, pick)) = self.measured(part, measure) else { return Ok(None) };
-        let of_seed = |points: Vec<(f64, f64)>| {
-            let values: Vec<f64> = within(&points, measure, group).map(|point| point.1).collect();
-            match measure.until {
-                Some(level) => points.iter().find(|point| point.1 <= level).map_or(f64::INFINITY, |point| point.0),
-                // A run that diverged before has no loss there.
-                None if values.is_empty() => missing(pick).unwrap_or(f64::NAN),
-                None => measure.steps.unwrap_or(Over::Last).of(values),
-            }
+        let of_seed = |points: Vec<(f64, f64)>| match measure.until {
+            Some(level) => points.iter().find(|point| point.1 <= level).map_or(f64::INFINITY, |point| point.0),
+            None => made_of(&points, pick, measure.steps, measure.within, group),
         };
         let seeds: Vec<f64> = self.single(group, &measure.value, pick)?.into_iter().map(of_seed).collect();
         Ok(Some(measure.seeds.unwrap_or(Over::Median).of(seeds)))
@@ -104,7 +109,7 @@ impl<'a> Evidence<'a> {
         let Some((group, pick)) = self.measured(part, measure) else { return Ok(None) };
         let all = self.single(group, &measure.value, pick)?;
         let seed = |(points, run): (Vec<(f64, f64)>, &Results)| {
-            let points = within(&points, measure, group).copied().collect();
+            let points = inside(&points, measure.within, group).copied().collect();
             Ok(Seed { points, diverged: run.diverged()? })
         };
         all.into_iter().zip(self.of(group)).map(seed).collect::<Result<_>>().map(Some)
@@ -120,7 +125,7 @@ impl<'a> Evidence<'a> {
 /// One seed of a measurement, step by step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seed {
-    /// Step and value.
+    /// Step and value, steps rising.
     pub points: Vec<(f64, f64)>,
     /// Whether the run ended without a loss: from then on what it would have had counts as infinite.
     pub diverged: bool,
@@ -129,7 +134,7 @@ pub struct Seed {
 impl Seed {
     /// The value at a step; `None` where it was not measured.
     pub fn at(&self, step: f64) -> Option<f64> {
-        let found = self.points.iter().find(|point| point.0 == step).map(|point| point.1);
+        let found = self.points.binary_search_by(|point| point.0.total_cmp(&step)).ok().map(|i| self.points[i].1);
         let after = self.points.last().is_none_or(|last| last.0 < step);
         found.or((self.diverged && after).then_some(f64::INFINITY))
     }
@@ -140,11 +145,52 @@ pub fn missing(pick: &Pick) -> Option<f64> {
     (pick.quantity == "loss").then_some(f64::INFINITY)
 }
 
-fn within<'s>(
+/// What is made of a seed's values over part of the run. A run that diverged before it has no loss there: that counts as infinite.
+pub fn made_of(
+    points: &[(f64, f64)],
+    pick: &Pick,
+    steps: Option<Over>,
+    within: Option<[f64; 2]>,
+    group: &Group,
+) -> f64 {
+    let values: Vec<f64> = inside(points, within, group).map(|point| point.1).collect();
+    match values.is_empty() {
+        true => missing(pick).unwrap_or(f64::NAN),
+        false => steps.unwrap_or(Over::Last).of(values),
+    }
+}
+
+fn inside<'s>(
     points: &'s [(f64, f64)],
-    measure: &Measure,
+    within: Option<[f64; 2]>,
     group: &Group,
 ) -> impl Iterator<Item = &'s (f64, f64)> + use<'s> {
-    let [from, to] = measure.within.unwrap_or([0.0, 1.0]).map(|share| share * group.settings().steps as f64);
+    let [from, to] = within.unwrap_or([0.0, 1.0]).map(|share| share * group.settings().steps as f64);
     points.iter().filter(move |point| (from..=to).contains(&point.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Settings;
+
+    fn pick(quantity: &str) -> Pick {
+        toml::from_str(&format!("quantity = \"{quantity}\"\nlabel = \"\"")).unwrap()
+    }
+
+    #[test]
+    fn a_run_that_diverged_counts_as_infinite() {
+        let settings = Settings { steps: 10, ..Settings::defaults("dln") };
+        let group = Group { id: "a".into(), label: "a".into(), style: 0, runs: vec![("a".into(), settings)] };
+        let points = [(0.0, 3.0), (5.0, 2.0)];
+        let of = |quantity, steps, within| made_of(&points, &pick(quantity), steps, within, &group);
+        assert_eq!(of("loss", None, None), 2.0);
+        assert_eq!(of("loss", Some(Over::Mean), Some([0.0, 0.5])), 2.5);
+        // After its end there is no loss; of a probe nothing is known.
+        assert_eq!(of("loss", Some(Over::Mean), Some([0.9, 1.0])), f64::INFINITY);
+        assert!(of("landscape.beta", None, Some([0.9, 1.0])).is_nan());
+        let seed = |diverged| Seed { points: points.to_vec(), diverged };
+        assert_eq!([0.0, 5.0, 10.0].map(|t| seed(true).at(t)), [Some(3.0), Some(2.0), Some(f64::INFINITY)]);
+        assert_eq!([0.0, 3.0, 10.0].map(|t| seed(false).at(t)), [Some(3.0), None, None]);
+    }
 }

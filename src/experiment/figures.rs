@@ -1,7 +1,7 @@
 //! An experiment's panels, drawn from its runs.
 
 use super::course;
-use super::evidence::{Evidence, missing};
+use super::evidence::{Evidence, made_of, missing};
 use super::file::{Form, Over, PanelSpec, Pick, Split};
 use super::plan::Part;
 use super::results::{Results, Track, ends, middle, spread};
@@ -112,7 +112,7 @@ impl<'a> Draw<'a> {
             Form::Band => Ok(vec![Series::band(label, style, self.band(group)?)]),
             Form::Distance => Ok(vec![Series::line(label, style, self.distance(group)?)]),
             Form::Ridge => {
-                let run = self.evidence.of(group).next();
+                let run = self.evidence.shown(group)?;
                 let ridges =
                     run.map(|run| ridges(run, self.pick, self.evidence.scale())).transpose()?.unwrap_or_default();
                 Ok(vec![Series { label: label.into(), style, kind: Kind::Ridge(ridges) }])
@@ -175,12 +175,8 @@ impl<'a> Draw<'a> {
         let mut lines: Vec<Variant> = Vec::new();
         for group in groups {
             let x = number_of(group.settings(), setting)?;
-            let of_seed = |points: Vec<(f64, f64)>| {
-                let [from, to] =
-                    self.spec.within.unwrap_or([0.0, 1.0]).map(|share| share * group.settings().steps as f64);
-                let inside = points.iter().filter(|point| (from..=to).contains(&point.0)).map(|point| point.1);
-                self.spec.steps.unwrap_or(Over::Last).of(inside.collect())
-            };
+            let of_seed =
+                |points: Vec<(f64, f64)>| made_of(&points, self.pick, self.spec.steps, self.spec.within, group);
             let seeds = self.evidence.single(group, &self.spec.show, self.pick)?;
             let y = Over::Median.of(seeds.into_iter().map(of_seed).collect());
             match lines.iter_mut().find(|(label, style, _)| *label == group.label && *style == group.style) {
