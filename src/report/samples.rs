@@ -230,29 +230,35 @@ pub fn vgg() -> Diagram {
     Diagram { title: "VGG-16".into(), columns, ..Diagram::default() }
 }
 
-/// Draws every sample as files, light and dark; into the folder that `NORMSCAPE_SAMPLES` names, for looking at, where it names one.
-#[test]
-fn every_sample_is_drawn_light_and_dark() {
-    let own = tempfile::tempdir().unwrap();
-    let folder = std::env::var_os("NORMSCAPE_SAMPLES").map_or_else(|| own.path().to_owned(), std::path::PathBuf::from);
-    let dark = |name: &str, svg: &str| {
-        let picture = png(svg, 2.0).unwrap();
-        assert_ne!(
-            picture,
-            std::fs::read(folder.join(format!("{name}.png"))).unwrap(),
-            "{name} is dark on a dark page"
-        );
-        std::fs::write(folder.join(format!("{name}-dark.png")), picture).unwrap();
-    };
-    let figures =
-        [("lines", lines()), ("ridges", ridges()), ("looks", looks()), ("narrow", narrow()), ("single", single())];
-    for (name, figure) in figures {
-        assert_eq!(figure.write(&folder, name).unwrap().len(), 4, "{name}");
-        dark(name, &figure.svg_themed(Theme::Dark));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Draws every sample as files, light and dark; into the folder that `NORMSCAPE_SAMPLES` names, for looking at, where it names one.
+    #[test]
+    fn every_sample_is_drawn_light_and_dark() {
+        let own = tempfile::tempdir().unwrap();
+        let folder =
+            std::env::var_os("NORMSCAPE_SAMPLES").map_or_else(|| own.path().to_owned(), std::path::PathBuf::from);
+        let dark = |name: &str, svg: &str| {
+            let picture = png(svg, 2.0).unwrap();
+            assert_ne!(
+                picture,
+                std::fs::read(folder.join(format!("{name}.png"))).unwrap(),
+                "{name} is dark on a dark page"
+            );
+            std::fs::write(folder.join(format!("{name}-dark.png")), picture).unwrap();
+        };
+        let figures =
+            [("lines", lines()), ("ridges", ridges()), ("looks", looks()), ("narrow", narrow()), ("single", single())];
+        for (name, figure) in figures {
+            assert_eq!(figure.write(&folder, name).unwrap().len(), 4, "{name}");
+            dark(name, &figure.svg_themed(Theme::Dark));
+        }
+        for (name, diagram) in [("networks", networks()), ("vgg", vgg())] {
+            assert_eq!(diagram.write(&folder, name).unwrap().len(), 4, "{name}");
+            dark(name, &diagram.svg_themed(Theme::Dark));
+        }
+        std::fs::write(folder.join("ridges.txt"), ridges().panels[0].text(TextSize::default())).unwrap();
     }
-    for (name, diagram) in [("networks", networks()), ("vgg", vgg())] {
-        assert_eq!(diagram.write(&folder, name).unwrap().len(), 4, "{name}");
-        dark(name, &diagram.svg_themed(Theme::Dark));
-    }
-    std::fs::write(folder.join("ridges.txt"), ridges().panels[0].text(TextSize::default())).unwrap();
 }
