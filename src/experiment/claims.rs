@@ -1,9 +1,10 @@
 //! The paper's claims, judged: what was measured, by which rule, and what came of it.
 
-use super::evidence::Evidence;
+use super::evidence::{Draw, Evidence, Seed};
 use super::file::{ClaimSpec, Measure, Over, Side, TestSpec};
 use super::plan::Part;
 use super::runs::Kind;
+use super::scale::ByScale;
 use crate::Result;
 use crate::report::{ClaimRow, Verdict, significant};
 use serde_json::{Map, Value, json};
@@ -47,11 +48,15 @@ fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judg
         }
         rules.push(rule(evidence, part, test));
         match try_one(evidence, part, test)? {
-            Some((numbers, fine)) => {
+            Tried::Known(numbers, fine) => {
                 holds &= fine;
                 measured.extend(numbers);
             }
-            None => untested = untested.or_else(|| Some("its runs are not part of what was asked for".into())),
+            Tried::Unknown => {
+                untested = untested
+                    .or_else(|| Some(format!("nothing was measured to compare: {}", rule(evidence, part, test))));
+            }
+            Tried::Absent => untested = untested.or_else(|| Some("its runs are not part of what was asked for".into())),
         }
     }
     runs.sort_unstable();
@@ -62,8 +67,9 @@ fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judg
         (None, true) => Verdict::Holds,
         (None, false) => Verdict::Fails,
     };
-    let known = claim.remark.as_ref().and_then(|remark| remark.at(evidence.scale())).cloned();
-    let remark = [untested, known].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let said = |of: &Option<ByScale<String>>| of.as_ref().and_then(|of| of.at(evidence.scale())).cloned();
+    let why = said(&claim.why).filter(|_| verdict == Verdict::Fails);
+    let remark = [untested, said(&claim.remark), why].into_iter().flatten().collect::<Vec<_>>().join("; ");
     let row = ClaimRow {
         id: claim.id.clone(),
         figure: part.experiment.name.clone(),
@@ -91,42 +97,95 @@ fn untested(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Option<Strin
     (claim.cifar10 && images && request.pictures == "images").then(|| "only CIFAR-10 can tell".into())
 }
 
-/// Measured numbers by name, and whether the test holds.
-type Tried = (Vec<(String, f64)>, bool);
+/// What came of a test.
+enum Tried {
+    /// Measured numbers by name, and whether it holds.
+    Known(Vec<(String, f64)>, bool),
+    /// Nothing was measured that can be compared.
+    Unknown,
+    /// The plan lacks its runs.
+    Absent,
+}
 
-/// What a test measures, and whether it holds; `None` where the plan lacks its runs.
-fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Option<Tried>> {
+fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Tried> {
     let name = |measure| name(evidence, part, measure, test.share.is_some());
-    if let (Some(least), Side::Measure(right)) = (test.share, &test.right) {
-        let (left_of, right_of) = (evidence.series(part, &test.left)?, evidence.series(part, right)?);
-        let (Some(left_of), Some(right_of)) = (left_of, right_of) else { return Ok(None) };
-        // Draw by draw: two runs of one seed, at every step that one of them has; a run that diverged counts as infinite from there on.
-        let mut fits = Vec::new();
-        for (left, right) in left_of.iter().zip(&right_of) {
-            let longer = if left.points.len() >= right.points.len() { left } else { right };
-            let pairs = longer.points.iter().filter_map(|&(step, _)| Some((left.at(step)?, right.at(step)?)));
-            fits.extend(pairs.map(|(left, right)| test.is.holds(left, test.times * right)));
-        }
-        let share = fits.iter().filter(|&&fits| fits).count() as f64 / fits.len().max(1) as f64;
-        let what = format!(
-            "share of draws and steps: {} {} {}",
-            name(&test.left),
-            test.is.shown(),
-            times(test.times, &name(right))
-        );
-        return Ok(Some((vec![(what, share)], share >= least)));
-    }
-    let Some(left) = evidence.number(part, &test.left)? else { return Ok(None) };
-    let mut measured = vec![(name(&test.left), left)];
-    let right = match &test.right {
-        Side::Number(number) => *number,
-        Side::Measure(measure) => {
-            let Some(right) = evidence.number(part, measure)? else { return Ok(None) };
-            measured.push((name(measure), right));
-            right
-        }
+    let right_name = match &test.right {
+        Side::Number(number) => significant(test.times * number, 4),
+        Side::Measure(measure) => times(test.times, &name(measure)),
     };
-    Ok(Some((measured, test.is.holds(left, test.times * right))))
+    let so = format!("{} {} {right_name}", name(&test.left), test.is.shown());
+    if let Some(least) = test.share {
+        let Some(pairs) = at_every_step(evidence, part, test)? else { return Ok(Tried::Absent) };
+        let fits = pairs.iter().filter(|(left, right)| test.is.holds(*left, test.times * right)).count();
+        let share = fits as f64 / pairs.len() as f64;
+        let known = || Tried::Known(vec![(format!("share of draws and steps: {so}"), share)], share >= least);
+        return Ok(if pairs.is_empty() { Tried::Unknown } else { known() });
+    }
+    let Some(mut left) = draws(evidence, part, &test.left)? else { return Ok(Tried::Absent) };
+    let mut right = match &test.right {
+        Side::Number(value) => left.iter().map(|draw| Draw { value: *value, ..*draw }).collect(),
+        Side::Measure(measure) => match draws(evidence, part, measure)? {
+            Some(right) => right,
+            None => return Ok(Tried::Absent),
+        },
+    };
+    // Draw by draw where both sides have several: what a deep linear network comes to depends on its data more than on its norm.
+    if left.len() > 1 && right.len() > 1 {
+        let seeds = |of: &[Draw]| of.iter().map(|draw| draw.seed).collect::<Vec<_>>();
+        let (of_left, of_right) = (seeds(&left), seeds(&right));
+        left.retain(|draw| of_right.contains(&draw.seed));
+        right.retain(|draw| of_left.contains(&draw.seed));
+    }
+    let middle = |of: &[Draw]| Over::Median.of(of.iter().map(|draw| draw.value).collect());
+    let pairs: Vec<(f64, f64)> = match left.len() == right.len() {
+        true => left.iter().zip(&right).map(|(left, right)| (left.value, right.value)).collect(),
+        // One number beside those of several draws.
+        false => vec![(middle(&left), middle(&right))],
+    };
+    let pairs: Vec<_> = pairs.into_iter().filter(|(left, right)| !left.is_nan() && !right.is_nan()).collect();
+    if pairs.is_empty() {
+        return Ok(Tried::Unknown);
+    }
+    let fits = pairs.iter().filter(|(left, right)| test.is.holds(*left, test.times * right)).count();
+    let mut measured = vec![(name(&test.left), middle(&left))];
+    if let Side::Measure(measure) = &test.right {
+        measured.push((name(measure), middle(&right)));
+    }
+    if pairs.len() > 1 {
+        measured.push((format!("share of draws: {so}"), fits as f64 / pairs.len() as f64));
+    }
+    Ok(Tried::Known(measured, 2 * fits > pairs.len()))
+}
+
+/// The numbers of a measurement, a draw each, or one that is made of all.
+fn draws(evidence: &Evidence, part: &Part, measure: &Measure) -> Result<Option<Vec<Draw>>> {
+    let found = evidence.numbers(part, measure)?;
+    Ok(found.map(|draws| match measure.seeds {
+        Some(over) => vec![Draw { seed: 0, value: over.of(draws.into_iter().map(|draw| draw.value).collect()) }],
+        None => draws,
+    }))
+}
+
+/// Left and right of every draw, layer and step at which both were measured; a loss after a run diverged counts as infinite.
+fn at_every_step(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Option<Vec<(f64, f64)>>> {
+    let Some(left_of) = evidence.series(part, &test.left)? else { return Ok(None) };
+    let right_of = match &test.right {
+        Side::Number(number) => {
+            let known = left_of.iter().flatten().flat_map(|seed| &seed.points).filter(|point| !point.1.is_nan());
+            return Ok(Some(known.map(|point| (point.1, *number)).collect()));
+        }
+        Side::Measure(measure) => evidence.series(part, measure)?,
+    };
+    let Some(right_of) = right_of else { return Ok(None) };
+    let mut pairs = Vec::new();
+    for left in left_of.iter().flat_map(|of_draw| of_draw.iter().enumerate()) {
+        let (track, left) = left;
+        let of_draw = |of: &&Vec<Seed>| of.first().is_some_and(|seed| seed.draw == left.draw);
+        let Some(right) = right_of.iter().find(of_draw).and_then(|of| of.get(track)) else { continue };
+        let longer = if left.points.len() >= right.points.len() { left } else { right };
+        pairs.extend(longer.points.iter().filter_map(|&(step, _)| Some((left.at(step)?, right.at(step)?))));
+    }
+    Ok(Some(pairs))
 }
 
 fn times(factor: f64, of: &str) -> String {
@@ -142,7 +201,10 @@ fn rule(evidence: &Evidence, part: &Part, test: &TestSpec) -> String {
     let share = test.share.map_or(String::new(), |share| {
         format!(", at {} % of all draws and steps or more", significant(100.0 * share, 3))
     });
-    format!("{} {} {right}{share}", name(evidence, part, &test.left, test.share.is_some()), test.is.shown())
+    let several = test.measures().filter(|of| of.seeds.is_none()).filter_map(|of| evidence.measured(part, of));
+    let several = several.map(|(group, _)| group.runs.len()).min().is_some_and(|least| least > 1);
+    let draws = if several && test.share.is_none() { ", in most draws" } else { "" };
+    format!("{} {} {right}{share}{draws}", name(evidence, part, &test.left, test.share.is_some()), test.is.shown())
 }
 
 /// A measurement in words: "BatchNorm (lr 0.1): highest β, median over steps".

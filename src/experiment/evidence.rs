@@ -86,33 +86,41 @@ impl<'a> Evidence<'a> {
         self.tracks(group, pick)?.into_iter().map(single).collect()
     }
 
-    /// A number of a group of runs; `None` where the plan has no such group. Errors: as [`Evidence::single`].
-    pub fn number(&self, part: &Part, measure: &Measure) -> Result<Option<f64>> {
+    /// A number of each draw of a group; `None` where the plan has no such group. Errors: as [`Evidence::single`].
+    pub fn numbers(&self, part: &Part, measure: &Measure) -> Result<Option<Vec<Draw>>> {
         let row = |name: &String| self.statements(&part.experiment.name).iter().find(|of| of.row.name == name);
+        let one = |value: Option<f64>| value.map(|value| vec![Draw { seed: 0, value }]);
         if let Some(name) = &measure.fails {
-            return Ok(row(name).map(|of| of.tally.failing_share().unwrap_or(0.0)));
+            return Ok(one(row(name).map(theory::Result::failing_share)));
         }
         if let Some(name) = &measure.residual {
-            return Ok(row(name).map(|of| of.tally.max_residual().max(of.found.map_or(0.0, |f| f.residual))));
+            return Ok(one(row(name).map(|of| of.tally.max_residual().max(of.found.map_or(0.0, |f| f.residual)))));
         }
         let Some((group, pick)) = self.measured(part, measure) else { return Ok(None) };
-        let of_seed = |points: Vec<(f64, f64)>| match measure.until {
-            Some(level) => points.iter().find(|point| point.1 <= level).map_or(f64::INFINITY, |point| point.0),
-            None => made_of(&points, pick, measure.steps, measure.within, group),
+        let all = self.single(group, &measure.value, pick)?;
+        let draw = |(points, run): (Vec<(f64, f64)>, &Results)| {
+            let value = match measure.until {
+                Some(level) => points.iter().find(|point| point.1 <= level).map_or(f64::INFINITY, |point| point.0),
+                None => made_of(&points, run.diverged()?, pick, measure.steps, measure.within, group),
+            };
+            Ok(Draw { seed: run.settings().seed, value })
         };
-        let seeds: Vec<f64> = self.single(group, &measure.value, pick)?.into_iter().map(of_seed).collect();
-        Ok(Some(measure.seeds.unwrap_or(Over::Median).of(seeds)))
+        all.into_iter().zip(self.of(group)).map(draw).collect::<Result<_>>().map(Some)
     }
 
-    /// The values of every seed at every step that a measurement looks at, and whether it diverged.
-    pub fn series(&self, part: &Part, measure: &Measure) -> Result<Option<Vec<Seed>>> {
+    /// The values of every draw at every step that a measurement looks at, of each layer and unit by itself.
+    pub fn series(&self, part: &Part, measure: &Measure) -> Result<Option<Vec<Vec<Seed>>>> {
         let Some((group, pick)) = self.measured(part, measure) else { return Ok(None) };
-        let all = self.single(group, &measure.value, pick)?;
-        let seed = |(points, run): (Vec<(f64, f64)>, &Results)| {
-            let points = inside(&points, measure.within, group).copied().collect();
-            Ok(Seed { points, diverged: run.diverged()? })
+        let draw = |(tracks, run): (Vec<Track>, &Results)| {
+            let after = missing(pick).filter(|_| run.diverged().unwrap_or(false));
+            let seed = |track: Track| Seed {
+                draw: run.settings().seed,
+                points: inside(&track.points, measure.within, group).copied().collect(),
+                after,
+            };
+            tracks.into_iter().map(seed).collect()
         };
-        all.into_iter().zip(self.of(group)).map(seed).collect::<Result<_>>().map(Some)
+        Ok(Some(self.tracks(group, pick)?.into_iter().zip(self.of(group)).map(draw).collect()))
     }
 
     /// The group and the value of a measurement.
@@ -122,41 +130,60 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// One seed of a measurement, step by step.
+/// A number of one draw.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Draw {
+    /// What tells it from the others: two runs of one seed have the same data and the same initial weights.
+    pub seed: u64,
+    /// NaN where nothing was measured.
+    pub value: f64,
+}
+
+/// One draw of a measurement, step by step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seed {
+    /// As of [`Draw`].
+    pub draw: u64,
     /// Step and value, steps rising.
     pub points: Vec<(f64, f64)>,
-    /// Whether the run ended without a loss: from then on what it would have had counts as infinite.
-    pub diverged: bool,
+    /// What counts as its value after it ended without a loss.
+    pub after: Option<f64>,
 }
 
 impl Seed {
     /// The value at a step; `None` where it was not measured.
     pub fn at(&self, step: f64) -> Option<f64> {
         let found = self.points.binary_search_by(|point| point.0.total_cmp(&step)).ok().map(|i| self.points[i].1);
-        let after = self.points.last().is_none_or(|last| last.0 < step);
-        found.or((self.diverged && after).then_some(f64::INFINITY))
+        let ended = self.points.last().is_none_or(|last| last.0 < step);
+        found.or(self.after.filter(|_| ended)).filter(|value| !value.is_nan())
     }
 }
 
-/// What stands for the value of a seed that ended before: a loss that has no bound; of probes there is none.
+/// What stands for the value of a run that diverged, from then on: its loss has no bound, and nothing is right. Of what a probe would have
+/// found nothing is known.
 pub fn missing(pick: &Pick) -> Option<f64> {
-    (pick.quantity == "loss").then_some(f64::INFINITY)
+    match pick.quantity.as_str() {
+        "loss" | "test_loss" => Some(f64::INFINITY),
+        "train_accuracy" | "test_accuracy" => Some(0.0),
+        _ => None,
+    }
 }
 
-/// What is made of a seed's values over part of the run. A run that diverged before it has no loss there: that counts as infinite.
+/// What is made of a draw's values over part of the run; where it diverged in that part or before, what stands for its value.
+/// NaN where nothing was measured.
 pub fn made_of(
     points: &[(f64, f64)],
+    diverged: bool,
     pick: &Pick,
     steps: Option<Over>,
     within: Option<[f64; 2]>,
     group: &Group,
 ) -> f64 {
-    let values: Vec<f64> = inside(points, within, group).map(|point| point.1).collect();
-    match values.is_empty() {
-        true => missing(pick).unwrap_or(f64::NAN),
-        false => steps.unwrap_or(Over::Last).of(values),
+    let last = points.last().map_or(f64::NEG_INFINITY, |point| point.0);
+    let to = within.map_or(1.0, |[_, to]| to) * group.settings().steps as f64;
+    match missing(pick).filter(|_| diverged && last < to) {
+        Some(missing) => missing,
+        None => steps.unwrap_or(Over::Last).of(inside(points, within, group).map(|point| point.1).collect()),
     }
 }
 
@@ -183,14 +210,20 @@ mod tests {
         let settings = Settings { steps: 10, ..Settings::defaults("dln") };
         let group = Group { id: "a".into(), label: "a".into(), style: 0, runs: vec![("a".into(), settings)] };
         let points = [(0.0, 3.0), (5.0, 2.0)];
-        let of = |quantity, steps, within| made_of(&points, &pick(quantity), steps, within, &group);
-        assert_eq!(of("loss", None, None), 2.0);
-        assert_eq!(of("loss", Some(Over::Mean), Some([0.0, 0.5])), 2.5);
-        // After its end there is no loss; of a probe nothing is known.
-        assert_eq!(of("loss", Some(Over::Mean), Some([0.9, 1.0])), f64::INFINITY);
-        assert!(of("landscape.beta", None, Some([0.9, 1.0])).is_nan());
-        let seed = |diverged| Seed { points: points.to_vec(), diverged };
-        assert_eq!([0.0, 5.0, 10.0].map(|t| seed(true).at(t)), [Some(3.0), Some(2.0), Some(f64::INFINITY)]);
-        assert_eq!([0.0, 3.0, 10.0].map(|t| seed(false).at(t)), [Some(3.0), None, None]);
+        let of = |quantity, diverged, steps, within| made_of(&points, diverged, &pick(quantity), steps, within, &group);
+        assert_eq!(of("loss", false, None, None), 2.0);
+        assert_eq!(of("loss", true, Some(Over::Mean), Some([0.0, 0.5])), 2.5);
+        // After its end there is no loss, and nothing is right; of a probe nothing is known.
+        assert_eq!(of("loss", true, None, None), f64::INFINITY);
+        assert_eq!(of("loss", true, Some(Over::Mean), Some([0.9, 1.0])), f64::INFINITY);
+        assert_eq!(of("train_accuracy", true, Some(Over::Mean), Some([0.2, 1.0])), 0.0);
+        assert_eq!(of("landscape.beta", true, None, None), 2.0);
+        assert!(of("landscape.beta", true, None, Some([0.9, 1.0])).is_nan());
+        let seed = |after| Seed { draw: 1, points: vec![(0.0, 3.0), (3.0, f64::NAN), (5.0, 2.0)], after };
+        assert_eq!(
+            [0.0, 5.0, 10.0].map(|t| seed(Some(f64::INFINITY)).at(t)),
+            [Some(3.0), Some(2.0), Some(f64::INFINITY)]
+        );
+        assert_eq!([0.0, 3.0, 4.0, 10.0].map(|t| seed(None).at(t)), [Some(3.0), None, None, None]);
     }
 }

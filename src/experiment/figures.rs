@@ -175,10 +175,12 @@ impl<'a> Draw<'a> {
         let mut lines: Vec<Variant> = Vec::new();
         for group in groups {
             let x = number_of(group.settings(), setting)?;
-            let of_seed =
-                |points: Vec<(f64, f64)>| made_of(&points, self.pick, self.spec.steps, self.spec.within, group);
+            let of_seed = |(points, run): (Vec<(f64, f64)>, &Results)| {
+                Ok(made_of(&points, run.diverged()?, self.pick, self.spec.steps, self.spec.within, group))
+            };
             let seeds = self.evidence.single(group, &self.spec.show, self.pick)?;
-            let y = Over::Median.of(seeds.into_iter().map(of_seed).collect());
+            let y =
+                Over::Median.of(seeds.into_iter().zip(self.evidence.of(group)).map(of_seed).collect::<Result<_>>()?);
             match lines.iter_mut().find(|(label, style, _)| *label == group.label && *style == group.style) {
                 Some((_, _, points)) => points.push((x, y)),
                 None => lines.push((group.label.clone(), group.style, vec![(x, y)])),
@@ -212,9 +214,11 @@ pub fn along(run: &Results, pick: &Pick, evidence: &Evidence, wanted: f64) -> Re
     let file = pick.quantity.split('.').next().unwrap_or_default();
     let distance = Pick { quantity: format!("{file}.distance"), per: None, over: None, ..pick.clone() };
     let values = run.tracks(&Pick { over: None, ..pick.clone() }, evidence.scale())?;
+    // A run that diverged before has nothing to show there.
+    let ended = run.diverged()? && run.training()?.loss.len() as f64 <= wanted;
     let at = |track: &Track| {
         let near = |a: &&(f64, f64), b: &&(f64, f64)| (a.0 - wanted).abs().total_cmp(&(b.0 - wanted).abs());
-        track.points.iter().min_by(near).map_or(f64::NAN, |point| point.1)
+        track.points.iter().min_by(near).filter(|_| !ended).map_or(f64::NAN, |point| point.1)
     };
     let distances = run.tracks(&distance, evidence.scale())?;
     Ok(distances.iter().map(at).zip(values.iter().map(at)).collect())

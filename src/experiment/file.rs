@@ -60,6 +60,9 @@ pub struct Pick {
     pub unit: Option<usize>,
     /// Of arrays along a line: the part that is taken, in learning rates.
     pub along: Option<[f64; 2]>,
+    /// Each value without its sign.
+    #[serde(default)]
+    pub abs: bool,
     /// What is made of several values at one step.
     pub over: Option<Over>,
     /// The change from each step that was looked at to the next, in absolute value.
@@ -216,8 +219,10 @@ pub struct ClaimSpec {
     pub cifar10: bool,
     /// Why it cannot be tested elsewhere.
     pub untested: Option<String>,
-    /// What is known of why it fails, or of what its verdict means.
+    /// What is known of what its verdict means, whatever that is.
     pub remark: Option<ByScale<String>>,
+    /// What is known of why it fails, said where it does.
+    pub why: Option<ByScale<String>>,
     /// The tests.
     #[serde(default, rename = "test")]
     pub tests: Vec<TestSpec>,
@@ -236,7 +241,7 @@ pub struct TestSpec {
     /// What the right side is multiplied by.
     #[serde(default = "one")]
     pub times: f64,
-    /// Compare step by step: the least share of the steps at which it must be so.
+    /// Compare step by step, and layer by layer where the value has several: the least share of them at which it must be so.
     pub share: Option<f64>,
 }
 
@@ -262,9 +267,10 @@ pub enum Sign {
 }
 
 impl Sign {
-    /// Whether it is so; never of what is no number.
+    /// Whether it is so; never of what is no number, nor of two that are infinite alike, of which nothing is known.
     pub fn holds(self, left: f64, right: f64) -> bool {
         match self {
+            _ if left.is_infinite() && left == right => false,
             Sign::Less => left < right,
             Sign::AtMost => left <= right,
             Sign::More => left > right,
@@ -293,7 +299,7 @@ pub enum Side {
     Measure(Measure),
 }
 
-/// A number of a group of runs: the middle of its seeds.
+/// A number of each draw of a group of runs.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measure {
@@ -313,7 +319,7 @@ pub struct Measure {
     pub fails: Option<String>,
     /// The same: its largest residual.
     pub residual: Option<String>,
-    /// Over the seeds, in place of the middle one.
+    /// One number over all seeds, in place of one for each.
     pub seeds: Option<Over>,
 }
 

@@ -75,12 +75,23 @@ impl Results {
         let mut tracks = self.raw(&pick.quantity, pick, layers)?;
         if let Some(per) = &pick.per {
             let below = self.raw(per, pick, layers)?;
-            // One for all, or one for each.
-            let of = |i: usize| if below.len() == 1 { below.first() } else { below.get(i) };
-            for (i, track) in tracks.iter_mut().enumerate() {
-                let Some(below) = of(i) else { continue };
-                track.points.iter_mut().zip(&below.points).for_each(|(point, below)| point.1 /= below.1);
+            if below.len() != 1 && below.len() != tracks.len() {
+                let found = format!("{} numbers at a step, by {}", tracks.len(), below.len());
+                return Err(Error::input(
+                    format!("{} per {per}", pick.quantity),
+                    found,
+                    "one for all, or one for each",
+                ));
             }
+            for (i, track) in tracks.iter_mut().enumerate() {
+                let below = &below[if below.len() == 1 { 0 } else { i }].points;
+                // At the steps that have both.
+                let of = |step: f64| below.binary_search_by(|point| point.0.total_cmp(&step)).ok().map(|i| below[i].1);
+                track.points = track.points.iter().filter_map(|&(step, y)| Some((step, y / of(step)?))).collect();
+            }
+        }
+        if pick.abs {
+            tracks.iter_mut().flat_map(|track| &mut track.points).for_each(|point| point.1 = point.1.abs());
         }
         if pick.change {
             for track in &mut tracks {
@@ -217,9 +228,10 @@ fn whole(values: &Values) -> Option<Vec<f64>> {
 }
 
 impl Over {
-    /// What is made of these numbers; NaN of none, and of any that is none.
-    pub fn of(self, values: Vec<f64>) -> f64 {
-        if values.is_empty() || values.iter().any(|value| value.is_nan()) {
+    /// What is made of these numbers. What is none, as the cosine with a gradient that is zero, is left out; NaN where nothing is left.
+    pub fn of(self, mut values: Vec<f64>) -> f64 {
+        values.retain(|value| !value.is_nan());
+        if values.is_empty() {
             return f64::NAN;
         }
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
@@ -254,7 +266,7 @@ pub fn ends(tracks: &[Track]) -> Vec<(f64, f64, f64)> {
 /// The middle of several seeds' tracks at every step of the longest; `missing` stands for the value of one that ended before.
 pub fn middle(tracks: &[Vec<(f64, f64)>], missing: Option<f64>) -> Vec<(f64, f64)> {
     let several = if made(Mutant::M8) { tracks.get(..1).unwrap_or_default() } else { tracks };
-    across(several, missing, median)
+    across(several, missing, |values| Over::Median.of(values))
 }
 
 /// Lowest and highest of several seeds' tracks at every step.
@@ -302,6 +314,8 @@ mod tests {
             [Over::Min, Over::Max, Over::Mean, Over::Median, Over::Spread, Over::First, Over::Last, Over::Positive];
         assert_eq!(all.map(of), [-1.0, 4.0, 2.0, 2.5, 5.0, 2.0, 3.0, 0.75]);
         assert_eq!(Over::Ratio.of(vec![2.0, 8.0]), 4.0);
-        assert!(Over::Mean.of(vec![]).is_nan() && Over::Max.of(vec![1.0, f64::NAN]).is_nan());
+        // A unit that is off has no cosine, which is no reason to know nothing of the others.
+        assert!(Over::Mean.of(vec![]).is_nan() && Over::Max.of(vec![f64::NAN]).is_nan());
+        assert_eq!(Over::Mean.of(vec![1.0, f64::NAN, 3.0]), 2.0);
     }
 }

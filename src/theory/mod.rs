@@ -90,6 +90,13 @@ impl Result {
     pub fn holds(&self) -> bool {
         self.tally.failed == 0 && self.found.is_none_or(|f| f.residual <= row::TOLERANCE)
     }
+
+    /// The share of the instances on which it fails, of those that meet its premise: the random ones, and the one that the search ended at.
+    /// NaN where none did.
+    pub fn failing_share(&self) -> f64 {
+        let found = self.found.map_or([0.0, 0.0], |f| [f64::from(u8::from(f.residual > row::TOLERANCE)), 1.0]);
+        (self.tally.failed as f64 + found[0]) / (self.tally.premise_held as f64 + found[1])
+    }
 }
 
 /// Instances of one piece of work.
