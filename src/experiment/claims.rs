@@ -108,15 +108,12 @@ enum Tried {
 }
 
 fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Tried> {
-    let name = |measure| name(evidence, part, measure, test.share.is_some());
-    let right_name = match &test.right {
-        Side::Number(number) => significant(test.times * number, 4),
-        Side::Measure(measure) => times(test.times, &name(measure)),
-    };
+    let name = |measure: &Measure| name(evidence, part, measure, test.share.is_some());
+    let right_name = bound(test, &name);
     let so = format!("{} {} {right_name}", name(&test.left), test.is.shown());
     if let Some(least) = test.share {
         let Some(pairs) = at_every_step(evidence, part, test)? else { return Ok(Tried::Absent) };
-        let fits = pairs.iter().filter(|(left, right)| test.is.holds(*left, test.times * right)).count();
+        let fits = pairs.iter().filter(|(left, right)| test.is.holds(*left, test.times * right + test.plus)).count();
         let share = fits as f64 / pairs.len() as f64;
         let known = || Tried::Known(vec![(format!("share of draws and steps: {so}"), share)], share >= least);
         return Ok(if pairs.is_empty() { Tried::Unknown } else { known() });
@@ -146,7 +143,7 @@ fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Tried> {
     if pairs.is_empty() {
         return Ok(Tried::Unknown);
     }
-    let fits = pairs.iter().filter(|(left, right)| test.is.holds(*left, test.times * right)).count();
+    let fits = pairs.iter().filter(|(left, right)| test.is.holds(*left, test.times * right + test.plus)).count();
     let mut measured = vec![(name(&test.left), middle(&left))];
     if let Side::Measure(measure) = &test.right {
         measured.push((name(measure), middle(&right)));
@@ -188,16 +185,19 @@ fn at_every_step(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Op
     Ok(Some(pairs))
 }
 
-fn times(factor: f64, of: &str) -> String {
-    if factor == 1.0 { of.into() } else { format!("{} × {of}", significant(factor, 4)) }
+/// The right side in words.
+fn bound(test: &TestSpec, name: &dyn Fn(&Measure) -> String) -> String {
+    let measure = match &test.right {
+        Side::Number(number) => return significant(test.times * number + test.plus, 4),
+        Side::Measure(measure) => name(measure),
+    };
+    let of = if test.times == 1.0 { measure } else { format!("{} × {measure}", significant(test.times, 4)) };
+    if test.plus == 0.0 { of } else { format!("{of} + {}", significant(test.plus, 4)) }
 }
 
 /// A test in words.
 fn rule(evidence: &Evidence, part: &Part, test: &TestSpec) -> String {
-    let right = match &test.right {
-        Side::Number(number) => significant(test.times * number, 4),
-        Side::Measure(measure) => times(test.times, &name(evidence, part, measure, test.share.is_some())),
-    };
+    let right = bound(test, &|measure| name(evidence, part, measure, test.share.is_some()));
     let share = test.share.map_or(String::new(), |share| {
         format!(", at {} % of all draws and steps or more", significant(100.0 * share, 3))
     });

@@ -3,15 +3,16 @@
 use super::plan::{Part, Plan};
 use super::runs::{Group, Kind};
 use crate::report::significant;
-use crate::train::Settings;
+use crate::train::{Settings, schedule};
 
 /// A sentence for each kind of network whose runs differ from the paper's setting.
 pub fn of(plan: &Plan, part: &Part) -> Vec<String> {
     let groups: Vec<&Group> = part.groups.iter().map(|&at| &plan.groups[at]).collect();
-    [Kind::Vgg, Kind::Dln].into_iter().filter_map(|kind| of_kind(kind, &groups, &plan.request.pictures)).collect()
+    let landscapes = part.experiment.shown.values.values().any(|pick| pick.quantity.starts_with("landscape."));
+    [Kind::Vgg, Kind::Dln].into_iter().filter_map(|kind| of_kind(kind, &groups, landscapes)).collect()
 }
 
-fn of_kind(kind: Kind, groups: &[&Group], pictures: &str) -> Option<String> {
+fn of_kind(kind: Kind, groups: &[&Group], landscapes: bool) -> Option<String> {
     let groups: Vec<&&Group> = groups.iter().filter(|group| Kind::of(group.settings()) == kind).collect();
     groups.first()?;
     let paper = Settings::defaults(if kind == Kind::Dln { "dln" } else { "vgg16" });
@@ -37,8 +38,8 @@ fn of_kind(kind: Kind, groups: &[&Group], pictures: &str) -> Option<String> {
     if kind == Kind::Vgg {
         compare("model", each(&|s| s.model.clone()), paper.model.clone());
         compare("width", each(&|s| significant(s.width, 3)), significant(paper.width, 3));
-        let data = if pictures == "images" { "generated images" } else { "CIFAR-10" };
-        compare("data", data.into(), "CIFAR-10".into());
+        let data = |s: &Settings| if s.data == "images" { "generated images" } else { "CIFAR-10" };
+        compare("data", each(&|s| data(s).into()), "CIFAR-10".into());
         let images = |limit: Option<usize>| limit.map_or("all".into(), |n| grouped(n as u64));
         compare("training images", each(&|s| images(s.limit_train)), "all".into());
         compare("test images", each(&|s| images(s.limit_test)), "all".into());
@@ -50,18 +51,39 @@ fn of_kind(kind: Kind, groups: &[&Group], pictures: &str) -> Option<String> {
     if kind == Kind::Vgg {
         compare("batch", each(&|s| s.batch.to_string()), paper.batch.to_string());
     }
-    compare("precision", each(&|s| s.precision.clone()), "f32".into());
+    // The rates that the paper trains at; 0.5 stands in figure 1.
+    let rates: &[f64] = if kind == Kind::Vgg { &[0.1, 0.5] } else { &[1e-6] };
+    let lr = each(&|s| significant(s.lr, 3));
+    let at_the_papers = groups.iter().all(|group| rates.contains(&group.settings().lr));
+    if !at_the_papers {
+        compare("learning rate", lr.clone(), significant(rates[0], 3));
+    }
+    if landscapes {
+        let mut every: Vec<u64> = groups.iter().filter_map(|group| landscape_every(group.settings())).collect();
+        every.sort_unstable();
+        every.dedup();
+        if every.iter().any(|&n| n > 1) {
+            let words = every.iter().map(|&n| grouped(n)).collect::<Vec<_>>().join(", ");
+            compare("landscapes every", format!("{words} steps"), "1 step".into());
+        }
+    }
     let seeds = groups.iter().map(|group| group.runs.len()).max().unwrap_or(1);
     let seeds =
         if seeds == 1 { "one seed".into() } else { format!("up to {seeds} seeds; the middle one, bands over all") };
     let name = if kind == Kind::Vgg { "VGG" } else { "DLN" };
-    let lr = each(&|s| significant(s.lr, 3));
     let setting = if differs {
         format!("{}; the paper: {}", here.join(", "), there.join(", "))
     } else {
         format!("the paper's setting, {}", here.join(", "))
     };
-    Some(format!("{name}: {setting}; learning rate {lr}; {seeds}."))
+    let rate = if at_the_papers { format!("learning rate {lr}; ") } else { String::new() };
+    Some(format!("{name}: {setting}; {rate}{seeds}."))
+}
+
+/// The interval of a run's landscapes, in steps.
+fn landscape_every(settings: &Settings) -> Option<u64> {
+    let of = |entry: &String| schedule::parts(entry).1.and_then(|every| every.parse().ok()).or(settings.probe_every);
+    settings.probe.iter().find(|entry| schedule::parts(entry).0 == "landscape").and_then(of)
 }
 
 /// 15,000

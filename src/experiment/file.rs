@@ -241,6 +241,9 @@ pub struct TestSpec {
     /// What the right side is multiplied by.
     #[serde(default = "one")]
     pub times: f64,
+    /// What is added to that.
+    #[serde(default)]
+    pub plus: f64,
     /// Compare step by step, and layer by layer where the value has several: the least share of them at which it must be so.
     pub share: Option<f64>,
 }
