@@ -233,3 +233,113 @@ fn name(evidence: &Evidence, part: &Part, measure: &Measure, every_step: bool) -
     let seeds = measure.seeds.map_or(String::new(), |over| format!(", {} of the seeds", over.word()));
     format!("{group}: {value}{steps}{seeds}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{catalogue, plan::Plan, runs::Request, scale::Scale};
+    use super::*;
+    use std::path::Path;
+
+    const RUNS: &str = r#"
+title = "Draws"
+[value.loss]
+quantity = "loss"
+label = "loss"
+[value.test]
+quantity = "test_accuracy"
+label = "test accuracy"
+[[run]]
+id = "{norm}"
+base = "dln"
+vary.norm = ["none", "batch"]
+seeds = 3
+smoke = { samples = 20, steps = 2, depth = 3 }
+"#;
+
+    /// The verdict, and the rule's words, of one claim about runs with these losses at steps 0 and 2; a loss that is no number ends a run.
+    fn judged(none: [[f64; 2]; 3], batch: [[f64; 2]; 3], test: &str) -> (Verdict, Judged) {
+        let folder = tempfile::tempdir().unwrap();
+        for (norm, of) in [("none", none), ("batch", batch)] {
+            for (seed, [first, last]) in of.into_iter().enumerate() {
+                write(&folder.path().join(format!("{norm}-{}", seed + 1)), first, last);
+            }
+        }
+        let claim = "[[claim]]\nid = \"a\"\nplace = \"\"\nstatement = \"\"\nwhy = \"known\"\n[[claim.test]]\n";
+        let experiment = catalogue::read("draws", "draws.toml", &format!("{RUNS}{claim}{test}")).unwrap();
+        let request = Request {
+            scale: Scale::Smoke,
+            pictures: "images".into(),
+            seed: 1,
+            seeds: None,
+            network: None,
+            precision: "f32".into(),
+        };
+        let plan = Plan::new(vec![experiment], &catalogue::shared().unwrap(), request).unwrap();
+        let judged = judge(&Evidence::gather(&plan, folder.path()), &plan.parts[0]).unwrap().remove(0);
+        (judged.row.verdict, judged)
+    }
+
+    fn write(folder: &Path, first: f64, last: f64) {
+        std::fs::create_dir_all(folder).unwrap();
+        let row = |step: usize, loss: f64| format!("{step},0,{loss},,,,0.1,0.0\n");
+        let rows =
+            if last.is_nan() { row(0, first) + &row(1, last) } else { row(0, first) + &row(1, last) + &row(2, last) };
+        std::fs::write(
+            folder.join("metrics.csv"),
+            format!("step,epoch,loss,train_accuracy,test_loss,test_accuracy,lr,seconds\n{rows}"),
+        )
+        .unwrap();
+    }
+
+    const LOWER: &str =
+        "left = { run = \"batch\", value = \"loss\" }\nis = \"<\"\nright = { run = \"none\", value = \"loss\" }\n";
+
+    #[test]
+    fn draws_are_compared_with_themselves() {
+        // Two of three draws are worse with BatchNorm, though the middle one of all is better.
+        let at_end = |last: [f64; 3]| last.map(|last| [9.0, last]);
+        let (verdict, judged) = self::judged(at_end([5.0, 1.0, 9.0]), at_end([6.0, 2.0, 4.0]), LOWER);
+        assert_eq!(verdict, Verdict::Fails, "{judged:?}");
+        assert_eq!(judged.measured.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [4.0, 5.0, 1.0 / 3.0]);
+        assert_eq!(judged.row.remark, "known");
+        assert!(judged.row.rule.ends_with("in most draws"), "{}", judged.row.rule);
+        let (verdict, judged) = self::judged(at_end([5.0, 3.0, 3.0]), at_end([6.0, 2.0, 2.0]), LOWER);
+        assert_eq!(
+            (verdict, judged.row.remark.as_str()),
+            (Verdict::Holds, ""),
+            "what explains a failure stands under none else"
+        );
+    }
+
+    #[test]
+    fn a_draw_that_diverged_is_a_loss_without_bound() {
+        let diverged = [9.0, f64::NAN];
+        let trains = [9.0, 1.0];
+        assert_eq!(judged([diverged; 3], [trains; 3], LOWER).0, Verdict::Holds);
+        assert_eq!(judged([trains; 3], [diverged; 3], LOWER).0, Verdict::Fails);
+        // Of two that have no bound neither is at most the other.
+        let at_most = LOWER.replace('<', "<=");
+        assert_eq!(judged([diverged; 3], [diverged; 3], &at_most).0, Verdict::Fails);
+        // Step by step from there on too: at steps 1 and 2 of three draws.
+        let (_, judged) = judged([diverged, trains, trains], [trains; 3], &format!("{LOWER}share = 0.2\n"));
+        assert_eq!(judged.measured[0].1, 2.0 / 9.0);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_judged() {
+        for share in ["", "share = 0.5\n"] {
+            let test = format!("{}{share}", LOWER.replace("\"loss\"", "\"test\""));
+            let (verdict, judged) = judged([[9.0, 1.0]; 3], [[9.0, 2.0]; 3], &test);
+            assert_eq!(verdict, Verdict::NotTested);
+            assert!(judged.row.remark.contains("nothing was measured"), "{}", judged.row.remark);
+        }
+    }
+
+    #[test]
+    fn a_share_of_steps_is_taken_against_a_number_too() {
+        let test = "left = { run = \"none\", value = \"loss\" }\nis = \">\"\nright = 4.0\nplus = 0.5\nshare = 0.5\n";
+        let (verdict, judged) = judged([[9.0, 1.0], [9.0, 8.0], [4.2, 4.4]], [[1.0, 1.0]; 3], test);
+        // One step of the first draw, three of the second, none of the third.
+        assert_eq!((verdict, judged.measured[0].1), (Verdict::Fails, 4.0 / 9.0));
+    }
+}
