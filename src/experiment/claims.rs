@@ -3,7 +3,7 @@
 use super::evidence::{Draw, Evidence, Seed};
 use super::file::{ClaimSpec, Measure, Over, Side, TestSpec};
 use super::plan::Part;
-use super::runs::Kind;
+use super::runs::{Group, Kind};
 use super::scale::ByScale;
 use crate::Result;
 use crate::report::{ClaimRow, Verdict, significant};
@@ -62,6 +62,7 @@ fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judg
     runs.sort_unstable();
     runs.dedup();
     measured.dedup();
+    measured.extend(diverged(evidence, part, claim)?);
     let verdict = match (&untested, holds) {
         (Some(_), _) => Verdict::NotTested,
         (None, true) => Verdict::Holds,
@@ -82,6 +83,20 @@ fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judg
         runs,
     };
     Ok(Judged { row, measured })
+}
+
+/// How many draws of a claim's groups diverged, of those of which any did.
+fn diverged(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Vec<(String, f64)>> {
+    let mut found: Vec<(String, f64)> = Vec::new();
+    for measure in claim.tests.iter().flat_map(TestSpec::measures) {
+        let Some((group, pick)) = evidence.measured(part, measure) else { continue };
+        let count = if pick.quantity == "diverged" { 0 } else { evidence.diverged(group)? };
+        let what = format!("{}: draws that diverged, of {}", called(evidence, part, group), group.runs.len());
+        if count > 0 && !found.iter().any(|(name, _)| *name == what) {
+            found.push((what, count as f64));
+        }
+    }
+    Ok(found)
 }
 
 /// Why a claim cannot be tested here.
@@ -112,11 +127,24 @@ fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Tried> {
     let right_name = bound(test, &name);
     let so = format!("{} {} {right_name}", name(&test.left), test.is.shown());
     if let Some(least) = test.share {
-        let Some(pairs) = at_every_step(evidence, part, test)? else { return Ok(Tried::Absent) };
-        let fits = pairs.iter().filter(|(left, right)| test.is.holds(*left, test.times * right + test.plus)).count();
-        let share = fits as f64 / pairs.len() as f64;
-        let known = || Tried::Known(vec![(format!("share of draws and steps: {so}"), share)], share >= least);
-        return Ok(if pairs.is_empty() { Tried::Unknown } else { known() });
+        let Some(draws) = at_every_step(evidence, part, test)? else { return Ok(Tried::Absent) };
+        let fits = |pairs: &Vec<(f64, f64)>| {
+            let fits =
+                pairs.iter().filter(|(left, right)| test.is.holds(*left, test.times * right + test.plus)).count();
+            fits as f64 / pairs.len() as f64
+        };
+        let shares: Vec<f64> = draws.iter().filter(|pairs| !pairs.is_empty()).map(fits).collect();
+        if shares.is_empty() {
+            return Ok(Tried::Unknown);
+        }
+        let (count, most) = (shares.len(), shares.iter().filter(|&&share| share >= least).count());
+        let mut measured = vec![(format!("share of steps: {so}"), Over::Median.of(shares))];
+        if count > 1 {
+            let what =
+                format!("share of draws in which it is {} % of steps or more: {so}", significant(100.0 * least, 3));
+            measured.push((what, most as f64 / count as f64));
+        }
+        return Ok(Tried::Known(measured, 2 * most > count));
     }
     let Some(mut left) = draws(evidence, part, &test.left)? else { return Ok(Tried::Absent) };
     let mut right = match &test.right {
@@ -163,26 +191,33 @@ fn draws(evidence: &Evidence, part: &Part, measure: &Measure) -> Result<Option<V
     }))
 }
 
-/// Left and right of every draw, layer and step at which both were measured; a loss after a run diverged counts as infinite.
-fn at_every_step(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Option<Vec<(f64, f64)>>> {
+/// Of every draw, left and right at each layer and step at which both were measured; what a run that diverged would have had counts as
+/// [`super::evidence::missing`] says.
+fn at_every_step(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Option<Vec<Vec<(f64, f64)>>>> {
     let Some(left_of) = evidence.series(part, &test.left)? else { return Ok(None) };
     let right_of = match &test.right {
         Side::Number(number) => {
-            let known = left_of.iter().flatten().flat_map(|seed| &seed.points).filter(|point| !point.1.is_nan());
-            return Ok(Some(known.map(|point| (point.1, *number)).collect()));
+            let known = |of: &Vec<Seed>| {
+                let points = of.iter().flat_map(|seed| &seed.points).filter(|point| !point.1.is_nan());
+                points.map(|point| (point.1, *number)).collect()
+            };
+            return Ok(Some(left_of.iter().map(known).collect()));
         }
         Side::Measure(measure) => evidence.series(part, measure)?,
     };
     let Some(right_of) = right_of else { return Ok(None) };
-    let mut pairs = Vec::new();
-    for left in left_of.iter().flat_map(|of_draw| of_draw.iter().enumerate()) {
-        let (track, left) = left;
-        let of_draw = |of: &&Vec<Seed>| of.first().is_some_and(|seed| seed.draw == left.draw);
-        let Some(right) = right_of.iter().find(of_draw).and_then(|of| of.get(track)) else { continue };
-        let longer = if left.points.len() >= right.points.len() { left } else { right };
-        pairs.extend(longer.points.iter().filter_map(|&(step, _)| Some((left.at(step)?, right.at(step)?))));
+    let draw = |of: &Vec<Seed>| of.first().map(|seed| seed.draw);
+    let mut draws = Vec::new();
+    for left_of in &left_of {
+        let Some(right_of) = right_of.iter().find(|of| draw(of) == draw(left_of)) else { continue };
+        let mut pairs = Vec::new();
+        for (left, right) in left_of.iter().zip(right_of) {
+            let longer = if left.points.len() >= right.points.len() { left } else { right };
+            pairs.extend(longer.points.iter().filter_map(|&(step, _)| Some((left.at(step)?, right.at(step)?))));
+        }
+        draws.push(pairs);
     }
-    Ok(Some(pairs))
+    Ok(Some(draws))
 }
 
 /// The right side in words.
@@ -198,13 +233,19 @@ fn bound(test: &TestSpec, name: &dyn Fn(&Measure) -> String) -> String {
 /// A test in words.
 fn rule(evidence: &Evidence, part: &Part, test: &TestSpec) -> String {
     let right = bound(test, &|measure| name(evidence, part, measure, test.share.is_some()));
-    let share = test.share.map_or(String::new(), |share| {
-        format!(", at {} % of all draws and steps or more", significant(100.0 * share, 3))
-    });
+    let share = test
+        .share
+        .map_or(String::new(), |share| format!(", at {} % of the steps or more", significant(100.0 * share, 3)));
     let several = test.measures().filter(|of| of.seeds.is_none()).filter_map(|of| evidence.measured(part, of));
     let several = several.map(|(group, _)| group.runs.len()).min().is_some_and(|least| least > 1);
-    let draws = if several && test.share.is_none() { ", in most draws" } else { "" };
+    let draws = if several { ", in most draws" } else { "" };
     format!("{} {} {right}{share}{draws}", name(evidence, part, &test.left, test.share.is_some()), test.is.shown())
+}
+
+/// A group in words. Two of an experiment may look alike: then their ids tell them apart.
+fn called(evidence: &Evidence, part: &Part, group: &Group) -> String {
+    let alike = evidence.plan.chosen(part, None).iter().filter(|other| other.label == group.label).count() > 1;
+    if alike { format!("{} [{}]", group.label, group.id) } else { group.label.clone() }
 }
 
 /// A measurement in words: "BatchNorm (lr 0.1): highest β, median over steps".
@@ -217,10 +258,8 @@ fn name(evidence: &Evidence, part: &Part, measure: &Measure, every_step: bool) -
     }
     let shown = &part.experiment.shown;
     let value = shown.values.get(&measure.value).map_or(measure.value.as_str(), |pick| pick.label.as_str());
-    let group = evidence.measured(part, measure).map_or_else(|| measure.run.clone(), |(group, _)| group.label.clone());
-    // Two groups of an experiment may look alike: then their ids tell them apart.
-    let alike = evidence.plan.chosen(part, None).iter().filter(|other| other.label == group).count() > 1;
-    let group = if alike { format!("{group} [{}]", measure.run) } else { group };
+    let found = evidence.measured(part, measure);
+    let group = found.map_or_else(|| measure.run.clone(), |(group, _)| called(evidence, part, group));
     let part_of_run = measure.within.map_or(String::new(), |[from, to]| {
         format!(" of the run's {} to {} %", significant(100.0 * from, 3), significant(100.0 * to, 3))
     });
@@ -320,9 +359,10 @@ smoke = { samples = 20, steps = 2, depth = 3 }
         // Of two that have no bound neither is at most the other.
         let at_most = LOWER.replace('<', "<=");
         assert_eq!(judged([diverged; 3], [diverged; 3], &at_most).0, Verdict::Fails);
-        // Step by step from there on too: at steps 1 and 2 of three draws.
-        let (_, judged) = judged([diverged, trains, trains], [trains; 3], &format!("{LOWER}share = 0.2\n"));
-        assert_eq!(judged.measured[0].1, 2.0 / 9.0);
+        // Step by step from there on too: at steps 1 and 2 of the draw that diverged, of which there is one.
+        let (verdict, judged) = judged([diverged, trains, trains], [trains; 3], &format!("{LOWER}share = 0.6\n"));
+        let numbers: Vec<f64> = judged.measured.iter().map(|(_, value)| *value).collect();
+        assert_eq!((verdict, numbers), (Verdict::Fails, vec![0.0, 1.0 / 3.0, 1.0]), "{judged:?}");
     }
 
     #[test]
@@ -338,8 +378,9 @@ smoke = { samples = 20, steps = 2, depth = 3 }
     #[test]
     fn a_share_of_steps_is_taken_against_a_number_too() {
         let test = "left = { run = \"none\", value = \"loss\" }\nis = \">\"\nright = 4.0\nplus = 0.5\nshare = 0.5\n";
-        let (verdict, judged) = judged([[9.0, 1.0], [9.0, 8.0], [4.2, 4.4]], [[1.0, 1.0]; 3], test);
-        // One step of the first draw, three of the second, none of the third.
-        assert_eq!((verdict, judged.measured[0].1), (Verdict::Fails, 4.0 / 9.0));
+        let (verdict, judged) = judged([[9.0, 6.0], [9.0, 8.0], [4.2, 4.4]], [[1.0, 1.0]; 3], test);
+        // Two steps of three, all, and none.
+        let shares = [judged.measured[0].1, judged.measured[1].1];
+        assert_eq!((verdict, shares), (Verdict::Holds, [2.0 / 3.0, 2.0 / 3.0]));
     }
 }

@@ -159,12 +159,15 @@ impl Seed {
     }
 }
 
-/// What stands for the value of a run that diverged, from then on: its loss has no bound, and nothing is right. Of what a probe would have
-/// found nothing is known.
+/// What stands for the value of a run that diverged, from then on: its loss and what a probe would find along a line have no bound, as
+/// beyond the point of a line where the numbers end; nothing is right. Of what other probes would have found nothing is known.
 pub fn missing(pick: &Pick) -> Option<f64> {
-    match pick.quantity.as_str() {
-        "loss" | "test_loss" => Some(f64::INFINITY),
-        "train_accuracy" | "test_accuracy" => Some(0.0),
+    match pick.quantity.split_once('.').unwrap_or(("", &pick.quantity)) {
+        ("", "loss" | "test_loss") => Some(f64::INFINITY),
+        ("landscape" | "predictiveness" | "random", "loss" | "grad_l2_diff" | "grad_norm" | "beta") => {
+            Some(f64::INFINITY)
+        }
+        ("", "train_accuracy" | "test_accuracy") => Some(0.0),
         _ => None,
     }
 }
@@ -217,8 +220,9 @@ mod tests {
         assert_eq!(of("loss", true, None, None), f64::INFINITY);
         assert_eq!(of("loss", true, Some(Over::Mean), Some([0.9, 1.0])), f64::INFINITY);
         assert_eq!(of("train_accuracy", true, Some(Over::Mean), Some([0.2, 1.0])), 0.0);
-        assert_eq!(of("landscape.beta", true, None, None), 2.0);
-        assert!(of("landscape.beta", true, None, Some([0.9, 1.0])).is_nan());
+        assert_eq!(of("landscape.beta", true, None, None), f64::INFINITY);
+        assert_eq!(of("ics.cosine", true, None, None), 2.0);
+        assert!(of("ics.cosine", true, None, Some([0.9, 1.0])).is_nan());
         let seed = |after| Seed { draw: 1, points: vec![(0.0, 3.0), (3.0, f64::NAN), (5.0, 2.0)], after };
         assert_eq!(
             [0.0, 5.0, 10.0].map(|t| seed(Some(f64::INFINITY)).at(t)),
