@@ -13,13 +13,17 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 
 /// The checks, as `drive.py` calls them.
-const CHECKS: [&str; 18] = [
+const CHECKS: [&str; 22] = [
     "hostile_words_are_words",
     "choices_draw_their_data",
     "scales_are_switched",
     "the_legend_hides_series",
+    "every_style_is_seen",
+    "any_address_opens_the_report",
+    "an_axis_is_called_by_what_is_chosen",
     "values_are_shown_as_a_table",
     "arrows_move_along_the_values",
+    "one_press_reads_every_series",
     "the_pointer_reads_values",
     "ridges_are_read_by_step_and_bin",
     "claims_are_filtered",

@@ -59,6 +59,12 @@ class Explorer {
     return [...facets, ...scales].join(" · ");
   }
 
+  /** The vertical axis's name: one that is called as a choice is has what is chosen there. */
+  yName() {
+    const facet = this.data.facets.findIndex((one) => one.name === this.data.y.label);
+    return facet === -1 ? this.data.y.label : this.data.facets[facet].values[this.chosen[facet]];
+  }
+
   refresh() {
     this.chosenSeries = this.data.series.filter((series) => isChosen(series, this.chosen));
     this.list = this.chosenSeries.filter((series) => !this.hidden.has(entryOf(series)));
@@ -82,7 +88,7 @@ class Explorer {
   redraw() {
     const { x: logX, y: logY } = this.log;
     const axesHold = this.same ? this.data.series : this.list;
-    this.plot = new Plot(this.data, this.list, axesHold, { logX, logY, width: this.stage.clientWidth || 640 });
+    this.plot = new Plot(this.data, this.list, axesHold, { logX, logY, yName: this.yName(), width: this.stage.clientWidth || 640 });
     this.places = this.plot.ridges ? stepsOf(this.list, this.plot.y) : placesOf(this.list, this.plot.x);
     this.stage.replaceChildren(this.plot.draw());
     if (this.chosenSeries.length === 0) this.stage.append(element("p", { class: "nothing" }, "There are no data for this choice."));
@@ -142,7 +148,7 @@ class Explorer {
       const value = valueAt(series, at);
       if (value === null) continue;
       values.push([series, value.text]);
-      rings.push(...value.marks.map((y) => [series.style, this.plot.x.at(at), this.plot.down(y)]));
+      rings.push(...value.marks.map((y) => [series.style, this.plot.x.at(value.at), this.plot.down(y)]));
     }
     this.plot.mark(this.plot.x.at(at), rings);
     this.say(`${this.data.x.label || "x"} = ${exact(at)}`, values);
