@@ -129,3 +129,34 @@ fn of_ridges(run: &Results, named: &Named) -> Result<Vec<Faceted>> {
     }
     Ok(all)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::Settings;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_runs_of_a_choice_are_called_the_same() {
+        let group = |id: &str, label: &str, style, lr| {
+            let settings = Settings { lr, ..Settings::defaults("dln") };
+            Group { id: id.into(), label: label.into(), style, runs: vec![(id.into(), settings)] }
+        };
+        let groups = [
+            group("none-a", "no norm", 0, 1e-6),
+            group("batch-a", "BatchNorm", 1, 1e-6),
+            group("none-b", "no norm", 0, 1e-7),
+            group("batch-b", "BatchNorm", 1, 1e-7),
+        ];
+        let all = named(&groups.iter().collect::<Vec<_>>());
+        let labels: BTreeSet<&str> = all.iter().map(|named| named.label.as_str()).collect();
+        assert_eq!(labels.len(), 4, "{labels:?}");
+        assert!(labels.contains("no norm (lr 1e-6)") && labels.contains("BatchNorm (lr 1e-7)"), "{labels:?}");
+        // What can be compared is one choice.
+        let choices: BTreeSet<_> = all.iter().map(|named| named.run.clone()).collect();
+        assert_eq!(choices, ["lr 1e-6", "lr 1e-7"].map(|run| Some(run.to_owned())).into());
+        // Where labels tell them apart there is nothing to choose.
+        assert!(named(&[&groups[0], &groups[1]]).iter().all(|named| named.run.is_none()));
+        assert_eq!(named(&[&groups[0]])[0].label, "no norm");
+    }
+}

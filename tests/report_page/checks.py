@@ -116,6 +116,19 @@ def choices_draw_their_data(browser):
         near(y, value(1, 2, 5000, i), 0.03)
 
 
+def choices_without_data_give_way(browser):
+    """The last step was measured of the first seed alone: with the other seed another step is shown, and said."""
+    root = browser.explorer(0)
+    choose(browser, root, "layer", 11)
+    choose(browser, root, "step", 15000)
+    choose(browser, root, "seed", 2)
+    assert not browser.all(".nothing", root)
+    assert browser.text(".chosen", root).startswith("layer 11 · seed 2 · step 0"), browser.text(".chosen", root)
+    shown = [Select(select).first_selected_option.text for select in browser.all("select", root)]
+    expect(shown, ["11", "2", "0"])
+    near(drawn(browser, root, "0 none")[0][8][1], value(11, 2, 0, 8))
+
+
 def scales_are_switched(browser):
     root = browser.explorer(0)
     assert "y logarithmic" in browser.text(".chosen", root)
@@ -168,8 +181,7 @@ def every_style_is_seen(browser):
 def any_address_opens_the_report(browser):
     """What follows the # may be no encoded text: the filter, the contents and the explorers work all the same."""
     for anchor in ("#100%", "#%E0%A4%A", "#nowhere"):
-        browser.driver.get("about:blank")
-        browser.driver.get(browser.address + anchor)
+        browser.visit(browser.address + anchor)
         assert browser.one("#filter").is_displayed(), anchor
         expect(len(browser.all(".explorer .stage > svg")), 3)
 
@@ -322,6 +334,7 @@ def claims_are_filtered(browser):
 ALL = [
     hostile_words_are_words,
     choices_draw_their_data,
+    choices_without_data_give_way,
     scales_are_switched,
     the_legend_hides_series,
     every_style_is_seen,

@@ -13,9 +13,10 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 
 /// The checks, as `drive.py` calls them.
-const CHECKS: [&str; 22] = [
+const CHECKS: [&str; 23] = [
     "hostile_words_are_words",
     "choices_draw_their_data",
+    "choices_without_data_give_way",
     "scales_are_switched",
     "the_legend_hides_series",
     "every_style_is_seen",

@@ -161,8 +161,7 @@ def it_prints(browser):
 
 def it_reads_without_a_script(browser):
     browser.command("Emulation.setScriptExecutionDisabled", value=True)
-    browser.driver.get("about:blank")
-    browser.driver.get(browser.address)
+    browser.visit(browser.address)
     tree = browser.tree()
     words = " ".join(name for role, name, _ in tree if role in ("StaticText", "paragraph"))
     roles = [role for role, _, _ in tree]

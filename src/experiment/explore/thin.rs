@@ -105,7 +105,10 @@ mod tests {
         Faceted { facets: vec![("seed".into(), facet.into())], series: Series::line(label, 0, points) }
     }
 
-    fn of(all: &[Faceted], label: &str) -> (Vec<(f64, f64)>, Vec<(f64, f64, f64)>) {
+    /// The points of the line and of the band of one label.
+    type Drawn = (Vec<(f64, f64)>, Vec<(f64, f64, f64)>);
+
+    fn of(all: &[Faceted], label: &str) -> Drawn {
         let (mut line, mut band) = (Vec::new(), Vec::new());
         for faceted in all.iter().filter(|faceted| faceted.series.label == label) {
             match &faceted.series.kind {

@@ -7,6 +7,7 @@ class Explorer {
     this.root = root;
     this.data = readData(root.querySelector("script[type='application/json']").textContent);
     this.chosen = this.data.facets.map(() => 0);
+    this.selects = [];
     this.log = { x: this.data.x.log, y: this.data.y.log };
     this.hidden = new Set();
     this.same = false;
@@ -25,7 +26,9 @@ class Explorer {
     const controls = element("div", { class: "controls", role: "group", "aria-label": `Controls: ${this.data.title}` });
     this.data.facets.forEach((facet, i) => {
       if (facet.values.length < 2) return;
-      controls.append(facetControl(facet, (value) => this.change(() => (this.chosen[i] = value))));
+      const field = facetControl(facet, (value) => this.change(() => this.choose(i, value)));
+      this.selects[i] = field.querySelector("select");
+      controls.append(field);
     });
     const scale = (axis) => tick(`log ${axis}`, this.log[axis], (on) => this.change(() => (this.log[axis] = on)));
     const ticks = element("div", { class: "ticks" }, scale("x"), scale("y"));
@@ -57,6 +60,20 @@ class Explorer {
     const facets = this.data.facets.map((facet, i) => `${facet.name} ${facet.values[this.chosen[i]]}`);
     const scales = ["x", "y"].filter((axis) => this.log[axis]).map((axis) => `${axis} logarithmic`);
     return [...facets, ...scales].join(" · ");
+  }
+
+  /** Chooses a facet's value. Choices after it that have no data with it give way to some that have, as few as can be. */
+  choose(facet, value) {
+    this.chosen[facet] = value;
+    if (this.data.series.some((series) => isChosen(series, this.chosen))) return;
+    const same = (series) => series.facets.filter((own, i) => own === this.chosen[i]).length;
+    const fits = this.data.series.filter((series) => isChosen({ facets: series.facets.slice(0, facet + 1) }, this.chosen));
+    const best = fits.reduce((best, series) => (best === null || same(series) > same(best) ? series : best), null);
+    best?.facets.forEach((own, i) => {
+      if (own === -1) return;
+      this.chosen[i] = own;
+      if (this.selects[i]) this.selects[i].selectedIndex = own;
+    });
   }
 
   /** The vertical axis's name: one that is called as a choice is has what is chosen there. */
