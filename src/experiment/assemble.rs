@@ -2,7 +2,8 @@
 
 use super::claims::{Judged, judge};
 use super::evidence::Evidence;
-use super::plan::Part;
+use super::file::Form;
+use super::plan::{Part, Plan};
 use super::runs::{Group, Kind};
 use super::{deviations, explore, figures, networks};
 use crate::files::{atomic, disk};
@@ -93,10 +94,12 @@ fn section(evidence: &Evidence, part: &Part, folder: &Path) -> Result<(Section, 
         }
     }
     if !diverged.is_empty() {
-        notes.push(format!(
-            "Runs that diverged, whose loss counts as infinite from there on: {}. A histogram is of the first seed that did not.",
-            diverged.join(", ")
-        ));
+        let histograms = match shown.panels.iter().any(|panel| panel.form == Form::Ridge) {
+            true => " A histogram is of the first seed that did not.",
+            false => "",
+        };
+        let who = diverged.join(", ");
+        notes.push(format!("Runs that diverged, whose loss counts as infinite from there on: {who}.{histograms}"));
     }
     notes.extend(shown.notes.iter().cloned());
     let (mut pictures, mut files) = (Vec::new(), Vec::new());
@@ -106,7 +109,10 @@ fn section(evidence: &Evidence, part: &Part, folder: &Path) -> Result<(Section, 
         let beside = ["svg", "png", "csv", "npz"].map(|kind| format!("figures/{name}.{kind}"));
         pictures.push(Picture { svg, files: beside.into() });
     };
-    let figure = figures::figure(evidence, part, notes.clone())?;
+    let mut figure = figures::figure(evidence, part, notes.clone())?;
+    for panel in &mut figure.panels {
+        panel.title = filled(&panel.title);
+    }
     if !figure.panels.is_empty() {
         figure.write(folder, name)?;
         add(figure.svg(), name);
@@ -134,6 +140,20 @@ fn section(evidence: &Evidence, part: &Part, folder: &Path) -> Result<(Section, 
         tables,
     };
     Ok((section, files))
+}
+
+/// A panel's title without what nothing was put in place of: a panel that is not split has no one layer or run.
+fn filled(title: &str) -> String {
+    if !["{layer}", "{run}"].iter().any(|place| title.contains(place)) {
+        return title.to_owned();
+    }
+    let mut text = title.to_owned();
+    for place in ["layer {layer}", "run {run}", "{layer}", "{run}"] {
+        text = text.replace(place, "");
+    }
+    let parts =
+        text.split(", ").map(|part| part.trim().trim_matches([':', ',']).trim()).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// How every group of runs ended.
@@ -207,7 +227,6 @@ fn summary(evidence: &Evidence, claims: &[Judged], about: &About) -> Vec<String>
         }
         super::Scale::Paper => "paper: the paper's own settings",
     };
-    let vgg = evidence.plan.groups.iter().any(|group| Kind::of(group.settings()) == Kind::Vgg);
     let mut words = vec![
         format!(
             "Of {} claims, {} hold, {} fail and {} are not tested here.",
@@ -218,8 +237,8 @@ fn summary(evidence: &Evidence, claims: &[Judged], about: &About) -> Vec<String>
         ),
         format!("Scale {scale}."),
     ];
-    if vgg {
-        words.push(format!("VGG was trained on {}.", about.pictures));
+    if let Some(pictures) = pictures(evidence.plan, about) {
+        words.push(format!("VGG was trained on {pictures}."));
     }
     words.push(
         "Every number comes from runs that this program made; each verdict follows from a rule that was written down \
@@ -229,17 +248,39 @@ fn summary(evidence: &Evidence, claims: &[Judged], about: &About) -> Vec<String>
     words
 }
 
+/// The images that VGG's runs say they were trained on, most runs first; `None` without VGG.
+fn pictures(plan: &Plan, about: &About) -> Option<String> {
+    let words = |data: &str| match data {
+        _ if data == plan.request.pictures => about.pictures.clone(),
+        "images" => "generated images".into(),
+        _ => "CIFAR-10".into(),
+    };
+    let mut kinds: Vec<(String, Vec<&str>)> = Vec::new();
+    for group in plan.groups.iter().filter(|group| Kind::of(group.settings()) == Kind::Vgg) {
+        let of = words(&group.settings().data);
+        match kinds.iter_mut().find(|(known, _)| *known == of) {
+            Some((_, ids)) => ids.push(&group.id),
+            None => kinds.push((of, vec![&group.id])),
+        }
+    }
+    kinds.sort_by_key(|(_, ids)| std::cmp::Reverse(ids.len()));
+    let mut kinds = kinds.into_iter();
+    let (most, _) = kinds.next()?;
+    let others = kinds.map(|(of, ids)| format!(", and on {of} in {}", ids.join(", ")));
+    Some(others.fold(most, |all, other| all + &other))
+}
+
 /// What was run, on what.
 fn settings(evidence: &Evidence, about: &About) -> Vec<Captioned> {
-    let mut on = Table::new(["", ""]);
+    let mut on = Table::new(["what", "value"]);
     for (name, value) in [
-        ("program", format!("normscape {}", about.version)),
-        ("device", about.device.clone()),
-        ("scale", evidence.scale().name().into()),
-        ("images", about.pictures.clone()),
-        ("first seed", evidence.plan.request.seed.to_string()),
+        ("program", Some(format!("normscape {}", about.version))),
+        ("device", Some(about.device.clone())),
+        ("scale", Some(evidence.scale().name().into())),
+        ("images", pictures(evidence.plan, about)),
+        ("first seed", Some(evidence.plan.request.seed.to_string())),
     ] {
-        on.row([Cell::from(name), Cell::from(value)]);
+        value.map(|value| on.row([Cell::from(name), Cell::from(value)]));
     }
     let mut runs = Table::new(["run", "network", "norm", "noise", "rate", "steps", "batch", "seeds", "probes"]);
     for group in &evidence.plan.groups {
@@ -280,7 +321,7 @@ fn probes(s: &Settings) -> String {
 
 /// What differs from one reproduction to the next.
 fn cost(evidence: &Evidence, about: &About) -> Result<Vec<Captioned>> {
-    let mut all = Table::new(["", ""]);
+    let mut all = Table::new(["what", "value"]);
     for (name, value) in &about.cost {
         all.row([Cell::from(name.as_str()), Cell::from(value.as_str())]);
     }
@@ -304,4 +345,46 @@ fn seconds(evidence: &Evidence, group: &Group) -> Result<(f64, usize)> {
         let training = run.training()?;
         Ok((seconds + training.seconds.last().copied().unwrap_or(0.0), steps + training.loss.len()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::runs::Request;
+    use super::super::scale::Scale;
+    use super::*;
+
+    #[test]
+    fn a_title_has_no_place_that_nothing_was_put_into() {
+        for (title, shown) in [
+            ("layer 3, no norm", "layer 3, no norm"),
+            ("layer {layer}, no norm", "no norm"),
+            ("no norm, layer {layer}", "no norm"),
+            ("{layer}: histograms", "histograms"),
+            ("{run}", ""),
+            ("rate 1e-6: loss: {run}", "rate 1e-6: loss"),
+        ] {
+            assert_eq!(filled(title), shown, "{title}");
+        }
+    }
+
+    #[test]
+    fn the_images_are_those_that_the_runs_were_trained_on() {
+        let about = About { pictures: "CIFAR-10".into(), ..About::default() };
+        let group = |id: &str, data: &str| {
+            let settings = Settings { data: data.into(), ..Settings::defaults("vgg11") };
+            Group { id: id.into(), label: id.into(), style: 0, runs: vec![(id.into(), settings)] }
+        };
+        let plan = |groups: Vec<Group>| {
+            let (pictures, precision) = ("/data/cifar".into(), "f32".into());
+            let request = Request { scale: Scale::Quick, pictures, seed: 1, seeds: None, network: None, precision };
+            Plan { request, parts: Vec::new(), groups }
+        };
+        let of = |groups: Vec<Group>| pictures(&plan(groups), &about);
+        let dln = || Group { runs: vec![("dln".into(), Settings::defaults("dln"))], ..group("dln", "") };
+        assert_eq!(of(vec![dln()]), None);
+        assert_eq!(of(vec![group("a", "/data/cifar"), dln()]).as_deref(), Some("CIFAR-10"));
+        assert_eq!(of(vec![group("a", "images")]).as_deref(), Some("generated images"));
+        let mixed = vec![group("a", "images"), group("b", "/data/cifar"), group("c", "/data/cifar")];
+        assert_eq!(of(mixed).as_deref(), Some("CIFAR-10, and on generated images in a"));
+    }
 }

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use super::diagram::Diagram;
 use super::plot::Figure;
-use super::raster::png;
+use super::raster::fitting_png;
 use super::style::Theme;
 use crate::files::{Arrays, atomic, disk, npz};
 use crate::{Error, Result};
 
-/// Pixels of a PNG file to one of the SVG: enough for print.
+/// Pixels of a PNG file to one of the SVG: enough for print. Of a picture that is too large for it there are fewer.
 const SCALE: f32 = 2.0;
 
 impl Figure {
-    /// Writes NAME.svg, NAME.png (on a white page, twice as fine), NAME.csv and NAME.npz into the folder, which is made where it
+    /// Writes NAME.svg, NAME.png (on a white page, twice as fine, or as fine as fits into 100 million pixels), NAME.csv and NAME.npz into the folder, which is made where it
     /// is not there, each whole; gives their paths in this order. The same figure gives the same bytes.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ fn write(folder: &Path, name: &str, (svg, light): (&str, &str), csv: &str, array
         return Err(Error::input(format!("{name:?}"), problem, "use letters, digits and dashes"));
     }
     // What can fail without the disk comes first: then there is no file, or all that the disk takes.
-    let picture = png(light, SCALE)?;
+    let picture = fitting_png(light, SCALE)?;
     disk::create_dir_all(folder)?;
     let paths: Vec<PathBuf> = ["svg", "png", "csv", "npz"].map(|end| folder.join(format!("{name}.{end}"))).into();
     for (path, bytes) in paths.iter().zip([svg.as_bytes(), &picture, csv.as_bytes()]) {

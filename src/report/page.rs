@@ -108,6 +108,8 @@ pub struct Captioned {
 pub struct Explorer {
     /// Stands above it.
     pub title: String,
+    /// What a reader must know of it, in a sentence or two. May be empty.
+    pub note: String,
     /// The horizontal axis, as it is at first.
     pub x: Axis,
     /// The vertical axis, as it is at first.

@@ -23,11 +23,56 @@ const BOLD: &str = "text[font-weight=\"bold\"]{stroke-width:0.55px}";
 /// # Errors
 /// [`Error::Input`] where it is no SVG document, or larger than 100 million pixels.
 pub fn png(svg: &str, scale: f32) -> Result<Vec<u8>> {
-    let refused = |problem: String, remedy: &str| Error::input("SVG", problem, remedy);
-    let tree = Tree::from_str(svg, &options())
-        .map_err(|e| refused(e.to_string(), "give a whole SVG document, with a size"))?;
-    let extent = |length: f32| (f64::from(length) * f64::from(scale)).round();
-    let (width, height) = (extent(tree.size().width()), extent(tree.size().height()));
+    draw(&read(svg)?, scale)
+}
+
+/// As [`png`], on a smaller scale where the picture would have more than 100 million pixels: one of very many panels is coarser, and never
+/// refused for its size.
+///
+/// # Errors
+/// [`Error::Input`] where it is no SVG document, or has no size.
+pub fn fitting_png(svg: &str, scale: f32) -> Result<Vec<u8>> {
+    let tree = read(svg)?;
+    draw(&tree, fitting(&tree, scale, LARGEST))
+}
+
+/// The largest scale up to `wanted` at which the picture has no more than `largest` pixels, and one at least each way.
+fn fitting(tree: &Tree, wanted: f32, largest: f64) -> f32 {
+    let fits = |scale: f32| {
+        let (width, height) = extent(tree, scale);
+        width * height <= largest
+    };
+    if fits(wanted) {
+        return wanted;
+    }
+    let area = f64::from(tree.size().width()) * f64::from(tree.size().height());
+    // Sides are rounded to whole pixels, which may be one too many.
+    let mut scale = (largest / area).sqrt() as f32;
+    for _ in 0..64 {
+        if fits(scale) {
+            break;
+        }
+        scale *= 0.99;
+    }
+    scale
+}
+
+fn refused(problem: String, remedy: &str) -> Error {
+    Error::input("SVG", problem, remedy)
+}
+
+fn read(svg: &str) -> Result<Tree> {
+    Tree::from_str(svg, &options()).map_err(|e| refused(e.to_string(), "give a whole SVG document, with a size"))
+}
+
+/// Pixels at a scale.
+fn extent(tree: &Tree, scale: f32) -> (f64, f64) {
+    let of = |length: f32| (f64::from(length) * f64::from(scale)).round();
+    (of(tree.size().width()), of(tree.size().height()))
+}
+
+fn draw(tree: &Tree, scale: f32) -> Result<Vec<u8>> {
+    let (width, height) = extent(tree, scale);
     let fits = width >= 1.0 && height >= 1.0 && width * height <= LARGEST;
     let pixels = fits.then(|| Pixmap::new(width as u32, height as u32)).flatten();
     let Some(mut pixels) = pixels else {
@@ -35,7 +80,7 @@ pub fn png(svg: &str, scale: f32) -> Result<Vec<u8>> {
         return Err(refused(problem, "at least 1 by 1 and at most 100 million in all can be drawn: change the scale"));
     };
     pixels.fill(Color::WHITE);
-    resvg::render(&tree, Transform::from_scale(scale, scale), &mut pixels.as_mut());
+    resvg::render(tree, Transform::from_scale(scale, scale), &mut pixels.as_mut());
     encode(&pixels, scale).map_err(|e| refused(format!("cannot be written as PNG: {e}"), "choose another scale"))
 }
 
@@ -139,6 +184,25 @@ mod tests {
             let end = f64::from(tree.root().abs_bounding_box().right());
             assert!((end - width).abs() < 0.5, "{text}: {end} against {width}");
         }
+    }
+
+    #[test]
+    fn a_picture_with_too_many_pixels_is_coarser() {
+        let sized = |width: u32, height: u32| {
+            read(&format!("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\"/>")).unwrap()
+        };
+        for (width, height, largest) in
+            [(100, 50, 1e6), (100, 50, 19_999.0), (1000, 90_000, 1e8), (777, 3_000_001, 1e8)]
+        {
+            let tree = sized(width, height);
+            let scale = fitting(&tree, 2.0, largest);
+            let (w, h) = extent(&tree, scale);
+            let all = f64::from(width) * f64::from(height);
+            assert!(w * h <= largest && w >= 1.0 && h >= 1.0, "{width} {height}: {w} {h}");
+            // It is no coarser than it must be.
+            assert!(w * h >= 0.97 * largest.min(4.0 * all), "{width} {height}: {w} {h}");
+        }
+        assert_eq!(fitting(&sized(100, 50), 2.0, 1e6), 2.0);
     }
 
     #[test]

@@ -116,6 +116,19 @@ def choices_draw_their_data(browser):
         near(y, value(1, 2, 5000, i), 0.03)
 
 
+def choices_without_data_give_way(browser):
+    """The last step was measured of the first seed alone: with the other seed another step is shown, and said."""
+    root = browser.explorer(0)
+    choose(browser, root, "layer", 11)
+    choose(browser, root, "step", 15000)
+    choose(browser, root, "seed", 2)
+    assert not browser.all(".nothing", root)
+    assert browser.text(".chosen", root).startswith("layer 11 · seed 2 · step 0"), browser.text(".chosen", root)
+    shown = [Select(select).first_selected_option.text for select in browser.all("select", root)]
+    expect(shown, ["11", "2", "0"])
+    near(drawn(browser, root, "0 none")[0][8][1], value(11, 2, 0, 8))
+
+
 def scales_are_switched(browser):
     root = browser.explorer(0)
     assert "y logarithmic" in browser.text(".chosen", root)
@@ -151,6 +164,44 @@ def the_legend_hides_series(browser):
     expect(browser.all("g[data-entry='0 none']", root), [])
     browser.all(".legend button", root)[0].click()
     expect(len(browser.all("g[data-entry='0 none']", root)), 2)
+
+
+def every_style_is_seen(browser):
+    """Lines, marks, rings and swatches of the styles that few experiments have take their colours."""
+    root = browser.explorer(1)
+    colour = "return getComputedStyle(arguments[0])[arguments[1]]"
+    of = lambda selector, paint: browser.run(colour, browser.one(selector, root), paint)
+    expect(of("g[data-entry='11 BatchNorm'] .line", "stroke"), "rgb(125, 125, 125)")
+    expect(of(".legend .swatch.s11 .line", "stroke"), "rgb(125, 125, 125)")
+    expect(of("g.s9[data-kind=points] .mark", "fill"), "rgb(75, 63, 181)")
+    browser.one(".stage", root).send_keys(Keys.ARROW_RIGHT)
+    expect(of(".cursor .ring.s9", "stroke"), "rgb(75, 63, 181)")
+
+
+def any_address_opens_the_report(browser):
+    """What follows the # may be no encoded text: the filter, the contents and the explorers work all the same."""
+    for anchor in ("#100%", "#%E0%A4%A", "#nowhere"):
+        browser.visit(browser.address + anchor)
+        assert browser.one("#filter").is_displayed(), anchor
+        expect(len(browser.all(".explorer .stage > svg")), 3)
+
+
+def an_axis_is_called_by_what_is_chosen(browser):
+    """Also on a phone, where a long name must not be cut off by the ends of the plot."""
+    root = browser.explorer(1)
+    name = lambda: browser.all(".stage > svg > .frame > .name", root)[1]
+    expect(name().text, "training loss")
+    long = browser.all("option", root)[1].get_attribute("textContent")
+    choose(browser, root, "value", long)
+    for width in (1280, 360):
+        browser.size(width, 900, width < 600)
+        browser.settle()
+        expect(name().get_attribute("textContent"), long)
+        top, bottom, high, low = browser.run(
+            "const [a, b] = [...arguments].map((e) => e.getBoundingClientRect()); return [a.top, a.bottom, b.top, b.bottom]",
+            name(), browser.one(".stage > svg", root),
+        )
+        assert high <= top and bottom <= low, (width, top, bottom, high, low)
 
 
 def values_are_shown_as_a_table(browser):
@@ -207,12 +258,30 @@ def arrows_move_along_the_values(browser):
     expect(browser.all(".cursor .ring", root), [])
 
 
+def one_press_reads_every_series(browser):
+    """Also where one was looked at less often than another: then the place before is read, and said."""
+    root = browser.explorer(1)
+    stage = browser.one(".stage", root)
+    for press in range(6):
+        stage.send_keys(Keys.ARROW_RIGHT)
+        step, between = 25 * press, press % 2 == 1
+        said = readout(browser, root)
+        wanted = f" \\(at {step - 25}\\)" if between else ""
+        assert re.match(rf"step = {step}; none: [\d.]+; BatchNorm: [\d.]+{wanted}(;|$)", said), said
+        expect(len(browser.all(".cursor .ring", root)), 3 if step == 0 else 2)
+    across = lambda style: float(browser.one(f".cursor .ring.s{style}", root).get_attribute("cx"))
+    assert across(11) < across(0), "the ring lies at the value that is read"
+    # Beyond its end a series has nothing to say.
+    stage.send_keys(Keys.END)
+    assert "none: " in readout(browser, root) and "BatchNorm" not in readout(browser, root), readout(browser, root)
+
+
 def the_pointer_reads_values(browser):
     root = browser.explorer(1)
     box = browser.run("const b = arguments[0].getBoundingClientRect(); return [b.width, b.height]", browser.one(".stage > svg > svg", root))
     ActionChains(browser.driver).move_to_element(browser.one(".stage", root)).perform()
     said = readout(browser, root)
-    match = re.match(r"step = (\d+); none: ([\d.e−]+); BatchNorm: ([\d.e−]+)$", said)
+    match = re.match(r"step = (\d+); none: ([\d.e−]+); BatchNorm: ([\d.e−]+)( \(at \d+\))?$", said)
     assert match, said
     assert 5000 < int(match[1]) < 10000 and int(match[1]) % 25 == 0, said
     assert 0 < float(match[3].replace("−", "-")) < float(match[2].replace("−", "-")), said
@@ -265,10 +334,15 @@ def claims_are_filtered(browser):
 ALL = [
     hostile_words_are_words,
     choices_draw_their_data,
+    choices_without_data_give_way,
     scales_are_switched,
     the_legend_hides_series,
+    every_style_is_seen,
+    any_address_opens_the_report,
+    an_axis_is_called_by_what_is_chosen,
     values_are_shown_as_a_table,
     arrows_move_along_the_values,
+    one_press_reads_every_series,
     the_pointer_reads_values,
     ridges_are_read_by_step_and_bin,
     claims_are_filtered,

@@ -58,11 +58,19 @@ class Browser:
         self.command("Emulation.setScriptExecutionDisabled", value=False)
         self.command("Emulation.setEmulatedMedia", media="", features=[])
         self.size(1280, 900)
-        self.driver.get("about:blank")
-        self.driver.get(self.address)
+        self.visit(self.address)
         self.run("try { localStorage.clear() } catch {}")
+        self.visit(self.address)
+
+    def visit(self, address):
+        """An address, from an empty page. A driver on a busy machine may come back before the page is there."""
         self.driver.get("about:blank")
-        self.driver.get(self.address)
+        self.driver.get(address)
+        for _ in range(200):
+            if self.run("return document.readyState === 'complete' && location.protocol !== 'about:'"):
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"{address} is not there after 10 s")
 
     def command(self, name, **parameters):
         return self.driver.execute_cdp_cmd(name, parameters)

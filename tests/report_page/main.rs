@@ -13,19 +13,25 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 
 /// The checks, as `drive.py` calls them.
-const CHECKS: [&str; 18] = [
+const CHECKS: [&str; 24] = [
     "hostile_words_are_words",
     "choices_draw_their_data",
+    "choices_without_data_give_way",
     "scales_are_switched",
     "the_legend_hides_series",
+    "every_style_is_seen",
+    "any_address_opens_the_report",
+    "an_axis_is_called_by_what_is_chosen",
     "values_are_shown_as_a_table",
     "arrows_move_along_the_values",
+    "one_press_reads_every_series",
     "the_pointer_reads_values",
     "ridges_are_read_by_step_and_bin",
     "claims_are_filtered",
     "the_theme_is_toggled_everywhere",
     "every_control_is_reached_by_tab",
     "nothing_is_wider_than_the_page",
+    "a_wide_table_keeps_names_in_sight",
     "everything_has_a_name",
     "text_stands_out_from_the_page",
     "it_prints",

@@ -106,6 +106,21 @@ def nothing_is_wider_than_the_page(browser):
             assert all(stage == plot for stage, plot in plots), plots
 
 
+def a_wide_table_keeps_names_in_sight(browser):
+    """On a phone a row's name and what the table is of stay where they are when the table is scrolled."""
+    browser.size(360, 900, True)
+    browser.settle()
+    seen = browser.run(
+        """const window_ = document.querySelector("#cost .scroll"), ends = (e) => { const b = e.getBoundingClientRect(); return [b.left, b.right] };
+        const of = () => [ends(window_), ...["caption", "thead th", "tbody th"].map((s) => ends(window_.querySelector(s)))];
+        const before = of(); window_.scrollLeft = 150; return [window_.scrollLeft, before, of()]"""
+    )
+    scrolled, before, after = seen
+    assert scrolled == 150, "the table is as wide as before, or narrower than the page"
+    for (left, right), *places in (before, after):
+        assert all(abs(place[0] - left) < 1.5 and place[1] <= right + 1 for place in places), (left, right, places)
+
+
 def everything_has_a_name(browser):
     browser.run("for (const button of document.querySelectorAll('.as-table')) button.click()")
     browser.size(360, 800)
@@ -161,8 +176,7 @@ def it_prints(browser):
 
 def it_reads_without_a_script(browser):
     browser.command("Emulation.setScriptExecutionDisabled", value=True)
-    browser.driver.get("about:blank")
-    browser.driver.get(browser.address)
+    browser.visit(browser.address)
     tree = browser.tree()
     words = " ".join(name for role, name, _ in tree if role in ("StaticText", "paragraph"))
     roles = [role for role, _, _ in tree]
@@ -202,6 +216,7 @@ ALL = [
     the_theme_is_toggled_everywhere,
     every_control_is_reached_by_tab,
     nothing_is_wider_than_the_page,
+    a_wide_table_keeps_names_in_sight,
     everything_has_a_name,
     text_stands_out_from_the_page,
     it_prints,

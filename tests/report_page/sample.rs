@@ -8,6 +8,10 @@ use normscape::report::{
 /// What a hostile label tries: to run, to end its element, to end the costs.
 const EVIL: &str = "</script></style><img src=x onerror=\"window.broken=1\"><!-- /cost --> & 'β'";
 
+/// What an axis is called whose name is longer than the axis.
+const LONG: &str =
+    "highest loss less lowest along a random direction, in units of the loss at the first step of the run";
+
 /// The numbers of the first explorer, which `checks.py` works out as well.
 fn value(layer: usize, seed: usize, step: usize, x: f64) -> f64 {
     (layer as f64) * (x + 1.0) * (x + 1.0) + 10.0 * seed as f64 + step as f64 / 1000.0
@@ -48,29 +52,34 @@ fn landscape() -> Explorer {
     }
     Explorer {
         title: "Loss along the gradient, step by step".into(),
+        note: String::new(),
         x: Axis::linear("distance, in learning rates"),
         y: Axis::log("loss"),
         series,
     }
 }
 
-/// A long noisy line, points, and hostile words.
+/// A long noisy line, another that was looked at half as often, points, and hostile words.
 fn training() -> Explorer {
-    let line = |scale: f64| {
+    let line = |scale: f64, every: usize| {
         let noisy = |i: usize| (i as f64 * 25.0, scale * (0.8 + 0.4 * drawn(i)) * (-(i as f64) / 180.0).exp());
-        (0..600).map(noisy).collect::<Vec<_>>()
+        (0..600).step_by(every).map(noisy).collect::<Vec<_>>()
     };
     let series = [
-        Series::line("none", 0, line(2.3)),
-        Series::line("BatchNorm", 1, line(1.1)),
-        Series::points(EVIL, 2, (0..12).map(|i| (1250.0 * i as f64, 1.7 / (1.0 + i as f64))).collect()),
+        Series::line("none", 0, line(2.3, 1)),
+        Series::line("BatchNorm", 11, line(1.1, 2)),
+        Series::points(EVIL, 9, (0..12).map(|i| (1250.0 * i as f64, 1.7 / (1.0 + i as f64))).collect()),
     ];
-    let faceted = |series| Faceted { facets: Vec::new(), series };
+    let faceted = |series| Faceted { facets: vec![facet("value", "training loss")], series };
+    let mut series: Vec<Faceted> = series.map(faceted).into();
+    let other = Series::line("none", 0, line(0.1, 1));
+    series.push(Faceted { facets: vec![facet("value", LONG)], series: other });
     Explorer {
         title: format!("Training loss {EVIL}"),
+        note: format!("One of the two was looked at half as often. {EVIL}"),
         x: Axis::linear("step"),
-        y: Axis::log("loss"),
-        series: series.map(faceted).into(),
+        y: Axis::log("value"),
+        series,
     }
 }
 
@@ -97,6 +106,7 @@ fn ridges() -> Explorer {
     }
     Explorer {
         title: "What enters the non-linearity".into(),
+        note: String::new(),
         x: Axis::linear("value"),
         y: Axis::linear("step"),
         series,

@@ -12,9 +12,13 @@ use std::fmt::Write;
 
 /// The panel: a title, a word for those without a script, and the data.
 pub fn write(out: &mut String, explorer: &Explorer) {
+    let note = match explorer.note.as_str() {
+        "" => String::new(),
+        note => format!("<p class=\"note\">{}</p>\n", escape(note)),
+    };
     let _ = write!(
         out,
-        "<section class=\"explorer\">\n<h3>{}</h3>\n<noscript><p>This panel is drawn by a script, which is switched off \
+        "<section class=\"explorer\">\n<h3>{}</h3>\n{note}<noscript><p>This panel is drawn by a script, which is switched off \
          here. Its data are in the files.</p></noscript>\n<script type=\"application/json\">{}</script>\n</section>\n",
         escape(&explorer.title),
         json(explorer)

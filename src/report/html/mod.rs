@@ -135,13 +135,14 @@ fn captioned(out: &mut String, tables: &[Captioned], otherwise: &str) {
     tables.iter().for_each(|t| table(out, t));
 }
 
-/// The colours of the series as variables, on a light and on a dark page.
+/// The colours of the series as variables, on a light and on a dark page, and a class for each that takes its colour.
 fn colours() -> String {
     let list = |colour: fn(&super::Style) -> &'static str| {
         STYLES.iter().enumerate().map(|(n, style)| format!("--s{n}:{};", colour(style))).collect::<String>()
     };
     let (light, dark) = (list(|s| s.light), list(|s| s.dark));
-    format!(":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}\n")
+    let classes: String = (0..STYLES.len()).map(|n| format!(".s{n}{{--c:var(--s{n})}}")).collect();
+    format!(":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}\n{classes}\n")
 }
 
 /// What the document lets a browser do: style itself and run its own script, known by its hash.

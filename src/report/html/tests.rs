@@ -32,6 +32,7 @@ fn page() -> Page {
     ];
     let explorer = Explorer {
         title: "explorer".into(),
+        note: "what was left out".into(),
         x: Axis::linear("step"),
         y: Axis::log("loss"),
         series: series.map(|series| Faceted { facets: vec![("seed".into(), "1".into())], series }).into(),
@@ -81,7 +82,7 @@ fn hostile(mut page: Page) -> Page {
         section.pictures =
             vec![Picture { svg: Figure { title: evil(), ..Figure::default() }.svg(), files: vec![evil()] }];
         for explorer in &mut section.explorers {
-            explorer.title = evil();
+            (explorer.title, explorer.note) = (evil(), evil());
             (explorer.x.label, explorer.y.label) = (evil(), evil());
             for faceted in &mut explorer.series {
                 faceted.facets = vec![(evil(), evil())];
@@ -121,6 +122,7 @@ fn every_section_and_claim_is_there() {
         "<html lang=\"en\">",
         "<p>second</p>",
         "<li>fewer steps</li>",
+        "<p class=\"note\">what was left out</p>",
         "<caption>settings</caption>",
         "<th scope=\"row\" class=\"short\">none</th><td class=\"n\">1.5</td>",
         "href=\"figures/a%20b.svg\">a b.svg<",
@@ -174,6 +176,16 @@ fn costs_are_the_only_difference() {
     assert!(!without.contains("<caption>cost</caption>") && without.contains("<caption>settings</caption>"));
     assert_eq!(without_cost("no marks"), "no marks");
     assert_eq!(without_cost(COST_START), COST_START);
+}
+
+#[test]
+fn every_style_has_a_colour_in_the_explorers() {
+    let html = page().html();
+    for n in 0..STYLES.len() {
+        // On a light page and on a dark one, and in the class by which what is drawn takes it.
+        assert_eq!(html.matches(&format!("--s{n}:#")).count(), 2, "{n}");
+        assert!(html.contains(&format!(".s{n}{{--c:var(--s{n})}}")), "{n}");
+    }
 }
 
 #[test]

@@ -67,17 +67,27 @@ function nearest(values, axis, pixel) {
   return best;
 }
 
-/** Values of a series at x, in words; null where it has none. `marks` are the heights to be marked. */
+/** Where a series is read for x: there, or between two of a line's or a band's places at the one before. NaN where it has nothing to say. */
+function placeFor(series, x) {
+  if (series.x.includes(x)) return x;
+  if (series.kind === "points" || !series.x.some((other) => other > x)) return NaN;
+  const before = series.x.reduce((best, other) => (other < x && other > best ? other : best), -Infinity);
+  return Number.isFinite(before) ? before : NaN;
+}
+
+/** Values of a series at x, in words; null where it has none. `marks` are the heights to be marked, at the place `at`. */
 function valueAt(series, x) {
+  const at = placeFor(series, x);
+  const place = at === x ? "" : ` (at ${exact(at)})`;
+  if (Number.isNaN(at)) return null;
   if (series.kind === "band") {
-    const i = series.x.indexOf(x);
-    return i === -1 ? null : { text: `${exact(series.low[i])} to ${exact(series.high[i])}`, marks: [series.low[i], series.high[i]] };
+    const i = series.x.indexOf(at);
+    return { text: `${exact(series.low[i])} to ${exact(series.high[i])}${place}`, marks: [series.low[i], series.high[i]], at };
   }
   const found = [];
-  for (let i = series.x.indexOf(x); i !== -1; i = series.x.indexOf(x, i + 1)) found.push(series.y[i]);
-  if (found.length === 0) return null;
+  for (let i = series.x.indexOf(at); i !== -1; i = series.x.indexOf(at, i + 1)) found.push(series.y[i]);
   const more = found.length > 4 ? ` and ${found.length - 4} more` : "";
-  return { text: found.slice(0, 4).map(exact).join(", ") + more, marks: found };
+  return { text: found.slice(0, 4).map(exact).join(", ") + more + place, marks: found, at };
 }
 
 /** Density of a series of ridges at a step, in the bin that holds x. */

@@ -42,8 +42,8 @@ const roomFor = (labels) => 7 * Math.max(2, ...labels.map((label) => [...label].
 /** One drawing: settles the axes for what is shown, and draws it. */
 class Plot {
   /** `all` are the series that the axes hold, `list` those that are drawn. */
-  constructor(data, list, all, { logX, logY, width }) {
-    Object.assign(this, { data, list, width });
+  constructor(data, list, all, { logX, logY, yName, width }) {
+    Object.assign(this, { data, list, yName, width });
     this.height = Math.round(Math.min(Math.max(0.52 * width, 250), 430));
     this.ridges = list.some(isRidge);
     const below = 46;
@@ -182,7 +182,10 @@ class Plot {
     const name = { class: "name", "text-anchor": "middle" };
     group.append(shape("text", { ...name, x: two(left + width / 2), y: this.height - 8 }, this.data.x.label));
     const middle = two(top + height / 2);
-    group.append(shape("text", { ...name, x: 14, y: middle, transform: `rotate(-90 14 ${middle})` }, this.data.y.label));
+    // A name that is longer than the axis is set closer.
+    const close = roomFor([this.yName]) > this.height ? { textLength: this.height - 8, lengthAdjust: "spacingAndGlyphs" } : {};
+    const y = close.textLength ? two(this.height / 2) : middle;
+    group.append(shape("text", { ...name, ...close, x: 14, y, transform: `rotate(-90 14 ${y})` }, this.yName));
     return group;
   }
 

@@ -7,6 +7,7 @@ class Explorer {
     this.root = root;
     this.data = readData(root.querySelector("script[type='application/json']").textContent);
     this.chosen = this.data.facets.map(() => 0);
+    this.selects = [];
     this.log = { x: this.data.x.log, y: this.data.y.log };
     this.hidden = new Set();
     this.same = false;
@@ -25,7 +26,9 @@ class Explorer {
     const controls = element("div", { class: "controls", role: "group", "aria-label": `Controls: ${this.data.title}` });
     this.data.facets.forEach((facet, i) => {
       if (facet.values.length < 2) return;
-      controls.append(facetControl(facet, (value) => this.change(() => (this.chosen[i] = value))));
+      const field = facetControl(facet, (value) => this.change(() => this.choose(i, value)));
+      this.selects[i] = field.querySelector("select");
+      controls.append(field);
     });
     const scale = (axis) => tick(`log ${axis}`, this.log[axis], (on) => this.change(() => (this.log[axis] = on)));
     const ticks = element("div", { class: "ticks" }, scale("x"), scale("y"));
@@ -59,6 +62,26 @@ class Explorer {
     return [...facets, ...scales].join(" · ");
   }
 
+  /** Chooses a facet's value. Choices after it that have no data with it give way to some that have, as few as can be. */
+  choose(facet, value) {
+    this.chosen[facet] = value;
+    if (this.data.series.some((series) => isChosen(series, this.chosen))) return;
+    const same = (series) => series.facets.filter((own, i) => own === this.chosen[i]).length;
+    const fits = this.data.series.filter((series) => isChosen({ facets: series.facets.slice(0, facet + 1) }, this.chosen));
+    const best = fits.reduce((best, series) => (best === null || same(series) > same(best) ? series : best), null);
+    best?.facets.forEach((own, i) => {
+      if (own === -1) return;
+      this.chosen[i] = own;
+      if (this.selects[i]) this.selects[i].selectedIndex = own;
+    });
+  }
+
+  /** The vertical axis's name: one that is called as a choice is has what is chosen there. */
+  yName() {
+    const facet = this.data.facets.findIndex((one) => one.name === this.data.y.label);
+    return facet === -1 ? this.data.y.label : this.data.facets[facet].values[this.chosen[facet]];
+  }
+
   refresh() {
     this.chosenSeries = this.data.series.filter((series) => isChosen(series, this.chosen));
     this.list = this.chosenSeries.filter((series) => !this.hidden.has(entryOf(series)));
@@ -82,7 +105,7 @@ class Explorer {
   redraw() {
     const { x: logX, y: logY } = this.log;
     const axesHold = this.same ? this.data.series : this.list;
-    this.plot = new Plot(this.data, this.list, axesHold, { logX, logY, width: this.stage.clientWidth || 640 });
+    this.plot = new Plot(this.data, this.list, axesHold, { logX, logY, yName: this.yName(), width: this.stage.clientWidth || 640 });
     this.places = this.plot.ridges ? stepsOf(this.list, this.plot.y) : placesOf(this.list, this.plot.x);
     this.stage.replaceChildren(this.plot.draw());
     if (this.chosenSeries.length === 0) this.stage.append(element("p", { class: "nothing" }, "There are no data for this choice."));
@@ -142,7 +165,7 @@ class Explorer {
       const value = valueAt(series, at);
       if (value === null) continue;
       values.push([series, value.text]);
-      rings.push(...value.marks.map((y) => [series.style, this.plot.x.at(at), this.plot.down(y)]));
+      rings.push(...value.marks.map((y) => [series.style, this.plot.x.at(value.at), this.plot.down(y)]));
     }
     this.plot.mark(this.plot.x.at(at), rings);
     this.say(`${this.data.x.label || "x"} = ${exact(at)}`, values);

@@ -82,7 +82,7 @@ function claimFilter() {
   show();
   // A link to a claim that is filtered away shows it.
   const reveal = () => {
-    const row = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const row = document.getElementById(anchorOf(location.hash));
     if (!row?.matches("table.claims tr[hidden]")) return;
     for (const box of boxes) box.checked ||= box.value === row.dataset.verdict;
     show();
@@ -90,6 +90,15 @@ function claimFilter() {
   };
   addEventListener("hashchange", reveal);
   reveal();
+}
+
+/** The anchor that an address ends with. What is no encoded text, such as `#100%`, is taken as it stands. */
+function anchorOf(hash) {
+  try {
+    return decodeURIComponent(hash.slice(1));
+  } catch {
+    return hash.slice(1);
+  }
 }
 
 /** On a narrow page the contents are folded; on a wide one, and on paper, they never are. */
