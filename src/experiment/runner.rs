@@ -153,7 +153,7 @@ impl Observer for Telling<'_> {
     }
 }
 
-/// Whether the run's last checkpoint is its last step's (or says that it diverged) and its settings are the plan's.
+/// Whether the run's last checkpoint was made after the row of its last step (or says that it diverged) and its settings are the plan's.
 fn is_finished(task: &Task, out: &Path) -> Result<bool> {
     if !disk::exists(&out.join("run.toml")) {
         return Ok(false);
@@ -167,7 +167,7 @@ fn is_finished(task: &Task, out: &Path) -> Result<bool> {
     }
     let Some(&last) = checkpoint::list(&folder.checkpoints())?.last() else { return Ok(false) };
     let state = checkpoint::state_of(&checkpoint::folder(&folder.checkpoints(), last));
-    Ok(state.is_ok_and(|state| state.step == task.settings.steps || state.diverged.is_some()))
+    Ok(state.is_ok_and(|state| state.step == task.settings.steps && state.ended || state.diverged.is_some()))
 }
 
 /// Images that were loaded, for runs that share them: as many sets as there are workers.
@@ -205,5 +205,121 @@ impl Images {
         };
         drop(kept);
         Source::of(set, settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Scale;
+    use crate::experiment::runs::Request;
+    use crate::runtime::cpu::Cpu;
+    use crate::train::{Place, Trainer};
+
+    /// Makes runs on the CPU, and interrupts each after the row of some step.
+    struct Maker {
+        stop_after: Option<u64>,
+    }
+
+    struct StopAfter<'a> {
+        step: Option<u64>,
+        stop: Arc<AtomicBool>,
+        told: &'a mut dyn Observer,
+    }
+
+    impl Observer for StopAfter<'_> {
+        fn begin(&mut self, first: u64, last: u64) {
+            self.told.begin(first, last);
+        }
+        fn row(&mut self, row: &Row) {
+            self.told.row(row);
+            if self.step == Some(row.step) {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+        }
+        fn warn(&mut self, message: &str) {
+            self.told.warn(message);
+        }
+    }
+
+    impl Make for Maker {
+        fn make(
+            &self,
+            task: &Task,
+            source: Source,
+            out: &Path,
+            resume: bool,
+            _: Option<&Arc<AtomicBool>>,
+            observer: &mut dyn Observer,
+        ) -> Result<Finished> {
+            let stop = Arc::new(AtomicBool::new(false));
+            let mut observer = StopAfter { step: self.stop_after, stop: stop.clone(), told: observer };
+            let place = Place { out, resume, device: "cpu", tensorboard: false };
+            let settings = task.settings.clone();
+            Trainer::open(Cpu::<f32>::default(), settings, source, place, stop, &mut observer)?.run(&mut observer)
+        }
+    }
+
+    /// Counts what it is told.
+    #[derive(Default)]
+    struct Count {
+        finished_before: AtomicUsize,
+        rows: AtomicUsize,
+    }
+
+    impl Watch for Count {
+        fn finished_before(&self, _: &Task) {
+            self.finished_before.fetch_add(1, Ordering::Relaxed);
+        }
+        fn begins(&self, _: &Task, _: u64) {}
+        fn row(&self, _: &Task, _: &Row) {
+            self.rows.fetch_add(1, Ordering::Relaxed);
+        }
+        fn warn(&self, _: &Task, _: &str) {}
+        fn ended(&self, _: &Task, _: &Finished) {}
+    }
+
+    const STEPS: u64 = 5;
+
+    /// One run of a small network.
+    fn plan(own: Settings) -> Plan {
+        let mut settings = Settings { steps: STEPS, ..own };
+        settings.resolve().unwrap();
+        let runs = vec![("one".to_owned(), settings)];
+        let group = Group { id: "one".into(), label: "one".into(), style: 0, runs };
+        let request = Request {
+            scale: Scale::Smoke,
+            pictures: "images".into(),
+            seed: 0,
+            seeds: None,
+            network: None,
+            precision: "f32".into(),
+        };
+        Plan { request, parts: Vec::new(), groups: vec![group] }
+    }
+
+    fn small() -> Settings {
+        Settings { depth: 3, dim: 4, samples: 20, probe: vec!["landscape:1".into()], ..Settings::defaults("dln") }
+    }
+
+    /// How often a run was finished before, and the rows that were made.
+    fn made(plan: &Plan, folder: &Path, maker: &Maker) -> Result<(usize, usize)> {
+        let count = Count::default();
+        run_all(plan, folder, (1, 1), &AtomicBool::new(false), &count, maker)?;
+        Ok((count.finished_before.into_inner(), count.rows.into_inner()))
+    }
+
+    #[test]
+    fn a_run_that_was_interrupted_before_its_last_row_is_not_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan(small());
+        // After the last update: the checkpoint's step is the last one, and its row is missing.
+        let ended = made(&plan, folder.path(), &Maker { stop_after: Some(STEPS - 1) });
+        assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
+        let whole = Maker { stop_after: None };
+        assert_eq!(made(&plan, folder.path(), &whole).unwrap(), (0, 1), "the last row alone is made");
+        let rows = std::fs::read_to_string(folder.path().join("one/metrics.csv")).unwrap();
+        assert!(rows.lines().last().unwrap().starts_with("5,"), "{rows}");
+        assert_eq!(made(&plan, folder.path(), &whole).unwrap(), (1, 0));
     }
 }

@@ -73,6 +73,17 @@ pub struct Finished {
     pub diverged: Option<(u64, f64)>,
 }
 
+/// What a checkpoint says of the run's end. After the last update the step's number is the last one already, and its row is yet to come.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// Rows are to come.
+    NotYet,
+    /// The last step's row was logged.
+    LastRow,
+    /// The row of this step was, whose loss is not finite.
+    Diverged(u64),
+}
+
 /// A run in progress.
 pub struct Trainer<B> {
     settings: Settings,
@@ -130,7 +141,7 @@ impl<B: Backend> Trainer<B> {
         };
         let lock = FolderLock::acquire(folder.root())?;
         folder.remove_partials()?;
-        let mut state = State { step: 0, seconds: 0.0, diverged: None };
+        let mut state = State { step: 0, seconds: 0.0, diverged: None, ended: false };
         if place.resume {
             let vectors = Vectors { theta, velocity };
             let warn = |error: &Error| observer.warn(&format!("{error} (passed over)"));
@@ -176,7 +187,7 @@ impl<B: Backend> Trainer<B> {
         match ended {
             Ok(finished) => Ok(finished),
             Err(Error::Interrupted) => {
-                self.save(None)?;
+                self.save(End::NotYet)?;
                 Err(Error::Interrupted)
             }
             Err(error) => Err(error),
@@ -190,17 +201,17 @@ impl<B: Backend> Trainer<B> {
             let rows = self.burst(observer)?;
             let Some(row) = rows.last().copied() else { return Err(Error::Interrupted) };
             if !row.loss.is_finite() {
-                self.save(Some(row.step))?;
+                self.save(End::Diverged(row.step))?;
                 return Ok(Finished { last: Some(row), diverged: Some((row.step, row.loss)) });
             }
             if row.step == self.settings.steps {
-                self.save(None)?;
+                self.save(End::LastRow)?;
                 return Ok(Finished { last: Some(row), diverged: None });
             }
             if self.settings.checkpoint_every.is_some_and(|every| self.step.is_multiple_of(every))
                 && self.step < self.settings.steps
             {
-                self.save(None)?;
+                self.save(End::NotYet)?;
             }
         }
     }
@@ -334,12 +345,17 @@ impl<B: Backend> Trainer<B> {
     }
 
     /// Saves what is finished: logs and probes first, so that a checkpoint never knows of steps that they do not.
-    fn save(&mut self, diverged: Option<u64>) -> Result<()> {
+    fn save(&mut self, end: End) -> Result<()> {
         self.metrics.sync()?;
         self.probes.write()?;
         self.events.as_mut().map_or(Ok(()), EventLog::flush)?;
         let vectors = Vectors { theta: self.theta, velocity: self.velocity };
-        let state = State { step: self.step, seconds: self.seconds(), diverged };
+        let (diverged, ended) = match end {
+            End::NotYet => (None, false),
+            End::LastRow => (None, true),
+            End::Diverged(step) => (Some(step), true),
+        };
+        let state = State { step: self.step, seconds: self.seconds(), diverged, ended };
         checkpoint::save(&self.folder.checkpoints(), &mut self.engine, vectors, &state, self.settings.keep_checkpoints)
     }
 }
