@@ -316,6 +316,10 @@ impl Work<'_> {
 }
 
 impl Make for Work<'_> {
+    fn device(&self) -> &str {
+        self.device.name()
+    }
+
     fn make(
         &self,
         task: &Task,

@@ -11,6 +11,7 @@ use crate::train::run_folder::RunFolder;
 use crate::train::source::load_images;
 use crate::train::{Finished, Observer, Settings, Source};
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -44,6 +45,8 @@ pub trait Watch: Sync {
 
 /// How a run is made.
 pub trait Make: Sync {
+    /// What computes, as a run's record calls it.
+    fn device(&self) -> &str;
     /// Makes one run in its folder, from its data; goes on where `resume` says that there is a part of it. `stop` ends it, where it is given,
     /// in place of what ends all runs.
     fn make(
@@ -60,7 +63,7 @@ pub trait Make: Sync {
 /// Makes every run of `plan` under `folder`, each in a folder of its name, `workers` at a time, each worker with `threads` threads.
 ///
 /// A run that diverges is a result, not an error. After an error, and where `stop` is set, the others save what they have. Errors: as
-/// training's; a folder there that is not of this plan.
+/// training's; a folder there that is not of this plan, or a run there of another device's or of other data.
 pub fn run_all(
     plan: &Plan,
     folder: &Path,
@@ -70,10 +73,11 @@ pub fn run_all(
     make: &dyn Make,
 ) -> Result<()> {
     disk::create_dir_all(folder)?;
+    let images = Images::new(workers);
     let mut tasks = Vec::new();
     for (number, (group, name, settings)) in plan.runs().enumerate() {
         let task = Task { number, group, name, settings };
-        if is_finished(&task, &folder.join(name))? {
+        if is_finished(&task, &folder.join(name), make.device(), &images)? {
             watch.finished_before(&task);
         } else {
             tasks.push((cost::work(settings)?, task));
@@ -82,7 +86,6 @@ pub fn run_all(
     // The longest first, so that no worker is left with a long one at the end; among equals in the plan's order.
     tasks.sort_by(|a, b| b.0.total_cmp(&a.0));
     let tasks: Vec<Task> = tasks.into_iter().map(|(_, task)| task).collect();
-    let images = Images::new(workers);
     let one = |task: &Task| {
         let out = folder.join(task.name);
         let source = images.source(task.settings)?;
@@ -154,32 +157,61 @@ impl Observer for Telling<'_> {
 }
 
 /// Whether the run's last checkpoint was made after the row of its last step (or says that it diverged) and its settings are the plan's.
-fn is_finished(task: &Task, out: &Path) -> Result<bool> {
+///
+/// Errors: it is a run of other settings, of another device's, or of other data: where one that goes on is refused, one that is finished is not
+/// taken over in silence.
+fn is_finished(task: &Task, out: &Path, device: &str, images: &Images) -> Result<bool> {
     if !disk::exists(&out.join("run.toml")) {
         return Ok(false);
     }
     let (folder, record) = RunFolder::open(out)?;
-    // The images may have moved; which they are, the run's name says, and its record's hash when it goes on.
+    let differs = |what: &str, was: &str, is: &str| {
+        let problem = format!("is a run whose {what} is {was}, and the plan's is {is}");
+        Err(Error::file(out, problem, "choose another --out, or remove it"))
+    };
+    let (was, data) = (record.settings.data.clone(), task.settings.data.as_str());
+    // The images may have moved: their hash says whether they are the same.
     let here = Settings { data: task.settings.data.clone(), ..record.settings };
     if here != *task.settings {
         let problem = "is a run with other settings than the plan's";
         return Err(Error::file(out, problem, "choose another --out, or remove it"));
     }
+    if record.program.device != device {
+        return differs("device", &record.program.device, device);
+    }
+    if was != data && (made_of_settings(&was) || made_of_settings(data)) {
+        return differs("data", &was, data);
+    }
     let Some(&last) = checkpoint::list(&folder.checkpoints())?.last() else { return Ok(false) };
     let state = checkpoint::state_of(&checkpoint::folder(&folder.checkpoints(), last));
-    Ok(state.is_ok_and(|state| state.step == task.settings.steps && state.ended || state.diverged.is_some()))
+    let finished =
+        state.is_ok_and(|state| state.step == task.settings.steps && state.ended || state.diverged.is_some());
+    if finished && !made_of_settings(data) {
+        let hash = images.hash(task.settings)?;
+        if record.data.sha256 != hash {
+            return differs("data", &record.data.sha256, &hash);
+        }
+    }
+    Ok(finished)
+}
+
+/// Whether data are generated: then settings that are the same make the same.
+fn made_of_settings(data: &str) -> bool {
+    ["images", "gaussian"].contains(&data)
 }
 
 /// Images that were loaded, for runs that share them: as many sets as there are workers.
 pub struct Images {
     kept: Mutex<Vec<(String, Arc<ImageSet>)>>,
+    /// Of sets that were asked for it: a hash takes as long as many steps.
+    hashes: Mutex<BTreeMap<String, String>>,
     most: usize,
 }
 
 impl Images {
     /// None yet; at most `most` sets are kept.
     pub fn new(most: usize) -> Images {
-        Images { kept: Mutex::default(), most: most.max(1) }
+        Images { kept: Mutex::default(), hashes: Mutex::default(), most: most.max(1) }
     }
 
     /// A run's data. Errors: as loading's.
@@ -187,9 +219,23 @@ impl Images {
         if settings.deep_linear() {
             return Source::open(settings);
         }
-        // CIFAR-10 is the same for every seed, generated images are not.
-        let seed = if settings.data == "images" { settings.seed } else { 0 };
-        let key = format!("{} {:?} {:?} {seed}", settings.data, settings.limit_train, settings.limit_test);
+        Source::of(self.set(settings)?, settings)
+    }
+
+    /// The hash of a run's images, as its record has it. Errors: as loading's.
+    fn hash(&self, settings: &Settings) -> Result<String> {
+        let mut hashes = self.hashes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let key = key(settings);
+        if let Some(hash) = hashes.get(&key) {
+            return Ok(hash.clone());
+        }
+        let hash = self.set(settings)?.hash();
+        hashes.insert(key, hash.clone());
+        Ok(hash)
+    }
+
+    fn set(&self, settings: &Settings) -> Result<Arc<ImageSet>> {
+        let key = key(settings);
         // Held while loading: two runs that want the same set load it once.
         let mut kept = self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let set = match kept.iter().find(|(same, _)| *same == key) {
@@ -203,9 +249,15 @@ impl Images {
                 set
             }
         };
-        drop(kept);
-        Source::of(set, settings)
+        Ok(set)
     }
+}
+
+/// What a run's images depend on.
+fn key(settings: &Settings) -> String {
+    // CIFAR-10 is the same for every seed, generated images are not.
+    let seed = if settings.data == "images" { settings.seed } else { 0 };
+    format!("{} {:?} {:?} {seed}", settings.data, settings.limit_train, settings.limit_test)
 }
 
 #[cfg(test)]
@@ -219,7 +271,10 @@ mod tests {
     /// Makes runs on the CPU, and interrupts each after the row of some step.
     struct Maker {
         stop_after: Option<u64>,
+        device: &'static str,
     }
+
+    const WHOLE: Maker = Maker { stop_after: None, device: "cpu" };
 
     struct StopAfter<'a> {
         step: Option<u64>,
@@ -243,6 +298,9 @@ mod tests {
     }
 
     impl Make for Maker {
+        fn device(&self) -> &str {
+            self.device
+        }
         fn make(
             &self,
             task: &Task,
@@ -254,7 +312,7 @@ mod tests {
         ) -> Result<Finished> {
             let stop = Arc::new(AtomicBool::new(false));
             let mut observer = StopAfter { step: self.stop_after, stop: stop.clone(), told: observer };
-            let place = Place { out, resume, device: "cpu", tensorboard: false };
+            let place = Place { out, resume, device: self.device, tensorboard: false };
             let settings = task.settings.clone();
             Trainer::open(Cpu::<f32>::default(), settings, source, place, stop, &mut observer)?.run(&mut observer)
         }
@@ -314,12 +372,43 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let plan = plan(small());
         // After the last update: the checkpoint's step is the last one, and its row is missing.
-        let ended = made(&plan, folder.path(), &Maker { stop_after: Some(STEPS - 1) });
+        let ended = made(&plan, folder.path(), &Maker { stop_after: Some(STEPS - 1), ..WHOLE });
         assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
-        let whole = Maker { stop_after: None };
-        assert_eq!(made(&plan, folder.path(), &whole).unwrap(), (0, 1), "the last row alone is made");
+        assert_eq!(made(&plan, folder.path(), &WHOLE).unwrap(), (0, 1), "the last row alone is made");
         let rows = std::fs::read_to_string(folder.path().join("one/metrics.csv")).unwrap();
         assert!(rows.lines().last().unwrap().starts_with("5,"), "{rows}");
-        assert_eq!(made(&plan, folder.path(), &whole).unwrap(), (1, 0));
+        assert_eq!(made(&plan, folder.path(), &WHOLE).unwrap(), (1, 0));
+    }
+
+    #[test]
+    fn a_finished_run_of_another_device_or_of_other_data_is_refused_and_left() {
+        let folder = tempfile::tempdir().unwrap();
+        made(&plan(small()), folder.path(), &WHOLE).unwrap();
+        let refused = |plan: &Plan, folder: &Path, maker: &Maker, says: &str| {
+            let message = made(plan, folder, maker).unwrap_err().to_string();
+            assert!(message.contains(says) && message.contains("choose another --out"), "{message}");
+            assert_eq!(checkpoint::list(&folder.join("one/checkpoints")).unwrap(), [STEPS]);
+        };
+        let elsewhere = Maker { device: "cuda", ..WHOLE };
+        refused(&plan(small()), folder.path(), &elsewhere, "whose device is cpu, and the plan's is cuda");
+
+        // A folder of CIFAR-10's form, whose files then become others; and generated images in their place.
+        let [data, folder] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let mut bytes: Vec<u8> = (0..10_000 * 3073).map(|i| (i % 251) as u8).collect();
+        bytes.chunks_mut(3073).for_each(|image| image[0] %= 10);
+        for name in (1..=5).map(|i| format!("data_batch_{i}.bin")).chain(["test_batch.bin".into()]) {
+            std::fs::write(data.path().join(name), &bytes).unwrap();
+        }
+        let vgg = |data: &str| {
+            let limits = Settings { limit_train: Some(8), limit_test: Some(4), ..Settings::defaults("vgg11") };
+            plan(Settings { width: 0.05, batch: 4, data: data.into(), ..limits })
+        };
+        let path = data.path().display().to_string();
+        made(&vgg(&path), folder.path(), &WHOLE).unwrap();
+        assert_eq!(made(&vgg(&path), folder.path(), &WHOLE).unwrap(), (1, 0));
+        refused(&vgg("images"), folder.path(), &WHOLE, "and the plan's is images");
+        bytes[1] ^= 1;
+        std::fs::write(data.path().join("data_batch_1.bin"), &bytes).unwrap();
+        refused(&vgg(&path), folder.path(), &WHOLE, "is a run whose data is");
     }
 }
