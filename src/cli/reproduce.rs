@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A run that would take longer than this is announced before it starts.
 const LONG: f64 = 2.0 * 3600.0;
@@ -90,6 +90,9 @@ pub enum NetworkName {
     /// VGG
     Vgg,
 }
+
+/// What a kill or a full disk may cost a run, at the most.
+const SAVED: Duration = Duration::from_secs(5 * 60);
 
 /// What is fixed before anything runs.
 struct Work<'a> {
@@ -348,6 +351,7 @@ impl Job for Training<'_> {
     type Output = Finished;
     fn run<B: Backend>(self, backend: B) -> Result<Finished> {
         let Training { task, source, place, stop, observer } = self;
-        Trainer::open(backend, task.settings.clone(), source, place, stop, observer)?.run(observer)
+        let trainer = Trainer::open(backend, task.settings.clone(), source, place, stop, observer)?;
+        trainer.saving_within(SAVED).run(observer)
     }
 }

@@ -267,18 +267,24 @@ mod tests {
     use crate::experiment::runs::Request;
     use crate::runtime::cpu::Cpu;
     use crate::train::{Place, Trainer};
+    use std::path::PathBuf;
+    use std::time::Duration;
 
     /// Makes runs on the CPU, and interrupts each after the row of some step.
     struct Maker {
         stop_after: Option<u64>,
         device: &'static str,
+        save_within: Option<Duration>,
+        /// Copies the run's folder there after the row of step 3, as a kill would leave it.
+        copy: Option<PathBuf>,
     }
 
-    const WHOLE: Maker = Maker { stop_after: None, device: "cpu" };
+    const WHOLE: Maker = Maker { stop_after: None, device: "cpu", save_within: None, copy: None };
 
     struct StopAfter<'a> {
         step: Option<u64>,
         stop: Arc<AtomicBool>,
+        copy: Option<(&'a Path, &'a Path)>,
         told: &'a mut dyn Observer,
     }
 
@@ -288,6 +294,9 @@ mod tests {
         }
         fn row(&mut self, row: &Row) {
             self.told.row(row);
+            if let Some((from, to)) = self.copy.filter(|_| row.step == 3) {
+                copy(from, to);
+            }
             if self.step == Some(row.step) {
                 self.stop.store(true, Ordering::Relaxed);
             }
@@ -311,10 +320,27 @@ mod tests {
             observer: &mut dyn Observer,
         ) -> Result<Finished> {
             let stop = Arc::new(AtomicBool::new(false));
-            let mut observer = StopAfter { step: self.stop_after, stop: stop.clone(), told: observer };
+            let mut observer = StopAfter {
+                step: self.stop_after,
+                stop: stop.clone(),
+                copy: self.copy.as_deref().map(|to| (out, to)),
+                told: observer,
+            };
             let place = Place { out, resume, device: self.device, tensorboard: false };
             let settings = task.settings.clone();
-            Trainer::open(Cpu::<f32>::default(), settings, source, place, stop, &mut observer)?.run(&mut observer)
+            let trainer = Trainer::open(Cpu::<f32>::default(), settings, source, place, stop, &mut observer)?;
+            match self.save_within {
+                Some(time) => trainer.saving_within(time).run(&mut observer),
+                None => trainer.run(&mut observer),
+            }
+        }
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+            let to = to.join(entry.file_name().unwrap());
+            if entry.is_dir() { copy(&entry, &to) } else { _ = std::fs::copy(&entry, &to).unwrap() }
         }
     }
 
@@ -410,5 +436,25 @@ mod tests {
         bytes[1] ^= 1;
         std::fs::write(data.path().join("data_batch_1.bin"), &bytes).unwrap();
         refused(&vgg(&path), folder.path(), &WHOLE, "is a run whose data is");
+    }
+
+    #[test]
+    fn a_run_that_is_saved_by_time_goes_on_after_a_kill_and_ends_in_the_same_bits() {
+        let folder = tempfile::tempdir().unwrap();
+        let [whole, saved, killed] = ["whole", "saved", "killed"].map(|name| folder.path().join(name));
+        let outcome = |folder: &Path| {
+            let rows = std::fs::read_to_string(folder.join("one/metrics.csv")).unwrap();
+            let rows: Vec<_> = rows.lines().map(|row| row.rsplit_once(',').unwrap().0.to_owned()).collect();
+            let bytes = ["landscape.npz", "checkpoints/step-5/parameters.safetensors"];
+            (rows, bytes.map(|name| std::fs::read(folder.join("one").join(name)).unwrap()))
+        };
+        made(&plan(small()), &whole, &WHOLE).unwrap();
+        let often = Maker { save_within: Some(Duration::ZERO), copy: Some(killed.join("one")), ..WHOLE };
+        assert_eq!(made(&plan(small()), &saved, &often).unwrap(), (0, 6));
+        assert_eq!(checkpoint::list(&saved.join("one/checkpoints")).unwrap(), [5], "what time asked for is gone");
+        // After the row of step 3 step 3 was saved, and step 4 was not yet.
+        assert_eq!(made(&plan(small()), &killed, &WHOLE).unwrap(), (0, 3));
+        assert_eq!(outcome(&saved), outcome(&whole));
+        assert_eq!(outcome(&killed), outcome(&whole));
     }
 }

@@ -24,7 +24,7 @@ use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Momentum of the running statistics, as PyTorch counts it.
 const RUNNING_MOMENTUM: f64 = 0.1;
@@ -103,6 +103,10 @@ pub struct Trainer<B> {
     stop: Arc<AtomicBool>,
     step: u64,
     began: Instant,
+    /// Saves are to be no further apart than this, where it is given.
+    save_within: Option<Duration>,
+    /// When it was last saved, or began.
+    saved: Instant,
     seconds_before: f64,
     _lock: FolderLock,
 }
@@ -175,9 +179,18 @@ impl<B: Backend> Trainer<B> {
             stop,
             step: state.step,
             began: Instant::now(),
+            save_within: None,
+            saved: Instant::now(),
             seconds_before: state.seconds,
             _lock: lock,
         })
+    }
+
+    /// Also saves where so much time has passed since it last did: more is not lost to a kill. No setting of the run, since what comes out does
+    /// not depend on it; what was saved for this alone goes when the run ends.
+    pub fn saving_within(mut self, time: Duration) -> Self {
+        self.save_within = Some(time);
+        self
     }
 
     /// Runs to the end. On an interruption what was finished is saved first; after any other error the last checkpoint stands.
@@ -208,9 +221,9 @@ impl<B: Backend> Trainer<B> {
                 self.save(End::LastRow)?;
                 return Ok(Finished { last: Some(row), diverged: None });
             }
-            if self.settings.checkpoint_every.is_some_and(|every| self.step.is_multiple_of(every))
-                && self.step < self.settings.steps
-            {
+            let asked = self.settings.checkpoint_every.is_some_and(|every| self.step.is_multiple_of(every));
+            let late = self.save_within.is_some_and(|time| self.saved.elapsed() >= time);
+            if (asked || late) && self.step < self.settings.steps {
                 self.save(End::NotYet)?;
             }
         }
@@ -356,7 +369,11 @@ impl<B: Backend> Trainer<B> {
             End::Diverged(step) => (Some(step), true),
         };
         let state = State { step: self.step, seconds: self.seconds(), diverged, ended };
-        checkpoint::save(&self.folder.checkpoints(), &mut self.engine, vectors, &state, self.settings.keep_checkpoints)
+        let by_time_alone = self.save_within.is_some() && self.settings.checkpoint_every.is_none();
+        let keep = if ended && by_time_alone { 1 } else { self.settings.keep_checkpoints };
+        checkpoint::save(&self.folder.checkpoints(), &mut self.engine, vectors, &state, keep)?;
+        self.saved = Instant::now();
+        Ok(())
     }
 }
 
