@@ -12,7 +12,7 @@ use crate::experiment::calibrate::{self, Estimate};
 use crate::experiment::evidence::Evidence;
 use crate::experiment::plan::Plan;
 use crate::experiment::runner::{Make, Task, run_all};
-use crate::experiment::runs::{Kind, Request};
+use crate::experiment::runs::{Kind, LARGEST_SEED, Request};
 use crate::experiment::{Scale, catalogue};
 use crate::files::{FolderLock, disk};
 use crate::ops::backend::Backend;
@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_enum, value_name = "NETWORK")]
     pub network: Option<NetworkName>,
     /// Seed of the first run of each kind
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=LARGEST_SEED))]
     pub seed: u64,
     /// Seeds of runs that have several [default: the experiment's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
