@@ -2,7 +2,8 @@
 
 use super::catalogue::Experiment;
 use super::file::{Form, Measure, Pick, Side, TestSpec};
-use crate::theory::STATEMENTS;
+use super::scale::Scale;
+use crate::theory::{Choice, STATEMENTS};
 use crate::train::schedule;
 use crate::{Error, Result};
 
@@ -29,6 +30,12 @@ pub fn experiment(experiment: &Experiment) -> Result<()> {
                 format!("panel \"{title}\" draws no histograms"),
                 "activations.count is what ridges are made of",
             );
+        }
+    }
+    if let Some(spec) = &shown.theory {
+        for instances in Scale::ALL.iter().filter_map(|scale| spec.instances.at(*scale)) {
+            let choice = Choice { instances: *instances, m: spec.m, lambda: spec.lambda, family: None, seed: 0 };
+            choice.check(|name| format!("{}: [theory] {name}", experiment.file))?;
         }
     }
     for claim in &shown.claims {
@@ -79,5 +86,30 @@ impl TestSpec {
             Side::Number(_) => None,
         };
         std::iter::once(&self.left).chain(right)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue;
+
+    #[track_caller]
+    fn refused(text: &str, says: &str) {
+        let message = catalogue::read("own", "own.toml", &format!("title = \"own\"\n{text}")).unwrap_err().to_string();
+        assert!(message.starts_with("own.toml: ") && message.contains(says), "{message}");
+    }
+
+    #[test]
+    fn statements_on_no_instances_or_too_large_ones_are_refused() {
+        for (spec, says) in [
+            ("instances = 0\nm = 8\nlambda = 1.0", "[theory] instances 0: no instance"),
+            ("instances = { smoke = 5, paper = 2000000000 }\nm = 8\nlambda = 1.0", "too many instances"),
+            ("instances = 10\nm = 100000\nlambda = 1.0", "[theory] m 100000: not so many samples; 2 to 256"),
+            ("instances = 10\nm = 1\nlambda = 1.0", "[theory] m 1"),
+            ("instances = 10\nm = 8\nlambda = nan", "[theory] lambda NaN"),
+        ] {
+            refused(&format!("[theory]\n{spec}"), says);
+        }
+        catalogue::read("own", "own.toml", "title = \"own\"\n[theory]\ninstances = 1\nm = 2\nlambda = 1.0").unwrap();
     }
 }

@@ -30,6 +30,7 @@ pub mod theorem_4_2;
 pub mod theorem_4_4;
 pub mod theorem_c1;
 
+use crate::Error;
 use case::Case;
 use instance::Instance;
 use loss::Family;
@@ -68,6 +69,26 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// Refuses what takes more memory or time than anyone has, and what would hold on nothing. `named` is how the user has given a number of that
+    /// name, as `--m`.
+    pub fn check(&self, named: impl Fn(&str) -> String) -> crate::Result<()> {
+        let Choice { instances, m, lambda, .. } = self;
+        let bad = |name: &str, value: String, problem: &str, right: &str| {
+            Err(Error::input(format!("{} {value}", named(name)), problem, right))
+        };
+        if !(1..=1_000_000_000).contains(instances) {
+            let problem = if *instances == 0 { "no instance" } else { "too many instances" };
+            return bad("instances", instances.to_string(), problem, "1 to 1000000000 are taken");
+        }
+        if !(2..=256).contains(m) {
+            return bad("m", m.to_string(), "not so many samples", "2 to 256 are taken");
+        }
+        if !(1e-3..=1e3).contains(lambda) {
+            return bad("lambda", lambda.to_string(), "no bound on a layer", "a number from 1e-3 to 1e3 is");
+        }
+        Ok(())
+    }
+
     /// Number `index` of them.
     pub fn instance(&self, index: u64) -> Instance {
         Instance::draw(self.seed, index, self.m, self.family)
@@ -126,7 +147,7 @@ pub fn run(choice: &Choice) -> Vec<Result> {
             },
         );
     let places = STATEMENTS.iter().flat_map(|s| (0..s.rows.len()).map(move |row| (s, row)));
-    let tries = (choice.instances / 50).clamp(10, 200) as u32;
+    let tries = tries(choice.instances);
     places
         .zip(tallies)
         .map(|((statement, row), tally)| {
@@ -137,6 +158,11 @@ pub fn run(choice: &Choice) -> Vec<Result> {
             Result { row: statement.rows[row], tally, found }
         })
         .collect()
+}
+
+/// Tries of each climb, for so many instances.
+pub fn tries(instances: u64) -> u32 {
+    (instances / 50).clamp(10, 200) as u32
 }
 
 /// From each of the worst instances; the worst that was reached.
