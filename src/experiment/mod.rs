@@ -4,7 +4,7 @@
 //!
 //! - what is to be done: [`catalogue`] (the files), [`mod@file`] (what they hold), [`runs`] (runs and groups of seeds), [`scale`], `check`,
 //!   `keys`, [`plan`] (each run once)
-//! - doing it: [`cost`] and [`calibrate`] (how long it will take), [`runner`]
+//! - doing it: [`cost`] and [`calibrate`] (how long it will take), [`runner`], [`pace`] (how long the rest will)
 //! - what came of it: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`figures`],
 //!   [`networks`], [`explore`], [`deviations`], [`course`] (a course's shortcut, labelled); [`assemble`]: everything that is written
 
@@ -22,6 +22,7 @@ pub mod figures;
 pub mod file;
 mod keys;
 pub mod networks;
+pub mod pace;
 pub mod plan;
 pub mod results;
 pub mod runner;

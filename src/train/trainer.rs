@@ -29,8 +29,8 @@ use std::time::{Duration, Instant};
 /// Momentum of the running statistics, as PyTorch counts it.
 const RUNNING_MOMENTUM: f64 = 0.1;
 
-/// Steps that a device which works on its own is asked for before the host looks at their losses.
-const BURST: u64 = 64;
+/// Steps that a device which works on its own is asked for before the host looks at their losses: so many rows come at once at the most.
+pub const BURST: u64 = 64;
 
 /// What a run tells while it goes.
 pub trait Observer {
