@@ -225,7 +225,7 @@ impl Images {
     /// The hash of a run's images, as its record has it. Errors: as loading's.
     fn hash(&self, settings: &Settings) -> Result<String> {
         let mut hashes = self.hashes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let key = key(settings);
+        let key = image_key(settings);
         if let Some(hash) = hashes.get(&key) {
             return Ok(hash.clone());
         }
@@ -235,7 +235,7 @@ impl Images {
     }
 
     fn set(&self, settings: &Settings) -> Result<Arc<ImageSet>> {
-        let key = key(settings);
+        let key = image_key(settings);
         // Held while loading: two runs that want the same set load it once.
         let mut kept = self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let set = match kept.iter().find(|(same, _)| *same == key) {
@@ -254,7 +254,7 @@ impl Images {
 }
 
 /// What a run's images depend on.
-fn key(settings: &Settings) -> String {
+pub(super) fn image_key(settings: &Settings) -> String {
     // CIFAR-10 is the same for every seed, generated images are not.
     let seed = if settings.data == "images" { settings.seed } else { 0 };
     format!("{} {:?} {:?} {seed}", settings.data, settings.limit_train, settings.limit_test)
