@@ -54,7 +54,7 @@ impl Plan {
             }
             plan.parts.push(Part { experiment, groups: places });
             let part = &plan.parts[plan.parts.len() - 1];
-            plan.check_probes(part)?;
+            super::fits::check(&plan, part)?;
         }
         Ok(plan)
     }
@@ -73,37 +73,6 @@ impl Plan {
                 Ok(self.groups.len() - 1)
             }
         }
-    }
-
-    /// A value's probe must be one of the runs' that it is taken from.
-    fn check_probes(&self, part: &Part) -> Result<()> {
-        let Part { experiment, .. } = part;
-        let panels = experiment.shown.panels.iter().map(|panel| (&panel.runs, std::slice::from_ref(&panel.show)));
-        let explorers = experiment.shown.explorers.iter().map(|explorer| (&explorer.runs, &explorer.show[..]));
-        for (runs, values) in panels.chain(explorers) {
-            for group in self.chosen(part, runs.as_deref()) {
-                values.iter().try_for_each(|value| self.check_value(experiment, group, value))?;
-            }
-        }
-        for test in experiment.shown.claims.iter().flat_map(|claim| &claim.tests) {
-            for measure in test.measures() {
-                for group in self.chosen(part, Some(std::slice::from_ref(&measure.run))) {
-                    self.check_value(experiment, group, &measure.value)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn check_value(&self, experiment: &Experiment, group: &Group, value: &str) -> Result<()> {
-        let Some(pick) = experiment.shown.values.get(value) else { return Ok(()) };
-        for quantity in pick.quantities() {
-            if let Some((file, _)) = quantity.split_once('.').filter(|(file, _)| !group.settings().asks(file)) {
-                let problem = format!("value {value} wants the probe {file} of run {}, which has none", group.id);
-                return Err(Error::input(&experiment.file, problem, "the run's own `probe` names it"));
-            }
-        }
-        Ok(())
     }
 
     /// The groups of a part that some patterns name, in the part's order; all where there are no patterns.
@@ -280,5 +249,21 @@ mod tests {
             refused(&format!("id = \"{id}\""), request(), "not a folder's name");
         }
         assert!(own("id = \"1.5:2\"", request()).is_ok());
+    }
+
+    #[test]
+    fn a_batch_that_its_images_do_not_fill_is_refused() {
+        let run =
+            |more: &str| format!("id = \"a\"\nmodel = \"vgg11\"\nwidth = 0.1\ndata = \"pictures\"\nsteps = 3\n{more}");
+        let small = |more: &str| own(&run(more), request()).map(drop);
+        small("batch = 16\nlimit_train = 16").unwrap();
+        for (more, says) in [
+            ("batch = 17\nlimit_train = 16", "--batch: is 17"),
+            ("batch = 10001", "--batch: is 10001"),
+            ("limit_test = 2001", "limit_test: 2001 images were asked for"),
+        ] {
+            let message = small(more).unwrap_err().to_string();
+            assert!(message.starts_with("own.toml: run a: ") && message.contains(says), "{message}");
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! Runs as an experiment's file describes them, and what they come to at a scale: settings, resolved.
 
 use super::scale::{ByScale, Scale};
+use crate::data::batch::check_batch;
+use crate::data::image_set::check_limit;
+use crate::data::images;
 use crate::train::Settings;
 use crate::{Error, Result};
 use serde::Deserialize;
@@ -11,6 +14,9 @@ use toml::{Table, Value};
 pub const LARGEST_SEED: u64 = i64::MAX as u64 - MOST_SEEDS;
 /// The most seeds of a group.
 const MOST_SEEDS: u64 = 1000;
+
+/// Training and test images of CIFAR-10.
+const CIFAR10: (usize, usize) = (50_000, 10_000);
 
 /// What `data` says in an experiment for CIFAR-10 where it is found and generated images elsewhere.
 const PICTURES: &str = "pictures";
@@ -283,6 +289,13 @@ fn settings(table: &Table, seed: u64) -> Result<Settings> {
     // `Settings` refuses unknown keys.
     let mut settings: Settings = all.try_into().map_err(|e: toml::de::Error| internal(e.message().to_owned()))?;
     settings.resolve()?;
+    if !settings.deep_linear() {
+        // How many images there are is known before any is loaded.
+        let (train, test) = if settings.data == "images" { (images::TRAIN, images::TEST) } else { CIFAR10 };
+        check_limit(settings.limit_train.unwrap_or(train), train, "limit_train")?;
+        check_limit(settings.limit_test.unwrap_or(test), test, "limit_test")?;
+        check_batch(settings.batch, settings.limit_train.unwrap_or(train))?;
+    }
     Ok(settings)
 }
 
