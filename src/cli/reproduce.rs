@@ -228,16 +228,15 @@ impl Work<'_> {
         let progress = PlanProgress::new(&self.plan, self.workers.0, self.globals.quiet)?;
         let made = run_all(&self.plan, &out.join("runs"), self.workers, &self.stop, &progress, self);
         progress.end();
-        match made {
-            Ok(()) => {}
+        let trained = began.elapsed().as_secs_f64();
+        let evidence = match made.and_then(|()| Evidence::gather(&self.plan, &out.join("runs"), &self.stop)) {
+            Ok(evidence) => evidence,
             Err(Error::Interrupted) => {
                 let words = "interrupted: what was done is saved; the same command goes on from there";
                 return Ok(Answer::default().with(words, interrupt::CODE));
             }
             Err(error) => return Err(error),
-        }
-        let trained = began.elapsed().as_secs_f64();
-        let evidence = Evidence::gather(&self.plan, &out.join("runs"));
+        };
         let made = assemble::write(&evidence, &out, &self.about(trained))?;
         Ok(self.answer(&made, began.elapsed().as_secs_f64()))
     }

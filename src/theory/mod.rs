@@ -37,6 +37,7 @@ use loss::Family;
 use rayon::prelude::*;
 use row::{Kind, Row, Statement};
 use search::Found;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tally::Tally;
 
 /// Every statement, in the paper's order.
@@ -118,13 +119,21 @@ const PIECE: u64 = 64;
 
 /// Evaluates every statement on them. The result does not depend on the number of threads.
 pub fn run(choice: &Choice) -> Vec<Result> {
+    // Nothing stops it, so there is always a result.
+    run_until(choice, &AtomicBool::new(false)).unwrap_or_default()
+}
+
+/// The same, which `stop` ends early: a billion instances take hours. Errors: [`Error::Interrupted`].
+pub fn run_until(choice: &Choice, stop: &AtomicBool) -> crate::Result<Vec<Result>> {
+    let go_on = || if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
     let rows: usize = STATEMENTS.iter().map(|s| s.rows.len()).sum();
     let pieces = choice.instances.div_ceil(PIECE);
     let tallies = (0..pieces)
         .into_par_iter()
-        .fold(
+        .try_fold(
             || vec![Tally::default(); rows],
             |mut tallies, piece| {
+                go_on()?;
                 for index in piece * PIECE..choice.instances.min((piece + 1) * PIECE) {
                     let of = choice.instance(index);
                     let case = Case::new(&of, choice.lambda);
@@ -136,26 +145,27 @@ pub fn run(choice: &Choice) -> Vec<Result> {
                         });
                     }
                 }
-                tallies
+                Ok(tallies)
             },
         )
-        .reduce(
+        .try_reduce(
             || vec![Tally::default(); rows],
             |mut all, part| {
                 all.iter_mut().zip(&part).for_each(|(all, part)| all.merge(part));
-                all
+                Ok(all)
             },
-        );
+        )?;
     let places = STATEMENTS.iter().flat_map(|s| (0..s.rows.len()).map(move |row| (s, row)));
     let tries = tries(choice.instances);
     places
         .zip(tallies)
         .map(|((statement, row), tally)| {
+            go_on()?;
             // At m = 2 residuals are absolute: climbing would only make the instance larger.
             let found = (statement.rows[row].kind == Kind::Identity && choice.m > 2)
                 .then(|| climb(choice, statement, row, &tally, tries))
                 .flatten();
-            Result { row: statement.rows[row], tally, found }
+            Ok(Result { row: statement.rows[row], tally, found })
         })
         .collect()
 }
@@ -173,4 +183,17 @@ fn climb(choice: &Choice, statement: &Statement, row: usize, tally: &Tally, trie
         .map(|&(_, index)| search::climb(statement, row, &choice.instance(index), choice.lambda, tries))
         .collect();
     climbs.into_iter().reduce(|a, b| if b.residual > a.residual { b } else { a })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stopped_ends_at_once_and_what_is_not_gives_every_row() {
+        let choice = Choice { instances: 1_000_000_000, m: 8, lambda: 1.0, family: None, seed: 0 };
+        assert!(matches!(run_until(&choice, &AtomicBool::new(true)), Err(Error::Interrupted)));
+        let rows: usize = STATEMENTS.iter().map(|statement| statement.rows.len()).sum();
+        assert_eq!(run(&Choice { instances: 3, ..choice }).len(), rows);
+    }
 }
