@@ -33,6 +33,15 @@ pub fn due(settings: &Settings, t: u64) -> Due {
     all.enumerate().filter(|(_, due)| *due).fold(0, |all, (bit, _)| all | 1 << bit)
 }
 
+/// How many rows a run has, by what is due at them.
+fn rows(settings: &Settings) -> BTreeMap<Due, f64> {
+    let looked_at = settings.steps.min(LOOKED_AT);
+    let each = (settings.steps + 1) as f64 / (looked_at + 1) as f64;
+    let mut rows = BTreeMap::new();
+    (0..=looked_at).for_each(|t| *rows.entry(due(settings, t)).or_default() += each);
+    rows
+}
+
 /// Work and seconds.
 #[derive(Debug, Clone, Copy, Default)]
 struct Spent {
@@ -55,7 +64,7 @@ impl Spent {
 #[derive(Debug, Default)]
 struct Pace {
     /// By network and norm.
-    of_class: BTreeMap<(String, Due), Spent>,
+    of_class: BTreeMap<(usize, Due), Spent>,
     of_kind: [BTreeMap<Due, Spent>; 2],
 }
 
@@ -82,18 +91,18 @@ impl Pace {
         let shares: Vec<(Due, f64, f64)> =
             counts.iter().map(|(due, count)| (*due, guess(due, count), share(due, count))).collect();
         for (due, work, seconds) in shares {
-            self.of_class.entry((run.class.clone(), due)).or_default().add(work, seconds);
+            self.of_class.entry((run.class, due)).or_default().add(work, seconds);
             self.of_kind[run.kind as usize].entry(due).or_default().add(work, seconds);
         }
     }
 
     /// The pace of such rows of the run's own class.
     fn seen(&self, run: &Run, due: Due) -> Option<f64> {
-        self.of_class.get(&(run.class.clone(), due)).and_then(Spent::pace)
+        self.of_class.get(&(run.class, due)).and_then(Spent::pace)
     }
 
-    /// The seconds of a row; `None` before anything was seen.
-    fn row(&self, run: &Run, due: Due) -> Option<f64> {
+    /// The seconds of a row for each work that is guessed for it; `None` before anything was seen.
+    fn of(&self, run: &Run, due: Due) -> Option<f64> {
         let kind = &self.of_kind[run.kind as usize];
         // How much slower this norm is than the others, at rows that were seen of both.
         let (mut own, mut others) = (0.0, 0.0);
@@ -110,11 +119,9 @@ impl Pace {
             let all = kind.iter().filter_map(|(&other, spent)| Some((apart(other), spent.pace()?)));
             all.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, pace)| pace)
         };
-        let pace = self
-            .seen(run, due)
+        self.seen(run, due)
             .or_else(|| nearest(kind).map(|pace| pace * slower))
-            .or_else(|| nearest(&self.of_kind[1 - run.kind as usize]));
-        pace.map(|pace| pace * work)
+            .or_else(|| nearest(&self.of_kind[1 - run.kind as usize]))
     }
 }
 
@@ -122,9 +129,11 @@ impl Pace {
 #[derive(Debug)]
 struct Run {
     kind: Kind,
-    /// Network and norm: rows of one class have one pace.
-    class: String,
-    row: cost::Row,
+    /// Network and norm, by number: rows of one class have one pace.
+    class: usize,
+    /// The work that is guessed for a step, and for what each bit of [`Due`] adds.
+    step: f64,
+    more: Vec<f64>,
     /// How many rows are left, by what is due at them.
     rows: BTreeMap<Due, f64>,
     steps: u64,
@@ -137,19 +146,13 @@ struct Run {
 }
 
 impl Run {
-    fn new(settings: &Settings) -> Result<Run> {
-        let looked_at = settings.steps.min(LOOKED_AT);
-        let mut rows: BTreeMap<Due, f64> = BTreeMap::new();
-        let each = (settings.steps + 1) as f64 / (looked_at + 1) as f64;
-        for t in 0..=looked_at {
-            *rows.entry(due(settings, t)).or_default() += each;
-        }
+    fn new(settings: &Settings, class: usize, rows: BTreeMap<Due, f64>) -> Result<Run> {
         let row = cost::Row::of(settings)?;
-        let Settings { model, norm, noise, activation, .. } = settings;
         Ok(Run {
             kind: Kind::of(settings),
-            class: format!("{model} {norm} {noise} {activation}"),
-            row,
+            class,
+            step: row.step,
+            more: probes::names().into_iter().map(|name| row.probe(name)).chain([row.test]).collect(),
             rows,
             steps: settings.steps + 1,
             begun: false,
@@ -162,10 +165,8 @@ impl Run {
 
     /// The work that is guessed for a row.
     fn work_of(&self, due: Due) -> f64 {
-        let names = probes::names();
-        let probes = names.iter().enumerate().filter(|(bit, _)| due >> bit & 1 == 1);
-        let test = if due >> names.len() & 1 == 1 { self.row.test } else { 0.0 };
-        self.row.step + probes.map(|(_, name)| self.row.probe(name)).sum::<f64>() + test
+        let more = self.more.iter().enumerate().filter(|(bit, _)| due >> bit & 1 == 1);
+        self.step + more.map(|(_, work)| work).sum::<f64>()
     }
 
     /// The work that is guessed for what is left.
@@ -189,7 +190,16 @@ pub struct Forecast {
 impl Forecast {
     /// Of runs of which nothing was done yet. Errors: settings that make no network.
     pub fn new<'a>(settings: impl Iterator<Item = &'a Settings>) -> Result<Forecast> {
-        let runs: Vec<Run> = settings.map(Run::new).collect::<Result<_>>()?;
+        let (mut classes, mut schedules, mut runs) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        for of in settings {
+            let Settings { model, norm, noise, activation, .. } = of;
+            let next = classes.len();
+            let class = *classes.entry((model, norm, noise, activation)).or_insert(next);
+            // Many runs, few schedules: each is counted once.
+            let schedule = (&of.probe, of.probe_every, &of.probe_at, of.eval_every, of.steps);
+            let rows = schedules.entry(schedule).or_insert_with(|| rows(of)).clone();
+            runs.push(Run::new(of, class, rows)?);
+        }
         let all = runs.iter().map(Run::work).sum();
         Ok(Forecast { runs, all, pace: Pace::default(), between: (0.0, 0.0), free: HashMap::new() })
     }
@@ -256,12 +266,17 @@ impl Forecast {
     /// Seconds that the rest takes so many workers; `None` before anything was seen.
     pub fn left(&self, workers: usize) -> Option<f64> {
         let between = if self.between.1 > 0.0 { self.between.0 / self.between.1 } else { 0.0 };
-        let rest = |run: &Run| {
+        // Runs of one class have one pace.
+        let mut paces: BTreeMap<(usize, Due), Option<f64>> = BTreeMap::new();
+        let mut rest = |run: &Run| {
             let rows = run.rows.iter().filter(|(_, left)| **left > 0.0);
-            let rows = rows.map(|(&due, left)| Some(left * self.pace.row(run, due)?));
+            let rows = rows.map(|(&due, left)| {
+                let pace = paces.entry((run.class, due)).or_insert_with(|| self.pace.of(run, due));
+                Some(left * run.work_of(due) * (*pace)?)
+            });
             Some(rows.sum::<Option<f64>>()? + if run.begun { 0.0 } else { between })
         };
-        let rest = self.runs.iter().filter(|run| !run.ended).map(rest).collect::<Option<Vec<f64>>>()?;
+        let rest = self.runs.iter().filter(|run| !run.ended).map(&mut rest).collect::<Option<Vec<f64>>>()?;
         Some(makespan(&rest, workers))
     }
 }
