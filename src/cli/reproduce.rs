@@ -12,7 +12,7 @@ use crate::experiment::calibrate::{self, Estimate};
 use crate::experiment::evidence::Evidence;
 use crate::experiment::plan::Plan;
 use crate::experiment::runner::{Make, Task, run_all};
-use crate::experiment::runs::{Kind, Request};
+use crate::experiment::runs::{Kind, LARGEST_SEED, Request};
 use crate::experiment::{Scale, catalogue};
 use crate::files::{FolderLock, disk};
 use crate::ops::backend::Backend;
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A run that would take longer than this is announced before it starts.
 const LONG: f64 = 2.0 * 3600.0;
@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_enum, value_name = "NETWORK")]
     pub network: Option<NetworkName>,
     /// Seed of the first run of each kind
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=LARGEST_SEED))]
     pub seed: u64,
     /// Seeds of runs that have several [default: the experiment's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -90,6 +90,9 @@ pub enum NetworkName {
     /// VGG
     Vgg,
 }
+
+/// What a kill or a full disk may cost a run, at the most.
+const SAVED: Duration = Duration::from_secs(5 * 60);
 
 /// What is fixed before anything runs.
 struct Work<'a> {
@@ -225,16 +228,15 @@ impl Work<'_> {
         let progress = PlanProgress::new(&self.plan, self.workers.0, self.globals.quiet)?;
         let made = run_all(&self.plan, &out.join("runs"), self.workers, &self.stop, &progress, self);
         progress.end();
-        match made {
-            Ok(()) => {}
+        let trained = began.elapsed().as_secs_f64();
+        let evidence = match made.and_then(|()| Evidence::gather(&self.plan, &out.join("runs"), &self.stop)) {
+            Ok(evidence) => evidence,
             Err(Error::Interrupted) => {
                 let words = "interrupted: what was done is saved; the same command goes on from there";
                 return Ok(Answer::default().with(words, interrupt::CODE));
             }
             Err(error) => return Err(error),
-        }
-        let trained = began.elapsed().as_secs_f64();
-        let evidence = Evidence::gather(&self.plan, &out.join("runs"));
+        };
         let made = assemble::write(&evidence, &out, &self.about(trained))?;
         Ok(self.answer(&made, began.elapsed().as_secs_f64()))
     }
@@ -316,6 +318,10 @@ impl Work<'_> {
 }
 
 impl Make for Work<'_> {
+    fn device(&self) -> &str {
+        self.device.name()
+    }
+
     fn make(
         &self,
         task: &Task,
@@ -344,6 +350,7 @@ impl Job for Training<'_> {
     type Output = Finished;
     fn run<B: Backend>(self, backend: B) -> Result<Finished> {
         let Training { task, source, place, stop, observer } = self;
-        Trainer::open(backend, task.settings.clone(), source, place, stop, observer)?.run(observer)
+        let trainer = Trainer::open(backend, task.settings.clone(), source, place, stop, observer)?;
+        trainer.saving_within(SAVED).run(observer)
     }
 }

@@ -2,12 +2,12 @@
 
 use super::device::{self, Device, Job, Precision};
 use super::{Answer, Globals, values};
+use crate::Result;
 use crate::ops::backend::Backend;
 use crate::report::{Cell, Table, significant};
 use crate::theory::loss::Family;
 use crate::theory::row::{Kind, TOLERANCE};
 use crate::theory::{self, Choice, own};
-use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 
 /// Options of `theory`.
@@ -35,19 +35,10 @@ pub struct Options {
 impl Options {
     fn choice(&self) -> Result<Choice> {
         let Options { instances, m, lambda, loss, seed } = self;
-        if !(1..=1_000_000_000).contains(instances) {
-            let problem = if *instances == 0 { "no instance" } else { "too many instances" };
-            return Err(Error::input(format!("--instances {instances}"), problem, "1 to 1000000000 are taken"));
-        }
-        if !(2..=256).contains(m) {
-            return Err(Error::input(format!("--m {m}"), "not so many samples", "2 to 256 are taken"));
-        }
-        if !(1e-3..=1e3).contains(lambda) {
-            let place = format!("--lambda {lambda}");
-            return Err(Error::input(place, "no bound on a layer", "a number from 1e-3 to 1e3 is"));
-        }
         let family = Family::ALL.into_iter().find(|family| family.name() == loss);
-        Ok(Choice { instances: *instances, m: *m, lambda: *lambda, family, seed: *seed })
+        let choice = Choice { instances: *instances, m: *m, lambda: *lambda, family, seed: *seed };
+        choice.check(|name| format!("--{name}"))?;
+        Ok(choice)
     }
 }
 

@@ -79,6 +79,7 @@ pub fn find(targets: &[String]) -> Result<Vec<Experiment>> {
 /// Reads an experiment. Errors: it is not TOML, or has a key or a value that there cannot be; with the line.
 pub fn read(name: &str, file: &str, text: &str) -> Result<Experiment> {
     let shown: Shown = toml(file, text)?;
+    super::keys::check(file, text)?;
     let experiment = Experiment { name: name.into(), file: file.into(), shown };
     super::check::experiment(&experiment)?;
     Ok(experiment)
@@ -86,6 +87,7 @@ pub fn read(name: &str, file: &str, text: &str) -> Result<Experiment> {
 
 /// What experiments share. Errors: as [`read`].
 pub fn shared() -> Result<Shared> {
+    super::keys::check(SHARED.0, SHARED.1)?;
     toml(SHARED.0, SHARED.1)
 }
 

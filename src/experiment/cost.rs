@@ -1,36 +1,61 @@
 //! What a run costs, before it is made: work in units of one machine's own, and memory.
 
-use super::runs::Kind;
+use crate::data::images;
 use crate::network::Network;
 use crate::train::Settings;
 use crate::{Error, Result};
 
-/// A run's work, in passes forward and backward over its network times the numbers that one handles: comparable among runs of one kind.
+/// What a row's parts cost, as it is guessed before any was timed: in multiplications, comparable among runs of one kind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The step itself: a pass forward and backward.
+    pub step: f64,
+    /// A test.
+    pub test: f64,
+    probes: [(&'static str, f64); 8],
+}
+
+impl Row {
+    /// Of a run's rows. Errors: settings that make no network.
+    pub fn of(settings: &Settings) -> Result<Row> {
+        let network = settings.network()?;
+        let step = of_pass(settings, &network)?;
+        let points = settings.probe_points as f64;
+        let products = 2.5 * (1 + settings.probe_lanczos + settings.probe_hutchinson) as f64;
+        let passes = [
+            ("landscape", points),
+            ("predictiveness", points),
+            ("random", points),
+            ("ics", 0.5 * network.weighted_layers().len() as f64),
+            ("curvature", products),
+            ("theory", 10.0),
+            ("activations", 0.1),
+            ("moments", 0.1),
+        ];
+        let test = test_images(settings) as f64 / settings.batch as f64 * 0.35;
+        Ok(Row { step, test: test * step, probes: passes.map(|(name, passes)| (name, passes * step)) })
+    }
+
+    /// A probe.
+    pub fn probe(&self, name: &str) -> f64 {
+        self.probes.iter().find(|(other, _)| *other == name).map_or(self.step, |(_, work)| *work)
+    }
+}
+
+/// How many images a test looks at.
+pub fn test_images(settings: &Settings) -> usize {
+    let all = if settings.data == "images" { images::TEST } else { 10_000 };
+    settings.limit_test.map_or(all, |limit| limit.min(all))
+}
+
+/// A run's work, as it is guessed before any of it was timed.
 ///
 /// Errors: settings that make no network.
 pub fn work(settings: &Settings) -> Result<f64> {
-    let network = settings.network()?;
-    let every = |name: &str| (0..=settings.steps.min(5_000)).filter(|&t| settings.due(name, t)).count() as f64;
-    let sampled = (settings.steps + 1) as f64 / (settings.steps.min(5_000) + 1) as f64;
-    let points = settings.probe_points as f64;
-    let products = 2.5 * (1 + settings.probe_lanczos + settings.probe_hutchinson) as f64;
-    let of_probes: f64 = [
-        ("landscape", points),
-        ("predictiveness", points),
-        ("random", points),
-        ("ics", 0.5 * network.weighted_layers().len() as f64),
-        ("curvature", products),
-        ("theory", 10.0),
-        ("activations", 0.1),
-        ("moments", 0.1),
-    ]
-    .iter()
-    .map(|(name, passes)| passes * every(name))
-    .sum();
+    let row = Row::of(settings)?;
+    let probes: f64 = row.probes.iter().map(|(name, work)| work * settings.due_count(name)).sum();
     let tests = settings.eval_every.map_or(0.0, |every| settings.steps as f64 / every as f64 + 1.0);
-    let test_passes = tests * settings.limit_test.unwrap_or(10_000) as f64 / settings.batch as f64 * 0.35;
-    let passes = settings.steps as f64 + sampled * of_probes + test_passes;
-    Ok(passes * of_pass(settings, &network)?)
+    Ok(settings.steps as f64 * row.step + probes + tests * row.test)
 }
 
 /// Multiplications of a pass, and what else is done with each number between the layers.
@@ -45,27 +70,6 @@ fn of_pass(settings: &Settings, network: &Network) -> Result<f64> {
         work += 3.0 * (weights * h * w * n) as f64 + 100.0 * shape.len() as f64;
     }
     Ok(work)
-}
-
-/// How fast each kind of network has gone so far.
-#[derive(Debug, Clone, Default)]
-pub struct Pace {
-    /// Work and seconds of one worker, of the DLN and of VGG.
-    done: [(f64, f64); 2],
-}
-
-impl Pace {
-    /// Some work was done in some seconds.
-    pub fn add(&mut self, kind: Kind, work: f64, seconds: f64) {
-        let done = &mut self.done[kind as usize];
-        *done = (done.0 + work, done.1 + seconds);
-    }
-
-    /// The seconds that work will take one worker; of a kind that has not been seen yet, by the other's pace. `None` before anything was done.
-    pub fn seconds(&self, kind: Kind, work: f64) -> Option<f64> {
-        let pace = |(work, seconds): (f64, f64)| (work > 0.0).then(|| seconds / work);
-        pace(self.done[kind as usize]).or_else(|| pace(self.done[1 - kind as usize])).map(|pace| pace * work)
-    }
 }
 
 /// How long some runs take `workers` that each take the next when one has ended: the longest runs first.

@@ -9,6 +9,7 @@ use crate::theory;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 /// The results of every run of a plan.
 pub struct Evidence<'a> {
@@ -21,17 +22,19 @@ pub struct Evidence<'a> {
 }
 
 impl<'a> Evidence<'a> {
-    /// That of the runs in `folder`, which are finished; evaluates the statements that experiments ask for.
-    pub fn gather(plan: &'a Plan, folder: &Path) -> Evidence<'a> {
+    /// That of the runs in `folder`, which are finished; evaluates the statements that experiments ask for, until `stop` is set.
+    ///
+    /// Errors: [`Error::Interrupted`].
+    pub fn gather(plan: &'a Plan, folder: &Path, stop: &AtomicBool) -> Result<Evidence<'a>> {
         let runs = plan.runs().map(|(_, name, of)| (name, Results::of(&folder.join(name), of))).collect();
         let statements = |part: &'a Part| {
             let spec = part.experiment.shown.theory.as_ref()?;
             let instances = *spec.instances.at(plan.request.scale)?;
             let choice =
                 theory::Choice { instances, m: spec.m, lambda: spec.lambda, family: None, seed: plan.request.seed };
-            Some((part.experiment.name.as_str(), theory::run(&choice)))
+            Some(theory::run_until(&choice, stop).map(|rows| (part.experiment.name.as_str(), rows)))
         };
-        Evidence { plan, runs, theory: plan.parts.iter().filter_map(statements).collect() }
+        Ok(Evidence { plan, runs, theory: plan.parts.iter().filter_map(statements).collect::<Result<_>>()? })
     }
 
     /// The scale.

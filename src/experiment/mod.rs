@@ -3,8 +3,8 @@
 //! An experiment is a TOML file: the runs that it uses, the values that it takes from them, panels, claims. A new one needs no code.
 //!
 //! - what is to be done: [`catalogue`] (the files), [`mod@file`] (what they hold), [`runs`] (runs and groups of seeds), [`scale`], `check`,
-//!   [`plan`] (each run once)
-//! - doing it: [`cost`] and [`calibrate`] (how long it will take), [`runner`]
+//!   `keys`, [`plan`] (each run once), `fits` (whether runs have what is read of them)
+//! - doing it: [`cost`] and [`calibrate`] (how long it will take), [`runner`], [`pace`] (how long the rest will)
 //! - what came of it: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`figures`],
 //!   [`networks`], [`explore`], [`deviations`], [`course`] (a course's shortcut, labelled); [`assemble`]: everything that is written
 
@@ -20,7 +20,10 @@ pub mod evidence;
 pub mod explore;
 pub mod figures;
 pub mod file;
+mod fits;
+mod keys;
 pub mod networks;
+pub mod pace;
 pub mod plan;
 pub mod results;
 pub mod runner;

@@ -35,6 +35,7 @@ impl Plan {
         let mut plan = Plan { request, parts: Vec::new(), groups: Vec::new() };
         for experiment in experiments {
             let file = experiment.file.clone();
+            check_count(&experiment, &plan.request)?;
             let mut groups = Vec::new();
             for spec in &shared.runs {
                 if experiment.shown.uses.iter().any(|pattern| names(spec).iter().any(|name| matches(pattern, name))) {
@@ -53,7 +54,7 @@ impl Plan {
             }
             plan.parts.push(Part { experiment, groups: places });
             let part = &plan.parts[plan.parts.len() - 1];
-            plan.check_probes(part)?;
+            super::fits::check(&plan, part)?;
         }
         Ok(plan)
     }
@@ -72,37 +73,6 @@ impl Plan {
                 Ok(self.groups.len() - 1)
             }
         }
-    }
-
-    /// A value's probe must be one of the runs' that it is taken from.
-    fn check_probes(&self, part: &Part) -> Result<()> {
-        let Part { experiment, .. } = part;
-        let panels = experiment.shown.panels.iter().map(|panel| (&panel.runs, std::slice::from_ref(&panel.show)));
-        let explorers = experiment.shown.explorers.iter().map(|explorer| (&explorer.runs, &explorer.show[..]));
-        for (runs, values) in panels.chain(explorers) {
-            for group in self.chosen(part, runs.as_deref()) {
-                values.iter().try_for_each(|value| self.check_value(experiment, group, value))?;
-            }
-        }
-        for test in experiment.shown.claims.iter().flat_map(|claim| &claim.tests) {
-            for measure in test.measures() {
-                for group in self.chosen(part, Some(std::slice::from_ref(&measure.run))) {
-                    self.check_value(experiment, group, &measure.value)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn check_value(&self, experiment: &Experiment, group: &Group, value: &str) -> Result<()> {
-        let Some(pick) = experiment.shown.values.get(value) else { return Ok(()) };
-        for quantity in pick.quantities() {
-            if let Some((file, _)) = quantity.split_once('.').filter(|(file, _)| !group.settings().asks(file)) {
-                let problem = format!("value {value} wants the probe {file} of run {}, which has none", group.id);
-                return Err(Error::input(&experiment.file, problem, "the run's own `probe` names it"));
-            }
-        }
-        Ok(())
     }
 
     /// The groups of a part that some patterns name, in the part's order; all where there are no patterns.
@@ -131,6 +101,22 @@ fn names(spec: &RunSpec) -> Vec<String> {
         let with = |name: &String, value: &toml::Value| name.replace(&format!("{{{key}}}"), &shown(value));
         names.iter().flat_map(|name| values.iter().map(move |value| with(name, value))).collect()
     })
+}
+
+/// The most runs that an experiment makes of its own.
+const MOST_RUNS: u64 = 10_000;
+
+/// Refuses what comes to no runs or to more than anyone makes, before their settings take memory.
+fn check_count(experiment: &Experiment, request: &Request) -> Result<()> {
+    let mut all = 0u64;
+    for spec in &experiment.shown.runs {
+        all = all.saturating_add(spec.count(&experiment.file, request)?);
+        if all > MOST_RUNS {
+            let problem = format!("with run {} it comes to more than {MOST_RUNS} runs", spec.id);
+            return Err(Error::input(&experiment.file, problem, "vary fewer options, or over fewer values"));
+        }
+    }
+    Ok(())
 }
 
 /// Every run that panels, claims and explorers name must be there, at some scale.
@@ -176,6 +162,9 @@ pub fn matches(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::catalogue;
+    use super::super::runs::LARGEST_SEED;
+    use super::super::scale::Scale;
     use super::*;
 
     #[test]
@@ -192,6 +181,89 @@ mod tests {
             ("ab*ba", "aba", false),
         ] {
             assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
+        }
+    }
+
+    fn request() -> Request {
+        Request {
+            scale: Scale::Smoke,
+            pictures: "images".into(),
+            seed: 1,
+            seeds: None,
+            network: None,
+            precision: "f32".into(),
+        }
+    }
+
+    /// A plan of one run of a user's.
+    fn own(run: &str, request: Request) -> Result<Plan> {
+        let text = format!("title = \"own\"\n[[run]]\nbase = \"dln\"\n{run}");
+        let experiment = catalogue::read("own", "own.toml", &text)?;
+        Plan::new(vec![experiment], &catalogue::shared()?, request)
+    }
+
+    #[track_caller]
+    fn refused(run: &str, request: Request, says: &str) {
+        let message = own(run, request).unwrap_err().to_string();
+        assert!(message.contains(says), "{run}: {message}");
+    }
+
+    #[test]
+    fn a_seed_beside_seeds_is_refused_and_alone_it_is_the_runs() {
+        let plan = own("id = \"a\"\nseed = 7", request()).unwrap();
+        assert_eq!(plan.runs().map(|(_, _, of)| of.seed).collect::<Vec<_>>(), [7]);
+        refused("id = \"a\"\nseed = 7\nseeds = 5", request(), "own.toml: run a: seed: a seed beside seeds");
+        refused("id = \"a\"\nseeds = 5\nsmoke = { seed = 7 }", request(), "a seed beside seeds");
+        refused("id = \"a\"\nprecision = \"f64\"", request(), "own.toml, line 5: run a: a precision of its own");
+    }
+
+    #[test]
+    fn a_seed_that_leaves_no_room_for_others_is_refused() {
+        for seed in [u64::MAX, LARGEST_SEED + 1] {
+            refused("id = \"a\"\nseeds = 5", Request { seed, ..request() }, "--seed");
+        }
+        let plan = own("id = \"a\"\nseeds = 5", Request { seed: LARGEST_SEED, ..request() }).unwrap();
+        assert_eq!(plan.runs().count(), 5);
+    }
+
+    #[test]
+    fn what_comes_to_no_runs_or_to_too_many_is_refused_before_it_is_made() {
+        refused("id = \"a-{norm}\"\nvary.norm = []", request(), "run a-{norm}: vary.norm has no value");
+        // 2^30 groups, were they made.
+        let keys =
+            ["samples", "steps", "depth", "dim", "batch", "lr", "momentum", "weight_decay", "eps", "probe_points"];
+        let more = ["noise_mean", "noise_scale", "noise_spread", "probe_lanczos", "probe_hutchinson"];
+        let more = more.iter().chain(&["probe_units", "probe_bins", "seed", "keep_checkpoints", "probe_every"]);
+        let last = ["width", "limit_train", "limit_test", "eval_every", "checkpoint_every", "model", "norm", "data"];
+        let all = keys.iter().chain(more).chain(&last).chain(&["activation", "probe_spacing"]);
+        let vary: String = all.clone().map(|key| format!("vary.{key} = [1, 2]\n")).collect();
+        let id: String = all.map(|key| format!("{{{key}}}")).collect();
+        refused(&format!("id = \"{id}\"\n{vary}"), request(), "more than 10000 runs");
+        let many = format!("id = \"a-{{steps}}\"\nseeds = 1000\nvary.steps = {:?}", (1..=11).collect::<Vec<_>>());
+        refused(&many, request(), "more than 10000 runs");
+    }
+
+    #[test]
+    fn an_id_that_is_no_folder_of_its_own_is_refused() {
+        for id in [".", "..", ":", "", ":.", ".hidden"] {
+            refused(&format!("id = \"{id}\""), request(), "not a folder's name");
+        }
+        assert!(own("id = \"1.5:2\"", request()).is_ok());
+    }
+
+    #[test]
+    fn a_batch_that_its_images_do_not_fill_is_refused() {
+        let run =
+            |more: &str| format!("id = \"a\"\nmodel = \"vgg11\"\nwidth = 0.1\ndata = \"pictures\"\nsteps = 3\n{more}");
+        let small = |more: &str| own(&run(more), request()).map(drop);
+        small("batch = 16\nlimit_train = 16").unwrap();
+        for (more, says) in [
+            ("batch = 17\nlimit_train = 16", "--batch: is 17"),
+            ("batch = 10001", "--batch: is 10001"),
+            ("limit_test = 2001", "limit_test: 2001 images were asked for"),
+        ] {
+            let message = small(more).unwrap_err().to_string();
+            assert!(message.starts_with("own.toml: run a: ") && message.contains(says), "{message}");
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::train::run_folder::RunFolder;
 use crate::train::source::load_images;
 use crate::train::{Finished, Observer, Settings, Source};
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -44,6 +45,8 @@ pub trait Watch: Sync {
 
 /// How a run is made.
 pub trait Make: Sync {
+    /// What computes, as a run's record calls it.
+    fn device(&self) -> &str;
     /// Makes one run in its folder, from its data; goes on where `resume` says that there is a part of it. `stop` ends it, where it is given,
     /// in place of what ends all runs.
     fn make(
@@ -60,7 +63,7 @@ pub trait Make: Sync {
 /// Makes every run of `plan` under `folder`, each in a folder of its name, `workers` at a time, each worker with `threads` threads.
 ///
 /// A run that diverges is a result, not an error. After an error, and where `stop` is set, the others save what they have. Errors: as
-/// training's; a folder there that is not of this plan.
+/// training's; a folder there that is not of this plan, or a run there of another device's or of other data.
 pub fn run_all(
     plan: &Plan,
     folder: &Path,
@@ -70,10 +73,11 @@ pub fn run_all(
     make: &dyn Make,
 ) -> Result<()> {
     disk::create_dir_all(folder)?;
+    let images = Images::new(workers);
     let mut tasks = Vec::new();
     for (number, (group, name, settings)) in plan.runs().enumerate() {
         let task = Task { number, group, name, settings };
-        if is_finished(&task, &folder.join(name))? {
+        if is_finished(&task, &folder.join(name), make.device(), &images)? {
             watch.finished_before(&task);
         } else {
             tasks.push((cost::work(settings)?, task));
@@ -82,7 +86,6 @@ pub fn run_all(
     // The longest first, so that no worker is left with a long one at the end; among equals in the plan's order.
     tasks.sort_by(|a, b| b.0.total_cmp(&a.0));
     let tasks: Vec<Task> = tasks.into_iter().map(|(_, task)| task).collect();
-    let images = Images::new(workers);
     let one = |task: &Task| {
         let out = folder.join(task.name);
         let source = images.source(task.settings)?;
@@ -153,33 +156,62 @@ impl Observer for Telling<'_> {
     }
 }
 
-/// Whether the run's last checkpoint is its last step's (or says that it diverged) and its settings are the plan's.
-fn is_finished(task: &Task, out: &Path) -> Result<bool> {
+/// Whether the run's last checkpoint was made after the row of its last step (or says that it diverged) and its settings are the plan's.
+///
+/// Errors: it is a run of other settings, of another device's, or of other data: where one that goes on is refused, one that is finished is not
+/// taken over in silence.
+fn is_finished(task: &Task, out: &Path, device: &str, images: &Images) -> Result<bool> {
     if !disk::exists(&out.join("run.toml")) {
         return Ok(false);
     }
     let (folder, record) = RunFolder::open(out)?;
-    // The images may have moved; which they are, the run's name says, and its record's hash when it goes on.
+    let differs = |what: &str, was: &str, is: &str| {
+        let problem = format!("is a run whose {what} is {was}, and the plan's is {is}");
+        Err(Error::file(out, problem, "choose another --out, or remove it"))
+    };
+    let (was, data) = (record.settings.data.clone(), task.settings.data.as_str());
+    // The images may have moved: their hash says whether they are the same.
     let here = Settings { data: task.settings.data.clone(), ..record.settings };
     if here != *task.settings {
         let problem = "is a run with other settings than the plan's";
         return Err(Error::file(out, problem, "choose another --out, or remove it"));
     }
+    if record.program.device != device {
+        return differs("device", &record.program.device, device);
+    }
+    if was != data && (made_of_settings(&was) || made_of_settings(data)) {
+        return differs("data", &was, data);
+    }
     let Some(&last) = checkpoint::list(&folder.checkpoints())?.last() else { return Ok(false) };
     let state = checkpoint::state_of(&checkpoint::folder(&folder.checkpoints(), last));
-    Ok(state.is_ok_and(|state| state.step == task.settings.steps || state.diverged.is_some()))
+    let finished =
+        state.is_ok_and(|state| state.step == task.settings.steps && state.ended || state.diverged.is_some());
+    if finished && !made_of_settings(data) {
+        let hash = images.hash(task.settings)?;
+        if record.data.sha256 != hash {
+            return differs("data", &record.data.sha256, &hash);
+        }
+    }
+    Ok(finished)
+}
+
+/// Whether data are generated: then settings that are the same make the same.
+fn made_of_settings(data: &str) -> bool {
+    ["images", "gaussian"].contains(&data)
 }
 
 /// Images that were loaded, for runs that share them: as many sets as there are workers.
 pub struct Images {
     kept: Mutex<Vec<(String, Arc<ImageSet>)>>,
+    /// Of sets that were asked for it: a hash takes as long as many steps.
+    hashes: Mutex<BTreeMap<String, String>>,
     most: usize,
 }
 
 impl Images {
     /// None yet; at most `most` sets are kept.
     pub fn new(most: usize) -> Images {
-        Images { kept: Mutex::default(), most: most.max(1) }
+        Images { kept: Mutex::default(), hashes: Mutex::default(), most: most.max(1) }
     }
 
     /// A run's data. Errors: as loading's.
@@ -187,9 +219,23 @@ impl Images {
         if settings.deep_linear() {
             return Source::open(settings);
         }
-        // CIFAR-10 is the same for every seed, generated images are not.
-        let seed = if settings.data == "images" { settings.seed } else { 0 };
-        let key = format!("{} {:?} {:?} {seed}", settings.data, settings.limit_train, settings.limit_test);
+        Source::of(self.set(settings)?, settings)
+    }
+
+    /// The hash of a run's images, as its record has it. Errors: as loading's.
+    fn hash(&self, settings: &Settings) -> Result<String> {
+        let mut hashes = self.hashes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let key = image_key(settings);
+        if let Some(hash) = hashes.get(&key) {
+            return Ok(hash.clone());
+        }
+        let hash = self.set(settings)?.hash();
+        hashes.insert(key, hash.clone());
+        Ok(hash)
+    }
+
+    fn set(&self, settings: &Settings) -> Result<Arc<ImageSet>> {
+        let key = image_key(settings);
         // Held while loading: two runs that want the same set load it once.
         let mut kept = self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let set = match kept.iter().find(|(same, _)| *same == key) {
@@ -203,7 +249,212 @@ impl Images {
                 set
             }
         };
-        drop(kept);
-        Source::of(set, settings)
+        Ok(set)
+    }
+}
+
+/// What a run's images depend on.
+pub(super) fn image_key(settings: &Settings) -> String {
+    // CIFAR-10 is the same for every seed, generated images are not.
+    let seed = if settings.data == "images" { settings.seed } else { 0 };
+    format!("{} {:?} {:?} {seed}", settings.data, settings.limit_train, settings.limit_test)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Scale;
+    use crate::experiment::runs::Request;
+    use crate::runtime::cpu::Cpu;
+    use crate::train::{Place, Trainer};
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    /// Makes runs on the CPU, and interrupts each after the row of some step.
+    struct Maker {
+        stop_after: Option<u64>,
+        device: &'static str,
+        save_within: Option<Duration>,
+        /// Copies the run's folder there after the row of step 3, as a kill would leave it.
+        copy: Option<PathBuf>,
+    }
+
+    const WHOLE: Maker = Maker { stop_after: None, device: "cpu", save_within: None, copy: None };
+
+    struct StopAfter<'a> {
+        step: Option<u64>,
+        stop: Arc<AtomicBool>,
+        copy: Option<(&'a Path, &'a Path)>,
+        told: &'a mut dyn Observer,
+    }
+
+    impl Observer for StopAfter<'_> {
+        fn begin(&mut self, first: u64, last: u64) {
+            self.told.begin(first, last);
+        }
+        fn row(&mut self, row: &Row) {
+            self.told.row(row);
+            if let Some((from, to)) = self.copy.filter(|_| row.step == 3) {
+                copy(from, to);
+            }
+            if self.step == Some(row.step) {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+        }
+        fn warn(&mut self, message: &str) {
+            self.told.warn(message);
+        }
+    }
+
+    impl Make for Maker {
+        fn device(&self) -> &str {
+            self.device
+        }
+        fn make(
+            &self,
+            task: &Task,
+            source: Source,
+            out: &Path,
+            resume: bool,
+            _: Option<&Arc<AtomicBool>>,
+            observer: &mut dyn Observer,
+        ) -> Result<Finished> {
+            let stop = Arc::new(AtomicBool::new(false));
+            let mut observer = StopAfter {
+                step: self.stop_after,
+                stop: stop.clone(),
+                copy: self.copy.as_deref().map(|to| (out, to)),
+                told: observer,
+            };
+            let place = Place { out, resume, device: self.device, tensorboard: false };
+            let settings = task.settings.clone();
+            let trainer = Trainer::open(Cpu::<f32>::default(), settings, source, place, stop, &mut observer)?;
+            match self.save_within {
+                Some(time) => trainer.saving_within(time).run(&mut observer),
+                None => trainer.run(&mut observer),
+            }
+        }
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()) {
+            let to = to.join(entry.file_name().unwrap());
+            if entry.is_dir() { copy(&entry, &to) } else { _ = std::fs::copy(&entry, &to).unwrap() }
+        }
+    }
+
+    /// Counts what it is told.
+    #[derive(Default)]
+    struct Count {
+        finished_before: AtomicUsize,
+        rows: AtomicUsize,
+    }
+
+    impl Watch for Count {
+        fn finished_before(&self, _: &Task) {
+            self.finished_before.fetch_add(1, Ordering::Relaxed);
+        }
+        fn begins(&self, _: &Task, _: u64) {}
+        fn row(&self, _: &Task, _: &Row) {
+            self.rows.fetch_add(1, Ordering::Relaxed);
+        }
+        fn warn(&self, _: &Task, _: &str) {}
+        fn ended(&self, _: &Task, _: &Finished) {}
+    }
+
+    const STEPS: u64 = 5;
+
+    /// One run of a small network.
+    fn plan(own: Settings) -> Plan {
+        let mut settings = Settings { steps: STEPS, ..own };
+        settings.resolve().unwrap();
+        let runs = vec![("one".to_owned(), settings)];
+        let group = Group { id: "one".into(), label: "one".into(), style: 0, runs };
+        let request = Request {
+            scale: Scale::Smoke,
+            pictures: "images".into(),
+            seed: 0,
+            seeds: None,
+            network: None,
+            precision: "f32".into(),
+        };
+        Plan { request, parts: Vec::new(), groups: vec![group] }
+    }
+
+    fn small() -> Settings {
+        Settings { depth: 3, dim: 4, samples: 20, probe: vec!["landscape:1".into()], ..Settings::defaults("dln") }
+    }
+
+    /// How often a run was finished before, and the rows that were made.
+    fn made(plan: &Plan, folder: &Path, maker: &Maker) -> Result<(usize, usize)> {
+        let count = Count::default();
+        run_all(plan, folder, (1, 1), &AtomicBool::new(false), &count, maker)?;
+        Ok((count.finished_before.into_inner(), count.rows.into_inner()))
+    }
+
+    #[test]
+    fn a_run_that_was_interrupted_before_its_last_row_is_not_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan(small());
+        // After the last update: the checkpoint's step is the last one, and its row is missing.
+        let ended = made(&plan, folder.path(), &Maker { stop_after: Some(STEPS - 1), ..WHOLE });
+        assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
+        assert_eq!(made(&plan, folder.path(), &WHOLE).unwrap(), (0, 1), "the last row alone is made");
+        let rows = std::fs::read_to_string(folder.path().join("one/metrics.csv")).unwrap();
+        assert!(rows.lines().last().unwrap().starts_with("5,"), "{rows}");
+        assert_eq!(made(&plan, folder.path(), &WHOLE).unwrap(), (1, 0));
+    }
+
+    #[test]
+    fn a_finished_run_of_another_device_or_of_other_data_is_refused_and_left() {
+        let folder = tempfile::tempdir().unwrap();
+        made(&plan(small()), folder.path(), &WHOLE).unwrap();
+        let refused = |plan: &Plan, folder: &Path, maker: &Maker, says: &str| {
+            let message = made(plan, folder, maker).unwrap_err().to_string();
+            assert!(message.contains(says) && message.contains("choose another --out"), "{message}");
+            assert_eq!(checkpoint::list(&folder.join("one/checkpoints")).unwrap(), [STEPS]);
+        };
+        let elsewhere = Maker { device: "cuda", ..WHOLE };
+        refused(&plan(small()), folder.path(), &elsewhere, "whose device is cpu, and the plan's is cuda");
+
+        // A folder of CIFAR-10's form, whose files then become others; and generated images in their place.
+        let [data, folder] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let mut bytes: Vec<u8> = (0..10_000 * 3073).map(|i| (i % 251) as u8).collect();
+        bytes.chunks_mut(3073).for_each(|image| image[0] %= 10);
+        for name in (1..=5).map(|i| format!("data_batch_{i}.bin")).chain(["test_batch.bin".into()]) {
+            std::fs::write(data.path().join(name), &bytes).unwrap();
+        }
+        let vgg = |data: &str| {
+            let limits = Settings { limit_train: Some(8), limit_test: Some(4), ..Settings::defaults("vgg11") };
+            plan(Settings { width: 0.05, batch: 4, data: data.into(), ..limits })
+        };
+        let path = data.path().display().to_string();
+        made(&vgg(&path), folder.path(), &WHOLE).unwrap();
+        assert_eq!(made(&vgg(&path), folder.path(), &WHOLE).unwrap(), (1, 0));
+        refused(&vgg("images"), folder.path(), &WHOLE, "and the plan's is images");
+        bytes[1] ^= 1;
+        std::fs::write(data.path().join("data_batch_1.bin"), &bytes).unwrap();
+        refused(&vgg(&path), folder.path(), &WHOLE, "is a run whose data is");
+    }
+
+    #[test]
+    fn a_run_that_is_saved_by_time_goes_on_after_a_kill_and_ends_in_the_same_bits() {
+        let folder = tempfile::tempdir().unwrap();
+        let [whole, saved, killed] = ["whole", "saved", "killed"].map(|name| folder.path().join(name));
+        let outcome = |folder: &Path| {
+            let rows = std::fs::read_to_string(folder.join("one/metrics.csv")).unwrap();
+            let rows: Vec<_> = rows.lines().map(|row| row.rsplit_once(',').unwrap().0.to_owned()).collect();
+            let bytes = ["landscape.npz", "checkpoints/step-5/parameters.safetensors"];
+            (rows, bytes.map(|name| std::fs::read(folder.join("one").join(name)).unwrap()))
+        };
+        made(&plan(small()), &whole, &WHOLE).unwrap();
+        let often = Maker { save_within: Some(Duration::ZERO), copy: Some(killed.join("one")), ..WHOLE };
+        assert_eq!(made(&plan(small()), &saved, &often).unwrap(), (0, 6));
+        assert_eq!(checkpoint::list(&saved.join("one/checkpoints")).unwrap(), [5], "what time asked for is gone");
+        // After the row of step 3 step 3 was saved, and step 4 was not yet.
+        assert_eq!(made(&plan(small()), &killed, &WHOLE).unwrap(), (0, 3));
+        assert_eq!(outcome(&saved), outcome(&whole));
+        assert_eq!(outcome(&killed), outcome(&whole));
     }
 }

@@ -1,11 +1,22 @@
 //! Runs as an experiment's file describes them, and what they come to at a scale: settings, resolved.
 
 use super::scale::{ByScale, Scale};
+use crate::data::batch::check_batch;
+use crate::data::image_set::check_limit;
+use crate::data::images;
 use crate::train::Settings;
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::{Table, Value};
+
+/// The largest seed of a first run: TOML's whole numbers end soon after it, and further seeds follow.
+pub const LARGEST_SEED: u64 = i64::MAX as u64 - MOST_SEEDS;
+/// The most seeds of a group.
+const MOST_SEEDS: u64 = 1000;
+
+/// Training and test images of CIFAR-10.
+const CIFAR10: (usize, usize) = (50_000, 10_000);
 
 /// What `data` says in an experiment for CIFAR-10 where it is found and generated images elsewhere.
 const PICTURES: &str = "pictures";
@@ -184,6 +195,26 @@ impl RunSpec {
         Ok(groups)
     }
 
+    /// The seeds of each of its groups.
+    fn seed_count(&self, request: &Request) -> u64 {
+        match (&self.seeds, request.seeds) {
+            (None, _) => 1,
+            (Some(_), Some(asked)) => asked,
+            (Some(seeds), None) => seeds.at(request.scale).copied().unwrap_or(1),
+        }
+    }
+
+    /// How many runs it comes to, before any is made: what is varied multiplies. Errors: an option that varies over no value.
+    pub(super) fn count(&self, file: &str, request: &Request) -> Result<u64> {
+        let none = self.vary.iter().find(|(_, values)| values.is_empty());
+        if let Some((key, _)) = none {
+            let problem = format!("run {}: vary.{key} has no value", self.id);
+            return Err(Error::input(file, problem, "without values there is no run; give at least one"));
+        }
+        let groups = self.vary.values().fold(1, |product: u64, values| product.saturating_mul(values.len() as u64));
+        Ok(groups.saturating_mul(self.seed_count(request)))
+    }
+
     fn group(
         &self,
         id: &str,
@@ -193,27 +224,32 @@ impl RunSpec {
         request: &Request,
     ) -> Result<Option<Group>> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:".contains(c);
-        if id.is_empty() || !id.chars().all(plain) {
-            return Err(Error::input(format!("id {id}"), "not a folder's name", "letters, digits, _, -, . and : are"));
-        }
-        let several = self.seeds.is_some();
-        let count = match (&self.seeds, request.seeds) {
-            (None, _) => 1,
-            (Some(_), Some(asked)) => asked,
-            (Some(seeds), None) => seeds.at(request.scale).copied().unwrap_or(1),
-        };
-        if !(1..=1000).contains(&count) {
-            return Err(Error::input(format!("seeds = {count}"), "out of range", "1 to 1000 are taken"));
-        }
         // A folder's name on any system.
         let mut folder = id.replace(':', "");
+        if folder.is_empty() || folder.starts_with('.') || !id.chars().all(plain) {
+            let right = "letters, digits, _, -, . and : are, with another than . at its head";
+            return Err(Error::input(format!("id {id}"), "not a folder's name", right));
+        }
+        let several = self.seeds.is_some();
+        let count = self.seed_count(request);
+        if !(1..=MOST_SEEDS).contains(&count) {
+            return Err(Error::input(format!("seeds = {count}"), "out of range", "1 to 1000 are taken"));
+        }
+        if several && table.contains_key("seed") {
+            let problem = "a seed beside seeds: all of its runs would be the same";
+            return Err(Error::input("seed", problem, "leave one of them out; seeds count from --seed on"));
+        }
+        if request.seed > LARGEST_SEED {
+            let right = format!("at most {LARGEST_SEED}, so that those after it are whole numbers too");
+            return Err(Error::input(format!("--seed {}", request.seed), "too large", right));
+        }
         if table.get("data").and_then(Value::as_str) == Some(PICTURES) {
             // Runs on the one kind of picture are not runs on the other.
             folder += if request.pictures == "images" { "-images" } else { "-cifar10" };
             table.insert("data".into(), Value::String(request.pictures.clone()));
         }
         let mut runs = Vec::new();
-        for seed in request.seed..request.seed.saturating_add(count) {
+        for seed in request.seed..request.seed + count {
             let mut settings = settings(&table, seed)?;
             settings.precision.clone_from(&request.precision);
             let name = if several { format!("{folder}-{seed}") } else { folder.clone() };
@@ -253,6 +289,13 @@ fn settings(table: &Table, seed: u64) -> Result<Settings> {
     // `Settings` refuses unknown keys.
     let mut settings: Settings = all.try_into().map_err(|e: toml::de::Error| internal(e.message().to_owned()))?;
     settings.resolve()?;
+    if !settings.deep_linear() {
+        // How many images there are is known before any is loaded.
+        let (train, test) = if settings.data == "images" { (images::TRAIN, images::TEST) } else { CIFAR10 };
+        check_limit(settings.limit_train.unwrap_or(train), train, "limit_train")?;
+        check_limit(settings.limit_test.unwrap_or(test), test, "limit_test")?;
+        check_batch(settings.batch, settings.limit_train.unwrap_or(train))?;
+    }
     Ok(settings)
 }
 

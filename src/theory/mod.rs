@@ -30,12 +30,14 @@ pub mod theorem_4_2;
 pub mod theorem_4_4;
 pub mod theorem_c1;
 
+use crate::Error;
 use case::Case;
 use instance::Instance;
 use loss::Family;
 use rayon::prelude::*;
 use row::{Kind, Row, Statement};
 use search::Found;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tally::Tally;
 
 /// Every statement, in the paper's order.
@@ -68,6 +70,26 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// Refuses what takes more memory or time than anyone has, and what would hold on nothing. `named` is how the user has given a number of that
+    /// name, as `--m`.
+    pub fn check(&self, named: impl Fn(&str) -> String) -> crate::Result<()> {
+        let Choice { instances, m, lambda, .. } = self;
+        let bad = |name: &str, value: String, problem: &str, right: &str| {
+            Err(Error::input(format!("{} {value}", named(name)), problem, right))
+        };
+        if !(1..=1_000_000_000).contains(instances) {
+            let problem = if *instances == 0 { "no instance" } else { "too many instances" };
+            return bad("instances", instances.to_string(), problem, "1 to 1000000000 are taken");
+        }
+        if !(2..=256).contains(m) {
+            return bad("m", m.to_string(), "not so many samples", "2 to 256 are taken");
+        }
+        if !(1e-3..=1e3).contains(lambda) {
+            return bad("lambda", lambda.to_string(), "no bound on a layer", "a number from 1e-3 to 1e3 is");
+        }
+        Ok(())
+    }
+
     /// Number `index` of them.
     pub fn instance(&self, index: u64) -> Instance {
         Instance::draw(self.seed, index, self.m, self.family)
@@ -104,13 +126,21 @@ const PIECE: u64 = 64;
 
 /// Evaluates every statement on them. The result does not depend on the number of threads.
 pub fn run(choice: &Choice) -> Vec<Result> {
+    // Nothing stops it, so there is always a result.
+    run_until(choice, &AtomicBool::new(false)).unwrap_or_default()
+}
+
+/// The same, which `stop` ends early: a billion instances take hours. Errors: [`Error::Interrupted`].
+pub fn run_until(choice: &Choice, stop: &AtomicBool) -> crate::Result<Vec<Result>> {
+    let go_on = || if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
     let rows: usize = STATEMENTS.iter().map(|s| s.rows.len()).sum();
     let pieces = choice.instances.div_ceil(PIECE);
     let tallies = (0..pieces)
         .into_par_iter()
-        .fold(
+        .try_fold(
             || vec![Tally::default(); rows],
             |mut tallies, piece| {
+                go_on()?;
                 for index in piece * PIECE..choice.instances.min((piece + 1) * PIECE) {
                     let of = choice.instance(index);
                     let case = Case::new(&of, choice.lambda);
@@ -122,28 +152,34 @@ pub fn run(choice: &Choice) -> Vec<Result> {
                         });
                     }
                 }
-                tallies
+                Ok(tallies)
             },
         )
-        .reduce(
+        .try_reduce(
             || vec![Tally::default(); rows],
             |mut all, part| {
                 all.iter_mut().zip(&part).for_each(|(all, part)| all.merge(part));
-                all
+                Ok(all)
             },
-        );
+        )?;
     let places = STATEMENTS.iter().flat_map(|s| (0..s.rows.len()).map(move |row| (s, row)));
-    let tries = (choice.instances / 50).clamp(10, 200) as u32;
+    let tries = tries(choice.instances);
     places
         .zip(tallies)
         .map(|((statement, row), tally)| {
+            go_on()?;
             // At m = 2 residuals are absolute: climbing would only make the instance larger.
             let found = (statement.rows[row].kind == Kind::Identity && choice.m > 2)
                 .then(|| climb(choice, statement, row, &tally, tries))
                 .flatten();
-            Result { row: statement.rows[row], tally, found }
+            Ok(Result { row: statement.rows[row], tally, found })
         })
         .collect()
+}
+
+/// Tries of each climb, for so many instances.
+pub fn tries(instances: u64) -> u32 {
+    (instances / 50).clamp(10, 200) as u32
 }
 
 /// From each of the worst instances; the worst that was reached.
@@ -154,4 +190,17 @@ fn climb(choice: &Choice, statement: &Statement, row: usize, tally: &Tally, trie
         .map(|&(_, index)| search::climb(statement, row, &choice.instance(index), choice.lambda, tries))
         .collect();
     climbs.into_iter().reduce(|a, b| if b.residual > a.residual { b } else { a })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stopped_ends_at_once_and_what_is_not_gives_every_row() {
+        let choice = Choice { instances: 1_000_000_000, m: 8, lambda: 1.0, family: None, seed: 0 };
+        assert!(matches!(run_until(&choice, &AtomicBool::new(true)), Err(Error::Interrupted)));
+        let rows: usize = STATEMENTS.iter().map(|statement| statement.rows.len()).sum();
+        assert_eq!(run(&Choice { instances: 3, ..choice }).len(), rows);
+    }
 }

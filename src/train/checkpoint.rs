@@ -32,6 +32,10 @@ pub struct State {
     pub seconds: f64,
     /// The step whose loss was not finite, if one was.
     pub diverged: Option<u64>,
+    /// Whether the row of the run's last step was logged: after the last update a test and probes are still to come. Of a checkpoint that does
+    /// not say so it is not known, and that row is made again.
+    #[serde(default)]
+    pub ended: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -70,9 +74,8 @@ pub fn save<B: Backend>(
     keep: usize,
 ) -> Result<()> {
     let path = folder(checkpoints, state.step);
-    let same = |found: Manifest| {
-        found.network == engine.network().hash() && state_of(&path).is_ok_and(|s| s.diverged == state.diverged)
-    };
+    let says = |s: State| (s.diverged, s.ended) == (state.diverged, state.ended);
+    let same = |found: Manifest| found.network == engine.network().hash() && state_of(&path).is_ok_and(says);
     if disk::is_folder(&path) && manifest(&path).is_ok_and(same) {
         // The same step again (a run resumed at its end, or stopped at once): what is there is right, and to replace it would
         // leave a moment with neither.

@@ -1,5 +1,6 @@
 //! The probes of a run: what is asked of the device at a probed step, and the files that what they find goes to.
 
+use super::probe_arrays;
 use super::probe_log::{ProbeLog, Series};
 use super::run_folder::RunFolder;
 use super::settings::Settings;
@@ -19,11 +20,11 @@ use crate::{Error, Result};
 const LINES: [(&str, Along); 3] =
     [("landscape", Along::Gradient), ("predictiveness", Along::Gradient), ("random", Along::Random)];
 /// The others.
-const ICS: &str = "ics";
-const CURVATURE: &str = "curvature";
-const ACTIVATIONS: &str = "activations";
-const MOMENTS: &str = "moments";
-const THEORY: &str = "theory";
+pub(super) const ICS: &str = "ics";
+pub(super) const CURVATURE: &str = "curvature";
+pub(super) const ACTIVATIONS: &str = "activations";
+pub(super) const MOMENTS: &str = "moments";
+pub(super) const THEORY: &str = "theory";
 /// Those of them that look at single units.
 pub const OF_UNITS: [&str; 3] = [ACTIVATIONS, MOMENTS, THEORY];
 
@@ -175,8 +176,8 @@ impl Probes {
             if along == Along::Random {
                 fixed.insert("seed".into(), Array::i64([], vec![settings.seed as i64]));
             }
-            let each = ["base_loss", "grad_norm"].map(|name| Series::numbers(name, []));
-            let points = ["loss", "grad_l2_diff", "distance", "beta"].map(|name| Series::numbers(name, [s.len()]));
+            let each = probe_arrays::OF_LINE.map(|name| Series::numbers(name, []));
+            let points = probe_arrays::OF_POINTS.map(|name| Series::numbers(name, [s.len()]));
             log(name, fixed, each.into_iter().chain(points).collect())
         };
         let asked = |name: &str| settings.asks(name);
@@ -191,13 +192,11 @@ impl Probes {
             let names = Array::text([count], layers.iter().map(|layer| layer.name.clone()).collect());
             let numbers = Array::i64([count], (1..=count as i64).collect());
             let fixed = Arrays::from([("layer".into(), numbers), ("name".into(), names)]);
-            log(ICS, fixed, ["l2", "cosine", "grad_norm"].map(|name| Series::numbers(name, [count])).into())
+            log(ICS, fixed, probe_arrays::OF_ICS.map(|name| Series::numbers(name, [count])).into())
         };
         let ics = work.ics.as_ref().map(shift).transpose()?;
-        let bent = |_| {
-            let names = ["rayleigh", "gain", "top_eigenvalue", "top_residual", "trace", "trace_stderr"];
-            log(CURVATURE, Arrays::new(), names.map(|name| Series::numbers(name, [])).into())
-        };
+        let bent =
+            |_| log(CURVATURE, Arrays::new(), probe_arrays::OF_CURVATURE.map(|name| Series::numbers(name, [])).into());
         let curvature = work.curvature.as_ref().map(bent).transpose()?;
         let look = work.activations.as_ref().map(activations::Room::look);
         let activations = look.filter(|_| asked(ACTIVATIONS)).map(|look| {
@@ -205,12 +204,14 @@ impl Probes {
             let edges = look.edges().repeat(layers * units);
             let mut fixed = looked_at(look);
             fixed.insert("edges".into(), Array::f64([layers, units, bins + 1], edges));
-            let count = Series::counts("count", [layers, units, bins]);
-            log(ACTIVATIONS, fixed, vec![count, Series::counts("outside", [layers, units, 2])])
+            let [count, outside] = probe_arrays::OF_ACTIVATIONS;
+            let series =
+                vec![Series::counts(count, [layers, units, bins]), Series::counts(outside, [layers, units, 2])];
+            log(ACTIVATIONS, fixed, series)
         });
         let moments = look.filter(|_| asked(MOMENTS)).map(|look| {
             let shape = [look.chosen.len(), look.units()];
-            log(MOMENTS, looked_at(look), ["mean", "var"].map(|name| Series::numbers(name, shape)).into())
+            log(MOMENTS, looked_at(look), probe_arrays::OF_MOMENTS.map(|name| Series::numbers(name, shape)).into())
         });
         let (activations, moments) = (activations.transpose()?, moments.transpose()?);
         let statements = |room: &theory::Room| {

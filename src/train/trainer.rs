@@ -24,13 +24,13 @@ use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Momentum of the running statistics, as PyTorch counts it.
 const RUNNING_MOMENTUM: f64 = 0.1;
 
-/// Steps that a device which works on its own is asked for before the host looks at their losses.
-const BURST: u64 = 64;
+/// Steps that a device which works on its own is asked for before the host looks at their losses: so many rows come at once at the most.
+pub const BURST: u64 = 64;
 
 /// What a run tells while it goes.
 pub trait Observer {
@@ -73,6 +73,17 @@ pub struct Finished {
     pub diverged: Option<(u64, f64)>,
 }
 
+/// What a checkpoint says of the run's end. After the last update the step's number is the last one already, and its row is yet to come.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// Rows are to come.
+    NotYet,
+    /// The last step's row was logged.
+    LastRow,
+    /// The row of this step was, whose loss is not finite.
+    Diverged(u64),
+}
+
 /// A run in progress.
 pub struct Trainer<B> {
     settings: Settings,
@@ -92,6 +103,10 @@ pub struct Trainer<B> {
     stop: Arc<AtomicBool>,
     step: u64,
     began: Instant,
+    /// Saves are to be no further apart than this, where it is given.
+    save_within: Option<Duration>,
+    /// When it was last saved, or began.
+    saved: Instant,
     seconds_before: f64,
     _lock: FolderLock,
 }
@@ -130,7 +145,7 @@ impl<B: Backend> Trainer<B> {
         };
         let lock = FolderLock::acquire(folder.root())?;
         folder.remove_partials()?;
-        let mut state = State { step: 0, seconds: 0.0, diverged: None };
+        let mut state = State { step: 0, seconds: 0.0, diverged: None, ended: false };
         if place.resume {
             let vectors = Vectors { theta, velocity };
             let warn = |error: &Error| observer.warn(&format!("{error} (passed over)"));
@@ -164,9 +179,18 @@ impl<B: Backend> Trainer<B> {
             stop,
             step: state.step,
             began: Instant::now(),
+            save_within: None,
+            saved: Instant::now(),
             seconds_before: state.seconds,
             _lock: lock,
         })
+    }
+
+    /// Also saves where so much time has passed since it last did: more is not lost to a kill. No setting of the run, since what comes out does
+    /// not depend on it; what was saved for this alone goes when the run ends.
+    pub fn saving_within(mut self, time: Duration) -> Self {
+        self.save_within = Some(time);
+        self
     }
 
     /// Runs to the end. On an interruption what was finished is saved first; after any other error the last checkpoint stands.
@@ -176,7 +200,7 @@ impl<B: Backend> Trainer<B> {
         match ended {
             Ok(finished) => Ok(finished),
             Err(Error::Interrupted) => {
-                self.save(None)?;
+                self.save(End::NotYet)?;
                 Err(Error::Interrupted)
             }
             Err(error) => Err(error),
@@ -190,17 +214,17 @@ impl<B: Backend> Trainer<B> {
             let rows = self.burst(observer)?;
             let Some(row) = rows.last().copied() else { return Err(Error::Interrupted) };
             if !row.loss.is_finite() {
-                self.save(Some(row.step))?;
+                self.save(End::Diverged(row.step))?;
                 return Ok(Finished { last: Some(row), diverged: Some((row.step, row.loss)) });
             }
             if row.step == self.settings.steps {
-                self.save(None)?;
+                self.save(End::LastRow)?;
                 return Ok(Finished { last: Some(row), diverged: None });
             }
-            if self.settings.checkpoint_every.is_some_and(|every| self.step.is_multiple_of(every))
-                && self.step < self.settings.steps
-            {
-                self.save(None)?;
+            let asked = self.settings.checkpoint_every.is_some_and(|every| self.step.is_multiple_of(every));
+            let late = self.save_within.is_some_and(|time| self.saved.elapsed() >= time);
+            if (asked || late) && self.step < self.settings.steps {
+                self.save(End::NotYet)?;
             }
         }
     }
@@ -334,13 +358,22 @@ impl<B: Backend> Trainer<B> {
     }
 
     /// Saves what is finished: logs and probes first, so that a checkpoint never knows of steps that they do not.
-    fn save(&mut self, diverged: Option<u64>) -> Result<()> {
+    fn save(&mut self, end: End) -> Result<()> {
         self.metrics.sync()?;
         self.probes.write()?;
         self.events.as_mut().map_or(Ok(()), EventLog::flush)?;
         let vectors = Vectors { theta: self.theta, velocity: self.velocity };
-        let state = State { step: self.step, seconds: self.seconds(), diverged };
-        checkpoint::save(&self.folder.checkpoints(), &mut self.engine, vectors, &state, self.settings.keep_checkpoints)
+        let (diverged, ended) = match end {
+            End::NotYet => (None, false),
+            End::LastRow => (None, true),
+            End::Diverged(step) => (Some(step), true),
+        };
+        let state = State { step: self.step, seconds: self.seconds(), diverged, ended };
+        let by_time_alone = self.save_within.is_some() && self.settings.checkpoint_every.is_none();
+        let keep = if ended && by_time_alone { 1 } else { self.settings.keep_checkpoints };
+        checkpoint::save(&self.folder.checkpoints(), &mut self.engine, vectors, &state, keep)?;
+        self.saved = Instant::now();
+        Ok(())
     }
 }
 
