@@ -278,6 +278,7 @@ mod tests {
     use super::super::{catalogue, plan::Plan, runs::Request, scale::Scale};
     use super::*;
     use std::path::Path;
+    use std::sync::atomic::AtomicBool;
 
     const RUNS: &str = r#"
 title = "Draws"
@@ -314,7 +315,8 @@ smoke = { samples = 20, steps = 2, depth = 3 }
             precision: "f32".into(),
         };
         let plan = Plan::new(vec![experiment], &catalogue::shared().unwrap(), request).unwrap();
-        let judged = judge(&Evidence::gather(&plan, folder.path()), &plan.parts[0]).unwrap().remove(0);
+        let evidence = Evidence::gather(&plan, folder.path(), &AtomicBool::new(false)).unwrap();
+        let judged = judge(&evidence, &plan.parts[0]).unwrap().remove(0);
         (judged.row.verdict, judged)
     }
 

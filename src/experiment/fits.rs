@@ -35,9 +35,24 @@ pub fn check(plan: &Plan, part: &Part) -> Result<()> {
             explorer.show.iter().try_for_each(|value| check.some(value, group).map(drop))?;
         }
     }
-    for measure in shown.claims.iter().flat_map(|claim| &claim.tests).flat_map(|test| test.measures()) {
-        for group in plan.chosen(part, Some(std::slice::from_ref(&measure.run))) {
-            check.one(&measure.value, group)?;
+    for claim in &shown.claims {
+        for test in &claim.tests {
+            let mut counts = Vec::new();
+            for measure in test.measures() {
+                for group in plan.chosen(part, Some(std::slice::from_ref(&measure.run))) {
+                    // Step by step several numbers may be compared, each with its like.
+                    match test.share {
+                        Some(_) => counts.push(check.some(&measure.value, group)?),
+                        None => check.one(&measure.value, group)?,
+                    }
+                }
+            }
+            if let [left, right] = counts[..]
+                && left != right
+            {
+                let problem = format!("claim {}: {left} numbers at a step are compared with {right}", claim.id);
+                return Err(check.bad(problem, "as many on the right as on the left, or a number"));
+            }
         }
     }
     Ok(())
