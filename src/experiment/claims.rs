@@ -379,10 +379,10 @@ smoke = { samples = 20, steps = 2, depth = 3 }
 
     #[test]
     fn a_share_of_steps_is_taken_against_a_number_too() {
-        let test = "left = { run = \"none\", value = \"loss\" }\nis = \">\"\nright = 4.0\nplus = 0.5\nshare = 0.5\n";
-        let (verdict, judged) = judged([[9.0, 6.0], [9.0, 8.0], [4.2, 4.4]], [[1.0, 1.0]; 3], test);
-        // Two steps of three, all, and none.
+        let test = "left = { run = \"none\", value = \"loss\" }\nis = \">\"\nright = 4.0\nplus = 0.5\nshare = 0.3\n";
+        let (verdict, judged) = judged([[9.0, 1.0], [9.0, 8.0], [4.2, 4.4]], [[1.0, 1.0]; 3], test);
+        // One step of three, all, and none.
         let shares = [judged.measured[0].1, judged.measured[1].1];
-        assert_eq!((verdict, shares), (Verdict::Holds, [2.0 / 3.0, 2.0 / 3.0]));
+        assert_eq!((verdict, shares), (Verdict::Holds, [1.0 / 3.0, 2.0 / 3.0]));
     }
 }

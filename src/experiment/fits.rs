@@ -262,7 +262,7 @@ right = 1.0
         plan(OWN).unwrap();
         for (from, to, says) in [
             ("layer = [2]", "layer = [99]", "value shift picks nothing of run one-3"),
-            ("over = \"max\"", "", "value beta has 8 numbers at a step of run one-3"),
+            ("over = \"max\"", "", "value beta has 10 numbers at a step of run one-3"),
             ("over = \"max\"", "over = \"max\"\nalong = [1e6, 1e7]", "value beta picks nothing"),
             ("setting = \"depth\"", "setting = \"norm\"", "setting norm is no number of run one-3"),
             ("setting = \"depth\"", "setting = \"eval_every\"", "setting eval_every is no number"),
@@ -271,6 +271,12 @@ right = 1.0
             (", \"activations:1\"]", "]", "wants the probe activations of run one-3"),
             ("value = \"beta\" }", "value = \"shift\" }", ""),
             ("value = \"beta\" }", "value = \"counts\" }", "value counts has"),
+            (
+                "right = 1.0\n",
+                "right = { run = \"one-4\", value = \"counts\" }\nshare = 0.5\n",
+                "numbers at a step are compared",
+            ),
+            ("right = 1.0\n", "right = { run = \"one-4\", value = \"beta\" }\nshare = 0.5\n", ""),
         ] {
             assert!(OWN.contains(from), "{from}");
             let made = plan(&OWN.replacen(from, to, 1));
