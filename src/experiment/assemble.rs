@@ -99,7 +99,8 @@ fn section(evidence: &Evidence, part: &Part, folder: &Path) -> Result<(Section, 
             false => "",
         };
         let who = diverged.join(", ");
-        notes.push(format!("Runs that diverged, whose loss counts as infinite from there on: {who}.{histograms}"));
+        let counts = "from there on loss and landscape count as infinite, accuracy as 0";
+        notes.push(format!("Runs that diverged, {counts}: {who}.{histograms}"));
     }
     notes.extend(shown.notes.iter().cloned());
     let (mut pictures, mut files) = (Vec::new(), Vec::new());
