@@ -1,9 +1,11 @@
 //! The paper's claims, judged: what was measured, by which rule, and what came of it.
 
+mod words;
+
 use super::evidence::{Draw, Evidence, Seed};
 use super::file::{ClaimSpec, Measure, Over, Side, TestSpec};
 use super::plan::Part;
-use super::runs::{Group, Kind};
+use super::runs::Kind;
 use super::scale::ByScale;
 use crate::Result;
 use crate::report::{ClaimRow, Verdict, significant};
@@ -46,15 +48,16 @@ fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judg
             let of = evidence.measured(part, measure).map(|(group, _)| group);
             runs.extend(of.into_iter().flat_map(|group| &group.runs).map(|(name, _)| name.clone()));
         }
-        rules.push(rule(evidence, part, test));
+        rules.push(words::rule(evidence, part, test));
         match try_one(evidence, part, test)? {
             Tried::Known(numbers, fine) => {
                 holds &= fine;
                 measured.extend(numbers);
             }
             Tried::Unknown => {
-                untested = untested
-                    .or_else(|| Some(format!("nothing was measured to compare: {}", rule(evidence, part, test))));
+                untested = untested.or_else(|| {
+                    Some(format!("nothing was measured to compare: {}", words::rule(evidence, part, test)))
+                });
             }
             Tried::Absent => untested = untested.or_else(|| Some("its runs are not part of what was asked for".into())),
         }
@@ -91,7 +94,7 @@ fn diverged(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Vec<(
     for measure in claim.tests.iter().flat_map(TestSpec::measures) {
         let Some((group, pick)) = evidence.measured(part, measure) else { continue };
         let count = if pick.quantity == "diverged" { 0 } else { evidence.diverged(group)? };
-        let what = format!("{}: draws that diverged, of {}", called(evidence, part, group), group.runs.len());
+        let what = format!("{}: draws that diverged, of {}", words::called(evidence, part, group), group.runs.len());
         if count > 0 && !found.iter().any(|(name, _)| *name == what) {
             found.push((what, count as f64));
         }
@@ -123,12 +126,11 @@ enum Tried {
 }
 
 fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Tried> {
-    let name = |measure: &Measure| name(evidence, part, measure, test.share.is_some());
-    let right_name = bound(test, &name);
-    let so = format!("{} {} {right_name}", name(&test.left), test.is.shown());
+    let name = |measure: &Measure| words::name(evidence, part, measure, test.share.is_some());
+    let so = words::comparison(evidence, part, test);
     if let Some(least) = test.share {
         let Some(draws) = at_every_step(evidence, part, test)? else { return Ok(Tried::Absent) };
-        let fits = |pairs: &Vec<(f64, f64)>| {
+        let fits = |pairs: &Pairs| {
             let fits =
                 pairs.iter().filter(|(left, right)| test.is.holds(*left, test.times * right + test.plus)).count();
             fits as f64 / pairs.len() as f64
@@ -191,9 +193,12 @@ fn draws(evidence: &Evidence, part: &Part, measure: &Measure) -> Result<Option<V
     }))
 }
 
+/// Left and right at every step of a draw.
+type Pairs = Vec<(f64, f64)>;
+
 /// Of every draw, left and right at each layer and step at which both were measured; what a run that diverged would have had counts as
 /// [`super::evidence::missing`] says.
-fn at_every_step(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Option<Vec<Vec<(f64, f64)>>>> {
+fn at_every_step(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Option<Vec<Pairs>>> {
     let Some(left_of) = evidence.series(part, &test.left)? else { return Ok(None) };
     let right_of = match &test.right {
         Side::Number(number) => {
@@ -218,59 +223,6 @@ fn at_every_step(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Op
         draws.push(pairs);
     }
     Ok(Some(draws))
-}
-
-/// The right side in words.
-fn bound(test: &TestSpec, name: &dyn Fn(&Measure) -> String) -> String {
-    let measure = match &test.right {
-        Side::Number(number) => return significant(test.times * number + test.plus, 4),
-        Side::Measure(measure) => name(measure),
-    };
-    let of = if test.times == 1.0 { measure } else { format!("{} × {measure}", significant(test.times, 4)) };
-    if test.plus == 0.0 { of } else { format!("{of} + {}", significant(test.plus, 4)) }
-}
-
-/// A test in words.
-fn rule(evidence: &Evidence, part: &Part, test: &TestSpec) -> String {
-    let right = bound(test, &|measure| name(evidence, part, measure, test.share.is_some()));
-    let share = test
-        .share
-        .map_or(String::new(), |share| format!(", at {} % of the steps or more", significant(100.0 * share, 3)));
-    let several = test.measures().filter(|of| of.seeds.is_none()).filter_map(|of| evidence.measured(part, of));
-    let several = several.map(|(group, _)| group.runs.len()).min().is_some_and(|least| least > 1);
-    let draws = if several { ", in most draws" } else { "" };
-    format!("{} {} {right}{share}{draws}", name(evidence, part, &test.left, test.share.is_some()), test.is.shown())
-}
-
-/// A group in words. Two of an experiment may look alike: then their ids tell them apart.
-fn called(evidence: &Evidence, part: &Part, group: &Group) -> String {
-    let alike = evidence.plan.chosen(part, None).iter().filter(|other| other.label == group.label).count() > 1;
-    if alike { format!("{} [{}]", group.label, group.id) } else { group.label.clone() }
-}
-
-/// A measurement in words: "BatchNorm (lr 0.1): highest β, median over steps".
-fn name(evidence: &Evidence, part: &Part, measure: &Measure, every_step: bool) -> String {
-    if let Some(row) = &measure.fails {
-        return format!("share of instances on which \"{row}\" fails");
-    }
-    if let Some(row) = &measure.residual {
-        return format!("largest residual of \"{row}\"");
-    }
-    let shown = &part.experiment.shown;
-    let value = shown.values.get(&measure.value).map_or(measure.value.as_str(), |pick| pick.label.as_str());
-    let found = evidence.measured(part, measure);
-    let group = found.map_or_else(|| measure.run.clone(), |(group, _)| called(evidence, part, group));
-    let part_of_run = measure.within.map_or(String::new(), |[from, to]| {
-        format!(" of the run's {} to {} %", significant(100.0 * from, 3), significant(100.0 * to, 3))
-    });
-    let steps = match (measure.until, measure.steps) {
-        _ if every_step => part_of_run.clone(),
-        (Some(level), _) => format!(", first step at {} or below", significant(level, 3)),
-        (None, None | Some(Over::Last)) if measure.within.is_none() => ", at the end".into(),
-        (None, over) => format!(", {} over the steps{part_of_run}", over.unwrap_or(Over::Last).word()),
-    };
-    let seeds = measure.seeds.map_or(String::new(), |over| format!(", {} of the seeds", over.word()));
-    format!("{group}: {value}{steps}{seeds}")
 }
 
 #[cfg(test)]
@@ -343,7 +295,7 @@ smoke = { samples = 20, steps = 2, depth = 3 }
         assert_eq!(verdict, Verdict::Fails, "{judged:?}");
         assert_eq!(judged.measured.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [4.0, 5.0, 1.0 / 3.0]);
         assert_eq!(judged.row.remark, "known");
-        assert!(judged.row.rule.ends_with("in most draws"), "{}", judged.row.rule);
+        assert_eq!(judged.row.rule, "BatchNorm < no norm: loss, at the end, in most draws");
         let (verdict, judged) = self::judged(at_end([5.0, 3.0, 3.0]), at_end([6.0, 2.0, 2.0]), LOWER);
         assert_eq!(
             (verdict, judged.row.remark.as_str()),

@@ -26,7 +26,7 @@ pub fn png(svg: &str, scale: f32) -> Result<Vec<u8>> {
     draw(&read(svg)?, scale)
 }
 
-/// As [`png`], on a smaller scale where the picture would have more than 100 million pixels: one of very many panels is coarser, and never
+/// As [`png()`], on a smaller scale where the picture would have more than 100 million pixels: one of very many panels is coarser, and never
 /// refused for its size.
 ///
 /// # Errors
