@@ -1,9 +1,10 @@
 //! How long a plan will take and how much memory, from short parts of its own runs.
 
 use super::cost;
+use super::images::{Images, image_key};
 use super::pace::at_once;
 use super::plan::{Part, Plan};
-use super::runner::{Images, Make, Task, each, image_key};
+use super::runner::{Make, Task, each};
 use super::runs::Group;
 use crate::data::image_set::IMAGE;
 use crate::data::images;
