@@ -82,7 +82,21 @@ fn explorer(evidence: &Evidence, part: &Part, spec: &ExploreSpec) -> Result<Expl
         _ => ("step", if spec.show.len() == 1 { label.as_str() } else { "value" }),
     };
     let note = if short { thin::NOTE.into() } else { String::new() };
-    Ok(Explorer { title: spec.title.clone(), note, x: axis(x, spec.x_log), y: axis(y, spec.y_log), series })
+    let first = well(evidence, &groups)?.map(|seed| ("seed".to_owned(), seed)).into_iter().collect();
+    Ok(Explorer { title: spec.title.clone(), note, first, x: axis(x, spec.x_log), y: axis(y, spec.y_log), series })
+}
+
+/// The first seed of which no run diverged: what a reader sees before choosing.
+fn well(evidence: &Evidence, groups: &[Named]) -> Result<Option<String>> {
+    let mut diverged: Vec<(u64, bool)> = Vec::new();
+    for run in groups.iter().flat_map(|named| evidence.of(named.group)) {
+        let seed = run.settings().seed;
+        match diverged.iter_mut().find(|(of, _)| *of == seed) {
+            Some((_, any)) => *any |= run.diverged()?,
+            None => diverged.push((seed, run.diverged()?)),
+        }
+    }
+    Ok(diverged.iter().find(|(_, any)| !any).map(|(seed, _)| seed.to_string()))
 }
 
 fn facets(track: &Track) -> Vec<(String, String)> {

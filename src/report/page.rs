@@ -114,6 +114,8 @@ pub struct Explorer {
     pub x: Axis,
     /// The vertical axis, as it is at first.
     pub y: Axis,
+    /// What is chosen at first, name and value, where that is not the first value of a facet.
+    pub first: Vec<(String, String)>,
     /// Everything that can be shown.
     pub series: Vec<Faceted>,
 }

@@ -81,7 +81,7 @@ def hostile_words_are_words(browser):
     assert title.startswith('Figure 9: </script></style><img src=x onerror="window.broken=1">'), title
     root = browser.explorer(1)
     assert "</script></style><img" in browser.all(".legend button", root)[2].text
-    expect(len(browser.all(".explorer .stage > svg")), 3)
+    expect(len(browser.all(".explorer .stage > svg")), 4)
 
 
 def choices_draw_their_data(browser):
@@ -127,6 +127,15 @@ def choices_without_data_give_way(browser):
     shown = [Select(select).first_selected_option.text for select in browser.all("select", root)]
     expect(shown, ["11", "2", "0"])
     near(drawn(browser, root, "0 none")[0][8][1], value(11, 2, 0, 8))
+
+
+def what_is_shown_at_first_is_chosen_by_the_page(browser):
+    root = browser.explorer(3)
+    expect(browser.text(".chosen", root), "seed 2")
+    expect(Select(browser.one("select", root)).first_selected_option.text, "2")
+    near(drawn(browser, root, "0 none")[0][4][1], 6)
+    choose(browser, root, "seed", 1)
+    near(drawn(browser, root, "0 none")[0][4][1], 5)
 
 
 def scales_are_switched(browser):
@@ -183,7 +192,7 @@ def any_address_opens_the_report(browser):
     for anchor in ("#100%", "#%E0%A4%A", "#nowhere"):
         browser.visit(browser.address + anchor)
         assert browser.one("#filter").is_displayed(), anchor
-        expect(len(browser.all(".explorer .stage > svg")), 3)
+        expect(len(browser.all(".explorer .stage > svg")), 4)
 
 
 def an_axis_is_called_by_what_is_chosen(browser):
@@ -335,6 +344,7 @@ ALL = [
     hostile_words_are_words,
     choices_draw_their_data,
     choices_without_data_give_way,
+    what_is_shown_at_first_is_chosen_by_the_page,
     scales_are_switched,
     the_legend_hides_series,
     every_style_is_seen,

@@ -13,10 +13,11 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 
 /// The checks, as `drive.py` calls them.
-const CHECKS: [&str; 24] = [
+const CHECKS: [&str; 25] = [
     "hostile_words_are_words",
     "choices_draw_their_data",
     "choices_without_data_give_way",
+    "what_is_shown_at_first_is_chosen_by_the_page",
     "scales_are_switched",
     "the_legend_hides_series",
     "every_style_is_seen",

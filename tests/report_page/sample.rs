@@ -52,10 +52,10 @@ fn landscape() -> Explorer {
     }
     Explorer {
         title: "Loss along the gradient, step by step".into(),
-        note: String::new(),
         x: Axis::linear("distance, in learning rates"),
         y: Axis::log("loss"),
         series,
+        ..Explorer::default()
     }
 }
 
@@ -80,6 +80,7 @@ fn training() -> Explorer {
         x: Axis::linear("step"),
         y: Axis::log("value"),
         series,
+        ..Explorer::default()
     }
 }
 
@@ -106,10 +107,26 @@ fn ridges() -> Explorer {
     }
     Explorer {
         title: "What enters the non-linearity".into(),
-        note: String::new(),
         x: Axis::linear("value"),
         y: Axis::linear("step"),
         series,
+        ..Explorer::default()
+    }
+}
+
+/// Three seeds, of which the second is shown at first.
+fn seeds() -> Explorer {
+    let line = |seed: usize| {
+        let points = (0..5).map(|i| (i as f64, (seed + i) as f64)).collect();
+        Faceted { facets: vec![facet("seed", seed)], series: Series::line("none", 0, points) }
+    };
+    Explorer {
+        title: "Of three draws".into(),
+        x: Axis::linear("step"),
+        y: Axis::linear("loss"),
+        first: vec![("seed".into(), "2".into())],
+        series: (1..=3).map(line).collect(),
+        ..Explorer::default()
     }
 }
 
@@ -246,7 +263,7 @@ pub fn page() -> Page {
         sections: vec![
             section("fig4", "Figure 4: the loss along the gradient, VGG", 3, vec![landscape()]),
             odd,
-            section("fig8", "Figure 8: activations of the deep linear network", 2, vec![ridges()]),
+            section("fig8", "Figure 8: activations of the deep linear network", 2, vec![ridges(), seeds()]),
         ],
         settings: vec![settings()],
         cost: vec![cost()],

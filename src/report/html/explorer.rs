@@ -91,6 +91,11 @@ fn json(explorer: &Explorer) -> String {
         let (label, style) = (string(&entry.series.label), entry.series.style % STYLES.len());
         series.push(format!("{{\"facets\":[{}],\"label\":{label},\"style\":{style},{data}}}", facets.join(",")));
     }
+    let chosen = |(name, values): &(&str, Vec<&str>)| {
+        let asked = explorer.first.iter().find(|(of, _)| of == name);
+        asked.and_then(|(_, value)| values.iter().position(|known| known == value)).unwrap_or(0).to_string()
+    };
+    let first: Vec<String> = names.iter().map(chosen).collect();
     let facets: Vec<String> = names
         .iter()
         .map(|(name, values)| {
@@ -99,11 +104,12 @@ fn json(explorer: &Explorer) -> String {
         })
         .collect();
     format!(
-        "{{\"title\":{},\"x\":{},\"y\":{},\"facets\":[{}],\"series\":[{}],\"pool\":[{}]}}",
+        "{{\"title\":{},\"x\":{},\"y\":{},\"facets\":[{}],\"first\":[{}],\"series\":[{}],\"pool\":[{}]}}",
         string(&explorer.title),
         axis(&explorer.x),
         axis(&explorer.y),
         facets.join(","),
+        first.join(","),
         series.join(",\n"),
         pool.arrays.join(",\n")
     )
@@ -184,11 +190,13 @@ mod tests {
                 faceted(&[], Series::band("b", 0, vec![(0.0, 2.0, 3.0), (1.0, 2.0, 3.0)])),
                 faceted(&[("seed", "1")], Series { label: "c".into(), style: 2, kind: Kind::Ridge(vec![ridge]) }),
             ],
+            first: vec![("seed".into(), "2".into()), ("layer".into(), "9".into())],
             ..Explorer::default()
         };
         let read: serde_json::Value = serde_json::from_str(&json(&explorer)).unwrap();
         assert_eq!(read["pool"], serde_json::json!([[0, 1], [2, 2], [3, 3], [5], [0, 1, 2], [0.25, 0.75]]));
         assert_eq!(read["facets"], serde_json::json!([{"name": "seed", "values": ["1", "2"]}]));
+        assert_eq!(read["first"], serde_json::json!([1]));
         let series = |i: usize| read["series"][i].clone();
         assert_eq!(
             series(1),

@@ -33,6 +33,7 @@ fn page() -> Page {
     let explorer = Explorer {
         title: "explorer".into(),
         note: "what was left out".into(),
+        first: Vec::new(),
         x: Axis::linear("step"),
         y: Axis::log("loss"),
         series: series.map(|series| Faceted { facets: vec![("seed".into(), "1".into())], series }).into(),

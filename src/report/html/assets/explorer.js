@@ -6,7 +6,7 @@ class Explorer {
   constructor(root) {
     this.root = root;
     this.data = readData(root.querySelector("script[type='application/json']").textContent);
-    this.chosen = this.data.facets.map(() => 0);
+    this.chosen = [...this.data.first];
     this.selects = [];
     this.log = { x: this.data.x.log, y: this.data.y.log };
     this.hidden = new Set();
@@ -28,6 +28,7 @@ class Explorer {
       if (facet.values.length < 2) return;
       const field = facetControl(facet, (value) => this.change(() => this.choose(i, value)));
       this.selects[i] = field.querySelector("select");
+      this.selects[i].selectedIndex = this.chosen[i];
       controls.append(field);
     });
     const scale = (axis) => tick(`log ${axis}`, this.log[axis], (on) => this.change(() => (this.log[axis] = on)));
