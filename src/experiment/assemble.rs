@@ -376,8 +376,7 @@ mod tests {
             Group { id: id.into(), label: id.into(), style: 0, runs: vec![(id.into(), settings)] }
         };
         let plan = |groups: Vec<Group>| {
-            let (pictures, precision) = ("/data/cifar".into(), "f32".into());
-            let request = Request { scale: Scale::Quick, pictures, seed: 1, seeds: None, network: None, precision };
+            let request = Request { pictures: "/data/cifar".into(), ..Request::at(Scale::Quick) };
             Plan { request, parts: Vec::new(), groups }
         };
         let of = |groups: Vec<Group>| pictures(&plan(groups), &about);

@@ -258,14 +258,7 @@ smoke = { samples = 20, steps = 2, depth = 3 }
         }
         let claim = "[[claim]]\nid = \"a\"\nplace = \"\"\nstatement = \"\"\nwhy = \"known\"\n[[claim.test]]\n";
         let experiment = catalogue::read("draws", "draws.toml", &format!("{RUNS}{claim}{test}")).unwrap();
-        let request = Request {
-            scale: Scale::Smoke,
-            pictures: "images".into(),
-            seed: 1,
-            seeds: None,
-            network: None,
-            precision: "f32".into(),
-        };
+        let request = Request::at(Scale::Smoke);
         let plan = Plan::new(vec![experiment], &catalogue::shared().unwrap(), request).unwrap();
         let evidence = Evidence::gather(&plan, folder.path(), &AtomicBool::new(false)).unwrap();
         let judged = judge(&evidence, &plan.parts[0]).unwrap().remove(0);

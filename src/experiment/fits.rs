@@ -246,14 +246,7 @@ right = 1.0
 "#;
 
     fn plan(text: &str) -> Result<Plan> {
-        let request = Request {
-            scale: Scale::Smoke,
-            pictures: "images".into(),
-            seed: 1,
-            seeds: None,
-            network: None,
-            precision: "f32".into(),
-        };
+        let request = Request::at(Scale::Smoke);
         Plan::new(vec![catalogue::read("own", "own.toml", text)?], &catalogue::shared()?, request)
     }
 
@@ -299,14 +292,7 @@ right = 1.0
     #[test]
     fn every_experiment_fits_its_runs() {
         for scale in Scale::ALL {
-            let request = |pictures: &str| Request {
-                scale,
-                pictures: pictures.into(),
-                seed: 1,
-                seeds: None,
-                network: None,
-                precision: "f32".into(),
-            };
+            let request = |pictures: &str| Request { pictures: pictures.into(), ..Request::at(scale) };
             let experiments = catalogue::find(&["all".into(), "demo".into()]).unwrap();
             for pictures in ["images", "/cifar10"] {
                 Plan::new(experiments.clone(), &catalogue::shared().unwrap(), request(pictures)).unwrap();

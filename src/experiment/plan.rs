@@ -185,14 +185,7 @@ mod tests {
     }
 
     fn request() -> Request {
-        Request {
-            scale: Scale::Smoke,
-            pictures: "images".into(),
-            seed: 1,
-            seeds: None,
-            network: None,
-            precision: "f32".into(),
-        }
+        Request::at(Scale::Smoke)
     }
 
     /// A plan of one run of a user's.

@@ -309,15 +309,7 @@ mod tests {
         settings.resolve().unwrap();
         let runs = vec![("one".to_owned(), settings)];
         let group = Group { id: "one".into(), label: "one".into(), style: 0, runs };
-        let request = Request {
-            scale: Scale::Smoke,
-            pictures: "images".into(),
-            seed: 0,
-            seeds: None,
-            network: None,
-            precision: "f32".into(),
-        };
-        Plan { request, parts: Vec::new(), groups: vec![group] }
+        Plan { request: Request::at(Scale::Smoke), parts: Vec::new(), groups: vec![group] }
     }
 
     fn small() -> Settings {

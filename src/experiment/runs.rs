@@ -142,6 +142,14 @@ pub struct Request {
     pub precision: String,
 }
 
+#[cfg(test)]
+impl Request {
+    /// Everything at a scale, from seed 1 on generated images.
+    pub fn at(scale: Scale) -> Request {
+        Request { scale, pictures: "images".into(), seed: 1, seeds: None, network: None, precision: "f32".into() }
+    }
+}
+
 /// The two kinds of network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
