@@ -110,10 +110,7 @@ fn section(evidence: &Evidence, part: &Part, folder: &Path) -> Result<(Section, 
         let beside = ["svg", "png", "csv", "npz"].map(|kind| format!("figures/{name}.{kind}"));
         pictures.push(Picture { svg, files: beside.into() });
     };
-    let mut figure = figures::figure(evidence, part, notes.clone())?;
-    for panel in &mut figure.panels {
-        panel.title = filled(&panel.title);
-    }
+    let figure = figures::figure(evidence, part, notes.clone())?;
     if !figure.panels.is_empty() {
         figure.write(folder, name)?;
         add(figure.svg(), name);
@@ -141,20 +138,6 @@ fn section(evidence: &Evidence, part: &Part, folder: &Path) -> Result<(Section, 
         tables,
     };
     Ok((section, files))
-}
-
-/// A panel's title without what nothing was put in place of: a panel that is not split has no one layer or run.
-fn filled(title: &str) -> String {
-    if !["{layer}", "{run}"].iter().any(|place| title.contains(place)) {
-        return title.to_owned();
-    }
-    let mut text = title.to_owned();
-    for place in ["layer {layer}", "run {run}", "{layer}", "{run}"] {
-        text = text.replace(place, "");
-    }
-    let parts =
-        text.split(", ").map(|part| part.trim().trim_matches([':', ',']).trim()).filter(|part| !part.is_empty());
-    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// How every group of runs ended.
@@ -353,20 +336,6 @@ mod tests {
     use super::super::runs::Request;
     use super::super::scale::Scale;
     use super::*;
-
-    #[test]
-    fn a_title_has_no_place_that_nothing_was_put_into() {
-        for (title, shown) in [
-            ("layer 3, no norm", "layer 3, no norm"),
-            ("layer {layer}, no norm", "no norm"),
-            ("no norm, layer {layer}", "no norm"),
-            ("{layer}: histograms", "histograms"),
-            ("{run}", ""),
-            ("rate 1e-6: loss: {run}", "rate 1e-6: loss"),
-        ] {
-            assert_eq!(filled(title), shown, "{title}");
-        }
-    }
 
     #[test]
     fn the_images_are_those_that_the_runs_were_trained_on() {

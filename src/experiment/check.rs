@@ -42,6 +42,15 @@ pub fn experiment(experiment: &Experiment) -> Result<()> {
         if panel.form == Form::Against && panel.setting.is_none() {
             return bad(format!("panel \"{title}\" has no setting"), "`setting` names the one on its horizontal axis");
         }
+        let places = [("{layer}", Split::Layer), ("{run}", Split::Run)];
+        if let Some((place, _)) =
+            places.iter().find(|(place, split)| title.contains(place) && panel.split != Some(*split))
+        {
+            return bad(
+                format!("panel \"{title}\" has nothing for {place}"),
+                "`split` makes a panel for each layer or run",
+            );
+        }
         let layers = matches!(of_value(&panel.show), Some(Entry::Layers | Entry::Units | Entry::Bins));
         if panel.split == Some(Split::Layer) && !(layers && shown.values[&panel.show].layer.is_some()) {
             let problem = format!("panel \"{title}\" is split by the layers of {}, which has none", panel.show);
@@ -160,6 +169,8 @@ mod tests {
                 format!("{values}[[panel]]\ntitle = \"p\"\nshow = \"mean\"\nsplit = \"layer\""),
                 "split by the layers of mean",
             ),
+            (format!("{values}[[panel]]\ntitle = \"a {{layer}}\"\nshow = \"mean\""), "has nothing for {layer}"),
+            (format!("{values}[[panel]]\ntitle = \"{{run}}\"\nshow = \"loss\""), "has nothing for {run}"),
             (format!("{values}{claim}left = {{ run = \"vgg-*\", value = \"loss\" }}"), "run vgg-* is a pattern"),
         ] {
             refused(&text, says);
