@@ -82,10 +82,11 @@ fn get(url: &str, to: &Path) -> Result<PathBuf> {
     fetch_file(wanted(), url, to, HASTE, &mut |_, _| (), &AtomicBool::new(false))
 }
 
-/// The names in a folder.
+/// The names in a folder, but for the lock's file, which stays.
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name != crate::files::lock::NAME);
     names.sort();
     names
 }

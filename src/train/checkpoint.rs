@@ -65,7 +65,7 @@ pub struct Vectors {
 pub struct Keep {
     /// The user asked for one every so many steps.
     pub asked_for: Option<u64>,
-    /// At most so many of those, and of the others while the run goes on.
+    /// So many at the most, the newest among them.
     pub most: usize,
 }
 
@@ -76,11 +76,10 @@ impl Keep {
     /// The newest stays. What time or an interruption saved is for going on from: where steps were asked for, it goes once there is a newer one, so
     /// that it takes none of their places; where none were, it goes when the run ends.
     fn gone(self, steps: &[u64], ended: bool, was_end: impl Fn(u64) -> bool) -> Vec<u64> {
-        let Some((newest, older)) = steps.split_last() else { return Vec::new() };
+        let Some((_newest, older)) = steps.split_last() else { return Vec::new() };
         let counts = |n: &u64| self.asked_for.map_or(!ended, |every| n.is_multiple_of(every)) || was_end(*n);
-        let places = self.most.saturating_sub(usize::from(ended || counts(newest)));
         let (counted, others): (Vec<u64>, Vec<u64>) = older.iter().copied().partition(counts);
-        others.into_iter().chain(counted.into_iter().rev().skip(places)).collect()
+        others.into_iter().chain(counted.into_iter().rev().skip(self.most.saturating_sub(1))).collect()
     }
 }
 
@@ -306,9 +305,10 @@ mod tests {
         assert_eq!(gone(None, 2, &[3], false), [0; 0]);
         assert_eq!(gone(None, 2, &[3, 7, 9], false), [3]);
         assert_eq!(gone(None, 2, &[3, 7, 10], true), [3, 7]);
-        // Every tenth: two of those, and what time saved only as long as it is the newest.
-        assert_eq!(gone(Some(10), 2, &[10, 20, 23], false), [0; 0]);
-        assert_eq!(gone(Some(10), 2, &[10, 20, 23, 27], false), [23]);
+        // Every tenth: those, and what time saved only as long as it is the newest.
+        assert_eq!(gone(Some(10), 3, &[10, 20, 23], false), [0; 0]);
+        assert_eq!(gone(Some(10), 3, &[10, 20, 23, 27], false), [23]);
+        assert_eq!(gone(Some(10), 2, &[10, 20, 23], false), [10]);
         assert_eq!(gone(Some(10), 2, &[10, 20, 27, 30], false), [27, 10]);
         assert_eq!(gone(Some(10), 2, &[20, 30, 34, 35], true), [34, 20]);
         assert_eq!(gone(Some(10), 1, &[30, 40], true), [30]);

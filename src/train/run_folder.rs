@@ -130,7 +130,12 @@ impl HeldFolder {
             return Err(exists(root));
         }
         disk::create_dir_all(root)?;
-        let lock = FolderLock::acquire(root)?;
+        let lock = FolderLock::acquire(root).inspect_err(|_| {
+            if there.is_none() {
+                // As far as there is nothing in it.
+                disk::remove_empty_dir(root);
+            }
+        })?;
         let folder = RunFolder { root: root.to_owned() };
         let mut held = HeldFolder { folder, record: None, lock, made: there.is_none() };
         let begun = disk::exists(&held.folder.record());
