@@ -5,6 +5,7 @@ use super::source::Description;
 use crate::files::lookup::{self, Kind};
 use crate::files::{atomic, disk};
 use crate::network::Network;
+use crate::runtime::storage::Hardware;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -36,6 +37,23 @@ pub struct Program {
     pub commit: String,
     /// What computed.
     pub device: String,
+    /// The card, where one did: as its driver names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<String>,
+    /// What the card's code is made for, as `sm_90`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+    /// Other cards that computed earlier parts of the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_cards: Vec<String>,
+}
+
+impl Program {
+    /// The card with its architecture, for people.
+    fn shown(&self) -> Option<String> {
+        let card = self.card.as_ref()?;
+        Some(self.architecture.as_ref().map_or_else(|| card.clone(), |architecture| format!("{card} ({architecture})")))
+    }
 }
 
 /// What the data are.
@@ -72,6 +90,9 @@ impl Record {
                 version: env!("CARGO_PKG_VERSION").into(),
                 commit: env!("NORMSCAPE_COMMIT").into(),
                 device: device.into(),
+                card: None,
+                architecture: None,
+                earlier_cards: Vec::new(),
             },
             settings: settings.clone(),
             data: Data { description: data.text, sha256: data.hash, train: data.train, test: data.test },
@@ -81,6 +102,28 @@ impl Record {
                 parameters: network.slots().len(),
             },
         }
+    }
+}
+
+impl Record {
+    /// The same, computed by a card.
+    pub fn on(mut self, hardware: Option<Hardware>) -> Record {
+        (self.program.card, self.program.architecture) = hardware.map(|of| (of.card, of.architecture)).unzip();
+        self
+    }
+
+    /// Notes that the run goes on from a part whose record is `old`. Gives what is to be said where another card computes from here on: the
+    /// same bits are promised on one kind of card alone.
+    pub fn continues(&mut self, old: &Record) -> Option<String> {
+        self.program.earlier_cards.clone_from(&old.program.earlier_cards);
+        let (was, is) = (old.program.shown()?, self.program.shown()?);
+        if was == is {
+            return None;
+        }
+        if !self.program.earlier_cards.contains(&was) {
+            self.program.earlier_cards.push(was.clone());
+        }
+        Some(format!("this run was computed on {was} and goes on on {is}: from here on its bits may differ from those of one card alone"))
     }
 }
 
@@ -172,5 +215,46 @@ impl RunFolder {
     /// `checkpoints/`
     pub fn checkpoints(&self) -> PathBuf {
         self.root.join("checkpoints")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(card: Option<&str>) -> Record {
+        let mut settings = Settings { depth: 1, dim: 3, samples: 5, ..Settings::defaults("dln") };
+        settings.resolve().unwrap();
+        let data = Description { text: "none".into(), hash: "0".into(), train: 5, test: 0 };
+        let hardware = card.map(|card| Hardware { card: card.into(), architecture: "sm_90".into() });
+        Record::new(&settings, &settings.network().unwrap(), data, "cuda").on(hardware)
+    }
+
+    #[test]
+    fn a_record_names_the_card_and_one_without_is_read() {
+        let text = toml::to_string(&record(Some("NVIDIA H200"))).unwrap();
+        assert!(text.contains("card = \"NVIDIA H200\"\narchitecture = \"sm_90\"\n"), "{text}");
+        assert_eq!(toml::from_str::<Record>(&text).unwrap(), record(Some("NVIDIA H200")));
+        let text = toml::to_string(&record(None)).unwrap();
+        assert!(!text.contains("card") && !text.contains("architecture"), "{text}");
+        assert_eq!(toml::from_str::<Record>(&text).unwrap(), record(None));
+    }
+
+    #[test]
+    fn another_card_is_told_and_noted() {
+        let [unknown, a, b] = [None, Some("A"), Some("B")].map(record);
+        for (old, new) in [(&unknown, &a), (&a, &a), (&a, &unknown), (&unknown, &unknown)] {
+            assert_eq!(new.clone().continues(old), None);
+        }
+        let mut second = b.clone();
+        let said = second.continues(&a).unwrap();
+        assert!(said.contains("A (sm_90) and goes on on B (sm_90)"), "{said}");
+        assert_eq!(second.program.earlier_cards, ["A (sm_90)"]);
+        let mut third = a.clone();
+        assert!(third.continues(&second).is_some());
+        assert_eq!(third.program.earlier_cards, ["A (sm_90)", "B (sm_90)"]);
+        let mut fourth = b;
+        assert!(fourth.continues(&third).is_some());
+        assert_eq!(fourth.program.earlier_cards, ["A (sm_90)", "B (sm_90)"]);
     }
 }

@@ -134,11 +134,16 @@ impl<B: Backend> Trainer<B> {
         engine.backend().commit(&plan)?;
         let start = initial_parameters(engine.network(), settings.seed);
         engine.backend().upload_f32(&start, Out(theta))?;
+        drop(start);
 
-        let record = Record::new(&settings, engine.network(), source.describe(), place.device);
+        let hardware = engine.observe().hardware();
+        let mut record = Record::new(&settings, engine.network(), source.describe(), place.device).on(hardware);
         let folder = if place.resume {
             let (folder, old) = RunFolder::open(place.out)?;
             same_run(&old, &record, &folder)?;
+            if let Some(other_card) = record.continues(&old) {
+                observer.warn(&other_card);
+            }
             folder
         } else {
             RunFolder::create(place.out, &record)?

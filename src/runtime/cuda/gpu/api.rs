@@ -195,7 +195,7 @@ mod tests {
             C::CUDA_ERROR_DEVICE_UNAVAILABLE,
         ];
         assert_eq!(named, header.map(code));
-        assert_eq!([Code::NO_DEVICE, Code::INVALID_IMAGE], [C::CUDA_ERROR_NO_DEVICE, C::CUDA_ERROR_INVALID_IMAGE].map(code));
+        assert_eq!(Code::NO_DEVICE, code(C::CUDA_ERROR_NO_DEVICE));
     }
 
     #[test]

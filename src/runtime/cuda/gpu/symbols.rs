@@ -31,8 +31,6 @@ impl Code {
     pub const DEVICE_UNAVAILABLE: Code = Code(46);
     /// There is no device.
     pub const NO_DEVICE: Code = Code(100);
-    /// The code is of no form that the driver knows.
-    pub const INVALID_IMAGE: Code = Code(200);
 }
 
 /// Files in which the loader may find the driver, the real one before what may be a toolkit's stub.
