@@ -53,7 +53,15 @@ pub fn run(globals: &Globals) -> Result<Answer> {
     let mut rows = vec![
         ("version", format!("{VERSION}, {target}, {build} build")),
         ("processor", format!("{processor}, {cores} cores, {}", isa_name())),
-        ("memory", format!("{}, {} available{}", gib(total), gib(available), limit.map_or(String::new(), |of| format!("; {}", of.words())))),
+        (
+            "memory",
+            format!(
+                "{}, {} available{}",
+                gib(total),
+                gib(available),
+                limit.map_or(String::new(), |of| format!("; {}", of.words()))
+            ),
+        ),
         ("threads", format!("{} ({})", threads.count, threads.why)),
     ];
     rows.extend(driver.rows());

@@ -1,10 +1,10 @@
 //! What a run costs, before it is made: work in units of one machine's own, and memory.
 
+use crate::Result;
 use crate::data::images;
 use crate::files::limits::Bound;
 use crate::network::Network;
 use crate::train::Settings;
-use crate::Result;
 
 /// What a row's parts cost, as it is guessed before any was timed: in multiplications, comparable among runs of one kind.
 #[derive(Debug, Clone, PartialEq)]

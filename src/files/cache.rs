@@ -125,8 +125,12 @@ fn own(data: &fs::Metadata) -> std::result::Result<(), String> {
     let (owner, mode, user) = (data.uid(), data.mode() & 0o7777, geteuid());
     match () {
         () if owner != user => Err(format!("belongs to user {owner}, not to {user}")),
-        () if mode & 0o002 != 0 => Err(format!("may be written to by everybody (mode {mode:04o}; it must be yours alone, as 0700)")),
-        () if mode & 0o020 != 0 => Err(format!("may be written to by its group (mode {mode:04o}; it must be yours alone, as 0700)")),
+        () if mode & 0o002 != 0 => {
+            Err(format!("may be written to by everybody (mode {mode:04o}; it must be yours alone, as 0700)"))
+        }
+        () if mode & 0o020 != 0 => {
+            Err(format!("may be written to by its group (mode {mode:04o}; it must be yours alone, as 0700)"))
+        }
         () => Ok(()),
     }
 }
@@ -293,7 +297,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("cache");
         got(&folder, "first");
-        for (bits, says) in [(0o777, "by everybody"), (0o1777, "by everybody"), (0o770, "by its group"), (0o702, "by everybody")] {
+        for (bits, says) in
+            [(0o777, "by everybody"), (0o1777, "by everybody"), (0o770, "by its group"), (0o702, "by everybody")]
+        {
             mode(&folder, bits);
             let (bytes, made, why) = got(&folder, "beside");
             assert!(bytes == b"beside" && made, "{bits:?}");
@@ -303,7 +309,10 @@ mod tests {
         assert_eq!(got(&folder, "second").0, b"first");
         // A folder of root's, that nobody else may write to, is not this user's: unless that is root.
         let error = owned(Path::new("/")).err();
-        assert_eq!(error.is_none(), own(&fs::metadata("/proc/self").unwrap()).is_ok() && fs::metadata("/").is_ok_and(|d| own(&d).is_ok()));
+        assert_eq!(
+            error.is_none(),
+            own(&fs::metadata("/proc/self").unwrap()).is_ok() && fs::metadata("/").is_ok_and(|d| own(&d).is_ok())
+        );
     }
 
     #[test]
@@ -312,7 +321,9 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
         let long = dir.path().join("n".repeat(300));
-        for folder in [file.clone(), file.join("below"), long, PathBuf::from("/proc/normscape"), PathBuf::from("/dev/null")] {
+        for folder in
+            [file.clone(), file.join("below"), long, PathBuf::from("/proc/normscape"), PathBuf::from("/dev/null")]
+        {
             let (bytes, made, why) = got(&folder, "made");
             assert!(bytes == b"made" && made && why.unwrap().contains(&*folder.to_string_lossy()));
         }

@@ -11,6 +11,9 @@ const CAP: u64 = 16 << 20;
 /// A limit from here on is none: version 1 writes the largest multiple of a page.
 const ENDLESS: u64 = 1 << 60;
 
+/// Where version 1 tells of the groups above one that is seen.
+const HIDDEN: &str = "hierarchical_memory_limit";
+
 /// A bound on memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bound {
@@ -50,7 +53,7 @@ pub fn memory() -> Option<Bound> {
 pub fn memory_limit() -> Option<Bound> {
     let total = machine::memory("MemTotal").unwrap_or(u64::MAX);
     let limits = bounds(Path::new("/")).into_iter().filter(|bound| bound.limit.is_some_and(|limit| limit < total));
-    limits.min_by_key(|bound| bound.limit)
+    limits.min_by_key(|bound| (bound.limit, bound.left))
 }
 
 /// Refuses what takes more memory than is left; where the system does not say what is, nothing is refused.
@@ -76,10 +79,9 @@ fn bounds(root: &Path) -> Vec<Bound> {
         found.extend(of_groups(root, version, &mount, &group));
     }
     let (limits, status) = (text("proc/self/limits"), text("proc/self/status"));
-    for (title, used, name) in [
-        ("Max address space", "VmSize", "address space (ulimit -v)"),
-        ("Max data size", "VmData", "data (ulimit -d)"),
-    ] {
+    for (title, used, name) in
+        [("Max address space", "VmSize", "address space (ulimit -v)"), ("Max data size", "VmData", "data (ulimit -d)")]
+    {
         let soft = limits.lines().find_map(|line| line.strip_prefix(title)?.split_whitespace().next()?.parse().ok());
         if let (Some(limit), Some(used)) = (soft.filter(|&limit: &u64| limit < ENDLESS), kib(&status, used)) {
             found.push(Bound { left: limit.saturating_sub(used), limit: Some(limit), name: name.into() });
@@ -132,7 +134,9 @@ fn mounted(groups: &str, mounts: &str) -> Vec<(Version, PathBuf, PathBuf)> {
 
 /// A path as `mountinfo` has it: blanks and the like are octal numbers.
 fn unescaped(path: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")].iter().fold(path.to_owned(), |path, (from, to)| path.replace(from, to))
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(path.to_owned(), |path, (from, to)| path.replace(from, to))
 }
 
 /// The limits of a group and of every one above it that is to be seen.
@@ -142,16 +146,22 @@ fn of_groups(root: &Path, version: Version, mount: &Path, group: &Path) -> Vec<B
     if !folder.is_dir() {
         folder = top.clone();
     }
+    // Version 1 tells a group of the least limit above it, hidden or not: of what is to be seen, the group that has it is named.
+    let told = |mut found: Vec<Bound>| {
+        let seen = found.iter().filter(|bound| !bound.name.contains(HIDDEN)).filter_map(|bound| bound.limit).min();
+        found.retain(|bound| !bound.name.contains(HIDDEN) || seen.is_none_or(|seen| bound.limit < Some(seen)));
+        found
+    };
     let mut found = Vec::new();
     loop {
         let name = folder.strip_prefix(&top).map_or(String::new(), |below| below.display().to_string());
         found.extend(of_group(version, &folder, &format!("/{name}")));
         if folder == top || !folder.pop() {
-            return found;
+            return told(found);
         }
         // Without hierarchy a group of version 1 is not counted in the one above it.
         if version == Version::One && file(&folder, "memory.use_hierarchy").as_deref() == Some("0") {
-            return found;
+            return told(found);
         }
     }
 }
@@ -183,7 +193,7 @@ fn of_group(version: Version, folder: &Path, group: &str) -> Vec<Bound> {
     };
     let own = limits.iter().filter_map(|&name| Some((name, number(name)?)));
     // Of groups that are hidden from a container; what they have used is not told.
-    let above = of_stat("hierarchical_memory_limit").map(|limit| ("hierarchical_memory_limit", limit));
+    let above = of_stat(HIDDEN).map(|limit| (HIDDEN, limit));
     own.chain(above.filter(|_| version == Version::One)).filter_map(bound).collect()
 }
 
@@ -202,7 +212,12 @@ pub fn threads() -> Threads {
     let may = std::thread::available_parallelism().map_or(1, usize::from);
     let list = |path: &str| read_text_capped(Path::new(path), CAP).ok().and_then(|text| listed(&text));
     let allowed = machine::proc_field("/proc/self/status", "Cpus_allowed_list").and_then(|text| listed(&text));
-    threads_of(may, allowed, list("/sys/devices/system/cpu/online"), std::env::var("SLURM_CPUS_PER_TASK").ok().as_deref())
+    threads_of(
+        may,
+        allowed,
+        list("/sys/devices/system/cpu/online"),
+        std::env::var("SLURM_CPUS_PER_TASK").ok().as_deref(),
+    )
 }
 
 /// How many a list such as `0-3,8` names.
@@ -258,14 +273,23 @@ mod tests {
     #[test]
     fn the_least_of_version_2_and_of_every_group_above() {
         let group = ("proc/self/cgroup", "0::/a/b\n");
-        let own = [MEMINFO, V2, group, ("sys/fs/cgroup/a/b/memory.max", "max\n"), ("sys/fs/cgroup/a/b/memory.current", "5\n")];
+        let own = [
+            MEMINFO,
+            V2,
+            group,
+            ("sys/fs/cgroup/a/b/memory.max", "max\n"),
+            ("sys/fs/cgroup/a/b/memory.current", "5\n"),
+        ];
         let free = least(&own);
         assert_eq!((free.left, free.limit), (16 << 20, None));
         assert_eq!(free.words(), "16 MiB are available");
         let above = [
             ("sys/fs/cgroup/a/memory.max", "8388608\n"),
             ("sys/fs/cgroup/a/memory.current", "7340032\n"),
-            ("sys/fs/cgroup/a/memory.stat", "anon 1\nfile 9\ninactive_file 1048576\nactive_file 1048576\nfile_mapped 524288\nslab 3\n"),
+            (
+                "sys/fs/cgroup/a/memory.stat",
+                "anon 1\nfile 9\ninactive_file 1048576\nactive_file 1048576\nfile_mapped 524288\nslab 3\n",
+            ),
         ];
         let bound = least(&[&own[..], &above].concat());
         assert_eq!((bound.left, bound.limit), ((1 << 20) + (3 << 19), Some(8 << 20)));
@@ -307,6 +331,9 @@ mod tests {
         assert_eq!(least(&[&own[..], &above, &alone].concat()).limit, None);
         // Of a group above that a container does not see there is the limit alone.
         let hidden = [("sys/fs/cgroup/memory/x/y/memory.stat", "hierarchical_memory_limit 4194304\n")];
+        let same = [("sys/fs/cgroup/memory/x/y/memory.stat", "hierarchical_memory_limit 10485760\n")];
+        let bound = least(&[&own[..], &above, &same].concat());
+        assert_eq!((bound.left, bound.name.as_str()), (3 << 20, "control group /x (memory.limit_in_bytes)"));
         assert_eq!(least(&[&own[..], &above, &hidden].concat()).left, 3 << 20);
         assert_eq!(least(&[&own[..], &above[3..], &hidden].concat()).left, 3 << 20);
     }
@@ -315,14 +342,24 @@ mod tests {
     fn a_container_sees_its_own_group_as_the_top() {
         let limit = [("sys/fs/cgroup/memory.max", "2097152\n"), ("sys/fs/cgroup/memory.current", "0\n")];
         // With a namespace of its own, with the name outside, from outside the mount's part, and with a group that is not to be seen.
-        for (within, group) in [("/", "/"), ("/docker/abc", "/docker/abc"), ("/docker/abc", "/other"), ("/", "/../x"), ("/", "/gone")] {
+        for (within, group) in
+            [("/", "/"), ("/docker/abc", "/docker/abc"), ("/docker/abc", "/other"), ("/", "/../x"), ("/", "/gone")]
+        {
             let mounts = format!("24 23 0:22 {within} /sys/fs/cgroup ro - cgroup2 cgroup rw\n");
             let groups = format!("0::{group}\n");
             let files = [MEMINFO, ("proc/self/mountinfo", &mounts), ("proc/self/cgroup", &groups)];
             let bound = least(&[&files[..], &limit].concat());
-            assert_eq!((bound.left, bound.name.as_str()), (2 << 20, "control group / (memory.max)"), "{within} {group}");
+            assert_eq!(
+                (bound.left, bound.name.as_str()),
+                (2 << 20, "control group / (memory.max)"),
+                "{within} {group}"
+            );
         }
-        let below = [MEMINFO, ("proc/self/mountinfo", "24 23 0:22 /d /sys/fs/cgroup\\040x ro - cgroup2 c rw\n"), ("proc/self/cgroup", "0::/d/e\n")];
+        let below = [
+            MEMINFO,
+            ("proc/self/mountinfo", "24 23 0:22 /d /sys/fs/cgroup\\040x ro - cgroup2 c rw\n"),
+            ("proc/self/cgroup", "0::/d/e\n"),
+        ];
         let inner = [("sys/fs/cgroup x/e/memory.max", "1048576\n"), ("sys/fs/cgroup x/e/memory.current", "0\n")];
         assert_eq!(least(&[&below[..], &inner].concat()).left, 1 << 20);
     }
@@ -332,9 +369,16 @@ mod tests {
         let limits = "Limit                     Soft Limit           Hard Limit           Units\n\
                       Max data size             unlimited            unlimited            bytes\n\
                       Max address space         12582912             unlimited            bytes\n";
-        let files = [MEMINFO, ("proc/self/limits", limits), ("proc/self/status", "VmPeak:\t 99 kB\nVmSize:\t    2048 kB\nVmData: 1024 kB\n")];
+        let files = [
+            MEMINFO,
+            ("proc/self/limits", limits),
+            ("proc/self/status", "VmPeak:\t 99 kB\nVmSize:\t    2048 kB\nVmData: 1024 kB\n"),
+        ];
         let bound = least(&files);
-        assert_eq!((bound.left, bound.words()), (10 << 20, "10 MiB are left of 12 MiB, the limit of address space (ulimit -v)".into()));
+        assert_eq!(
+            (bound.left, bound.words()),
+            (10 << 20, "10 MiB are left of 12 MiB, the limit of address space (ulimit -v)".into())
+        );
         let data = limits.replace("Max data size             unlimited ", "Max data size             2097152 ");
         let bound = least(&[MEMINFO, ("proc/self/limits", &data), files[2]]);
         assert_eq!((bound.left, bound.name.as_str()), (1 << 20, "data (ulimit -d)"));
@@ -364,6 +408,9 @@ mod tests {
         for word in ["8", "64", "0", "", "-1", "many", "2(x3)", "1.5"] {
             assert_eq!(threads(8, Some(8), Some(8), Some(word)), (8, "all processors"), "{word}");
         }
-        assert_eq!([listed("0-3,8\n"), listed("5"), listed("0-1,4-5"), listed("3-1"), listed("x")], [Some(5), Some(1), Some(4), None, None]);
+        assert_eq!(
+            [listed("0-3,8\n"), listed("5"), listed("0-1,4-5"), listed("3-1"), listed("x")],
+            [Some(5), Some(1), Some(4), None, None]
+        );
     }
 }

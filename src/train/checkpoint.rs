@@ -273,7 +273,11 @@ fn write_slots<B: Backend>(
             narrow[range].iter_mut().zip(part).for_each(|(to, value)| *to = value as f32);
         }
     }
-    if double { engine.backend().upload_f64(&wide, Out(whole)) } else { engine.backend().upload_f32(&narrow, Out(whole)) }
+    if double {
+        engine.backend().upload_f64(&wide, Out(whole))
+    } else {
+        engine.backend().upload_f32(&narrow, Out(whole))
+    }
 }
 
 fn entry(path: &Path) -> Result<Entry> {

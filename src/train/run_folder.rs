@@ -123,7 +123,9 @@ impl Record {
         if !self.program.earlier_cards.contains(&was) {
             self.program.earlier_cards.push(was.clone());
         }
-        Some(format!("this run was computed on {was} and goes on on {is}: from here on its bits may differ from those of one card alone"))
+        Some(format!(
+            "this run was computed on {was} and goes on on {is}: from here on its bits may differ from those of one card alone"
+        ))
     }
 }
 

@@ -162,7 +162,11 @@ fn load(name: &str, text: &str, signatures: &[Signature], build: Build) -> Resul
         cache::made(&work.join("kernels.so"))
     };
     let kept = cache::get(&file, make)?;
-    let failed = |e| Error::device("emulator", format!("load kernels/{name}.cu"), format!("{e}"));
+    let failed = |e: libloading::Error| {
+        // libloading's own words are only that it failed.
+        let words = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
+        Error::device("emulator", format!("load kernels/{name}.cu"), words)
+    };
     // What is whole may still be for another machine with which the folder is shared.
     load_kept(&file, &kept, build)?.or_else(|_| load_kept(&file, &cache::renew(&file, make)?, build)?.map_err(failed))
 }

@@ -184,7 +184,8 @@ mod tests {
         ];
         assert!(refusing.iter().all(|&c| refuses_code(code(c)) && !lost(code(c))));
         assert!(losing.iter().all(|&c| lost(code(c)) && !refuses_code(code(c))));
-        for plain in [C::CUDA_SUCCESS, C::CUDA_ERROR_OUT_OF_MEMORY, C::CUDA_ERROR_INVALID_VALUE, C::CUDA_ERROR_UNKNOWN] {
+        for plain in [C::CUDA_SUCCESS, C::CUDA_ERROR_OUT_OF_MEMORY, C::CUDA_ERROR_INVALID_VALUE, C::CUDA_ERROR_UNKNOWN]
+        {
             assert!(!lost(code(plain)) && !refuses_code(code(plain)), "{plain:?}");
         }
         let named = [Code::SUCCESS, Code::OUT_OF_MEMORY, Code::NOT_INITIALIZED, Code::DEVICE_UNAVAILABLE];
@@ -200,7 +201,9 @@ mod tests {
 
     #[test]
     fn what_opens_a_device_loses_none() {
-        let told = |code, check: fn(&str, &str, Code) -> Result<()>| check("T", "open a context", code).unwrap_err().to_string();
+        let told = |code, check: fn(&str, &str, Code) -> Result<()>| {
+            check("T", "open a context", code).unwrap_err().to_string()
+        };
         assert!(told(Code::DEVICE_UNAVAILABLE, check).contains("is lost"));
         for code in [Code::DEVICE_UNAVAILABLE, Code::OUT_OF_MEMORY, Code(700), Code(999), Code(123_456)] {
             let said = told(code, check_opening);
@@ -219,7 +222,10 @@ mod tests {
             "CUDA driver: cannot start: libcuda.so.1 has no cuInit; a complete one for CUDA 12.0 or newer is needed"
         );
         assert!(lacking(&["cuInit", "cuDeviceGet", "cuGraphLaunch"], None).contains("no cuInit and 2 more functions;"));
-        assert!(lacking(&["cuGraphLaunch"], Some(11_040)).contains("no cuGraphLaunch; it is for CUDA 11.4; one for CUDA 12.0"));
+        assert!(
+            lacking(&["cuGraphLaunch"], Some(11_040))
+                .contains("no cuGraphLaunch; it is for CUDA 11.4; one for CUDA 12.0")
+        );
         assert!(told(Absent::NotLoaded("x: file too short".into())).contains("cannot be loaded: x: file too short"));
         assert!(told(Absent::NotFound).contains("a CUDA device is not available: no driver library was found"));
     }

@@ -174,7 +174,11 @@ mod tests {
         let [built, made] = [b"built".to_vec(), b"made".to_vec()];
         for code in [200, 209, 218, 221, 222, 223, 225, 300, 302, 303] {
             let (result, tried, asked) = loaded(Some(b"built"), code);
-            assert_eq!((result.unwrap(), tried, asked), (Code::SUCCESS, vec![built.clone(), made.clone()], 1), "{code}");
+            assert_eq!(
+                (result.unwrap(), tried, asked),
+                (Code::SUCCESS, vec![built.clone(), made.clone()], 1),
+                "{code}"
+            );
         }
         // A device that fails, or has no memory, would fail again.
         for code in [0, 2, 46, 700, 999] {

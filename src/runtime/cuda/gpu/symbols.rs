@@ -85,7 +85,7 @@ pub fn load() -> Result<(), Absent> {
 
 fn open(file: &'static str) -> Result<Driver, Absent> {
     // SAFETY: a driver's library may be loaded by any program at any time.
-    let library = unsafe { Library::new(file) }.map_err(|e| absent(file, &e.to_string()))?;
+    let library = unsafe { Library::new(file) }.map_err(|e| absent(file, &loader_words(&e)))?;
     let functions = Functions::of(&library).map_err(|missing| {
         let mut told = 0;
         // SAFETY: in every driver the function has this type, and may be called before the driver is started.
@@ -96,6 +96,12 @@ fn open(file: &'static str) -> Result<Driver, Absent> {
         Absent::Incomplete { file, missing, version: (version && told > 0).then_some(told) }
     })?;
     Ok(Driver { functions, _library: library })
+}
+
+/// What the loader says: libloading's own words are only that it failed.
+pub fn loader_words(error: &libloading::Error) -> String {
+    use std::error::Error;
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// What the loader's words mean: that there is no `file`, or that there is one.
@@ -231,6 +237,13 @@ mod tests {
         ] {
             assert_eq!(absent("libcuda.so.1", words), Absent::NotLoaded(words.into()));
         }
+    }
+
+    #[test]
+    fn the_loaders_own_words_are_told() {
+        // SAFETY: there is no such library.
+        let error = unsafe { Library::new("libnormscape-none.so.1") }.err().unwrap();
+        assert_eq!(absent("libnormscape-none.so.1", &loader_words(&error)), Absent::NotFound);
     }
 
     #[test]
