@@ -123,16 +123,15 @@ fn own(data: &fs::Metadata) -> std::result::Result<(), String> {
         safe fn geteuid() -> u32;
     }
     let (owner, mode, user) = (data.uid(), data.mode() & 0o7777, geteuid());
-    match () {
-        () if owner != user => Err(format!("belongs to user {owner}, not to {user}")),
-        () if mode & 0o002 != 0 => {
-            Err(format!("may be written to by everybody (mode {mode:04o}; it must be yours alone, as 0700)"))
-        }
-        () if mode & 0o020 != 0 => {
-            Err(format!("may be written to by its group (mode {mode:04o}; it must be yours alone, as 0700)"))
-        }
-        () => Ok(()),
+    if owner != user {
+        return Err(format!("belongs to user {owner}, not to {user}"));
     }
+    let who = match mode & 0o022 {
+        0 => return Ok(()),
+        0o020 => "its group",
+        _ => "everybody",
+    };
+    Err(format!("may be written to by {who} (mode {mode:04o}; it must be yours alone, as 0700)"))
 }
 
 #[cfg(not(unix))]

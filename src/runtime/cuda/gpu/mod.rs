@@ -147,8 +147,12 @@ impl Gpu {
             if code == Code::OUT_OF_MEMORY {
                 let (mut free, mut total) = (0, 0);
                 let _ = sys::cuMemGetInfo_v2(&mut free, &mut total);
-                let problem =
-                    format!("{} MiB more are needed, {} of {} MiB are free", bytes >> 20, free >> 20, total >> 20);
+                let problem = format!(
+                    "{} MiB more are needed, {} of {} MiB are free",
+                    bytes.div_ceil(1 << 20),
+                    free >> 20,
+                    total >> 20
+                );
                 return Err(Error::input("device memory", problem, "a smaller --batch, --width or --dim needs less"));
             }
             self.check("allocate memory", code)?;
