@@ -12,6 +12,7 @@ use crate::runtime::simd::{Isa, isa};
 use crate::{Error, Result};
 use clap::builder::PossibleValue;
 use std::fmt;
+use std::sync::OnceLock;
 
 /// What `--device` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +131,7 @@ impl Device {
     /// Takes the device and precision that were asked for. Errors: they do not exist, or not together.
     pub fn choose(choice: Choice, precision: Precision) -> Result<Device> {
         let device = match (choice, precision, precision.mode()) {
-            (Choice::Auto, _, Some(mode)) if Gpu::open(0).is_ok() => Device::Cuda(0, mode),
+            (Choice::Auto, _, Some(mode)) if without_gpu().is_none() => Device::Cuda(0, mode),
             (Choice::Auto | Choice::Cpu, Precision::F32, _) => Device::CpuF32,
             (Choice::Auto | Choice::Cpu, Precision::F64, _) => Device::CpuF64,
             (Choice::Emulator, _, Some(mode)) => Device::Emulator(mode),
@@ -198,10 +199,21 @@ impl Device {
         let threads = if threads == 1 { "1 thread".into() } else { format!("{threads} threads") };
         let why = match self.precision() {
             Precision::F64 => "since f64 is computed on the CPU only",
-            _ => "since no GPU was found",
+            _ => without_gpu().unwrap_or("which was asked for"),
         };
         format!("device: {name} ({threads}, {}, {precision}), {why}", isa_name())
     }
+}
+
+/// Why `auto` takes no GPU, in words that follow the device's; `None` where one works. It is opened once to know.
+fn without_gpu() -> Option<&'static str> {
+    static WHY: OnceLock<Option<String>> = OnceLock::new();
+    let why = WHY.get_or_init(|| match Gpu::open(0) {
+        Ok(_) => None,
+        Err(Error::Missing { looked, .. }) => Some(format!("since no GPU was found ({looked})")),
+        Err(error) => Some(format!("since no GPU can be used ({error})")),
+    });
+    why.as_deref()
 }
 
 /// Tells which device `auto` took and why: once it is sure that it will be used, and unless `--quiet`.

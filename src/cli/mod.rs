@@ -36,6 +36,7 @@ pub mod values;
 
 pub use answer::Answer;
 
+use crate::files::{limits, notice};
 use crate::{Error, Result};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use device::{Choice, Precision};
@@ -69,7 +70,7 @@ pub struct Globals {
     /// Numbers it computes with [default: f32]
     #[arg(long, global = true, value_name = "PRECISION", value_enum)]
     pub precision: Option<Precision>,
-    /// Threads on the CPU; results do not depend on it [default: all cores]
+    /// Threads on the CPU; results do not depend on it [default: as many as this process may use at once]
     #[arg(long, global = true, value_name = "N", value_parser = values::threads, allow_negative_numbers = true)]
     pub threads: Option<usize>,
     /// Say nothing but results and errors
@@ -112,6 +113,7 @@ pub fn command() -> clap::Command {
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     interrupt::take_file_size_limits_as_errors();
     let answer = answer(args).unwrap_or_else(|error| Answer::failed(&error));
+    notice::take().iter().for_each(|text| terminal::line(&format!("warning: {text}")));
     ExitCode::from(terminal::deliver(&answer))
 }
 
@@ -130,9 +132,9 @@ fn answer(args: impl IntoIterator<Item = OsString>) -> Result<Answer> {
 }
 
 impl Globals {
-    /// `--threads`, or as many as there are cores.
+    /// `--threads`, or as many as this process may use at once.
     pub fn thread_count(&self) -> usize {
-        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+        self.threads.unwrap_or_else(|| limits::threads().count)
     }
 }
 

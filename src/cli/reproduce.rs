@@ -159,6 +159,7 @@ fn workers(plan: &Plan, device: Device, options: &Options, globals: &Globals) ->
     let jobs = options.jobs.and_then(|jobs| usize::try_from(jobs).ok());
     let most = match (on_cpu, jobs) {
         (true, jobs) => calibrate::workers(plan, jobs.unwrap_or(threads))?,
+        (false, jobs) if device.on_host() => calibrate::workers(plan, jobs.unwrap_or(1))?,
         (false, jobs) => jobs.unwrap_or(1),
     };
     let workers = most.min(plan.runs().count()).max(1);

@@ -9,7 +9,7 @@ use super::runs::Group;
 use crate::data::image_set::IMAGE;
 use crate::data::images;
 use crate::files::disk::Scratch;
-use crate::files::machine;
+use crate::files::limits::{self, Bound};
 use crate::theory;
 use crate::train::metrics::Row;
 use crate::train::{Observer, Settings, footprint, schedule};
@@ -49,11 +49,11 @@ pub struct Estimate {
     pub memory: [u128; 2],
 }
 
-/// How many runs go at once on this machine's CPU. Errors: one that does not fit its memory.
+/// How many runs go at once where they compute on this machine's CPU, at most `threads`. Errors: one that does not fit its memory.
 pub fn workers(plan: &Plan, threads: usize) -> Result<usize> {
-    let shared = u64::try_from(shared(plan)).unwrap_or(u64::MAX);
-    let available = machine::memory("MemAvailable").map(|available| available.saturating_sub(shared));
-    cost::workers(threads, &needs(plan)?, available)
+    let shared = u64::try_from(shared(plan) + footprint::program()).unwrap_or(u64::MAX);
+    let bound = limits::memory().map(|bound| Bound { left: bound.left.saturating_sub(shared), ..bound });
+    cost::workers(threads, &needs(plan)?, bound.as_ref())
 }
 
 /// Bytes of each run. Generated images are another set for each seed, of which as many are kept as there are workers.

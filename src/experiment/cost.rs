@@ -1,9 +1,10 @@
 //! What a run costs, before it is made: work in units of one machine's own, and memory.
 
+use crate::Result;
 use crate::data::images;
+use crate::files::limits::Bound;
 use crate::network::Network;
 use crate::train::Settings;
-use crate::{Error, Result};
 
 /// What a row's parts cost, as it is guessed before any was timed: in multiplications, comparable among runs of one kind.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,17 +88,12 @@ pub fn makespan(seconds: &[f64], workers: usize) -> f64 {
 /// How many runs go at once on the CPU: as many as there are threads, as far as memory goes. `needs` are the bytes of each run.
 ///
 /// Errors: not even the largest fits.
-pub fn workers(threads: usize, needs: &[u128], available: Option<u64>) -> Result<usize> {
+pub fn workers(threads: usize, needs: &[u128], bound: Option<&Bound>) -> Result<usize> {
     let largest = needs.iter().copied().max().unwrap_or(0).max(1);
-    let Some(available) = available else { return Ok(threads.max(1)) };
-    match u128::from(available) / largest {
-        0 => Err(Error::input(
-            "memory",
-            format!("{} MiB are needed, {} MiB are available", largest >> 20, available >> 20),
-            "a smaller --scale needs less",
-        )),
-        fit => Ok(threads.max(1).min(usize::try_from(fit).unwrap_or(usize::MAX))),
-    }
+    let Some(bound) = bound else { return Ok(threads.max(1)) };
+    bound.require(largest, "a smaller --scale needs less")?;
+    let fit = usize::try_from(u128::from(bound.left) / largest).unwrap_or(usize::MAX);
+    Ok(threads.max(1).min(fit.max(1)))
 }
 
 #[cfg(test)]
@@ -113,9 +109,12 @@ mod tests {
 
     #[test]
     fn memory_bounds_the_number_of_workers() {
-        assert_eq!(workers(8, &[10, 100], Some(350)).unwrap(), 3);
-        assert_eq!(workers(2, &[10, 100], Some(350)).unwrap(), 2);
-        assert!(workers(2, &[10, 400 << 20], Some(350 << 20)).unwrap_err().to_string().contains("400 MiB"));
+        let bound = |left| Bound { left, limit: Some(1 << 30), name: "x".into() };
+        assert_eq!(workers(8, &[10, 100], Some(&bound(350))).unwrap(), 3);
+        assert_eq!(workers(2, &[10, 100], Some(&bound(350))).unwrap(), 2);
+        assert_eq!(workers(2, &[10, 100], None).unwrap(), 2);
+        let refusal = workers(2, &[10, 400 << 20], Some(&bound(350 << 20))).unwrap_err().to_string();
+        assert!(refusal.contains("400 MiB are needed, 350 MiB are left of 1024 MiB, the limit of x;"), "{refusal}");
     }
 
     #[test]

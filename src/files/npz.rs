@@ -16,7 +16,7 @@ use super::atomic::{self, WriteSeek};
 use super::disk::open_read;
 use super::npy_header::{self, Header, Kind};
 use super::zip_guard;
-use super::{Array, Arrays, Values};
+use super::{Array, Arrays, Values, limits};
 use crate::{Error, Result};
 
 /// Memory that a file may always have, enough for well compressed arrays of zeros.
@@ -32,6 +32,9 @@ const MEMORY_CEILING: u64 = 8 << 30;
 fn memory_limit(length: u64) -> u64 {
     length.saturating_mul(MEMORY_PER_BYTE).clamp(MEMORY_FLOOR, MEMORY_CEILING)
 }
+
+/// Bytes of arrays above which the system is asked whether it has them.
+const LARGE: u64 = 64 << 20;
 
 /// Reads all arrays of an `.npz` file: float16/32/64 (float16 becomes f32), integers of any width and booleans (i64),
 /// and strings; either byte order, C or Fortran order.
@@ -55,7 +58,8 @@ pub fn read(path: &Path) -> Result<Arrays> {
         npy_header::Fault::Refused(problem, remedy) => Error::input(place(path, name), problem, remedy),
     };
     // All headers before any values: a bomb in many members is refused before the first is inflated.
-    let mut left = memory_limit(length);
+    let most = memory_limit(length);
+    let mut left = most;
     for (index, name) in names.iter().enumerate() {
         let mut member = archive.by_index(index).map_err(|error| container(error.into()))?;
         let size = member.size();
@@ -64,6 +68,9 @@ pub fn read(path: &Path) -> Result<Arrays> {
             let problem = format!("would take {} bytes of memory, far more than the file has", header.memory());
             Error::input(place(path, name), problem, "save it uncompressed, with numpy.savez")
         })?;
+    }
+    if most - left > LARGE {
+        limits::require((most - left).into(), "smaller arrays need less")?;
     }
     let mut arrays = Arrays::new();
     for (index, name) in names.into_iter().enumerate() {

@@ -36,8 +36,21 @@ pub struct Part {
     pub pass: Pass,
 }
 
+/// The card of a device, as a run's record names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hardware {
+    /// Its name, as in `NVIDIA H200`.
+    pub card: String,
+    /// What its code is made for, as in `sm_90`.
+    pub architecture: String,
+}
+
 /// What every backend can do with memory.
 pub trait Storage {
+    /// The card that computes, where one does: results are the same on every card of one kind.
+    fn hardware(&self) -> Option<Hardware> {
+        None
+    }
     /// The type in which this backend holds activations, parameters and gradients.
     fn dtype(&self) -> DType;
     /// The type in which it holds activations and the operands of matrix products: of lower precision than the rest, or the

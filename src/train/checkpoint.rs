@@ -222,6 +222,7 @@ fn load<B: Backend>(path: &Path, engine: &mut Engine<B>, vectors: Vectors) -> Re
     let file = path.join(PARAMETERS);
     let parameters = safetensors::read(&file)?.0;
     write_slots(engine, network.slots(), vectors.theta, "", &parameters, &file)?;
+    drop(parameters);
     let file = path.join(STATE);
     let tensors = safetensors::read(&file)?.0;
     let running = engine.running();
@@ -240,9 +241,20 @@ pub fn read_slots<B: Backend>(
     prefix: &str,
 ) -> Result<Vec<(String, Array)>> {
     let double = whole.dtype == DType::F64;
-    let flat = engine.backend().download_f64(In(whole))?;
+    // In the type that it has: for a large network this is most of what saving takes.
+    let (mut narrow, mut wide) = (Vec::new(), Vec::new());
+    if double {
+        wide = engine.backend().download_f64(In(whole))?;
+    } else {
+        narrow = vec![0.0f32; whole.shape.len()];
+        engine.backend().download(In(whole), &mut narrow)?;
+    }
     let tensors = slots.iter().map(|slot| {
-        let values = slot.door.to_file(slot.shape, &flat[slot.start..slot.start + slot.shape.len()]);
+        let range = slot.start..slot.start + slot.shape.len();
+        let values = match double {
+            true => slot.door.to_file(slot.shape, &wide[range]),
+            false => slot.door.to_file(slot.shape, &narrow[range].iter().copied().map(f64::from).collect::<Vec<_>>()),
+        };
         let shape = slot.door.shape(slot.shape);
         let array = match double {
             true => Array::f64(shape, values),
@@ -262,7 +274,9 @@ fn write_slots<B: Backend>(
     tensors: &crate::files::Arrays,
     file: &Path,
 ) -> Result<()> {
-    let mut flat = vec![0.0; slots.len()];
+    let double = whole.dtype == DType::F64;
+    let (narrow, wide) = if double { (0, slots.len()) } else { (slots.len(), 0) };
+    let (mut narrow, mut wide) = (vec![0.0f32; narrow], vec![0.0; wide]);
     for slot in slots.iter() {
         let name = format!("{prefix}{}", slot.name);
         let expected = slot.door.shape(slot.shape);
@@ -274,9 +288,20 @@ fn write_slots<B: Backend>(
                 "the run's network has it",
             ));
         };
-        slot.door.from_file(slot.shape, &values, &mut flat[slot.start..][..values.len()]);
+        let range = slot.start..slot.start + values.len();
+        if double {
+            slot.door.from_file(slot.shape, &values, &mut wide[range]);
+        } else {
+            let mut part = vec![0.0; values.len()];
+            slot.door.from_file(slot.shape, &values, &mut part);
+            narrow[range].iter_mut().zip(part).for_each(|(to, value)| *to = value as f32);
+        }
     }
-    engine.backend().upload_f64(&flat, Out(whole))
+    if double {
+        engine.backend().upload_f64(&wide, Out(whole))
+    } else {
+        engine.backend().upload_f32(&narrow, Out(whole))
+    }
 }
 
 fn entry(path: &Path) -> Result<Entry> {

@@ -34,6 +34,7 @@ pub use inspect::{BatchFile, Inspection, inspect};
 pub use place::{cache_folder, find};
 
 use crate::data::image_set::{IMAGE, ImageSet, Images};
+use crate::files::limits;
 use crate::{Error, Result};
 use place::Layout;
 
@@ -61,6 +62,8 @@ const PICKLE_BYTES: u64 = 72 << 20;
 /// [`Error::Input`] where `path` is none of these, or a file is not exactly what it should be (named with the byte
 /// offset or the field); [`Error::Io`] where something cannot be read.
 pub fn load(path: &Path) -> Result<ImageSet> {
+    // The images, and a batch of them on its way.
+    limits::require(7 * u128::from(BINARY_BYTES), "a machine or job with more of it is needed")?;
     Ok(read(path)?.0)
 }
 

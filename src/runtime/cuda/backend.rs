@@ -3,7 +3,7 @@
 use super::driver::{Driver, Region};
 use super::memory::{Arenas, DeviceBorrow};
 use crate::runtime::memory::Element;
-use crate::runtime::storage::{Graph, Part, Storage, same_length};
+use crate::runtime::storage::{Graph, Hardware, Part, Storage, same_length};
 use crate::runtime::tensor::{ArenaId, ArenaPlan, DType, In, Out, Shape, View};
 use crate::{Error, Result};
 use half::bf16;
@@ -67,6 +67,9 @@ pub fn count(op: &'static str, n: usize) -> Result<u32> {
 }
 
 impl<D: Driver> Storage for Cuda<D> {
+    fn hardware(&self) -> Option<Hardware> {
+        self.driver.hardware()
+    }
     fn dtype(&self) -> DType {
         DType::F32
     }
