@@ -171,7 +171,11 @@ impl TrainOptions {
             && let Some(path) = cifar10::named_by_environment()
         {
             settings.data = path.into_os_string().into_string().map_err(|path| {
-                Error::input("NORMSCAPE_DATA", format!("is not text: {}", path.display()), "give --data, or another path")
+                Error::input(
+                    "NORMSCAPE_DATA",
+                    format!("is not text: {}", path.display()),
+                    "give --data, or another path",
+                )
             })?;
         }
         settings.resolve()?;

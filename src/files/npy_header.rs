@@ -200,9 +200,8 @@ impl Parser<'_> {
         let at = self.at;
         let name = self.string()?;
         let shown: String = name.iter().take(20).map(|&byte| char::from(byte)).collect();
-        let refused_for = |what: &str, remedy| {
-            Err(Fault::Refused(format!("has {what} (dtype '{}')", shown.escape_debug()), remedy))
-        };
+        let refused_for =
+            |what: &str, remedy| Err(Fault::Refused(format!("has {what} (dtype '{}')", shown.escape_debug()), remedy));
         let refused = |what: &str| refused_for(what, NUMERIC);
         let Some((&order, rest)) = name.split_first() else { return refused("no type") };
         let Some((&letter, digits)) = rest.split_first() else { return refused("an unknown type") };

@@ -325,7 +325,10 @@ impl Probes {
 
 /// The largest of some numbers; NaN where one is.
 fn most(values: &[f64]) -> f64 {
-    values.iter().copied().fold(f64::NEG_INFINITY, |most, value| if most.is_nan() || most >= value { most } else { value })
+    values
+        .iter()
+        .copied()
+        .fold(f64::NEG_INFINITY, |most, value| if most.is_nan() || most >= value { most } else { value })
 }
 
 /// Which layers and units are looked at, as arrays.

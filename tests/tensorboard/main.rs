@@ -46,7 +46,8 @@ const DLN: &str = "--model dln --depth 3 --samples 50 --norm batch --steps 20 --
 const VGG: &str = "--model vgg11 --width 0.04 --norm batch --data images --limit-train 40 --limit-test 20 --batch 8 --steps 6 \
                    --eval-every 3 --tensorboard";
 
-const DIVERGING: &str = "--model dln --samples 50 --norm none --lr 1 --steps 8 --probe landscape,ics,curvature --tensorboard";
+const DIVERGING: &str =
+    "--model dln --samples 50 --norm none --lr 1 --steps 8 --probe landscape,ics,curvature --tensorboard";
 
 /// The steps of the part that writes no events.
 const SILENT: std::ops::Range<u64> = 21..25;
@@ -220,9 +221,8 @@ fn compare(story: &Story, out: &Path, read: &Value) -> Any<()> {
         }
         // A NaN is itself here.
         let same = |a: &(u64, f32), b: &(u64, f32)| a.0 == b.0 && (a.1 == b.1 || a.1.is_nan() && b.1.is_nan());
-        let differs = |a: &Vec<(u64, f32)>, b: &Vec<(u64, f32)>| {
-            a.len() != b.len() || a.iter().zip(b).any(|(a, b)| !same(a, b))
-        };
+        let differs =
+            |a: &Vec<(u64, f32)>, b: &Vec<(u64, f32)>| a.len() != b.len() || a.iter().zip(b).any(|(a, b)| !same(a, b));
         if let Some((tag, points)) = want.iter().find(|(tag, points)| differs(&found[*tag], points)) {
             return Err(format!("{reader}, {tag}: {:?}, not {points:?}", found[tag]).into());
         }

@@ -72,8 +72,9 @@ impl Global {
             ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Some(Global::Reconstruct),
             ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Some(Global::FromBuffer),
             // An array that lay in a file is pickled with its content, like any other.
-            ("numpy", "ndarray" | "memmap")
-            | ("numpy.core.memmap" | "numpy._core.memmap", "memmap") => Some(Global::NdArray),
+            ("numpy", "ndarray" | "memmap") | ("numpy.core.memmap" | "numpy._core.memmap", "memmap") => {
+                Some(Global::NdArray)
+            }
             ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Some(Global::Scalar),
             ("numpy", "dtype") => Some(Global::Dtype),
             ("_codecs", "encode") => Some(Global::Encode),

@@ -161,7 +161,8 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>> {
 fn archives(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     let usual = ARCHIVES.map(|name| folder.join(name));
-    for (path, known) in usual.into_iter().map(|path| (path, true)).chain(entries(folder).into_iter().map(|p| (p, false)))
+    for (path, known) in
+        usual.into_iter().map(|path| (path, true)).chain(entries(folder).into_iter().map(|p| (p, false)))
     {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         let arriving = ARRIVING.iter().any(|end| name.ends_with(end));

@@ -307,7 +307,10 @@ fn what_numpy_pickles_is_read_whatever_its_order_and_its_labels_are() {
         // A list of NumPy's own integers.
         let scalars: Vec<Vec<u8>> = labels.iter().map(|&label| fixture::scalar((code, order), &item(label))).collect();
         let list = [&b"]("[..], &scalars.concat(), b"e"].concat();
-        assert!(unpickled(&fixture::dictionary(&list, &array)) == Ok((pixels.clone(), labels.clone())), "{order}{code}");
+        assert!(
+            unpickled(&fixture::dictionary(&list, &array)) == Ok((pixels.clone(), labels.clone())),
+            "{order}{code}"
+        );
     }
 }
 

@@ -135,7 +135,9 @@ mod tests {
         let images = train.pixels[2 * batch..3 * batch].chunks_exact(IMAGE);
         mixed.pixels.chunks_exact_mut(IMAGE).zip(images.rev()).for_each(|(to, from)| to.copy_from_slice(from));
         let said = refused(&train, &mixed).unwrap();
-        assert!(said.contains("10000 images of test_batch, 10000 are") && said.contains("10000 of them in data_batch_3"));
+        assert!(
+            said.contains("10000 images of test_batch, 10000 are") && said.contains("10000 of them in data_batch_3")
+        );
         // Half of them is not yet more than half; some images repeated in training are nothing wrong.
         mixed.pixels[..batch / 2].copy_from_slice(&test.pixels[..batch / 2]);
         assert_eq!(refused(&train, &mixed), None);
