@@ -46,7 +46,7 @@ pub fn run(globals: &Globals) -> Result<Answer> {
     let gib =
         |bytes: Option<u64>| bytes.map_or("unknown".into(), |b| format!("{:.1} GiB", b as f64 / f64::from(1u32 << 30)));
     let found = data.map_or_else(
-        || "CIFAR-10 not found (NORMSCAPE_DATA, data, target/data, ~/.cache/normscape); normscape data fetch".into(),
+        || format!("CIFAR-10 not found in NORMSCAPE_DATA, {}; normscape data fetch", cifar10::usual_places_in_words()),
         |path| format!("CIFAR-10 expected in {}", path.display()),
     );
     let mut table = Table::new(["", ""]);

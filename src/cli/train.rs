@@ -76,7 +76,8 @@ impl Job for Run<'_> {
         if globals.device == device::Choice::Auto {
             opening.push(device.why(globals.thread_count()));
         }
-        opening.push(format!("data: {}", about.text));
+        let named = !options.resume && options.takes_data_from_environment(&settings);
+        opening.push(format!("data: {}{}", about.text, if named { ", named by NORMSCAPE_DATA" } else { "" }));
         let steps = settings.steps;
         let mut progress = Progress::new(globals.quiet, opening, held.record().is_some());
         let place = Place { folder: held, device: device.name(), tensorboard: options.tensorboard };

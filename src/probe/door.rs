@@ -25,10 +25,13 @@ pub fn run<B: Backend>(backend: B, inputs: &mut Inputs, stop: Arc<AtomicBool>) -
     // What the file claims it may not have: θ is looked for in it afterwards.
     limits::require(8 * network.slots().len() as u128, REMEDY)?;
     let mut theta = vec![0.0; network.slots().len()];
+    // Gradients come in the shapes in which their parameters were given.
+    let mut shapes = Vec::new();
     for slot in network.slots().iter() {
-        let shape = slot.door.shape(slot.shape);
-        let given = inputs.tensor(&slot.name, Layout::Parameter(slot.door), Extents::Exact(&shape))?;
+        let [shape, same] = slot.door.read_shapes(slot.shape);
+        let given = inputs.tensor(&slot.name, Layout::Parameter(slot.door), Extents::Either(&shape, &same))?;
         theta[slot.start..][..slot.shape.len()].copy_from_slice(&given.inside());
+        shapes.push(given.shape);
     }
     let steps = inputs.numbers("steps")?;
     if let Some(bad) = steps.iter().flatten().find(|s| !(**s > 0.0 && s.is_finite())) {
@@ -65,9 +68,9 @@ pub fn run<B: Backend>(backend: B, inputs: &mut Inputs, stop: Arc<AtomicBool>) -
     let mut out = Arrays::new();
     out.insert("loss".into(), array(Vec::new(), vec![engine.scalar(Scalar::Loss)?]));
     let flat = engine.backend().download_f64(In(grad))?;
-    for slot in engine.network().slots().iter() {
+    for (slot, shape) in engine.network().slots().iter().zip(shapes) {
         let values = slot.door.to_file(slot.shape, &flat[slot.start..][..slot.shape.len()]);
-        out.insert(format!("grad.{}", slot.name), array(slot.door.shape(slot.shape), values));
+        out.insert(format!("grad.{}", slot.name), array(shape, values));
     }
     if let Some(steps) = steps {
         let room = Room::new(&mut engine, &steps, Along::Gradient)?;

@@ -279,12 +279,12 @@ fn write_slots<B: Backend>(
     let (mut narrow, mut wide) = (vec![0.0f32; narrow], vec![0.0; wide]);
     for slot in slots.iter() {
         let name = format!("{prefix}{}", slot.name);
-        let expected = slot.door.shape(slot.shape);
-        let values = tensors.get(&name).filter(|array| array.shape == expected).and_then(Array::to_f64);
+        let fitting = slot.door.read_shapes(slot.shape);
+        let values = tensors.get(&name).filter(|array| fitting.contains(&array.shape)).and_then(Array::to_f64);
         let Some(values) = values else {
             return Err(Error::file(
                 file,
-                format!("no tensor {name} of shape {expected:?}"),
+                format!("no tensor {name} of shape {:?}", fitting[0]),
                 "the run's network has it",
             ));
         };

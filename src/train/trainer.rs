@@ -336,12 +336,12 @@ impl<B: Backend> Trainer<B> {
     /// Tells TensorBoard, where it is asked for, of a row and of what the probes found at its step.
     fn tell(&mut self, row: &Row, probed: bool) -> Result<()> {
         let Some(events) = &mut self.events else { return Ok(()) };
-        let (test_loss, test_accuracy) = row.test.unwrap_or((f64::NAN, f64::NAN));
         let of_row = [
-            ("train/loss", row.loss),
-            ("train/accuracy", row.train_accuracy),
-            ("test/loss", test_loss),
-            ("test/accuracy", test_accuracy),
+            ("train/loss", Some(row.loss)),
+            // In a row NaN says that nothing is right or wrong.
+            ("train/accuracy", Some(row.train_accuracy).filter(|accuracy| !accuracy.is_nan())),
+            ("test/loss", row.test.map(|(loss, _)| loss)),
+            ("test/accuracy", row.test.map(|(_, accuracy)| accuracy)),
         ];
         events.scalars(row.step, of_row)?;
         if probed {

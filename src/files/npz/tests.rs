@@ -216,12 +216,58 @@ fn what_is_no_archive_is_refused() {
     for bad in [&b"PK"[..], &[0; 4096], b"PK\x03\x04 and then nothing that belongs to an archive"] {
         refusal(bad);
     }
-    // A comment, bytes before and bytes after are all more than NumPy writes.
+    // Bytes after the archive, and bytes in front of it, which numpy.load does not take either.
     refusal(&[&good[..], b"\0"].concat());
-    refusal(&[b"\0", &good[..]].concat());
+    assert!(refusal(&[b"\0", &good[..]].concat()).contains("has 1 bytes in front of its archive"));
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(read(dir.path()), Err(Error::Input { .. })));
     assert!(matches!(read(&dir.path().join("none.npz")), Err(Error::Input { .. })));
+}
+
+#[test]
+fn a_comment_at_the_archives_end_changes_nothing() {
+    // Both with ZIP64's records and without them.
+    let array = npy(1, &dictionary("<f4", "False", "(2,)"), &[0; 8]);
+    for good in [single(DEFLATED), archive(&[("x.npy", &array), ("y.npy", &array)], STORED)] {
+        let with = |comment: &[u8]| {
+            let length = (comment.len() as u16).to_le_bytes();
+            [&good[..good.len() - 2], &length, comment].concat()
+        };
+        let expected = load(&good).unwrap();
+        let signature = &b"PK\x05\x06"[..];
+        // A record of an empty archive, which a reader from the end would meet first; one that speaks of more; one that
+        // is cut short; and a whole archive.
+        let empty = [signature, &[0; 18]].concat();
+        let mut other = empty.clone();
+        other[8..12].copy_from_slice(&[1, 0, 1, 0]);
+        for comment in [
+            &b"written by hand"[..],
+            &b"x".repeat(65_535),
+            signature,
+            &[b"before", signature, b"after"].concat(),
+            &signature.repeat(1000),
+            &[b"before", &empty[..]].concat(),
+            &other,
+            &empty[..20],
+            &single(STORED),
+            &empty.repeat(50),
+        ] {
+            assert!(load(&with(comment)).unwrap() == expected, "a comment of {} bytes", comment.len());
+        }
+        // One that says another length than it has.
+        for length in [0u16, 4, 6, 65_535] {
+            let mut wrong = with(b"hello");
+            wrong[good.len() - 2..good.len()].copy_from_slice(&length.to_le_bytes());
+            assert!(refusal(&wrong).contains("no end record"), "{length}");
+        }
+    }
+}
+
+#[test]
+fn every_byte_of_a_boolean_but_0_is_true() {
+    let array = npy(1, &dictionary("|b1", "False", "(6,)"), &[0, 1, 2, 127, 128, 255]);
+    let arrays = load(&archive(&[("x.npy", &array)], STORED)).unwrap();
+    assert_eq!(arrays["x"], Array::i64([6], vec![0, 1, 1, 1, 1, 1]));
 }
 
 #[test]
