@@ -36,6 +36,7 @@ pub mod values;
 
 pub use answer::Answer;
 
+use crate::runtime::simd;
 use crate::{Error, Result};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use device::{Choice, Precision};
@@ -103,6 +104,13 @@ enum Command {
     Completions(completions::Options),
 }
 
+impl Command {
+    /// Whether it computes, or says what would.
+    fn computes(&self) -> bool {
+        !matches!(self, Command::Data(_) | Command::Completions(_))
+    }
+}
+
 /// The table behind help and completions.
 pub fn command() -> clap::Command {
     Cli::command()
@@ -138,6 +146,9 @@ impl Globals {
 impl Cli {
     fn run(self) -> Result<Answer> {
         let globals = &self.globals;
+        if self.command.computes() {
+            simd::require()?;
+        }
         match self.command {
             Command::Reproduce(options) => reproduce::run(&options, globals),
             Command::Train(options) => train::run(&options, globals),

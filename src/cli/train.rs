@@ -67,10 +67,7 @@ impl Job for Run<'_> {
         let Run { settings, options, globals, device, stop } = self;
         let source = Source::open(&settings)?;
         let about = source.describe();
-        let mut opening = Vec::new();
-        if globals.device == device::Choice::Auto {
-            opening.push(device.why(globals.thread_count()));
-        }
+        let mut opening = device::announcement(device, globals);
         opening.push(format!("data: {}", about.text));
         let steps = settings.steps;
         let mut progress = Progress::new(globals.quiet, opening);
