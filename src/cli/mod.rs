@@ -3,7 +3,7 @@
 //! - [`expand`]: `@FILE` · [`refuse`]: the parser's errors, on one line · [`values`]: what options' values may be
 //! - [`device`]: the one place where the device is matched
 //! - [`mod@answer`]: what a command leaves behind: text for standard output, a line for standard error, an exit code
-//! - [`terminal`]: how it gets there; [`progress`], [`plan_progress`]: what is said meanwhile · [`interrupt`]: SIGINT and SIGTERM
+//! - [`terminal`]: how it gets there; [`progress`], [`plan_progress`]: what is said meanwhile; [`plan_list`]: the runs of a plan · [`interrupt`]: SIGINT and SIGTERM
 //! - the commands: [`reproduce`]; [`train`], with its options ([`train_options`]) and what they may change of a run that
 //!   goes on ([`resume`]); [`probe`] and [`op`], with what they share ([`case`]); [`data`], with its contact sheets
 //!   ([`sheet`]); [`theory`]; [`mod@bench`]; [`info`]; [`completions`]
@@ -21,6 +21,7 @@ pub mod expand;
 pub mod info;
 pub mod interrupt;
 pub mod op;
+pub mod plan_list;
 pub mod plan_progress;
 pub mod probe;
 pub mod progress;
