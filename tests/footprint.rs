@@ -2,7 +2,7 @@
 
 use normscape::runtime::cpu::Cpu;
 use normscape::train::metrics::Row;
-use normscape::train::{Observer, Place, Settings, Source, Trainer, footprint};
+use normscape::train::{Observer, Place, Settings, Source, Start, Trainer, footprint};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,7 +60,7 @@ fn most(settings: &Settings, out: &std::path::Path, resume: bool) -> usize {
     let before = NOW.load(Ordering::Relaxed);
     MOST.store(before, Ordering::Relaxed);
     let source = Source::open(settings).unwrap();
-    let place = Place { out, resume, device: "cpu", tensorboard: false };
+    let place = Place::take(out, Start::resumed(resume), "cpu").unwrap();
     let (stop, mut silent) = (Arc::default(), Silent);
     match settings.precision.as_str() {
         "f64" => drop(

@@ -8,7 +8,7 @@ use crate::runtime::cuda::driver::Driver;
 use crate::runtime::cuda::emulator::{Emulator, Options};
 use crate::runtime::cuda::gpu::Gpu;
 use crate::runtime::cuda::{Cuda, Mode};
-use crate::runtime::simd::{Isa, isa};
+use crate::runtime::simd::{self, isa};
 use crate::{Error, Result};
 use clap::builder::PossibleValue;
 use std::fmt;
@@ -177,6 +177,22 @@ impl Device {
         !matches!(self, Device::Cuda(..))
     }
 
+    /// That its computing is slow and why, where it is: portable code, with no fused multiply-add in hardware.
+    pub fn slow(self) -> Option<String> {
+        let on_cpu = matches!(self, Device::CpuF32 | Device::CpuF64);
+        (on_cpu && isa().is_slow()).then(|| match simd::widest() {
+            wider if wider < isa() => {
+                format!(
+                    "{}={}: portable code is slow; without it {} is used",
+                    simd::VARIABLE,
+                    isa().word(),
+                    wider.name()
+                )
+            }
+            _ => "portable code is slow: this processor has no AVX2".into(),
+        })
+    }
+
     /// Its precision.
     pub fn precision(self) -> Precision {
         match self {
@@ -216,20 +232,23 @@ fn without_gpu() -> Option<&'static str> {
     why.as_deref()
 }
 
-/// Tells which device `auto` took and why: once it is sure that it will be used, and unless `--quiet`.
+/// Tells which device `auto` took and why, and that it is slow where it is: once it is sure that it will be used, and unless
+/// `--quiet`.
 pub fn announce(device: Device, globals: &Globals) {
-    if globals.device == Choice::Auto && !globals.quiet {
-        super::terminal::line(&device.why(globals.thread_count()));
+    if !globals.quiet {
+        announcement(device, globals).iter().for_each(|line| super::terminal::line(line));
     }
+}
+
+/// The lines that [`announce`] says.
+pub fn announcement(device: Device, globals: &Globals) -> Vec<String> {
+    let why = (globals.device == Choice::Auto).then(|| device.why(globals.thread_count()));
+    why.into_iter().chain(device.slow()).collect()
 }
 
 /// The instruction set in use, for people.
 pub fn isa_name() -> &'static str {
-    match isa() {
-        Isa::Avx512 => "AVX-512",
-        Isa::Avx2 => "AVX2",
-        Isa::Portable => "portable code",
-    }
+    isa().name()
 }
 
 #[cfg(test)]

@@ -67,6 +67,7 @@ pub fn run(globals: &Globals) -> Result<Answer> {
     rows.extend(driver.rows());
     rows.push(("data", found));
     rows.push(("auto", why.strip_prefix("device: ").unwrap_or(&why).to_owned()));
+    rows.extend(device.slow().map(|slow| ("speed", slow)));
     for (name, text) in rows {
         table.row([Cell::from(name), Cell::from(text)]);
     }

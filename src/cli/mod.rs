@@ -3,7 +3,7 @@
 //! - [`expand`]: `@FILE` · [`refuse`]: the parser's errors, on one line · [`values`]: what options' values may be
 //! - [`device`]: the one place where the device is matched
 //! - [`mod@answer`]: what a command leaves behind: text for standard output, a line for standard error, an exit code
-//! - [`terminal`]: how it gets there; [`progress`], [`plan_progress`]: what is said meanwhile · [`interrupt`]: signals that ask to save and end
+//! - [`terminal`]: how it gets there; [`progress`], [`plan_progress`]: what is said meanwhile; [`plan_list`]: the runs of a plan · [`interrupt`]: signals that ask to save and end
 //! - the commands: [`reproduce`]; [`train`], with its options ([`train_options`]) and what they may change of a run that
 //!   goes on ([`resume`]); [`probe`] and [`op`], with what they share ([`case`]); [`data`], with its contact sheets
 //!   ([`sheet`]); [`theory`]; [`mod@bench`]; [`info`]; [`completions`]
@@ -21,6 +21,7 @@ pub mod expand;
 pub mod info;
 pub mod interrupt;
 pub mod op;
+pub mod plan_list;
 pub mod plan_progress;
 pub mod probe;
 pub mod progress;
@@ -37,6 +38,7 @@ pub mod values;
 pub use answer::Answer;
 
 use crate::files::{limits, notice};
+use crate::runtime::simd;
 use crate::{Error, Result};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use device::{Choice, Precision};
@@ -104,6 +106,13 @@ enum Command {
     Completions(completions::Options),
 }
 
+impl Command {
+    /// Whether it computes, or says what would.
+    fn computes(&self) -> bool {
+        !matches!(self, Command::Data(_) | Command::Completions(_))
+    }
+}
+
 /// The table behind help and completions.
 pub fn command() -> clap::Command {
     Cli::command()
@@ -141,6 +150,9 @@ impl Globals {
 impl Cli {
     fn run(self) -> Result<Answer> {
         let globals = &self.globals;
+        if self.command.computes() {
+            simd::require()?;
+        }
         match self.command {
             Command::Reproduce(options) => reproduce::run(&options, globals),
             Command::Train(options) => train::run(&options, globals),

@@ -72,11 +72,8 @@ impl Job for Run<'_> {
         let Run { settings, options, globals, device, stop, held } = self;
         let source = Source::open(&settings)?;
         let about = source.describe();
-        let mut opening = Vec::new();
-        if globals.device == device::Choice::Auto {
-            opening.push(device.why(globals.thread_count()));
-        }
-        let named = !options.resume && options.takes_data_from_environment(&settings);
+        let mut opening = device::announcement(device, globals);
+        let named = held.record().is_none() && options.takes_data_from_environment(&settings);
         opening.push(format!("data: {}{}", about.text, if named { ", named by NORMSCAPE_DATA" } else { "" }));
         let steps = settings.steps;
         let mut progress = Progress::new(globals.quiet, opening, held.record().is_some());

@@ -20,7 +20,7 @@ impl Row {
     /// Of a run's rows. Errors: settings that make no network.
     pub fn of(settings: &Settings) -> Result<Row> {
         let network = settings.network()?;
-        let step = of_pass(settings, &network)?;
+        let step = Counted::of(settings, &network)?.work();
         let points = settings.probe_points as f64;
         let products = 2.5 * (1 + settings.probe_lanczos + settings.probe_hutchinson) as f64;
         let passes = [
@@ -59,18 +59,37 @@ pub fn work(settings: &Settings) -> Result<f64> {
     Ok(settings.steps as f64 * row.step + probes + tests * row.test)
 }
 
-/// Multiplications of a pass, and what else is done with each number between the layers.
-fn of_pass(settings: &Settings, network: &Network) -> Result<f64> {
-    let mut shape = network.input(settings.batch);
-    let mut work = 0.0;
-    for link in network.links() {
-        let weights =
-            if link.layer.multiplies() { link.layer.params(shape).first().map_or(0, |p| p.shape.len()) } else { 0 };
-        shape = link.layer.output(shape)?;
-        let [h, w, n, _] = shape.hwnc();
-        work += 3.0 * (weights * h * w * n) as f64 + 100.0 * shape.len() as f64;
+/// What is counted of a pass forward and backward.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Counted {
+    /// Multiplications of the products forward.
+    pub products: f64,
+    /// Numbers that layers give.
+    pub elements: f64,
+    /// Parameters.
+    pub parameters: f64,
+}
+
+impl Counted {
+    /// Of a run's network on a batch. Errors: a layer that does not take what the one before it gives.
+    pub fn of(settings: &Settings, network: &Network) -> Result<Counted> {
+        let mut shape = network.input(settings.batch);
+        let mut counted = Counted { products: 0.0, elements: 0.0, parameters: network.slots().len() as f64 };
+        for link in network.links() {
+            let weights =
+                if link.layer.multiplies() { link.layer.params(shape).first().map_or(0, |p| p.shape.len()) } else { 0 };
+            shape = link.layer.output(shape)?;
+            let [h, w, n, _] = shape.hwnc();
+            counted.products += weights as f64 * (h * w * n) as f64;
+            counted.elements += shape.len() as f64;
+        }
+        Ok(counted)
     }
-    Ok(work)
+
+    /// All of it in multiplications: the products once forward and twice backward, and what else is done with each number.
+    pub fn work(self) -> f64 {
+        3.0 * self.products + 100.0 * self.elements
+    }
 }
 
 /// How long some runs take `workers` that each take the next when one has ended: the longest runs first.

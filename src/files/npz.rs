@@ -43,6 +43,11 @@ const LARGE: u64 = 64 << 20;
 /// [`Error::Input`] naming the file, the array and what would be right, for anything else; [`Error::Io`] where the file
 /// system refuses.
 pub fn read(path: &Path) -> Result<Arrays> {
+    read_within(path, memory_limit)
+}
+
+/// Reads as [`read`] does, within so many bytes of memory for a file of so many bytes.
+fn read_within(path: &Path, memory_limit: impl Fn(u64) -> u64) -> Result<Arrays> {
     let mut file = open_read(path)?;
     let container = |fault| refused_container(path, fault);
     let length = file.seek(SeekFrom::End(0)).map_err(|source| Error::io(path, "read", source))?;

@@ -18,10 +18,15 @@ const AFTER_END: u64 = 1 << 20;
 
 /// Reads the batches of the archive `path`, in whichever order they lie in it.
 pub(super) fn read(path: &Path, batches: Vec<Batch<'_>>) -> Result<Vec<Source>> {
+    read_within(path, batches, UNPACKED)
+}
+
+/// Reads as [`read`] does an archive that may unpack to so many bytes.
+pub(super) fn read_within(path: &Path, batches: Vec<Batch<'_>>, most: u64) -> Result<Vec<Source>> {
     let at = At { path, member: None };
     let content = unpacked(path)?;
     let offset = Cell::new(0);
-    let mut archive = Archive::new(Counted { content, offset: &offset });
+    let mut archive = Archive::new(Counted { content, offset: &offset, most });
 
     let mut batches: Vec<Option<Batch<'_>>> = batches.into_iter().map(Some).collect();
     let mut sources: Vec<Option<Source>> = vec![None; NAMES.len()];
@@ -120,11 +125,12 @@ fn not_an_archive(at: At<'_>, offset: &Cell<u64>, source: io::Error) -> Error {
 struct Counted<'a> {
     content: Box<dyn Read>,
     offset: &'a Cell<u64>,
+    most: u64,
 }
 
 impl Read for Counted<'_> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        if self.offset.get() > UNPACKED {
+        if self.offset.get() > self.most {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let n = self.content.read(to)?;
