@@ -20,8 +20,9 @@ struct Chain {
     float *inputs, *work[2];
     // [layer][in][out], and this block's part of its gradient.
     float *weight, *grad_weight;
-    // Of every norm: γ, β; of the batch μ, γ/D, 1/D; of an ℓp norm 1/s, and at p = ∞ the first sample of the largest |z|.
-    float *gamma, *beta, *mean, *gain, *inverse, *inverse_scale, *largest;
+    // Of every norm: γ, β; of the batch μ, γ/D, 1/D; of an ℓp norm 1/s and what it is lifted by, at p = ∞ the number of largest |z| and
+    // s.
+    float *gamma, *beta, *mean, *gain, *inverse, *inverse_scale, *lift;
     // Of the present norm's gradient: Σdy/m, Σdy·u/m.
     float *mean_dy, *mean_u;
     // Sums of parts of the block; what the ranks sent, for two turns.
@@ -54,7 +55,7 @@ __device__ __forceinline__ Chain chain_of(unsigned char* memory, unsigned depth,
     c.gain = take(norms * dim);
     c.inverse = take(norms * dim);
     c.inverse_scale = take(norms * dim);
-    c.largest = take(norms * dim);
+    c.lift = take(norms * dim);
     c.weight = take(depth * dim * dim);
     c.grad_weight = take(depth * dim * dim);
     c.work[0] = take(dim * c.most);
@@ -163,17 +164,13 @@ __device__ __forceinline__ void statistics_of(const Chain& c, unsigned& turn, co
     // max|z| waits in inverse_scale.
     if (kind == LINF || kind == LP)
         merge_columns<Most>(c, turn, magnitude, magnitude, [&](unsigned column, double most, double) { c.inverse_scale[at + column] = (float)most; });
-    if (kind == LINF) {
-        auto place = [&](unsigned column, unsigned n) { return magnitude(column, n) == (double)c.inverse_scale[at + column] ? (double)(c.first + n) : 1e18; };
-        merge_columns<Least>(c, turn, place, place, [&](unsigned column, double first, double) { c.largest[at + column] = __uint_as_float((unsigned)first); });
-    }
     auto power = [&](unsigned column, unsigned n) {
         double v = value(column, n);
         if (kind == BATCH || kind == L2) return v * v;
         if (kind == L1) return fabs(v);
-        if (kind == LINF) return 0.0;
         float most = c.inverse_scale[at + column];
-        return (double)powf(fabsf((float)v) / (most > 0.0f ? most : 1.0f), (float)p);
+        if (kind == LINF) return fabs(v) == (double)most ? 1.0 : 0.0;
+        return (double)powf(fabsf((float)v) / (most > 0.0f && most < INF_F32 ? most : 1.0f), (float)p);
     };
     merge_columns<Sum>(c, turn, value, power, [&](unsigned column, double sum, double powers) {
         double mean = sum / c.samples, average = powers / c.samples, spread = average;
@@ -188,7 +185,9 @@ __device__ __forceinline__ void statistics_of(const Chain& c, unsigned& turn, co
         c.mean[at + column] = (float)mean;
         c.gain[at + column] = (float)((double)c.gamma[at + column] / divisor);
         c.inverse[at + column] = (float)(1.0 / divisor);
-        c.inverse_scale[at + column] = spread > 0.0 ? (float)(1.0 / spread) : 0.0f;
+        float lift = lift_of(spread);
+        c.inverse_scale[at + column] = kind == LINF ? (float)powers : spread > 0.0 ? (float)(1.0 / (spread * lift)) : 0.0f;
+        c.lift[at + column] = kind == LINF ? (float)most : lift;
         if (statistics && cluster_rank() == 0) {
             statistics[2 * at + column] = (float)mean;
             statistics[2 * at + c.dim + column] = (float)spread;
@@ -207,7 +206,7 @@ __device__ __forceinline__ void norm_gradient(const Chain& c, unsigned& turn, fl
     };
     merge_columns<Sum>(c, turn, value, along, [&](unsigned column, double sum, double sum_u) {
         c.mean_dy[column] = (float)((double)(float)sum / c.samples);
-        c.mean_u[column] = (float)((double)(float)sum_u / (kind == LINF ? 1u : c.samples));
+        c.mean_u[column] = (float)((double)(float)sum_u / (kind == LINF ? (double)c.inverse_scale[at + column] : (double)c.samples));
         if (cluster_rank() == 0) {
             grad_beta[column] = (float)sum;
             grad_gamma[column] = (float)sum_u;
@@ -215,7 +214,8 @@ __device__ __forceinline__ void norm_gradient(const Chain& c, unsigned& turn, fl
     });
     float exponent = (float)(p - 1.0);
     for_elements(c, [&](unsigned column, unsigned n, unsigned i) {
-        float v = z[i], factor = c.mean_u[column], d = dy[i] - c.mean_dy[column], slope = 0.0f, size = fabsf(v) * c.inverse_scale[at + column];
+        float v = z[i], factor = c.mean_u[column], d = dy[i] - c.mean_dy[column], slope = 0.0f, lift = c.lift[at + column];
+        float size = fabsf(v) * lift * c.inverse_scale[at + column];
         if (kind == BATCH) {
             float u = (v - c.mean[at + column]) * c.inverse[at + column];
             dy[i] = c.gain[at + column] * fmaf(-u, factor, d);
@@ -223,7 +223,7 @@ __device__ __forceinline__ void norm_gradient(const Chain& c, unsigned& turn, fl
         }
         if (kind == L1) slope = factor;
         else if (kind == L2) slope = size * factor;
-        else if (kind == LINF) slope = __float_as_uint(c.largest[at + column]) == c.first + n ? factor : 0.0f;
+        else if (kind == LINF) slope = fabsf(v) == lift ? factor : 0.0f;
         else if (factor != 0.0f && v != 0.0f) slope = factor * powf(size, exponent);
         slope = v < 0.0f ? -slope : v == 0.0f ? 0.0f : slope;
         dy[i] = c.gain[at + column] * (d - slope);

@@ -91,7 +91,7 @@ impl Chunk {
     }
 
     /// The elements of the chunk at each pixel.
-    pub fn rows(self) -> impl Iterator<Item = Range<usize>> {
+    pub fn rows(self) -> impl Iterator<Item = Range<usize>> + Clone {
         let start = move |pixel: usize| (pixel * self.of.samples + self.first) * self.of.channels;
         (0..self.of.pixels).map(move |pixel| start(pixel)..start(pixel) + self.lanes())
     }
@@ -124,6 +124,21 @@ impl Chunk {
         add: impl Fn(Range<usize>, [&mut [T]; K]),
     ) {
         let mut sums = sums;
+        self.sum_in_pieces(PIECE, &mut lines, &mut sums, &add);
+        // The sum of a piece may have left T's range, and its terms not.
+        if sums.iter().any(|sum| sum.iter().any(|v| !v.is_finite())) {
+            self.sum_in_pieces(1, &mut lines, &mut sums, &add);
+        }
+    }
+
+    /// The same in pieces of so many pixels, each summed in T.
+    fn sum_in_pieces<T: Float, const K: usize>(
+        self,
+        piece: usize,
+        lines: &mut [&mut [T]; K],
+        sums: &mut [&mut [f64]; K],
+        add: impl Fn(Range<usize>, [&mut [T]; K]),
+    ) {
         sums.iter_mut().for_each(|sum| sum.fill(0.0));
         let mut flush = |lines: &mut [&mut [T]; K]| {
             for (sum, line) in sums.iter_mut().zip(lines) {
@@ -135,12 +150,12 @@ impl Chunk {
         };
         lines.iter_mut().for_each(|line| line.fill(T::ZERO));
         for (pixel, row) in self.rows().enumerate() {
-            if pixel > 0 && pixel % PIECE == 0 {
-                flush(&mut lines);
+            if pixel > 0 && pixel % piece == 0 {
+                flush(lines);
             }
             add(row, lines.each_mut().map(|line| &mut **line));
         }
-        flush(&mut lines);
+        flush(lines);
     }
 }
 

@@ -5,7 +5,7 @@ use super::{GroupNorm, Grouped, OP, cpu_tangent};
 use crate::Result;
 use crate::ops::affine::{self, floor};
 use crate::ops::batch_norm::cpu::sums;
-use crate::ops::columns::{Shared, add_lines, add_lines_about, as_f64};
+use crate::ops::columns::{Extremes, Shared, add_lines, add_lines_about, as_f64, not_below_0, out_of_range};
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
 use crate::ops::norm_tangent::{Moving, Normed, Upstream};
 use crate::runtime::cpu::Cpu;
@@ -16,7 +16,7 @@ use crate::runtime::tensor::{In, Out, Shape};
 /// `y = γ (x − μ)/S + β`, relu; writes the statistics.
 ///
 /// The mean comes first; the variance from sums about it, with what is left of their mean taken off: exact to rounding also where the mean is
-/// far from 0, or one value far from the mean.
+/// far from 0, or one value far from the mean. Where that has left T's range, it is done again in f64.
 fn forward<T: Float>(
     of: Grouped,
     x: &[T],
@@ -39,9 +39,15 @@ fn forward<T: Float>(
             add_lines_about(&x[row], origin, sum, square);
         });
         chunk.each_group(|group, lanes| {
-            let (s1, s2) = (a[lanes.clone()].iter().sum::<f64>(), b[lanes].iter().sum::<f64>());
-            mean[group] = T::of(mean[group].f64() + s1 / size);
-            var[group] = T::of((s2 - s1 * s1 / size).max(0.0) / size);
+            let (s1, s2) = (a[lanes.clone()].iter().sum::<f64>(), b[lanes.clone()].iter().sum::<f64>());
+            let found = (mean[group].f64() + s1 / size, not_below_0(s2 - s1 * s1 / size) / size);
+            (mean[group], var[group]) = (T::of(found.0), T::of(found.1));
+            if out_of_range::<T>(found.0, found.1) {
+                let values = chunk.rows().flat_map(|row| &x[row][lanes.clone()]).map(|v| v.f64());
+                if let Some(found) = Extremes::of(values.clone()).moments(values) {
+                    (mean[group], var[group]) = (T::of(found.mean), T::of(found.var));
+                }
+            }
         });
         chunk.fill(origin, |group, _| mean[group]);
         chunk.fill(gain, |group, c| T::of(weight[c].f64() / (var[group].f64() + options.eps).sqrt()));
