@@ -1,7 +1,8 @@
 //! Units whose scale has no inverse in the tensor's type: their passes, one unit at a time, in f64.
 //!
-//! Below 2⁻¹²⁸ (f32) or 2⁻¹⁰²⁴ (f64) 1/s is infinite, and so is 1/D where ε is as small. The quantities of the contract are finite all the same:
-//! `|x|/s` is near 1, and `dγ ∂s/∂x` is far below dy. Such units are rare; they take the long way, on values multiplied by a power of two.
+//! Below 2⁻¹²⁸ (f32) or 2⁻¹⁰²⁴ (f64) 1/s is infinite, and so is 1/D where ε is as small; ṙ = (p−1)(…)/s is so somewhat earlier. The quantities of
+//! the contract are finite all the same: `|x|/s` is near 1, and `dγ ∂s/∂x` is far below dy. Such units are rare; they take the long way, on values
+//! multiplied by a power of two.
 
 use crate::ops::norm::NormOptions;
 use crate::runtime::float::Float;
@@ -10,7 +11,9 @@ use crate::runtime::tensor::DType;
 /// Whether a unit of this scale needs the long way: a constant of its passes overflows where what it stands for does not.
 pub fn faint<T: Float>(p: f64, eps: f64, scale: T, weight: T) -> bool {
     let (s, d) = (scale.f64(), scale.f64() + eps);
-    let overflows = |numerator: f64, by: f64| by > 0.0 && numerator.is_finite() && !T::of(numerator / by).is_finite();
+    // With room for what the quotient is multiplied by.
+    let room = |v: f64| T::of(v) * T::of(1e10);
+    let overflows = |v: f64, by: f64| by > 0.0 && v.is_finite() && !room(v / by).is_finite();
     let of_slope = p != 1.0 && p.is_finite() && overflows(1.0, s);
     of_slope || overflows(1.0, d) || overflows(weight.f64(), d)
 }
@@ -94,6 +97,11 @@ impl FaintUnit {
         (x.f64() * self.lift - self.mean) / self.divisor
     }
 
+    /// The same, lifted: of subnormal numbers u is one.
+    fn lifted_u<T: Float>(&self, x: T) -> f64 {
+        (x.f64() * self.lift - self.mean) * self.lift / self.divisor
+    }
+
     /// r = m ∂s/∂x
     fn r<T: Float>(&self, x: T) -> f64 {
         let v = x.f64() * self.lift;
@@ -132,7 +140,7 @@ impl FaintUnit {
             let cut = self.relu && self.u(x[at]).mul_add(self.weight, self.bias) <= 0.0;
             if cut { 0.0 } else { dy[at].f64() }
         };
-        let (mean, mean_u) = (self.mean_of(dy), self.mean_of(|at| dy(at) * self.u(x[at])));
+        let (mean, mean_u) = (self.mean_of(dy), self.mean_of(|at| dy(at) * self.lifted_u(x[at])) / self.lift);
         for at in self.places() {
             dx[at] = T::of(self.times_gain(dy(at) - mean - self.r(x[at]) * mean_u));
         }
@@ -161,14 +169,14 @@ impl FaintUnit {
         (T::of(by.mean), T::of(by.divisor))
     }
 
-    /// ṙ · dγ/m: as a product, since ṙ alone may be out of range.
-    fn r_moving_times<T: Float>(&self, x: T, xt: T, by: Spread, mean_u: f64) -> f64 {
+    /// ṙ · dγ/m, the second being lifted: as a product, since ṙ alone may be out of range.
+    fn r_moving_times<T: Float>(&self, x: T, xt: T, by: Spread, lifted_mean_u: f64) -> f64 {
         let (v, p) = (x.f64() * self.lift, self.p);
         if p == 1.0 || p.is_infinite() || self.scale == 0.0 || v == 0.0 && p != 2.0 {
             return 0.0;
         }
         let size = if p == 2.0 { 1.0 } else { (v.abs() / self.scale).powf(p - 2.0) };
-        mean_u / self.scale * self.lift * ((p - 1.0) * (size * xt.f64() - self.r(x) * by.divisor))
+        lifted_mean_u / self.scale * ((p - 1.0) * (size * xt.f64() - self.r(x) * by.divisor))
     }
 
     /// Writes its ḋx; gives ḋγ and ḋβ. `upstream` are dy and ḋy.
@@ -183,13 +191,14 @@ impl FaintUnit {
         let [dy, dyt] =
             upstream.map(|of| move |at: usize| if cut(moves.relu, at) { 0.0 } else { of[at].f64() });
         let ut = |at: usize| self.u_moving(x[at], moves.x[at], by);
-        let (mean, mean_u) = (self.mean_of(dy), self.mean_of(|at| dy(at) * self.u(x[at])));
+        let (mean, lifted_mean_u) = (self.mean_of(dy), self.mean_of(|at| dy(at) * self.lifted_u(x[at])));
+        let mean_u = lifted_mean_u / self.lift;
         let mean_t = self.mean_of(dyt);
         let mean_ut = self.mean_of(|at| dyt(at) * self.u(x[at]) + dy(at) * ut(at));
         for at in self.places() {
             let r = self.r(x[at]);
             let own = dy(at) - mean - r * mean_u;
-            let moved = dyt(at) - mean_t - r * mean_ut - self.r_moving_times(x[at], moves.x[at], by, mean_u);
+            let moved = dyt(at) - mean_t - r * mean_ut - self.r_moving_times(x[at], moves.x[at], by, lifted_mean_u);
             let gain_moving = (moves.weight * own - self.times_gain(own) * by.divisor) / self.divisor * self.lift;
             out[at] = T::of(gain_moving + self.times_gain(moved));
         }
