@@ -26,8 +26,8 @@ use normscape::ops::weight_norm::{Parts, PartsOut, WeightNorm};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::memory::Element;
-use normscape::runtime::rounding::bf16_of;
 use normscape::runtime::rng::{Purpose, normal, word};
+use normscape::runtime::rounding::bf16_of;
 use normscape::runtime::storage::Storage;
 use normscape::runtime::tensor::{ArenaId, ArenaPlan, DType, In, Out, Shape};
 

@@ -12,7 +12,7 @@ use std::ops::Range;
 /// Lanes that make a chunk worth a task.
 const LANES: usize = 1024;
 /// Pixels that are summed in the tensor's own type before f64 takes over.
-const PIECE: usize = 128;
+pub const PIECE: usize = 128;
 /// Sums that a lane has room for, and vectors along the lanes.
 const SUMS: usize = 4;
 const LINES: usize = 10;
@@ -116,29 +116,15 @@ impl Chunk {
         });
     }
 
-    /// Sums over the pixels: `add(elements, lines)` adds a pixel's values to the lines; the sums are written to `sums`.
+    /// Sums over the pixels: `add(elements, lines)` adds a pixel's values to the lines; after each `piece` pixels these go to `sums`.
     pub fn sum<T: Float, const K: usize>(
         self,
+        piece: usize,
         mut lines: [&mut [T]; K],
         sums: [&mut [f64]; K],
         add: impl Fn(Range<usize>, [&mut [T]; K]),
     ) {
         let mut sums = sums;
-        self.sum_in_pieces(PIECE, &mut lines, &mut sums, &add);
-        // The sum of a piece may have left T's range, and its terms not.
-        if sums.iter().any(|sum| sum.iter().any(|v| !v.is_finite())) {
-            self.sum_in_pieces(1, &mut lines, &mut sums, &add);
-        }
-    }
-
-    /// The same in pieces of so many pixels, each summed in T.
-    fn sum_in_pieces<T: Float, const K: usize>(
-        self,
-        piece: usize,
-        lines: &mut [&mut [T]; K],
-        sums: &mut [&mut [f64]; K],
-        add: impl Fn(Range<usize>, [&mut [T]; K]),
-    ) {
         sums.iter_mut().for_each(|sum| sum.fill(0.0));
         let mut flush = |lines: &mut [&mut [T]; K]| {
             for (sum, line) in sums.iter_mut().zip(lines) {
@@ -149,13 +135,16 @@ impl Chunk {
             }
         };
         lines.iter_mut().for_each(|line| line.fill(T::ZERO));
-        for (pixel, row) in self.rows().enumerate() {
-            if pixel > 0 && pixel % piece == 0 {
-                flush(lines);
+        let mut left = piece;
+        for row in self.rows() {
+            if left == 0 {
+                flush(&mut lines);
+                left = piece;
             }
             add(row, lines.each_mut().map(|line| &mut **line));
+            left -= 1;
         }
-        flush(lines);
+        flush(&mut lines);
     }
 }
 

@@ -1,17 +1,18 @@
 //! Norms over groups on the CPU. A chunk of samples is read three times forward, twice backward.
 
-use super::chunks::{self, Room, for_chunks, per_channel};
+use super::chunks::{self, Chunk, PIECE, Room, for_chunks, per_channel};
 use super::{GroupNorm, Grouped, OP, cpu_tangent};
 use crate::Result;
 use crate::ops::affine::{self, floor};
 use crate::ops::batch_norm::cpu::sums;
-use crate::ops::columns::{Extremes, Shared, add_lines, add_lines_about, as_f64, not_below_0, out_of_range};
+use crate::ops::columns::{Extremes, Found, Shared, add_lines, add_lines_about, as_f64, not_below_0, out_of_range};
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
 use crate::ops::norm_tangent::{Moving, Normed, Upstream};
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
 use crate::runtime::tensor::{In, Out, Shape};
+use std::ops::Range;
 
 /// `y = γ (x − μ)/S + β`, relu; writes the statistics.
 ///
@@ -32,10 +33,10 @@ fn forward<T: Float>(
         let Room { sums: [a, b, ..], lines: [sum, square, origin, gain, shift, ..], .. } = room;
         // SAFETY: chunks do not overlap.
         let (mean, var) = unsafe { (mean.range(chunk.groups()), var.range(chunk.groups())) };
-        chunk.sum([&mut *sum], [&mut *a], |row, [sum]| add_lines(&x[row], sum));
+        chunk.sum(PIECE, [&mut *sum], [&mut *a], |row, [sum]| add_lines(&x[row], sum));
         chunk.each_group(|group, lanes| mean[group] = T::of(a[lanes].iter().sum::<f64>() / size));
         chunk.fill(origin, |group, _| mean[group]);
-        chunk.sum([sum, square], [&mut *a, &mut *b], |row, [sum, square]| {
+        chunk.sum(PIECE, [sum, square], [&mut *a, &mut *b], |row, [sum, square]| {
             add_lines_about(&x[row], origin, sum, square);
         });
         chunk.each_group(|group, lanes| {
@@ -43,8 +44,7 @@ fn forward<T: Float>(
             let found = (mean[group].f64() + s1 / size, not_below_0(s2 - s1 * s1 / size) / size);
             (mean[group], var[group]) = (T::of(found.0), T::of(found.1));
             if out_of_range::<T>(found.0, found.1) {
-                let values = chunk.rows().flat_map(|row| &x[row][lanes.clone()]).map(|v| v.f64());
-                if let Some(found) = Extremes::of(values.clone()).moments(values) {
+                if let Some(found) = moments_again(chunk, x, lanes) {
                     (mean[group], var[group]) = (T::of(found.mean), T::of(found.var));
                 }
             }
@@ -58,6 +58,14 @@ fn forward<T: Float>(
             affine::lines(&x[row], origin, gain, shift, floor, y);
         }
     });
+}
+
+/// Mean and variance of a group of which sums in T cannot tell; `None` where it is constant.
+#[cold]
+#[inline(never)]
+fn moments_again<T: Float>(chunk: Chunk, x: &[T], lanes: Range<usize>) -> Option<Found> {
+    let values = chunk.rows().flat_map(|row| &x[row][lanes.clone()]).map(|v| v.f64());
+    Extremes::of(values.clone()).moments(values)
 }
 
 /// The gradients of [`forward`]; `mean` and `var` are what it wrote.
@@ -81,15 +89,23 @@ fn backward<T: Float>(
         chunk.fill(g, |group, c| T::of(weight[c].f64() / (var[group].f64() + options.eps).sqrt()));
         chunk.fill(s, |_, c| bias[c]);
         chunk.fill(w, |_, c| weight[c]);
-        chunk.sum([&mut **mean_q, &mut **mean_u], [&mut **a, &mut **b], |row, [sum, sum_u]| {
-            sums(&x[row.clone()], &dy[row], m, i, g, s, floor, sum, sum_u);
-        });
-        chunk.each_group(|_, lanes| {
-            let of = |sums: &[f64]| T::of(lanes.clone().map(|lane| w[lane].f64() * sums[lane]).sum::<f64>() / size);
-            let (q, u) = (of(a), of(b));
-            mean_q[lanes.clone()].fill(q);
-            mean_u[lanes.clone()].fill(u);
-        });
+        // The sum of a piece may leave T's range where its terms do not: then each is a piece.
+        for piece in [PIECE, 1] {
+            chunk.sum(piece, [&mut **mean_q, &mut **mean_u], [&mut **a, &mut **b], |row, [sum, sum_u]| {
+                sums(&x[row.clone()], &dy[row], m, i, g, s, floor, sum, sum_u);
+            });
+            let mut finite = true;
+            chunk.each_group(|_, lanes| {
+                let of = |sums: &[f64]| T::of(lanes.clone().map(|lane| w[lane].f64() * sums[lane]).sum::<f64>() / size);
+                let (q, u) = (of(a), of(b));
+                mean_q[lanes.clone()].fill(q);
+                mean_u[lanes].fill(u);
+                finite &= (q + u).is_finite();
+            });
+            if finite {
+                break;
+            }
+        }
         for row in chunk.rows() {
             // SAFETY: chunks do not overlap.
             let dx = unsafe { dx.range(row.clone()) };

@@ -11,6 +11,9 @@ use crate::runtime::tensor::DType;
 /// Whether a unit of this scale needs the long way: a constant of its passes overflows where what it stands for does not.
 pub fn faint<T: Float>(p: f64, eps: f64, scale: T, weight: T) -> bool {
     let (s, d) = (scale.f64(), scale.f64() + eps);
+    if s > 1e-20 && weight.f64().abs() < 1e10 {
+        return false;
+    }
     // With room for what the quotient is multiplied by.
     let room = |v: f64| T::of(v) * T::of(1e10);
     let overflows = |v: f64, by: f64| by > 0.0 && v.is_finite() && !room(v / by).is_finite();
@@ -188,8 +191,7 @@ impl FaintUnit {
         out: &mut [T],
     ) -> (T, T) {
         let by = self.spread(x, moves);
-        let [dy, dyt] =
-            upstream.map(|of| move |at: usize| if cut(moves.relu, at) { 0.0 } else { of[at].f64() });
+        let [dy, dyt] = upstream.map(|of| move |at: usize| if cut(moves.relu, at) { 0.0 } else { of[at].f64() });
         let ut = |at: usize| self.u_moving(x[at], moves.x[at], by);
         let (mean, lifted_mean_u) = (self.mean_of(dy), self.mean_of(|at| dy(at) * self.lifted_u(x[at])));
         let mean_u = lifted_mean_u / self.lift;

@@ -191,7 +191,11 @@ fn options(eps: f64) -> NormOptions {
 }
 
 /// The units that [`crate::ops::lp_norm`] computes the long way, if the norm is one of its own.
-fn faint_units<'a, T: Float>(norm: Normed, spread: &'a [T], weight: &'a [T]) -> impl Iterator<Item = (usize, f64)> + 'a {
+fn faint_units<'a, T: Float>(
+    norm: Normed,
+    spread: &'a [T],
+    weight: &'a [T],
+) -> impl Iterator<Item = (usize, f64)> + 'a {
     let power = |law| if let Law::Power(p) = law { Some(p) } else { None };
     let all = power(norm.law).map(|p| (0..spread.len()).map(move |c| (c, p)));
     all.into_iter().flatten().filter(move |&(c, p)| faint(p, norm.eps, spread[c], weight[c]))
