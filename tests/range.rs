@@ -43,7 +43,8 @@ fn drawn(stream: u32, len: usize) -> Vec<f64> {
     (0..len).map(|i| f64::from(normal(word(21, Purpose::Case, stream, 0, i as u64)))).collect()
 }
 
-/// A norm's arrays: x as given, the others drawn, each with a tangent (of x `moving` times as large).
+/// A norm's arrays: x as given, the others drawn, each with a tangent (of x `moving` times as large). These are small: ẋ/s is to be a number even
+/// where s is the least there is.
 fn norm(shape: &[usize], x: Vec<f64>, moving: f64, settings: &[(&str, f64)]) -> Arrays {
     let (len, units) = (x.len(), shape[1]);
     let single = |values: Vec<f64>| values.into_iter().map(|v| f64::from(v as f32)).collect::<Vec<_>>();
@@ -54,10 +55,11 @@ fn norm(shape: &[usize], x: Vec<f64>, moving: f64, settings: &[(&str, f64)]) -> 
     put("weight", &[units], single(drawn(2, units).iter().map(|v| 1.0 + 0.25 * v).collect()));
     put("bias", &[units], single(drawn(3, units)));
     put("grad_y", shape, single(drawn(4, len)));
-    put("tangent_x", shape, drawn(5, len).into_iter().map(|v| f64::from(v as f32) * moving).collect());
-    put("tangent_weight", &[units], single(drawn(6, units)));
-    put("tangent_bias", &[units], single(drawn(7, units)));
-    put("tangent_grad_y", shape, single(drawn(8, len)));
+    let little = |values: Vec<f64>, by: f64| single(values).into_iter().map(|v| v * by * 2f64.powi(-60)).collect();
+    put("tangent_x", shape, little(drawn(5, len), moving));
+    put("tangent_weight", &[units], little(drawn(6, units), 1.0));
+    put("tangent_bias", &[units], little(drawn(7, units), 1.0));
+    put("tangent_grad_y", shape, little(drawn(8, len), 1.0));
     put("x", shape, x);
     for (name, value) in settings {
         all.insert(format!("attr.{name}"), Array::scalar_f64(*value));

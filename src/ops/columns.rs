@@ -9,7 +9,7 @@
 
 mod moments;
 
-pub use moments::{Extremes, Found, moments, not_below_0, out_of_range, power_mean};
+pub use moments::{Extremes, moments, not_below_0, out_of_range, power_mean};
 
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;

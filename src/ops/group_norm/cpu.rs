@@ -5,14 +5,13 @@ use super::{GroupNorm, Grouped, OP, cpu_tangent};
 use crate::Result;
 use crate::ops::affine::{self, floor};
 use crate::ops::batch_norm::cpu::sums;
-use crate::ops::columns::{Extremes, Found, Shared, add_lines, add_lines_about, as_f64, not_below_0, out_of_range};
+use crate::ops::columns::{Extremes, Shared, add_lines, add_lines_about, as_f64, not_below_0, out_of_range};
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
 use crate::ops::norm_tangent::{Moving, Normed, Upstream};
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
 use crate::runtime::tensor::{In, Out, Shape};
-use std::ops::Range;
 
 /// `y = γ (x − μ)/S + β`, relu; writes the statistics.
 ///
@@ -41,14 +40,12 @@ fn forward<T: Float>(
         });
         chunk.each_group(|group, lanes| {
             let (s1, s2) = (a[lanes.clone()].iter().sum::<f64>(), b[lanes.clone()].iter().sum::<f64>());
-            let found = (mean[group].f64() + s1 / size, not_below_0(s2 - s1 * s1 / size) / size);
-            (mean[group], var[group]) = (T::of(found.0), T::of(found.1));
-            if out_of_range::<T>(found.0, found.1) {
-                if let Some(found) = moments_again(chunk, x, lanes) {
-                    (mean[group], var[group]) = (T::of(found.mean), T::of(found.var));
-                }
-            }
+            mean[group] = T::of(mean[group].f64() + s1 / size);
+            var[group] = T::of(not_below_0(s2 - s1 * s1 / size) / size);
         });
+        if mean.iter().zip(&*var).any(|(mean, var)| out_of_range::<T>(mean.f64(), var.f64())) {
+            moments_again(chunk, x, mean, var);
+        }
         chunk.fill(origin, |group, _| mean[group]);
         chunk.fill(gain, |group, c| T::of(weight[c].f64() / (var[group].f64() + options.eps).sqrt()));
         chunk.fill(shift, |_, c| bias[c]);
@@ -60,12 +57,17 @@ fn forward<T: Float>(
     });
 }
 
-/// Mean and variance of a group of which sums in T cannot tell; `None` where it is constant.
+/// Mean and variance of the groups of which sums in T cannot tell, but for constant ones.
 #[cold]
 #[inline(never)]
-fn moments_again<T: Float>(chunk: Chunk, x: &[T], lanes: Range<usize>) -> Option<Found> {
-    let values = chunk.rows().flat_map(|row| &x[row][lanes.clone()]).map(|v| v.f64());
-    Extremes::of(values.clone()).moments(values)
+fn moments_again<T: Float>(chunk: Chunk, x: &[T], mean: &mut [T], var: &mut [T]) {
+    chunk.each_group(|group, lanes| {
+        let values = chunk.rows().flat_map(|row| &x[row][lanes.clone()]).map(|v| v.f64());
+        let again = out_of_range::<T>(mean[group].f64(), var[group].f64());
+        if let Some(found) = again.then(|| Extremes::of(values.clone()).moments(values)).flatten() {
+            (mean[group], var[group]) = (T::of(found.mean), T::of(found.var));
+        }
+    });
 }
 
 /// The gradients of [`forward`]; `mean` and `var` are what it wrote.
