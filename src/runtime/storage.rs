@@ -1,6 +1,7 @@
 //! What every backend can do with memory: plan it, fill it, read it back.
 
 use super::memory::Element;
+use super::rounding::bf16_of;
 use super::state::StepState;
 use super::tensor::{ArenaId, ArenaPlan, DType, In, Out, View};
 use crate::{Error, Result};
@@ -78,7 +79,7 @@ pub trait Storage {
     fn upload_f64(&mut self, values: &[f64], to: Out) -> Result<()> {
         match to.0.dtype {
             DType::F64 => self.upload(values, to),
-            DType::Bf16 => self.upload(&values.iter().map(|&v| half::bf16::from_f64(v)).collect::<Vec<_>>(), to),
+            DType::Bf16 => self.upload(&values.iter().map(|&v| bf16_of(v)).collect::<Vec<_>>(), to),
             _ => self.upload(&values.iter().map(|&v| v as f32).collect::<Vec<_>>(), to),
         }
     }
