@@ -23,6 +23,8 @@ pub mod array;
 pub mod atomic;
 pub mod cache;
 pub mod disk;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod hash;
 pub mod lock;
 pub mod lookup;

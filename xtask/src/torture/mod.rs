@@ -5,17 +5,19 @@
 //! - `calls`: every file-system call of a small run fails in turn, with each of several errors
 //! - `fuzz`: every parser, with inputs that coverage leads
 //!
-//! `cases`: the small runs · `results`: what of a folder must not depend on how it was made · `program`: the program as it is
+//! `cases`: the small runs · `seeds`: what the fuzzers begin from · `results`: what of a folder must not depend on how it was made · `program`: the program as it is
 //! started here · `phase`: where it was when the kill came · `system`: the few calls of the system that std does not have ·
 //! `random`: random numbers · `faults.c`: what is preloaded into the program.
 
 mod calls;
 mod cases;
+mod fuzz;
 mod kills;
 mod phase;
 mod program;
 mod random;
 mod results;
+mod seeds;
 mod system;
 
 use program::Program;
@@ -27,10 +29,14 @@ use std::process::ExitCode;
 struct Options {
     kills: bool,
     calls: bool,
+    fuzz: bool,
     /// About a minute of each.
     slice: bool,
     /// Kills to be made.
     count: u64,
+    /// Inputs of each parser, and seconds for each.
+    inputs: u64,
+    seconds: u64,
     seed: u64,
     /// At once.
     jobs: usize,
@@ -60,8 +66,8 @@ pub fn run(args: &[OsString]) -> ExitCode {
     println!("program: {}; seed {}; {} at once; under {}", program, options.seed, options.jobs, options.dir.display());
     let mut all = Tally::default();
     type Campaign = fn(&Program, &Options) -> Result<Tally, String>;
-    let campaigns: [(bool, &str, Campaign); 2] =
-        [(options.kills, "kills", kills::run), (options.calls, "calls", calls::run)];
+    let campaigns: [(bool, &str, Campaign); 3] =
+        [(options.kills, "kills", kills::run), (options.calls, "calls", calls::run), (options.fuzz, "fuzz", fuzz::run)];
     for (_, name, campaign) in campaigns.into_iter().filter(|(asked, ..)| *asked) {
         println!("== {name}");
         let tally = campaign(&program, &options).unwrap_or_else(|problem| {
@@ -81,8 +87,11 @@ impl Options {
         let mut options = Options {
             kills: false,
             calls: false,
+            fuzz: false,
             slice: false,
             count: 1000,
+            inputs: 10_000_000,
+            seconds: u64::from(u32::MAX),
             seed: 1,
             jobs: cores,
             share: (0, 1),
@@ -96,8 +105,11 @@ impl Options {
             match arg.as_str() {
                 "kills" => options.kills = true,
                 "calls" => options.calls = true,
+                "fuzz" => options.fuzz = true,
                 "--slice" => options.slice = true,
                 "--count" => options.count = number(&arg, &value()?)?,
+                "--inputs" => options.inputs = number(&arg, &value()?)?,
+                "--seconds" => options.seconds = number(&arg, &value()?)?,
                 "--seed" => options.seed = number(&arg, &value()?)?,
                 "--jobs" => options.jobs = number::<usize>(&arg, &value()?)?.max(1),
                 "--only" => options.only = value()?,
@@ -107,7 +119,7 @@ impl Options {
                 _ => return Err(format!("torture: no '{arg}'; see cargo xtask help")),
             }
         }
-        if !options.kills && !options.calls {
+        if !options.kills && !options.calls && !options.fuzz {
             (options.kills, options.calls) = (true, true);
         }
         Ok(options)
