@@ -83,7 +83,7 @@ pub enum Error {
         /// Their ids.
         claims: Vec<String>,
     },
-    /// SIGINT or SIGTERM arrived; what was finished is saved.
+    /// A signal asked to end; what was finished is saved.
     #[error("interrupted")]
     Interrupted,
 }
@@ -96,6 +96,7 @@ fn remedy(source: &std::io::Error) -> &'static str {
         Kind::PermissionDenied => "allow this user to, or choose another place",
         Kind::ReadOnlyFilesystem => "choose a place that can be written to",
         Kind::InvalidFilename => "choose a shorter name",
+        Kind::FileTooLarge => "allow larger files (ulimit -f), or choose another place",
         _ => "choose another place, or repair this one",
     }
 }

@@ -11,7 +11,7 @@ use normscape::ops::group_norm::Grouping;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::train::source::load_images;
-use normscape::train::{Place, Settings, Silent, Source, Trainer, probes};
+use normscape::train::{Place, Settings, Silent, Source, Start, Trainer, probes};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -25,7 +25,7 @@ type Files = BTreeMap<&'static str, Arrays>;
 fn files<B: Backend>(backend: B, settings: &Settings) -> Files {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let place = Place { out: &out, resume: false, device: "any", tensorboard: false };
+    let place = Place::take(&out, Start::Fresh, "any").unwrap();
     let trainer = Trainer::open(backend, settings.clone(), source(settings), place, Arc::default(), &mut Silent);
     trainer.unwrap().run(&mut Silent).unwrap();
     let names = probes::names().into_iter().filter(|name| settings.probe.iter().any(|probe| probe == name));

@@ -5,7 +5,7 @@ use normscape::experiment::course::{Band, OF_LANDSCAPE, OF_RUNS, RATES, beside};
 use normscape::experiment::series::{landscapes, training};
 use normscape::runtime::cpu::Cpu;
 use normscape::train::source::load_images;
-use normscape::train::{Place, Settings, Silent, Source, Trainer};
+use normscape::train::{Place, Settings, Silent, Source, Start, Trainer};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn settings(lr: f64) -> Settings {
 }
 
 fn run(settings: &Settings, set: &Arc<ImageSet>, out: &Path) {
-    let place = Place { out, resume: false, device: "cpu", tensorboard: false };
+    let place = Place::take(out, Start::Fresh, "cpu").unwrap();
     let source = Source::of(set.clone(), settings).unwrap();
     let trainer =
         Trainer::open(Cpu::<f32>::default(), settings.clone(), source, place, Arc::default(), &mut Silent).unwrap();

@@ -22,7 +22,7 @@ use normscape::runtime::state::StepState;
 use normscape::runtime::storage::Storage;
 use normscape::runtime::tensor::{In, Out};
 use normscape::train::metrics::Row;
-use normscape::train::{Observer, Place, Settings, Source, Trainer, checkpoint};
+use normscape::train::{Observer, Place, Settings, Source, Start, Trainer, checkpoint};
 use normscape::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -245,7 +245,7 @@ fn deep(steps: u64) -> Settings {
 
 fn train<B: Backend>(backend: B, settings: &Settings, out: &Path, resume: bool) -> Result<Vec<Row>> {
     let source = Source::open(settings)?;
-    let place = Place { out, resume, device: "test", tensorboard: false };
+    let place = Place::take(out, Start::resumed(resume), "test")?;
     let mut rows = Rows::default();
     let stop = Arc::new(AtomicBool::new(false));
     Trainer::open(backend, settings.clone(), source, place, stop, &mut rows)?.run(&mut rows)?;
@@ -329,7 +329,7 @@ fn a_loss_that_is_not_finite_stops_the_device_itself() {
     let run = |out: &str, cuda: bool| {
         let (source, mut rows) = (Source::open(&settings).unwrap(), Rows::default());
         let out = folder.path().join(out);
-        let place = Place { out: &out, resume: false, device: "test", tensorboard: false };
+        let place = Place::take(&out, Start::Fresh, "test").unwrap();
         let finished = match cuda {
             true => {
                 let backend = Cuda::new(driver(), Mode::F32).unwrap();

@@ -6,7 +6,7 @@ use normscape::files::{Arrays, npz};
 use normscape::network::initial_parameters;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::rng::{Purpose, normal, word};
-use normscape::train::{Place, Settings, Silent, Source, Trainer};
+use normscape::train::{Place, Settings, Silent, Source, Start, Trainer};
 use std::sync::Arc;
 
 const DIM: usize = 5;
@@ -50,7 +50,7 @@ fn length(a: &[f64]) -> f64 {
 fn run(settings: &Settings) -> Vec<Arrays> {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let place = Place { out: &out, resume: false, device: "cpu", tensorboard: false };
+    let place = Place::take(&out, Start::Fresh, "cpu").unwrap();
     let source = Source::open(settings).unwrap();
     let trainer = Trainer::open(Cpu::<f64>::default(), settings.clone(), source, place, Arc::default(), &mut Silent);
     trainer.unwrap().run(&mut Silent).unwrap();

@@ -13,7 +13,7 @@ use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::tensor::{In, Out, View};
 use normscape::train::source::load_images;
-use normscape::train::{Place, Settings, Silent, Source, Trainer, probes};
+use normscape::train::{Place, Settings, Silent, Source, Start, Trainer, probes};
 use sha2::{Digest, Sha256};
 use shared::probed::{At, activations, at, networks, norms};
 use std::collections::BTreeMap;
@@ -93,7 +93,7 @@ fn nor_do_they_on_the_kernels() {
 
 /// A run of a few steps with every kind of state.
 fn run<B: Backend>(backend: B, settings: &Settings, source: Source, out: &Path) {
-    let place = Place { out, resume: false, device: "any", tensorboard: false };
+    let place = Place::take(out, Start::Fresh, "any").unwrap();
     Trainer::open(backend, settings.clone(), source, place, Arc::default(), &mut Silent)
         .and_then(|trainer| trainer.run(&mut Silent))
         .unwrap();

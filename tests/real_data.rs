@@ -8,7 +8,7 @@ use normscape::data::cifar10;
 use normscape::data::image_set::Standardisation;
 use normscape::runtime::cpu::Cpu;
 use normscape::train::metrics::Row;
-use normscape::train::{Observer, Place, Settings, Source, Trainer};
+use normscape::train::{Observer, Place, Settings, Source, Start, Trainer};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ fn batch_norm_leads(data: &Path) -> Result<(), Failed> {
         };
         settings.resolve()?;
         let folder = tempfile::tempdir()?;
-        let place = Place { out: &folder.path().join("run"), resume: false, device: "cpu", tensorboard: false };
+        let place = Place::take(&folder.path().join("run"), Start::Fresh, "cpu").unwrap();
         let mut tail = Tail(Vec::new());
         let source = Source::of(set.clone(), &settings)?;
         Trainer::open(Cpu::<f32>::default(), settings, source, place, Arc::default(), &mut tail)?.run(&mut tail)?;

@@ -44,7 +44,7 @@ fn results(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         } else if path.is_file() {
             let bytes = std::fs::read(&path).unwrap();
             let bytes = match name.as_str() {
-                "timings.json" => continue,
+                "timings.json" | ".lock" => continue,
                 "report.html" => without_cost(&String::from_utf8(bytes).unwrap()).into_bytes(),
                 "metrics.csv" => {
                     let text = String::from_utf8(bytes).unwrap();

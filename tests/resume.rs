@@ -6,7 +6,7 @@ use normscape::files::{Array, Arrays, Values, npz, safetensors};
 use normscape::runtime::cpu::Cpu;
 use normscape::train::metrics::Row;
 use normscape::train::source::load_images;
-use normscape::train::{Observer, Place, Settings, Silent, Source, Trainer, checkpoint, probes};
+use normscape::train::{Observer, Place, Settings, Silent, Source, Start, Trainer, checkpoint, probes};
 use normscape::{Error, Result};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,9 +70,11 @@ fn source(settings: &Settings) -> Result<Source> {
 fn part(out: &Path, settings: &Settings, resume: bool, stop_at: Option<u64>) -> (Result<()>, Vec<String>) {
     let stop = Arc::new(AtomicBool::new(false));
     let mut observer = StopAt { step: stop_at, stop: stop.clone(), warnings: Vec::new() };
-    let place = Place { out, resume, device: "cpu", tensorboard: false };
-    let ended = source(settings)
-        .and_then(|source| Trainer::open(Cpu::<f32>::default(), settings.clone(), source, place, stop, &mut observer))
+    let ended = Place::take(out, Start::resumed(resume), "cpu")
+        .and_then(|place| Ok((place, source(settings)?)))
+        .and_then(|(place, source)| {
+            Trainer::open(Cpu::<f32>::default(), settings.clone(), source, place, stop, &mut observer)
+        })
         .and_then(|trainer| trainer.run(&mut observer).map(drop));
     (ended, observer.warnings)
 }
@@ -157,7 +159,7 @@ fn interrupted_anywhere_it_ends_in_the_same_bits() {
     let mut parts = 0;
     loop {
         let stop = Arc::new(AtomicBool::new(false));
-        let place = Place { out: &random, resume: parts > 0, device: "cpu", tensorboard: false };
+        let place = Place::take(&random, Start::resumed(parts > 0), "cpu").unwrap();
         let source = source(&settings).unwrap();
         let trainer =
             Trainer::open(Cpu::<f32>::default(), settings.clone(), source, place, stop.clone(), &mut Silent).unwrap();
@@ -273,7 +275,7 @@ fn a_run_that_diverges_is_recorded_with_its_step() {
         ..Settings::defaults("dln")
     };
     settings.resolve().unwrap();
-    let place = Place { out: &out, resume: false, device: "cpu", tensorboard: false };
+    let place = Place::take(&out, Start::Fresh, "cpu").unwrap();
     let source = Source::open(&settings).unwrap();
     let trainer =
         Trainer::open(Cpu::<f32>::default(), settings.clone(), source, place, Arc::default(), &mut Silent).unwrap();
@@ -317,7 +319,7 @@ fn divergence_is_recorded_though_its_step_is_saved_already() {
     let out = folder.path().join("run");
     let mut settings = Settings { lr: 1.0, steps: 50, checkpoint_every: Some(1), ..Settings::defaults("dln") };
     settings.resolve().unwrap();
-    let place = Place { out: &out, resume: false, device: "cpu", tensorboard: false };
+    let place = Place::take(&out, Start::Fresh, "cpu").unwrap();
     let trainer = Trainer::open(
         Cpu::<f32>::default(),
         settings.clone(),

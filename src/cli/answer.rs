@@ -7,6 +7,8 @@ use crate::Error;
 pub struct Answer {
     /// For standard output.
     pub text: String,
+    /// The result is in files: what is printed only tells of it, and that nobody could be told is no failure.
+    pub in_files: bool,
     /// For standard error: one line, where something went wrong.
     pub problem: Option<String>,
     /// The process's exit code.
@@ -31,6 +33,11 @@ impl Answer {
     /// An error, with its exit code.
     pub fn failed(error: &Error) -> Answer {
         Answer::default().with(error.to_string(), error.exit_code())
+    }
+
+    /// The same, where the result is in files.
+    pub fn in_files(self) -> Answer {
+        Answer { in_files: true, ..self }
     }
 
     /// The same result, but with a problem and its exit code.

@@ -41,7 +41,8 @@ pub fn run(
     let whole = whole.and_then(|prefix| Some((prefix, whole_error(prefix, &outputs, &expected)?)));
     npz::write(&files.output, &outputs)?;
     device::announce(device, globals);
-    Ok(if globals.json { as_json(files, &outputs, &errors, whole) } else { in_words(files, &outputs, &errors, whole) })
+    let told = if globals.json { as_json } else { in_words };
+    Ok(told(files, &outputs, &errors, whole).in_files())
 }
 
 /// The relative error of all arrays with that prefix as one vector. `None` where none is expected.

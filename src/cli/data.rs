@@ -99,11 +99,11 @@ fn fetch(url: &str, to: Option<&Path>, globals: &Globals) -> Result<Answer> {
         other => other?,
     };
     if globals.json {
-        return Ok(Answer::json(&json!({ "path": path.to_string_lossy() })));
+        return Ok(Answer::json(&json!({ "path": path.to_string_lossy() })).in_files());
     }
     let found = cifar10::find(None).is_some_and(|found| cache.as_deref() == Some(&found) && found == to);
     let how = if found { "it will be found there".into() } else { format!("use it with: --data {}", path.display()) };
-    Ok(Answer::text(format!("{}: complete, and its MD5 is right; {how}", path.display())))
+    Ok(Answer::text(format!("{}: complete, and its MD5 is right; {how}", path.display())).in_files())
 }
 
 fn inspect(set: &Set, globals: &Globals) -> Result<Answer> {
@@ -229,13 +229,16 @@ fn sample(set: &Set, out: &Path, per_class: usize, globals: &Globals) -> Result<
     let rows = first_of_each(&images, per_class);
     sheet::write(out, format, &images, &rows)?;
     if globals.json {
-        return Ok(Answer::json(&json!({ "out": out.to_string_lossy(), "rows": names, "per_class": per_class })));
+        return Ok(
+            Answer::json(&json!({ "out": out.to_string_lossy(), "rows": names, "per_class": per_class })).in_files()
+        );
     }
     Ok(Answer::text(format!(
         "{}: {per_class} training images of each class; from top: {}",
         out.display(),
         names.join(", ")
-    )))
+    ))
+    .in_files())
 }
 
 /// The first images of each class, by their indices.

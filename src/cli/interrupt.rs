@@ -1,22 +1,93 @@
-//! SIGINT and SIGTERM: the first asks to stop, the second stops at once.
+//! Signals that ask a command to save what it has and to end.
+//!
+//! INT, TERM, HUP, USR1, USR2 and XCPU all ask for the same: HUP is a terminal that has gone, the others are what schedulers send before a time
+//! limit. A HUP that was inherited as ignored (`nohup`, `disown`) stays ignored.
+//!
+//! Wrappers and schedulers send the same signal two or three times within a moment (GNU `timeout` signals its child and then their group), so repeats
+//! are ignored for [`GRACE`]. INT or TERM once more after that is a person who will not wait: the command ends at once, with [`AT_ONCE`], since
+//! nothing was saved by it. Repeats of the others never end a command: the kernel sends XCPU every second.
 
+use crate::files::machine;
 use crate::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::iterator::Signals;
+use signal_hook::low_level;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-/// The exit code after an interruption.
+/// The exit code after an interruption, where what was done is saved.
 pub const CODE: u8 = 130;
 
+/// The exit code of a command that was ended at once: that of a process which was killed, since it is left as one.
+pub const AT_ONCE: i32 = 137;
+
+/// For so long after a signal came first, its repeats mean nothing.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// A flag that the signals set.
+///
+/// # Errors
+/// [`Error::Missing`] where the system takes no handlers.
 pub fn flag() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal finds the flag down, passes the exit by, and then raises the flag.
-        let armed = flag::register_conditional_shutdown(signal, i32::from(CODE), stop.clone())
-            .and_then(|_| flag::register(signal, stop.clone()));
-        armed.map_err(|e| Error::Missing { what: "signal handling".into(), looked: e.to_string() })?;
-    }
+    let missing = |e: std::io::Error| Error::Missing { what: "signal handling".into(), looked: e.to_string() };
+    let mut signals = Signals::new(asked_for()).map_err(missing)?;
+    let raised = stop.clone();
+    let watch = move || {
+        let mut first = BTreeMap::new();
+        for signal in signals.forever() {
+            raised.store(true, Ordering::Relaxed);
+            let came: Instant = *first.entry(signal).or_insert_with(Instant::now);
+            if insists(signal, came.elapsed()) {
+                low_level::exit(AT_ONCE);
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(watch).map_err(missing)?;
     Ok(stop)
+}
+
+/// Whether a signal that came first so long ago, and comes now, is a person who will not wait.
+fn insists(signal: i32, since: Duration) -> bool {
+    [SIGINT, SIGTERM].contains(&signal) && since > GRACE
+}
+
+/// The signals that ask to save and end.
+#[cfg(unix)]
+fn asked_for() -> Vec<i32> {
+    use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU};
+    let mut signals = vec![SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU];
+    if !machine::ignores(SIGHUP) {
+        signals.push(SIGHUP);
+    }
+    signals
+}
+
+#[cfg(not(unix))]
+fn asked_for() -> Vec<i32> {
+    vec![SIGINT, SIGTERM]
+}
+
+/// Has a file that grows beyond its limit (`ulimit -f`) be an error of the write (EFBIG), where its signal would end the process.
+pub fn take_file_size_limits_as_errors() {
+    #[cfg(unix)]
+    // A handler that does nothing is as good as ignoring it, and a program that this one starts finds the signal as it was. Where the system takes
+    // none, the limit ends the process, as it does any other.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_late_repeat_of_int_or_term_ends_at_once() {
+        let (soon, late) = (Duration::from_millis(1900), Duration::from_millis(2100));
+        for signal in asked_for() {
+            assert!(!insists(signal, Duration::ZERO) && !insists(signal, soon), "{signal}");
+            assert_eq!(insists(signal, late), [SIGINT, SIGTERM].contains(&signal), "{signal}");
+        }
+    }
 }

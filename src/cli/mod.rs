@@ -3,7 +3,7 @@
 //! - [`expand`]: `@FILE` · [`refuse`]: the parser's errors, on one line · [`values`]: what options' values may be
 //! - [`device`]: the one place where the device is matched
 //! - [`mod@answer`]: what a command leaves behind: text for standard output, a line for standard error, an exit code
-//! - [`terminal`]: how it gets there; [`progress`], [`plan_progress`]: what is said meanwhile · [`interrupt`]: SIGINT and SIGTERM
+//! - [`terminal`]: how it gets there; [`progress`], [`plan_progress`]: what is said meanwhile · [`interrupt`]: signals that ask to save and end
 //! - the commands: [`reproduce`]; [`train`], with its options ([`train_options`]) and what they may change of a run that
 //!   goes on ([`resume`]); [`probe`] and [`op`], with what they share ([`case`]); [`data`], with its contact sheets
 //!   ([`sheet`]); [`theory`]; [`mod@bench`]; [`info`]; [`completions`]
@@ -46,7 +46,7 @@ use std::process::ExitCode;
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("NORMSCAPE_COMMIT"), ")");
 
 const AFTER: &str = "Any command line can stand in a file, one argument per line, given as @FILE.\n\
-                     Exit codes: 0 done; 2 wrong input; 3 no such device or library; 4 diverged; 5 a claim failed; 130 interrupted.";
+                     Exit codes: 0 done; 2 wrong input; 3 no such device or library; 4 diverged; 5 a claim failed; 130 interrupted, and saved.";
 
 /// Train the networks of "How Does Batch Normalization Help Optimization?" and measure what that paper measures
 #[derive(Debug, Parser)]
@@ -110,6 +110,7 @@ pub fn command() -> clap::Command {
 
 /// Parses, runs, prints, and gives the exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    interrupt::take_file_size_limits_as_errors();
     let answer = answer(args).unwrap_or_else(|error| Answer::failed(&error));
     ExitCode::from(terminal::deliver(&answer))
 }

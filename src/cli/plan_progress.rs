@@ -106,9 +106,9 @@ impl Watch for PlanProgress {
         self.state().forecast.finished_before(task.number);
     }
 
-    fn begins(&self, task: &Task, first: u64) {
+    fn begins(&self, task: &Task, first: u64, resumed: bool) {
         self.state().forecast.begins(task.number, first, thread::current().id(), self.now());
-        if first > 0 {
+        if resumed {
             self.say(&format!("{} goes on at step {first}", task.name));
         }
     }

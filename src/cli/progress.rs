@@ -20,6 +20,8 @@ pub struct Progress {
     quiet: bool,
     /// Said when the run begins: what is known only once nothing stands in its way.
     opening: Vec<String>,
+    /// It is a run that was there before.
+    resumed: bool,
     first: u64,
     last: u64,
     /// The step that comes next.
@@ -31,10 +33,10 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Silent with `quiet`; else `opening`'s lines come first.
-    pub fn new(quiet: bool, opening: Vec<String>) -> Self {
+    /// Silent with `quiet`; else `opening`'s lines come first, and of a run that is `resumed` the step at which it goes on.
+    pub fn new(quiet: bool, opening: Vec<String>, resumed: bool) -> Self {
         let now = Instant::now();
-        Progress { quiet, opening, first: 0, last: 0, next: 0, began: now, said: now, said_step: 0, bar: None }
+        Progress { quiet, opening, resumed, first: 0, last: 0, next: 0, began: now, said: now, said_step: 0, bar: None }
     }
 
     /// The step at which the run stands.
@@ -77,8 +79,10 @@ impl Observer for Progress {
             return;
         }
         self.opening.drain(..).for_each(|text| line(&text));
-        if first > 0 {
-            line(&format!("going on at step {first} of {last}"));
+        match (self.resumed, first) {
+            (false, _) => {}
+            (true, 0) => line(&format!("starting at step 0 of {last}: nothing was saved after it")),
+            (true, _) => line(&format!("going on at step {first} of {last}")),
         }
         if std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(Some(last), ProgressDrawTarget::stderr());
@@ -193,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_step_that_comes_next_is_known() {
-        let mut progress = Progress::new(true, Vec::new());
+        let mut progress = Progress::new(true, Vec::new(), false);
         progress.begin(3, 5);
         assert_eq!(progress.step(), 3);
         let row = |step, loss| Row { step, epoch: 0, loss, train_accuracy: 0.5, test: None, lr: 0.1, seconds: 0.0 };

@@ -5,6 +5,7 @@ use super::interrupt;
 use super::plan_progress::PlanProgress;
 use super::progress::duration;
 use super::terminal::line;
+use super::train_options::SAVED_WITHIN;
 use super::{Answer, Globals, VERSION};
 use crate::data::cifar10;
 use crate::experiment::assemble::{self, About, Made};
@@ -17,14 +18,14 @@ use crate::experiment::{Scale, catalogue};
 use crate::files::{FolderLock, disk};
 use crate::ops::backend::Backend;
 use crate::report::{Cell, Table, Verdict};
-use crate::train::{Finished, Observer, Place, Source, Trainer};
+use crate::train::{Finished, Observer, Place, Source, Start, Trainer};
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A run that would take longer than this is announced before it starts.
 const LONG: f64 = 2.0 * 3600.0;
@@ -91,9 +92,6 @@ pub enum NetworkName {
     Vgg,
 }
 
-/// What a kill or a full disk may cost a run, at the most.
-const SAVED: Duration = Duration::from_secs(5 * 60);
-
 /// What is fixed before anything runs.
 struct Work<'a> {
     plan: Plan,
@@ -133,7 +131,9 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
     };
     let plan = Plan::new(experiments, &catalogue::shared()?, request)?;
     let workers = workers(&plan, device, options, globals)?;
-    let work = Work { plan, device, workers, stop: interrupt::flag()?, options, globals };
+    // What is only foretold has nothing to save: a signal ends it as it ends any program.
+    let stop = if options.dry_run { Arc::default() } else { interrupt::flag()? };
+    let work = Work { plan, device, workers, stop, options, globals };
     if options.dry_run { work.foretell() } else { work.reproduce() }
 }
 
@@ -218,7 +218,8 @@ impl Work<'_> {
     fn reproduce(&self) -> Result<Answer> {
         let (began, out) = (Instant::now(), self.out());
         disk::create_dir_all(&out)?;
-        let _lock = FolderLock::acquire(&out)?;
+        let lock = FolderLock::acquire(&out)?;
+        lock.warning().iter().for_each(|text| line(&format!("warning: {text}")));
         // What a part that was killed left half-written; the runs see to their own.
         for folder in [out.clone(), out.join("figures")].iter().filter(|folder| disk::exists(folder)) {
             disk::remove_stale_partials(folder)?;
@@ -238,7 +239,7 @@ impl Work<'_> {
             Err(error) => return Err(error),
         };
         let made = assemble::write(&evidence, &out, &self.about(trained))?;
-        Ok(self.answer(&made, began.elapsed().as_secs_f64()))
+        Ok(self.answer(&made, began.elapsed().as_secs_f64()).in_files())
     }
 
     /// On what VGG trains, and how long it will take where that is long.
@@ -332,7 +333,9 @@ impl Make for Work<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Finished> {
         let stop = stop.unwrap_or(&self.stop).clone();
-        let place = Place { out, resume, device: self.device.name(), tensorboard: self.options.tensorboard };
+        // That a file system has no locks was said of the whole reproduction's folder.
+        let place = Place::take(out, Start::resumed(resume), self.device.name())?;
+        let place = Place { tensorboard: self.options.tensorboard, ..place };
         self.device.run(Training { task, source, place, stop, observer })
     }
 }
@@ -351,6 +354,6 @@ impl Job for Training<'_> {
     fn run<B: Backend>(self, backend: B) -> Result<Finished> {
         let Training { task, source, place, stop, observer } = self;
         let trainer = Trainer::open(backend, task.settings.clone(), source, place, stop, observer)?;
-        trainer.saving_within(SAVED).run(observer)
+        trainer.saving_within(Some(SAVED_WITHIN)).run(observer)
     }
 }

@@ -5,7 +5,8 @@ use crate::Error;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-/// Prints an answer and gives the exit code. A reader that has gone away is no error; a disk that is full is.
+/// Prints an answer and gives the exit code. A reader that has gone away is no error; a disk that is full, or a terminal that has gone, is one only
+/// where what was to be printed is the result.
 pub fn deliver(answer: &Answer) -> u8 {
     let mut out = io::stdout().lock();
     let written = out.write_all(answer.text.as_bytes()).and_then(|()| out.flush());
@@ -16,6 +17,10 @@ pub fn deliver(answer: &Answer) -> u8 {
     match written {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => {
             let error = Error::io(Path::new("standard output"), "write", e);
+            if answer.in_files {
+                line(&format!("warning: {error} (the command has done its work, and its files are whole)"));
+                return answer.code;
+            }
             problem_line(&error.to_string());
             error.exit_code()
         }

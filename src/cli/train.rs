@@ -3,14 +3,13 @@
 use super::device::{self, Device, Job, Precision};
 use super::interrupt;
 use super::progress::{Progress, duration};
+use super::terminal::line;
 use super::train_options::TrainOptions;
 use super::{Answer, Globals, resume};
-use crate::files::disk;
-use crate::files::lookup::{self, Kind};
 use crate::ops::backend::Backend;
 use crate::report::significant;
 use crate::train::metrics::Row;
-use crate::train::run_folder::RunFolder;
+use crate::train::run_folder::{HeldFolder, Start};
 use crate::train::{Finished, Place, Settings, Source, Trainer, footprint};
 use crate::{Error, Result};
 use serde_json::{Value, json};
@@ -20,36 +19,41 @@ use std::sync::atomic::AtomicBool;
 
 /// Trains, or goes on training.
 pub fn run(options: &TrainOptions, globals: &Globals) -> Result<Answer> {
-    let settings = if options.resume {
-        let (_, record) = RunFolder::open(&options.out)?;
-        resume::settings(&record.settings, options, globals.precision.map(Precision::name))?
-    } else {
+    let start = match (options.resume, options.resume_if_there) {
+        (true, _) => Start::Resumed,
+        (false, true) => Start::Either,
+        (false, false) => Start::Fresh,
+    };
+    let fresh = || {
         let precision = globals.precision.unwrap_or(Precision::F32);
         // The pair first: the settings would only say that the precision is wrong.
         Device::choose(globals.device, precision)?;
-        options.settings(precision.name())?
+        judged(options.settings(precision.name())?, globals)
     };
+    // What can be wrong with a new run is looked at before its folder is made, and before the data, which take longest to read.
+    let new = (start != Start::Resumed).then(fresh).transpose()?;
+    let held = HeldFolder::take(&options.out, start)?;
+    held.warning().iter().for_each(|text| line(&format!("warning: {text}")));
+    let (settings, device) = match held.record() {
+        Some(record) => {
+            let stored = &record.settings;
+            judged(resume::settings(stored, options, globals.precision.map(Precision::name))?, globals)?
+        }
+        None => new.map_or_else(fresh, Ok)?,
+    };
+    let stop = interrupt::flag()?;
+    device.run(Run { settings, options, globals, device, stop, held })
+}
+
+/// Settings that make a network which fits into the memory, and the device that takes them.
+fn judged(settings: Settings, globals: &Globals) -> Result<(Settings, Device)> {
     let precision = Precision::named(&settings.precision).unwrap_or(Precision::F32);
     let device = Device::choose(globals.device, precision)?;
-    // What can be wrong is looked at before the data, which take longest to read.
     let network = settings.network()?;
     if device.on_host() {
         footprint::require(&settings, &network)?;
     }
-    if !options.resume {
-        refuse_taken(&options.out)?;
-    }
-    let stop = interrupt::flag()?;
-    device.run(Run { settings, options, globals, device, stop })
-}
-
-/// Refuses a folder that holds something. Making the folder refuses it too, and without a race, but later.
-fn refuse_taken(out: &Path) -> Result<()> {
-    match lookup::kind(out)? {
-        None => Ok(()),
-        Some(Kind::Folder) if disk::list_dir(out)?.is_empty() => Ok(()),
-        Some(_) => Err(Error::file(out, "exists", "choose another --out, or continue that run with --resume")),
-    }
+    Ok((settings, device))
 }
 
 /// A run on a device that is yet to be matched.
@@ -59,12 +63,13 @@ struct Run<'a> {
     globals: &'a Globals,
     device: Device,
     stop: Arc<AtomicBool>,
+    held: HeldFolder,
 }
 
 impl Job for Run<'_> {
     type Output = Answer;
     fn run<B: Backend>(self, backend: B) -> Result<Answer> {
-        let Run { settings, options, globals, device, stop } = self;
+        let Run { settings, options, globals, device, stop, held } = self;
         let source = Source::open(&settings)?;
         let about = source.describe();
         let mut opening = Vec::new();
@@ -73,15 +78,10 @@ impl Job for Run<'_> {
         }
         opening.push(format!("data: {}", about.text));
         let steps = settings.steps;
-        let mut progress = Progress::new(globals.quiet, opening);
-        let place = Place {
-            out: &options.out,
-            resume: options.resume,
-            device: device.name(),
-            tensorboard: options.tensorboard,
-        };
+        let mut progress = Progress::new(globals.quiet, opening, held.record().is_some());
+        let place = Place { folder: held, device: device.name(), tensorboard: options.tensorboard };
         let trainer = Trainer::open(backend, settings, source, place, stop, &mut progress)?;
-        let ended = trainer.run(&mut progress);
+        let ended = trainer.saving_within(options.save_within()).run(&mut progress);
         progress.end();
         match ended {
             Ok(finished) => Ok(summary(&finished, steps, &options.out, globals)),
@@ -108,6 +108,7 @@ fn summary(finished: &Finished, steps: u64, out: &Path, globals: &Globals) -> An
         (Some(row), false) => Answer::text(in_words(row, out)),
         (None, false) => Answer::default(),
     };
+    let answer = answer.in_files();
     match finished.diverged {
         None => answer,
         Some((step, loss)) => {

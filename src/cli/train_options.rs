@@ -5,17 +5,24 @@ use crate::train::Settings;
 use crate::train::probes::OF_UNITS;
 use crate::{Error, Result};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a kill or a full disk may cost a run, at the most, unless it says otherwise.
+pub const SAVED_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 /// Options of `train`. Each is `None` where it was not given, so that `--resume` can tell.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct TrainOptions {
-    /// The run's folder; it must not be there yet, unless with --resume
+    /// The run's folder; it must not be there yet, unless with --resume, or hold nothing but logs
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Go on with the run in --out; its settings come from there
     #[arg(long)]
     pub resume: bool,
+    /// Go on with the run in --out where there is one, else begin it: for jobs that may be started again
+    #[arg(long, conflicts_with = "resume")]
+    pub resume_if_there: bool,
     /// Seed of weights, order, augmentation, noise and generated data [default: 0]
     #[arg(long, value_name = "N", value_parser = values::whole)]
     pub seed: Option<u64>,
@@ -100,6 +107,9 @@ pub struct TrainOptions {
     /// A checkpoint every so many steps, besides the one at the end
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "STEPS", value_parser = values::whole)]
     pub checkpoint_every: Option<u64>,
+    /// Saves the run after so many seconds too, so that a kill costs no more; 0: never [default: 300]
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::whole)]
+    pub save_every_seconds: Option<u64>,
     /// Checkpoints kept [default: 2]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub keep_checkpoints: Option<usize>,
@@ -159,6 +169,15 @@ macro_rules! overwrite {
 }
 
 impl TrainOptions {
+    /// `--save-every-seconds`; `None` where it says never. It belongs to the part of a run that it is given to, as `--threads` does.
+    pub fn save_within(&self) -> Option<Duration> {
+        match self.save_every_seconds {
+            Some(0) => None,
+            Some(seconds) => Some(Duration::from_secs(seconds)),
+            None => Some(SAVED_WITHIN),
+        }
+    }
+
     /// The settings of a new run, resolved. Errors name the option.
     pub fn settings(&self, precision: &str) -> Result<Settings> {
         let model = self.model.as_deref().unwrap_or_default();

@@ -31,8 +31,8 @@ pub struct Task<'a> {
 pub trait Watch: Sync {
     /// A run was finished before.
     fn finished_before(&self, task: &Task);
-    /// A run begins, or goes on, at a step.
-    fn begins(&self, task: &Task, first: u64);
+    /// A run begins, or one that was there before goes on, at a step.
+    fn begins(&self, task: &Task, first: u64, resumed: bool);
     /// It has logged a row.
     fn row(&self, task: &Task, row: &Row);
     /// Something that the user should know.
@@ -89,7 +89,7 @@ pub fn run_all(
         let source = images.source(task.settings)?;
         // A folder without a record was left by a kill before the first byte: begin there anew.
         let resume = disk::exists(&out.join("run.toml"));
-        let mut observer = Telling { task, watch };
+        let mut observer = Telling { task, resumed: resume, watch };
         let finished = make.make(task, source, &out, resume, None, &mut observer)?;
         watch.ended(task, &finished);
         Ok(())
@@ -139,12 +139,13 @@ pub fn each<T: Sync>(
 /// Passes a run's own words on, with its name.
 struct Telling<'a> {
     task: &'a Task<'a>,
+    resumed: bool,
     watch: &'a dyn Watch,
 }
 
 impl Observer for Telling<'_> {
     fn begin(&mut self, first: u64, _: u64) {
-        self.watch.begins(self.task, first);
+        self.watch.begins(self.task, first, self.resumed);
     }
     fn row(&mut self, row: &Row) {
         self.watch.row(self.task, row);
@@ -204,7 +205,7 @@ mod tests {
     use crate::experiment::Scale;
     use crate::experiment::runs::Request;
     use crate::runtime::cpu::Cpu;
-    use crate::train::{Place, Trainer};
+    use crate::train::{Place, Start, Trainer};
     use std::path::PathBuf;
     use std::time::Duration;
 
@@ -264,13 +265,10 @@ mod tests {
                 copy: self.copy.as_deref().map(|to| (out, to)),
                 told: observer,
             };
-            let place = Place { out, resume, device: self.device, tensorboard: false };
+            let place = Place::take(out, Start::resumed(resume), self.device)?;
             let settings = task.settings.clone();
             let trainer = Trainer::open(Cpu::<f32>::default(), settings, source, place, stop, &mut observer)?;
-            match self.save_within {
-                Some(time) => trainer.saving_within(time).run(&mut observer),
-                None => trainer.run(&mut observer),
-            }
+            trainer.saving_within(self.save_within).run(&mut observer)
         }
     }
 
@@ -293,7 +291,7 @@ mod tests {
         fn finished_before(&self, _: &Task) {
             self.finished_before.fetch_add(1, Ordering::Relaxed);
         }
-        fn begins(&self, _: &Task, _: u64) {}
+        fn begins(&self, _: &Task, _: u64, _: bool) {}
         fn row(&self, _: &Task, _: &Row) {
             self.rows.fetch_add(1, Ordering::Relaxed);
         }

@@ -1,26 +1,30 @@
 //! One run per folder: a lock that the operating system drops with the process, however that ends.
+//!
+//! The lock's file stays in the folder when the lock is dropped: whoever removed it would take it away from under the next one's hands. So a file
+//! that is left there means nothing; only the lock on it does.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::{Error, Result};
 
 /// The file in the folder that carries the lock.
-const NAME: &str = ".lock";
+pub const NAME: &str = ".lock";
 
-/// How often the lock file may vanish under our hands; a race with its last holder is lost once or twice.
+/// How often the lock file may vanish under our hands, where somebody removes the folder and makes it anew.
 const TRIES: usize = 1000;
 
 /// Holds a folder for this process until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct FolderLock {
-    path: PathBuf,
     _file: File,
+    warning: Option<String>,
 }
 
 impl FolderLock {
-    /// Takes the lock of a folder that exists.
+    /// Takes the lock of a folder that exists. Where the file system has no locks, or its lock service is away, the folder is held without one, and
+    /// [`FolderLock::warning`] says so: better to run there unguarded than not at all.
     ///
     /// # Errors
     /// [`Error::Input`] where another run holds it; [`Error::Io`] where the lock file cannot be made, as in a folder
@@ -28,14 +32,15 @@ impl FolderLock {
     pub fn acquire(dir: &Path) -> Result<Self> {
         let path = dir.join(NAME);
         for _ in 0..TRIES {
-            let file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(|source| Error::io(dir, "lock", source))?;
-            match file.try_lock() {
-                Ok(()) => {}
+            let file = open(&path).map_err(|source| Error::io(dir, "lock", source))?;
+            let tried = loop {
+                match file.try_lock() {
+                    Err(TryLockError::Error(source)) if source.kind() == io::ErrorKind::Interrupted => {}
+                    other => break other,
+                }
+            };
+            let warning = match tried {
+                Ok(()) => None,
                 Err(TryLockError::WouldBlock) => {
                     return Err(Error::file(
                         dir,
@@ -43,26 +48,42 @@ impl FolderLock {
                         "wait for it, or give another folder",
                     ));
                 }
-                // Some network file systems have no locks: better to run there unguarded than not at all.
-                Err(TryLockError::Error(source)) if source.kind() == io::ErrorKind::Unsupported => {}
+                Err(TryLockError::Error(source)) if has_no_locks(&source) => Some(format!(
+                    "{}: its file system has no locks ({source}); nothing keeps a second run out of this folder",
+                    dir.display()
+                )),
                 Err(TryLockError::Error(source)) => return Err(Error::io(dir, "lock", source)),
-            }
-            // Its last holder may have removed the file between our opening and our locking it: then what we hold
+            };
+            // The folder may have been removed and made anew between our opening and our locking the file: then what we hold
             // guards nothing, and the next try makes a new one.
             if same_file(&file, &path) {
-                return Ok(Self { path, _file: file });
+                return Ok(Self { _file: file, warning });
             }
         }
         Err(Error::file(&path, "does not stay in place while it is locked", "give a folder on another file system"))
     }
+
+    /// What the user should know of a folder that is held without a lock.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
+    }
 }
 
-impl Drop for FolderLock {
-    fn drop(&mut self) {
-        // Removed while still held, so that nobody can take the old file for the lock. If this fails the file stays,
-        // unlocked, and does no harm.
-        let _ = fs::remove_file(&self.path);
+/// Opens the lock file, and makes it where it is not there. One that another user of a shared folder has made may be closed to writing: a lock needs no
+/// more than reading.
+fn open(path: &Path) -> io::Result<File> {
+    match OpenOptions::new().write(true).create(true).truncate(false).open(path) {
+        Err(denied) if denied.kind() == io::ErrorKind::PermissionDenied => File::open(path).map_err(|_| denied),
+        other => other,
     }
+}
+
+/// Whether an error of locking says that there are no locks here, in any of the words that systems have for it.
+fn has_no_locks(source: &io::Error) -> bool {
+    // Linux's ENOLCK and ENOSYS, and ENOTSUPP, which network file systems let through from the kernel and no C library names.
+    const NO_LOCKS: [i32; 3] = [37, 38, 524];
+    let named = matches!(source.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput);
+    named || cfg!(target_os = "linux") && source.raw_os_error().is_some_and(|code| NO_LOCKS.contains(&code))
 }
 
 #[cfg(unix)]
@@ -90,15 +111,33 @@ mod tests {
         let held = FolderLock::acquire(dir.path()).unwrap();
         let error = FolderLock::acquire(dir.path()).unwrap_err();
         assert!(matches!(error, Error::Input { .. }), "{error}");
+        assert_eq!(held.warning(), None);
         drop(held);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "its file stays");
         drop(FolderLock::acquire(dir.path()).unwrap());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_systems_say_where_there_are_no_locks_is_told_from_other_errors() {
+        // ENOLCK, ENOSYS, EOPNOTSUPP, EINVAL, ENOTSUPP; then EIO, EACCES, ESTALE, EBADF.
+        for code in [37, 38, 95, 22, 524] {
+            assert!(has_no_locks(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+        for code in [5, 13, 116, 9] {
+            assert!(!has_no_locks(&io::Error::from_raw_os_error(code)), "{code}");
+        }
     }
 
     #[test]
     fn a_lock_file_left_behind_does_not_block() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(NAME), "").unwrap();
+        FolderLock::acquire(dir.path()).unwrap();
+        // Nor does one that may only be read.
+        let mut closed = fs::metadata(dir.path().join(NAME)).unwrap().permissions();
+        closed.set_readonly(true);
+        fs::set_permissions(dir.path().join(NAME), closed).unwrap();
         FolderLock::acquire(dir.path()).unwrap();
     }
 

@@ -38,3 +38,22 @@ pub fn mappings() -> Vec<Mapping> {
     };
     text.lines().filter_map(mapping).collect()
 }
+
+/// Whether this process ignores a signal, as it was started to (`nohup`). Where the system does not say, it does not.
+pub fn ignores(signal: i32) -> bool {
+    let mask = proc_field("/proc/self/status", "SigIgn").and_then(|hex| u64::from_str_radix(&hex, 16).ok());
+    // Bit 0 is signal 1.
+    let bit = u32::try_from(signal - 1).ok().and_then(|place| 1u64.checked_shl(place));
+    mask.zip(bit).is_some_and(|(mask, bit)| mask & bit != 0)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_is_ignored_is_told_from_one_that_is_not() {
+        // Rust's start-up ignores SIGPIPE (13), and nothing here ignores SIGSEGV (11).
+        assert!(ignores(13) && !ignores(11) && !ignores(0) && !ignores(1000));
+    }
+}

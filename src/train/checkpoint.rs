@@ -60,18 +60,42 @@ pub struct Vectors {
     pub velocity: Option<View>,
 }
 
+/// Which checkpoints stay when one is saved.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// The user asked for one every so many steps.
+    pub asked_for: Option<u64>,
+    /// At most so many of those, and of the others while the run goes on.
+    pub most: usize,
+}
+
+impl Keep {
+    /// Those of `steps`, oldest first, that go after the newest of them was saved, at which the run has `ended` or not. `was_end` says of an older
+    /// one whether the run had ended there before it was given more steps.
+    ///
+    /// The newest stays. What time or an interruption saved is for going on from: where steps were asked for, it goes once there is a newer one, so
+    /// that it takes none of their places; where none were, it goes when the run ends.
+    fn gone(self, steps: &[u64], ended: bool, was_end: impl Fn(u64) -> bool) -> Vec<u64> {
+        let Some((newest, older)) = steps.split_last() else { return Vec::new() };
+        let counts = |n: &u64| self.asked_for.map_or(!ended, |every| n.is_multiple_of(every)) || was_end(*n);
+        let places = self.most.saturating_sub(usize::from(ended || counts(newest)));
+        let (counted, others): (Vec<u64>, Vec<u64>) = older.iter().copied().partition(counts);
+        others.into_iter().chain(counted.into_iter().rev().skip(places)).collect()
+    }
+}
+
 /// The folder of step `n`'s checkpoint.
 pub fn folder(checkpoints: &Path, n: u64) -> PathBuf {
     checkpoints.join(format!("step-{n}"))
 }
 
-/// Writes the checkpoint of `state.step`, replacing one that is there, and removes all but the newest `keep`.
+/// Writes the checkpoint of `state.step`, replacing one that is there, and removes those that do not stay.
 pub fn save<B: Backend>(
     checkpoints: &Path,
     engine: &mut Engine<B>,
     vectors: Vectors,
     state: &State,
-    keep: usize,
+    keep: Keep,
 ) -> Result<()> {
     let path = folder(checkpoints, state.step);
     let says = |s: State| (s.diverged, s.ended) == (state.diverged, state.ended);
@@ -79,7 +103,7 @@ pub fn save<B: Backend>(
     if disk::is_folder(&path) && manifest(&path).is_ok_and(same) {
         // The same step again (a run resumed at its end, or stopped at once): what is there is right, and to replace it would
         // leave a moment with neither.
-        return prune(checkpoints, state.step, keep);
+        return prune(checkpoints, state, keep);
     }
     let network = engine.network().clone();
     let mut tensors = read_slots(engine, network.running(), engine.running(), "")?;
@@ -104,14 +128,15 @@ pub fn save<B: Backend>(
         let manifest = Manifest { version: env!("CARGO_PKG_VERSION").into(), network: network.hash(), files };
         write_json(&partial.join(MANIFEST), &manifest)
     })?;
-    prune(checkpoints, state.step, keep)
+    prune(checkpoints, state, keep)
 }
 
-/// Removes all but the newest `keep` up to step `newest`, and those after it: they were passed over as damaged, and the run
+/// Removes what does not stay of those up to the step of `state`, and those after it: they were passed over as damaged, and the run
 /// has gone on from before them.
-fn prune(checkpoints: &Path, newest: u64, keep: usize) -> Result<()> {
-    let (after, kept): (Vec<u64>, Vec<u64>) = list(checkpoints)?.into_iter().partition(|&n| n > newest);
-    for n in after.into_iter().chain(kept.into_iter().rev().skip(keep)) {
+fn prune(checkpoints: &Path, state: &State, keep: Keep) -> Result<()> {
+    let (after, before): (Vec<u64>, Vec<u64>) = list(checkpoints)?.into_iter().partition(|&n| n > state.step);
+    let was_end = |n| state_of(&folder(checkpoints, n)).is_ok_and(|state| state.ended);
+    for n in after.into_iter().chain(keep.gone(&before, state.ended, was_end)) {
         disk::remove_dir_all(&folder(checkpoints, n))?;
     }
     Ok(())
@@ -274,4 +299,28 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
 #[cfg(fuzzing)]
 pub fn manifest_holds(path: &Path) -> bool {
     manifest(path).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_time_saved_takes_no_place_of_what_was_asked_for() {
+        let gone = |asked_for, most, steps: &[u64], ended| Keep { asked_for, most }.gone(steps, ended, |n| n == 15);
+        // None were asked for: the newest two while it goes on, the last at the end.
+        assert_eq!(gone(None, 2, &[3], false), [0; 0]);
+        assert_eq!(gone(None, 2, &[3, 7, 9], false), [3]);
+        assert_eq!(gone(None, 2, &[3, 7, 10], true), [3, 7]);
+        // Every tenth: two of those, and what time saved only as long as it is the newest.
+        assert_eq!(gone(Some(10), 2, &[10, 20, 23], false), [0; 0]);
+        assert_eq!(gone(Some(10), 2, &[10, 20, 23, 27], false), [23]);
+        assert_eq!(gone(Some(10), 2, &[10, 20, 27, 30], false), [27, 10]);
+        assert_eq!(gone(Some(10), 2, &[20, 30, 34, 35], true), [34, 20]);
+        assert_eq!(gone(Some(10), 1, &[30, 40], true), [30]);
+        assert_eq!(gone(Some(10), 5, &[], true), [0; 0]);
+        // The end of a run that was given more steps is a result.
+        assert_eq!(gone(None, 2, &[12, 15, 18, 20], true), [12, 18]);
+        assert_eq!(gone(Some(10), 2, &[15, 18, 20], false), [18]);
+    }
 }

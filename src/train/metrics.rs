@@ -5,6 +5,7 @@ use crate::files::disk;
 use crate::mutant::{Mutant, made};
 use crate::{Error, Result};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The file's columns.
 pub const HEADER: &str = "step,epoch,loss,train_accuracy,test_loss,test_accuracy,lr,seconds";
@@ -47,15 +48,21 @@ impl Row {
     }
 }
 
+/// Rows are written through to the disk at least so often: whoever looks on, or comes after a kill, sees how far the run has come.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
+
 /// The log of one run.
 pub struct Metrics {
     log: AppendLog,
+    /// When all rows were last written through, or it began.
+    written: Instant,
+    within: Duration,
 }
 
 impl Metrics {
     /// A new log.
     pub fn create(path: &Path) -> Result<Metrics> {
-        Ok(Metrics { log: AppendLog::create(path, HEADER)? })
+        Ok(Metrics::of(AppendLog::create(path, HEADER)?))
     }
 
     /// The log of an earlier part, without the rows from step `from` on. Errors: one before it is missing.
@@ -69,16 +76,22 @@ impl Metrics {
             return Err(Error::file(path, problem, format!("the checkpoint of step {from} needs the rows before it")));
         }
         let (log, _) = AppendLog::reopen(path, HEADER, |line| step(line).is_some_and(|step| step < from))?;
-        Ok(Metrics { log })
+        Ok(Metrics::of(log))
     }
 
-    /// Adds a row.
+    fn of(log: AppendLog) -> Metrics {
+        Metrics { log, written: Instant::now(), within: WRITTEN_WITHIN }
+    }
+
+    /// Adds a row; together with those before it, it is written through where the last time is a minute ago.
     pub fn append(&mut self, row: &Row) -> Result<()> {
-        self.log.append(&row.line())
+        self.log.append(&row.line())?;
+        if self.written.elapsed() >= self.within { self.sync() } else { Ok(()) }
     }
 
     /// Makes what was added last, also through a crash.
     pub fn sync(&mut self) -> Result<()> {
+        self.written = Instant::now();
         self.log.sync()
     }
 }
@@ -96,5 +109,19 @@ mod tests {
         assert_eq!(fields.len(), HEADER.split(',').count());
         assert_eq!(fields[2].parse::<f64>().unwrap().to_bits(), loss.to_bits());
         assert_eq!((fields[3], fields[4], fields[6]), ("", "", "1e-6"));
+    }
+
+    #[test]
+    fn rows_are_written_through_when_their_time_has_come() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.csv");
+        let row = Row { step: 0, epoch: 0, loss: 1.0, train_accuracy: 0.5, test: None, lr: 0.1, seconds: 0.0 };
+        let lines = || std::fs::read_to_string(&path).unwrap().lines().count();
+        let mut metrics = Metrics::create(&path).unwrap();
+        metrics.append(&row).unwrap();
+        assert_eq!(lines(), 1, "not at every row");
+        metrics.within = Duration::ZERO;
+        metrics.append(&Row { step: 1, ..row }).unwrap();
+        assert_eq!(lines(), 3);
     }
 }

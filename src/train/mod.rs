@@ -17,6 +17,7 @@ pub mod settings;
 pub mod source;
 pub mod trainer;
 
+pub use run_folder::Start;
 pub use settings::Settings;
 pub use source::Source;
 pub use trainer::{Finished, Observer, Place, Silent, Trainer};

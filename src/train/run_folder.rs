@@ -2,6 +2,7 @@
 
 use super::settings::Settings;
 use super::source::Description;
+use crate::files::lock::{self, FolderLock};
 use crate::files::lookup::{self, Kind};
 use crate::files::{atomic, disk};
 use crate::network::Network;
@@ -84,6 +85,130 @@ impl Record {
     }
 }
 
+/// What a command wants of a run's folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// A new run: the folder is not there, or holds nothing but what [`does_not_count`].
+    Fresh,
+    /// To go on with the run that is there.
+    Resumed,
+    /// To go on with the run that is there, or else to begin it.
+    Either,
+}
+
+impl Start {
+    /// [`Start::Resumed`] or [`Start::Fresh`].
+    pub fn resumed(resume: bool) -> Start {
+        if resume { Start::Resumed } else { Start::Fresh }
+    }
+}
+
+/// A run's folder that this process holds: no other run works in it. Whatever is read there or written is so from here on.
+#[derive(Debug)]
+pub struct HeldFolder {
+    folder: RunFolder,
+    /// Of the run that is there.
+    record: Option<Record>,
+    lock: FolderLock,
+    /// The folder was not there before, and is nobody's yet.
+    made: bool,
+}
+
+impl HeldFolder {
+    /// Holds `root`, makes it where it may have to be made, and reads the record of the run that is there.
+    ///
+    /// # Errors
+    /// Another run works there; there is no run to go on with; a new one is asked for and the folder holds something; a record that is none. What
+    /// was made for a start that is refused is taken away again.
+    pub fn take(root: &Path, start: Start) -> Result<HeldFolder> {
+        // What may not be looked at is an error of its own, not a folder that is not there.
+        let there = lookup::kind(root)?;
+        if start == Start::Resumed && there != Some(Kind::Folder) {
+            return Err(Error::file(root, "no such folder", "--resume needs --out to name the folder of a run"));
+        }
+        if there.is_some_and(|kind| kind != Kind::Folder) {
+            return Err(exists(root));
+        }
+        disk::create_dir_all(root)?;
+        let lock = FolderLock::acquire(root)?;
+        let folder = RunFolder { root: root.to_owned() };
+        let mut held = HeldFolder { folder, record: None, lock, made: there.is_none() };
+        let begun = disk::exists(&held.folder.record());
+        if start == Start::Resumed || start == Start::Either && begun {
+            held.record = Some(held.folder.read_record()?);
+        } else if disk::list_dir(root)?.iter().any(|path| !does_not_count(path)) {
+            return Err(exists(root));
+        }
+        Ok(held)
+    }
+
+    /// The record of the run that is there; `None` where one is to begin.
+    pub fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
+    }
+
+    /// What the user should know of a folder that is held without a lock.
+    pub fn warning(&self) -> Option<&str> {
+        self.lock.warning()
+    }
+
+    /// Begins the run, or goes on with it: writes the record and makes the folder of checkpoints. `check` sees the record of the run that is there.
+    ///
+    /// # Errors
+    /// Those of `check`; the folder cannot be written to.
+    pub fn begin(
+        &mut self,
+        record: &Record,
+        check: impl FnOnce(&Record, &RunFolder) -> Result<()>,
+    ) -> Result<RunFolder> {
+        if let Some(old) = &self.record {
+            check(old, &self.folder)?;
+        } else {
+            self.folder.write_record(record)?;
+        }
+        self.made = false;
+        disk::create_dir_all(&self.folder.checkpoints())?;
+        Ok(self.folder.clone())
+    }
+}
+
+impl Drop for HeldFolder {
+    fn drop(&mut self) {
+        if self.made {
+            // Still held: who opens the lock's file before it goes finds the folder held, and who comes after makes one anew.
+            let _ = disk::remove_file(&self.folder.root.join(lock::NAME));
+            disk::remove_empty_dir(&self.folder.root);
+        }
+    }
+}
+
+fn exists(root: &Path) -> Error {
+    Error::file(root, "exists", "choose another --out, or continue that run with --resume")
+}
+
+/// Whether what lies in a folder is nobody's result, so that the folder may become a run's: a lock's file, and the logs that schedulers and shells
+/// write where a job is to run (`slurm-123.out`, `job.o123`, `nohup.out`, `stderr.log`).
+fn does_not_count(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+    if !matches!(lookup::kind(path), Ok(Some(Kind::File(_)) | None)) {
+        return false;
+    }
+    let numbered = |end: &str| {
+        let digits = end.strip_prefix(['o', 'e']).map(|rest| rest.split(['.', '-']));
+        digits.is_some_and(|mut parts| parts.all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())))
+    };
+    let ending = name.rsplit_once('.').map(|(_, end)| end);
+    // The job's number may be followed by its index in an array, as in `job.o123.4` and `job.o123-4`.
+    let job = name.find(".o").or_else(|| name.find(".e")).is_some_and(|at| numbered(&name[at + 1..]));
+    // What NFS calls a file that was removed while it was open.
+    let removed = name.starts_with(".nfs");
+    name == lock::NAME
+        || removed
+        || job
+        || ["stdout", "stderr"].contains(&name)
+        || ending.is_some_and(|end| ["log", "out", "err"].contains(&end))
+}
+
 /// The paths of one run.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
@@ -91,48 +216,24 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Creates the folder with its record. Errors: it is there already and not empty.
-    pub fn create(root: &Path, record: &Record) -> Result<RunFolder> {
-        let there = match lookup::kind(root)? {
-            None => false,
-            Some(Kind::Folder) if disk::list_dir(root)?.is_empty() => true,
-            Some(_) => {
-                return Err(Error::file(root, "exists", "choose another --out, or continue that run with --resume"));
-            }
-        };
-        disk::create_dir_all(root)?;
+    /// A run that is there, to be looked at: whoever means to write there takes [`HeldFolder`]. With its record.
+    ///
+    /// # Errors
+    /// There is none, or it is not a run's.
+    pub fn open(root: &Path) -> Result<(RunFolder, Record)> {
         let folder = RunFolder { root: root.to_owned() };
-        if let Err(error) = folder.write_record(record) {
-            // A folder without a record is no run; one that was there before is the user's.
-            if !there {
-                disk::remove_empty_dir(root);
-            }
-            return Err(error);
-        }
-        disk::create_dir_all(&folder.checkpoints())?;
-        Ok(folder)
+        let record = folder.read_record()?;
+        Ok((folder, record))
     }
 
-    /// The folder of an earlier part, with its record. Errors: there is none, or it is not a run's.
-    pub fn open(root: &Path) -> Result<(RunFolder, Record)> {
-        // What may not be looked at is an error of its own, not a folder that is not there.
-        if lookup::kind(root)? != Some(Kind::Folder) {
-            return Err(Error::file(root, "no such folder", "--resume needs --out to name the folder of a run"));
-        }
-        let folder = RunFolder { root: root.to_owned() };
-        let path = folder.record();
+    fn read_record(&self) -> Result<Record> {
+        let path = self.record();
         let text = disk::read_text_capped(&path, RECORD_CAP)?;
-        let record = toml::from_str(&text).map_err(|e| {
+        toml::from_str(&text).map_err(|e| {
             let place = e.span().map_or(String::new(), |s| format!(" at byte {}", s.start));
-            Error::file(
-                &path,
-                format!("{}{place}", e.message().lines().next().unwrap_or_default()),
-                "a run's own run.toml is needed",
-            )
-        })?;
-        // A kill may have come between the record and this folder.
-        disk::create_dir_all(&folder.checkpoints())?;
-        Ok((folder, record))
+            let problem = format!("{}{place}", e.message().lines().next().unwrap_or_default());
+            Error::file(&path, problem, "a run's own run.toml is needed")
+        })
     }
 
     /// Removes what a part that was killed left half-written. Only while the folder's lock is held.
@@ -172,5 +273,81 @@ impl RunFolder {
     /// `checkpoints/`
     pub fn checkpoints(&self) -> PathBuf {
         self.root.join("checkpoints")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_schedulers_leave_does_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let counts = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, "words").unwrap();
+            !does_not_count(&path)
+        };
+        let logs = [
+            "slurm-4711_3.out",
+            "slurm-4711.err",
+            "train.log",
+            "job.o123",
+            "job.e123",
+            "job.o123.4",
+            "a.b.o123-4",
+            "nohup.out",
+            "stdout",
+            "stderr",
+            ".lock",
+            ".nfs000000000001",
+        ];
+        for name in logs {
+            assert!(!counts(name), "{name}");
+        }
+        for name in [
+            "run.toml",
+            "metrics.csv",
+            "landscape.npz",
+            "notes.txt",
+            "out",
+            "log",
+            "a.o",
+            "a.o12x",
+            "a.e",
+            ".bashrc",
+            "main.o.c",
+        ] {
+            assert!(counts(name), "{name}");
+        }
+        std::fs::create_dir(dir.path().join("run.out")).unwrap();
+        assert!(!does_not_count(&dir.path().join("run.out")), "a folder is somebody's");
+    }
+
+    #[test]
+    fn a_folder_is_held_before_it_is_read_and_a_refused_start_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("run");
+        let refused = |start: Start| HeldFolder::take(&root, start).unwrap_err().to_string();
+        assert!(refused(Start::Resumed).contains("no such folder"));
+        // A second start says so whatever it asks for, as long as the first holds the folder.
+        let held = HeldFolder::take(&root, Start::Fresh).unwrap();
+        assert!(held.record().is_none());
+        for start in [Start::Fresh, Start::Resumed, Start::Either] {
+            assert!(refused(start).contains("another run is working in this folder"), "{start:?}");
+        }
+        drop(held);
+        assert!(!root.exists(), "what was made for a start that came to nothing");
+        // What was there before stays, with the lock's file.
+        std::fs::create_dir(&root).unwrap();
+        std::fs::write(root.join("slurm-1.out"), "").unwrap();
+        drop(HeldFolder::take(&root, Start::Either).unwrap());
+        assert_eq!(std::fs::read_dir(&root).unwrap().count(), 2);
+        drop(HeldFolder::take(&root, Start::Fresh).unwrap());
+        assert!(refused(Start::Resumed).contains("run.toml: does not exist"));
+        std::fs::write(root.join("mine.txt"), "").unwrap();
+        assert!(refused(Start::Fresh).contains("exists; choose another --out"));
+        assert!(refused(Start::Either).contains("exists; choose another --out"));
+        assert!(HeldFolder::take(&root.join("mine.txt"), Start::Either).unwrap_err().to_string().contains("exists"));
     }
 }

@@ -4,14 +4,13 @@
 //! must be moved before the probes overwrite what the batch left; they are put back where a probe is interrupted. So an
 //! interruption, which is only looked for inside passes, always leaves the state of a finished step.
 
-use super::checkpoint::{self, State, Vectors};
+use super::checkpoint::{self, Keep, State, Vectors};
 use super::metrics::{Metrics, Row};
 use super::probes::{self, Due, Probes};
-use super::run_folder::{Record, RunFolder};
+use super::run_folder::{HeldFolder, Record, RunFolder, Start};
 use super::settings::Settings;
 use super::source::Source;
 use crate::files::disk;
-use crate::files::lock::FolderLock;
 use crate::files::tfevents::EventLog;
 use crate::network::{Engine, Loss, Scalar, initial_parameters};
 use crate::ops::backend::Backend;
@@ -51,17 +50,22 @@ impl Observer for Silent {
     fn warn(&mut self, _: &str) {}
 }
 
-/// Where a run's files go and whether it goes on.
-#[derive(Debug, Clone, Copy)]
+/// Where a run's files go.
+#[derive(Debug)]
 pub struct Place<'a> {
-    /// The run's folder.
-    pub out: &'a Path,
-    /// Continue what is there.
-    pub resume: bool,
+    /// The run's folder. What is there goes on.
+    pub folder: HeldFolder,
     /// What computes, for the record.
     pub device: &'a str,
     /// Write TensorBoard's events beside the logs.
     pub tensorboard: bool,
+}
+
+impl<'a> Place<'a> {
+    /// A folder that is taken for what computes on `device`, without TensorBoard's events. Errors: those of [`HeldFolder::take`].
+    pub fn take(root: &Path, start: Start, device: &'a str) -> Result<Place<'a>> {
+        Ok(Place { folder: HeldFolder::take(root, start)?, device, tensorboard: false })
+    }
 }
 
 /// How a run ended.
@@ -108,13 +112,13 @@ pub struct Trainer<B> {
     /// When it was last saved, or began.
     saved: Instant,
     seconds_before: f64,
-    _lock: FolderLock,
+    _held: HeldFolder,
 }
 
 impl<B: Backend> Trainer<B> {
     /// Starts a run, or takes up an earlier part of it. `settings` are resolved.
     ///
-    /// Errors: the folder is there (or, to resume, is not, or is of another run); no valid checkpoint; no memory; a bad setting.
+    /// Errors: what is in the folder is another run; no valid checkpoint; no memory; a bad setting.
     pub fn open(
         backend: B,
         settings: Settings,
@@ -135,18 +139,13 @@ impl<B: Backend> Trainer<B> {
         let start = initial_parameters(engine.network(), settings.seed);
         engine.backend().upload_f32(&start, Out(theta))?;
 
-        let record = Record::new(&settings, engine.network(), source.describe(), place.device);
-        let folder = if place.resume {
-            let (folder, old) = RunFolder::open(place.out)?;
-            same_run(&old, &record, &folder)?;
-            folder
-        } else {
-            RunFolder::create(place.out, &record)?
-        };
-        let lock = FolderLock::acquire(folder.root())?;
+        let Place { folder: mut held, device, tensorboard } = place;
+        let resume = held.record().is_some();
+        let record = Record::new(&settings, engine.network(), source.describe(), device);
+        let folder = held.begin(&record, |old, folder| same_run(old, &record, folder))?;
         folder.remove_partials()?;
         let mut state = State { step: 0, seconds: 0.0, diverged: None, ended: false };
-        if place.resume {
+        if resume {
             let vectors = Vectors { theta, velocity };
             let warn = |error: &Error| observer.warn(&format!("{error} (passed over)"));
             let found = checkpoint::load_newest(&folder.checkpoints(), &mut engine, vectors, warn)?;
@@ -158,11 +157,11 @@ impl<B: Backend> Trainer<B> {
             return Err(Error::input(format!("--steps {}", settings.steps), problem, "a larger number continues it"));
         }
         // All logs are read before one is cut.
-        let probes = Probes::open(probed, &folder, &settings, state.step, place.resume)?;
-        let reopen = state.step > 0 || (place.resume && disk::exists(&folder.metrics()));
+        let probes = Probes::open(probed, &folder, &settings, state.step, resume)?;
+        let reopen = state.step > 0 || (resume && disk::exists(&folder.metrics()));
         let metrics =
             if reopen { Metrics::reopen(&folder.metrics(), state.step)? } else { Metrics::create(&folder.metrics())? };
-        let events = place.tensorboard.then(|| EventLog::create(folder.root(), state.step)).transpose()?;
+        let events = tensorboard.then(|| EventLog::create(folder.root(), state.step)).transpose()?;
         Ok(Trainer {
             settings,
             engine,
@@ -182,14 +181,14 @@ impl<B: Backend> Trainer<B> {
             save_within: None,
             saved: Instant::now(),
             seconds_before: state.seconds,
-            _lock: lock,
+            _held: held,
         })
     }
 
     /// Also saves where so much time has passed since it last did: more is not lost to a kill. No setting of the run, since what comes out does
     /// not depend on it; what was saved for this alone goes when the run ends.
-    pub fn saving_within(mut self, time: Duration) -> Self {
-        self.save_within = Some(time);
+    pub fn saving_within(mut self, time: Option<Duration>) -> Self {
+        self.save_within = time;
         self
     }
 
@@ -369,8 +368,7 @@ impl<B: Backend> Trainer<B> {
             End::Diverged(step) => (Some(step), true),
         };
         let state = State { step: self.step, seconds: self.seconds(), diverged, ended };
-        let by_time_alone = self.save_within.is_some() && self.settings.checkpoint_every.is_none();
-        let keep = if ended && by_time_alone { 1 } else { self.settings.keep_checkpoints };
+        let keep = Keep { asked_for: self.settings.checkpoint_every, most: self.settings.keep_checkpoints };
         checkpoint::save(&self.folder.checkpoints(), &mut self.engine, vectors, &state, keep)?;
         self.saved = Instant::now();
         Ok(())

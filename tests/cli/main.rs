@@ -1,6 +1,8 @@
 //! The command line, from outside: exit codes, one-line errors, and the files that commands leave.
 
 mod refused;
+#[cfg(unix)]
+mod signals;
 
 use normscape::files::{Array, Arrays, npz};
 use std::collections::BTreeMap;

@@ -196,7 +196,7 @@ pub fn a_read_only_disk() {
     let before = tree(path);
     for (line, place) in [
         (format!("{RUN} --steps 20 --out new"), "new"),
-        (format!("{RUN} --steps 20 --out empty"), "empty/run.toml"),
+        (format!("{RUN} --steps 20 --out empty"), "empty: cannot lock"),
         (format!("{RUN} --steps 20 --out deep/er"), "deep/er"),
         ("train --resume --out run".into(), "run"),
         ("train --resume --out run --steps 30".into(), "run"),

@@ -35,7 +35,7 @@ Commands:
   mutants          make each known mistake and see that its test finds it; ends with 'N passed, N failed, N skipped'
   torture [KINDS]  campaigns against what a run promises; they take long. Kinds: kills, calls [default: both], and fuzz,
                    which needs cargo-fuzz. --slice (about a minute), --count N (kills, 1000), --share I/N (calls),
-                   --inputs N and --seconds N (fuzz, each parser; 10 million), --seed N, --jobs N, --only NAME,
+                   --inputs N and --seconds N (fuzz, each parser; 10 million), --built (fuzz: do not build), --seed N, --jobs N, --only NAME,
                    --program PATH, --dir DIR
   bundle           pack programs, tests and benchmarks for a machine with a GPU and without Rust
   bench [ARGS...]  cargo run --release -- bench ARGS...

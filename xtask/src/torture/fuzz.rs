@@ -51,7 +51,9 @@ pub fn run(program: &Program, options: &Options) -> Result<Tally, String> {
     let folder = crate::target().join("torture");
     let corpus = folder.join("corpus");
     let targets: Vec<_> = TARGETS.into_iter().filter(|(name, _)| name.contains(&options.only)).collect();
-    build(&targets)?;
+    if !options.built {
+        build(&targets)?;
+    }
     seeds::write(program, &corpus, &options.dir)?;
     let mut tally = Tally::default();
     for (name, longest) in targets {

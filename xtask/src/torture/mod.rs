@@ -34,6 +34,8 @@ struct Options {
     slice: bool,
     /// Kills to be made.
     count: u64,
+    /// The parsers' targets are built already.
+    built: bool,
     /// Inputs of each parser, and seconds for each.
     inputs: u64,
     seconds: u64,
@@ -90,6 +92,7 @@ impl Options {
             fuzz: false,
             slice: false,
             count: 1000,
+            built: false,
             inputs: 10_000_000,
             seconds: u64::from(u32::MAX),
             seed: 1,
@@ -106,6 +109,7 @@ impl Options {
                 "kills" => options.kills = true,
                 "calls" => options.calls = true,
                 "fuzz" => options.fuzz = true,
+                "--built" => options.built = true,
                 "--slice" => options.slice = true,
                 "--count" => options.count = number(&arg, &value()?)?,
                 "--inputs" => options.inputs = number(&arg, &value()?)?,
