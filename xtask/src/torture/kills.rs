@@ -5,7 +5,7 @@
 //! signal drawn at random, or twice the same one within 100 ms. Parts follow until one ends by itself.
 
 use super::cases::{self, Case, OUT};
-use super::phase::{self, ELSEWHERE, Stack};
+use super::phase::{self, Stack, UNKNOWN};
 use super::program::{Program, ended, text};
 use super::random::Random;
 use super::results::{difference, results};
@@ -240,7 +240,7 @@ fn stacks(child: &Child, place: &Path) -> Vec<Stack> {
     loop {
         let found = phase::read(place);
         // A thread that waits in the kernel may answer late.
-        if found.len() >= asked || begun.elapsed() > Duration::from_millis(2) {
+        if found.len() >= asked || begun.elapsed() > Duration::from_millis(20) {
             return found;
         }
         std::thread::sleep(Duration::from_micros(50));
@@ -255,7 +255,7 @@ fn report(program: &Program, found: &Found, wholes: &[(u64, Whole)]) {
     let stacks: Vec<Vec<Stack>> = found.kills.iter().map(|kill| kill.stacks.clone()).collect();
     let phases = phase::phases(&program.path, &stacks).unwrap_or_else(|problem| {
         println!("{problem}");
-        vec![ELSEWHERE; stacks.len()]
+        vec![UNKNOWN; stacks.len()]
     });
     for (_, whole) in wholes {
         println!("{}: {} ms undisturbed", whole.case.name, whole.time.as_millis());

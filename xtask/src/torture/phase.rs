@@ -23,8 +23,11 @@ const PHASES: [(&str, &[&str]); 8] = [
     ("theory's instances", &["normscape::theory::"]),
 ];
 
-/// Before the first instruction of the program's own, or where nothing else fits.
-pub const ELSEWHERE: &str = "starting, ending, between";
+/// Where nothing else fits.
+pub const ELSEWHERE: &str = "reading the command, ending, between";
+
+/// Before the program's first instruction; or its threads did not answer in time.
+pub const UNKNOWN: &str = "before the program's start, or not known";
 
 /// The stacks in a file that `faults.c` wrote.
 pub fn read(path: &Path) -> Vec<Stack> {
@@ -48,7 +51,11 @@ pub fn phases(program: &Path, kills: &[Vec<Stack>]) -> Result<Vec<&'static str>,
         let names: Vec<&String> = names.collect();
         PHASES.iter().position(|(_, marks)| marks.iter().any(|mark| names.iter().any(|name| name.contains(mark))))
     };
-    let of = |stacks: &Vec<Stack>| stacks.iter().filter_map(rank).min().map_or(ELSEWHERE, |rank| PHASES[rank].0);
+    let of = |stacks: &Vec<Stack>| match stacks.iter().filter_map(rank).min() {
+        Some(rank) => PHASES[rank].0,
+        None if stacks.is_empty() => UNKNOWN,
+        None => ELSEWHERE,
+    };
     Ok(kills.iter().map(of).collect())
 }
 
