@@ -85,9 +85,12 @@ pub fn list_dir(path: &Path) -> Result<Vec<PathBuf>> {
 pub fn create_dir_all(path: &Path) -> Result<()> {
     match fs::create_dir_all(path) {
         Ok(()) => Ok(()),
-        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {
-            Err(Error::file(path, "exists and is not a folder", "give another folder, or move that file away"))
-        }
+        // It says so too where it could not look at what is there: that is told as it is.
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => match fs::metadata(path) {
+            Ok(kind) if kind.is_dir() => Ok(()),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::io(path, "create", source)),
+            _ => Err(Error::file(path, "exists and is not a folder", "give another folder, or move that file away")),
+        },
         Err(source) => Err(Error::io(path, "create", source)),
     }
 }
@@ -304,5 +307,16 @@ mod tests {
         assert!(matches!(create_dir_all(&dir.path().join("c")), Err(Error::Input { .. })));
         assert!(create_dir_all(&dir.path().join("c/d")).is_err());
         assert!(matches!(list_dir(&dir.path().join("c")), Err(Error::Input { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_cannot_be_looked_at_is_not_called_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (circle, nowhere) = (dir.path().join("circle"), dir.path().join("nowhere"));
+        std::os::unix::fs::symlink(&circle, &circle).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("none"), &nowhere).unwrap();
+        assert!(matches!(create_dir_all(&circle), Err(Error::Io { .. })));
+        assert!(matches!(create_dir_all(&nowhere), Err(Error::Input { .. })));
     }
 }

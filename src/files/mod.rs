@@ -24,6 +24,8 @@ pub mod array;
 pub mod atomic;
 pub mod cache;
 pub mod disk;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod hash;
 pub mod image;
 pub mod limits;

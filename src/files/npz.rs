@@ -190,7 +190,7 @@ fn read_header(reader: &mut impl Read, size: u64) -> std::result::Result<Header,
     Ok(header)
 }
 
-fn read_array(mut reader: impl Read, size: u64) -> std::result::Result<Array, npy_header::Fault> {
+pub(super) fn read_array(mut reader: impl Read, size: u64) -> std::result::Result<Array, npy_header::Fault> {
     let header = read_header(&mut reader, size)?;
     let values = read_values(&mut reader, &header).map_err(npy_header::Fault::Read)?;
     // Also what makes the zip reader compare its checksum.

@@ -319,6 +319,12 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
     serde_json::from_str(&text).map_err(|e| Error::file(path, e.to_string(), "a checkpoint's own file is needed"))
 }
 
+/// Whether the manifest in `path` is one and its parts are what it says. For fuzzing.
+#[cfg(fuzzing)]
+pub fn manifest_holds(path: &Path) -> bool {
+    manifest(path).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -70,12 +70,20 @@ impl Metrics {
         // Looked at before it is cut: a log that lacks rows is not made shorter still.
         let text = disk::read_text_capped(path, LOG_CAP)?;
         let step = |line: &str| line.split(',').next().and_then(|step| step.parse::<u64>().ok());
-        let there = text.lines().skip(1).zip(0..from).take_while(|(line, t)| step(line) == Some(*t)).count() as u64;
+        // A last line without its end would be cut off: it is no row.
+        let rows = text.split_inclusive('\n').skip(1).map_while(|line| line.strip_suffix('\n'));
+        let there = rows.zip(0..from).take_while(|(line, t)| step(line) == Some(*t)).count() as u64;
         if there < from {
             let problem = format!("line {} is not row {there}", there + 2);
             return Err(Error::file(path, problem, format!("the checkpoint of step {from} needs the rows before it")));
         }
-        let (log, _) = AppendLog::reopen(path, HEADER, |line| step(line).is_some_and(|step| step < from))?;
+        // By place, not by number: a row that comes a second time is none of those before `from`.
+        let mut left = from;
+        let (log, _) = AppendLog::reopen(path, HEADER, |_| {
+            let kept = left > 0;
+            left = left.saturating_sub(1);
+            kept
+        })?;
         Ok(Metrics::of(log))
     }
 
@@ -109,6 +117,25 @@ mod tests {
         assert_eq!(fields.len(), HEADER.split(',').count());
         assert_eq!(fields[2].parse::<f64>().unwrap().to_bits(), loss.to_bits());
         assert_eq!((fields[3], fields[4], fields[6]), ("", "", "1e-6"));
+    }
+
+    #[test]
+    fn exactly_the_rows_before_the_checkpoint_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.csv");
+        let whole = format!("{HEADER}\n0,a\n1,b\n2,c\n");
+        for more in ["", "1,again\n", "2,again\n3,d\n", "3,d\n4,e\n", "3,ha"] {
+            std::fs::write(&path, format!("{whole}{more}")).unwrap();
+            drop(Metrics::reopen(&path, 3).unwrap());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), whole, "{more}");
+        }
+        // A row without its end is none, and nothing is cut where one is missing.
+        let half = whole.trim_end();
+        for content in [half, "", &whole.replace("1,b\n", "")] {
+            std::fs::write(&path, content).unwrap();
+            assert!(Metrics::reopen(&path, 3).is_err(), "{content}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        }
     }
 
     #[test]

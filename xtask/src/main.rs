@@ -4,6 +4,7 @@
 //! - `tally.rs`: reads the output of test programs;
 //! - `mutants.rs`: makes known mistakes, one at a time, and shows which test finds each;
 //! - `cuda.rs`: fetches NVRTC · `bundle.rs`: packs programs, tests and benchmarks for a machine with a GPU and without Rust;
+//! - `torture/`: kills, failing calls and hostile input against what a run promises
 //! - `data.rs`: finds the data set and the golden cases, and unpacks the former;
 //! - `python.rs`: prepares a Python with the packages that tests need.
 //!
@@ -16,6 +17,8 @@ mod mutants;
 mod python;
 mod tally;
 mod test;
+#[cfg(target_os = "linux")]
+mod torture;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -30,6 +33,10 @@ Commands:
                    ARGS go to `cargo test`, for example: cargo xtask test --test golden
   cuda             put NVRTC (NVIDIA's Python package) under target/cuda, so that the build compiles the kernels
   mutants          make each known mistake and see that its test finds it; ends with 'N passed, N failed, N skipped'
+  torture [KINDS]  campaigns against what a run promises; they take long. Kinds: kills, calls [default: both], and fuzz,
+                   which needs cargo-fuzz. --slice (about a minute), --count N (kills, 1000), --share I/N (calls),
+                   --inputs N and --seconds N (fuzz, each parser; 10 million), --built (fuzz: do not build), --seed N, --jobs N, --only NAME,
+                   --program PATH, --dir DIR
   bundle           pack programs, tests and benchmarks for a machine with a GPU and without Rust
   bench [ARGS...]  cargo run --release -- bench ARGS...
   help             this text
@@ -49,6 +56,8 @@ fn main() -> ExitCode {
     match command.as_str() {
         "test" => test::run(&rest),
         "mutants" => mutants::run(),
+        #[cfg(target_os = "linux")]
+        "torture" => torture::run(&rest),
         "cuda" => match cuda::fetch() {
             Ok(line) => {
                 println!("{line}");
@@ -75,8 +84,10 @@ fn main() -> ExitCode {
             print!("{HELP}");
             ExitCode::SUCCESS
         }
-        "" => refuse("xtask: no command given; there are test, cuda, bundle, bench and help"),
-        other => refuse(&format!("xtask: no command '{other}'; there are test, cuda, bundle, bench and help")),
+        "" => refuse("xtask: no command given; there are test, cuda, mutants, torture, bundle, bench and help"),
+        other => refuse(&format!(
+            "xtask: no command '{other}'; there are test, cuda, mutants, torture, bundle, bench and help"
+        )),
     }
 }
 

@@ -18,6 +18,8 @@ mod archive;
 #[cfg(test)]
 mod fixture;
 mod folder;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod inspect;
 mod machine;
 mod pickle;
