@@ -3,7 +3,7 @@
 use super::file::{Over, Pick};
 use super::scale::Scale;
 use super::series::{Training, median, smoothed, training};
-use crate::files::{Arrays, Values, npz};
+use crate::files::{Array, Arrays, Values, npz};
 use crate::mutant::{Mutant, made};
 use crate::train::Settings;
 use crate::{Error, Result};
@@ -133,14 +133,20 @@ impl Results {
             return Err(missing(array));
         }
         let along_a_line = ["landscape", "predictiveness", "random"].contains(&file);
+        let changes = arrays.get("grad_l2_diff").filter(|_| array == "beta").and_then(Array::to_f64);
+        let changes = changes.filter(|changes| changes.len() == values.len());
         let mut tracks = Vec::new();
         for (place, facets) in self.places(file, &arrays, &of.shape[1..])?.into_iter().enumerate() {
             if !picked(pick, layers, &facets) {
                 continue;
             }
-            // Beyond where the numbers end a loss and its gradient are without bound.
-            let bound = |value: f64| if along_a_line && value.is_nan() { f64::INFINITY } else { value };
-            let value = |i: usize| bound(values[i * width + place]);
+            let value = |i: usize| {
+                let value = values[i * width + place];
+                // Beyond where the numbers end a loss and its gradient are without bound. A β of a change that is known was not resolved.
+                let known = |of: &Vec<f64>| of[i * width + place].is_finite();
+                let unknown = along_a_line && value.is_nan() && !changes.as_ref().is_some_and(known);
+                if unknown { f64::INFINITY } else { value }
+            };
             let points = steps.iter().enumerate().map(|(i, &step)| (step, value(i))).collect();
             tracks.push(Track { facets: facets.into_iter().map(|(name, shown, _)| (name, shown)).collect(), points });
         }

@@ -251,9 +251,10 @@ impl Probes {
             let (base_loss, grad_norm) = ([found.base_loss], [found.grad_norm]);
             let entries: [&[f64]; 6] =
                 [&base_loss, &grad_norm, &found.loss, &found.grad_l2_diff, &found.distance, &found.beta];
-            let most = |values: &[f64]| values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            // Of what is known; NaN where nothing is.
+            let most = |values: &[f64]| values.iter().copied().fold(f64::NAN, f64::max);
             let ends = [
-                ("loss_min", -most(&found.loss.iter().map(|loss| -loss).collect::<Vec<_>>())),
+                ("loss_min", found.loss.iter().copied().fold(f64::NAN, f64::min)),
                 ("loss_max", most(&found.loss)),
                 ("grad_l2_diff_max", most(&found.grad_l2_diff)),
                 ("beta_max", most(&found.beta)),
@@ -261,7 +262,9 @@ impl Probes {
             ];
             for (name, log) in logs.iter_mut().filter(|(name, _)| due.has(name)) {
                 log.push(t, &entries);
-                self.last.extend(ends.iter().map(|(end, value)| (format!("{name}/{end}"), *value)));
+                // Where no β was resolved there is no highest one.
+                let told = ends.iter().filter(|(_, value)| !(value.is_nan() && loss.is_finite()));
+                self.last.extend(told.map(|(end, value)| (format!("{name}/{end}"), *value)));
             }
         }
         if let (Some(log), Some(room)) = (self.curvature.as_mut().filter(|_| due.has(CURVATURE)), &self.work.curvature)
