@@ -302,6 +302,30 @@ mod tests {
     }
 
     #[test]
+    fn a_beta_that_was_not_told_is_unknown_and_one_of_no_gradient_without_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let nan = f64::NAN;
+        let rows = |values: [f64; 6]| Array::f64([2, 3], values.to_vec());
+        let arrays = Arrays::from([
+            ("step".into(), Array::i64([2], vec![0, 5])),
+            ("s".into(), Array::f64([3], vec![0.1, 0.2, 0.3])),
+            ("grad_l2_diff".into(), rows([0.0, 1.0, 2.0, 1.0, nan, f64::INFINITY])),
+            ("beta".into(), rows([nan, nan, 7.0, nan, nan, nan])),
+        ]);
+        npz::write(&folder.path().join("landscape.npz"), &arrays).unwrap();
+        let settings = Settings { lr: 0.1, ..Settings::defaults("dln") };
+        let results = Results::of(folder.path(), &settings);
+        let tracks = |over: &str| {
+            let pick: Pick = toml::from_str(&format!("quantity = \"landscape.beta\"\nlabel = \"\"\n{over}")).unwrap();
+            let tracks = results.tracks(&pick, Scale::Quick).unwrap();
+            tracks.iter().map(|track| track.points.iter().map(|p| p.1.to_string()).collect()).collect::<Vec<Vec<_>>>()
+        };
+        assert_eq!(tracks(""), [["NaN", "NaN"], ["NaN", "inf"], ["7", "inf"]]);
+        assert_eq!(tracks("over = \"max\""), [["7", "inf"]]);
+        assert_eq!(tracks("over = \"max\"\nalong = [1.0, 1.0]"), [["NaN", "NaN"]]);
+    }
+
+    #[test]
     fn several_draws_stand_for_one_network() {
         let draw = |losses: &[f64]| losses.iter().enumerate().map(|(i, &loss)| (i as f64, loss)).collect::<Vec<_>>();
         // The third diverged after its first step.

@@ -175,10 +175,8 @@ fn beyond_rounding<B: Backend>(engine: &mut Engine<B>, room: Room) -> Result<boo
         return Ok(false);
     }
     let moved = engine.read(room.moved)?;
-    let points = || moved.chunks_exact(COMPARED).take(room.lengths.shape.len());
-    // ‖θ_s − θ‖² = ‖θ_s‖² − 2⟨θ_s, θ⟩ + ‖θ‖²
-    let theta = points().next().map_or(0.0, |of| of[0] + 2.0 * of[1] - of[2]);
-    Ok(resolution::beyond_rounding(engine, points().map(|of| of[0]), theta))
+    let points = moved.chunks_exact(COMPARED).take(room.lengths.shape.len());
+    Ok(resolution::beyond_rounding(engine, points.map(|of| (of[0], of[2]))))
 }
 
 /// Reads what [`ask`] asked for; `base_loss` is L(θ), and `s` what `room` was made for.

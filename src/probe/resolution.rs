@@ -71,10 +71,10 @@ pub fn ask_neighbour<B: Backend>(engine: &mut Engine<B>, theta: In, out: Out) ->
     Ok(())
 }
 
-/// Whether the points at these squared distances, from a θ of such a square, are too far off for rounding to matter.
-pub fn beyond_rounding<B: Backend>(engine: &mut Engine<B>, squares: impl Iterator<Item = f64>, theta: f64) -> bool {
+/// Whether the nearest of some points is too far off for rounding to matter: of each the square of its distance, and its own.
+pub fn beyond_rounding<B: Backend>(engine: &mut Engine<B>, points: impl Iterator<Item = (f64, f64)>) -> bool {
     let least = FAR * engine.backend().operand_roundoff();
-    squares.fold(f64::INFINITY, f64::min) >= least * least * theta
+    points.min_by(|a, b| a.0.total_cmp(&b.0)).is_some_and(|(apart, own)| apart >= least * least * own)
 }
 
 #[cfg(test)]
