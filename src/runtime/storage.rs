@@ -59,6 +59,10 @@ pub trait Storage {
     fn activation_dtype(&self) -> DType {
         self.dtype()
     }
+    /// The largest relative error of rounding a number to an operand of a matrix product.
+    fn operand_roundoff(&self) -> f64 {
+        self.activation_dtype().roundoff()
+    }
     /// A new, empty arena.
     fn reserve(&mut self) -> ArenaId;
     /// A plan for a new arena.

@@ -266,7 +266,9 @@ impl Probes {
             ];
             for (name, log) in logs.iter_mut().filter(|(name, _)| due.has(name)) {
                 log.push(t, &entries);
-                self.last.extend(ends.iter().map(|(end, value)| (format!("{name}/{end}"), *value)));
+                // Where no β was resolved there is no highest one.
+                let told = ends.iter().filter(|(_, value)| !(value.is_nan() && loss.is_finite()));
+                self.last.extend(told.map(|(end, value)| (format!("{name}/{end}"), *value)));
             }
         }
         if let (Some(log), Some(room)) = (self.curvature.as_mut().filter(|_| due.has(CURVATURE)), &self.work.curvature)

@@ -443,6 +443,9 @@ impl Vector for Rounding {
     fn direction(&mut self, kind: Direction, index: u32, state: In, out: Out) -> Result<()> {
         self.cpu.direction(kind, index, state, out)
     }
+    fn jitter(&mut self, x: In, part: f64, index: u32, state: In, out: Out) -> Result<()> {
+        self.cpu.jitter(x, part, index, state, out)
+    }
     fn stretch(&mut self, lengths: In, by: In, over: In, out: Out) -> Result<()> {
         self.cpu.stretch(lengths, by, over, out)
     }

@@ -79,6 +79,13 @@ impl<D: Driver> Storage for Cuda<D> {
             Mode::F32 | Mode::Tf32 => DType::F32,
         }
     }
+    fn operand_roundoff(&self) -> f64 {
+        match self.mode {
+            // Ten bits behind the point.
+            Mode::Tf32 => 2f64.powi(-11),
+            Mode::F32 | Mode::Bf16 => self.activation_dtype().roundoff(),
+        }
+    }
     fn reserve(&mut self) -> ArenaId {
         self.arenas.reserve()
     }
