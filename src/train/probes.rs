@@ -266,9 +266,7 @@ impl Probes {
             ];
             for (name, log) in logs.iter_mut().filter(|(name, _)| due.has(name)) {
                 log.push(t, &entries);
-                // Where no β was resolved there is no highest one.
-                let told = ends.iter().filter(|(_, value)| !(value.is_nan() && loss.is_finite()));
-                self.last.extend(told.map(|(end, value)| (format!("{name}/{end}"), *value)));
+                self.last.extend(ends.map(|(end, value)| (format!("{name}/{end}"), value)));
             }
         }
         if let (Some(log), Some(room)) = (self.curvature.as_mut().filter(|_| due.has(CURVATURE)), &self.work.curvature)
