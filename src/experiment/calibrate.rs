@@ -9,8 +9,8 @@ use super::{cost, stand_in};
 use crate::data::image_set::IMAGE;
 use crate::data::images;
 use crate::files::disk::Scratch;
-use crate::files::hash;
 use crate::files::limits::{self, Bound};
+use crate::files::{hash, waiting};
 use crate::theory;
 use crate::train::metrics::Row;
 use crate::train::{Observer, Settings, footprint, schedule};
@@ -23,7 +23,9 @@ use std::time::{Duration, Instant};
 /// How long all parts are timed together, and one of them at the least, in how many of its steps.
 const ALL: Duration = Duration::from_millis(2800);
 const TIMED: Duration = Duration::from_millis(40);
-const STEPS: usize = 3;
+const STEPS: usize = 1;
+/// How often it is asked how long a thread had to wait.
+const ASKED: Duration = Duration::from_millis(2);
 /// Instances of the paper's statements that are timed.
 const THEORY: u64 = 16;
 /// Images that are made, and bytes that are hashed, to see how long it takes.
@@ -322,18 +324,35 @@ struct Timing<'a> {
     at_once: usize,
     /// The end of the first rows, which may have to warm up, and how many they were.
     warm: Option<(Instant, usize)>,
+    /// How long the thread had waited for a processor then, and at the last row.
+    waited: [Duration; 2],
+    /// When that was asked for last, and what it was: asking takes as long as a part of a short row.
+    asked: Option<Instant>,
+    waits: Duration,
 }
 
 impl<'a> Timing<'a> {
     fn new(enough: &'a AtomicBool, made: Instant) -> Self {
-        Timing { enough, made, began: None, last: None, rows: 0, at_once: 0, warm: None }
+        Timing {
+            enough,
+            made,
+            began: None,
+            last: None,
+            rows: 0,
+            at_once: 0,
+            warm: None,
+            waited: [Duration::ZERO; 2],
+            asked: None,
+            waits: Duration::ZERO,
+        }
     }
 
-    /// Of the rows after the first, or after those that came at once with it.
+    /// Of the rows after the first, or after those that came at once with it: without the time that other programs took.
     fn seconds_per_row(&self) -> f64 {
         match (self.warm, self.last) {
             (Some((warm, first)), Some(last)) if self.rows > first => {
-                (last - warm).as_secs_f64() / (self.rows - first) as f64
+                let waited = self.waited[1].saturating_sub(self.waited[0]);
+                (last - warm).saturating_sub(waited).as_secs_f64() / (self.rows - first) as f64
             }
             _ => 0.0,
         }
@@ -345,13 +364,16 @@ impl<'a> Timing<'a> {
         opening + self.last.map_or(0.0, |last| (now - last).as_secs_f64())
     }
 
-    fn row_at(&mut self, now: Instant) {
+    fn row_at(&mut self, now: Instant, waited: Duration) {
         if let Some(last) = self.last
             && !at_once((now - last).as_secs_f64(), self.at_once)
         {
-            self.warm.get_or_insert((last, self.rows));
+            if self.warm.is_none() {
+                (self.warm, self.waited[0]) = (Some((last, self.rows)), self.waited[1]);
+            }
             self.at_once = 0;
         }
+        self.waited[1] = waited;
         (self.last, self.rows, self.at_once) = (Some(now), self.rows + 1, self.at_once + 1);
         if self.rows > STEPS && self.warm.is_some_and(|(warm, _)| now - warm >= TIMED) {
             self.enough.store(true, Ordering::Relaxed);
@@ -364,7 +386,13 @@ impl Observer for Timing<'_> {
         self.began = Some(Instant::now());
     }
     fn row(&mut self, _: &Row) {
-        self.row_at(Instant::now());
+        // The thread that tells of its rows is the one that makes them, or waits for those that do.
+        let now = Instant::now();
+        if self.asked.is_none_or(|asked| now - asked >= ASKED) {
+            self.asked = Some(now);
+            self.waits = waiting::waited().unwrap_or_default();
+        }
+        self.row_at(now, self.waits);
     }
     fn warn(&mut self, _: &str) {}
 }
@@ -380,7 +408,7 @@ mod tests {
         let mut now = began + Duration::from_secs(1);
         while !enough.load(Ordering::Relaxed) {
             now += each * burst;
-            (0..burst).for_each(|i| timing.row_at(now + Duration::from_nanos(100) * i));
+            (0..burst).for_each(|i| timing.row_at(now + Duration::from_nanos(100) * i, Duration::ZERO));
         }
         timing.seconds_per_row()
     }

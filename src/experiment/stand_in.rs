@@ -13,7 +13,7 @@ use crate::train::Settings;
 
 /// The work of a step that is timed, of a larger one that all classes of a network share, and of one with a probe.
 pub const STEP: f64 = 1e9;
-pub const SHARED: f64 = 1e10;
+pub const SHARED: f64 = 3e9;
 pub const PROBED: f64 = 5e8;
 
 /// Images of a batch below which the products are another kind of work.

@@ -8,6 +8,7 @@ use libloading::Library;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// Options of every compilation. Products and sums are fused where a kernel says `fmaf` and nowhere else.
 const OPTIONS: [&str; 4] = ["--std=c++17", "--fmad=false", "--device-as-default-execution-space", "--ptxas-options=-v"];
@@ -70,15 +71,23 @@ pub fn folders(variable: &str, package: &str, own: Option<PathBuf>) -> Vec<PathB
     if let Some(environment) = set("VIRTUAL_ENV") {
         packages.extend((8..16).map(|minor| environment.join(format!("lib/python3.{minor}/site-packages"))));
     }
-    let script = "import sysconfig; print(sysconfig.get_paths()['purelib'])";
-    if let Ok(out) = Command::new("python3").args(["-c", script]).output() {
-        packages.push(PathBuf::from(String::from_utf8_lossy(&out.stdout).trim()));
-    }
+    packages.extend(python_packages());
     for site in packages {
         // CUDA 13 has one folder for all of its packages.
         found.extend(["cu13", package].map(|name| site.join("nvidia").join(name).join("lib")));
     }
     found
+}
+
+/// Where Python keeps its packages. It is asked once: it takes longer to start than all else that is looked for.
+fn python_packages() -> Option<PathBuf> {
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let ask = || {
+        let script = "import sysconfig; print(sysconfig.get_paths()['purelib'])";
+        let out = Command::new("python3").args(["-c", script]).output().ok()?;
+        Some(PathBuf::from(String::from_utf8_lossy(&out.stdout).trim()))
+    };
+    FOUND.get_or_init(ask).clone()
 }
 
 type Program = *mut c_void;
