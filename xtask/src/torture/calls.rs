@@ -24,7 +24,7 @@ const ERRORS: [(&str, i32, bool); 6] = [
 ];
 
 /// Trials of the slice.
-const SLICE: usize = 700;
+const SLICE: usize = 500;
 
 /// A call that fails.
 #[derive(Debug, Clone, Copy)]
