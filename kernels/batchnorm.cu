@@ -48,12 +48,13 @@ __device__ void affine(const T* x, const float* weight, const float* bias, const
     ColumnPlace at = column_place(rows, rows_per_part, width);
     if (at.column >= columns) return;
     float m = mean[at.column], b = bias[at.column], floor = relu_floor(relu);
-    float gain = (float)((double)weight[at.column] / divisor(spread[at.column], eps, kind));
+    double s = divisor(spread[at.column], eps, kind);
+    float lift = lift_of(s), gain = (float)((double)weight[at.column] / (s * lift));
     for (unsigned row = at.first_row; row < at.end_row; row += at.step) {
         Window<COUNT> window = window_of<COUNT>(pool, row);
         float v[COUNT];
 #pragma unroll
-        for (unsigned k = 0; k < COUNT; ++k) v[k] = above(fmaf(to_f32(x[(u64)window.row[k] * columns + at.column]) - m, gain, b), floor);
+        for (unsigned k = 0; k < COUNT; ++k) v[k] = above(fmaf((to_f32(x[(u64)window.row[k] * columns + at.column]) - m) * lift, gain, b), floor);
         float most = v[0];
 #pragma unroll
         for (unsigned k = 1; k < COUNT; ++k) most = larger(most, v[k]);
@@ -82,14 +83,14 @@ __device__ void gradient_sums(const T* x, const T* grad_y, const float* weight, 
     double sum = 0.0, sum_u = 0.0;
     if (at.column < columns) {
         double s = divisor(spread[at.column], eps, kind);
-        float m = mean[at.column], b = bias[at.column], floor = relu_floor(relu);
-        float gain = (float)((double)weight[at.column] / s), inverse = (float)(1.0 / s);
+        float m = mean[at.column], b = bias[at.column], floor = relu_floor(relu), lift = lift_of(s);
+        float gain = (float)((double)weight[at.column] / (s * lift)), inverse = (float)(1.0 / (s * lift));
         for (unsigned row = at.first_row; row < at.end_row; row += at.step) {
             Window<COUNT> window = window_of<COUNT>(pool, row);
             float d[COUNT], v[COUNT], dy = to_f32(grad_y[(u64)row * columns + at.column]);
 #pragma unroll
             for (unsigned k = 0; k < COUNT; ++k) {
-                d[k] = to_f32(x[(u64)window.row[k] * columns + at.column]) - m;
+                d[k] = (to_f32(x[(u64)window.row[k] * columns + at.column]) - m) * lift;
                 v[k] = above(fmaf(d[k], gain, b), floor);
             }
             unsigned place = COUNT > 1 ? largest_place<T>(v) : 0;

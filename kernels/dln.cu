@@ -20,8 +20,8 @@ struct Chain {
     float *inputs, *work[2];
     // [layer][in][out], and this block's part of its gradient.
     float *weight, *grad_weight;
-    // Of every norm: γ, β; of the batch μ, γ/D, 1/D; of an ℓp norm 1/s, and at p = ∞ the first sample of the largest |z|.
-    float *gamma, *beta, *mean, *gain, *inverse, *inverse_scale, *largest;
+    // Of every norm: γ, β; of the batch μ, γ/D, 1/D; of an ℓp norm s, and at p = ∞ the number of largest |z|.
+    float *gamma, *beta, *mean, *gain, *inverse, *scale, *largest;
     // Of the present norm's gradient: Σdy/m, Σdy·u/m.
     float *mean_dy, *mean_u;
     // Sums of parts of the block; what the ranks sent, for two turns.
@@ -53,7 +53,7 @@ __device__ __forceinline__ Chain chain_of(unsigned char* memory, unsigned depth,
     c.mean = take(norms * dim);
     c.gain = take(norms * dim);
     c.inverse = take(norms * dim);
-    c.inverse_scale = take(norms * dim);
+    c.scale = take(norms * dim);
     c.largest = take(norms * dim);
     c.weight = take(depth * dim * dim);
     c.grad_weight = take(depth * dim * dim);
@@ -160,24 +160,21 @@ __device__ __forceinline__ void statistics_of(const Chain& c, unsigned& turn, co
     unsigned at = l * c.dim;
     auto value = [&](unsigned column, unsigned n) { return (double)z[column * c.most + n]; };
     auto magnitude = [&](unsigned column, unsigned n) { return (double)fabsf(z[column * c.most + n]); };
-    // max|z| waits in inverse_scale.
+    // max|z| waits in scale.
     if (kind == LINF || kind == LP)
-        merge_columns<Most>(c, turn, magnitude, magnitude, [&](unsigned column, double most, double) { c.inverse_scale[at + column] = (float)most; });
-    if (kind == LINF) {
-        auto place = [&](unsigned column, unsigned n) { return magnitude(column, n) == (double)c.inverse_scale[at + column] ? (double)(c.first + n) : 1e18; };
-        merge_columns<Least>(c, turn, place, place, [&](unsigned column, double first, double) { c.largest[at + column] = __uint_as_float((unsigned)first); });
-    }
+        merge_columns<Most>(c, turn, magnitude, magnitude, [&](unsigned column, double most, double) { c.scale[at + column] = (float)most; });
     auto power = [&](unsigned column, unsigned n) {
         double v = value(column, n);
         if (kind == BATCH || kind == L2) return v * v;
         if (kind == L1) return fabs(v);
-        if (kind == LINF) return 0.0;
-        float most = c.inverse_scale[at + column];
-        return (double)powf(fabsf((float)v) / (most > 0.0f ? most : 1.0f), (float)p);
+        float most = c.scale[at + column];
+        if (kind == LINF) return fabs(v) == (double)most ? 1.0 : 0.0;
+        return (double)powf(fabsf((float)v) / (most > 0.0f && most < INF_F32 ? most : 1.0f), (float)p);
     };
     merge_columns<Sum>(c, turn, value, power, [&](unsigned column, double sum, double powers) {
+        c.largest[at + column] = (float)powers;
         double mean = sum / c.samples, average = powers / c.samples, spread = average;
-        double most = kind == LINF || kind == LP ? (double)c.inverse_scale[at + column] : 0.0;
+        double most = kind == LINF || kind == LP ? (double)c.scale[at + column] : 0.0;
         // Rounding may leave a variance a hair below 0 where all samples are equal.
         if (kind == BATCH) spread = average > mean * mean ? average - mean * mean : 0.0;
         else if (kind == L2) spread = sqrt(average);
@@ -188,7 +185,7 @@ __device__ __forceinline__ void statistics_of(const Chain& c, unsigned& turn, co
         c.mean[at + column] = (float)mean;
         c.gain[at + column] = (float)((double)c.gamma[at + column] / divisor);
         c.inverse[at + column] = (float)(1.0 / divisor);
-        c.inverse_scale[at + column] = spread > 0.0 ? (float)(1.0 / spread) : 0.0f;
+        c.scale[at + column] = (float)spread;
         if (statistics && cluster_rank() == 0) {
             statistics[2 * at + column] = (float)mean;
             statistics[2 * at + c.dim + column] = (float)spread;
@@ -207,7 +204,10 @@ __device__ __forceinline__ void norm_gradient(const Chain& c, unsigned& turn, fl
     };
     merge_columns<Sum>(c, turn, value, along, [&](unsigned column, double sum, double sum_u) {
         c.mean_dy[column] = (float)((double)(float)sum / c.samples);
-        c.mean_u[column] = (float)((double)(float)sum_u / (kind == LINF ? 1u : c.samples));
+        // At p = ∞ the largest share it; at p = 2 it is multiplied by |z|/s, of which 1/s is taken here, where it has a range to be in.
+        double by = kind == LINF ? (double)c.largest[at + column] : (double)c.samples;
+        if (kind == L2) by *= (double)c.scale[at + column];
+        c.mean_u[column] = by > 0.0 ? (float)((double)(float)sum_u / by) : 0.0f;
         if (cluster_rank() == 0) {
             grad_beta[column] = (float)sum;
             grad_gamma[column] = (float)sum_u;
@@ -215,16 +215,16 @@ __device__ __forceinline__ void norm_gradient(const Chain& c, unsigned& turn, fl
     });
     float exponent = (float)(p - 1.0);
     for_elements(c, [&](unsigned column, unsigned n, unsigned i) {
-        float v = z[i], factor = c.mean_u[column], d = dy[i] - c.mean_dy[column], slope = 0.0f, size = fabsf(v) * c.inverse_scale[at + column];
+        float v = z[i], factor = c.mean_u[column], d = dy[i] - c.mean_dy[column], slope = 0.0f;
         if (kind == BATCH) {
             float u = (v - c.mean[at + column]) * c.inverse[at + column];
             dy[i] = c.gain[at + column] * fmaf(-u, factor, d);
             return;
         }
         if (kind == L1) slope = factor;
-        else if (kind == L2) slope = size * factor;
-        else if (kind == LINF) slope = __float_as_uint(c.largest[at + column]) == c.first + n ? factor : 0.0f;
-        else if (factor != 0.0f && v != 0.0f) slope = factor * powf(size, exponent);
+        else if (kind == L2) slope = fabsf(v) * factor;
+        else if (kind == LINF) slope = fabsf(v) == c.scale[at + column] ? factor : 0.0f;
+        else if (factor != 0.0f && v != 0.0f) slope = factor * powf(fabsf(v) / c.scale[at + column], exponent);
         slope = v < 0.0f ? -slope : v == 0.0f ? 0.0f : slope;
         dy[i] = c.gain[at + column] * (d - slope);
     });
@@ -315,7 +315,8 @@ __device__ __forceinline__ void deep_linear(const float* theta, const float* x, 
 }
 
 // Loss and gradient of the paper's width, ten: each run at its own θ, `stride` apart, on one batch.
-extern "C" __global__ void __launch_bounds__(256) __cluster_dims__(8, 1, 1)
+// Without the second bound ptxas gives it 64 registers, and spills.
+extern "C" __global__ void __launch_bounds__(256, 3) __cluster_dims__(8, 1, 1)
 deep_linear_10(const float* theta, const float* x, const float* target, float* grad_or_null, float* y_or_null, float* statistics_or_null,
                double* sample_or_null, double* loss, double* correct, double scale, double eps, double p, unsigned kind, unsigned norm_last,
                unsigned depth, unsigned dim, unsigned samples, unsigned stride) {

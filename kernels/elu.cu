@@ -1,4 +1,4 @@
-// ELU and SELU: src/ops/elu. `slope` is λ α. At 0 the derivatives are those from below; a NaN stays one.
+// ELU and SELU: src/ops/elu. `slope` is λ α. At 0 the first derivative is that from below, the second 0; a NaN stays one.
 #include "prelude.cuh"
 
 __device__ __forceinline__ float elu_value(float x, float scale, float slope) { return x > 0.0f ? scale * x : slope * expm1f(x); }
@@ -27,12 +27,12 @@ elu_gradient_bf16(const bf16* x, const bf16* grad_y, bf16* grad_x, float scale, 
     elu_gradient(x, grad_y, grad_x, scale, slope, len);
 }
 
-// How the gradient moves: y'' ẋ dy + y' ḋy, where y'' is y' at and below 0, and 0 above.
+// How the gradient moves: y'' ẋ dy + y' ḋy, where y'' is y' below 0, and 0 at it and above; a NaN stays one.
 extern "C" __global__ void __launch_bounds__(256)
 elu_gradient_tangent(const float* x, const float* x_tangent, const float* grad_y, const float* grad_y_tangent, float* grad_x_tangent,
                      float scale, float slope, unsigned len) {
     for (u64 i = global_thread(); i < len; i += global_threads()) {
-        float first = elu_slope(x[i], scale, slope), second = x[i] > 0.0f ? 0.0f : first;
+        float first = elu_slope(x[i], scale, slope), second = x[i] >= 0.0f ? 0.0f : first;
         grad_x_tangent[i] = fmaf(first, grad_y_tangent[i], second * x_tangent[i] * grad_y[i]);
     }
 }

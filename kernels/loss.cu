@@ -34,7 +34,7 @@ __device__ void cross_entropy(const T* logits, const unsigned* labels, double* s
         if (!grad) continue;
         for (unsigned k = lane; k < classes; k += 32) {
             double p = exp((double)to_f32(z[k]) - (double)most) / sum;
-            grad[(u64)n * classes + k] = from_f32<T>((float)((p - (k == label ? 1.0 : 0.0)) / samples));
+            grad[(u64)n * classes + k] = from_f64<T>((p - (k == label ? 1.0 : 0.0)) / samples);
         }
     }
     answers = block_sum(answers);

@@ -49,6 +49,16 @@ template <> __device__ __forceinline__ bf16 from_f32<bf16>(float x) {
     return result;
 }
 
+// The same of a double, rounded once: by way of a float that is cut off, with its last bit set where anything was lost.
+template <typename T> __device__ __forceinline__ T from_f64(double x);
+template <> __device__ __forceinline__ float from_f64<float>(double x) { return (float)x; }
+template <> __device__ __forceinline__ bf16 from_f64<bf16>(double x) {
+    float near = (float)x;
+    unsigned bits = __float_as_uint(near);
+    if ((double)near != x && x == x) bits = (bits - (fabs((double)near) > fabs(x) ? 1u : 0u)) | 1u;
+    return from_f32<bf16>(__uint_as_float(bits));
+}
+
 // Two numbers as bf16, the first in the lower half: an operand of mma.
 __device__ __forceinline__ unsigned pack_bf16(float low, float high) {
     return (unsigned)from_f32<bf16>(low).bits | ((unsigned)from_f32<bf16>(high).bits << 16);
@@ -451,6 +461,9 @@ template <typename Merge> __device__ __forceinline__ Pair merge_parts(const doub
     }
     return pair;
 }
+
+// What a divisor that is all but 0 is multiplied by, and what it divides too: so that its inverse is a float. A power of two, nearly always 1.
+__device__ __forceinline__ float lift_of(double divisor) { return divisor < 1e-30 ? 18446744073709551616.0f : 1.0f; }
 
 // 0 with the ReLU, NaN without: nothing is at most NaN, so one formula serves both.
 __device__ __forceinline__ float relu_floor(unsigned relu) { return relu ? 0.0f : NAN_F32; }

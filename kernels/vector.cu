@@ -31,6 +31,18 @@ extern "C" __global__ void __launch_bounds__(256) direction(const u64* state, fl
             if (4 * i + k < len) out[4 * i + k] = signs ? (words.w[k] & 1u ? -1.0f : 1.0f) : normal(words.w[k]);
     }
 }
+// out ← x, each element moved by `part` of itself, up or down as the signs of a direction.
+extern "C" __global__ void __launch_bounds__(256)
+jitter(const float* x, const u64* state, float* out, float part, unsigned index, unsigned len) {
+    u64 seed = state_seed(state), blocks = ((u64)len + 3) / 4;
+    unsigned step = (unsigned)state_step(state);
+    for (u64 i = global_thread(); i < blocks; i += global_threads()) {
+        Words words = draw(seed, DIRECTION, index, step, (unsigned)i, 0);
+#pragma unroll
+        for (unsigned k = 0; k < 4; ++k)
+            if (4 * i + k < len) out[4 * i + k] = fmaf(words.w[k] & 1u ? -part : part, x[4 * i + k], x[4 * i + k]);
+    }
+}
 // out ← lengths · by/over
 extern "C" __global__ void __launch_bounds__(256)
 stretch(const double* lengths, const double* by, const double* over, double* out, unsigned len) {

@@ -51,7 +51,7 @@ __device__ void weight_norm(const float* direction, const float* gain, T* weight
     double g = gain[at.column];
     for (unsigned r = at.first; r < rows; r += at.step) {
         u64 i = (u64)r * columns + at.column;
-        weight[i] = from_f32<T>((float)(g * over(direction[i], n)));
+        weight[i] = from_f64<T>(g * over(direction[i], n));
     }
 }
 extern "C" __global__ void __launch_bounds__(256)

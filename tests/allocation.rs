@@ -41,8 +41,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Allocations of ten steps, after ten that fill every pool and cache.
-fn count(mut step: impl FnMut(u64) + Send) -> u64 {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+fn count(pool: &rayon::ThreadPool, mut step: impl FnMut(u64) + Send) -> u64 {
     pool.install(|| {
         // A thread's own start allocates, and may come late: wait until every one has run something.
         rayon::broadcast(|_| ());
@@ -56,6 +55,9 @@ fn count(mut step: impl FnMut(u64) + Send) -> u64 {
 // One test: a second one running beside it would be counted too.
 #[test]
 fn a_training_step_allocates_nothing() {
+    // One pool for all networks, to the end. A pool that is dropped does not wait for its threads; their ends allocate (what
+    // crossbeam's collector was handed), and on a busy machine come in the middle of the next network's steps.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let noise = Some(NoiseOptions::default());
     for normalisation in [
         Normalisation::new(Norm::None),
@@ -78,7 +80,7 @@ fn a_training_step_allocates_nothing() {
         let set = Arc::new(images::generate(1, 64, 8));
         let batches = Arc::new(Batches::new(set, 1, 16, true).unwrap());
         let mut prefetch = Prefetch::start(batches, 0).unwrap();
-        let found = count(|t| {
+        let found = count(&pool, |t| {
             engine.set_state(&StepState::new(1, t, 0.01)).unwrap();
             let batch = prefetch.next_batch().unwrap();
             engine.set_labelled(&batch.x, &batch.labels).unwrap();
@@ -93,7 +95,7 @@ fn a_training_step_allocates_nothing() {
     let network = dln(Dln::default(), Normalisation::new(Norm::Batch)).unwrap();
     let mut engine = Engine::new(Cpu::<f64>::default(), network, 100, Arc::default()).unwrap();
     let (theta, grad) = (engine.vector().unwrap(), engine.vector().unwrap());
-    let found = count(|t| {
+    let found = count(&pool, |t| {
         engine.set_state(&StepState::new(1, t, 1e-6)).unwrap();
         let (loss, correct, state) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct), engine.state());
         engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();

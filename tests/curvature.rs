@@ -109,6 +109,25 @@ fn on_a_quadratic_it_is_exact() {
     assert!(here.curvature(1, 1).trace[1].is_nan());
 }
 
+/// Where ‖Hg‖ is 1e10 times as long as g, as at the start of a deep linear network it can be 1e8 times, no digit of either is lost.
+#[test]
+fn a_gain_far_above_one_is_as_exact() {
+    let (n, dim) = (40, 5);
+    let network = dln(Dln { depth: 1, dim, ..Dln::default() }, Normalisation::new(Norm::None)).unwrap();
+    let mut here = at(Cpu::<f64>::default(), &network, n);
+    let plain = here.curvature(5, 1);
+    // Inputs and targets 2¹⁶ times as large, weights as before: gradient and Hessian are 2³² times as large.
+    let large = |stream| drawn(stream, n * dim).into_iter().map(|v| 65_536.0 * v).collect::<Vec<_>>();
+    here.engine.set_batch_f64(&large(1), Some(&large(2)), None).unwrap();
+    let (loss, correct) = (here.engine.slot(Scalar::Loss), here.engine.slot(Scalar::Correct));
+    here.engine.loss_and_grad(In(here.theta), Out(here.grad), Out(loss), Out(correct)).unwrap();
+    let found = here.curvature(5, 1);
+    let factor = 65_536.0f64.powi(2);
+    for (found, plain) in [(found.gain, plain.gain), (found.rayleigh, plain.rayleigh)] {
+        assert!((found / (factor * plain) - 1.0).abs() < 1e-10, "{found} and {plain}");
+    }
+}
+
 #[test]
 fn on_a_small_network_it_is_that_of_the_whole_hessian() {
     for norm in [Norm::None, Norm::Batch, Norm::Lp(1.0)] {

@@ -56,6 +56,7 @@ fn exercise<B: Storage + Vector + Sgd>(mut backend: B, len: usize) -> (Vec<f64>,
     backend.compare_rows(In(matrix), In(v[0]), Out(compared)).unwrap();
     backend.direction(Direction::Normal, 0, In(state), Out(v[4])).unwrap();
     backend.direction(Direction::Signs, 3, In(state), Out(matrix.slice(0, Shape::new([len])))).unwrap();
+    backend.jitter(In(v[0]), 1e-3, 7, In(state), Out(matrix.slice(3 * stride, Shape::new([len])))).unwrap();
     backend.stretch(In(a), In(slots[1]), In(slots[2]), Out(a)).unwrap_err();
     let stretched = compared.slice(0, Shape::new([rows]));
     let first = backend.download_f64(In(compared)).unwrap();

@@ -87,17 +87,20 @@ fn every_device_measures_the_same() {
     let s = [1e-7, 3e-7, 1e-6];
     for (norm, depth, dim) in [(Norm::Batch, 3, 10), (Norm::Lp(1.0), 2, 17)] {
         let network = dln(Dln { depth, dim, ..Dln::default() }, Normalisation::new(norm)).unwrap();
+        let theta: Vec<f64> = initial_parameters(&network, 3).into_iter().map(f64::from).collect();
+        let theta_norm = dot(&theta, &theta).sqrt();
         for along in [Along::Gradient, Along::Random] {
             let (exact, _) = measured(Cpu::<f64>::default(), &network, 50, 2, &s, along);
             let (cpu, _) = measured(Cpu::<f32>::default(), &network, 50, 2, &s, along);
             let device = shared::device(Mode::F32, None).unwrap_or_else(|e| panic!("{e:?}"));
             let (cuda, _) = measured(device, &network, 50, 2, &s, along);
             for (name, found) in [("CPU", cpu), ("CUDA", cuda)] {
-                let fields = |l: &Landscape| [l.loss.clone(), l.distance.clone()];
-                for (found, exact) in fields(&found).iter().zip(fields(&exact)) {
-                    for (a, b) in found.iter().zip(exact) {
-                        assert!((a - b).abs() <= 1e-5 * b.abs(), "{name}, {norm}, {along:?}: {a} for {b}");
-                    }
+                for (i, (loss, exact)) in found.loss.iter().zip(&exact.loss).enumerate() {
+                    assert!((loss - exact).abs() <= 1e-5 * exact, "{name}, {norm}, {along:?}: {loss} for {exact}");
+                    // Every θ_s is rounded to f32, and the distance is that of what comes of it.
+                    let (distance, nominal) = (found.distance[i], s[i] * found.grad_norm);
+                    let rounded = 2f64.powi(-24) * theta_norm + 1e-6 * nominal;
+                    assert!((distance - nominal).abs() <= rounded, "{name}, {norm}: {distance} for {nominal}");
                 }
             }
         }

@@ -247,7 +247,41 @@ fn a_dry_run_tells_runs_time_and_memory_and_makes_none() {
     assert_eq!(told["runs"].as_array().unwrap().len(), 8);
     assert!(told["seconds"].as_f64().unwrap() > 0.0 && told["bytes"].as_u64().unwrap() > 10_000);
     assert!(!dir.path().join("out").exists());
+    assert!((0.0..1.0).contains(&told["uncertainty"].as_f64().unwrap()));
     let list = run(dir.path(), "reproduce --list --json", 0);
     let list: Value = serde_json::from_slice(&list.stdout).unwrap();
     assert_eq!(list.as_array().unwrap().len(), 21);
+}
+
+/// At the paper's own scale, where a step of a run takes seconds, in less memory than one of its networks.
+#[test]
+fn a_plan_is_listed_and_its_time_told_at_the_papers_scale() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = "reproduce fig4 fig9 design_space --scale paper --data images --jobs 1 --json --quiet";
+    let answer = |line: &str| -> Value { serde_json::from_slice(&run(dir.path(), line, 0).stdout).unwrap() };
+    let (listed, told) = (answer(&format!("{plan} --list-runs")), answer(&format!("{plan} --dry-run")));
+    let runs = |of: &Value| of["runs"].as_array().unwrap().clone();
+    assert!(runs(&listed).len() > 10 && runs(&listed).len() == runs(&told).len());
+    for (listed, told) in runs(&listed).iter().zip(&runs(&told)) {
+        assert!(told["seconds"].as_f64().unwrap() > 0.0, "{told}");
+        // A list is what a dry run tells, less the times.
+        let mut without = told.clone();
+        without.as_object_mut().unwrap().remove("seconds");
+        assert_eq!(*listed, without);
+    }
+    assert_eq!((&listed["bytes"], &listed["at_once"]), (&told["bytes"], &told["at_once"]));
+    // A paper's VGG takes longer than its deep linear network, by far.
+    let of = |network: &str| {
+        let all = runs(&told);
+        let mut seconds =
+            all.iter().filter(|run| run["network"] == network).map(|run| run["seconds"].as_f64().unwrap());
+        seconds.next().unwrap()
+    };
+    assert!(of("vgg16") > 10.0 * of("dln"), "{} {}", of("vgg16"), of("dln"));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    // The list for people has a line for each run.
+    let text = run(dir.path(), "reproduce fig9 --network dln --scale paper --list-runs", 0);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.lines().any(|line| line.starts_with("dln-batch-rate-1e-7-3 ") && line.contains("10000")), "{text}");
+    refused(dir.path(), "reproduce --list-runs --dry-run", &["--dry-run"]);
 }

@@ -196,6 +196,30 @@ fn so_it_is_under_weight_norm() {
     for name in ["conv1.direction", "conv8.gain", "velocity.conv1.gain", "fc.weight"] {
         assert!(names.iter().any(|n| *n == name), "{name}");
     }
+    // Gains have PyTorch's shape, and the one of earlier versions is read too.
+    let gains = |arrays: &Arrays| arrays.iter().filter(|(name, _)| name.ends_with(".gain")).count();
+    let older = folder.path().join("older");
+    assert!(part(&older, &settings, false, Some(11)).0.is_err());
+    let step = *checkpoint::list(&older.join("checkpoints")).unwrap().last().unwrap();
+    let last = checkpoint::folder(&older.join("checkpoints"), step);
+    let mut manifest: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(last.join("manifest.json")).unwrap()).unwrap();
+    for name in ["parameters.safetensors", "state.safetensors"] {
+        let path = last.join(name);
+        let (mut arrays, metadata) = safetensors::read(&path).unwrap();
+        assert_eq!(gains(&arrays), 8, "{name}");
+        for (name, array) in arrays.iter_mut().filter(|(name, _)| name.ends_with(".gain")) {
+            assert_eq!(array.shape, [array.len(), 1, 1, 1], "{name}");
+            array.shape = vec![array.len()];
+        }
+        safetensors::write(&path, &arrays.into_iter().collect::<Vec<_>>(), &metadata).unwrap();
+        manifest["files"][name]["bytes"] = path.metadata().unwrap().len().into();
+        manifest["files"][name]["sha256"] = normscape::files::hash::sha256_file(&path).unwrap().into();
+    }
+    std::fs::write(last.join("manifest.json"), manifest.to_string()).unwrap();
+    let (ended, warnings) = part(&older, &settings, true, None);
+    ended.unwrap();
+    assert_eq!((outcome(&older, 20), warnings), (expected, Vec::<String>::new()));
 }
 
 #[test]

@@ -108,6 +108,21 @@ fn only_files_touches_the_disk() {
 }
 
 #[test]
+fn the_drivers_functions_have_one_place() {
+    // cudarc's own look themselves up at their first call, and panic where a library lacks them.
+    for (path, _, text) in all() {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let named = code.lines().any(|line| line.contains("cudarc::") && !line.trim_start().starts_with("//"));
+        assert_eq!(
+            named,
+            path.ends_with("gpu/symbols.rs"),
+            "{}: gpu/symbols.rs has the driver's functions",
+            path.display()
+        );
+    }
+}
+
+#[test]
 fn a_case_of_every_operator_is_there() {
     // Every operator's folder has its grammar: contract, reference, layer or loss, door, cases.
     let ops = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops");

@@ -3,6 +3,7 @@
 
 There: a VGG-11 made in PyTorch and a batch go to `normscape probe`; its loss, gradient and landscape must be PyTorch's.
 Back: `normscape train` trains such a network; PyTorch takes up its checkpoint and must find the test loss that it found.
+Both with BatchNorm and with weight normalisation (`torch.nn.utils.parametrizations.weight_norm`).
 
 Needs torch, numpy and safetensors. `to_normscape` and `from_normscape` are there to be copied.
 """
@@ -20,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 WIDTH = 1 / 16
 TRAIN, TEST, STEPS = 512, 256, 40
@@ -39,10 +41,20 @@ def layers(model):
             yield "fc", name
 
 
+# What PyTorch's two kinds of weight_norm call the parts of a weight, and what normscape does. Their shapes are the same: a gain has an axis of 1
+# for each further one of the weight.
+PARTS = {
+    "parametrizations.weight.original0": "gain",
+    "parametrizations.weight.original1": "direction",
+    "weight_g": "gain",
+    "weight_v": "direction",
+}
+
+
 def parameters(model):
     """The parameters by normscape's names."""
     return {
-        f"{theirs}.{what}": parameter
+        f"{theirs}.{PARTS.get(what, what)}": parameter
         for theirs, ours in layers(model)
         for what, parameter in model.get_submodule(ours).named_parameters()
     }
@@ -61,19 +73,22 @@ def from_normscape(checkpoint, model):
     for theirs, ours in layers(model):
         for what in model.get_submodule(ours).state_dict():
             if what != "num_batches_tracked":
-                state[f"{ours}.{what}"] = tensors[f"{theirs}.{what}"]
+                state[f"{ours}.{what}"] = tensors[f"{theirs}.{PARTS.get(what, what)}"]
     model.load_state_dict(state)
 
 
-def vgg11(width):
-    """VGG-11 for 32×32 images: a convolution has no bias, as a norm follows it."""
+def vgg11(width, norm="batch"):
+    """VGG-11 for 32×32 images: a convolution has no bias where a norm follows it; with weight_norm it has one, and none follows."""
     modules, inputs = [], 3
     for entry in [64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M"]:
         if entry == "M":
             modules.append(nn.MaxPool2d(2))
             continue
         outputs = max(1, int(width * entry))
-        modules += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        if norm == "weight":
+            modules += [weight_norm(nn.Conv2d(inputs, outputs, 3, padding=1)), nn.ReLU()]
+        else:
+            modules += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
         inputs = outputs
     return nn.Sequential(nn.Sequential(*modules), nn.Flatten(), nn.Linear(inputs, 10))
 
@@ -111,10 +126,10 @@ def difference(got, want):
     return numpy.linalg.norm(got - want) / numpy.linalg.norm(want)
 
 
-def probe(program, folder, model, x, labels, steps, precision):
+def probe(program, folder, model, norm, x, labels, steps, precision):
     """What normscape finds at the model's parameters."""
     case, out = folder / "case.npz", folder / "out.npz"
-    settings = {"model": "vgg11", "norm": "batch", "width": WIDTH, "steps": steps}
+    settings = {"model": "vgg11", "norm": norm, "width": WIDTH, "steps": steps}
     attributes = {f"attr.{name}": value for name, value in settings.items()}
     numpy.savez(case, x=x.numpy(), labels=labels.numpy(), **to_normscape(model), **attributes)
     run(program, "probe", "--input", case, "--output", out, "--precision", precision)
@@ -132,16 +147,17 @@ def agree(what, error, within):
         sys.exit(f"{what}: {error} is too far")
 
 
-def there(program, folder, model, x, labels):
+def there(program, folder, norm, x, labels):
+    model = vgg11(WIDTH, norm)
     steps = numpy.geomspace(0.05, 0.4, 6)
     # The same numbers for both: PyTorch's in double, so that what is seen is normscape's own error.
     exact = copy.deepcopy(model).double()
     loss, gradient = loss_and_gradient(exact, x.double(), labels)
     line = landscape(exact, x.double(), labels, steps)
     for precision, within in [("f64", 1e-9), ("f32", 1e-4)]:
-        print(f"normscape probe --precision {precision}, relative difference to PyTorch in float64:")
+        print(f"normscape probe, {norm} norm, --precision {precision}, relative difference to PyTorch in float64:")
         sent, batch = (exact, x.double()) if precision == "f64" else (model, x)
-        found = probe(program, folder, sent, batch, labels, steps, precision)
+        found = probe(program, folder, sent, norm, batch, labels, steps, precision)
         agree("loss", difference(found["loss"], loss), within)
         agree("gradient", difference(flat({name: found[f"grad.{name}"] for name in gradient}), flat(gradient)), within)
         for name, values in line.items():
@@ -167,16 +183,16 @@ def write_images(folder, seed):
     return sets["data_batch_1"], sets["test_batch"]
 
 
-def back(program, folder):
-    (images, _), (test_images, test_labels) = write_images(folder / "images", seed=1)
-    out = folder / "run"
-    shape = ["--model", "vgg11", "--width", WIDTH, "--norm", "batch", "--batch", 64, "--lr", 0.05]
-    data = ["--data", folder / "images", "--limit-train", TRAIN, "--limit-test", TEST, "--eval-every", STEPS]
+def back(program, folder, norm):
+    (images, _), (test_images, test_labels) = write_images(folder / f"images-{norm}", seed=1)
+    out = folder / f"run-{norm}"
+    shape = ["--model", "vgg11", "--width", WIDTH, "--norm", norm, "--batch", 64, "--lr", 0.05]
+    data = ["--data", folder / f"images-{norm}", "--limit-train", TRAIN, "--limit-test", TEST, "--eval-every", STEPS]
     run(program, "train", *shape, *data, "--steps", STEPS, "--seed", 1, "--out", out)
     with open(out / "metrics.csv") as file:
         last = list(csv.DictReader(file))[-1]
 
-    model = vgg11(WIDTH)
+    model = vgg11(WIDTH, norm)
     from_normscape(out / "checkpoints" / f"step-{STEPS}", model)
     # Standardised as normscape does it: by channel, with the training images' mean and deviation.
     mean, deviation = [f(images / 255, axis=(0, 2, 3), keepdims=True) for f in (numpy.mean, numpy.std)]
@@ -187,14 +203,14 @@ def back(program, folder):
         logits = model(x)
         loss, accuracy = F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
 
-    print(f"normscape train, {STEPS} steps, and its checkpoint in PyTorch, on {TEST} test images:")
+    print(f"normscape train, {norm} norm, {STEPS} steps, and its checkpoint in PyTorch, on {TEST} test images:")
     print(f"  test loss      normscape {float(last['test_loss']):.6f}   PyTorch {loss:.6f}")
     print(f"  test accuracy  normscape {float(last['test_accuracy']):.4f}     PyTorch {accuracy:.4f}")
-    agree("test loss, running statistics", difference(loss, float(last["test_loss"])), 1e-4)
+    agree("test loss", difference(loss, float(last["test_loss"])), 1e-4)
     x, labels = x[:64], labels[:64]
-    found = probe(program, folder, model, x, labels, numpy.array([0.05]), "f32")
+    found = probe(program, folder, model, norm, x, labels, numpy.array([0.05]), "f32")
     loss, _ = loss_and_gradient(model, x, labels)
-    agree("loss of a batch, its own statistics", difference(found["loss"], loss), 1e-4)
+    agree("loss of a batch", difference(found["loss"], loss), 1e-4)
 
 
 def main():
@@ -204,10 +220,11 @@ def main():
     if not args.normscape.is_file():
         sys.exit(f"{args.normscape}: not there; cargo build --release makes it, --normscape says where it is")
     torch.manual_seed(1)
-    model, x, labels = vgg11(WIDTH), torch.randn(64, 3, 32, 32), torch.randint(0, 10, (64,))
+    x, labels = torch.randn(64, 3, 32, 32), torch.randint(0, 10, (64,))
     with tempfile.TemporaryDirectory() as folder:
-        there(args.normscape, pathlib.Path(folder), model, x, labels)
-        back(args.normscape, pathlib.Path(folder))
+        for norm in ["batch", "weight"]:
+            there(args.normscape, pathlib.Path(folder), norm, x, labels)
+            back(args.normscape, pathlib.Path(folder), norm)
 
 
 if __name__ == "__main__":

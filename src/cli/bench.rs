@@ -40,6 +40,9 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
             "steps are timed in the precisions that runs are made in",
         ));
     }
+    if let Some(slow) = device.slow().filter(|_| !globals.quiet) {
+        super::terminal::line(&slow);
+    }
     let results = measure(choice, say)?;
     if globals.json { json(&results) } else { Ok(Answer::text(results.tables())) }
 }

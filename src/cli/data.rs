@@ -61,12 +61,13 @@ enum Kind {
 
 impl Set {
     fn kind(&self) -> Result<Kind> {
-        match self.path.as_deref().and_then(Path::to_str) {
+        let named = self.path.clone().or_else(cifar10::named_by_environment);
+        match named.as_deref().and_then(Path::to_str) {
             Some("images") => Ok(Kind::Images),
             Some("gaussian") => Ok(Kind::Gaussian),
-            _ => cifar10::find(self.path.as_deref()).map(Kind::Cifar10).ok_or_else(|| {
+            _ => cifar10::find(named.as_deref()).map(Kind::Cifar10).ok_or_else(|| {
                 let remedy = "give its PATH, set NORMSCAPE_DATA, or download it: normscape data fetch";
-                Error::input("CIFAR-10", "not found in data, target/data and ~/.cache/normscape", remedy)
+                Error::input("CIFAR-10", format!("not found in {}", cifar10::usual_places_in_words()), remedy)
             }),
         }
     }
@@ -149,7 +150,8 @@ fn cifar10_words(found: &Inspection) -> String {
     }
     let tables = image_tables(&cifar10::CLASSES, found.train_per_class, found.test_per_class, found.mean, found.std);
     let (kind, path, hash) = (found.kind, found.path.display(), &found.hash);
-    format!("CIFAR-10, whole: {kind}, {path}\n\n{files}\n{tables}\nSHA-256 of images and labels: {hash}\n")
+    let not_from = found.passed_over.as_ref().map_or_else(String::new, |what| format!("\npassed over: {what}"));
+    format!("CIFAR-10, whole: {kind}, {path}{not_from}\n\n{files}\n{tables}\nSHA-256 of images and labels: {hash}\n")
 }
 
 fn cifar10_json(found: &Inspection) -> serde_json::Value {
@@ -158,6 +160,7 @@ fn cifar10_json(found: &Inspection) -> serde_json::Value {
         "data": "cifar10",
         "kind": found.kind,
         "path": found.path.to_string_lossy(),
+        "passed_over": found.passed_over,
         "files": found.files.iter().map(file).collect::<Vec<_>>(),
         "classes": cifar10::CLASSES,
         "train_per_class": found.train_per_class,

@@ -8,10 +8,11 @@ use crate::runtime::cuda::driver::Driver;
 use crate::runtime::cuda::emulator::{Emulator, Options};
 use crate::runtime::cuda::gpu::Gpu;
 use crate::runtime::cuda::{Cuda, Mode};
-use crate::runtime::simd::{Isa, isa};
+use crate::runtime::simd::{self, isa};
 use crate::{Error, Result};
 use clap::builder::PossibleValue;
 use std::fmt;
+use std::sync::OnceLock;
 
 /// What `--device` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +131,7 @@ impl Device {
     /// Takes the device and precision that were asked for. Errors: they do not exist, or not together.
     pub fn choose(choice: Choice, precision: Precision) -> Result<Device> {
         let device = match (choice, precision, precision.mode()) {
-            (Choice::Auto, _, Some(mode)) if Gpu::open(0).is_ok() => Device::Cuda(0, mode),
+            (Choice::Auto, _, Some(mode)) if without_gpu().is_none() => Device::Cuda(0, mode),
             (Choice::Auto | Choice::Cpu, Precision::F32, _) => Device::CpuF32,
             (Choice::Auto | Choice::Cpu, Precision::F64, _) => Device::CpuF64,
             (Choice::Emulator, _, Some(mode)) => Device::Emulator(mode),
@@ -176,6 +177,22 @@ impl Device {
         !matches!(self, Device::Cuda(..))
     }
 
+    /// That its computing is slow and why, where it is: portable code, with no fused multiply-add in hardware.
+    pub fn slow(self) -> Option<String> {
+        let on_cpu = matches!(self, Device::CpuF32 | Device::CpuF64);
+        (on_cpu && isa().is_slow()).then(|| match simd::widest() {
+            wider if wider < isa() => {
+                format!(
+                    "{}={}: portable code is slow; without it {} is used",
+                    simd::VARIABLE,
+                    isa().word(),
+                    wider.name()
+                )
+            }
+            _ => "portable code is slow: this processor has no AVX2".into(),
+        })
+    }
+
     /// Its precision.
     pub fn precision(self) -> Precision {
         match self {
@@ -198,26 +215,40 @@ impl Device {
         let threads = if threads == 1 { "1 thread".into() } else { format!("{threads} threads") };
         let why = match self.precision() {
             Precision::F64 => "since f64 is computed on the CPU only",
-            _ => "since no GPU was found",
+            _ => without_gpu().unwrap_or("which was asked for"),
         };
         format!("device: {name} ({threads}, {}, {precision}), {why}", isa_name())
     }
 }
 
-/// Tells which device `auto` took and why: once it is sure that it will be used, and unless `--quiet`.
+/// Why `auto` takes no GPU, in words that follow the device's; `None` where one works. It is opened once to know.
+fn without_gpu() -> Option<&'static str> {
+    static WHY: OnceLock<Option<String>> = OnceLock::new();
+    let why = WHY.get_or_init(|| match Gpu::open(0) {
+        Ok(_) => None,
+        Err(Error::Missing { looked, .. }) => Some(format!("since no GPU was found ({looked})")),
+        Err(error) => Some(format!("since no GPU can be used ({error})")),
+    });
+    why.as_deref()
+}
+
+/// Tells which device `auto` took and why, and that it is slow where it is: once it is sure that it will be used, and unless
+/// `--quiet`.
 pub fn announce(device: Device, globals: &Globals) {
-    if globals.device == Choice::Auto && !globals.quiet {
-        super::terminal::line(&device.why(globals.thread_count()));
+    if !globals.quiet {
+        announcement(device, globals).iter().for_each(|line| super::terminal::line(line));
     }
+}
+
+/// The lines that [`announce`] says.
+pub fn announcement(device: Device, globals: &Globals) -> Vec<String> {
+    let why = (globals.device == Choice::Auto).then(|| device.why(globals.thread_count()));
+    why.into_iter().chain(device.slow()).collect()
 }
 
 /// The instruction set in use, for people.
 pub fn isa_name() -> &'static str {
-    match isa() {
-        Isa::Avx512 => "AVX-512",
-        Isa::Avx2 => "AVX2",
-        Isa::Portable => "portable code",
-    }
+    isa().name()
 }
 
 #[cfg(test)]

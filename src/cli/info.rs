@@ -4,7 +4,7 @@ use super::device::{Choice, Device, Precision, isa_name};
 use super::{Answer, Globals, VERSION};
 use crate::Result;
 use crate::data::cifar10;
-use crate::files::machine;
+use crate::files::{limits, machine};
 use crate::report::{Cell, Table};
 use serde_json::json;
 
@@ -12,6 +12,11 @@ use serde_json::json;
 pub fn run(globals: &Globals) -> Result<Answer> {
     let device = Device::choose(Choice::Auto, globals.precision.unwrap_or(Precision::F32))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = match globals.threads {
+        Some(count) => limits::Threads { count, why: "--threads" },
+        None => limits::threads(),
+    };
+    let limit = limits::memory_limit();
     let processor = machine::proc_field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".into());
     let (total, available) = (machine::memory("MemTotal"), machine::memory("MemAvailable"));
     let target = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
@@ -26,7 +31,12 @@ pub fn run(globals: &Globals) -> Result<Answer> {
             "target": target,
             "build": build,
             "cpu": { "model": processor, "cores": cores, "instructions": isa_name() },
-            "memory": { "bytes": total, "available_bytes": available },
+            "memory": {
+                "bytes": total,
+                "available_bytes": available,
+                "limit": limit.map(|limit| json!({ "name": limit.name, "bytes": limit.limit, "left_bytes": limit.left })),
+            },
+            "threads": { "count": threads.count, "why": threads.why },
             "cuda": driver.json(),
             "kernels": driver.kernels(),
             "data": data.map(|path| path.to_string_lossy().into_owned()),
@@ -36,18 +46,28 @@ pub fn run(globals: &Globals) -> Result<Answer> {
     let gib =
         |bytes: Option<u64>| bytes.map_or("unknown".into(), |b| format!("{:.1} GiB", b as f64 / f64::from(1u32 << 30)));
     let found = data.map_or_else(
-        || "CIFAR-10 not found (NORMSCAPE_DATA, data, target/data, ~/.cache/normscape); normscape data fetch".into(),
+        || format!("CIFAR-10 not found in NORMSCAPE_DATA, {}; normscape data fetch", cifar10::usual_places_in_words()),
         |path| format!("CIFAR-10 expected in {}", path.display()),
     );
     let mut table = Table::new(["", ""]);
     let mut rows = vec![
         ("version", format!("{VERSION}, {target}, {build} build")),
         ("processor", format!("{processor}, {cores} cores, {}", isa_name())),
-        ("memory", format!("{}, {} available", gib(total), gib(available))),
+        (
+            "memory",
+            format!(
+                "{}, {} available{}",
+                gib(total),
+                gib(available),
+                limit.map_or(String::new(), |of| format!("; {}", of.words()))
+            ),
+        ),
+        ("threads", format!("{} ({})", threads.count, threads.why)),
     ];
     rows.extend(driver.rows());
     rows.push(("data", found));
     rows.push(("auto", why.strip_prefix("device: ").unwrap_or(&why).to_owned()));
+    rows.extend(device.slow().map(|slow| ("speed", slow)));
     for (name, text) in rows {
         table.row([Cell::from(name), Cell::from(text)]);
     }
@@ -100,12 +120,7 @@ mod cuda {
         pub fn rows(&self) -> Vec<(&'static str, String)> {
             let devices = match &self.found {
                 Ok(found) => {
-                    format!(
-                        "driver for CUDA {}.{}: {}",
-                        found.version / 1000,
-                        found.version % 1000 / 10,
-                        found.devices.join(", ")
-                    )
+                    format!("driver for CUDA {}: {}", gpu::dotted(found.version), found.devices.join(", "))
                 }
                 Err(problem) => problem.clone(),
             };

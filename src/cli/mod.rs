@@ -3,7 +3,7 @@
 //! - [`expand`]: `@FILE` · [`refuse`]: the parser's errors, on one line · [`values`]: what options' values may be
 //! - [`device`]: the one place where the device is matched
 //! - [`mod@answer`]: what a command leaves behind: text for standard output, a line for standard error, an exit code
-//! - [`terminal`]: how it gets there; [`progress`], [`plan_progress`]: what is said meanwhile · [`interrupt`]: signals that ask to save and end
+//! - [`terminal`]: how it gets there; [`progress`], [`plan_progress`]: what is said meanwhile; [`plan_list`]: the runs of a plan · [`interrupt`]: signals that ask to save and end
 //! - the commands: [`reproduce`]; [`train`], with its options ([`train_options`]) and what they may change of a run that
 //!   goes on ([`resume`]); [`probe`] and [`op`], with what they share ([`case`]); [`data`], with its contact sheets
 //!   ([`sheet`]); [`theory`]; [`mod@bench`]; [`info`]; [`completions`]
@@ -21,6 +21,7 @@ pub mod expand;
 pub mod info;
 pub mod interrupt;
 pub mod op;
+pub mod plan_list;
 pub mod plan_progress;
 pub mod probe;
 pub mod progress;
@@ -36,6 +37,8 @@ pub mod values;
 
 pub use answer::Answer;
 
+use crate::files::{limits, notice};
+use crate::runtime::simd;
 use crate::{Error, Result};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use device::{Choice, Precision};
@@ -69,7 +72,7 @@ pub struct Globals {
     /// Numbers it computes with [default: f32]
     #[arg(long, global = true, value_name = "PRECISION", value_enum)]
     pub precision: Option<Precision>,
-    /// Threads on the CPU; results do not depend on it [default: all cores]
+    /// Threads on the CPU; results do not depend on it [default: as many as this process may use at once]
     #[arg(long, global = true, value_name = "N", value_parser = values::threads, allow_negative_numbers = true)]
     pub threads: Option<usize>,
     /// Say nothing but results and errors
@@ -103,6 +106,13 @@ enum Command {
     Completions(completions::Options),
 }
 
+impl Command {
+    /// Whether it computes, or says what would.
+    fn computes(&self) -> bool {
+        !matches!(self, Command::Data(_) | Command::Completions(_))
+    }
+}
+
 /// The table behind help and completions.
 pub fn command() -> clap::Command {
     Cli::command()
@@ -112,6 +122,7 @@ pub fn command() -> clap::Command {
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     interrupt::take_file_size_limits_as_errors();
     let answer = answer(args).unwrap_or_else(|error| Answer::failed(&error));
+    notice::take().iter().for_each(|text| terminal::line(&format!("warning: {text}")));
     ExitCode::from(terminal::deliver(&answer))
 }
 
@@ -130,15 +141,18 @@ fn answer(args: impl IntoIterator<Item = OsString>) -> Result<Answer> {
 }
 
 impl Globals {
-    /// `--threads`, or as many as there are cores.
+    /// `--threads`, or as many as this process may use at once.
     pub fn thread_count(&self) -> usize {
-        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+        self.threads.unwrap_or_else(|| limits::threads().count)
     }
 }
 
 impl Cli {
     fn run(self) -> Result<Answer> {
         let globals = &self.globals;
+        if self.command.computes() {
+            simd::require()?;
+        }
         match self.command {
             Command::Reproduce(options) => reproduce::run(&options, globals),
             Command::Train(options) => train::run(&options, globals),

@@ -81,7 +81,7 @@ impl Observer for Progress {
         self.opening.drain(..).for_each(|text| line(&text));
         match (self.resumed, first) {
             (false, _) => {}
-            (true, 0) => line(&format!("starting at step 0 of {last}: nothing was saved after it")),
+            (true, 0) => line(&format!("the run starts at step 0 of {last}: nothing was saved after it")),
             (true, _) => line(&format!("going on at step {first} of {last}")),
         }
         if std::io::stderr().is_terminal() {

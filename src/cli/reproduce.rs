@@ -2,6 +2,7 @@
 
 use super::device::{Device, Job, Precision, announce, isa_name};
 use super::interrupt;
+use super::plan_list;
 use super::plan_progress::PlanProgress;
 use super::progress::duration;
 use super::terminal::line;
@@ -64,6 +65,9 @@ pub struct Options {
     /// Print the runs, and how long they would take, and make none
     #[arg(long)]
     pub dry_run: bool,
+    /// Print the runs, and make none
+    #[arg(long, conflicts_with = "dry_run")]
+    pub list_runs: bool,
     /// TensorBoard's events in every run's folder
     #[arg(long)]
     pub tensorboard: bool,
@@ -130,11 +134,21 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
         precision: device.precision().name().into(),
     };
     let plan = Plan::new(experiments, &catalogue::shared()?, request)?;
-    let workers = workers(&plan, device, options, globals)?;
+    let workers = workers(&plan, device, options, globals);
+    if options.list_runs {
+        // Where it is listed it need not run: the memory may be another machine's.
+        return plan_list::answer(&plan, workers.map_or(1, |(at_once, _)| at_once), globals.json);
+    }
+    let workers = workers?;
     // What is only foretold has nothing to save: a signal ends it as it ends any program.
     let stop = if options.dry_run { Arc::default() } else { interrupt::flag()? };
     let work = Work { plan, device, workers, stop, options, globals };
     if options.dry_run { work.foretell() } else { work.reproduce() }
+}
+
+/// How long it will take, and how far off that may be.
+fn roughly(estimate: &Estimate) -> String {
+    format!("{} (± {:.0} %)", duration(estimate.total), 100.0 * estimate.uncertain)
 }
 
 fn list(globals: &Globals) -> Result<Answer> {
@@ -159,6 +173,7 @@ fn workers(plan: &Plan, device: Device, options: &Options, globals: &Globals) ->
     let jobs = options.jobs.and_then(|jobs| usize::try_from(jobs).ok());
     let most = match (on_cpu, jobs) {
         (true, jobs) => calibrate::workers(plan, jobs.unwrap_or(threads))?,
+        (false, jobs) if device.on_host() => calibrate::workers(plan, jobs.unwrap_or(1))?,
         (false, jobs) => jobs.unwrap_or(1),
     };
     let workers = most.min(plan.runs().count()).max(1);
@@ -175,42 +190,26 @@ impl Work<'_> {
     fn foretell(&self) -> Result<Answer> {
         announce(self.device, self.globals);
         let estimate = self.estimate()?;
-        let Estimate { runs, total, memory } = &estimate;
+        let Estimate { runs, total, uncertain, memory } = &estimate;
         if self.globals.json {
-            let mut list = Vec::new();
-            for ((group, name, s), seconds) in self.plan.runs().zip(runs) {
-                list.push(json!({ "run": name, "group": group.id, "steps": s.steps, "seconds": seconds }));
-            }
-            let memory = memory.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
-            let all = json!({ "runs": list, "seconds": total, "at_once": self.workers.0, "bytes": memory[1] });
-            return Ok(Answer::json(&all));
-        }
-        let mut table = Table::new(["run", "network", "norm", "rate", "steps", "seed", "time alone"]);
-        for ((_, name, s), seconds) in self.plan.runs().zip(runs) {
-            let network = if s.deep_linear() { s.model.clone() } else { format!("{} × {}", s.model, s.width) };
-            table.row([
-                Cell::from(name),
-                Cell::from(network),
-                Cell::from(if s.noise { format!("{} + noise", s.norm) } else { s.norm.clone() }),
-                Cell::number(format!("{}", s.lr)),
-                Cell::from(s.steps),
-                Cell::from(s.seed),
-                Cell::number(duration(*seconds)),
-            ]);
+            return Ok(Answer::json(&json!({
+                "runs": plan_list::json(&self.plan, Some(runs))?, "seconds": total, "uncertainty": uncertain,
+                "at_once": self.workers.0, "bytes": plan_list::whole(memory[1]),
+            })));
         }
         let (count, at_once) = (runs.len(), self.workers.0);
         let megabytes = (memory[1] >> 20).max(1);
         let words = format!(
             "\n{count} runs, {at_once} at once: about {}, and {megabytes} MiB of memory; what is finished in {} is not made again\n",
-            duration(*total),
+            roughly(&estimate),
             self.out().display()
         );
-        Ok(Answer::text(table.to_string() + &words))
+        Ok(Answer::text(plan_list::table(&self.plan, Some(runs)).to_string() + &words))
     }
 
     fn estimate(&self) -> Result<Estimate> {
         if !self.globals.quiet {
-            line("timing short parts of the runs");
+            line("timing a few steps of small networks");
         }
         calibrate::estimate(&self.plan, self.workers, &self.stop, self)
     }
@@ -256,7 +255,7 @@ impl Work<'_> {
         if self.plan.request.scale == Scale::Paper && self.device.on_host() {
             let estimate = self.estimate()?;
             let long = if estimate.total > LONG { "; a GPU is what this scale is for" } else { "" };
-            line(&format!("on this CPU it takes about {}{long}", duration(estimate.total)));
+            line(&format!("on this CPU it takes about {}{long}", roughly(&estimate)));
         }
         Ok(())
     }

@@ -8,8 +8,8 @@ use super::train_options::TrainOptions;
 use super::{Answer, Globals, resume};
 use crate::ops::backend::Backend;
 use crate::report::significant;
+use crate::train::held_folder::{HeldFolder, Start};
 use crate::train::metrics::Row;
-use crate::train::run_folder::{HeldFolder, Start};
 use crate::train::{Finished, Place, Settings, Source, Trainer, footprint};
 use crate::{Error, Result};
 use serde_json::{Value, json};
@@ -72,11 +72,9 @@ impl Job for Run<'_> {
         let Run { settings, options, globals, device, stop, held } = self;
         let source = Source::open(&settings)?;
         let about = source.describe();
-        let mut opening = Vec::new();
-        if globals.device == device::Choice::Auto {
-            opening.push(device.why(globals.thread_count()));
-        }
-        opening.push(format!("data: {}", about.text));
+        let mut opening = device::announcement(device, globals);
+        let named = held.record().is_none() && options.takes_data_from_environment(&settings);
+        opening.push(format!("data: {}{}", about.text, if named { ", named by NORMSCAPE_DATA" } else { "" }));
         let steps = settings.steps;
         let mut progress = Progress::new(globals.quiet, opening, held.record().is_some());
         let place = Place { folder: held, device: device.name(), tensorboard: options.tensorboard };

@@ -1,6 +1,7 @@
 //! The options of `normscape train`, and how they become a run's settings.
 
 use super::values;
+use crate::data::cifar10;
 use crate::train::Settings;
 use crate::train::probes::OF_UNITS;
 use crate::{Error, Result};
@@ -72,7 +73,7 @@ pub struct TrainOptions {
     #[arg(long, help_heading = "Network", value_name = "NAME")]
     pub activation: Option<String>,
 
-    /// CIFAR-10's folder or archive, images (generated) or gaussian [default: dln gaussian]
+    /// CIFAR-10's folder or archive, images (generated) or gaussian [default: what NORMSCAPE_DATA names; dln gaussian]
     #[arg(long, help_heading = "Data", value_name = "DATA")]
     pub data: Option<String>,
     /// dln: samples of its data [default: 1000]
@@ -185,9 +186,25 @@ impl TrainOptions {
         let mut settings = Settings::defaults(model);
         settings.precision = precision.into();
         self.overwrite(&mut settings)?;
+        if self.takes_data_from_environment(&settings)
+            && let Some(path) = cifar10::named_by_environment()
+        {
+            settings.data = path.into_os_string().into_string().map_err(|path| {
+                Error::input(
+                    "NORMSCAPE_DATA",
+                    format!("is not text: {}", path.display()),
+                    "give --data, or another path",
+                )
+            })?;
+        }
         settings.resolve()?;
         self.check_useful(&settings)?;
         Ok(settings)
+    }
+
+    /// Whether a new run of these settings trains on what `NORMSCAPE_DATA` names: on images, of which `--data` does not say where they are.
+    pub fn takes_data_from_environment(&self, settings: &Settings) -> bool {
+        self.data.is_none() && !settings.deep_linear()
     }
 
     /// Writes what was given over `settings`.

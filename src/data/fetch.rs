@@ -1,13 +1,15 @@
 //! Downloading CIFAR-10: resumed where it stopped, checked before it gets its name.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use ureq::Agent;
 use ureq::http::{HeaderMap, StatusCode, header};
-use ureq::{Agent, Proxy};
 
+use super::proxy::{self, Through, without_credentials};
 use crate::files::disk::create_dir_all;
 use crate::files::hash::{md5_file, md5_reader};
 use crate::files::lock::FolderLock;
@@ -41,8 +43,6 @@ struct Patience {
     tries: u32,
     /// Between two connections.
     pause: Duration,
-    /// Whether to pass through the proxy that the environment names.
-    proxy: bool,
 }
 
 const PATIENCE: Patience = Patience {
@@ -50,7 +50,6 @@ const PATIENCE: Patience = Patience {
     read: Duration::from_secs(30),
     tries: 10,
     pause: Duration::from_secs(1),
-    proxy: true,
 };
 
 /// Downloads `cifar-10-binary.tar.gz` from `url` into the folder `to`, which is made if need be, and returns its path;
@@ -59,22 +58,23 @@ const PATIENCE: Patience = Patience {
 /// What arrives grows as `cifar-10-binary.tar.gz.part`; a dropped connection, or the next call, goes on from its end.
 /// Size and MD5 are checked before the file gets its name. `progress` is told the bytes that are there and those there
 /// will be. When `stop` becomes true the download ends within a moment (while a connection is being made, within 15
-/// s).
+/// s). It passes through the proxy that `https_proxy`, `all_proxy` or `http_proxy` names, in small or capital letters, but
+/// for servers that `no_proxy` names.
 ///
 /// # Errors
 ///
-/// [`Error::Input`] where the server cannot be reached, sends something else, or goes silent for 30 s, and where
-/// another file has the name; [`Error::Io`] where the disk refuses; [`Error::Interrupted`] after `stop`. What has
+/// [`Error::Input`] where the server cannot be reached (naming the proxy, where there is one), sends something else, or
+/// goes silent for 30 s, where a proxy's address is malformed, and where another file has the name; [`Error::Io`] where the disk refuses; [`Error::Interrupted`] after `stop`. What has
 /// arrived is kept unless it is wrong.
 pub fn fetch(url: &str, to: &Path, progress: &mut dyn FnMut(u64, u64), stop: &AtomicBool) -> Result<PathBuf> {
-    fetch_file(CIFAR10, url, to, PATIENCE, progress, stop)
+    fetch_file(CIFAR10, url, to, (PATIENCE, &|name| std::env::var_os(name)), progress, stop)
 }
 
 fn fetch_file(
     wanted: Wanted,
     url: &str,
     to: &Path,
-    patience: Patience,
+    (patience, environment): (Patience, &dyn Fn(&str) -> Option<OsString>),
     progress: &mut dyn FnMut(u64, u64),
     stop: &AtomicBool,
 ) -> Result<PathBuf> {
@@ -83,11 +83,12 @@ fn fetch_file(
         progress(wanted.bytes, wanted.bytes);
         return Ok(place);
     }
+    let through = proxy::find(url, environment)?;
     create_dir_all(to)?;
     // Two downloads into one file would spoil each other.
     let _held = FolderLock::acquire(to)?;
     let mut part = Part::open(&place)?;
-    let agent = agent(patience);
+    let agent = agent(patience, through.as_ref());
     let finished = AtomicBool::new(false);
     let arrived = std::thread::scope(|scope| {
         // Reading blocks; this thread ends it by closing the connection.
@@ -99,7 +100,7 @@ fn fetch_file(
                 std::thread::park_timeout(Duration::from_millis(50));
             }
         });
-        let result = Download { wanted, url, agent: &agent, part: &mut part, progress, stop }.run(patience);
+        let result = Download { wanted, url, through, agent: &agent, part: &mut part, progress, stop }.run(patience);
         finished.store(true, Ordering::Relaxed);
         watch.thread().unpark();
         result
@@ -114,7 +115,7 @@ fn fetch_file(
     if md5 != wanted.md5 {
         part.discard()?;
         let problem = format!("sent a file with MD5 {md5}, not {}, which was removed", wanted.md5);
-        return Err(Error::input(url, problem, "try again, or give another --url"));
+        return Err(Error::input(without_credentials(url), problem, "try again, or give another --url"));
     }
     part.finish()?;
     Ok(place)
@@ -132,7 +133,7 @@ fn already_there(wanted: Wanted, place: &Path) -> Result<bool> {
     }
 }
 
-fn agent(patience: Patience) -> Agent {
+fn agent(patience: Patience, through: Option<&Through>) -> Agent {
     let config = Agent::config_builder()
         .timeout_resolve(Some(patience.connect))
         .timeout_connect(Some(patience.connect))
@@ -143,7 +144,7 @@ fn agent(patience: Patience) -> Agent {
         .user_agent(concat!("normscape/", env!("CARGO_PKG_VERSION")))
         // A part of a packed answer would be no part of the file.
         .accept_encoding("identity")
-        .proxy(if patience.proxy { Proxy::try_from_env() } else { None });
+        .proxy(through.map(|through| through.proxy.clone()));
     config.build().into()
 }
 
@@ -151,6 +152,7 @@ fn agent(patience: Patience) -> Agent {
 struct Download<'a> {
     wanted: Wanted,
     url: &'a str,
+    through: Option<Through>,
     agent: &'a Agent,
     part: &'a mut Part,
     progress: &'a mut dyn FnMut(u64, u64),
@@ -179,13 +181,28 @@ impl Download<'_> {
             };
             let now = self.part.len();
             if now == before || remaining == 0 {
-                let kept = format!("check the network, or give another --url; the {now} bytes that arrived are kept");
-                let remedy = if now == 0 { "check the network, or give another --url".into() } else { kept };
-                return Err(Error::input(self.url, format!("cannot be fetched ({reason})"), remedy));
+                let kept = if now == 0 { String::new() } else { format!("; the {now} bytes that arrived are kept") };
+                return Err(self.unreachable(&reason, &kept));
             }
             self.pause(patience.pause)?;
         }
-        Err(Error::input(self.url, "cannot be fetched in no tries", "allow one at least"))
+        Err(self.wrong("cannot be fetched in no tries", "allow one at least"))
+    }
+
+    /// The address, and what is wrong with what it sends.
+    fn wrong(&self, problem: impl Into<String>, remedy: impl Into<String>) -> Error {
+        Error::input(without_credentials(self.url), problem, remedy)
+    }
+
+    /// No connection brought anything more; through a proxy, it may be the proxy's fault.
+    fn unreachable(&self, reason: &str, kept: &str) -> Error {
+        let Some(through) = &self.through else {
+            let remedy = format!("check the network, or give another --url{kept}");
+            return self.wrong(format!("cannot be fetched ({reason})"), remedy);
+        };
+        let (address, variable) = (through.address(), through.variable);
+        let problem = format!("cannot be fetched through the proxy {address}, which {variable} names ({reason})");
+        self.wrong(problem, format!("check the proxy, unset {variable}, or name the server in NO_PROXY{kept}"))
     }
 
     fn check_stop(&self) -> Result<()> {
@@ -236,7 +253,7 @@ impl Download<'_> {
             }
             status => {
                 let problem = format!("cannot be fetched (the server answers {status})");
-                return Err(Error::input(self.url, problem, "give the archive's address with --url"));
+                return Err(self.wrong(problem, "give the archive's address with --url"));
             }
         }
         self.receive(&mut answer.into_body().into_reader())
@@ -256,7 +273,7 @@ impl Download<'_> {
             if self.part.len() + n as u64 > self.wanted.bytes {
                 self.part.restart()?;
                 let problem = format!("sends more than the {} bytes of {}", self.wanted.bytes, self.wanted.name);
-                return Err(Error::input(self.url, problem, "give the archive's address with --url"));
+                return Err(self.wrong(problem, "give the archive's address with --url"));
             }
             self.part.append(&piece[..n])?;
             (self.progress)(self.part.len(), self.wanted.bytes);
@@ -274,7 +291,7 @@ impl Download<'_> {
         match size {
             Some(size) if size != self.wanted.bytes => {
                 let problem = format!("has {size} bytes, not the {} of {}", self.wanted.bytes, self.wanted.name);
-                Err(Error::input(self.url, problem, "give the archive's address with --url"))
+                Err(self.wrong(problem, "give the archive's address with --url"))
             }
             _ => Ok(()),
         }

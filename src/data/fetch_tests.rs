@@ -75,17 +75,22 @@ const HASTE: Patience = Patience {
     read: Duration::from_millis(300),
     tries: 4,
     pause: Duration::from_millis(1),
-    proxy: false,
 };
 
-fn get(url: &str, to: &Path) -> Result<PathBuf> {
-    fetch_file(wanted(), url, to, HASTE, &mut |_, _| (), &AtomicBool::new(false))
+/// An environment that names no proxy.
+fn no_proxy(_: &str) -> Option<OsString> {
+    None
 }
 
-/// The names in a folder.
+fn get(url: &str, to: &Path) -> Result<PathBuf> {
+    fetch_file(wanted(), url, to, (HASTE, &no_proxy), &mut |_, _| (), &AtomicBool::new(false))
+}
+
+/// The names in a folder, but for the lock's file, which stays.
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name != crate::files::lock::NAME);
     names.sort();
     names
 }
@@ -96,7 +101,14 @@ fn a_file_is_fetched_whole_and_only_once() {
     let to = root.path().join("new/folder");
     let (url, server) = serve(vec![honest(usize::MAX)]);
     let mut told = Vec::new();
-    let place = fetch_file(wanted(), &url, &to, HASTE, &mut |now, all| told.push((now, all)), &AtomicBool::new(false));
+    let place = fetch_file(
+        wanted(),
+        &url,
+        &to,
+        (HASTE, &no_proxy),
+        &mut |now, all| told.push((now, all)),
+        &AtomicBool::new(false),
+    );
     assert_eq!(fs::read(place.unwrap()).unwrap(), payload());
     assert_eq!(server.join().unwrap(), [None]);
     assert_eq!(names(&to), ["file.tar.gz"]);
@@ -233,7 +245,7 @@ fn a_download_stops_when_told_and_keeps_what_came() {
     // Told between two pieces; told while the server says nothing.
     let (url, _server) = serve(vec![honest(usize::MAX)]);
     let mut progress = |_, _| stop.store(true, Ordering::Relaxed);
-    let error = fetch_file(wanted(), &url, to.path(), HASTE, &mut progress, &stop).unwrap_err();
+    let error = fetch_file(wanted(), &url, to.path(), (HASTE, &no_proxy), &mut progress, &stop).unwrap_err();
     assert!(matches!(error, Error::Interrupted));
     assert!(fs::metadata(to.path().join("file.tar.gz.part")).unwrap().len() > 0);
 
@@ -245,7 +257,7 @@ fn a_download_stops_when_told_and_keeps_what_came() {
             std::thread::sleep(Duration::from_millis(100));
             stop.store(true, Ordering::Relaxed);
         });
-        fetch_file(wanted(), &url, to.path(), patient, &mut |_, _| (), &stop).unwrap_err()
+        fetch_file(wanted(), &url, to.path(), (patient, &no_proxy), &mut |_, _| (), &stop).unwrap_err()
     });
     assert!(matches!(error, Error::Interrupted));
 }
@@ -257,4 +269,62 @@ fn another_file_of_that_name_is_not_overwritten() {
     let message = get("http://127.0.0.1:1/", to.path()).unwrap_err().to_string();
     assert!(message.contains("file.tar.gz: is there") && message.contains("move it away"), "{message}");
     assert_eq!(fs::read(to.path().join("file.tar.gz")).unwrap(), b"mine");
+}
+
+#[test]
+fn a_proxy_that_is_gone_or_refuses_is_named_without_its_secrets() {
+    let to = tempfile::tempdir().unwrap();
+    let through = |proxy: &str, url: &str| {
+        let environment = |name: &str| (name == "all_proxy").then(|| OsString::from(proxy));
+        let stop = AtomicBool::new(false);
+        fetch_file(wanted(), url, to.path(), (HASTE, &environment), &mut |_, _| (), &stop)
+    };
+    // A port that was free a moment ago.
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (refuses, server) = serve(vec![fixed("407 Proxy Authentication Required\r\nContent-Length: 0", vec![])]);
+    let refuses = refuses.strip_prefix("http://").unwrap().strip_suffix("/file").unwrap();
+    for (place, says) in [(gone.to_string(), "refused"), (refuses.to_owned(), "407")] {
+        let error =
+            through(&format!("http://user:secret@{place}"), "https://user:secret@localhost:1/file").unwrap_err();
+        let message = error.to_string();
+        assert!(message.starts_with("https://localhost:1/file: ") && message.contains(says), "{message}");
+        assert!(message.contains(&format!("through the proxy http://{place}, which all_proxy names")), "{message}");
+        assert!(message.contains("unset all_proxy") && !message.contains("secret"), "{message}");
+    }
+    server.join().unwrap();
+    let message = through("http://user:secret@host:port", "https://localhost:1/file").unwrap_err().to_string();
+    assert!(message.starts_with("all_proxy: is no address") && !message.contains("secret"), "{message}");
+    assert_eq!(names(to.path()).len(), 0, "nothing is left of it");
+}
+
+#[test]
+fn a_file_comes_through_a_proxy() {
+    let to = tempfile::tempdir().unwrap();
+    // It is asked for a connection, says that there is one, and is then the server itself.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let proxy = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(|line| line.ok());
+        let mut head = || lines.by_ref().take_while(|line| !line.is_empty()).collect::<Vec<_>>();
+        let asked = head();
+        stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
+        head();
+        honest(usize::MAX)(None, &mut stream);
+        asked
+    });
+    let environment = |name: &str| (name == "HTTP_PROXY").then(|| format!("http://user:word@{address}").into());
+    let place = fetch_file(
+        wanted(),
+        "http://nowhere.invalid/file",
+        to.path(),
+        (HASTE, &environment),
+        &mut |_, _| (),
+        &AtomicBool::new(false),
+    );
+    assert_eq!(fs::read(place.unwrap()).unwrap(), payload());
+    let asked = proxy.join().unwrap();
+    assert!(asked[0].starts_with("CONNECT nowhere.invalid:80 "), "{asked:?}");
+    // user:word
+    assert!(asked.iter().any(|line| line.ends_with("Basic dXNlcjp3b3Jk")), "{asked:?}");
 }

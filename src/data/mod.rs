@@ -2,7 +2,7 @@
 //!
 //! - [`image_set`]: labelled 32×32 images in memory; limits, hash, standardisation
 //! - [`cifar10`]: CIFAR-10 from any of the forms in which it lies on people's disks
-//! - [`fetch`]: downloads it
+//! - [`fetch`]: downloads it, through a `proxy` where there is one
 //! - [`images`]: the generated image set, for where no download is wanted
 //! - [`gaussian`]: the deep linear network's inputs and targets
 //! - [`batch`]: which images make a step's batch, augmented and standardised, in the engine's layout
@@ -18,3 +18,4 @@ pub mod gaussian;
 pub mod image_set;
 pub mod images;
 pub mod prefetch;
+mod proxy;

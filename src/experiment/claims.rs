@@ -130,12 +130,12 @@ fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Tried> {
     let so = words::comparison(evidence, part, test);
     if let Some(least) = test.share {
         let Some(draws) = at_every_step(evidence, part, test)? else { return Ok(Tried::Absent) };
-        let fits = |pairs: &Pairs| {
+        let fits = |(pairs, _): &Steps| {
             let fits =
                 pairs.iter().filter(|(left, right)| test.is.holds(*left, test.times * right + test.plus)).count();
             fits as f64 / pairs.len() as f64
         };
-        let shares: Vec<f64> = draws.iter().filter(|pairs| !pairs.is_empty()).map(fits).collect();
+        let shares: Vec<f64> = draws.iter().filter(|(pairs, _)| !pairs.is_empty()).map(fits).collect();
         if shares.is_empty() {
             return Ok(Tried::Unknown);
         }
@@ -145,6 +145,12 @@ fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Tried> {
             let what =
                 format!("share of draws in which it is {} % of steps or more: {so}", significant(100.0 * least, 3));
             measured.push((what, most as f64 / count as f64));
+        }
+        // As where the precision told no β.
+        let (told, left_out) = draws.iter().fold((0, 0), |all, of| (all.0 + of.0.len(), all.1 + of.1));
+        if left_out > 0 {
+            let share = left_out as f64 / (told + left_out) as f64;
+            measured.push((format!("share of steps left out, nothing being known of one side: {so}"), share));
         }
         return Ok(Tried::Known(measured, 2 * most > count));
     }
@@ -193,20 +199,23 @@ fn draws(evidence: &Evidence, part: &Part, measure: &Measure) -> Result<Option<V
     }))
 }
 
-/// Left and right at every step of a draw.
-type Pairs = Vec<(f64, f64)>;
+/// Left and right at every step of a draw at which both are known; and at how many they are not.
+type Steps = (Vec<(f64, f64)>, usize);
 
-/// Of every draw, left and right at each layer and step at which both were measured; what a run that diverged would have had counts as
+/// Of every draw, left and right at each layer and step; what a run that diverged would have had counts as
 /// [`super::evidence::missing`] says.
-fn at_every_step(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Option<Vec<Pairs>>> {
+fn at_every_step(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Option<Vec<Steps>>> {
     let Some(left_of) = evidence.series(part, &test.left)? else { return Ok(None) };
     let right_of = match &test.right {
         Side::Number(number) => {
-            let known = |of: &Vec<Seed>| {
-                let points = of.iter().flat_map(|seed| &seed.points).filter(|point| !point.1.is_nan());
-                points.map(|point| (point.1, *number)).collect()
+            let steps = |of: &Vec<Seed>| {
+                let points = || of.iter().flat_map(|seed| &seed.points);
+                let known: Vec<_> =
+                    points().filter(|point| !point.1.is_nan()).map(|point| (point.1, *number)).collect();
+                let left_out = points().count() - known.len();
+                (known, left_out)
             };
-            return Ok(Some(left_of.iter().map(known).collect()));
+            return Ok(Some(left_of.iter().map(steps).collect()));
         }
         Side::Measure(measure) => evidence.series(part, measure)?,
     };
@@ -215,12 +224,17 @@ fn at_every_step(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Op
     let mut draws = Vec::new();
     for left_of in &left_of {
         let Some(right_of) = right_of.iter().find(|of| draw(of) == draw(left_of)) else { continue };
-        let mut pairs = Vec::new();
+        let (mut pairs, mut left_out) = (Vec::new(), 0);
         for (left, right) in left_of.iter().zip(right_of) {
             let longer = if left.points.len() >= right.points.len() { left } else { right };
-            pairs.extend(longer.points.iter().filter_map(|&(step, _)| Some((left.at(step)?, right.at(step)?))));
+            for &(step, _) in &longer.points {
+                match left.at(step).zip(right.at(step)) {
+                    Some(pair) => pairs.push(pair),
+                    None => left_out += 1,
+                }
+            }
         }
-        draws.push(pairs);
+        draws.push((pairs, left_out));
     }
     Ok(Some(draws))
 }

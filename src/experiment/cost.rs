@@ -1,9 +1,10 @@
 //! What a run costs, before it is made: work in units of one machine's own, and memory.
 
+use crate::Result;
 use crate::data::images;
+use crate::files::limits::Bound;
 use crate::network::Network;
 use crate::train::Settings;
-use crate::{Error, Result};
 
 /// What a row's parts cost, as it is guessed before any was timed: in multiplications, comparable among runs of one kind.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +20,7 @@ impl Row {
     /// Of a run's rows. Errors: settings that make no network.
     pub fn of(settings: &Settings) -> Result<Row> {
         let network = settings.network()?;
-        let step = of_pass(settings, &network)?;
+        let step = Counted::of(settings, &network)?.work();
         let points = settings.probe_points as f64;
         let products = 2.5 * (1 + settings.probe_lanczos + settings.probe_hutchinson) as f64;
         let passes = [
@@ -58,18 +59,37 @@ pub fn work(settings: &Settings) -> Result<f64> {
     Ok(settings.steps as f64 * row.step + probes + tests * row.test)
 }
 
-/// Multiplications of a pass, and what else is done with each number between the layers.
-fn of_pass(settings: &Settings, network: &Network) -> Result<f64> {
-    let mut shape = network.input(settings.batch);
-    let mut work = 0.0;
-    for link in network.links() {
-        let weights =
-            if link.layer.multiplies() { link.layer.params(shape).first().map_or(0, |p| p.shape.len()) } else { 0 };
-        shape = link.layer.output(shape)?;
-        let [h, w, n, _] = shape.hwnc();
-        work += 3.0 * (weights * h * w * n) as f64 + 100.0 * shape.len() as f64;
+/// What is counted of a pass forward and backward.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Counted {
+    /// Multiplications of the products forward.
+    pub products: f64,
+    /// Numbers that layers give.
+    pub elements: f64,
+    /// Parameters.
+    pub parameters: f64,
+}
+
+impl Counted {
+    /// Of a run's network on a batch. Errors: a layer that does not take what the one before it gives.
+    pub fn of(settings: &Settings, network: &Network) -> Result<Counted> {
+        let mut shape = network.input(settings.batch);
+        let mut counted = Counted { products: 0.0, elements: 0.0, parameters: network.slots().len() as f64 };
+        for link in network.links() {
+            let weights =
+                if link.layer.multiplies() { link.layer.params(shape).first().map_or(0, |p| p.shape.len()) } else { 0 };
+            shape = link.layer.output(shape)?;
+            let [h, w, n, _] = shape.hwnc();
+            counted.products += weights as f64 * (h * w * n) as f64;
+            counted.elements += shape.len() as f64;
+        }
+        Ok(counted)
     }
-    Ok(work)
+
+    /// All of it in multiplications: the products once forward and twice backward, and what else is done with each number.
+    pub fn work(self) -> f64 {
+        3.0 * self.products + 100.0 * self.elements
+    }
 }
 
 /// How long some runs take `workers` that each take the next when one has ended: the longest runs first.
@@ -87,17 +107,12 @@ pub fn makespan(seconds: &[f64], workers: usize) -> f64 {
 /// How many runs go at once on the CPU: as many as there are threads, as far as memory goes. `needs` are the bytes of each run.
 ///
 /// Errors: not even the largest fits.
-pub fn workers(threads: usize, needs: &[u128], available: Option<u64>) -> Result<usize> {
+pub fn workers(threads: usize, needs: &[u128], bound: Option<&Bound>) -> Result<usize> {
     let largest = needs.iter().copied().max().unwrap_or(0).max(1);
-    let Some(available) = available else { return Ok(threads.max(1)) };
-    match u128::from(available) / largest {
-        0 => Err(Error::input(
-            "memory",
-            format!("{} MiB are needed, {} MiB are available", largest >> 20, available >> 20),
-            "a smaller --scale needs less",
-        )),
-        fit => Ok(threads.max(1).min(usize::try_from(fit).unwrap_or(usize::MAX))),
-    }
+    let Some(bound) = bound else { return Ok(threads.max(1)) };
+    bound.require(largest, "a smaller --scale needs less")?;
+    let fit = usize::try_from(u128::from(bound.left) / largest).unwrap_or(usize::MAX);
+    Ok(threads.max(1).min(fit.max(1)))
 }
 
 #[cfg(test)]
@@ -113,9 +128,12 @@ mod tests {
 
     #[test]
     fn memory_bounds_the_number_of_workers() {
-        assert_eq!(workers(8, &[10, 100], Some(350)).unwrap(), 3);
-        assert_eq!(workers(2, &[10, 100], Some(350)).unwrap(), 2);
-        assert!(workers(2, &[10, 400 << 20], Some(350 << 20)).unwrap_err().to_string().contains("400 MiB"));
+        let bound = |left| Bound { left, limit: Some(1 << 30), name: "x".into() };
+        assert_eq!(workers(8, &[10, 100], Some(&bound(350))).unwrap(), 3);
+        assert_eq!(workers(2, &[10, 100], Some(&bound(350))).unwrap(), 2);
+        assert_eq!(workers(2, &[10, 100], None).unwrap(), 2);
+        let refusal = workers(2, &[10, 400 << 20], Some(&bound(350 << 20))).unwrap_err().to_string();
+        assert!(refusal.contains("400 MiB are needed, 350 MiB are left of 1024 MiB, the limit of x;"), "{refusal}");
     }
 
     #[test]

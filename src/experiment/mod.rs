@@ -4,7 +4,7 @@
 //!
 //! - what is to be done: [`catalogue`] (the files), [`mod@file`] (what they hold), [`runs`] (runs and groups of seeds), [`scale`], `check`,
 //!   `keys`, [`plan`] (each run once), `fits` (whether runs have what is read of them)
-//! - doing it: [`cost`] and [`calibrate`] (how long it will take), [`runner`], `images` (sets that runs share), [`pace`] (how long the rest will)
+//! - doing it: [`cost`], `stand_in` and [`calibrate`] (how long it will take), [`runner`], `images` (sets that runs share), [`pace`] (how long the rest will)
 //! - what came of it: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`figures`],
 //!   [`networks`], [`explore`], [`deviations`], [`course`] (a course's shortcut, labelled); [`assemble`]: everything that is written
 
@@ -31,5 +31,6 @@ pub mod runner;
 pub mod runs;
 pub mod scale;
 pub mod series;
+mod stand_in;
 
 pub use scale::Scale;

@@ -3,7 +3,7 @@
 use super::file::{Over, Pick};
 use super::scale::Scale;
 use super::series::{Training, median, smoothed, training};
-use crate::files::{Arrays, Values, npz};
+use crate::files::{Array, Arrays, Values, npz};
 use crate::mutant::{Mutant, made};
 use crate::train::Settings;
 use crate::{Error, Result};
@@ -133,14 +133,20 @@ impl Results {
             return Err(missing(array));
         }
         let along_a_line = ["landscape", "predictiveness", "random"].contains(&file);
+        let changes = arrays.get("grad_l2_diff").filter(|_| array == "beta").and_then(Array::to_f64);
+        let changes = changes.filter(|changes| changes.len() == values.len());
         let mut tracks = Vec::new();
         for (place, facets) in self.places(file, &arrays, &of.shape[1..])?.into_iter().enumerate() {
             if !picked(pick, layers, &facets) {
                 continue;
             }
-            // Beyond where the numbers end a loss and its gradient are without bound.
-            let bound = |value: f64| if along_a_line && value.is_nan() { f64::INFINITY } else { value };
-            let value = |i: usize| bound(values[i * width + place]);
+            let value = |i: usize| {
+                let value = values[i * width + place];
+                // Beyond where the numbers end a loss and its gradient are without bound. A β of a change that is known was not resolved.
+                let known = |of: &Vec<f64>| of[i * width + place].is_finite();
+                let unknown = along_a_line && value.is_nan() && !changes.as_ref().is_some_and(known);
+                if unknown { f64::INFINITY } else { value }
+            };
             let points = steps.iter().enumerate().map(|(i, &step)| (step, value(i))).collect();
             tracks.push(Track { facets: facets.into_iter().map(|(name, shown, _)| (name, shown)).collect(), points });
         }
@@ -293,6 +299,30 @@ mod tests {
         let tracks = [track([1.0, 10.0]), track([3.0, 20.0])];
         assert_eq!(ends(&tracks), [(0.0, 1.0, 3.0), (10.0, 10.0, 20.0)]);
         assert!(ends(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_beta_that_was_not_told_is_unknown_and_one_of_no_gradient_without_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let nan = f64::NAN;
+        let rows = |values: [f64; 6]| Array::f64([2, 3], values.to_vec());
+        let arrays = Arrays::from([
+            ("step".into(), Array::i64([2], vec![0, 5])),
+            ("s".into(), Array::f64([3], vec![0.1, 0.2, 0.3])),
+            ("grad_l2_diff".into(), rows([0.0, 1.0, 2.0, 1.0, nan, f64::INFINITY])),
+            ("beta".into(), rows([nan, nan, 7.0, nan, nan, nan])),
+        ]);
+        npz::write(&folder.path().join("landscape.npz"), &arrays).unwrap();
+        let settings = Settings { lr: 0.1, ..Settings::defaults("dln") };
+        let results = Results::of(folder.path(), &settings);
+        let tracks = |over: &str| {
+            let pick: Pick = toml::from_str(&format!("quantity = \"landscape.beta\"\nlabel = \"\"\n{over}")).unwrap();
+            let tracks = results.tracks(&pick, Scale::Quick).unwrap();
+            tracks.iter().map(|track| track.points.iter().map(|p| p.1.to_string()).collect()).collect::<Vec<Vec<_>>>()
+        };
+        assert_eq!(tracks(""), [["NaN", "NaN"], ["NaN", "inf"], ["7", "inf"]]);
+        assert_eq!(tracks("over = \"max\""), [["7", "inf"]]);
+        assert_eq!(tracks("over = \"max\"\nalong = [1.0, 1.0]"), [["NaN", "NaN"]]);
     }
 
     #[test]

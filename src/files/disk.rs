@@ -209,18 +209,23 @@ fn is_partial(path: &Path) -> bool {
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes one. Errors: [`Error::Io`] where the system's folder takes none.
+    /// Makes one, which only this user may enter. Errors: [`Error::Io`] where the system's folder takes none.
     pub fn new() -> Result<Scratch> {
-        let parent = std::env::temp_dir();
+        Scratch::below(&std::env::temp_dir())
+    }
+
+    /// The same in another folder.
+    pub(super) fn below(parent: &Path) -> Result<Scratch> {
         for number in 0u32.. {
             let path = parent.join(format!("normscape-{}-{number}", std::process::id()));
-            match fs::create_dir(&path) {
+            // One that is there already, whoever made it, is not taken.
+            match super::cache::private(&mut fs::DirBuilder::new(), &path) {
                 Ok(()) => return Ok(Scratch(path)),
                 Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(source) => return Err(Error::io(&path, "create", source)),
             }
         }
-        Err(Error::file(&parent, "has no free name for a folder", "set TMPDIR to another"))
+        Err(Error::file(parent, "has no free name for a folder", "set TMPDIR to another"))
     }
 
     /// Where it is.

@@ -7,12 +7,13 @@
 //! - [`mod@array`]: dense arrays as `.npz` files hold them, with [`Arrays`] as one file's content
 //! - [`disk`]: opening, listing and removing, with messages that say what would be right
 //! - [`atomic`]: whole files and whole folders
-//! - [`cache`]: what can be made again
+//! - [`cache`]: what can be made again · [`image`]: bytes that the loader takes as a library
 //! - [`append`]: a log of lines that grows, and is cut back on resume
 //! - [`lock`]: one run per folder
 //! - [`part`]: a file that arrives piece by piece
 //! - [`lookup`]: what stands at a path
-//! - [`machine`]: what the operating system says of memory and processor
+//! - [`machine`]: what the operating system says of memory and processor · [`limits`]: what of them this process may have
+//! - [`notice`]: what a user should know and no result tells
 //! - [`hash`]: SHA-256 and MD5 as hexadecimal text
 //! - [`npz`]: NumPy archives both ways, behind two guards: `zip_guard` for the container, `npy_header` for each array
 //! - [`safetensors`]: parameters that PyTorch reads
@@ -26,9 +27,12 @@ pub mod disk;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod hash;
+pub mod image;
+pub mod limits;
 pub mod lock;
 pub mod lookup;
 pub mod machine;
+pub mod notice;
 mod npy_header;
 pub mod npz;
 pub mod part;

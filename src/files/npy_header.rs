@@ -26,6 +26,7 @@ pub(super) enum Fault {
 
 const RESAVE: &str = "save it with numpy.savez";
 const NUMERIC: &str = "give float16/32/64, integers, booleans or str (dtype <U…)";
+const WIDEN: &str = "save array.astype(float32) in its place";
 
 /// What the values are, as far as reading them goes; sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +105,8 @@ impl Header {
             let _ = write!(shape, "{extent}, ");
         }
         let (letter, size) = match self.kind {
-            Kind::Bool => ('b', 1),
+            // Read as bytes: any but 0 is True to NumPy, while npyz takes 0 and 1 alone.
+            Kind::Bool => ('u', 1),
             Kind::Signed(size) => ('i', size),
             Kind::Unsigned(size) => ('u', size),
             Kind::Float(size) => ('f', size),
@@ -197,10 +199,10 @@ impl Parser<'_> {
         }
         let at = self.at;
         let name = self.string()?;
-        let refused = |what: &str| {
-            let name: String = name.iter().take(20).map(|&byte| char::from(byte)).collect();
-            Err(Fault::Refused(format!("has {what} (dtype '{}')", name.escape_debug()), NUMERIC))
-        };
+        let shown: String = name.iter().take(20).map(|&byte| char::from(byte)).collect();
+        let refused_for =
+            |what: &str, remedy| Err(Fault::Refused(format!("has {what} (dtype '{}')", shown.escape_debug()), remedy));
+        let refused = |what: &str| refused_for(what, NUMERIC);
         let Some((&order, rest)) = name.split_first() else { return refused("no type") };
         let Some((&letter, digits)) = rest.split_first() else { return refused("an unknown type") };
         if letter == b'O' {
@@ -214,6 +216,11 @@ impl Parser<'_> {
             (b'u', 1 | 2 | 4 | 8) => Kind::Unsigned(size),
             (b'f', 2 | 4 | 8) => Kind::Float(size),
             (b'U', _) => Kind::Text(size),
+            // NumPy knows none of ml_dtypes' types, and its files do not tell which they are.
+            (b'V', 2) => return refused_for("two raw bytes a value, as numpy.savez writes bfloat16", WIDEN),
+            (b'V' | b'f', 1) => {
+                return refused_for("one raw byte a value, as numpy.savez writes float8 (and int4, float4)", WIDEN);
+            }
             _ => return refused("an unsupported type"),
         };
         let one_byte = size == 1 && kind != Kind::Text(1);

@@ -16,7 +16,7 @@ use super::atomic::{self, WriteSeek};
 use super::disk::open_read;
 use super::npy_header::{self, Header, Kind};
 use super::zip_guard;
-use super::{Array, Arrays, Values};
+use super::{Array, Arrays, Values, limits};
 use crate::{Error, Result};
 
 /// Memory that a file may always have, enough for well compressed arrays of zeros.
@@ -33,19 +33,27 @@ fn memory_limit(length: u64) -> u64 {
     length.saturating_mul(MEMORY_PER_BYTE).clamp(MEMORY_FLOOR, MEMORY_CEILING)
 }
 
-/// Reads all arrays of an `.npz` file: float16/32/64 (float16 becomes f32), integers of any width and booleans (i64),
-/// and strings; either byte order, C or Fortran order.
+/// Bytes of arrays above which the system is asked whether it has them.
+const LARGE: u64 = 64 << 20;
+
+/// Reads all arrays of an `.npz` file: float16/32/64 (float16 becomes f32), integers of any width and booleans (i64; any
+/// byte but 0 is 1, as NumPy has it), and strings; either byte order, C or Fortran order. The archive may have a comment.
 ///
 /// # Errors
 /// [`Error::Input`] naming the file, the array and what would be right, for anything else; [`Error::Io`] where the file
 /// system refuses.
 pub fn read(path: &Path) -> Result<Arrays> {
+    read_within(path, memory_limit)
+}
+
+/// Reads as [`read`] does, within so many bytes of memory for a file of so many bytes.
+fn read_within(path: &Path, memory_limit: impl Fn(u64) -> u64) -> Result<Arrays> {
     let mut file = open_read(path)?;
     let container = |fault| refused_container(path, fault);
     let length = file.seek(SeekFrom::End(0)).map_err(|source| Error::io(path, "read", source))?;
-    zip_guard::check_end(&mut file).map_err(container)?;
+    let bare = zip_guard::WithoutComment::of(file).map_err(container)?;
     let mut archive =
-        ZipArchive::with_config(zip_guard::CONFIG, BufReader::new(file)).map_err(|error| container(error.into()))?;
+        ZipArchive::with_config(zip_guard::CONFIG, BufReader::new(bare)).map_err(|error| container(error.into()))?;
     let names = zip_guard::check_members(&mut archive).map_err(container)?;
     let refused = |name: &str, fault| match fault {
         npy_header::Fault::Read(source) if source.raw_os_error().is_some() => Error::io(path, "read", source),
@@ -55,7 +63,8 @@ pub fn read(path: &Path) -> Result<Arrays> {
         npy_header::Fault::Refused(problem, remedy) => Error::input(place(path, name), problem, remedy),
     };
     // All headers before any values: a bomb in many members is refused before the first is inflated.
-    let mut left = memory_limit(length);
+    let most = memory_limit(length);
+    let mut left = most;
     for (index, name) in names.iter().enumerate() {
         let mut member = archive.by_index(index).map_err(|error| container(error.into()))?;
         let size = member.size();
@@ -64,6 +73,9 @@ pub fn read(path: &Path) -> Result<Arrays> {
             let problem = format!("would take {} bytes of memory, far more than the file has", header.memory());
             Error::input(place(path, name), problem, "save it uncompressed, with numpy.savez")
         })?;
+    }
+    if most - left > LARGE {
+        limits::require((most - left).into(), "smaller arrays need less")?;
     }
     let mut arrays = Arrays::new();
     for (index, name) in names.into_iter().enumerate() {
@@ -196,7 +208,7 @@ fn read_values(reader: &mut impl Read, header: &Header) -> io::Result<Values> {
         i64::try_from(value).map_err(|_| refused())
     };
     Ok(match header.kind {
-        Kind::Bool => Values::I64(collect(reader, header, |value: bool| Ok(i64::from(value)))?),
+        Kind::Bool => Values::I64(collect(reader, header, |value: u8| Ok(i64::from(value != 0)))?),
         Kind::Signed(1) => Values::I64(collect(reader, header, |value: i8| Ok(i64::from(value)))?),
         Kind::Signed(2) => Values::I64(collect(reader, header, |value: i16| Ok(i64::from(value)))?),
         Kind::Signed(4) => Values::I64(collect(reader, header, |value: i32| Ok(i64::from(value)))?),

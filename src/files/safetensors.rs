@@ -215,12 +215,18 @@ mod tests {
         let tensor = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
         fs::write(&path, bytes(tensor, 8)).unwrap();
         read(&path).unwrap();
-        let huge = [&u64::MAX.to_le_bytes()[..], tensor.as_bytes()].concat();
-        let nested = "[".repeat(500_000);
+        // A byte more than a header may have, of blanks that may follow it, and more than the file has.
+        let padded = |length: u64| bytes(&format!("{tensor}{}", " ".repeat(length as usize - tensor.len())), 8);
+        fs::write(&path, padded(MAX_HEADER)).unwrap();
+        read(&path).unwrap();
+        let longer = [&(tensor.len() as u64 + 9).to_le_bytes()[..], tensor.as_bytes(), &[0; 8]].concat();
+        // One level more than serde_json goes down.
+        let nested = "[".repeat(129);
         for bad in [
             vec![],
             vec![0; 7],
-            huge,
+            padded(MAX_HEADER + 1),
+            longer,
             bytes(tensor, 7),
             bytes(tensor, 9),
             bytes(&tensor.replace("F32", "F16").replace("8]", "4]"), 4),

@@ -9,10 +9,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
+use super::disk;
 use crate::{Error, Result};
 
-/// Names that are tried: another part of the same run may have begun in the same second.
-const TRIES: u32 = 10_000;
+/// What TensorBoard's own writers begin such a file's name with; the seconds of its making follow.
+const NAME: &str = "events.out.tfevents.";
+/// Names that are tried where others write into the same folder at the same moment.
+const TRIES: u32 = 100;
 
 /// `Event` of tensorflow/core/util/event.proto: the fields that are used here.
 #[derive(Clone, PartialEq, Message)]
@@ -59,12 +62,17 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// A new file in a run's folder. What files of earlier parts say of step `first` and later ones is void.
+    /// A new file in a run's folder, which sorts after those that are there, whatever the clock says. What files of
+    /// earlier parts say of step `first` and later ones is void.
     ///
     /// # Errors
-    /// [`Error::Io`] where the file cannot be made or written.
+    /// [`Error::Io`] where the folder cannot be read, or the file not be made or written.
     pub fn create(folder: &Path, first: u64) -> Result<EventLog> {
-        let now = seconds();
+        Self::create_at(folder, first, seconds())
+    }
+
+    /// The same at a given time, in seconds since 1970.
+    fn create_at(folder: &Path, first: u64, now: f64) -> Result<EventLog> {
         let (path, file) = new_file(folder, now as u64)?;
         let mut log = EventLog { path, out: BufWriter::new(file) };
         let event = Event { wall_time: now, ..Event::default() };
@@ -75,14 +83,14 @@ impl EventLog {
         Ok(log)
     }
 
-    /// Adds named numbers of a step; what is NaN was not measured and is left out.
+    /// Adds named numbers of a step. `None` was not measured and is left out; a NaN that was measured is shown as one.
     ///
     /// # Errors
     /// As [`EventLog::create`].
-    pub fn scalars<'a>(&mut self, step: u64, scalars: impl IntoIterator<Item = (&'a str, f64)>) -> Result<()> {
-        let there = scalars.into_iter().filter(|(_, value)| !value.is_nan());
+    pub fn scalars<'a>(&mut self, step: u64, scalars: impl IntoIterator<Item = (&'a str, Option<f64>)>) -> Result<()> {
+        let measured = scalars.into_iter().filter_map(|(tag, value)| Some((tag, value?)));
         let value: Vec<Value> =
-            there.map(|(tag, value)| Value { tag: tag.into(), simple_value: Some(value as f32) }).collect();
+            measured.map(|(tag, value)| Value { tag: tag.into(), simple_value: Some(value as f32) }).collect();
         if value.is_empty() {
             return Ok(());
         }
@@ -107,17 +115,37 @@ fn seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// TensorBoard looks for names of this form, and reads those of one folder in their order.
-fn new_file(folder: &Path, second: u64) -> Result<(PathBuf, File)> {
-    for number in 0..TRIES {
-        let path = folder.join(format!("events.out.tfevents.{second:010}.normscape.{number:04}"));
+/// TensorBoard reads the files of one folder in the order of their names, and what comes before a name that it has read
+/// is never looked at: a new one must come last.
+fn new_file(folder: &Path, now: u64) -> Result<(PathBuf, File)> {
+    for _ in 0..TRIES {
+        let path = folder.join(name_after(newest(folder)?.as_deref(), now));
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(file) => return Ok((path, file)),
             Err(source) if source.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(Error::io(&path, "create", source)),
         }
     }
-    Err(Error::file(folder, "has no free name for an event file", "remove old ones"))
+    Err(Error::file(folder, "has no free name for an event file", "another program writes event files there; stop it"))
+}
+
+/// The last of the event files in a folder, whoever wrote them, in TensorBoard's order. Names that are not text are
+/// passed over, and so are those that TensorBoard's own writers never give: nothing could come after some of them.
+fn newest(folder: &Path) -> Result<Option<String>> {
+    let names = disk::list_dir(folder)?.into_iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+    Ok(names.filter(|name| name.starts_with(NAME)).max())
+}
+
+/// The name of a file that is made at `now` and comes after `newest`: the second after that one's where the clock went
+/// back, or another part began in the same second.
+fn name_after(newest: Option<&str>, now: u64) -> String {
+    let name = |second: u64| format!("{NAME}{second:010}.normscape.0000");
+    let Some(newest) = newest else { return name(now) };
+    let digits = newest[NAME.len()..].split('.').next().and_then(|digits| digits.parse::<u64>().ok());
+    let next = digits.and_then(|second| second.checked_add(1)).map_or(now, |next| now.max(next));
+    // Names are compared as text: among other numbers of digits the larger need not come later.
+    let after = [name(now), name(next)].into_iter().find(|name| name.as_str() > newest);
+    after.unwrap_or_else(|| format!("{newest}.normscape"))
 }
 
 fn framed(message: &[u8]) -> Vec<u8> {
@@ -151,14 +179,72 @@ mod tests {
     }
 
     #[test]
-    fn two_parts_of_a_run_have_files_of_their_own() {
+    fn every_part_of_a_run_has_a_file_that_comes_after_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
-        for first in [0, 5] {
-            let mut log = EventLog::create(folder.path(), first).unwrap();
-            log.scalars(first, [("loss", 1.5), ("accuracy", f64::NAN)]).unwrap();
+        let files = || disk::list_dir(folder.path()).unwrap();
+        let (now, long_ago) = (1_700_000_000.25, 12.0);
+        let mut last = PathBuf::new();
+        // Twice in one second, after the clock went back, without any clock, and on.
+        for (part, at) in [now, now, now - 30.0, long_ago, 0.0, now + 5.0, now + 5.0].into_iter().enumerate() {
+            let mut log = EventLog::create_at(folder.path(), part as u64, at).unwrap();
+            log.scalars(part as u64, [("loss", Some(1.5)), ("accuracy", None)]).unwrap();
             log.flush().unwrap();
+            assert_eq!(files().len(), part + 1);
+            let newest = files().pop().unwrap();
+            assert!(newest > last, "part {part}: {} after {}", newest.display(), last.display());
+            last = newest;
         }
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert!(last.to_string_lossy().ends_with(".1700000005.normscape.0000"), "{}", last.display());
         assert!(EventLog::create(&folder.path().join("nowhere"), 0).is_err());
+    }
+
+    #[test]
+    fn a_name_comes_after_any_event_file_that_is_there() {
+        let now = 1_700_000_000;
+        assert_eq!(name_after(None, now), format!("{NAME}1700000000.normscape.0000"));
+        for newest in [
+            "1600000000.host.1.0",
+            "1700000000.host.1.0",
+            "1700000000.normscape.9999",
+            "1700000000.zebra",
+            // Far ahead, and where one more has another digit.
+            "4000000000.normscape.0000",
+            "9999999999.normscape.0000",
+            "9999999999.zebra",
+            "18446744073709551615.normscape.0000",
+            "99999999999999999999999.normscape.0000",
+            "2.host",
+            "no number",
+            "",
+        ] {
+            let newest = format!("{NAME}{newest}");
+            let mut name = newest.clone();
+            for _ in 0..3 {
+                let next = name_after(Some(&name), now);
+                assert!(next > name && next.starts_with(NAME), "{next} after {name}");
+                name = next;
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_not_measured_is_left_out_and_a_measured_nan_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = EventLog::create(folder.path(), 0).unwrap();
+        log.scalars(3, [("train/loss", Some(f64::NAN)), ("test/loss", None), ("up", Some(f64::INFINITY))]).unwrap();
+        log.scalars(4, [("test/loss", None)]).unwrap();
+        log.flush().unwrap();
+        let bytes = std::fs::read(disk::list_dir(folder.path()).unwrap().pop().unwrap()).unwrap();
+        let (mut rest, mut events) = (&bytes[..], Vec::new());
+        while let Some((length, _)) = rest.split_first_chunk::<8>() {
+            let length = u64::from_le_bytes(*length) as usize;
+            events.push(Event::decode(&rest[12..12 + length]).unwrap());
+            rest = &rest[length + 16..];
+        }
+        let shown: Vec<_> = events.iter().filter_map(|event| Some((event.step, event.summary.as_ref()?))).collect();
+        let [(3, Summary { value })] = &shown[..] else { panic!("{shown:?}") };
+        let [loss, up] = &value[..] else { panic!("{value:?}") };
+        assert!(loss.tag == "train/loss" && loss.simple_value.unwrap().is_nan(), "{loss:?}");
+        assert_eq!((up.tag.as_str(), up.simple_value), ("up", Some(f32::INFINITY)));
     }
 }

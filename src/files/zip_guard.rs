@@ -14,6 +14,9 @@ const MAX_MEMBERS: u64 = 4096;
 /// Deflate cannot do better: 258 bytes from two bits.
 const MAX_RATIO: u64 = 1032;
 
+/// The longest comment.
+const COMMENT: u64 = 0xffff;
+
 /// Length of the end record, of the ZIP64 locator before it, and of the ZIP64 end record that it points to.
 const END: u64 = 22;
 const LOCATOR: u64 = 20;
@@ -51,8 +54,54 @@ impl From<ZipError> for Fault {
     }
 }
 
-/// Checks the end of the file: one disk, no more members than fit, and a directory that lies where it must.
-pub(super) fn check_end(file: &mut (impl Read + Seek)) -> Result<(), Fault> {
+/// An archive without the comment that may follow its end record: the file up to there, the comment's length read as 0.
+///
+/// So the zip reader finds the end record that was checked here, whatever the comment is made of.
+pub(super) struct WithoutComment<R> {
+    file: R,
+    /// Where the end record ends.
+    length: u64,
+    at: u64,
+}
+
+impl<R: Read + Seek> WithoutComment<R> {
+    /// Looks for the end record and checks it: one disk, no more members than fit, and a directory that lies where it must.
+    pub(super) fn of(mut file: R) -> Result<Self, Fault> {
+        let length = end(&mut file)? + END;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(WithoutComment { file, length, at: 0 })
+    }
+}
+
+impl<R: Read + Seek> Read for WithoutComment<R> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.length.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let room = to.len().min(left);
+        let n = self.file.read(&mut to[..room])?;
+        for (at, byte) in (self.at..).zip(&mut to[..n]) {
+            if at >= self.length - 2 {
+                *byte = 0;
+            }
+        }
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl<R: Read + Seek> Seek for WithoutComment<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.length.checked_add_signed(by),
+        };
+        self.at = self.file.seek(SeekFrom::Start(to.ok_or(io::ErrorKind::InvalidInput)?))?;
+        Ok(self.at)
+    }
+}
+
+/// Where the end record stands: the last one whose comment reaches the file's end and that stands the checks.
+fn end(file: &mut (impl Read + Seek)) -> Result<u64, Fault> {
     let length = file.seek(SeekFrom::End(0))?;
     if length == 0 {
         return Err(whole("is empty"));
@@ -60,13 +109,32 @@ pub(super) fn check_end(file: &mut (impl Read + Seek)) -> Result<(), Fault> {
     if read_at(file, 0, 6.min(length))? == b"\x93NUMPY" {
         return Err(whole("is a single .npy array"));
     }
-    let Some(end_at) = length.checked_sub(END) else { return Err(whole("is not an .npz archive")) };
-    let end = read_at(file, end_at, END)?;
-    if !end.starts_with(b"PK\x05\x06") || end[20..] != [0, 0] {
-        return Err(whole(format!("is not an .npz archive, or ends early: no end record at byte {end_at}")));
+    let Some(latest) = length.checked_sub(END) else { return Err(whole("is not an .npz archive")) };
+    let first = latest.saturating_sub(COMMENT);
+    let tail = read_at(file, first, length - first)?;
+    let mut refused = None;
+    for at in (0..=tail.len() - END as usize).rev() {
+        let (record, comment) = tail[at..].split_at(END as usize);
+        if !record.starts_with(b"PK\x05\x06") || usize::from(short(record, 20)) != comment.len() {
+            continue;
+        }
+        let end_at = first + at as u64;
+        match check_end(file, end_at, record) {
+            Ok(()) => return Ok(end_at),
+            // What could not be had is told, and else what the last record is refused for.
+            Err(fault @ Fault::Read(_)) => return Err(fault),
+            Err(fault) => drop(refused.get_or_insert(fault)),
+        }
     }
-    let small = |at: usize| u64::from(u16::from_le_bytes([end[at], end[at + 1]]));
-    let (members, mut directory) = (small(10), (word(&end, 12), word(&end, 16)));
+    Err(refused.unwrap_or_else(|| {
+        whole(format!("is not an .npz archive, or ends early: no end record at byte {latest}, nor one with a comment"))
+    }))
+}
+
+/// Checks the end record at `end_at`.
+fn check_end(file: &mut (impl Read + Seek), end_at: u64, end: &[u8]) -> Result<(), Fault> {
+    let small = |at: usize| u64::from(short(end, at));
+    let (members, mut directory) = (small(10), (word(end, 12), word(end, 16)));
     let mut fields = (small(4), small(6), small(8), members);
     let mut before = end_at;
     let locator = match end_at.checked_sub(LOCATOR) {
@@ -97,6 +165,12 @@ pub(super) fn check_end(file: &mut (impl Read + Seek)) -> Result<(), Fault> {
         return Err(whole(format!("has {members} members, more than {MAX_MEMBERS}")));
     }
     let (size, start) = directory;
+    if let Some(in_front) = start.checked_add(size).and_then(|end| before.checked_sub(end)).filter(|&n| n > 0)
+        && size > 0
+        && read_at(file, before - size, 4.min(size))? == b"PK\x01\x02"
+    {
+        return Err(whole(format!("has {in_front} bytes in front of its archive, as numpy.load does not take either")));
+    }
     if start.checked_add(size) != Some(before) {
         return Err(whole(format!("is a damaged archive: its directory does not end at byte {before}")));
     }
@@ -154,6 +228,10 @@ fn read_at(file: &mut (impl Read + Seek), at: u64, length: u64) -> io::Result<Ve
     let mut bytes = vec![0; length as usize];
     file.read_exact(&mut bytes)?;
     Ok(bytes)
+}
+
+fn short(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
 fn word(bytes: &[u8], at: usize) -> u64 {

@@ -7,6 +7,10 @@
 //! Few columns would leave a vector register half empty. Since rows lie end to end, a *line* of several rows is treated as
 //! one row of `span` columns, and folded at the end.
 
+mod moments;
+
+pub use moments::{Extremes, moments, not_below_0, out_of_range, power_mean};
+
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
 use rayon::prelude::*;
@@ -208,11 +212,36 @@ pub fn pair_sums<T: Float>(
         }
     });
     let size = part_size(columns);
+    let mut again = None;
     for c in 0..columns {
         let parts = workspace[..parts(rows, columns) * size].chunks_exact(size);
-        let (a, b) = parts.fold((0.0, 0.0), |(a, b), part| (a + part[2 * c], b + part[2 * c + 1]));
+        let (mut a, mut b) = parts.fold((0.0, 0.0), |(a, b), part| (a + part[2 * c], b + part[2 * c + 1]));
+        if !(a.is_finite() && b.is_finite()) {
+            (a, b) = again.get_or_insert_with(|| pair_sums_wide(rows * columns, columns, &piece))[c];
+        }
         finish(c, a, b);
     }
+}
+
+/// The same sums for which a piece's own have left T's range: every line by itself, added up in f64. What is no number here has no sum.
+#[cold]
+fn pair_sums_wide<T: Float>(
+    len: usize,
+    columns: usize,
+    piece: impl Fn(Range<usize>, &mut [T], &mut [T]),
+) -> Vec<(f64, f64)> {
+    let span = span(columns);
+    let (mut a, mut b, mut sums) = (vec![T::ZERO; span], vec![T::ZERO; span], vec![(0.0, 0.0); columns]);
+    for start in (0..len).step_by(span) {
+        a.fill(T::ZERO);
+        b.fill(T::ZERO);
+        piece(start..(start + span).min(len), &mut a, &mut b);
+        for (lane, (a, b)) in a.iter().zip(&b).enumerate() {
+            let sum = &mut sums[lane % columns];
+            *sum = (sum.0 + a.f64(), sum.1 + b.f64());
+        }
+    }
+    sums
 }
 
 /// `finish(column sum)` of `x`, per column.
@@ -247,93 +276,11 @@ fn larger<T: Float>(a: T, b: T) -> T {
     if b > a || b != b { b } else { a }
 }
 
-/// Per column, the smallest `rank(row)` among the rows with |x| = `most[column]`, if any.
-pub fn first_with<T: Float>(
-    x: &[T],
-    columns: usize,
-    most: &[T],
-    rank: impl Fn(usize) -> usize + Sync,
-    workspace: &mut [f64],
-    mut found: impl FnMut(usize, Option<usize>),
-) {
-    let rows = x.len() / columns;
-    let wanted = Line::new(columns, |c| most[c]);
-    reduce::<T>((rows, columns), workspace, |piece, _, totals| {
-        let x = &x[piece.first * columns..(piece.first + piece.count) * columns];
-        // Hits are rare: whole pieces are passed over at full speed.
-        if count_equal(x, wanted.get()) == 0 {
-            return;
-        }
-        for (i, v) in x.iter().enumerate() {
-            let (row, c) = (piece.first + i / columns, i % columns);
-            if v.abs() == most[c] {
-                // 0 stands for none; ranks are exact in f64.
-                let rank = rank(row) as f64 + 1.0;
-                let total = &mut totals[2 * c];
-                *total = if *total == 0.0 { rank } else { total.min(rank) };
-            }
-        }
-    });
-    let size = part_size(columns);
-    for c in 0..columns {
-        let parts = workspace[..parts(rows, columns) * size]
-            .chunks_exact(size)
-            .map(|part| part[2 * c])
-            .filter(|&rank| rank > 0.0);
-        found(c, parts.reduce(f64::min).map(|rank| rank as usize - 1));
-    }
-}
-
-/// Mean and sum of squared deviations of some samples.
-#[derive(Clone, Copy)]
-struct Moments {
-    count: f64,
-    mean: f64,
-    m2: f64,
-}
-
-impl Moments {
-    /// The moments of both sets of samples together (Chan, Golub, LeVeque 1983).
-    fn and(self, other: Moments) -> Moments {
-        let count = self.count + other.count;
-        let delta = other.mean - self.mean;
-        let mean = self.mean + delta * (other.count / count);
-        Moments { count, mean, m2: self.m2 + other.m2 + delta * delta * (self.count * other.count / count) }
-    }
-}
-
-/// Mean and biased variance per unit: exact to rounding also where the mean is far from 0, or one sample far from the mean.
-///
-/// A piece is read from memory once; its sums about its own mean find it in the cache.
-pub fn moments<T: Float>(x: &[T], columns: usize, mean: &mut [T], var: &mut [T], workspace: &mut [f64]) {
-    let rows = x.len() / columns;
-    reduce::<T>((rows, columns), workspace, |piece, [sum, square, origin], totals| {
-        let x = &x[piece.first * columns..(piece.first + piece.count) * columns];
-        let n = piece.count as f64;
-        sum.fill(T::ZERO);
-        add_lines(x, sum);
-        repeat(columns, |c| T::of(fold(sum, columns, c).f64() / n), origin);
-        sum.fill(T::ZERO);
-        square.fill(T::ZERO);
-        add_lines_about(x, origin, sum, square);
-        for (c, total) in totals.chunks_exact_mut(2).enumerate() {
-            let (s1, s2) = (fold(sum, columns, c).f64(), fold(square, columns, c).f64());
-            let these = Moments { count: n, mean: origin[c].f64() + s1 / n, m2: (s2 - s1 * s1 / n).max(0.0) };
-            let all = Moments { count: piece.before as f64, mean: total[0], m2: total[1] }.and(these);
-            total.copy_from_slice(&[all.mean, all.m2]);
-        }
-    });
-    let size = part_size(columns);
-    for c in 0..columns {
-        let mut all = Moments { count: 0.0, mean: 0.0, m2: 0.0 };
-        for (i, part) in workspace[..parts(rows, columns) * size].chunks_exact(size).enumerate() {
-            let first = |part: usize| (part * rows.div_ceil(PIECE) / parts(rows, columns) * PIECE).min(rows);
-            let count = (first(i + 1) - first(i)) as f64;
-            all = all.and(Moments { count, mean: part[2 * c], m2: part[2 * c + 1] });
-        }
-        mean[c] = T::of(all.mean);
-        var[c] = T::of(all.m2 / all.count);
-    }
+/// How many |x| of a column are `most` of it.
+pub fn counts_of<T: Float>(x: &[T], columns: usize, most: &[T], out: &mut [T], workspace: &mut [f64]) {
+    let (wanted, shape) = (Line::new(columns, |c| most[c]), (x.len() / columns, columns));
+    let add = |r: Range<usize>, count: &mut [T], _: &mut [T]| count_lines(&x[r], wanted.get(), count);
+    pair_sums(shape, workspace, add, |c, count, _| out[c] = T::of(count));
 }
 
 vectorize! {
@@ -355,15 +302,13 @@ vectorize! {
         }
     }
 
-    /// How many elements have |x| equal to their line's.
-    fn count_equal<T>(x: &[T], line: &[T]) -> usize {
-        let mut count = 0;
-        for x in x.chunks(line.len()) {
-            for (v, m) in x.iter().zip(line) {
-                count += usize::from(v.abs() == *m);
+    /// Counts where |x| is that of the line `wanted`.
+    fn count_lines<T>(x: &[T], wanted: &[T], count: &mut [T]) {
+        for line in x.chunks(count.len()) {
+            for ((n, &v), &m) in count.iter_mut().zip(line).zip(wanted) {
+                *n += if v.abs() == m { T::ONE } else { T::ZERO };
             }
         }
-        count
     }
 
     /// Adds `x − origin` to `sum` and its square to `square`, line by line.

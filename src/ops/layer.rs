@@ -49,7 +49,8 @@ impl Param {
         if !weight_norm {
             return vec![self];
         }
-        let gain = Param { init: Init::Length, ..Param::per_unit("gain", self.shape.matrix().1, 1.0) };
+        let door = Door::Gain(self.door.shape(self.shape).len());
+        let gain = Param { init: Init::Length, door, ..Param::per_unit("gain", self.shape.matrix().1, 1.0) };
         vec![Param { name: "direction", ..self }, gain]
     }
 }

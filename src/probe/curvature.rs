@@ -43,7 +43,7 @@ pub struct Room {
     lanczos: View,
     /// f64 `[hutchinson]`: zᵀHz
     traces: View,
-    /// f64: −1, 1, and three numbers that change.
+    /// f64: −1, 1, three numbers that change, and ‖g‖.
     numbers: View,
 }
 
@@ -87,11 +87,11 @@ impl Room {
             Shape::new([1, COMPARED]),
             Shape::new([effort.lanczos, 2]),
             Shape::new([effort.hutchinson]),
-            Shape::new([5]),
+            Shape::new([6]),
         ]
         .map(|shape| plan.view(shape, DType::F64));
         engine.backend().commit(&plan)?;
-        engine.backend().upload(&[-1.0, 1.0, 0.0, 0.0, 0.0], Out(numbers))?;
+        engine.backend().upload(&[-1.0, 1.0, 0.0, 0.0, 0.0, 0.0], Out(numbers))?;
         engine.backend().upload_f32(&vec![0.0; zero.shape.len()], Out(zero))?;
         Ok(Room { tangents, effort, vectors: [a, b, c, d], zero, along, lanczos, traces, numbers })
     }
@@ -116,6 +116,7 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: &Room)
     engine.linearise(tangents, theta, loss, correct)?;
     engine.hessian_vector(tangents, theta, grad, Out(product))?;
     engine.backend().compare_rows(In(row(product)), grad, Out(room.along))?;
+    engine.backend().norm(NormKind::L2, grad, Out(room.number(5)))?;
 
     for i in 0..room.effort.hutchinson {
         let index = FIRST_DIRECTION + 1 + i as u32;
@@ -155,8 +156,8 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: &Room)
 pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<Curvature> {
     let (along, lanczos) = (engine.read(room.along)?, engine.read(room.lanczos)?);
     let traces = engine.read(room.traces)?;
-    // ‖Hg − g‖² = ‖Hg‖² − 2⟨Hg, g⟩ + ‖g‖²
-    let grad = along[0] + 2.0 * along[1] - along[2];
+    // Not of those three: where ‖Hg‖ is 1e8 times as long as g, nothing of ‖g‖² is left in ‖Hg − g‖² − ‖Hg‖² + 2⟨Hg, g⟩.
+    let grad = engine.read(room.number(5))?[0].powi(2);
     let [diagonal, beside] = [0, 1].map(|which| lanczos.iter().skip(which).step_by(2).copied().collect::<Vec<_>>());
     let n = traces.len() as f64;
     let mean = traces.iter().sum::<f64>() / n;

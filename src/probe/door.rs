@@ -1,16 +1,19 @@
 //! `normscape probe`: loss, gradient and landscape at the user's own parameters and batch.
 
 use super::line::{self, Along, Room};
-use crate::files::{Array, Arrays};
+use crate::files::{Array, Arrays, limits};
 use crate::network::{Activation, CLASSES, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, vgg};
 use crate::ops::backend::Backend;
 use crate::ops::door::{Extents, Inputs, Layout, Tensor};
 use crate::ops::noise::NoiseOptions;
+use crate::runtime::cpu::Cpu;
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{DType, In, Out};
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+
+const REMEDY: &str = "a smaller network or batch needs less";
 
 /// Answers a probe case: `loss`, `grad.NAME` for every parameter, and with `attr.steps` the `landscape.*` arrays.
 ///
@@ -19,11 +22,16 @@ pub fn run<B: Backend>(backend: B, inputs: &mut Inputs, stop: Arc<AtomicBool>) -
     let double = backend.dtype() == DType::F64;
     let network = network(inputs)?;
     let (x, answer) = batch(&network, inputs)?;
+    // What the file claims it may not have: θ is looked for in it afterwards.
+    limits::require(8 * network.slots().len() as u128, REMEDY)?;
     let mut theta = vec![0.0; network.slots().len()];
+    // Gradients come in the shapes in which their parameters were given.
+    let mut shapes = Vec::new();
     for slot in network.slots().iter() {
-        let shape = slot.door.shape(slot.shape);
-        let given = inputs.tensor(&slot.name, Layout::Parameter(slot.door), Extents::Exact(&shape))?;
+        let [shape, same] = slot.door.read_shapes(slot.shape);
+        let given = inputs.tensor(&slot.name, Layout::Parameter(slot.door), Extents::Either(&shape, &same))?;
         theta[slot.start..][..slot.shape.len()].copy_from_slice(&given.inside());
+        shapes.push(given.shape);
     }
     let steps = inputs.numbers("steps")?;
     if let Some(bad) = steps.iter().flatten().find(|s| !(**s > 0.0 && s.is_finite())) {
@@ -32,6 +40,16 @@ pub fn run<B: Backend>(backend: B, inputs: &mut Inputs, stop: Arc<AtomicBool>) -
     let (seed, step) = (inputs.integer("seed", i64::MAX as u64, 0)?, inputs.integer("step", u64::from(u32::MAX), 0)?);
     inputs.finish("probe")?;
 
+    // Of a device's own memory the device tells.
+    if !backend.on_its_own() {
+        let vectors = if steps.is_some() { 4 } else { 2 };
+        let planned = match double {
+            true => planned(Cpu::<f64>::planning(), &network, x.shape[0], vectors)?,
+            false => planned(Cpu::<f32>::planning(), &network, x.shape[0], vectors)?,
+        };
+        // The gradient as it is fetched, and as the file has it.
+        limits::require(planned + 24 * network.slots().len() as u128, REMEDY)?;
+    }
     let mut engine = Engine::new(backend, network, x.shape[0], stop)?;
     let (at, grad) = (engine.vector()?, engine.vector()?);
     engine.backend().upload_f64(&theta, Out(at))?;
@@ -50,9 +68,9 @@ pub fn run<B: Backend>(backend: B, inputs: &mut Inputs, stop: Arc<AtomicBool>) -
     let mut out = Arrays::new();
     out.insert("loss".into(), array(Vec::new(), vec![engine.scalar(Scalar::Loss)?]));
     let flat = engine.backend().download_f64(In(grad))?;
-    for slot in engine.network().slots().iter() {
+    for (slot, shape) in engine.network().slots().iter().zip(shapes) {
         let values = slot.door.to_file(slot.shape, &flat[slot.start..][..slot.shape.len()]);
-        out.insert(format!("grad.{}", slot.name), array(slot.door.shape(slot.shape), values));
+        out.insert(format!("grad.{}", slot.name), array(shape, values));
     }
     if let Some(steps) = steps {
         let room = Room::new(&mut engine, &steps, Along::Gradient)?;
@@ -64,6 +82,15 @@ pub fn run<B: Backend>(backend: B, inputs: &mut Inputs, stop: Arc<AtomicBool>) -
         out.insert("landscape.steps".into(), array(count, steps));
     }
     Ok(out)
+}
+
+/// Bytes that the engine and some vectors take.
+fn planned<B: Backend>(backend: B, network: &Network, batch: usize, vectors: usize) -> Result<u128> {
+    let mut engine = Engine::new(backend, network.clone(), batch, Arc::default())?;
+    for _ in 0..vectors {
+        engine.vector()?;
+    }
+    Ok(engine.observe().bytes() as u128)
 }
 
 /// The network that the attributes describe.

@@ -1,10 +1,12 @@
 //! The landscape along a line (appendix A.2.2; figures 4, 9, 10, 11, 12).
 //!
 //! For step lengths s, with `θ_s = θ − s·g` and the same batch, noise and training mode throughout: L(θ_s), `‖∇L(θ_s) − g‖`,
-//! and the effective smoothness `β = ‖∇L(θ_s) − g‖ / (s‖g‖)`. Along a random direction g gives way to `d ‖g‖/‖d‖`, the same d for all s,
-//! drawn anew at each step (end of section 3.2): distances are the same ones then. An evaluation, never a training step: θ, running
-//! statistics and the step state are left as they are.
+//! and the effective smoothness `β = ‖∇L(θ_s) − g‖ / ‖θ_s − θ‖`, θ_s being what rounding made of it; NaN where the precision cannot tell
+//! the two gradients apart ([`resolution`]). Along a random direction g gives way to `d ‖g‖/‖d‖`, the same d for all s,
+//! drawn anew at each step (end of section 3.2): distances are the same ones then, but for rounding. An evaluation, never a training step:
+//! θ, running statistics and the step state are left as they are.
 
+use super::resolution::{self, Difference};
 use crate::mutant::{Mutant, made};
 use crate::network::{Engine, Scalar};
 use crate::ops::backend::Backend;
@@ -23,11 +25,12 @@ pub struct Room {
     displacements: View,
     /// d, along which the points lie where that is not the gradient.
     random: Option<View>,
-    /// L(θ_s) and right answers of every point, f64 `[points]` each.
+    /// L(θ_s) and right answers of every point, f64 `[points + 1]` each: the last place is that of [`resolution`]'s θ′.
     loss: View,
     correct: View,
-    /// What [`crate::ops::vector::Vector::compare_rows`] finds of ∇L(θ_s) and g, f64 `[points, 3]`.
+    /// What [`crate::ops::vector::Vector::compare_rows`] finds of ∇L(θ_s) and g, f64 `[points + 1, 3]`; and of θ_s and θ.
     compared: View,
+    moved: View,
 }
 
 /// Which way the points of a line lie.
@@ -47,24 +50,25 @@ impl Room {
     pub fn new<B: Backend>(engine: &mut Engine<B>, s: &[f64], along: Along) -> Result<Room> {
         let bytes = engine.network().slots().len().max(1) * engine.backend().dtype().size();
         let most = if engine.on_its_own() { (AT_ONCE / bytes).max(1) } else { 1 };
-        let points = s.len();
-        let at_once = points.clamp(1, most);
+        let (points, all) = (s.len(), s.len() + 1);
+        let at_once = all.min(most);
         let (thetas, grads) = (engine.vectors(at_once)?, engine.vectors(at_once)?);
         let random = (along == Along::Random).then(|| engine.vector()).transpose()?;
         let mut plan = engine.backend().plan();
-        let [lengths, displacements, loss, correct] = [0; 4].map(|_| plan.view(Shape::new([points]), DType::F64));
-        let compared = plan.view(Shape::new([points, COMPARED]), DType::F64);
+        let [lengths, displacements] = [0; 2].map(|_| plan.view(Shape::new([points]), DType::F64));
+        let [loss, correct] = [0; 2].map(|_| plan.view(Shape::new([all]), DType::F64));
+        let [compared, moved] = [0; 2].map(|_| plan.view(Shape::new([all, COMPARED]), DType::F64));
         engine.backend().commit(&plan)?;
         let negative: Vec<_> = s.iter().map(|s| -s).collect();
         for to in [lengths, displacements] {
             engine.backend().upload(&negative, Out(to))?;
         }
-        Ok(Room { thetas, grads, lengths, displacements, random, loss, correct, compared })
+        Ok(Room { thetas, grads, lengths, displacements, random, loss, correct, compared, moved })
     }
 }
 
 impl Room {
-    /// What [`crate::ops::vector::Vector::compare_rows`] found of ∇L(θ_s) and g at every point, f64 `[points, 3]`.
+    /// What [`crate::ops::vector::Vector::compare_rows`] found of ∇L(θ_s) and g at every point, f64 `[points + 1, 3]`; then of θ′.
     pub fn compared(&self) -> View {
         self.compared
     }
@@ -83,9 +87,9 @@ pub struct Landscape {
     pub loss: Vec<f64>,
     /// ‖∇L(θ_s) − g‖, the numerator of β.
     pub grad_l2_diff: Vec<f64>,
-    /// s‖g‖, the denominator of β.
+    /// ‖θ_s − θ‖, the denominator of β: what rounding left of s‖g‖.
     pub distance: Vec<f64>,
-    /// β
+    /// β; NaN where it is not resolved.
     pub beta: Vec<f64>,
 }
 
@@ -100,7 +104,8 @@ impl Landscape {
 
 /// The landscape at `theta`, whose loss stands in slot [`Scalar::Loss`] and whose gradient is `grad`.
 ///
-/// Costs one forward and backward pass per point. Errors: those of [`check`], an interruption.
+/// Costs one forward and backward pass per point, and one more where the points are so near that rounding may matter; a device that works on
+/// its own, and asks for the same work each time, always makes that. Errors: those of [`check`], an interruption.
 pub fn landscape<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, s: &[f64], room: Room) -> Result<Landscape> {
     check(s)?;
     ask(engine, theta, grad, room)?;
@@ -132,41 +137,73 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Room) 
         engine.backend().stretch(In(room.lengths), In(slot), In(length), Out(room.displacements))?;
         along = In(random);
     }
-    let (points, (at_once, stride)) = (room.loss.shape.len(), room.thetas.shape.matrix());
-    for first in (0..points).step_by(at_once.max(1)) {
-        let some = at_once.min(points - first);
+    let (points, (at_once, stride)) = (room.lengths.shape.len(), room.thetas.shape.matrix());
+    for first in (0..points + 1).step_by(at_once.max(1)) {
+        let some = at_once.min(points + 1 - first);
         let [thetas, grads] = [room.thetas, room.grads].map(|rows| rows.slice(0, Shape::new([some, stride])));
         let part = |view: View| view.slice(first, Shape::new([some]));
-        let compared = room.compared.slice(first * COMPARED, Shape::new([some, COMPARED]));
-        engine.backend().displace_rows(theta, In(part(room.displacements)), along, Out(thetas))?;
+        let found = |view: View| view.slice(first * COMPARED, Shape::new([some, COMPARED]));
+        // The last row is that of θ′.
+        let on_line = some.min(points - first);
+        if on_line > 0 {
+            let lengths = room.displacements.slice(first, Shape::new([on_line]));
+            let rows = thetas.slice(0, Shape::new([on_line, stride]));
+            engine.backend().displace_rows(theta, In(lengths), along, Out(rows))?;
+        }
+        if on_line < some {
+            if on_line == 0 && beyond_rounding(engine, room)? {
+                return engine.backend().upload(&[0.0; COMPARED], Out(found(room.compared)));
+            }
+            let row = thetas.slice(on_line * stride, theta.0.shape);
+            resolution::ask_neighbour(engine, theta, Out(row))?;
+        }
+        engine.backend().compare_rows(In(thetas), theta, Out(found(room.moved)))?;
         #[cfg(feature = "mutants")]
         mistaken::before(engine, thetas, grads)?;
         engine.losses_and_grads(In(thetas), Out(grads), Out(part(room.loss)), Out(part(room.correct)))?;
         #[cfg(feature = "mutants")]
         mistaken::after(engine, thetas, grads, grad, part(room.loss))?;
         let all = if made(Mutant::E5) { In(engine.network().slots().view(grad.0, 0)) } else { grad };
-        engine.backend().compare_rows(In(grads), all, Out(compared))?;
+        engine.backend().compare_rows(In(grads), all, Out(found(room.compared)))?;
     }
     Ok(())
+}
+
+/// Whether the points are so far that rounding cannot matter; never known of a device that works on its own, which is not waited for.
+fn beyond_rounding<B: Backend>(engine: &mut Engine<B>, room: Room) -> Result<bool> {
+    if engine.on_its_own() {
+        return Ok(false);
+    }
+    let moved = engine.read(room.moved)?;
+    let points = moved.chunks_exact(COMPARED).take(room.lengths.shape.len());
+    Ok(resolution::beyond_rounding(engine, points.map(|of| (of[0], of[2]))))
 }
 
 /// Reads what [`ask`] asked for; `base_loss` is L(θ), and `s` what `room` was made for.
 pub fn read<B: Backend>(engine: &mut Engine<B>, base_loss: f64, s: &[f64], room: Room) -> Result<Landscape> {
     let grad_norm = engine.scalar(Scalar::GradNorm)?;
-    let loss = engine.read(room.loss)?;
-    let compared = engine.read(room.compared)?;
-    let mut found = Landscape { base_loss, grad_norm, loss, s: s.to_vec(), ..Landscape::default() };
-    for (&s, compared) in s.iter().zip(compared.chunks_exact(COMPARED)) {
+    let mut loss = engine.read(room.loss)?;
+    loss.truncate(s.len());
+    let (compared, moved) = (engine.read(room.compared)?, engine.read(room.moved)?);
+    let change = |compared: &[f64]| {
         let [apart, along, own] = std::array::from_fn(|i| compared[i]);
         let square = match () {
             () if made(Mutant::E4) => (own.sqrt() - grad_norm).powi(2),
             () if made(Mutant::E7) => 4.0 * along + apart,
             () => apart,
         };
-        let (distance, difference) = (s * grad_norm, square.sqrt());
-        found.grad_l2_diff.push(difference);
+        square.sqrt()
+    };
+    let (points, neighbour) = compared.split_at(s.len() * COMPARED);
+    let noise = neighbour.first().map_or(f64::NAN, |square| square.sqrt());
+    let mut found = Landscape { base_loss, grad_norm, loss, s: s.to_vec(), ..Landscape::default() };
+    for (compared, moved) in points.chunks_exact(COMPARED).zip(moved.chunks_exact(COMPARED)) {
+        let (gradients, distance) = (change(compared), moved[0].sqrt());
+        let resolved = Difference { gradients, distance }.resolved(noise);
+        let beta = if made(Mutant::E3) { gradients } else { gradients / distance };
+        found.grad_l2_diff.push(gradients);
         found.distance.push(distance);
-        found.beta.push(if made(Mutant::E3) { difference } else { difference / distance });
+        found.beta.push(if resolved { beta } else { f64::NAN });
     }
     Ok(found)
 }

@@ -1,6 +1,6 @@
 //! Measurements, as functions of (network, θ, batch, noise key) that leave all state as it is.
 //!
-//! - [`mod@line`]: loss, gradient change and effective smoothness along −g
+//! - [`mod@line`]: loss, gradient change and effective smoothness along −g · [`resolution`]: which changes a precision can tell
 //! - [`ics`]: internal covariate shift
 //! - [`activations`]: how the values that enter non-linearities are distributed · [`units`]: of which layers and units
 //! - [`curvature`]: the Hessian along the gradient, its largest eigenvalue and its trace
@@ -13,5 +13,6 @@ pub mod door;
 mod eigen;
 pub mod ics;
 pub mod line;
+pub mod resolution;
 pub mod theory;
 pub mod units;

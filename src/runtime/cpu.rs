@@ -29,6 +29,11 @@ impl<T: Float> Default for Cpu<T> {
 }
 
 impl<T: Float> Cpu<T> {
+    /// A backend that takes no memory: for planning, and [`Storage::bytes`] afterwards. What is uploaded to it goes nowhere.
+    pub fn planning() -> Self {
+        Cpu { memory: Memory::planning(), ..Cpu::default() }
+    }
+
     /// A backend for tests: arenas start as NaN, not as 0, and [`Storage::plan`] leaves guard bands between tensors, so that
     /// [`Cpu::overruns`] can tell whether anything wrote beside its tensor.
     pub fn guarded() -> Self {
@@ -81,11 +86,17 @@ impl<T: Float> Storage for Cpu<T> {
     }
     fn upload<E: Element>(&mut self, values: &[E], to: Out) -> Result<()> {
         same_length("upload", to.0, values.len())?;
+        if self.memory.plans() {
+            return Ok(());
+        }
         self.borrow("upload").write::<E>(to)?.copy_from_slice(values);
         Ok(())
     }
     fn upload_f32(&mut self, values: &[f32], to: Out) -> Result<()> {
         same_length("upload", to.0, values.len())?;
+        if self.memory.plans() {
+            return Ok(());
+        }
         self.borrow("upload").write::<T>(to)?.iter_mut().zip(values).for_each(|(to, &v)| *to = T::widen(v));
         Ok(())
     }

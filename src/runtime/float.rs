@@ -30,6 +30,8 @@ pub trait Float:
     const ZERO: Self;
     /// 1
     const ONE: Self;
+    /// A mean of squares below it may have lost digits: squares below the normal numbers are off by up to half the least number of all.
+    const FAINT: f64;
     /// Eight elements, for machines without a vector unit that this crate knows.
     type Plain: Lanes<Self>;
     /// One 256-bit register.
@@ -64,10 +66,11 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($t:ident, $avx2:ident, $avx512:ident, $exp:ident) => {
+    ($t:ident, $faint:literal, $avx2:ident, $avx512:ident, $exp:ident) => {
         impl Float for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            const FAINT: f64 = $faint;
             type Plain = Portable<$t>;
             #[cfg(target_arch = "x86_64")]
             type Avx2 = x86::$avx2;
@@ -169,8 +172,8 @@ mod exp64 {
     pub const MANTISSA: u32 = 52;
 }
 
-float!(f32, F32x8, F32x16, exp32);
-float!(f64, F64x4, F64x8, exp64);
+float!(f32, 1e-30, F32x8, F32x16, exp32);
+float!(f64, 1e-280, F64x4, F64x8, exp64);
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use super::claims::Claims;
 use super::tensor::{ArenaId, ArenaPlan, DType, In, Out, View};
-use crate::files::machine;
+use crate::files::limits;
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
 use std::marker::PhantomData;
@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 struct Line([u8; 64]);
 
 /// Bytes above which the system is asked whether it has them.
-const LARGE: usize = 64 << 20;
+pub const LARGE: usize = 64 << 20;
 
 /// An element type that arenas can hold.
 pub trait Element: Pod + Send + Sync {
@@ -44,9 +44,21 @@ impl Element for u64 {
 #[derive(Default)]
 pub struct Memory {
     arenas: Vec<Vec<Line>>,
+    /// Bytes that plans were made for and no memory was taken; `None` where it is taken.
+    planned: Option<usize>,
 }
 
 impl Memory {
+    /// One that takes no memory, and only counts what would be taken.
+    pub fn planning() -> Self {
+        Memory { planned: Some(0), ..Memory::default() }
+    }
+
+    /// Whether it only counts.
+    pub fn plans(&self) -> bool {
+        self.planned.is_some()
+    }
+
     /// A new, empty arena.
     pub fn reserve(&mut self) -> ArenaId {
         self.arenas.push(Vec::new());
@@ -55,19 +67,23 @@ impl Memory {
 
     /// Allocates what `plan` laid out, zeroed.
     pub fn commit(&mut self, plan: &ArenaPlan) -> Result<()> {
+        if let Some(planned) = &mut self.planned {
+            *planned = planned.saturating_add(plan.bytes());
+            return Ok(());
+        }
         let lines = plan.bytes().div_ceil(size_of::<Line>());
         let mut arena: Vec<Line> = Vec::new();
         // A batch or width that does not fit in memory is the user's to mend, not a reason to abort. The system may promise
         // memory that it does not have, and kill whoever uses it: so it is asked what it has.
-        let missing = |available: Option<u64>| {
-            let there = available.map_or(String::new(), |bytes| format!(", {} MiB are available", bytes >> 20));
+        let missing = |bound: Option<limits::Bound>| {
+            let there = bound.map_or(String::new(), |bound| format!(", {}", bound.words()));
             let problem = format!("{} MiB more are needed{there}", plan.bytes() >> 20);
             Error::input("memory", problem, "a smaller --batch, --width or --dim needs less")
         };
         if plan.bytes() > LARGE {
-            let available = machine::memory("MemAvailable");
-            if available.is_some_and(|available| plan.bytes() as u64 > available) {
-                return Err(missing(available));
+            let bound = limits::memory();
+            if bound.as_ref().is_some_and(|bound| plan.bytes() as u64 > bound.left) {
+                return Err(missing(bound));
             }
         }
         arena.try_reserve_exact(lines).map_err(|_| missing(None))?;
@@ -76,9 +92,9 @@ impl Memory {
         Ok(())
     }
 
-    /// Bytes of all arenas.
+    /// Bytes of all arenas, or of what was planned.
     pub fn bytes(&self) -> usize {
-        self.arenas.iter().map(|a| a.len() * size_of::<Line>()).sum()
+        self.planned.unwrap_or(0) + self.arenas.iter().map(|a| a.len() * size_of::<Line>()).sum::<usize>()
     }
 
     /// The raw bytes of an arena, guard bands included.

@@ -5,7 +5,8 @@
 //! - [`rng`]: random numbers as pure functions, the same bits on every device
 //! - [`storage`]: what every backend can do with memory · [`claims`]: the borrow check of an operator's views
 //! - [`cuda`]: the CUDA backend, on a GPU or on an emulator
-//! - [`memory`], [`cpu`]: host arenas and the CPU backend · [`float`], [`simd`]: its element types and vector units
+//! - [`memory`], [`cpu`]: host arenas and the CPU backend · [`float`], [`simd`]: its element types and vector units ·
+//!   [`rounding`]: f64 to bf16
 
 pub mod claims;
 pub mod cpu;
@@ -13,6 +14,7 @@ pub mod cuda;
 pub mod float;
 pub mod memory;
 pub mod rng;
+pub mod rounding;
 pub mod simd;
 pub mod slots;
 pub mod state;

@@ -5,10 +5,15 @@
 //! each instruction set and leaves the vectors to the compiler; [`Lanes`] names registers, for the one loop (the dense
 //! product) where the compiler's choice is not good enough.
 
+use crate::{Error, Result};
+use std::ffi::OsStr;
 use std::sync::OnceLock;
 
-/// Instruction sets that kernels are compiled for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The variable of the environment that asks for a narrower instruction set than the machine has.
+pub const VARIABLE: &str = "NORMSCAPE_ISA";
+
+/// Instruction sets that kernels are compiled for, the widest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     /// AVX-512 F, BW, DQ, VL and FMA.
     Avx512,
@@ -18,29 +23,79 @@ pub enum Isa {
     Portable,
 }
 
-/// The widest instruction set of this machine; `NORMSCAPE_ISA=avx512|avx2|portable` asks for a narrower one.
+impl Isa {
+    const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
+
+    /// What [`VARIABLE`] calls it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Isa::Avx512 => "avx512",
+            Isa::Avx2 => "avx2",
+            Isa::Portable => "portable",
+        }
+    }
+
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Avx512 => "AVX-512",
+            Isa::Avx2 => "AVX2",
+            Isa::Portable => "portable code",
+        }
+    }
+
+    /// Whether a fused multiply-add is computed in software: for x86-64, compilers take a processor without one for granted.
+    pub fn is_slow(self) -> bool {
+        let x86 = cfg!(any(target_arch = "x86", target_arch = "x86_64"));
+        self == Isa::Portable && x86 && !cfg!(target_feature = "fma")
+    }
+}
+
+/// The widest instruction set of this machine.
+pub fn widest() -> Isa {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let avx512 = avx2
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        if avx512 {
+            return Isa::Avx512;
+        }
+        if avx2 {
+            return Isa::Avx2;
+        }
+    }
+    Isa::Portable
+}
+
+/// The instruction set in use: the widest of this machine, or the narrower one that [`VARIABLE`] asks for.
+///
+/// What it asks for and cannot have is taken for nothing asked: [`require`] refuses it, before anything is computed.
 pub fn isa() -> Isa {
     static ISA: OnceLock<Isa> = OnceLock::new();
-    *ISA.get_or_init(|| {
-        let asked = std::env::var("NORMSCAPE_ISA").unwrap_or_default();
-        #[cfg(target_arch = "x86_64")]
-        {
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            let avx512 = avx2
-                && is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl");
-            if avx512 && !matches!(asked.as_str(), "avx2" | "portable") {
-                return Isa::Avx512;
-            }
-            if avx2 && asked != "portable" {
-                return Isa::Avx2;
-            }
-        }
-        let _ = asked;
-        Isa::Portable
-    })
+    *ISA.get_or_init(|| require().unwrap_or_else(|_| widest()))
+}
+
+/// The instruction set that [`VARIABLE`] asks for, or the widest. Errors: it is none, or not one of this machine's.
+pub fn require() -> Result<Isa> {
+    choose(std::env::var_os(VARIABLE).as_deref(), widest())
+}
+
+fn choose(asked: Option<&OsStr>, widest: Isa) -> Result<Isa> {
+    // Set to nothing is not set, as for every other variable.
+    let Some(asked) = asked.filter(|asked| !asked.is_empty()) else { return Ok(widest) };
+    let found = Isa::ALL.into_iter().find(|isa| asked == isa.word());
+    let problem = match found {
+        Some(isa) if isa >= widest => return Ok(isa),
+        Some(isa) => format!("this processor has no {}", isa.name()),
+        None => "no such instruction set".into(),
+    };
+    let there: Vec<_> = Isa::ALL.into_iter().filter(|isa| *isa >= widest).map(Isa::word).collect();
+    let place = format!("{VARIABLE}={}", asked.to_string_lossy().escape_debug());
+    Err(Error::input(place, problem, format!("this machine has {}", there.join(", "))))
 }
 
 /// Defines functions that are compiled once for every [`Isa`] and take the machine's own at run time.
@@ -254,4 +309,32 @@ pub mod x86 {
         load(m, p) _mm256_maskload_pd(p, m),
         store(v) _mm256_maskstore_pd(p, m, v)
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_is_taken_or_refused_and_never_passed_over() {
+        use Isa::{Avx2, Avx512, Portable};
+        let of = |asked: &str, widest| choose(Some(OsStr::new(asked)), widest);
+        for widest in Isa::ALL {
+            assert_eq!(choose(None, widest).unwrap(), widest);
+            assert_eq!(of("", widest).unwrap(), widest);
+            assert_eq!(of("portable", widest).unwrap(), Portable);
+        }
+        assert_eq!((of("avx512", Avx512).unwrap(), of("avx2", Avx512).unwrap()), (Avx512, Avx2));
+        for (asked, widest, says) in [
+            ("avx512", Avx2, "NORMSCAPE_ISA=avx512: this processor has no AVX-512; this machine has avx2, portable"),
+            ("avx2", Portable, "NORMSCAPE_ISA=avx2: this processor has no AVX2; this machine has portable"),
+            ("sse", Avx512, "NORMSCAPE_ISA=sse: no such instruction set; this machine has avx512, avx2, portable"),
+            ("AVX2", Avx512, "NORMSCAPE_ISA=AVX2: no such instruction set"),
+            (" avx2", Avx2, "NORMSCAPE_ISA= avx2: no such instruction set"),
+            ("av\nx", Avx2, "NORMSCAPE_ISA=av\\nx: no such instruction set"),
+        ] {
+            let error = of(asked, widest).unwrap_err();
+            assert!(error.exit_code() == 2 && error.to_string().starts_with(says), "{error}");
+        }
+    }
 }

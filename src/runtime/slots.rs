@@ -12,6 +12,9 @@ pub enum Door {
     Linear,
     /// A 3×3 convolution weight: inside `[3·3, C, K]`, in files `[K, C, 3, 3]`.
     Conv3x3,
+    /// The gains of a weight that has so many axes in files: inside `[K]`, in files as PyTorch's `weight_norm` has them,
+    /// `[K, 1]` or `[K, 1, 1, 1]`.
+    Gain(usize),
 }
 
 impl Door {
@@ -22,6 +25,16 @@ impl Door {
             Door::Plain => e.to_vec(),
             Door::Linear => vec![e[1], e[0]],
             Door::Conv3x3 => vec![e[2], e[1], 3, 3],
+            Door::Gain(axes) => gain_shape(e[0], axes),
+        }
+    }
+
+    /// The shapes in which files are read: the one in which they are written, and another that means the same (gains
+    /// without PyTorch's axes of 1, as earlier versions wrote them), or the same again.
+    pub fn read_shapes(self, inside: Shape) -> [Vec<usize>; 2] {
+        match self {
+            Door::Gain(_) => [self.shape(inside), inside.extents().to_vec()],
+            _ => [self.shape(inside), self.shape(inside)],
         }
     }
 
@@ -29,7 +42,7 @@ impl Door {
     pub fn inside(self, shape: Shape, index: usize) -> usize {
         let e = shape.extents();
         match self {
-            Door::Plain => index,
+            Door::Plain | Door::Gain(_) => index,
             Door::Linear => (index % e[0]) * e[1] + index / e[0],
             Door::Conv3x3 => {
                 let (tap, kc) = (index % 9, index / 9);
@@ -49,6 +62,11 @@ impl Door {
             inside[self.inside(shape, i)] = v;
         }
     }
+}
+
+/// The shape that PyTorch gives the gains of `units` units whose weight has so many axes.
+pub fn gain_shape(units: usize, axes: usize) -> Vec<usize> {
+    std::iter::once(units).chain(std::iter::repeat_n(1, axes.saturating_sub(1))).collect()
 }
 
 /// A named part of a flat vector.
@@ -133,5 +151,11 @@ mod tests {
         Door::Conv3x3.from_file(shape, &file, &mut back);
         assert_eq!(back, inside);
         assert_eq!(Door::Linear.to_file(Shape::new([2, 3]), &[1, 2, 3, 4, 5, 6]), [1, 4, 2, 5, 3, 6]);
+        for (axes, shape) in [(2, vec![3, 1]), (4, vec![3, 1, 1, 1])] {
+            let (gain, inside) = (Door::Gain(axes), Shape::new([3]));
+            assert_eq!(gain.shape(inside), shape);
+            assert_eq!(gain.read_shapes(inside), [shape, vec![3]]);
+            assert_eq!(gain.to_file(inside, &[7, 8, 9]), [7, 8, 9]);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What every backend can do with memory: plan it, fill it, read it back.
 
 use super::memory::Element;
+use super::rounding::bf16_of;
 use super::state::StepState;
 use super::tensor::{ArenaId, ArenaPlan, DType, In, Out, View};
 use crate::{Error, Result};
@@ -36,14 +37,31 @@ pub struct Part {
     pub pass: Pass,
 }
 
+/// The card of a device, as a run's record names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hardware {
+    /// Its name, as in `NVIDIA H200`.
+    pub card: String,
+    /// What its code is made for, as in `sm_90`.
+    pub architecture: String,
+}
+
 /// What every backend can do with memory.
 pub trait Storage {
+    /// The card that computes, where one does: results are the same on every card of one kind.
+    fn hardware(&self) -> Option<Hardware> {
+        None
+    }
     /// The type in which this backend holds activations, parameters and gradients.
     fn dtype(&self) -> DType;
     /// The type in which it holds activations and the operands of matrix products: of lower precision than the rest, or the
     /// same.
     fn activation_dtype(&self) -> DType {
         self.dtype()
+    }
+    /// The largest relative error of rounding a number to an operand of a matrix product.
+    fn operand_roundoff(&self) -> f64 {
+        self.activation_dtype().roundoff()
     }
     /// A new, empty arena.
     fn reserve(&mut self) -> ArenaId;
@@ -65,7 +83,7 @@ pub trait Storage {
     fn upload_f64(&mut self, values: &[f64], to: Out) -> Result<()> {
         match to.0.dtype {
             DType::F64 => self.upload(values, to),
-            DType::Bf16 => self.upload(&values.iter().map(|&v| half::bf16::from_f64(v)).collect::<Vec<_>>(), to),
+            DType::Bf16 => self.upload(&values.iter().map(|&v| bf16_of(v)).collect::<Vec<_>>(), to),
             _ => self.upload(&values.iter().map(|&v| v as f32).collect::<Vec<_>>(), to),
         }
     }

@@ -35,6 +35,16 @@ impl DType {
         }
     }
 
+    /// The largest relative error of rounding a number to it: half of what is between 1 and its neighbour above. Of whole numbers 0.
+    pub fn roundoff(self) -> f64 {
+        match self {
+            DType::F32 => 0.5 * f64::from(f32::EPSILON),
+            DType::F64 => 0.5 * f64::EPSILON,
+            DType::Bf16 => 2f64.powi(-8),
+            DType::U8 | DType::U32 | DType::U64 => 0.0,
+        }
+    }
+
     /// The name that users know it by.
     pub fn name(self) -> &'static str {
         match self {

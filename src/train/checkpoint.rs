@@ -65,7 +65,7 @@ pub struct Vectors {
 pub struct Keep {
     /// The user asked for one every so many steps.
     pub asked_for: Option<u64>,
-    /// At most so many of those, and of the others while the run goes on.
+    /// So many at the most, the newest among them.
     pub most: usize,
 }
 
@@ -76,11 +76,10 @@ impl Keep {
     /// The newest stays. What time or an interruption saved is for going on from: where steps were asked for, it goes once there is a newer one, so
     /// that it takes none of their places; where none were, it goes when the run ends.
     fn gone(self, steps: &[u64], ended: bool, was_end: impl Fn(u64) -> bool) -> Vec<u64> {
-        let Some((newest, older)) = steps.split_last() else { return Vec::new() };
+        let Some((_newest, older)) = steps.split_last() else { return Vec::new() };
         let counts = |n: &u64| self.asked_for.map_or(!ended, |every| n.is_multiple_of(every)) || was_end(*n);
-        let places = self.most.saturating_sub(usize::from(ended || counts(newest)));
         let (counted, others): (Vec<u64>, Vec<u64>) = older.iter().copied().partition(counts);
-        others.into_iter().chain(counted.into_iter().rev().skip(places)).collect()
+        others.into_iter().chain(counted.into_iter().rev().skip(self.most.saturating_sub(1))).collect()
     }
 }
 
@@ -223,6 +222,7 @@ fn load<B: Backend>(path: &Path, engine: &mut Engine<B>, vectors: Vectors) -> Re
     let file = path.join(PARAMETERS);
     let parameters = safetensors::read(&file)?.0;
     write_slots(engine, network.slots(), vectors.theta, "", &parameters, &file)?;
+    drop(parameters);
     let file = path.join(STATE);
     let tensors = safetensors::read(&file)?.0;
     let running = engine.running();
@@ -241,9 +241,20 @@ pub fn read_slots<B: Backend>(
     prefix: &str,
 ) -> Result<Vec<(String, Array)>> {
     let double = whole.dtype == DType::F64;
-    let flat = engine.backend().download_f64(In(whole))?;
+    // In the type that it has: for a large network this is most of what saving takes.
+    let (mut narrow, mut wide) = (Vec::new(), Vec::new());
+    if double {
+        wide = engine.backend().download_f64(In(whole))?;
+    } else {
+        narrow = vec![0.0f32; whole.shape.len()];
+        engine.backend().download(In(whole), &mut narrow)?;
+    }
     let tensors = slots.iter().map(|slot| {
-        let values = slot.door.to_file(slot.shape, &flat[slot.start..slot.start + slot.shape.len()]);
+        let range = slot.start..slot.start + slot.shape.len();
+        let values = match double {
+            true => slot.door.to_file(slot.shape, &wide[range]),
+            false => slot.door.to_file(slot.shape, &narrow[range].iter().copied().map(f64::from).collect::<Vec<_>>()),
+        };
         let shape = slot.door.shape(slot.shape);
         let array = match double {
             true => Array::f64(shape, values),
@@ -263,21 +274,34 @@ fn write_slots<B: Backend>(
     tensors: &crate::files::Arrays,
     file: &Path,
 ) -> Result<()> {
-    let mut flat = vec![0.0; slots.len()];
+    let double = whole.dtype == DType::F64;
+    let (narrow, wide) = if double { (0, slots.len()) } else { (slots.len(), 0) };
+    let (mut narrow, mut wide) = (vec![0.0f32; narrow], vec![0.0; wide]);
     for slot in slots.iter() {
         let name = format!("{prefix}{}", slot.name);
-        let expected = slot.door.shape(slot.shape);
-        let values = tensors.get(&name).filter(|array| array.shape == expected).and_then(Array::to_f64);
+        let fitting = slot.door.read_shapes(slot.shape);
+        let values = tensors.get(&name).filter(|array| fitting.contains(&array.shape)).and_then(Array::to_f64);
         let Some(values) = values else {
             return Err(Error::file(
                 file,
-                format!("no tensor {name} of shape {expected:?}"),
+                format!("no tensor {name} of shape {:?}", fitting[0]),
                 "the run's network has it",
             ));
         };
-        slot.door.from_file(slot.shape, &values, &mut flat[slot.start..][..values.len()]);
+        let range = slot.start..slot.start + values.len();
+        if double {
+            slot.door.from_file(slot.shape, &values, &mut wide[range]);
+        } else {
+            let mut part = vec![0.0; values.len()];
+            slot.door.from_file(slot.shape, &values, &mut part);
+            narrow[range].iter_mut().zip(part).for_each(|(to, value)| *to = value as f32);
+        }
     }
-    engine.backend().upload_f64(&flat, Out(whole))
+    if double {
+        engine.backend().upload_f64(&wide, Out(whole))
+    } else {
+        engine.backend().upload_f32(&narrow, Out(whole))
+    }
 }
 
 fn entry(path: &Path) -> Result<Entry> {
@@ -312,9 +336,10 @@ mod tests {
         assert_eq!(gone(None, 2, &[3], false), [0; 0]);
         assert_eq!(gone(None, 2, &[3, 7, 9], false), [3]);
         assert_eq!(gone(None, 2, &[3, 7, 10], true), [3, 7]);
-        // Every tenth: two of those, and what time saved only as long as it is the newest.
-        assert_eq!(gone(Some(10), 2, &[10, 20, 23], false), [0; 0]);
-        assert_eq!(gone(Some(10), 2, &[10, 20, 23, 27], false), [23]);
+        // Every tenth: those, and what time saved only as long as it is the newest.
+        assert_eq!(gone(Some(10), 3, &[10, 20, 23], false), [0; 0]);
+        assert_eq!(gone(Some(10), 3, &[10, 20, 23, 27], false), [23]);
+        assert_eq!(gone(Some(10), 2, &[10, 20, 23], false), [10]);
         assert_eq!(gone(Some(10), 2, &[10, 20, 27, 30], false), [27, 10]);
         assert_eq!(gone(Some(10), 2, &[20, 30, 34, 35], true), [34, 20]);
         assert_eq!(gone(Some(10), 1, &[30, 40], true), [30]);

@@ -1,33 +1,125 @@
 //! The memory of a run, judged before any of it is taken and before data are made or read.
+//!
+//! It is what the run's own plans ask for, laid out as they will be on a backend that takes no memory, and what is needed beside them: data, the
+//! numbers that probes log, and the copies that are made where a checkpoint is written or read. So what is accepted is not killed later.
 
+use super::probe_arrays::{self, Entry};
+use super::probes::{self, Work};
 use super::settings::Settings;
-use crate::files::machine;
-use crate::network::Network;
-use crate::runtime::tensor::Shape;
-use crate::{Error, Result};
+use crate::Result;
+use crate::data::image_set::IMAGE;
+use crate::data::images as generated;
+use crate::files::limits;
+use crate::network::{Engine, Network};
+use crate::ops::backend::Backend;
+use crate::runtime::cpu::Cpu;
+use crate::runtime::tensor::{DType, Shape};
+use std::sync::Arc;
 
-/// Refuses a run that takes more memory than the machine has available. Where the system does not say what it has, nothing
-/// is refused here; what cannot be had is then refused as it is asked for.
+/// What no machine has: beyond it tensors are counted, and not laid out.
+const BEYOND: u128 = 1 << 50;
+/// CIFAR-10's images, of which all are read before some are left out, and what reading a part of them takes.
+const READ: u128 = 60_000;
+const READING: u128 = 32 << 20;
+
+/// Refuses a run that takes more memory than is left of the machine's, the control group's or the shell's. Where the system does not say what
+/// that is, nothing is refused here; what cannot be had is then refused as it is asked for.
 ///
 /// # Errors
-/// [`Error::Input`] with both sizes; a layer that does not take what the one before it gives.
+/// [`Error::Input`] with both sizes and the limit; a layer that does not take what the one before it gives.
 pub fn require(settings: &Settings, network: &Network) -> Result<()> {
-    let Some(available) = machine::memory("MemAvailable") else { return Ok(()) };
-    let needed = least(settings, network)?;
-    if needed <= u128::from(available) {
-        return Ok(());
-    }
-    let problem = format!("{} MiB are needed, {} MiB are available", needed >> 20, available >> 20);
+    let Some(bound) = limits::memory() else { return Ok(()) };
     let remedy = match settings.deep_linear() {
         true => "a smaller --dim, --depth, --samples or --batch needs less",
         false => "a smaller --width or --batch needs less",
     };
-    Err(Error::input("memory", problem, remedy))
+    bound.require(needed(settings, network)? + images(settings) + program(), remedy)
 }
 
-/// Bytes that a run takes at the least. Errors: settings that make no network.
+/// Bytes that a run takes, images and the program itself aside. Errors: settings that make no network, or that it does not take.
 pub fn bytes(settings: &Settings) -> Result<u128> {
-    least(settings, &settings.network()?)
+    needed(settings, &settings.network()?)
+}
+
+/// Bytes that the program takes for itself beyond what it has taken when it starts: its code, and a stack for each thread.
+pub fn program() -> u128 {
+    (8 << 20) + (rayon::current_num_threads() as u128) * (512 << 10)
+}
+
+/// Bytes of a run's images and labels, and of what is needed to have them.
+pub fn images(settings: &Settings) -> u128 {
+    let limited = |limit: Option<usize>, all: usize| limit.map_or(all, |limit| limit.min(all)) as u128;
+    let one = IMAGE as u128 + 1;
+    match settings.data.as_str() {
+        _ if settings.deep_linear() => 0,
+        "images" => {
+            one * (limited(settings.limit_train, generated::TRAIN) + limited(settings.limit_test, generated::TEST))
+        }
+        _ => one * READ + READING,
+    }
+}
+
+/// Bytes of a run without images and the program.
+fn needed(settings: &Settings, network: &Network) -> Result<u128> {
+    let least = least(settings, network)?;
+    if least > BEYOND {
+        return Ok(least);
+    }
+    let planned = match settings.dtype()? {
+        DType::F64 => planned(Cpu::<f64>::planning(), settings, network)?,
+        _ => planned(Cpu::<f32>::planning(), settings, network)?,
+    };
+    Ok(planned + beside(settings, network)?)
+}
+
+/// Bytes that a run's own plans lay out: all that [`super::Trainer::open`] asks of its backend.
+fn planned<B: Backend>(backend: B, settings: &Settings, network: &Network) -> Result<u128> {
+    let mut engine = Engine::new(backend, network.clone(), settings.batch, Arc::default())?;
+    for _ in 0..2 + usize::from(settings.momentum > 0.0) {
+        engine.vector()?;
+    }
+    engine.running_vector()?;
+    Work::plan(&mut engine, settings)?;
+    Ok(engine.observe().bytes() as u128)
+}
+
+/// Bytes beside a run's plans, images and the program aside.
+fn beside(settings: &Settings, network: &Network) -> Result<u128> {
+    let element = settings.dtype()?.size() as u128;
+    let (parameters, velocity) = (network.slots().len() as u128, u128::from(settings.momentum > 0.0));
+    let largest = network.slots().iter().map(|slot| slot.shape.len()).max().unwrap_or(0) as u128;
+    // To save: a vector as it lies on the device, and all of them as the files have them; to go on, a file's content and the vector that is made
+    // of it, which is no more. One slot on its way is widened, and turned into the files' order.
+    let saving = (2 + velocity) * element * parameters + 20 * largest;
+    let [samples, dim, batch] = [settings.samples, settings.dim, settings.batch].map(|n| n as u128);
+    let data = match settings.deep_linear() {
+        // Samples, targets, the matrix between them, and a batch of each; while they are hashed the first two once more.
+        true => 4 * dim * (2 * samples + dim + 2 * batch),
+        // Two batches on their way, and one of the test's.
+        false => 3 * batch * (4 * IMAGE as u128 + 4),
+    };
+    let hashed = if settings.deep_linear() { 8 * dim * samples } else { 0 };
+    // What is copied at one time is not at another; what is logged is copied when it is written.
+    Ok(saving.max(hashed) + data + 3 * logged(settings, network)?)
+}
+
+/// Bytes of the numbers that a run's probes log.
+fn logged(settings: &Settings, network: &Network) -> Result<u128> {
+    let look = settings.look(network)?;
+    let units = look.as_ref().map_or(0, |look| look.chosen.iter().map(|(_, units)| units.len()).sum());
+    let bins = look.as_ref().map_or(0, |look| look.bins + 2);
+    let numbers = |entry: Entry| match entry {
+        Entry::Number => 1,
+        Entry::Points => settings.probe_points,
+        Entry::Layers => network.weighted_layers().len(),
+        Entry::Units => units,
+        Entry::Bins => units * bins,
+    };
+    let of_probe = |name: &&str| {
+        let entry: usize = probe_arrays::of(name).iter().map(|&(_, entry)| numbers(entry)).sum();
+        settings.due_count(name) * (8 * entry + 8) as f64
+    };
+    Ok(probes::names().iter().filter(|name| settings.asks(name)).map(of_probe).sum::<f64>() as u128)
 }
 
 /// Bytes that a run takes at the least: its flat vectors, what lies between its layers, and generated data.
@@ -106,5 +198,27 @@ mod tests {
             let message = refusal(settings);
             assert!(message.starts_with("memory: ") && message.contains(option), "{message}");
         }
+    }
+
+    #[test]
+    fn a_plan_is_counted_without_memory_for_it() {
+        // Far more than any machine of today has, and less than what is not laid out.
+        let mut huge = Settings { depth: 10_000, dim: 16_000, samples: 10, ..Settings::defaults("dln") };
+        huge.resolve().unwrap();
+        let network = huge.network().unwrap();
+        let (counted, laid_out) = (least(&huge, &network).unwrap(), needed(&huge, &network).unwrap());
+        assert!(counted > 10 << 40 && laid_out > counted && laid_out < 3 * counted, "{counted} {laid_out}");
+    }
+
+    #[test]
+    fn logs_count_by_how_often_a_probe_runs() {
+        let of = |probe: &str, steps| {
+            let mut settings = Settings { steps, probe: vec![probe.into()], ..Settings::defaults("dln") };
+            settings.resolve().unwrap();
+            logged(&settings, &settings.network().unwrap()).unwrap()
+        };
+        assert_eq!(of("landscape:10", 100), 11 * 8 * (2 + 4 * 8 + 1));
+        assert_eq!(of("curvature:1", 99), 100 * 8 * (6 + 1));
+        assert!(of("activations:1", 9) > 10 * 8 * 64);
     }
 }

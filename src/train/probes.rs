@@ -157,7 +157,7 @@ pub struct Probes {
     moments: Option<ProbeLog>,
     theory: Option<ProbeLog>,
     /// What the last probed step found, as single numbers by name.
-    last: Vec<(String, f64)>,
+    last: Vec<(String, Option<f64>)>,
 }
 
 impl Probes {
@@ -227,8 +227,9 @@ impl Probes {
         Ok(Probes { s, work, lines, ics, curvature, activations, moments, theory, last: Vec::new() })
     }
 
-    /// What the last probed step found, in single numbers: `landscape/beta_max`, `ics/cosine_mean`, and the like.
-    pub fn last(&self) -> &[(String, f64)] {
+    /// What the last probed step found, in single numbers: `landscape/beta_max`, `ics/cosine_mean`, and the like. NaN is what the probes'
+    /// files hold there, as at the step where a run diverged; `None` is a number that could not be measured.
+    pub fn last(&self) -> &[(String, Option<f64>)] {
         &self.last
     }
 
@@ -251,17 +252,21 @@ impl Probes {
             let (base_loss, grad_norm) = ([found.base_loss], [found.grad_norm]);
             let entries: [&[f64]; 6] =
                 [&base_loss, &grad_norm, &found.loss, &found.grad_l2_diff, &found.distance, &found.beta];
-            let most = |values: &[f64]| values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let [loss_max, diff_max] = [&found.loss, &found.grad_l2_diff].map(|values| most(values));
+            let loss_min = -most(&found.loss.iter().map(|loss| -loss).collect::<Vec<_>>());
+            // β is NaN where the difference is too small to be resolved: such points are passed over, and where all are there is no maximum.
+            // Where the gradient itself was NaN, so is the maximum.
+            let resolved = found.beta.iter().copied().filter(|beta| !beta.is_nan()).reduce(f64::max);
             let ends = [
-                ("loss_min", -most(&found.loss.iter().map(|loss| -loss).collect::<Vec<_>>())),
-                ("loss_max", most(&found.loss)),
-                ("grad_l2_diff_max", most(&found.grad_l2_diff)),
-                ("beta_max", most(&found.beta)),
-                ("grad_norm", found.grad_norm),
+                ("loss_min", Some(loss_min)),
+                ("loss_max", Some(loss_max)),
+                ("grad_l2_diff_max", Some(diff_max)),
+                ("beta_max", if diff_max.is_nan() { Some(f64::NAN) } else { resolved }),
+                ("grad_norm", Some(found.grad_norm)),
             ];
             for (name, log) in logs.iter_mut().filter(|(name, _)| due.has(name)) {
                 log.push(t, &entries);
-                self.last.extend(ends.iter().map(|(end, value)| (format!("{name}/{end}"), *value)));
+                self.last.extend(ends.map(|(end, value)| (format!("{name}/{end}"), value)));
             }
         }
         if let (Some(log), Some(room)) = (self.curvature.as_mut().filter(|_| due.has(CURVATURE)), &self.work.curvature)
@@ -269,7 +274,7 @@ impl Probes {
             let found = if loss.is_finite() { curvature::read(engine, room)? } else { Curvature::UNKNOWN };
             let Curvature { rayleigh, gain, top: [top, residual], trace: [trace, stderr] } = found;
             let shown = [("rayleigh", rayleigh), ("gain", gain), ("top_eigenvalue", top), ("trace", trace)];
-            self.last.extend(shown.map(|(name, value)| (format!("{CURVATURE}/{name}"), value)));
+            self.last.extend(shown.map(|(name, value)| (format!("{CURVATURE}/{name}"), Some(value))));
             let entries = [rayleigh, gain, top, residual, trace, stderr].map(|v| [v]);
             log.push(t, &entries.each_ref().map(|v| &v[..]));
         }
@@ -293,16 +298,19 @@ impl Probes {
             log.push(t, &entries.iter().map(|entry| &entry[..]).collect::<Vec<_>>());
         }
         if let (Some(log), Some(room)) = (self.ics.as_mut().filter(|_| due.has(ICS)), &self.work.ics) {
-            match loss.is_finite() {
+            let [cosine, l2] = match loss.is_finite() {
                 true => {
                     let found = ics::read(engine, room)?;
                     log.push(t, &[&found.l2, &found.cosine, &found.grad_norm]);
-                    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-                    self.last.push((format!("{ICS}/cosine_mean"), mean(&found.cosine)));
-                    self.last.push((format!("{ICS}/l2_mean"), mean(&found.l2)));
+                    [&found.cosine, &found.l2].map(|values| values.iter().sum::<f64>() / values.len() as f64)
                 }
-                false => log.push(t, &[]),
-            }
+                false => {
+                    log.push(t, &[]);
+                    [f64::NAN; 2]
+                }
+            };
+            self.last.push((format!("{ICS}/cosine_mean"), Some(cosine)));
+            self.last.push((format!("{ICS}/l2_mean"), Some(l2)));
         }
         Ok(())
     }
@@ -313,6 +321,14 @@ impl Probes {
         let lines = self.lines.iter().flatten().map(|(_, log)| log);
         lines.chain(others.into_iter().flatten()).try_for_each(ProbeLog::write)
     }
+}
+
+/// The largest of some numbers; NaN where one is.
+fn most(values: &[f64]) -> f64 {
+    values
+        .iter()
+        .copied()
+        .fold(f64::NEG_INFINITY, |most, value| if most.is_nan() || most >= value { most } else { value })
 }
 
 /// Which layers and units are looked at, as arrays.

@@ -2,10 +2,9 @@
 
 use super::settings::Settings;
 use super::source::Description;
-use crate::files::lock::{self, FolderLock};
-use crate::files::lookup::{self, Kind};
 use crate::files::{atomic, disk};
 use crate::network::Network;
+use crate::runtime::storage::Hardware;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -37,6 +36,23 @@ pub struct Program {
     pub commit: String,
     /// What computed.
     pub device: String,
+    /// The card, where one did: as its driver names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<String>,
+    /// What the card's code is made for, as `sm_90`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
+    /// Other cards that computed earlier parts of the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_cards: Vec<String>,
+}
+
+impl Program {
+    /// The card with its architecture, for people.
+    fn shown(&self) -> Option<String> {
+        let card = self.card.as_ref()?;
+        Some(self.architecture.as_ref().map_or_else(|| card.clone(), |architecture| format!("{card} ({architecture})")))
+    }
 }
 
 /// What the data are.
@@ -73,6 +89,9 @@ impl Record {
                 version: env!("CARGO_PKG_VERSION").into(),
                 commit: env!("NORMSCAPE_COMMIT").into(),
                 device: device.into(),
+                card: None,
+                architecture: None,
+                earlier_cards: Vec::new(),
             },
             settings: settings.clone(),
             data: Data { description: data.text, sha256: data.hash, train: data.train, test: data.test },
@@ -85,128 +104,28 @@ impl Record {
     }
 }
 
-/// What a command wants of a run's folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// A new run: the folder is not there, or holds nothing but what [`does_not_count`].
-    Fresh,
-    /// To go on with the run that is there.
-    Resumed,
-    /// To go on with the run that is there, or else to begin it.
-    Either,
-}
-
-impl Start {
-    /// [`Start::Resumed`] or [`Start::Fresh`].
-    pub fn resumed(resume: bool) -> Start {
-        if resume { Start::Resumed } else { Start::Fresh }
+impl Record {
+    /// The same, computed by a card.
+    pub fn on(mut self, hardware: Option<Hardware>) -> Record {
+        (self.program.card, self.program.architecture) = hardware.map(|of| (of.card, of.architecture)).unzip();
+        self
     }
-}
 
-/// A run's folder that this process holds: no other run works in it. Whatever is read there or written is so from here on.
-#[derive(Debug)]
-pub struct HeldFolder {
-    folder: RunFolder,
-    /// Of the run that is there.
-    record: Option<Record>,
-    lock: FolderLock,
-    /// The folder was not there before, and is nobody's yet.
-    made: bool,
-}
-
-impl HeldFolder {
-    /// Holds `root`, makes it where it may have to be made, and reads the record of the run that is there.
-    ///
-    /// # Errors
-    /// Another run works there; there is no run to go on with; a new one is asked for and the folder holds something; a record that is none. What
-    /// was made for a start that is refused is taken away again.
-    pub fn take(root: &Path, start: Start) -> Result<HeldFolder> {
-        // What may not be looked at is an error of its own, not a folder that is not there.
-        let there = lookup::kind(root)?;
-        if start == Start::Resumed && there != Some(Kind::Folder) {
-            return Err(Error::file(root, "no such folder", "--resume needs --out to name the folder of a run"));
+    /// Notes that the run goes on from a part whose record is `old`. Gives what is to be said where another card computes from here on: the
+    /// same bits are promised on one kind of card alone.
+    pub fn continues(&mut self, old: &Record) -> Option<String> {
+        self.program.earlier_cards.clone_from(&old.program.earlier_cards);
+        let (was, is) = (old.program.shown()?, self.program.shown()?);
+        if was == is {
+            return None;
         }
-        if there.is_some_and(|kind| kind != Kind::Folder) {
-            return Err(exists(root));
+        if !self.program.earlier_cards.contains(&was) {
+            self.program.earlier_cards.push(was.clone());
         }
-        disk::create_dir_all(root)?;
-        let lock = FolderLock::acquire(root)?;
-        let folder = RunFolder { root: root.to_owned() };
-        let mut held = HeldFolder { folder, record: None, lock, made: there.is_none() };
-        let begun = disk::exists(&held.folder.record());
-        if start == Start::Resumed || start == Start::Either && begun {
-            held.record = Some(held.folder.read_record()?);
-        } else if disk::list_dir(root)?.iter().any(|path| !does_not_count(path)) {
-            return Err(exists(root));
-        }
-        Ok(held)
+        Some(format!(
+            "this run was computed on {was} and goes on on {is}: from here on its bits may differ from those of one card alone"
+        ))
     }
-
-    /// The record of the run that is there; `None` where one is to begin.
-    pub fn record(&self) -> Option<&Record> {
-        self.record.as_ref()
-    }
-
-    /// What the user should know of a folder that is held without a lock.
-    pub fn warning(&self) -> Option<&str> {
-        self.lock.warning()
-    }
-
-    /// Begins the run, or goes on with it: writes the record and makes the folder of checkpoints. `check` sees the record of the run that is there.
-    ///
-    /// # Errors
-    /// Those of `check`; the folder cannot be written to.
-    pub fn begin(
-        &mut self,
-        record: &Record,
-        check: impl FnOnce(&Record, &RunFolder) -> Result<()>,
-    ) -> Result<RunFolder> {
-        if let Some(old) = &self.record {
-            check(old, &self.folder)?;
-        } else {
-            self.folder.write_record(record)?;
-        }
-        self.made = false;
-        disk::create_dir_all(&self.folder.checkpoints())?;
-        Ok(self.folder.clone())
-    }
-}
-
-impl Drop for HeldFolder {
-    fn drop(&mut self) {
-        if self.made {
-            // Still held: who opens the lock's file before it goes finds the folder held, and who comes after makes one anew.
-            let _ = disk::remove_file(&self.folder.root.join(lock::NAME));
-            disk::remove_empty_dir(&self.folder.root);
-        }
-    }
-}
-
-fn exists(root: &Path) -> Error {
-    Error::file(root, "exists", "choose another --out, or continue that run with --resume")
-}
-
-/// Whether what lies in a folder is nobody's result, so that the folder may become a run's: a lock's file, and the logs that schedulers and shells
-/// write where a job is to run (`slurm-123.out`, `job.o123`, `nohup.out`, `stderr.log`).
-fn does_not_count(path: &Path) -> bool {
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
-    if !matches!(lookup::kind(path), Ok(Some(Kind::File(_)) | None)) {
-        return false;
-    }
-    let numbered = |end: &str| {
-        let digits = end.strip_prefix(['o', 'e']).map(|rest| rest.split(['.', '-']));
-        digits.is_some_and(|mut parts| parts.all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())))
-    };
-    let ending = name.rsplit_once('.').map(|(_, end)| end);
-    // The job's number may be followed by its index in an array, as in `job.o123.4` and `job.o123-4`.
-    let job = name.find(".o").or_else(|| name.find(".e")).is_some_and(|at| numbered(&name[at + 1..]));
-    // What NFS calls a file that was removed while it was open.
-    let removed = name.starts_with(".nfs");
-    name == lock::NAME
-        || removed
-        || job
-        || ["stdout", "stderr"].contains(&name)
-        || ending.is_some_and(|end| ["log", "out", "err"].contains(&end))
 }
 
 /// The paths of one run.
@@ -216,17 +135,23 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// A run that is there, to be looked at: whoever means to write there takes [`HeldFolder`]. With its record.
+    /// The paths below `root`; what is there is not looked at.
+    pub fn at(root: &Path) -> RunFolder {
+        RunFolder { root: root.to_owned() }
+    }
+
+    /// A run that is there, to be looked at: whoever means to write there takes a [`HeldFolder`](super::held_folder::HeldFolder). With its record.
     ///
     /// # Errors
     /// There is none, or it is not a run's.
     pub fn open(root: &Path) -> Result<(RunFolder, Record)> {
-        let folder = RunFolder { root: root.to_owned() };
+        let folder = RunFolder::at(root);
         let record = folder.read_record()?;
         Ok((folder, record))
     }
 
-    fn read_record(&self) -> Result<Record> {
+    /// The record. Errors: there is none, or it is not one.
+    pub fn read_record(&self) -> Result<Record> {
         let path = self.record();
         let text = disk::read_text_capped(&path, RECORD_CAP)?;
         toml::from_str(&text).map_err(|e| {
@@ -280,74 +205,39 @@ impl RunFolder {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_schedulers_leave_does_not_count() {
-        let dir = tempfile::tempdir().unwrap();
-        let counts = |name: &str| {
-            let path = dir.path().join(name);
-            std::fs::write(&path, "words").unwrap();
-            !does_not_count(&path)
-        };
-        let logs = [
-            "slurm-4711_3.out",
-            "slurm-4711.err",
-            "train.log",
-            "job.o123",
-            "job.e123",
-            "job.o123.4",
-            "a.b.o123-4",
-            "nohup.out",
-            "stdout",
-            "stderr",
-            ".lock",
-            ".nfs000000000001",
-        ];
-        for name in logs {
-            assert!(!counts(name), "{name}");
-        }
-        for name in [
-            "run.toml",
-            "metrics.csv",
-            "landscape.npz",
-            "notes.txt",
-            "out",
-            "log",
-            "a.o",
-            "a.o12x",
-            "a.e",
-            ".bashrc",
-            "main.o.c",
-        ] {
-            assert!(counts(name), "{name}");
-        }
-        std::fs::create_dir(dir.path().join("run.out")).unwrap();
-        assert!(!does_not_count(&dir.path().join("run.out")), "a folder is somebody's");
+    fn record(card: Option<&str>) -> Record {
+        let mut settings = Settings { depth: 1, dim: 3, samples: 5, ..Settings::defaults("dln") };
+        settings.resolve().unwrap();
+        let data = Description { text: "none".into(), hash: "0".into(), train: 5, test: 0 };
+        let hardware = card.map(|card| Hardware { card: card.into(), architecture: "sm_90".into() });
+        Record::new(&settings, &settings.network().unwrap(), data, "cuda").on(hardware)
     }
 
     #[test]
-    fn a_folder_is_held_before_it_is_read_and_a_refused_start_leaves_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("run");
-        let refused = |start: Start| HeldFolder::take(&root, start).unwrap_err().to_string();
-        assert!(refused(Start::Resumed).contains("no such folder"));
-        // A second start says so whatever it asks for, as long as the first holds the folder.
-        let held = HeldFolder::take(&root, Start::Fresh).unwrap();
-        assert!(held.record().is_none());
-        for start in [Start::Fresh, Start::Resumed, Start::Either] {
-            assert!(refused(start).contains("another run is working in this folder"), "{start:?}");
+    fn a_record_names_the_card_and_one_without_is_read() {
+        let text = toml::to_string(&record(Some("NVIDIA H200"))).unwrap();
+        assert!(text.contains("card = \"NVIDIA H200\"\narchitecture = \"sm_90\"\n"), "{text}");
+        assert_eq!(toml::from_str::<Record>(&text).unwrap(), record(Some("NVIDIA H200")));
+        let text = toml::to_string(&record(None)).unwrap();
+        assert!(!text.contains("card") && !text.contains("architecture"), "{text}");
+        assert_eq!(toml::from_str::<Record>(&text).unwrap(), record(None));
+    }
+
+    #[test]
+    fn another_card_is_told_and_noted() {
+        let [unknown, a, b] = [None, Some("A"), Some("B")].map(record);
+        for (old, new) in [(&unknown, &a), (&a, &a), (&a, &unknown), (&unknown, &unknown)] {
+            assert_eq!(new.clone().continues(old), None);
         }
-        drop(held);
-        assert!(!root.exists(), "what was made for a start that came to nothing");
-        // What was there before stays, with the lock's file.
-        std::fs::create_dir(&root).unwrap();
-        std::fs::write(root.join("slurm-1.out"), "").unwrap();
-        drop(HeldFolder::take(&root, Start::Either).unwrap());
-        assert_eq!(std::fs::read_dir(&root).unwrap().count(), 2);
-        drop(HeldFolder::take(&root, Start::Fresh).unwrap());
-        assert!(refused(Start::Resumed).contains("run.toml: does not exist"));
-        std::fs::write(root.join("mine.txt"), "").unwrap();
-        assert!(refused(Start::Fresh).contains("exists; choose another --out"));
-        assert!(refused(Start::Either).contains("exists; choose another --out"));
-        assert!(HeldFolder::take(&root.join("mine.txt"), Start::Either).unwrap_err().to_string().contains("exists"));
+        let mut second = b.clone();
+        let said = second.continues(&a).unwrap();
+        assert!(said.contains("A (sm_90) and goes on on B (sm_90)"), "{said}");
+        assert_eq!(second.program.earlier_cards, ["A (sm_90)"]);
+        let mut third = a.clone();
+        assert!(third.continues(&second).is_some());
+        assert_eq!(third.program.earlier_cards, ["A (sm_90)", "B (sm_90)"]);
+        let mut fourth = b;
+        assert!(fourth.continues(&third).is_some());
+        assert_eq!(fourth.program.earlier_cards, ["A (sm_90)", "B (sm_90)"]);
     }
 }

@@ -198,7 +198,8 @@ impl Settings {
                 ));
             }
         } else if self.data.is_empty() || self.data == "gaussian" {
-            let right = "--data images (generated), or the folder or archive of CIFAR-10, is needed";
+            let right =
+                "--data images (generated), or the folder or archive of CIFAR-10, is needed, here or in NORMSCAPE_DATA";
             return Err(Error::input(format!("--model {}", self.model), "no images to train on", right));
         }
         require((1..=1 << 24).contains(&self.batch), "batch", self.batch, "it lies between 1 and 16777216")?;

@@ -5,9 +5,10 @@
 //! interruption, which is only looked for inside passes, always leaves the state of a finished step.
 
 use super::checkpoint::{self, Keep, State, Vectors};
+use super::held_folder::{HeldFolder, Start};
 use super::metrics::{Metrics, Row};
 use super::probes::{self, Due, Probes};
-use super::run_folder::{HeldFolder, Record, RunFolder, Start};
+use super::run_folder::{Record, RunFolder};
 use super::settings::Settings;
 use super::source::Source;
 use crate::files::disk;
@@ -138,11 +139,19 @@ impl<B: Backend> Trainer<B> {
         engine.backend().commit(&plan)?;
         let start = initial_parameters(engine.network(), settings.seed);
         engine.backend().upload_f32(&start, Out(theta))?;
+        drop(start);
 
         let Place { folder: mut held, device, tensorboard } = place;
         let resume = held.record().is_some();
-        let record = Record::new(&settings, engine.network(), source.describe(), device);
-        let folder = held.begin(&record, |old, folder| same_run(old, &record, folder))?;
+        let hardware = engine.observe().hardware();
+        let mut record = Record::new(&settings, engine.network(), source.describe(), device).on(hardware);
+        if let Some(old) = held.record() {
+            same_run(old, &record, held.root())?;
+            if let Some(other_card) = record.continues(old) {
+                observer.warn(&other_card);
+            }
+        }
+        let folder = held.begin(&record)?;
         folder.remove_partials()?;
         let mut state = State { step: 0, seconds: 0.0, diverged: None, ended: false };
         if resume {
@@ -327,12 +336,12 @@ impl<B: Backend> Trainer<B> {
     /// Tells TensorBoard, where it is asked for, of a row and of what the probes found at its step.
     fn tell(&mut self, row: &Row, probed: bool) -> Result<()> {
         let Some(events) = &mut self.events else { return Ok(()) };
-        let (test_loss, test_accuracy) = row.test.unwrap_or((f64::NAN, f64::NAN));
         let of_row = [
-            ("train/loss", row.loss),
-            ("train/accuracy", row.train_accuracy),
-            ("test/loss", test_loss),
-            ("test/accuracy", test_accuracy),
+            ("train/loss", Some(row.loss)),
+            // In a row NaN says that nothing is right or wrong.
+            ("train/accuracy", Some(row.train_accuracy).filter(|accuracy| !accuracy.is_nan())),
+            ("test/loss", row.test.map(|(loss, _)| loss)),
+            ("test/accuracy", row.test.map(|(_, accuracy)| accuracy)),
         ];
         events.scalars(row.step, of_row)?;
         if probed {
@@ -421,9 +430,13 @@ impl StepWork<'_> {
 }
 
 /// Refuses to continue a run as another one. What may differ (steps, checkpoints, the data's place) is not looked at.
-fn same_run(old: &Record, new: &Record, folder: &RunFolder) -> Result<()> {
+fn same_run(old: &Record, new: &Record, root: &Path) -> Result<()> {
     let differs = |what: &str, was: &str, is: &str| {
-        Err(Error::file(&folder.record(), format!("the run's {what} is {was}"), format!("it cannot go on with {is}")))
+        Err(Error::file(
+            &RunFolder::at(root).record(),
+            format!("the run's {what} is {was}"),
+            format!("it cannot go on with {is}"),
+        ))
     };
     if old.network.sha256 != new.network.sha256 {
         return differs("network", &old.network.sha256, &new.network.sha256);

@@ -405,3 +405,37 @@ fn the_papers_statements_are_evaluated() {
     assert!(table.starts_with("20 instances of m = 8, λ = 1, losses linear, seed 0\n"), "{table}");
     assert!(table.contains("\ntheorem_c1_ii_linear "), "{table}");
 }
+
+#[test]
+fn train_takes_its_images_from_the_environment_unless_data_says_otherwise() {
+    let dir = room();
+    let vgg = "train --model vgg11 --width 0.02 --limit-train 8 --limit-test 4 --batch 4 --steps 1 --device cpu";
+    let said = |place: &str, line: &str| {
+        let line = format!("{vgg} {line}");
+        let out = normscape(dir.path()).args(line.split_whitespace()).env("NORMSCAPE_DATA", place).output().unwrap();
+        (out.status.code(), text(&out.stderr))
+    };
+    let (code, words) = said("images", "--out one");
+    assert_eq!(code, Some(0), "{words}");
+    let line = words.lines().find(|line| line.starts_with("data: ")).unwrap();
+    assert!(line.ends_with(", named by NORMSCAPE_DATA"), "{line}");
+    let record = std::fs::read_to_string(dir.path().join("one/run.toml")).unwrap();
+    assert!(record.contains("data = \"images\""), "{record}");
+    // --data wins, and a run that goes on keeps its own.
+    let (code, words) = said("nowhere", "--data images --out two");
+    assert!(code == Some(0) && !words.contains("NORMSCAPE_DATA"), "{words}");
+    let resumed = normscape(dir.path())
+        .args("train --resume --out one --steps 2 --device cpu".split_whitespace())
+        .env("NORMSCAPE_DATA", "nowhere")
+        .output()
+        .unwrap();
+    assert!(resumed.status.success() && !text(&resumed.stderr).contains("NORMSCAPE_DATA"), "{}", text(&resumed.stderr));
+    let (code, words) = said("nowhere", "--out three");
+    assert!(code == Some(2) && words.contains("nowhere: does not exist"), "{words}");
+    // What is set to nothing is not set, and a deep linear network has its own data.
+    let (code, words) = said("", "--out three");
+    assert!(code == Some(2) && words.contains("no images to train on") && words.contains("NORMSCAPE_DATA"), "{words}");
+    let line = "train --model dln --depth 2 --samples 20 --steps 1 --device cpu --out four";
+    let out = normscape(dir.path()).args(line.split_whitespace()).env("NORMSCAPE_DATA", "nowhere").output().unwrap();
+    assert!(out.status.success(), "{}", text(&out.stderr));
+}

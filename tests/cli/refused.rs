@@ -1,6 +1,6 @@
 //! Command lines that are refused: exit code 2, one line that says what, where, and what would be right, and nothing left behind.
 
-use super::{normscape, one_line, refused, room};
+use super::{normscape, one_line, refused, room, text};
 
 #[test]
 fn wrong_command_lines_are_refused_in_one_line() {
@@ -131,4 +131,78 @@ fn names_of_any_bytes_are_taken_or_refused_in_one_line() {
     );
     assert!(said.contains("not UTF-8"), "{said}");
     one_line(&normscape(dir.path()).arg("no\nsuch\ncommand").output().unwrap(), "a command of three lines");
+}
+
+#[test]
+fn an_instruction_set_that_is_not_there_is_refused_by_every_command_that_computes() {
+    let dir = room();
+    let with = |line: &str, isa: &str| {
+        normscape(dir.path()).args(line.split_whitespace()).env("NORMSCAPE_ISA", isa).output().unwrap()
+    };
+    for line in [
+        "info",
+        "info --json",
+        "train --model dln --out run --steps 1",
+        "probe --input in.npz --output out.npz",
+        "op relu --input in.npz --output out.npz",
+        "theory --instances 3",
+        "bench",
+        "reproduce --dry-run",
+        "reproduce --out run",
+    ] {
+        let said = one_line(&with(line, "avx3"), line);
+        let says = "NORMSCAPE_ISA=avx3: no such instruction set; this machine has ";
+        assert!(said.contains(says) && said.ends_with("portable\n"), "{line}: {said}");
+    }
+    #[cfg(target_arch = "x86_64")]
+    if !is_x86_feature_detected!("avx512f") {
+        let said = one_line(&with("info", "avx512"), "info");
+        assert!(said.contains("NORMSCAPE_ISA=avx512: this processor has no AVX-512"), "{said}");
+    }
+    for line in ["completions bash", "--version"] {
+        assert!(with(line, "avx3").status.success(), "{line} computes nothing");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[cfg(all(target_arch = "x86_64", not(target_feature = "fma")))]
+#[test]
+fn portable_code_says_once_that_it_is_slow() {
+    let dir = room();
+    let said = |line: &str| {
+        let line = line.split_whitespace();
+        let out = normscape(dir.path()).args(line).env("NORMSCAPE_ISA", "portable").output().unwrap();
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        text(&out.stderr).lines().filter(|line| line.contains("portable code is slow")).count()
+    };
+    let dln = "train --model dln --depth 2 --samples 10 --steps 2";
+    for (line, times) in [
+        (format!("{dln} --out a"), 1),
+        (format!("{dln} --device cpu --precision f64 --out b"), 1),
+        (format!("{dln} --quiet --out c"), 0),
+        ("theory --instances 3".into(), 1),
+        ("theory --instances 3 --quiet".into(), 0),
+        // No step is made on the host's own vector units there.
+        (format!("{dln} --device emulator --out d"), 0),
+    ] {
+        assert_eq!(said(&line), times, "{line}");
+    }
+}
+
+#[test]
+fn a_proxy_that_is_gone_is_named_with_its_variable() {
+    let dir = room();
+    // A port that was free a moment ago.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for variable in ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY"] {
+        let with = |proxy: &str| {
+            let mut fetch = normscape(dir.path());
+            one_line(&fetch.args(["data", "fetch", "--to", "to"]).env(variable, proxy).output().unwrap(), proxy)
+        };
+        let said = with(&format!("http://someone:secret@{gone}"));
+        assert!(said.contains(&format!("proxy http://{gone}, which {variable} names")), "{said}");
+        assert!(!said.contains("secret") && !said.contains("someone"), "{said}");
+        let said = with("http://someone:secret@host:port");
+        assert!(said.starts_with(&format!("error: {variable}: ")) && !said.contains("secret"), "{said}");
+    }
 }

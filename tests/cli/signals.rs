@@ -118,7 +118,7 @@ fn a_run_is_saved_by_time_and_says_where_it_goes_on() {
     std::thread::sleep(Duration::from_millis(300));
     signal(&child, "TERM");
     let said = text(&child.wait_with_output().unwrap().stderr);
-    assert!(said.contains("starting at step 0 of 100000000: nothing was saved after it\n"), "{said}");
+    assert!(said.contains("the run starts at step 0 of 100000000: nothing was saved after it\n"), "{said}");
 }
 
 #[test]

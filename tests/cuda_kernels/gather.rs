@@ -6,6 +6,7 @@ use normscape::ops::backend::Backend;
 use normscape::ops::gather::ImageBytes;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
+use normscape::runtime::rounding::bf16_of;
 use normscape::runtime::state::StepState;
 use normscape::runtime::tensor::{DType, In, Out, Shape};
 use std::sync::Arc;
@@ -55,7 +56,7 @@ fn devices_gather_what_the_host_prepares() {
             assert!(gathered(&mut device, &batches, 9, &steps) == expected, "device, batch {batch}");
         }
         let rounded = |(x, labels): &(Vec<f64>, Vec<u32>)| {
-            let x: Vec<f64> = x.iter().map(|&v| half::bf16::from_f64(v).to_f64()).collect();
+            let x: Vec<f64> = x.iter().map(|&v| bf16_of(v).to_f64()).collect();
             (x, labels.clone())
         };
         let mut device = crate::shared::device(Mode::Bf16, None).unwrap();

@@ -27,6 +27,7 @@ use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::memory::Element;
 use normscape::runtime::rng::{Purpose, normal, word};
+use normscape::runtime::rounding::bf16_of;
 use normscape::runtime::storage::Storage;
 use normscape::runtime::tensor::{ArenaId, ArenaPlan, DType, In, Out, Shape};
 
@@ -45,7 +46,7 @@ fn rounded(v: f64, mode: Mode) -> f64 {
             let v = v as f32;
             f64::from(f32::from_bits(v.to_bits().wrapping_add(0x1000) & 0xFFFF_E000))
         }
-        Mode::Bf16 => half::bf16::from_f64(v).to_f64(),
+        Mode::Bf16 => bf16_of(v).to_f64(),
     }
 }
 
@@ -441,6 +442,9 @@ impl Vector for Rounding {
     }
     fn direction(&mut self, kind: Direction, index: u32, state: In, out: Out) -> Result<()> {
         self.cpu.direction(kind, index, state, out)
+    }
+    fn jitter(&mut self, x: In, part: f64, index: u32, state: In, out: Out) -> Result<()> {
+        self.cpu.jitter(x, part, index, state, out)
     }
     fn stretch(&mut self, lengths: In, by: In, over: In, out: Out) -> Result<()> {
         self.cpu.stretch(lengths, by, over, out)

@@ -55,18 +55,18 @@ pub fn folders_of_another() {
     let before = tree(path);
     for (line, place) in [
         (format!("{RUN} --steps 20 --out mine"), "mine: cannot create"),
-        (format!("{RUN} --steps 20 --out empty"), "empty/run.toml: cannot write"),
-        (format!("{RUN} --steps 20 --out closed"), "closed: cannot read"),
+        (format!("{RUN} --steps 20 --out empty"), "empty: cannot lock"),
+        (format!("{RUN} --steps 20 --out closed"), "closed: cannot lock"),
         (format!("{RUN} --steps 20 --out closed/run"), "closed/run: cannot read"),
         ("train --resume --out run".into(), "run: cannot lock"),
-        ("train --resume --out closed".into(), "closed/run.toml: cannot read"),
+        ("train --resume --out closed".into(), "closed: cannot lock"),
         ("train --resume --out closed/run".into(), "closed/run: cannot read"),
         ("reproduce demo --quiet --out mine".into(), "mine: cannot create"),
         ("op relu --input case.npz --output out.npz".into(), "out.npz: cannot write"),
         ("op relu --input case.npz --output closed/out.npz".into(), "closed/out.npz: cannot write"),
         ("data fetch --url http://127.0.0.1:1/x --to mine --quiet".into(), "mine: cannot create"),
         ("data inspect closed".into(), "closed/data_batch_1.bin: cannot read"),
-        ("train --model vgg11 --data closed --out mine".into(), "closed/data_batch_1.bin: cannot read"),
+        ("train --model vgg11 --data closed --out mine".into(), "mine: cannot create"),
     ] {
         denied(path, &line, place);
     }

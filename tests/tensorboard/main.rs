@@ -29,19 +29,25 @@ struct Story {
     last: u64,
 }
 
-const STORIES: [Story; 6] = [
+const STORIES: [Story; 9] = [
     Story { name: "a_run_shows_what_its_files_say", tell: |out| begin(out, DLN), last: 20 },
     Story { name: "tests_and_accuracies_are_shown", tell: |out| begin(out, VGG), last: 6 },
     Story { name: "a_run_that_goes_on_shows_each_step_once", tell: goes_on, last: 30 },
     Story { name: "what_a_later_part_does_again_is_shown_once", tell: does_again, last: 20 },
     Story { name: "a_run_that_begins_again_shows_each_step_once", tell: begins_again, last: 20 },
     Story { name: "a_part_without_events_leaves_a_gap_and_no_more", tell: says_nothing, last: 30 },
+    Story { name: "a_part_after_which_the_clock_went_back_is_shown", tell: clock_goes_back, last: 30 },
+    Story { name: "so_it_is_after_a_file_of_the_far_future", tell: far_future, last: 30 },
+    Story { name: "the_nan_of_a_run_that_diverged_is_shown", tell: diverges, last: 1 },
 ];
 
 const DLN: &str = "--model dln --depth 3 --samples 50 --norm batch --steps 20 --probe landscape:5,ics:10,curvature:7,random:4 \
                    --checkpoint-every 8 --keep-checkpoints 5 --tensorboard";
 const VGG: &str = "--model vgg11 --width 0.04 --norm batch --data images --limit-train 40 --limit-test 20 --batch 8 --steps 6 \
                    --eval-every 3 --tensorboard";
+
+const DIVERGING: &str =
+    "--model dln --samples 50 --norm none --lr 1 --steps 8 --probe landscape,ics,curvature --tensorboard";
 
 /// The steps of the part that writes no events.
 const SILENT: std::ops::Range<u64> = 21..25;
@@ -89,6 +95,36 @@ fn says_nothing(out: &Path) -> Any<()> {
     train(out, "--resume --steps 30 --tensorboard")
 }
 
+/// As if the first part had been written by a clock that was ahead: that file's name is then of the future.
+fn clock_goes_back(out: &Path) -> Any<()> {
+    later(out, |second| second + 30)
+}
+
+/// Its name has as many digits as there are, and no later second has.
+fn far_future(out: &Path) -> Any<()> {
+    later(out, |_| 9_999_999_999)
+}
+
+fn later(out: &Path, second: impl Fn(u64) -> u64) -> Any<()> {
+    begin(out, DLN)?;
+    for path in event_files(out)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut parts: Vec<String> = name.split('.').map(str::to_owned).collect();
+        parts[3] = second(parts[3].parse()?).to_string();
+        std::fs::rename(&path, out.join(parts.join(".")))?;
+    }
+    train(out, "--resume --steps 30 --tensorboard")
+}
+
+/// Training ends at a loss that is not finite, on a step where everything is measured.
+fn diverges(out: &Path) -> Any<()> {
+    match begin(out, DIVERGING) {
+        Err(said) if said.to_string().contains("diverged") => Ok(()),
+        Err(said) => Err(said),
+        Ok(()) => Err("it did not diverge".into()),
+    }
+}
+
 fn event_files(out: &Path) -> Any<Vec<PathBuf>> {
     let paths = std::fs::read_dir(out)?.map(|entry| Ok(entry?.path())).collect::<Any<Vec<_>>>()?;
     let named = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains("tfevents"));
@@ -106,8 +142,12 @@ fn recorded(out: &Path) -> Any<Shown> {
             add(tag.into(), fields[0].parse()?, fields[column].parse()?);
         }
     }
-    let most = |values: &[f64]| values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let least = |values: &[f64]| values.iter().copied().fold(f64::INFINITY, f64::min);
+    // A NaN of a point is that of the line.
+    let most = |values: &[f64]| match values.iter().any(|value| value.is_nan()) {
+        true => f64::NAN,
+        false => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+    };
+    let least = |values: &[f64]| -most(&values.iter().map(|value| -value).collect::<Vec<_>>());
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let only = |values: &[f64]| values[0];
     type Fold<'a> = &'a dyn Fn(&[f64]) -> f64;
@@ -136,8 +176,16 @@ fn recorded(out: &Path) -> Any<Shown> {
         let Some(normscape::files::Values::I64(steps)) = steps else { return Err("no steps".into()) };
         for (tag, name, fold) in tags {
             let values = array(name)?;
-            for (step, entry) in steps.iter().zip(values.chunks_exact(values.len() / steps.len())) {
-                add(format!("{probe}/{tag}"), *step as u64, fold(entry));
+            let width = values.len() / steps.len();
+            for (i, (step, entry)) in steps.iter().zip(values.chunks_exact(width)).enumerate() {
+                let mut entry = entry.to_vec();
+                if *name == "beta" && array("grad_l2_diff")?[i * width..][..width].iter().all(|diff| !diff.is_nan()) {
+                    // Such a β was too small to be resolved; where all were, nothing is shown.
+                    entry.retain(|beta| !beta.is_nan());
+                }
+                if !entry.is_empty() {
+                    add(format!("{probe}/{tag}"), *step as u64, fold(&entry));
+                }
             }
         }
     }
@@ -146,7 +194,8 @@ fn recorded(out: &Path) -> Any<Shown> {
 
 /// What one of TensorBoard's readers shows.
 fn shown_by(reader: &Value) -> Any<Shown> {
-    let point = |point: &Value| Some((point[0].as_u64()?, point[1].as_f64()? as f32));
+    let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok());
+    let point = |point: &Value| Some((point[0].as_u64()?, number(&point[1])? as f32));
     let tag = |(tag, points): (&String, &Value)| {
         let points = points.as_array().into_iter().flatten().map(point).collect::<Option<_>>();
         Ok((tag.clone(), points.ok_or(format!("{tag}: not a step and a number"))?))
@@ -170,7 +219,11 @@ fn compare(story: &Story, out: &Path, read: &Value) -> Any<()> {
         if tags(&found) != tags(&want) {
             return Err(format!("{reader}: the tags {:?}, not {:?}", tags(&found), tags(&want)).into());
         }
-        if let Some((tag, points)) = want.iter().find(|(tag, points)| found[*tag] != **points) {
+        // A NaN is itself here.
+        let same = |a: &(u64, f32), b: &(u64, f32)| a.0 == b.0 && (a.1 == b.1 || a.1.is_nan() && b.1.is_nan());
+        let differs =
+            |a: &Vec<(u64, f32)>, b: &Vec<(u64, f32)>| a.len() != b.len() || a.iter().zip(b).any(|(a, b)| !same(a, b));
+        if let Some((tag, points)) = want.iter().find(|(tag, points)| differs(&found[*tag], points)) {
             return Err(format!("{reader}, {tag}: {:?}, not {points:?}", found[tag]).into());
         }
     }

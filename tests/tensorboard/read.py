@@ -3,11 +3,12 @@
     read.py FOLDER...
 
 For each folder, by its name: {"events": records read, "bytes": what they take, "said": what TensorBoard complained of,
-"accumulator" | "plugins" | "server": {tag: [[step, value], ...]}}.
+"accumulator" | "plugins" | "server": {tag: [[step, value], ...]}}. A value that is no number, which JSON has not, is text.
 """
 
 import json
 import logging
+import math
 import pathlib
 import sys
 
@@ -48,10 +49,15 @@ def records(folder):
     return count, size
 
 
+def told(value):
+    """A value as JSON has it."""
+    return value if math.isfinite(value) else str(value)
+
+
 def accumulated(folder):
     """As scripts read it: EventAccumulator."""
     found = event_accumulator.EventAccumulator(str(folder), size_guidance={event_accumulator.SCALARS: ALL}).Reload()
-    return {tag: [[event.step, event.value] for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+    return {tag: [[event.step, told(event.value)] for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
 
 
 def by_plugins(folder):
@@ -61,7 +67,7 @@ def by_plugins(folder):
     run = found.GetAccumulator(".")
     assert run.ActivePlugins() == {"scalars"}, run.ActivePlugins()
     value = lambda event: float(tensor_util.make_ndarray(event.tensor_proto))
-    return {tag: [[event.step, value(event)] for event in run.Tensors(tag)] for tag in run.Tags()["tensors"]}
+    return {tag: [[event.step, told(value(event))] for event in run.Tensors(tag)] for tag in run.Tags()["tensors"]}
 
 
 def by_server(folder):
@@ -78,7 +84,7 @@ def by_server(folder):
     runs = data.read_scalars(
         context.RequestContext(), downsample=1 << 20, run_tag_filter=provider.RunTagFilter(), **asked
     )
-    return {tag: [[point.step, point.value] for point in points] for tag, points in runs["."].items()}
+    return {tag: [[point.step, told(point.value)] for point in points] for tag, points in runs["."].items()}
 
 
 def main():

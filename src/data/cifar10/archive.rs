@@ -18,13 +18,15 @@ const AFTER_END: u64 = 1 << 20;
 
 /// Reads the batches of the archive `path`, in whichever order they lie in it.
 pub(super) fn read(path: &Path, batches: Vec<Batch<'_>>) -> Result<Vec<Source>> {
+    read_within(path, batches, UNPACKED)
+}
+
+/// Reads as [`read`] does an archive that may unpack to so many bytes.
+pub(super) fn read_within(path: &Path, batches: Vec<Batch<'_>>, most: u64) -> Result<Vec<Source>> {
     let at = At { path, member: None };
-    let mut file = BufReader::with_capacity(1 << 16, open_read(path)?);
-    let start = file.fill_buf().map_err(|e| Error::io(path, "read", e))?;
-    let packed = start.starts_with(&[0x1f, 0x8b]);
-    let content: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let content = unpacked(path)?;
     let offset = Cell::new(0);
-    let mut archive = Archive::new(Counted { content, offset: &offset });
+    let mut archive = Archive::new(Counted { content, offset: &offset, most });
 
     let mut batches: Vec<Option<Batch<'_>>> = batches.into_iter().map(Some).collect();
     let mut sources: Vec<Option<Source>> = vec![None; NAMES.len()];
@@ -73,6 +75,26 @@ pub(super) fn read(path: &Path, batches: Vec<Batch<'_>>) -> Result<Vec<Source>> 
     Ok(sources.into_iter().flatten().collect())
 }
 
+/// Whether a file begins as an archive does, compressed or not, whatever it is called: with the header of a member.
+pub(super) fn is_one(path: &Path) -> bool {
+    let mut header = tar::Header::new_old();
+    let read = unpacked(path).map(|mut content| content.read_exact(header.as_mut_bytes()));
+    // The sum over the header, with its own field as blanks.
+    let sum = |bytes: &[u8]| bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
+    let bytes = header.as_bytes();
+    matches!(read, Ok(Ok(())))
+        && bytes[0] != 0
+        && header.cksum().is_ok_and(|said| said == sum(&bytes[..148]) + 8 * 32 + sum(&bytes[156..]))
+}
+
+/// The content of an archive, unpacked where it is compressed: that is seen by its first bytes.
+fn unpacked(path: &Path) -> Result<Box<dyn Read>> {
+    let mut file = BufReader::with_capacity(1 << 16, open_read(path)?);
+    let start = file.fill_buf().map_err(|e| Error::io(path, "read", e))?;
+    let packed = start.starts_with(&[0x1f, 0x8b]);
+    Ok(if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
+}
+
 /// Which batch a member is, in which form, and its name; `None` for the members that are not read.
 fn wanted(entry: &tar::Entry<'_, impl Read>) -> Option<(usize, Form, String)> {
     if !matches!(entry.header().entry_type(), EntryType::Regular | EntryType::Continuous) {
@@ -80,9 +102,10 @@ fn wanted(entry: &tar::Entry<'_, impl Read>) -> Option<(usize, Form, String)> {
     }
     let path = entry.path_bytes();
     let name = str::from_utf8(path.rsplit(|&byte| byte == b'/').next()?).ok()?;
-    let (stem, form) = match name.strip_suffix(".bin") {
+    let lower = name.to_ascii_lowercase();
+    let (stem, form) = match lower.strip_suffix(".bin") {
         Some(stem) => (stem, Form::Binary),
-        None => (name, Form::Python),
+        None => (lower.as_str(), Form::Python),
     };
     let number = NAMES.iter().position(|&known| known == stem)?;
     Some((number, form, name.to_string()))
@@ -102,11 +125,12 @@ fn not_an_archive(at: At<'_>, offset: &Cell<u64>, source: io::Error) -> Error {
 struct Counted<'a> {
     content: Box<dyn Read>,
     offset: &'a Cell<u64>,
+    most: u64,
 }
 
 impl Read for Counted<'_> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        if self.offset.get() > UNPACKED {
+        if self.offset.get() > self.most {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let n = self.content.read(to)?;

@@ -97,6 +97,43 @@ pub(super) fn python3_protocol_5(labels: &[u8], pixels: &[u8]) -> Vec<u8> {
     out
 }
 
+/// A pickle of a dictionary as Python 3 and NumPy write it with protocol 4, of the two fields' own opcodes.
+pub(super) fn dictionary(labels: &[u8], data: &[u8]) -> Vec<u8> {
+    [&b"\x80\x04}(\x8c\x06labels"[..], labels, b"\x8c\x04data", data, b"u."].concat()
+}
+
+/// The opcodes of a global.
+fn global(module: &str, name: &str) -> Vec<u8> {
+    let text = |text: &str| [&[0x8c, text.len() as u8], text.as_bytes()].concat();
+    [text(module), text(name), vec![0x93]].concat()
+}
+
+/// The opcodes of bytes.
+fn bytes(bytes: &[u8]) -> Vec<u8> {
+    [&[b'B'], &(bytes.len() as u32).to_le_bytes()[..], bytes].concat()
+}
+
+/// The opcodes of a dtype, by its code and byte order.
+fn dtype((code, order): (&str, &str)) -> Vec<u8> {
+    let code = [&[0x8c, code.len() as u8], code.as_bytes(), b"\x89\x88\x87R(K\x03\x8c\x01"].concat();
+    let state = b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb";
+    [global("numpy", "dtype"), code, order.as_bytes().to_vec(), state.to_vec()].concat()
+}
+
+/// The opcodes of an array: its class, its shape, the code and byte order of its dtype, whether columns lie together.
+pub(super) fn array(class: (&str, &str), shape: &[u16], kind: (&str, &str), fortran: bool, data: &[u8]) -> Vec<u8> {
+    let class = [global("numpy._core.multiarray", "_reconstruct"), global(class.0, class.1)].concat();
+    let extents: Vec<u8> = shape.iter().flat_map(|n| [&b"M"[..], &n.to_le_bytes()].concat()).collect();
+    let order = if fortran { 0x88 } else { 0x89 };
+    let state = [&b"K\x00\x85C\x01b\x87R(K\x01("[..], &extents, b"t", &dtype(kind), &[order]].concat();
+    [class, state, bytes(data), b"tb".to_vec()].concat()
+}
+
+/// The opcodes of an integer of NumPy's.
+pub(super) fn scalar(kind: (&str, &str), data: &[u8]) -> Vec<u8> {
+    [global("numpy.core.multiarray", "scalar"), dtype(kind), bytes(data), b"\x86R".to_vec()].concat()
+}
+
 pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
     packer.write_all(bytes).unwrap();

@@ -1,13 +1,14 @@
 //! The six batch files in a folder.
 
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 use rayon::prelude::*;
 
-use super::{At, BINARY_BYTES, Batch, Form, NAMES, PICKLE_BYTES, Source, python, records};
-use crate::files::disk::{open_read, read_to_end_capped};
+use super::{At, BINARY_BYTES, Batch, Form, IMAGES, NAMES, PICKLE_BYTES, Source, python, records};
+use crate::data::image_set::IMAGE;
+use crate::files::disk::{list_dir, open_read, read_to_end_capped};
 use crate::files::lookup::{Kind, kind};
 use crate::{Error, Result};
 
@@ -22,27 +23,85 @@ pub(super) fn read(folder: &Path, form: Form, batches: Vec<Batch<'_>>) -> Result
     Ok(files.iter().map(|(path, bytes)| Source { name: name(path), bytes: *bytes }).collect())
 }
 
-/// The file of batch `name`, and its length on disk.
-fn file(folder: &Path, name: &str, form: Form) -> Result<(PathBuf, u64)> {
-    let names = match form {
+/// What batch `name` may be called.
+fn names(name: &str, form: Form) -> Vec<String> {
+    match form {
         Form::Binary => vec![format!("{name}.bin"), format!("{name}.bin.gz")],
         Form::Python => vec![name.to_string()],
+    }
+}
+
+/// The file of batch `name`, and its length on disk. Names in upper case, as some file systems and tools leave them,
+/// count where none is right.
+pub(super) fn find(folder: &Path, name: &str, form: Form) -> Result<Option<(PathBuf, u64)>> {
+    let file = |path: PathBuf| -> Result<Option<(PathBuf, u64)>> {
+        Ok(match kind(&path)? {
+            Some(Kind::File(bytes)) => Some((path, bytes)),
+            _ => None,
+        })
     };
-    for path in names.iter().map(|name| folder.join(name)) {
-        if let Some(Kind::File(bytes)) = kind(&path)? {
-            let plain = form == Form::Binary && !gzipped(&path);
-            if plain && bytes != BINARY_BYTES {
-                return Err(records::length(At { path: &path, member: None }, bytes));
-            }
-            return Ok((path, bytes));
+    let names = names(name, form);
+    for name in &names {
+        if let Some(found) = file(folder.join(name))? {
+            return Ok(Some(found));
         }
     }
-    let remedy = format!("it needs {} … {} (`normscape data fetch` downloads them)", NAMES[0], NAMES[5]);
-    Err(Error::file(folder, format!("has no {}", names.join(" and no ")), remedy))
+    // A folder that cannot be listed may be entered still: it has no other names then.
+    let listed = list_dir(folder).unwrap_or_default();
+    for name in &names {
+        let same = |path: &&PathBuf| path.file_name().is_some_and(|found| found.eq_ignore_ascii_case(name.as_str()));
+        if let Some(path) = listed.iter().find(same)
+            && let Some(found) = file(path.clone())?
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// The same, which must be there and, where that is known, have the right length.
+fn file(folder: &Path, name: &str, form: Form) -> Result<(PathBuf, u64)> {
+    let Some((path, bytes)) = find(folder, name, form)? else {
+        let remedy = format!("it needs {} … {} (`normscape data fetch` downloads them)", NAMES[0], NAMES[5]);
+        return Err(Error::file(folder, format!("has no {}", names(name, form).join(" and no ")), remedy));
+    };
+    if form == Form::Binary && !gzipped(&path) && bytes != BINARY_BYTES {
+        return Err(records::length(At { path: &path, member: None }, bytes));
+    }
+    Ok((path, bytes))
+}
+
+/// What a folder lacks, as far as that is seen without reading all of it: a batch file, or the end of one.
+pub(super) fn incomplete(folder: &Path, form: Form) -> Result<Option<Error>> {
+    for name in NAMES {
+        let Some((path, bytes)) = find(folder, name, form)? else { return Ok(file(folder, name, form).err()) };
+        let at = At { path: &path, member: None };
+        let cut = match form {
+            Form::Binary if gzipped(&path) => (bytes == 0).then(|| at.wrong("is empty")),
+            Form::Binary => (bytes < BINARY_BYTES).then(|| records::length(at, bytes)),
+            Form::Python if bytes <= (IMAGES * IMAGE) as u64 => {
+                Some(at.wrong(format!("has {bytes} bytes, too few for {IMAGES} images")))
+            }
+            Form::Python => (last_byte(&path)? != b'.').then(|| at.wrong("has no end mark: it is cut short")),
+        };
+        if cut.is_some() {
+            return Ok(cut);
+        }
+    }
+    Ok(None)
+}
+
+/// The last byte of a file that is not empty.
+fn last_byte(path: &Path) -> Result<u8> {
+    let mut byte = [0];
+    let mut file = open_read(path)?;
+    let read = file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut byte));
+    read.map_err(|e| Error::io(path, "read", e))?;
+    Ok(byte[0])
 }
 
 fn gzipped(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "gz")
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"))
 }
 
 /// Reads one batch file.

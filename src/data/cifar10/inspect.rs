@@ -17,6 +17,8 @@ pub struct Inspection {
     pub kind: &'static str,
     /// The folder or archive that holds the batch files.
     pub path: PathBuf,
+    /// What was passed over, since it is not whole: where, and what it lacks.
+    pub passed_over: Option<String>,
     /// The six batch files, the test batch last.
     pub files: Vec<BatchFile>,
     /// Training images of each class.
@@ -48,7 +50,7 @@ pub struct BatchFile {
 ///
 /// Those of [`super::load`].
 pub fn inspect(path: &Path) -> Result<Inspection> {
-    let (set, layout, sources) = read(path)?;
+    let (set, found, sources) = read(path)?;
     let batches = [&set.train, &set.test].into_iter().flat_map(|images| {
         (0..images.len() / IMAGES).map(move |i| Records { images, next: i * IMAGES, end: (i + 1) * IMAGES, byte: 0 })
     });
@@ -60,8 +62,9 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
     let (files, hash) = rayon::join(|| batches.into_par_iter().map(file).collect::<Result<Vec<_>>>(), || set.hash());
     let Standardisation { mean, std, .. } = Standardisation::of(&set.train);
     Ok(Inspection {
-        kind: layout.kind(),
-        path: layout.path().to_owned(),
+        kind: found.layout.kind(),
+        path: found.layout.path().to_owned(),
+        passed_over: found.passed_over,
         files: files?,
         train_per_class: set.train.per_class(),
         test_per_class: set.test.per_class(),

@@ -1,6 +1,6 @@
 //! The machine that turns a pickle's opcodes into values.
 
-use super::pickle::{Array, Flaw, Global, Id, Value};
+use super::pickle::{Array, Flaw, Global, Id, Value, integers};
 
 /// Opcodes that a pickle may have: a batch as Python 3 writes it with protocol 2 has 110,000.
 pub(super) const OPCODES: usize = 1 << 20;
@@ -60,6 +60,10 @@ impl<'a> Machine<'a> {
                 self.push(Value::Int(int.into()));
             }
             0x8a => self.long()?,
+            b'G' => {
+                self.take(8)?;
+                self.push(Value::Number);
+            }
             // Python 2's strings are bytes.
             b'U' | b'C' => self.string(1)?,
             b'T' | b'B' => self.string(4)?,
@@ -291,9 +295,18 @@ impl<'a> Machine<'a> {
             (Global::Reconstruct, &[class, _, _]) if self.values[class] == Value::Global(Global::NdArray) => {
                 Value::BlankArray
             }
-            (Global::FromBuffer, &[data, dtype, shape, order]) => Value::Array(Array { shape, dtype, order, data }),
-            // (code, align, copy): the byte order follows as state, and bytes have none.
-            (Global::Dtype, &[code, ..]) => Value::Dtype(code),
+            // The fifth, of newer versions, is the order of more axes than the two that are read here.
+            (Global::FromBuffer, &[data, dtype, shape, order] | &[data, dtype, shape, order, _]) => {
+                Value::Array(Array { shape, dtype, order, data })
+            }
+            (Global::Scalar, &[dtype, data]) => match integers(&self.values, dtype, data).as_deref() {
+                Some(&[int]) => Value::Int(int),
+                Some(_) => return self.flaw("has an integer of another length than its type's"),
+                None => Value::Number,
+            },
+            (Global::OrderedDict, &[]) => Value::Dict(vec![]),
+            // (code, align, copy): the byte order follows as state.
+            (Global::Dtype, &[code, ..]) => Value::Dtype(code, None),
             (Global::Encode, &[text, codec]) => match (&self.values[text], &self.values[codec]) {
                 (&Value::Text(text), Value::Text("latin1" | "latin-1")) => Value::Latin1(text),
                 _ => return self.flaw("encodes something other than text as latin1"),
@@ -304,13 +317,13 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// BUILD: the state of a dtype (nothing that matters here) or of an array.
+    /// BUILD: the state of a dtype (of which the byte order matters) or of an array.
     fn build(&mut self) -> Done {
         let state = self.pop()?;
         let object = self.top()?;
         let Value::Tuple(state) = &self.values[state] else { return self.flaw("sets a state that is no tuple") };
         match (&self.values[object], state.as_slice()) {
-            (Value::Dtype(_), _) => {}
+            (&Value::Dtype(code, _), &[_version, order, ..]) => self.values[object] = Value::Dtype(code, Some(order)),
             (Value::BlankArray, &[_version, shape, dtype, order, data]) => {
                 self.values[object] = Value::Array(Array { shape, dtype, order, data });
             }

@@ -8,6 +8,7 @@
 //! - `folder`, `archive`: the two ways in which the six batch files lie together
 //! - `records`: a binary batch
 //! - `python`, `pickle`, `machine`: a Python batch, and the reader of pickles behind it, which executes nothing
+//! - `twice`: images that stand in two batches
 //! - `inspect`: what a path holds, for people
 //! - `fixture`, `tests`: right and wrong sets, and what must become of them
 //!
@@ -27,17 +28,19 @@ mod python;
 mod records;
 #[cfg(test)]
 mod tests;
+mod twice;
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 
 pub use inspect::{BatchFile, Inspection, inspect};
-pub use place::{cache_folder, find};
+pub use place::{cache_folder, find, named_by_environment, usual_places, usual_places_in_words};
 
 use crate::data::image_set::{IMAGE, ImageSet, Images};
+use crate::files::limits;
 use crate::{Error, Result};
-use place::Layout;
+use place::{Found, Layout};
 
 /// The classes, in label order.
 pub const CLASSES: [&str; 10] =
@@ -56,13 +59,16 @@ const BINARY_BYTES: u64 = (IMAGES * RECORD) as u64;
 const PICKLE_BYTES: u64 = 72 << 20;
 
 /// Reads CIFAR-10 from `path`: a folder with the six batch files (`.bin`, `.bin.gz`, or the Python version's), a folder
-/// that holds such a folder or archive under its usual name, or an archive (`.tar.gz` or `.tar`) of either version.
+/// that holds such a folder or archive under its usual name or one like it, or an archive (`.tar.gz` or `.tar`) of either
+/// version. Where a folder is there in part and the archive beside it, the archive is read, and the description says so.
 ///
 /// # Errors
 ///
-/// [`Error::Input`] where `path` is none of these, or a file is not exactly what it should be (named with the byte
-/// offset or the field); [`Error::Io`] where something cannot be read.
+/// [`Error::Input`] where `path` is none of these, a file is not exactly what it should be (named with the byte
+/// offset or the field), or a batch stands there twice; [`Error::Io`] where something cannot be read.
 pub fn load(path: &Path) -> Result<ImageSet> {
+    // The images, and a batch of them on its way.
+    limits::require(7 * u128::from(BINARY_BYTES), "a machine or job with more of it is needed")?;
     Ok(read(path)?.0)
 }
 
@@ -74,17 +80,22 @@ struct Source {
 }
 
 /// The set at `path`, how it lies there, and the source of each batch in the order of [`NAMES`].
-fn read(path: &Path) -> Result<(ImageSet, Layout, Vec<Source>)> {
-    let layout = place::locate(path)?.ok_or_else(|| place::nothing_at(path))?;
+fn read(path: &Path) -> Result<(ImageSet, Found, Vec<Source>)> {
+    let found = place::locate(path)?.ok_or_else(|| place::nothing_at(path))?;
     let mut train = Images::blank(5 * IMAGES);
     let mut test = Images::blank(IMAGES);
     let batches = Batch::all_in(&mut train).chain(Batch::all_in(&mut test)).collect();
-    let sources = match &layout {
-        Layout::Folder(folder, form) => folder::read(folder, *form, batches)?,
-        Layout::Archive(archive) => archive::read(archive, batches)?,
+    let sources = match &found.layout {
+        Layout::Folder(folder, form) => folder::read(folder, *form, batches),
+        Layout::Archive(archive) => archive::read(archive, batches),
     };
-    let description = format!("CIFAR-10 from {}", layout.path().display());
-    Ok((ImageSet { name: "cifar10", description, classes: CLASSES, train, test }, layout, sources))
+    let sources = sources.map_err(|error| found.with_others(error))?;
+    twice::refuse(&train, &test, &sources, found.layout.path()).map_err(|error| found.with_others(error))?;
+    let mut description = format!("CIFAR-10 from {}", found.layout.path().display());
+    if let Some(passed_over) = &found.passed_over {
+        description += &format!(" (not from {passed_over})");
+    }
+    Ok((ImageSet { name: "cifar10", description, classes: CLASSES, train, test }, found, sources))
 }
 
 /// The place in memory of the images of one batch file: [`IMAGES`] of them.

@@ -3,7 +3,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use super::{Form, NAMES};
+use super::{Form, NAMES, archive, folder};
+use crate::files::disk;
 use crate::files::lookup::{Kind, kind};
 use crate::{Error, Result};
 
@@ -30,48 +31,163 @@ impl Layout {
             Layout::Archive(_) => "archive",
         }
     }
+
+    /// Why this cannot be the whole set: a file is missing or cut short. An archive shows it only when it is read.
+    fn incomplete(&self) -> Result<Option<Error>> {
+        match self {
+            Layout::Folder(folder, form) => folder::incomplete(folder, *form),
+            Layout::Archive(_) => Ok(None),
+        }
+    }
+}
+
+/// Where a set was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// What is to be read.
+    pub(super) layout: Layout,
+    /// What would have come first and is not whole: where, and what it lacks.
+    pub(super) passed_over: Option<String>,
+    /// What else there is, should this one be wrong.
+    pub(super) others: Vec<PathBuf>,
+}
+
+impl Found {
+    /// An error of what is to be read, which also names what else there is.
+    pub(super) fn with_others(&self, error: Error) -> Error {
+        match (error, self.others.first()) {
+            (Error::Input { place, problem, remedy }, Some(other)) => {
+                Error::input(place, problem, format!("{remedy}, or give {}, which is there too", other.display()))
+            }
+            (error, _) => error,
+        }
+    }
 }
 
 /// The folders that the archives unpack to.
 const FOLDERS: [&str; 2] = ["cifar-10-batches-bin", "cifar-10-batches-py"];
-/// The archives.
-const ARCHIVES: [&str; 2] = ["cifar-10-binary.tar.gz", "cifar-10-python.tar.gz"];
+/// The archives: as they are published, and as Keras 2 and Keras 3 keep them.
+const ARCHIVES: [&str; 4] = [
+    "cifar-10-binary.tar.gz",
+    "cifar-10-python.tar.gz",
+    "cifar-10-batches-py.tar.gz",
+    "cifar-10-batches-py-target_archive",
+];
+/// The published archives' lengths.
+const PUBLISHED: [u64; 2] = [170_052_171, 170_498_071];
+/// How names of files end that are still being downloaded.
+const ARRIVING: [&str; 7] = [".part", ".partial", ".crdownload", ".download", ".opdownload", ".aria2", ".tmp"];
 
 /// Where the set lies at `path`: in the folder itself, in one below it, or in an archive; `None` where nothing there
-/// looks like it. A single batch file is enough for a folder to count, so that a missing one is named later.
-pub(super) fn locate(path: &Path) -> Result<Option<Layout>> {
+/// looks like it. Of several the first that is whole is taken. Where none is, a single batch file is enough for a folder
+/// to count, so that a missing one is named later.
+pub(super) fn locate(path: &Path) -> Result<Option<Found>> {
+    let alone = |layout| Found { layout, passed_over: None, others: Vec::new() };
     match kind(path)? {
-        None => Ok(None),
-        Some(Kind::File(_)) => Ok(Some(Layout::Archive(path.to_owned()))),
-        Some(Kind::Other) => Err(Error::file(path, "is neither a file nor a folder", SAY)),
-        Some(Kind::Folder) => {
-            for folder in std::iter::once(path.to_owned()).chain(FOLDERS.map(|name| path.join(name))) {
-                if let Some(form) = form(&folder)? {
-                    return Ok(Some(Layout::Folder(folder, form)));
-                }
-            }
-            for archive in ARCHIVES.map(|name| path.join(name)) {
-                if let Some(Kind::File(_)) = kind(&archive)? {
-                    return Ok(Some(Layout::Archive(archive)));
-                }
-            }
-            Ok(None)
-        }
+        None => return Ok(None),
+        Some(Kind::File(_)) => return Ok(Some(alone(Layout::Archive(path.to_owned())))),
+        Some(Kind::Other) => return Err(Error::file(path, "is neither a file nor a folder", SAY)),
+        Some(Kind::Folder) => {}
     }
+    let mut candidates = Vec::new();
+    for folder in folders(path)? {
+        candidates.extend(forms(&folder)?.into_iter().map(|form| Layout::Folder(folder.clone(), form)));
+    }
+    let own = candidates.first().is_some_and(|first| first.path() == path);
+    candidates.extend(archives(path)?.into_iter().map(Layout::Archive));
+    let mut lacks = Vec::with_capacity(candidates.len());
+    for candidate in &candidates {
+        lacks.push(candidate.incomplete()?);
+    }
+    if candidates.is_empty() {
+        return Ok(None);
+    }
+    let chosen = lacks.iter().position(Option::is_none).unwrap_or(0);
+    let passed_over = match lacks.swap_remove(0) {
+        Some(Error::Input { place, problem, .. }) if chosen > 0 => Some(format!("{place}: {problem}")),
+        _ => None,
+    };
+    let layout = candidates.remove(chosen);
+    let whole = |other: &Layout| matches!(other.incomplete(), Ok(None)) && other.path() != layout.path();
+    let mut others: Vec<PathBuf> =
+        candidates.iter().filter(|other| whole(other)).map(|other| other.path().to_owned()).collect();
+    if own && others.is_empty() {
+        // A folder of batch files that was given itself: the archive that it came from may lie beside it.
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        others.extend(archives(parent).unwrap_or_default());
+    }
+    Ok(Some(Found { layout, passed_over, others }))
 }
 
-/// The form of the batch files in `folder`, where there is one at least.
-fn form(folder: &Path) -> Result<Option<Form>> {
-    for (extensions, form) in [(&[".bin", ".bin.gz"][..], Form::Binary), (&[""][..], Form::Python)] {
-        for name in NAMES {
-            for extension in extensions {
-                if let Some(Kind::File(_)) = kind(&folder.join(format!("{name}{extension}")))? {
-                    return Ok(Some(form));
-                }
+/// Whether a name is one under which CIFAR-10 is kept: `cifar-10-…`, `cifar10`, in upper case too.
+fn telling(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let plain: String = name.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).collect();
+    plain.starts_with("cifar10") && !plain.starts_with("cifar100")
+}
+
+/// The entries of a folder that have telling names, sorted; none where it cannot be listed: it may be entered still.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    disk::list_dir(folder).unwrap_or_default().into_iter().filter(|path| telling(path)).collect()
+}
+
+/// The folders in which batch files are looked for: `path`, those that the archives unpack to, and others that are
+/// named like them, to two levels below, as Keras 3 and Windows' "extract all" leave them.
+fn folders(path: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = vec![path.to_owned()];
+    let mut add = |folder: PathBuf| -> Result<bool> {
+        let fresh = kind(&folder)? == Some(Kind::Folder) && !all.contains(&folder);
+        if fresh {
+            all.push(folder);
+        }
+        Ok(fresh)
+    };
+    for folder in FOLDERS.map(|name| path.join(name)) {
+        add(folder)?;
+    }
+    for below in entries(path) {
+        if kind(&below)? == Some(Kind::Folder) {
+            add(below.clone())?;
+            for deeper in entries(&below) {
+                add(deeper)?;
             }
         }
     }
-    Ok(None)
+    Ok(all)
+}
+
+/// The archives in a folder: those under their usual names, then others that are named like them and are archives by
+/// their content, as `cifar-10-binary (1).tar.gz`. One of the published length comes before others.
+fn archives(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    let usual = ARCHIVES.map(|name| folder.join(name));
+    for (path, known) in
+        usual.into_iter().map(|path| (path, true)).chain(entries(folder).into_iter().map(|p| (p, false)))
+    {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let arriving = ARRIVING.iter().any(|end| name.ends_with(end));
+        let Some(Kind::File(bytes)) = kind(&path)? else { continue };
+        let listed = all.iter().any(|(other, _)| *other == path);
+        if !listed && !arriving && (known || archive::is_one(&path)) {
+            all.push((path, PUBLISHED.contains(&bytes)));
+        }
+    }
+    all.sort_by_key(|(_, published)| !published);
+    Ok(all.into_iter().map(|(path, _)| path).collect())
+}
+
+/// The forms of the batch files in `folder`: each of which there is one at least.
+fn forms(folder: &Path) -> Result<Vec<Form>> {
+    let mut forms = Vec::new();
+    for form in [Form::Binary, Form::Python] {
+        for name in NAMES {
+            if folder::find(folder, name, form)?.is_some() {
+                forms.push(form);
+                break;
+            }
+        }
+    }
+    Ok(forms)
 }
 
 const SAY: &str = "give the folder with data_batch_1.bin … test_batch.bin (or the Python version's), its parent, or \
@@ -85,72 +201,63 @@ pub(super) fn nothing_at(path: &Path) -> Error {
 
 /// Where downloads are kept: `~/.cache/normscape`. `None` without a home.
 pub fn cache_folder() -> Option<PathBuf> {
-    let home = env::var_os("HOME").filter(|home| !home.is_empty())?;
-    Some(Path::new(&home).join(".cache/normscape"))
+    Some(home()?.join(".cache/normscape"))
 }
 
-/// Where CIFAR-10 is: `explicit`, else what `NORMSCAPE_DATA` says, else the first of `data`, `target/data` and
-/// [`cache_folder`] that holds it.
+fn set(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+fn home() -> Option<PathBuf> {
+    set("HOME")
+}
+
+/// The place that `NORMSCAPE_DATA` names.
+pub fn named_by_environment() -> Option<PathBuf> {
+    set("NORMSCAPE_DATA")
+}
+
+/// The folders in which CIFAR-10 is looked for where nobody says where it is, in their order: `data`, `target/data`,
+/// [`cache_folder`], and Keras's `datasets` (in `KERAS_HOME`, or `~/.keras`).
+pub fn usual_places() -> Vec<PathBuf> {
+    let keras = set("KERAS_HOME").or_else(|| Some(home()?.join(".keras")));
+    let at_home = [cache_folder(), keras.map(|keras| keras.join("datasets"))];
+    ["data", "target/data"].map(PathBuf::from).into_iter().chain(at_home.into_iter().flatten()).collect()
+}
+
+/// [`usual_places`] in words, for messages.
+pub fn usual_places_in_words() -> String {
+    let places: Vec<String> = usual_places().iter().map(|path| path.display().to_string()).collect();
+    match places.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        _ => places.concat(),
+    }
+}
+
+/// Where CIFAR-10 is: `explicit`, else what `NORMSCAPE_DATA` says, else the first of [`usual_places`] that holds all of
+/// it, or else a part.
 ///
 /// The first two are returned without a look: where they are wrong, [`super::load`] says how.
 pub fn find(explicit: Option<&Path>) -> Option<PathBuf> {
     if let Some(path) = explicit {
         return Some(path.to_owned());
     }
-    if let Some(path) = env::var_os("NORMSCAPE_DATA").filter(|path| !path.is_empty()) {
-        return Some(path.into());
+    named_by_environment().or_else(|| first_whole(usual_places()))
+}
+
+/// The first place that holds a set whole, or else the first that holds a part of one.
+fn first_whole(places: Vec<PathBuf>) -> Option<PathBuf> {
+    let mut part = None;
+    for place in places {
+        match locate(&place) {
+            Ok(Some(found)) if matches!(found.layout.incomplete(), Ok(None)) => return Some(place),
+            Ok(Some(_)) => drop(part.get_or_insert(place)),
+            _ => {}
+        }
     }
-    let usual = [Some("data".into()), Some("target/data".into()), cache_folder()];
-    usual.into_iter().flatten().find(|path| matches!(locate(path), Ok(Some(_))))
+    part
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    #[test]
-    fn a_folder_counts_by_one_batch_file_and_by_its_usual_children() {
-        for (file, form, kind) in [
-            ("data_batch_4.bin", Form::Binary, "folder of .bin files"),
-            ("test_batch.bin.gz", Form::Binary, "folder of .bin files"),
-            ("data_batch_1", Form::Python, "folder of Python pickles"),
-        ] {
-            for below in ["", "cifar-10-batches-bin", "cifar-10-batches-py"] {
-                let root = tempfile::tempdir().unwrap();
-                let folder = root.path().join(below);
-                assert_eq!(locate(root.path()).unwrap(), None);
-                fs::create_dir_all(&folder).unwrap();
-                fs::write(folder.join(file), "").unwrap();
-                let layout = locate(root.path()).unwrap().unwrap();
-                assert_eq!(layout.kind(), kind);
-                assert_eq!(layout, Layout::Folder(folder, form));
-            }
-        }
-    }
-
-    #[test]
-    fn an_archive_counts_by_itself_and_in_its_folder() {
-        let root = tempfile::tempdir().unwrap();
-        let archive = root.path().join("cifar-10-python.tar.gz");
-        fs::write(&archive, "").unwrap();
-        assert_eq!(locate(root.path()).unwrap(), Some(Layout::Archive(archive.clone())));
-        assert_eq!(locate(&archive).unwrap(), Some(Layout::Archive(archive)));
-    }
-
-    #[test]
-    fn a_path_that_holds_nothing_is_told_what_would_be_right() {
-        let root = tempfile::tempdir().unwrap();
-        let message = nothing_at(root.path()).to_string();
-        assert!(message.contains("holds no CIFAR-10") && message.contains("normscape data fetch"), "{message}");
-        let message = nothing_at(&root.path().join("no")).to_string();
-        assert!(message.contains("no: does not exist") && !message.contains('\n'), "{message}");
-        #[cfg(unix)]
-        assert!(locate(Path::new("/dev/null")).is_err());
-    }
-
-    #[test]
-    fn what_the_user_says_is_taken_without_a_look() {
-        assert_eq!(find(Some(Path::new("nowhere"))), Some("nowhere".into()));
-    }
-}
+#[path = "place_tests.rs"]
+mod tests;

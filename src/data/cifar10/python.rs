@@ -1,7 +1,8 @@
 //! A batch as the Python version pickles it: a dictionary with `data`, a uint8 array of 10,000 × 3,072 (red, green and
-//! blue planes), and `labels`, a list.
+//! blue planes), and `labels`, a list. What NumPy makes of it is read too: `data` in Fortran order or out of a memory map,
+//! labels that are an array or NumPy's integers.
 
-use super::pickle::{Array, Flaw, Pickle, Value};
+use super::pickle::{Array, Flaw, Pickle, Value, bytes_of};
 use super::{At, Batch, IMAGES};
 use crate::data::image_set::{CLASSES, IMAGE};
 use crate::{Error, Result};
@@ -25,7 +26,7 @@ fn wrong(at: At<'_>, field: &str, problem: String) -> Error {
 }
 
 fn copy_labels(pickle: &Pickle<'_>, list: &Value<'_>, to: &mut [u8]) -> Checked {
-    let Some(labels) = pickle.ints(list) else { return Err("is not a list of integers".into()) };
+    let Some(labels) = pickle.ints(list) else { return Err("is neither a list nor an array of integers".into()) };
     if labels.len() != IMAGES {
         return Err(format!("has {} labels, not {IMAGES}", labels.len()));
     }
@@ -40,7 +41,7 @@ fn copy_labels(pickle: &Pickle<'_>, list: &Value<'_>, to: &mut [u8]) -> Checked 
 
 fn copy_pixels(pickle: &Pickle<'_>, array: &Array, to: &mut [u8]) -> Checked {
     match pickle.value(array.dtype) {
-        Value::Dtype(code) if pickle.reads(*code, "u1") || pickle.reads(*code, "|u1") => {}
+        Value::Dtype(code, _) if pickle.reads(*code, "u1") || pickle.reads(*code, "|u1") => {}
         _ => return Err("is not of dtype uint8".into()),
     }
     let shape = pickle.ints(pickle.value(array.shape));
@@ -48,23 +49,38 @@ fn copy_pixels(pickle: &Pickle<'_>, array: &Array, to: &mut [u8]) -> Checked {
         let shape = shape.filter(|shape| shape.len() <= 8).map_or("no shape".into(), |s| format!("shape {s:?}"));
         return Err(format!("has {shape}, not [{IMAGES}, {IMAGE}]"));
     }
-    if !matches!(pickle.value(array.order), Value::Bool(false) | Value::Int(0)) && !pickle.reads(array.order, "C") {
-        return Err("is in Fortran order, not in C order".into());
+    let is = |flag, letter| match pickle.value(array.order) {
+        Value::Bool(fortran) => *fortran == flag,
+        Value::Int(fortran) => *fortran == i64::from(flag),
+        _ => pickle.reads(array.order, letter),
+    };
+    let fortran = is(true, "F");
+    if !fortran && !is(false, "C") {
+        return Err("is neither in C order nor in Fortran order".into());
     }
-    let length = |found: usize| Err(format!("has {found} bytes of data, not {}", IMAGES * IMAGE));
-    match pickle.value(array.data) {
-        Value::Bytes(bytes) if bytes.len() == to.len() => to.copy_from_slice(bytes),
-        Value::Bytes(bytes) => return length(bytes.len()),
-        Value::Latin1(text) => {
-            let count = text.chars().count();
-            if count != to.len() {
-                return length(count);
-            }
-            for (i, (c, to)) in text.chars().zip(to).enumerate() {
-                *to = u8::try_from(c).map_err(|_| format!("has a character at {i} that is no byte"))?;
-            }
-        }
-        _ => return Err("has data that are not bytes".into()),
+    let Some(bytes) = bytes_of(pickle.value(array.data)) else {
+        return Err("has data that are not bytes".into());
+    };
+    if bytes.len() != to.len() {
+        return Err(format!("has {} bytes of data, not {}", bytes.len(), IMAGES * IMAGE));
+    }
+    match fortran {
+        true => copy_columns(&bytes, to),
+        false => to.copy_from_slice(&bytes),
     }
     Ok(())
+}
+
+/// Rows from columns, by squares that fit into the nearest cache.
+fn copy_columns(columns: &[u8], rows: &mut [u8]) {
+    const SIDE: usize = 64;
+    for (top, rows) in (0..IMAGES).step_by(SIDE).zip(rows.chunks_mut(SIDE * IMAGE)) {
+        for left in (0..IMAGE).step_by(SIDE) {
+            for (i, row) in (top..).zip(rows.chunks_exact_mut(IMAGE)) {
+                for (j, to) in (left..).zip(&mut row[left..IMAGE.min(left + SIDE)]) {
+                    *to = columns[j * IMAGES + i];
+                }
+            }
+        }
+    }
 }

@@ -108,7 +108,7 @@ fn a_wrong_label_is_named_with_its_byte() {
         let message = load(folder.path()).unwrap_err().to_string();
         let record = byte / RECORD;
         says(&message, &[name, &format!("byte {byte}: "), &format!("record {record} is {label}, not 0 to 9")]);
-        put(folder.path(), name, &binary(0));
+        put(folder.path(), name, &binary(record));
     }
     assert!(load(folder.path()).is_ok());
 }
@@ -135,9 +135,9 @@ fn a_packed_binary_file_is_exactly_a_batch() {
     let sum = right.len() - 6;
     flipped[sum] ^= 1;
     says(&wrong(&flipped).unwrap_err(), &["byte 30730000: the packed data are damaged"]);
-    // A gigabyte of zeros in a megabyte: refused at the 30,730,001st.
-    let bomb = gzip(&vec![0; 64 << 20]).repeat(16);
-    says(&wrong(&bomb).unwrap_err(), &["goes on after byte 30730000"]);
+    // In two packed parts: refused at the 30,730,001st byte, however many follow.
+    let longer = [gzip(&binary(4)), gzip(&[0; 1000])].concat();
+    says(&wrong(&longer).unwrap_err(), &["goes on after byte 30730000"]);
 }
 
 #[test]
@@ -201,14 +201,17 @@ fn lying_and_exploding_archives_are_refused_within_bounds() {
         header.as_bytes().to_vec()
     };
     let regular = tar::EntryType::Regular;
-    says(&wrong(&header("data_batch_1.bin", regular, 1 << 40)), &["data_batch_1.bin: has 1099511627776 bytes"]);
-    says(&wrong(&header("data_batch_1", regular, 1 << 40)), &["data_batch_1: has 1099511627776 bytes, more than"]);
+    says(&wrong(&header("data_batch_1.bin", regular, BINARY_BYTES + 1)), &["data_batch_1.bin: has 30730001 bytes"]);
+    says(&wrong(&header("data_batch_1", regular, PICKLE_BYTES + 1)), &["data_batch_1: has 75497473 bytes, more than"]);
     says(&wrong(&header("data_batch_1", regular, 1 << 20)), &["data_batch_1, byte 0: "]);
-    // A long name of a gigabyte, and a member to be skipped, in zeros that pack to a megabyte each.
+    // A long name, other extensions, and a member to be skipped, longer than what the archive may unpack to.
+    const MOST: u64 = 1 << 20;
     for kind in [tar::EntryType::GNULongName, tar::EntryType::XHeader, regular] {
-        let mut bomb = gzip(&header("x", kind, 1 << 30));
-        bomb.extend(gzip(&vec![0; 64 << 20]).repeat(16));
-        says(&wrong(&bomb), &[", byte 5368", "unpack to more than"]);
+        let mut bomb = gzip(&header("x", kind, 2 * MOST));
+        bomb.extend(gzip(&vec![0; 2 * MOST as usize]));
+        let path = put(root.path(), "a.tar.gz", &bomb);
+        let message = archive::read_within(&path, Vec::new(), MOST).unwrap_err().to_string();
+        says(&message, &["a.tar.gz, byte 10", "unpack to more than"]);
     }
 }
 
@@ -249,9 +252,9 @@ fn a_wrong_pickle_is_refused_by_field_or_byte() {
     says(&with(&labels, shape, b"i1", &pixels), &["field `data`: is not of dtype uint8"]);
     says(&with(&labels, shape, b"u1", &pixels[1..]), &["field `data`: has 30719999 bytes of data, not 30720000"]);
     let order = right.windows(3).position(|w| w == b"b\x89T").unwrap() + 1;
-    let mut fortran = right.clone();
-    fortran[order] = 0x88;
-    says(&wrong(&fortran).unwrap_err(), &["field `data`: is in Fortran order"]);
+    let mut none = right.clone();
+    none[order] = b'N';
+    says(&wrong(&none).unwrap_err(), &["field `data`: is neither in C order nor in Fortran order"]);
 }
 
 #[test]
@@ -265,6 +268,118 @@ fn what_python_3_writes_is_read_too() {
     }
 }
 
+/// The images and labels of a pickled batch.
+fn unpickled(bytes: &[u8]) -> std::result::Result<(Vec<u8>, Vec<u8>), String> {
+    let (mut pixels, mut labels) = (vec![0; IMAGES * IMAGE], vec![0; IMAGES]);
+    let batch = Batch { pixels: &mut pixels, labels: &mut labels };
+    python::read(bytes, At { path: Path::new("batch"), member: None }, batch).map_err(|e| e.to_string())?;
+    Ok((pixels, labels))
+}
+
+#[test]
+fn what_numpy_pickles_is_read_whatever_its_order_and_its_labels_are() {
+    let pixels: Vec<u8> = (0..IMAGES * IMAGE).map(|i| (i * 31 % 253) as u8).collect();
+    let labels: Vec<u8> = (0..IMAGES).map(|i| (i * 3 % 10) as u8).collect();
+    let mut columns = vec![0; IMAGES * IMAGE];
+    for (i, image) in pixels.chunks_exact(IMAGE).enumerate() {
+        image.iter().enumerate().for_each(|(j, &pixel)| columns[j * IMAGES + i] = pixel);
+    }
+    for (numpy, class) in [("numpy", "ndarray"), ("numpy", "memmap"), ("numpy.core.memmap", "memmap")] {
+        for fortran in [false, true] {
+            let data = if fortran { &columns } else { &pixels };
+            let array = fixture::array((numpy, class), &[10_000, 3_072], ("u1", "|"), fortran, data);
+            let list: Vec<u8> = labels.iter().flat_map(|&label| [b'K', label]).collect();
+            let list = [&b"]("[..], &list, b"e"].concat();
+            assert!(unpickled(&fixture::dictionary(&list, &array)) == Ok((pixels.clone(), labels.clone())));
+        }
+    }
+    let array = fixture::array(("numpy", "ndarray"), &[10_000, 3_072], ("u1", "|"), false, &pixels);
+    for (code, order) in [("i8", "<"), ("i8", ">"), ("u8", ">"), ("i4", "<"), ("u2", ">"), ("i1", "|"), ("u1", "|")] {
+        let size = usize::from(code.as_bytes()[1] - b'0');
+        let item = |label: u8| {
+            let mut bytes = vec![0; size];
+            bytes[if order == ">" { size - 1 } else { 0 }] = label;
+            bytes
+        };
+        let bytes: Vec<u8> = labels.iter().flat_map(|&label| item(label)).collect();
+        for shape in [&[10_000][..], &[10_000, 1]] {
+            let of_labels = fixture::array(("numpy", "ndarray"), shape, (code, order), false, &bytes);
+            let found = unpickled(&fixture::dictionary(&of_labels, &array));
+            assert!(found == Ok((pixels.clone(), labels.clone())), "{order}{code} {shape:?}: {:?}", found.err());
+        }
+        // A list of NumPy's own integers.
+        let scalars: Vec<Vec<u8>> = labels.iter().map(|&label| fixture::scalar((code, order), &item(label))).collect();
+        let list = [&b"]("[..], &scalars.concat(), b"e"].concat();
+        assert!(
+            unpickled(&fixture::dictionary(&list, &array)) == Ok((pixels.clone(), labels.clone())),
+            "{order}{code}"
+        );
+    }
+}
+
+#[test]
+fn numpy_labels_of_other_kinds_are_refused() {
+    let array = fixture::array(("numpy", "ndarray"), &[10_000, 3_072], ("u1", "|"), false, &vec![1; IMAGES * IMAGE]);
+    let refused = |shape: &[u16], kind, bytes: &[u8]| {
+        let labels = fixture::array(("numpy", "ndarray"), shape, kind, false, bytes);
+        unpickled(&fixture::dictionary(&labels, &array)).unwrap_err()
+    };
+    let none = "field `labels`: is neither a list nor an array of integers";
+    says(&refused(&[10_000], ("f4", "<"), &[0; 40_000]), &[none]);
+    says(&refused(&[10_000], ("b1", "|"), &[0; 10_000]), &[none]);
+    says(&refused(&[10_000], ("i8", "<"), &[0; 10_000]), &[none]);
+    says(&refused(&[10_000], ("i8", "<"), &[0; 79_999]), &[none]);
+    says(&refused(&[100, 100], ("u1", "|"), &[0; 10_000]), &[none]);
+    says(&refused(&[9_999], ("u1", "|"), &[0; 9_999]), &["has 9999 labels"]);
+    let mut bytes = [0; 80_000];
+    bytes[8 * 5..][..8].fill(0xff);
+    says(&refused(&[10_000], ("i8", "<"), &bytes), &["record 5 is -1"]);
+    says(&refused(&[10_000], ("u8", "<"), &bytes), &["record 5 is 9223372036854775807"]);
+    // 1 in the other byte order.
+    says(&refused(&[10_000], ("i2", ">"), &[1; 20_000]), &["record 0 is 257"]);
+}
+
+#[test]
+fn a_batch_that_stands_twice_is_refused_in_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    for (i, name) in NAMES.iter().enumerate() {
+        put(folder.path(), &format!("{name}.bin"), &binary(i));
+    }
+    assert!(load(folder.path()).is_ok());
+    put(folder.path(), "test_batch.bin", &binary(0));
+    says(&refusal(folder.path()), &["test_batch.bin holds the same images as data_batch_1.bin", "data fetch"]);
+    fs::remove_file(folder.path().join("test_batch.bin")).unwrap();
+    put(folder.path(), "test_batch.bin.gz", &gzip(&binary(3)));
+    says(&refusal(folder.path()), &["test_batch.bin.gz holds the same images as data_batch_4.bin"]);
+    let batches = [0, 1, 2, 2, 4, 5].map(|i| pickled(&binary(i)));
+    let archive = put(folder.path(), "python.tar", &tar(NAMES.into_iter().zip(batches.iter().map(Vec::as_slice))));
+    says(&refusal(&archive), &["data_batch_4 holds the same images as data_batch_3"]);
+}
+
+#[test]
+fn what_is_read_in_place_of_a_part_is_told() {
+    let root = tempfile::tempdir().unwrap();
+    let names = NAMES.map(|name| format!("cifar-10-batches-bin/{name}.bin"));
+    let batches: Vec<_> = (0..6).map(binary).collect();
+    let bytes = gzip(&tar(names.iter().map(String::as_str).zip(batches.iter().map(Vec::as_slice))));
+    let archive = put(root.path(), "cifar-10-binary (1).tar.gz", &bytes);
+    put(root.path(), &names[0], &batches[0]);
+    let found = inspect(root.path()).unwrap();
+    assert_eq!((found.kind, &found.path), ("archive", &archive));
+    says(&found.passed_over.unwrap(), &["cifar-10-batches-bin: has no data_batch_2.bin"]);
+    let description = load(root.path()).unwrap().description;
+    says(&description, &["(1).tar.gz (not from ", "has no data_batch_2.bin"]);
+    // An error of the one that is read names the other.
+    let folder = root.path().join("cifar-10-batches-bin");
+    says(&load(&folder).unwrap_err().to_string(), &["has no data_batch_2.bin", "(1).tar.gz, which is there too"]);
+    for (name, batch) in names.iter().zip(&batches) {
+        put(root.path(), name, batch);
+    }
+    put(root.path(), &names[1], &[&[200], &batches[1][1..]].concat());
+    let error = load(root.path()).unwrap_err().to_string();
+    says(&error, &["data_batch_2.bin, byte 0: ", "(1).tar.gz, which is there too"]);
+}
+
 #[test]
 fn a_pickle_that_is_too_long_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -272,8 +387,8 @@ fn a_pickle_that_is_too_long_is_not_read() {
         put(folder.path(), name, b"").metadata().unwrap();
     }
     let file = fs::File::options().write(true).open(folder.path().join("data_batch_1")).unwrap();
-    file.set_len(1 << 40).unwrap();
-    says(&load(folder.path()).unwrap_err().to_string(), &["data_batch_1: has 1099511627776 bytes"]);
+    file.set_len(PICKLE_BYTES + 1).unwrap();
+    says(&load(folder.path()).unwrap_err().to_string(), &["data_batch_1: has 75497473 bytes"]);
 }
 
 #[test]

@@ -84,15 +84,25 @@ pub(crate) fn find(bytes: &[u8], what: &[u8]) -> usize {
 }
 
 pub(crate) fn load(bytes: &[u8]) -> Result<Arrays> {
+    load_within(bytes, MEMORY_FLOOR)
+}
+
+/// Reads a file within so many bytes of memory.
+pub(crate) fn load_within(bytes: &[u8], limit: u64) -> Result<Arrays> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.npz");
     fs::write(&path, bytes).unwrap();
-    read(&path)
+    read_within(&path, |_| limit)
 }
 
 /// The message with which a file is refused.
 pub(crate) fn refusal(bytes: &[u8]) -> String {
-    let error = load(bytes).unwrap_err();
+    refusal_of(load(bytes))
+}
+
+/// The message of a refusal, which is of one line and names the file.
+pub(crate) fn refusal_of(loaded: Result<Arrays>) -> String {
+    let error = loaded.unwrap_err();
     assert!(matches!(error, Error::Input { .. }), "{error:?}");
     assert_eq!(error.exit_code(), 2);
     let message = error.to_string();

@@ -51,6 +51,8 @@ pub(super) enum Floats {
 pub enum Extents<'a> {
     /// Exactly these.
     Exact(&'a [usize]),
+    /// The first, or the second, which means the same.
+    Either(&'a [usize], &'a [usize]),
     /// So many axes, as in "4 axes, N×C×H×W".
     Axes(usize, &'static str),
     /// Two axes or more, N×C×….
@@ -63,6 +65,7 @@ impl Extents<'_> {
     fn met_by(self, shape: &[usize]) -> bool {
         match self {
             Extents::Exact(exact) => shape == exact,
+            Extents::Either(one, other) => shape == one || shape == other,
             Extents::Axes(axes, _) => shape.len() == axes,
             Extents::Activations => shape.len() >= 2,
             Extents::Any => !shape.is_empty(),
@@ -72,6 +75,8 @@ impl Extents<'_> {
     fn words(self) -> String {
         match self {
             Extents::Exact(exact) => format!("the shape {}", extents(exact)),
+            Extents::Either(one, other) if one == other => Extents::Exact(one).words(),
+            Extents::Either(one, other) => format!("the shape {} or {}", extents(one), extents(other)),
             Extents::Axes(axes, letters) => format!("{axes} axes, {letters}"),
             Extents::Activations => "two axes or more, N×C×…".into(),
             Extents::Any => "one axis or more".into(),

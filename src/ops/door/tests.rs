@@ -247,3 +247,38 @@ fn noisy_batch_norm_is_batch_norm_under_the_noise_that_it_reports() {
     let (mean, spread) = over_units(&units(&scale));
     assert!((mean - 1.125).abs() < 0.06 && (spread - 0.072).abs() < 0.028, "{mean} {spread}");
 }
+
+#[test]
+fn gains_of_pytorchs_shapes_do_what_those_of_one_axis_do() {
+    for shape in [&[3, 2, 3, 3][..], &[3, 4], &[3, 2, 5], &[3]] {
+        let run = |gain: Option<&[usize]>, tangent: Option<&[usize]>| {
+            let mut arrays = crate::ops::weight_norm::cases::case("c", shape, super::Law::NORMAL).arrays(1);
+            arrays.insert("tangent_gain".into(), arrays["gain"].clone());
+            for (name, shape) in [("gain", gain), ("tangent_gain", tangent)] {
+                if let Some(shape) = shape {
+                    arrays.get_mut(name).unwrap().shape = shape.to_vec();
+                }
+            }
+            let mut inputs = Inputs::new("case.npz", arrays);
+            table::run("weight_norm", &mut Cpu::<f64>::default(), &mut inputs)
+        };
+        let ones: Vec<usize> = std::iter::once(3).chain(vec![1; shape.len() - 1]).collect();
+        let flat = run(None, None).unwrap();
+        assert_eq!(flat["grad_gain"].shape, [3]);
+        for (gain, tangent) in [(Some(&ones[..]), None), (None, Some(&ones[..])), (Some(&ones[..]), Some(&ones[..]))] {
+            let mut found = run(gain, tangent).unwrap();
+            for name in ["grad_gain", "tangent_grad_gain"] {
+                let array = found.get_mut(name).unwrap();
+                assert_eq!(array.shape, gain.unwrap_or(&[3]), "{name}");
+                array.shape = vec![3];
+            }
+            assert_eq!(found, flat, "{shape:?}");
+        }
+        for wrong in [&[1, 3][..], &[1, 3, 1, 1], &[3, 1, 1], &[]] {
+            if wrong != ones {
+                let text = run(Some(wrong), None).unwrap_err().to_string();
+                assert!(text.starts_with("case.npz: array gain: ") && text.contains("[3"), "{text}");
+            }
+        }
+    }
+}

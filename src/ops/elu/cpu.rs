@@ -37,7 +37,7 @@ impl<T: Float> Law<T> {
     fn derivatives(self, x: T) -> (T, T) {
         let (power, part) = Self::parts(x);
         let below = self.slope * power.fma(part, power);
-        if x > T::ZERO { (self.scale, T::ZERO) } else { (below, below) }
+        if x > T::ZERO { (self.scale, T::ZERO) } else { (below, if x == T::ZERO { T::ZERO } else { below }) }
     }
 }
 

@@ -3,13 +3,13 @@
 //! With a scale λ and a depth α:
 //!
 //! ```text
-//! y = λ x        where x > 0        y' = λ         y'' = 0
-//! y = λ α (eˣ − 1)   elsewhere      y' = λ α eˣ    y'' = λ α eˣ
+//! y = λ x            where x > 0     y' = λ         y'' = 0
+//! y = λ α (eˣ − 1)   elsewhere       y' = λ α eˣ    y'' = λ α eˣ, and 0 at 0
 //! ```
 //!
 //! ELU (Clevert, Unterthiner and Hochreiter 2016): λ = α = 1. SELU (Klambauer, Unterthiner, Mayr and Hochreiter 2017): λ = 1.0507…,
-//! α = 1.6733…, under which mean 0 and variance 1 reproduce themselves. At 0 the derivatives are those from below, as in PyTorch: for ELU
-//! y' is 1 from both sides, for SELU it is λ α there. A NaN stays one.
+//! α = 1.6733…, under which mean 0 and variance 1 reproduce themselves. At 0 they are as in PyTorch: y' is that from below (for ELU 1 from
+//! both sides, for SELU λ α), y'' is 0. A NaN stays one.
 
 pub mod cases;
 pub mod cpu;

@@ -12,7 +12,7 @@ use std::ops::Range;
 /// Lanes that make a chunk worth a task.
 const LANES: usize = 1024;
 /// Pixels that are summed in the tensor's own type before f64 takes over.
-const PIECE: usize = 128;
+pub const PIECE: usize = 128;
 /// Sums that a lane has room for, and vectors along the lanes.
 const SUMS: usize = 4;
 const LINES: usize = 10;
@@ -91,7 +91,7 @@ impl Chunk {
     }
 
     /// The elements of the chunk at each pixel.
-    pub fn rows(self) -> impl Iterator<Item = Range<usize>> {
+    pub fn rows(self) -> impl Iterator<Item = Range<usize>> + Clone {
         let start = move |pixel: usize| (pixel * self.of.samples + self.first) * self.of.channels;
         (0..self.of.pixels).map(move |pixel| start(pixel)..start(pixel) + self.lanes())
     }
@@ -116,9 +116,10 @@ impl Chunk {
         });
     }
 
-    /// Sums over the pixels: `add(elements, lines)` adds a pixel's values to the lines; the sums are written to `sums`.
+    /// Sums over the pixels: `add(elements, lines)` adds a pixel's values to the lines; after each `piece` pixels these go to `sums`.
     pub fn sum<T: Float, const K: usize>(
         self,
+        piece: usize,
         mut lines: [&mut [T]; K],
         sums: [&mut [f64]; K],
         add: impl Fn(Range<usize>, [&mut [T]; K]),
@@ -134,11 +135,14 @@ impl Chunk {
             }
         };
         lines.iter_mut().for_each(|line| line.fill(T::ZERO));
-        for (pixel, row) in self.rows().enumerate() {
-            if pixel > 0 && pixel % PIECE == 0 {
+        let mut left = piece;
+        for row in self.rows() {
+            if left == 0 {
                 flush(&mut lines);
+                left = piece;
             }
             add(row, lines.each_mut().map(|line| &mut **line));
+            left -= 1;
         }
         flush(&mut lines);
     }

@@ -1,11 +1,11 @@
 //! Norms over groups on the CPU. A chunk of samples is read three times forward, twice backward.
 
-use super::chunks::{self, Room, for_chunks, per_channel};
+use super::chunks::{self, Chunk, PIECE, Room, for_chunks, per_channel};
 use super::{GroupNorm, Grouped, OP, cpu_tangent};
 use crate::Result;
 use crate::ops::affine::{self, floor};
 use crate::ops::batch_norm::cpu::sums;
-use crate::ops::columns::{Shared, add_lines, add_lines_about, as_f64};
+use crate::ops::columns::{Extremes, Shared, add_lines, add_lines_about, as_f64, not_below_0, out_of_range};
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
 use crate::ops::norm_tangent::{Moving, Normed, Upstream};
 use crate::runtime::cpu::Cpu;
@@ -16,7 +16,7 @@ use crate::runtime::tensor::{In, Out, Shape};
 /// `y = γ (x − μ)/S + β`, relu; writes the statistics.
 ///
 /// The mean comes first; the variance from sums about it, with what is left of their mean taken off: exact to rounding also where the mean is
-/// far from 0, or one value far from the mean.
+/// far from 0, or one value far from the mean. Where that has left T's range, it is done again in f64.
 fn forward<T: Float>(
     of: Grouped,
     x: &[T],
@@ -32,17 +32,20 @@ fn forward<T: Float>(
         let Room { sums: [a, b, ..], lines: [sum, square, origin, gain, shift, ..], .. } = room;
         // SAFETY: chunks do not overlap.
         let (mean, var) = unsafe { (mean.range(chunk.groups()), var.range(chunk.groups())) };
-        chunk.sum([&mut *sum], [&mut *a], |row, [sum]| add_lines(&x[row], sum));
+        chunk.sum(PIECE, [&mut *sum], [&mut *a], |row, [sum]| add_lines(&x[row], sum));
         chunk.each_group(|group, lanes| mean[group] = T::of(a[lanes].iter().sum::<f64>() / size));
         chunk.fill(origin, |group, _| mean[group]);
-        chunk.sum([sum, square], [&mut *a, &mut *b], |row, [sum, square]| {
+        chunk.sum(PIECE, [sum, square], [&mut *a, &mut *b], |row, [sum, square]| {
             add_lines_about(&x[row], origin, sum, square);
         });
         chunk.each_group(|group, lanes| {
-            let (s1, s2) = (a[lanes.clone()].iter().sum::<f64>(), b[lanes].iter().sum::<f64>());
+            let (s1, s2) = (a[lanes.clone()].iter().sum::<f64>(), b[lanes.clone()].iter().sum::<f64>());
             mean[group] = T::of(mean[group].f64() + s1 / size);
-            var[group] = T::of((s2 - s1 * s1 / size).max(0.0) / size);
+            var[group] = T::of(not_below_0(s2 - s1 * s1 / size) / size);
         });
+        if mean.iter().zip(&*var).any(|(mean, var)| out_of_range::<T>(mean.f64(), var.f64())) {
+            moments_again(chunk, x, mean, var);
+        }
         chunk.fill(origin, |group, _| mean[group]);
         chunk.fill(gain, |group, c| T::of(weight[c].f64() / (var[group].f64() + options.eps).sqrt()));
         chunk.fill(shift, |_, c| bias[c]);
@@ -50,6 +53,19 @@ fn forward<T: Float>(
             // SAFETY: likewise.
             let y = unsafe { y.range(row.clone()) };
             affine::lines(&x[row], origin, gain, shift, floor, y);
+        }
+    });
+}
+
+/// Mean and variance of the groups of which sums in T cannot tell, but for constant ones.
+#[cold]
+#[inline(never)]
+fn moments_again<T: Float>(chunk: Chunk, x: &[T], mean: &mut [T], var: &mut [T]) {
+    chunk.each_group(|group, lanes| {
+        let values = chunk.rows().flat_map(|row| &x[row][lanes.clone()]).map(|v| v.f64());
+        let again = out_of_range::<T>(mean[group].f64(), var[group].f64());
+        if let Some(found) = again.then(|| Extremes::of(values.clone()).moments(values)).flatten() {
+            (mean[group], var[group]) = (T::of(found.mean), T::of(found.var));
         }
     });
 }
@@ -75,15 +91,23 @@ fn backward<T: Float>(
         chunk.fill(g, |group, c| T::of(weight[c].f64() / (var[group].f64() + options.eps).sqrt()));
         chunk.fill(s, |_, c| bias[c]);
         chunk.fill(w, |_, c| weight[c]);
-        chunk.sum([&mut **mean_q, &mut **mean_u], [&mut **a, &mut **b], |row, [sum, sum_u]| {
-            sums(&x[row.clone()], &dy[row], m, i, g, s, floor, sum, sum_u);
-        });
-        chunk.each_group(|_, lanes| {
-            let of = |sums: &[f64]| T::of(lanes.clone().map(|lane| w[lane].f64() * sums[lane]).sum::<f64>() / size);
-            let (q, u) = (of(a), of(b));
-            mean_q[lanes.clone()].fill(q);
-            mean_u[lanes.clone()].fill(u);
-        });
+        // The sum of a piece may leave T's range where its terms do not: then each is a piece.
+        for piece in [PIECE, 1] {
+            chunk.sum(piece, [&mut **mean_q, &mut **mean_u], [&mut **a, &mut **b], |row, [sum, sum_u]| {
+                sums(&x[row.clone()], &dy[row], m, i, g, s, floor, sum, sum_u);
+            });
+            let mut finite = true;
+            chunk.each_group(|_, lanes| {
+                let of = |sums: &[f64]| T::of(lanes.clone().map(|lane| w[lane].f64() * sums[lane]).sum::<f64>() / size);
+                let (q, u) = (of(a), of(b));
+                mean_q[lanes.clone()].fill(q);
+                mean_u[lanes].fill(u);
+                finite &= (q + u).is_finite();
+            });
+            if finite {
+                break;
+            }
+        }
         for row in chunk.rows() {
             // SAFETY: chunks do not overlap.
             let dx = unsafe { dx.range(row.clone()) };

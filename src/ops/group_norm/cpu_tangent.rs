@@ -1,6 +1,6 @@
 //! The tangents of norms over groups on the CPU.
 
-use super::chunks::{Room, for_chunks, per_channel};
+use super::chunks::{PIECE, Room, for_chunks, per_channel};
 use super::{Grouped, OP};
 use crate::Result;
 use crate::ops::affine::floor;
@@ -81,7 +81,7 @@ pub fn forward<T: Float>(
         let (mean_t, divisor_t) = unsafe { (mean_t.range(chunk.groups()), divisor_t.range(chunk.groups())) };
         chunk.fill(m, |group, _| mean[group]);
         chunk.fill(i, |group, _| T::of(1.0 / (var[group].f64() + norm.eps).sqrt()));
-        chunk.sum([sum, sum_u], [&mut *a, &mut *b], |row, [sum, sum_u]| {
+        chunk.sum(PIECE, [sum, sum_u], [&mut *a, &mut *b], |row, [sum, sum_u]| {
             add_moving(&x[row.clone()], &xt[row], m, i, sum, sum_u);
         });
         chunk.each_group(|group, lanes| {
@@ -138,7 +138,7 @@ pub fn backward<T: Float>(
         chunk.fill(w, |_, c| weight[c]);
         chunk.fill(wt, |_, c| weight_t.map_or(T::ZERO, |w| w[c]));
         let lines = [&mut **mean_q, &mut **mean_u, &mut **mean_qt, &mut **mean_ut];
-        chunk.sum(lines, [&mut **a, &mut **b, &mut **at, &mut **bt], |row, [sum, sum_u, sum_t, sum_ut]| {
+        chunk.sum(PIECE, lines, [&mut **a, &mut **b, &mut **at, &mut **bt], |row, [sum, sum_u, sum_t, sum_ut]| {
             let (x, xt, y) = (&x[row.clone()], &xt[row.clone()], &mask[row.clone()]);
             let (dy, dyt) = (&dy[row.clone()], &dyt[row]);
             add_gradient(x, y, floor, dy, m, i, sum, sum_u);

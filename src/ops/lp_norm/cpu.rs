@@ -1,9 +1,10 @@
 //! The ℓp norm on the CPU.
 
 use super::LpNorm;
+use super::faint::{FaintUnit, faint};
 use crate::mutant::{Mutant, made};
 use crate::ops::affine::{Affine, floor};
-use crate::ops::columns::{self, Line, Shared, as_f64, for_pieces, pair_sums};
+use crate::ops::columns::{self, Line, Shared, as_f64, for_pieces, out_of_range, pair_sums, power_mean};
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics, units};
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
@@ -23,17 +24,28 @@ fn statistics<T: Float>(p: f64, x: &[T], columns: usize, mean: &mut [T], scale: 
     if p == f64::INFINITY {
         return columns::sums(x, columns, mean, workspace, |sum| sum / count);
     }
-    let most = Line::new(columns, |c| if powers && scale[c] > T::ZERO { scale[c] } else { T::ONE });
+    // An infinity is to reach the sum as one.
+    let fits = |most: T| most > T::ZERO && most.is_finite();
+    let most = Line::new(columns, |c| if powers && fits(scale[c]) { scale[c] } else { T::ONE });
     let exponent = T::of(p);
     let add = |r: std::ops::Range<usize>, sum: &mut [T], power: &mut [T]| match p {
         1.0 => add_first(&x[r], sum, power),
         2.0 => add_second(&x[r], sum, power),
         _ => add_power(&x[r], most.get(), exponent, sum, power),
     };
+    let mut again = Vec::new();
     pair_sums(shape, workspace, add, |c, sum, power| {
         mean[c] = T::of(sum / count);
         scale[c] = T::of(most.get()[c].f64() * (power / count).powf(1.0 / p));
+        // Squares that have left the range of T, or lost digits below it.
+        if p == 2.0 && out_of_range::<T>(0.0, power / count) {
+            again.push(c);
+        }
     });
+    if again.iter().any(|&c| scale[c] != T::ZERO) || !again.is_empty() && x.iter().any(|v| *v != T::ZERO) {
+        let unit = |c: usize| x[c..].iter().step_by(columns).map(|v| v.f64());
+        again.into_iter().for_each(|c| scale[c] = T::of(power_mean(p, unit(c))));
+    }
 }
 
 /// The constants of a backward pass, as lines.
@@ -45,16 +57,7 @@ struct Backward<T> {
     floor: T,
 }
 
-/// `∂s/∂x` per unit is `factor · sign(x) |x / s|^(p−1)`, but for p = ∞.
-struct SpreadGrad<T> {
-    p: f64,
-    /// 1/s, 0 where s = 0.
-    inverse: Line<T>,
-    /// Factor that includes dγ: `dγ/m`.
-    factor: Line<T>,
-}
-
-/// The gradients of the forward pass; `mean` and `scale` are what it wrote. `batch` is N, for the order of ties.
+/// The gradients of the forward pass; `mean` and `scale` are what it wrote.
 fn backward<T: Float>(
     p: f64,
     x: &[T],
@@ -64,7 +67,6 @@ fn backward<T: Float>(
     dy: &[T],
     dx: &mut [T],
     (grad_weight, grad_bias): (&mut [T], &mut [T]),
-    batch: usize,
     workspace: &mut [f64],
 ) {
     let columns = weight.len();
@@ -88,15 +90,19 @@ fn backward<T: Float>(
     });
     let count = rows as f64;
     let mean_dy = Line::new(columns, |c| T::of(grad_bias[c].f64() / count));
-    let spread = SpreadGrad {
-        p,
-        inverse: Line::new(columns, |c| if scale[c] > T::ZERO { T::of(1.0 / scale[c].f64()) } else { T::ZERO }),
-        factor: Line::new(columns, |c| {
-            if p.is_infinite() || made(Mutant::M2) { T::ZERO } else { T::of(grad_weight[c].f64() / count) }
-        }),
-    };
-    let (md, si, sf) = (mean_dy.get(), spread.inverse.get(), spread.factor.get());
-    let exponent = T::of(spread.p - 1.0);
+    // 1/s, 0 where s = 0; of p = ∞ s itself.
+    let inverse = |s: T| if s > T::ZERO { T::of(1.0 / s.f64()) } else { T::ZERO };
+    let spread = Line::new(columns, |c| if p.is_infinite() { scale[c] } else { inverse(scale[c]) });
+    // What ∂s/∂x is multiplied by: dγ/m; at p = ∞ the elements of largest |x| share dγ, and their number waits where dx will stand.
+    if p.is_infinite() {
+        columns::counts_of(x, columns, scale, &mut dx[..columns], workspace);
+    }
+    let factor = Line::new(columns, |c| {
+        let share = if p.is_infinite() { dx[c].f64() } else { count };
+        if made(Mutant::M2) { T::ZERO } else { T::of(grad_weight[c].f64() / share) }
+    });
+    let (md, si, sf) = (mean_dy.get(), spread.get(), factor.get());
+    let exponent = T::of(p - 1.0);
     let shared = Shared::new(&mut *dx);
     for_pieces(x.len(), columns, |range| {
         // SAFETY: pieces do not overlap.
@@ -105,20 +111,13 @@ fn backward<T: Float>(
         match p {
             1.0 => apply_first(x, dy, m, g, b, l.floor, md, sf, dx),
             2.0 => apply_second(x, dy, m, g, b, l.floor, md, si, sf, dx),
+            f64::INFINITY => apply_largest(x, dy, m, g, b, l.floor, md, si, sf, dx),
             _ => apply_power(x, dy, m, g, b, l.floor, md, si, sf, exponent, dx),
         }
     });
-    if p.is_infinite() {
-        // One element per unit carries ∂s/∂x: γ/D · dγ · sign(x) comes off its gradient. Rows lie in (h, w, n) order, ties go by
-        // (n, h, w).
-        let pixels = rows / batch;
-        let rank = |row: usize| (row % batch) * pixels + row / batch;
-        columns::first_with(x, columns, scale, rank, workspace, |c, rank| {
-            let Some(rank) = rank.filter(|_| scale[c] > T::ZERO) else { return };
-            let at = ((rank % pixels) * batch + rank / pixels) * columns + c;
-            let sign = if x[at] > T::ZERO { T::ONE } else { -T::ONE };
-            dx[at] -= g[c] * grad_weight[c] * sign;
-        });
+    for c in (0..columns).filter(|&c| faint::<T>(p, options.eps, scale[c], weight[c])) {
+        let unit = FaintUnit::of(p, options, x, (columns, c), (weight[c], bias[c]));
+        (grad_weight[c], grad_bias[c]) = unit.backward(x, dy, dx);
     }
 }
 
@@ -177,7 +176,23 @@ vectorize! {
         }
     }
 
-    /// Any p; with `factor` 0, the part of p = ∞ that all elements share.
+    /// p = ∞: the elements of largest |x|, which is `most`, share ∂s/∂x.
+    fn apply_largest<T>(
+        x: &[T], dy: &[T], mean: &[T], gain: &[T], shift: &[T], floor: T, mean_dy: &[T], most: &[T], factor: &[T], dx: &mut [T],
+    ) {
+        let span = mean.len();
+        for ((x, dy), dx) in x.chunks(span).zip(dy.chunks(span)).zip(dx.chunks_mut(span)) {
+            let constants = mean.iter().zip(gain).zip(shift).zip(mean_dy).zip(most).zip(factor);
+            for (((dx, &x), &dy), (((((&m, &g), &b), &md), &most), &f)) in dx.iter_mut().zip(x).zip(dy).zip(constants) {
+                let dy = if (x - m).fma(g, b) <= floor { T::ZERO } else { dy };
+                let slope = if x.abs() != most || x == T::ZERO { T::ZERO } else { f };
+                let slope = if x < T::ZERO { -slope } else { slope };
+                *dx = g * (dy - md - slope);
+            }
+        }
+    }
+
+    /// Any other p.
     fn apply_power<T>(
         x: &[T], dy: &[T], mean: &[T], gain: &[T], shift: &[T], floor: T, mean_dy: &[T], inverse: &[T], factor: &[T], exponent: T, dx: &mut [T],
     ) {
@@ -186,7 +201,7 @@ vectorize! {
             let constants = mean.iter().zip(gain).zip(shift).zip(mean_dy).zip(inverse).zip(factor);
             for (((dx, &x), &dy), (((((&m, &g), &b), &md), &i), &f)) in dx.iter_mut().zip(x).zip(dy).zip(constants) {
                 let dy = if (x - m).fma(g, b) <= floor { T::ZERO } else { dy };
-                // sign(0) = 0 also at p = 1.x, where 0^(p−1) is 0 anyway; f = 0 spares p = ∞ the power.
+                // sign(0) = 0 also at p = 1.x, where 0^(p−1) is 0 anyway.
                 let slope = if f == T::ZERO || x == T::ZERO { T::ZERO } else { f * (x.abs() * i).powf(exponent) };
                 let slope = if x < T::ZERO { -slope } else { slope };
                 *dx = g * (dy - md - slope);
@@ -222,7 +237,11 @@ impl<T: Float> LpNorm for Cpu<T> {
         let (mean, scale) = (b.write::<T>(stats.mean)?, b.write::<T>(stats.spread)?);
         statistics(p, x, columns, mean, scale, as_f64(b.write::<T>(workspace)?));
         let divisor = |c: usize| scale[c].f64() + options.eps;
-        Affine::new(mean, weight, bias, divisor, options.relu).apply(x, columns, b.write(y)?);
+        let y = b.write(y)?;
+        Affine::new(mean, weight, bias, divisor, options.relu).apply(x, columns, y);
+        for c in (0..columns).filter(|&c| faint::<T>(p, options.eps, scale[c], weight[c])) {
+            FaintUnit::of(p, options, x, (columns, c), (weight[c], bias[c])).forward(x, y);
+        }
         Ok(())
     }
 
@@ -242,13 +261,12 @@ impl<T: Float> LpNorm for Cpu<T> {
             [params.weight.0.shape, params.bias.0.shape, stats.mean.0.shape, grads.weight.0.shape, grads.bias.0.shape];
         options.without_pool("lp_norm")?;
         units("lp_norm", x.0.shape, &per_unit)?;
-        let batch = x.0.shape.hwnc()[2];
         let mut b = self.borrow("lp_norm");
         let params = (b.read::<T>(params.weight)?, b.read::<T>(params.bias)?);
         let statistics = (b.read::<T>(stats.mean.into())?, b.read::<T>(stats.spread.into())?);
         let per_unit = (b.write::<T>(grads.weight)?, b.write::<T>(grads.bias)?);
         let (x, dy, dx) = (b.read(x)?, b.read(grad_y)?, b.write(grads.x)?);
-        backward(p, x, params, options, statistics, dy, dx, per_unit, batch, as_f64(b.write::<T>(workspace)?));
+        backward(p, x, params, options, statistics, dy, dx, per_unit, as_f64(b.write::<T>(workspace)?));
         Ok(())
     }
 }

@@ -88,7 +88,7 @@ impl<D: Driver> Cuda<D> {
     ) -> Result<()> {
         let (over, power) = (Over::of(OP, x.0.shape, options)?, power(p)?);
         let (sums, each) = (ColumnGrid::sums_over(OP, over)?, ColumnGrid::each(OP, over.shape)?);
-        // Where the largest |x| is, all of x tells.
+        // How many are the largest, all of x tells.
         let of_x = ColumnGrid::sums(OP, x.0.shape)?;
         let (driver, mut views) = self.begin(OP);
         let (x, weight, bias) =
@@ -100,6 +100,17 @@ impl<D: Driver> Cuda<D> {
         let mut partials = sums.partials(&mut workspace);
         let (statistics, per_unit) = ((&mean, &scale, SCALE), (&mut grad_weight, &mut grad_bias));
         gradient_sums(driver, (sums, over), (&x, &dy), (&weight, &bias), statistics, options, per_unit, &mut partials)?;
+        let largest = match power {
+            3 => {
+                let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = of_x;
+                let mut ties = of_x.partials(&mut workspace);
+                kernels::lp_ties(driver, grid, &x, &scale, &mut ties, rows, columns, rows_per_part, width)?;
+                kernels::lp_ties_finish(driver, of_x.per_column(), &mut ties, columns, parts)?;
+                Some(ties)
+            }
+            _ => None,
+        };
+        let ties = largest.as_ref().map(|ties| ties.read());
         let (grad_weight, grad_bias) = (grad_weight.read(), grad_bias.read());
         let (eps, exponent, relu) = (options.eps, (p - 1.0) as f32, u32::from(options.relu));
         let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = each;
@@ -114,6 +125,7 @@ impl<D: Driver> Cuda<D> {
             &scale,
             &grad_weight,
             &grad_bias,
+            ties.as_ref(),
             &mut dx,
             eps,
             exponent,
@@ -125,33 +137,6 @@ impl<D: Driver> Cuda<D> {
             width,
             over.pool_width,
             over.batch,
-        )?;
-        if power != 3 {
-            return Ok(());
-        }
-        let ColumnGrid { grid, rows, parts, rows_per_part, width, .. } = of_x;
-        let (mut partials, batch) = (of_x.partials(&mut workspace), over.batch);
-        kernels::lp_first(driver, grid, &x, &scale, &mut partials, batch, rows, columns, rows_per_part, width)?;
-        kernels::linf_gradient(
-            driver,
-            of_x.per_column(),
-            &x,
-            &dy,
-            &weight,
-            &bias,
-            &mean,
-            &scale,
-            &grad_weight,
-            &grad_bias,
-            &partials.read(),
-            &mut dx,
-            eps,
-            relu,
-            batch,
-            rows,
-            columns,
-            parts,
-            over.pool_width,
         )
     }
 }

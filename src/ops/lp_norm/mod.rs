@@ -7,14 +7,16 @@
 //! dx_i = γ/D (dy_i − dβ/m − dγ ∂s/∂x_i)       ∂s/∂x_i = sign(x_i) (|x_i|/s)^(p−1) / m
 //! ```
 //!
-//! At p = ∞, ∂s/∂x is sign(x_i) at the element of largest |x| (on ties the first in (n, h, w) order) and 0 elsewhere; all are 0
+//! At p = ∞, ∂s/∂x is sign(x_i)/k at the k elements of largest |x| (as PyTorch's `amax` and `norm` share it) and 0 elsewhere; all are 0
 //! where s = 0, and sign(0) = 0. Any p ≥ 1 is taken; but for p = 1 and 2, s is then `M (mean (|x|/M)ᵖ)^(1/p)` with `M = max|x|`,
-//! so that no power overflows. Source: the paper's section 3.3; power mean per unit and ε added to s are this project's reading.
+//! so that no power overflows. Where s is so small that its type cannot hold 1/s, all of this holds to rounding too.
+//! Source: the paper's section 3.3; power mean per unit and ε added to s are this project's reading.
 
 pub mod cases;
 pub mod cpu;
 mod cuda;
 pub mod door;
+pub(in crate::ops) mod faint;
 mod layer;
 
 pub use layer::LpNormLayer;

@@ -4,7 +4,8 @@ use super::{Law, Moving, NormTangent, Normed, Upstream};
 use crate::Result;
 use crate::ops::affine::floor;
 use crate::ops::columns::{self, Line, Shared, as_f64, for_pieces, pair_sums};
-use crate::ops::norm::{NormGrads, Statistics, units};
+use crate::ops::lp_norm::faint::{FaintUnit, Moves, faint};
+use crate::ops::norm::{NormGrads, NormOptions, Statistics, units};
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
@@ -19,26 +20,29 @@ enum Slope<T> {
     Variance,
     /// r = sign(x)(|x|/s)^(p−1), for this p.
     Power(T),
-    /// One element of a unit has it: added apart.
-    Apart,
+    /// r = sign(x) m/k, for the k elements of largest |x|.
+    Largest,
 }
 
 impl<T: Float> Slope<T> {
     fn of(law: Law) -> Self {
         match law {
             Law::Variance => Slope::Variance,
-            Law::Power(p) if p.is_infinite() => Slope::Apart,
+            Law::Power(p) if p.is_infinite() => Slope::Largest,
             Law::Power(p) => Slope::Power(T::of(p)),
         }
     }
 
-    /// r, with `scaled` = 1/s.
+    /// r, with `scaled` = 1/s, at p = ∞ m/k; `most` is s.
     #[inline(always)]
-    fn r(self, x: T, u: T, scaled: T) -> T {
+    fn r(self, x: T, u: T, scaled: T, most: T) -> T {
         match self {
             Slope::Variance => u,
-            Slope::Apart => T::ZERO,
-            Slope::Power(_) if x == T::ZERO => T::ZERO,
+            Slope::Power(_) | Slope::Largest if x == T::ZERO => T::ZERO,
+            Slope::Largest => {
+                let share = if x.abs() == most { scaled } else { T::ZERO };
+                if x > T::ZERO { share } else { -share }
+            }
             Slope::Power(p) if p == T::ONE => {
                 if x > T::ZERO {
                     T::ONE
@@ -59,7 +63,7 @@ impl<T: Float> Slope<T> {
     fn moving(self, x: T, r: T, [xt, ut, dt]: [T; 3], scaled: T) -> T {
         match self {
             Slope::Variance => ut,
-            Slope::Apart => T::ZERO,
+            Slope::Largest => T::ZERO,
             Slope::Power(p) if p == T::ONE || x == T::ZERO && p != T::of(2.0) => T::ZERO,
             Slope::Power(p) if p == T::of(2.0) => (xt - r * dt) * scaled,
             Slope::Power(p) => {
@@ -75,31 +79,50 @@ struct Lines<T> {
     mean: Line<T>,
     /// 1/D
     inverse: Line<T>,
-    /// 1/s of an ℓp norm, 0 where s = 0.
+    /// 1/s of an ℓp norm, 0 where s = 0; at p = ∞ m/k.
     scaled: Line<T>,
+    /// s
+    most: Line<T>,
 }
 
 impl<T: Float> Lines<T> {
+    /// `room` is free for a number of each unit.
     #[inline(always)]
-    fn new(law: Law, eps: f64, mean: &[T], spread: &[T]) -> Self {
+    fn new(
+        (law, eps): (Law, f64),
+        x: &[T],
+        (mean, spread): (&[T], &[T]),
+        room: &mut [T],
+        workspace: &mut [f64],
+    ) -> Self {
         let s = |c: usize| spread[c].f64();
         let divisor = |c: usize| if law == Law::Variance { (s(c) + eps).sqrt() } else { s(c) + eps };
         let columns = mean.len();
+        let largest = law == Law::Power(f64::INFINITY);
+        if largest {
+            columns::counts_of(x, columns, spread, room, workspace);
+        }
+        let rows = (x.len() / columns) as f64;
         Lines {
             mean: Line::new(columns, |c| mean[c]),
             inverse: Line::new(columns, |c| T::of(1.0 / divisor(c))),
-            scaled: Line::new(columns, |c| if s(c) > 0.0 { T::of(1.0 / s(c)) } else { T::ZERO }),
+            scaled: Line::new(columns, |c| match s(c) {
+                _ if largest => T::of(rows / room[c].f64()),
+                s if s > 0.0 => T::of(1.0 / s),
+                _ => T::ZERO,
+            }),
+            most: Line::new(columns, |c| spread[c]),
         }
     }
 }
 
 vectorize! {
     /// Adds ẋ and r ẋ.
-    fn add_moving<T>(slope: Slope<T>, x: &[T], xt: &[T], mean: &[T], inverse: &[T], scaled: &[T], sum: &mut [T], sum_r: &mut [T]) {
+    fn add_moving<T>(slope: Slope<T>, x: &[T], xt: &[T], mean: &[T], inverse: &[T], scaled: &[T], most: &[T], sum: &mut [T], sum_r: &mut [T]) {
         let span = sum.len();
         for (x, xt) in x.chunks(span).zip(xt.chunks(span)) {
             for (i, (&x, &xt)) in x.iter().zip(xt).enumerate() {
-                let r = slope.r(x, (x - mean[i]) * inverse[i], scaled[i]);
+                let r = slope.r(x, (x - mean[i]) * inverse[i], scaled[i], most[i]);
                 sum[i] += xt;
                 sum_r[i] = r.fma(xt, sum_r[i]);
             }
@@ -140,9 +163,9 @@ vectorize! {
         }
     }
 
-    /// ḋx, but for what one element alone has at p = ∞. `means` are dβ/m, dγ/m, ḋβ/m, ḋγ/m; `gains` γ/D and its tangent.
+    /// ḋx. `means` are dβ/m, dγ/m, ḋβ/m, ḋγ/m; `gains` γ/D and its tangent.
     fn gradient<T>(
-        slope: Slope<T>, x: &[T], xt: &[T], y: &[T], floor: T, dy: &[T], dyt: &[T], mean: &[T], inverse: &[T], scaled: &[T],
+        slope: Slope<T>, x: &[T], xt: &[T], y: &[T], floor: T, dy: &[T], dyt: &[T], mean: &[T], inverse: &[T], scaled: &[T], most: &[T],
         mean_t: &[T], divisor_t: &[T], gain: &[T], gain_t: &[T], mean_b: &[T], mean_w: &[T], mean_bt: &[T], mean_wt: &[T], out: &mut [T],
     ) {
         let span = mean.len();
@@ -152,7 +175,7 @@ vectorize! {
                 let (dy, dyt) = if y <= floor { (T::ZERO, T::ZERO) } else { (dy, dyt) };
                 let u = (x - mean[i]) * inverse[i];
                 let ut = (xt - mean_t[i] - u * divisor_t[i]) * inverse[i];
-                let r = slope.r(x, u, scaled[i]);
+                let r = slope.r(x, u, scaled[i], most[i]);
                 let rt = slope.moving(x, r, [xt, ut, divisor_t[i]], scaled[i]);
                 let own = dy - mean_b[i] - mean_w[i] * r;
                 let moved = dyt - mean_bt[i] - mean_wt[i] * r - mean_w[i] * rt;
@@ -162,22 +185,20 @@ vectorize! {
     }
 }
 
-/// Calls `work(unit, element, its sign)` for the element of each unit that is its largest in magnitude, where s > 0: what p = ∞ looks at.
-/// Ties go by (n, h, w), as in [`crate::ops::lp_norm`].
-fn for_largest<T: Float>(
-    x: &[T],
-    (columns, batch): (usize, usize),
-    scale: &[T],
-    workspace: &mut [f64],
-    mut work: impl FnMut(usize, usize, T),
-) {
-    let pixels = x.len() / columns / batch;
-    let rank = |row: usize| (row % batch) * pixels + row / batch;
-    columns::first_with(x, columns, scale, rank, workspace, |c, rank| {
-        let Some(rank) = rank.filter(|_| scale[c] > T::ZERO) else { return };
-        let at = ((rank % pixels) * batch + rank / pixels) * columns + c;
-        work(c, at, if x[at] > T::ZERO { T::ONE } else { -T::ONE });
-    });
+/// Of a norm of which tangents are taken: what y says of its ReLU counts, not this.
+fn options(eps: f64) -> NormOptions {
+    NormOptions { eps, relu: false, pool: false }
+}
+
+/// The units that [`crate::ops::lp_norm`] computes the long way, if the norm is one of its own.
+fn faint_units<'a, T: Float>(
+    norm: Normed,
+    spread: &'a [T],
+    weight: &'a [T],
+) -> impl Iterator<Item = (usize, f64)> + 'a {
+    let power = |law| if let Law::Power(p) = law { Some(p) } else { None };
+    let all = power(norm.law).map(|p| (0..spread.len()).map(move |c| (c, p)));
+    all.into_iter().flatten().filter(move |&(c, p)| faint(p, norm.eps, spread[c], weight[c]))
 }
 
 impl<T: Float> NormTangent for Cpu<T> {
@@ -187,40 +208,41 @@ impl<T: Float> NormTangent for Cpu<T> {
         let columns = units(OP, shape, &[norm.weight.0.shape, stats.mean.0.shape, stats.spread.0.shape])?;
         let mut b = self.borrow(OP);
         let (x, xt, weight) = (b.read::<T>(x)?, b.read::<T>(moving.x)?, b.read::<T>(norm.weight)?);
-        let lines = Lines::new(law, eps, b.read::<T>(norm.mean)?, b.read::<T>(norm.spread)?);
-        let scale = b.read::<T>(norm.spread)?;
+        let (mean, spread) = (b.read::<T>(norm.mean)?, b.read::<T>(norm.spread)?);
         let relu = norm.relu.map(|y| b.read::<T>(y)).transpose()?;
         let weight_t = moving.weight.map(|w| b.read::<T>(w)).transpose()?;
         let bias_t = moving.bias.map(|w| b.read::<T>(w)).transpose()?;
         let (mean_t, divisor_t) = (b.write::<T>(stats.mean)?, b.write::<T>(stats.spread)?);
-        let workspace = as_f64(b.write::<T>(workspace)?);
+        let (out, workspace) = (b.write::<T>(y)?, as_f64(b.write::<T>(workspace)?));
+        let lines = Lines::new((law, eps), x, (mean, spread), &mut out[..columns], workspace);
         let (slope, rows) = (Slope::of(law), shape.matrix().0);
-        let (m, i, s) = (lines.mean.get(), lines.inverse.get(), lines.scaled.get());
+        let (m, i, s, most) = (lines.mean.get(), lines.inverse.get(), lines.scaled.get(), lines.most.get());
         pair_sums(
             (rows, columns),
             workspace,
-            |r, sum, sum_r| add_moving(slope, &x[r.clone()], &xt[r], m, i, s, sum, sum_r),
+            |r, sum, sum_r| add_moving(slope, &x[r.clone()], &xt[r], m, i, s, most, sum, sum_r),
             |c, sum, sum_r| {
                 mean_t[c] = T::of(sum / rows as f64);
                 divisor_t[c] = T::of(sum_r / rows as f64);
             },
         );
-        if let Slope::Apart = slope {
-            let extents = (columns, shape.hwnc()[2]);
-            for_largest(x, extents, scale, workspace, |c, at, sign| divisor_t[c] = sign * xt[at]);
-        }
         let of = |values: Option<&[T]>, c: usize| values.map_or(T::ZERO, |v| v[c]);
         let (mt, dt) = (Line::new(columns, |c| mean_t[c]), Line::new(columns, |c| divisor_t[c]));
         let (w, wt) = (Line::new(columns, |c| weight[c]), Line::new(columns, |c| of(weight_t, c)));
         let bt = Line::new(columns, |c| of(bias_t, c));
         let (mt, dt, w, wt, bt) = (mt.get(), dt.get(), w.get(), wt.get(), bt.get());
         let (mask, floor) = (relu.unwrap_or(x), floor(relu.is_some()));
-        let out = Shared::new(b.write::<T>(y)?);
+        let pieces = Shared::new(&mut *out);
         for_pieces(x.len(), columns, |range| {
             // SAFETY: pieces do not overlap.
-            let out = unsafe { out.range(range.clone()) };
+            let out = unsafe { pieces.range(range.clone()) };
             apply(&x[range.clone()], &xt[range.clone()], &mask[range], floor, m, i, mt, dt, w, wt, bt, out);
         });
+        for (c, p) in faint_units(norm, spread, weight) {
+            let unit = FaintUnit::of(p, options(eps), x, (columns, c), (weight[c], T::ZERO));
+            let moves = Moves { x: xt, relu, weight: of(weight_t, c).f64(), bias: of(bias_t, c).f64() };
+            (mean_t[c], divisor_t[c]) = unit.tangent(x, &moves, out);
+        }
         Ok(())
     }
 
@@ -238,8 +260,7 @@ impl<T: Float> NormTangent for Cpu<T> {
         let columns = units(OP, shape, &[norm.weight.0.shape, grads.weight.0.shape, grads.bias.0.shape])?;
         let mut b = self.borrow(OP);
         let (x, xt, weight) = (b.read::<T>(x)?, b.read::<T>(moving.x)?, b.read::<T>(norm.weight)?);
-        let lines = Lines::new(law, eps, b.read::<T>(norm.mean)?, b.read::<T>(norm.spread)?);
-        let scale = b.read::<T>(norm.spread)?;
+        let (mean, spread) = (b.read::<T>(norm.mean)?, b.read::<T>(norm.spread)?);
         let relu = norm.relu.map(|y| b.read::<T>(y)).transpose()?;
         let weight_t = moving.weight.map(|w| b.read::<T>(w)).transpose()?;
         let (mean_t, divisor_t) = (b.read::<T>(stats.mean.into())?, b.read::<T>(stats.spread.into())?);
@@ -247,9 +268,10 @@ impl<T: Float> NormTangent for Cpu<T> {
         let (dw, db) = (b.read::<T>(upstream.grad_weight)?, b.read::<T>(upstream.grad_bias)?);
         let (dwt, dbt) = (b.write::<T>(grads.weight)?, b.write::<T>(grads.bias)?);
         let (out, workspace) = (b.write::<T>(grads.x)?, as_f64(b.write::<T>(workspace)?));
+        let lines = Lines::new((law, eps), x, (mean, spread), &mut out[..columns], workspace);
         let (slope, rows) = (Slope::of(law), shape.matrix().0);
         let (mt, dt) = (Line::new(columns, |c| mean_t[c]), Line::new(columns, |c| divisor_t[c]));
-        let (m, i, s) = (lines.mean.get(), lines.inverse.get(), lines.scaled.get());
+        let (m, i, s, most) = (lines.mean.get(), lines.inverse.get(), lines.scaled.get(), lines.most.get());
         let (mt, dt) = (mt.get(), dt.get());
         let (mask, floor) = (relu.unwrap_or(x), floor(relu.is_some()));
         let add = |r: std::ops::Range<usize>, sum: &mut [T], sum_u: &mut [T]| {
@@ -268,10 +290,8 @@ impl<T: Float> NormTangent for Cpu<T> {
             T::of((of(weight_t, c) - weight[c].f64() * divisor_t[c].f64() * inverse(c)) * inverse(c))
         });
         let mean = |values: &[T], c: usize| T::of(values[c].f64() / rows as f64);
-        // At p = ∞ the elements share only what has no r.
-        let shared = |values: &[T], c: usize| if let Slope::Apart = slope { T::ZERO } else { mean(values, c) };
-        let (mb, mw) = (Line::new(columns, |c| mean(db, c)), Line::new(columns, |c| shared(dw, c)));
-        let (mbt, mwt) = (Line::new(columns, |c| mean(dbt, c)), Line::new(columns, |c| shared(dwt, c)));
+        let (mb, mw) = (Line::new(columns, |c| mean(db, c)), Line::new(columns, |c| mean(dw, c)));
+        let (mbt, mwt) = (Line::new(columns, |c| mean(dbt, c)), Line::new(columns, |c| mean(dwt, c)));
         let (g, gt, mb, mw, mbt, mwt) = (gain.get(), gain_t.get(), mb.get(), mw.get(), mbt.get(), mwt.get());
         let pieces = Shared::new(&mut *out);
         for_pieces(x.len(), columns, |r| {
@@ -279,12 +299,12 @@ impl<T: Float> NormTangent for Cpu<T> {
             let out = unsafe { pieces.range(r.clone()) };
             let (x, xt, y) = (&x[r.clone()], &xt[r.clone()], &mask[r.clone()]);
             let (dy, dyt) = (&dy[r.clone()], &dyt[r]);
-            gradient(slope, x, xt, y, floor, dy, dyt, m, i, s, mt, dt, g, gt, mb, mw, mbt, mwt, out);
+            gradient(slope, x, xt, y, floor, dy, dyt, m, i, s, most, mt, dt, g, gt, mb, mw, mbt, mwt, out);
         });
-        if let Slope::Apart = slope {
-            for_largest(x, (columns, shape.hwnc()[2]), scale, workspace, |c, at, sign| {
-                out[at] -= sign * (gt[c] * dw[c] + g[c] * dwt[c]);
-            });
+        for (c, p) in faint_units(norm, spread, weight) {
+            let unit = FaintUnit::of(p, options(eps), x, (columns, c), (weight[c], T::ZERO));
+            let moves = Moves { x: xt, relu, weight: of(weight_t, c), bias: 0.0 };
+            (dwt[c], dbt[c]) = unit.tangent_backward(x, &moves, [dy, dyt], out);
         }
         Ok(())
     }

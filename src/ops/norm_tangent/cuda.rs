@@ -4,8 +4,8 @@ use super::{Law, Moving, NormTangent, Normed, Upstream};
 use crate::Result;
 use crate::ops::column_grid::ColumnGrid;
 use crate::ops::norm::{NormGrads, Statistics, units};
-use crate::runtime::cuda::driver::Driver;
-use crate::runtime::cuda::{Cuda, count, kernels};
+use crate::runtime::cuda::driver::{Driver, Grid};
+use crate::runtime::cuda::{Cuda, kernels};
 use crate::runtime::tensor::Out;
 
 const OP: &str = "norm_tangent";
@@ -28,7 +28,7 @@ impl<D: Driver> NormTangent for Cuda<D> {
     fn norm_tangent(&mut self, norm: Normed, moving: Moving, y: Out, stats: Statistics, workspace: Out) -> Result<()> {
         let shape = norm.x.0.shape;
         units(OP, shape, &[norm.weight.0.shape, norm.mean.0.shape, stats.mean.0.shape, stats.spread.0.shape])?;
-        let ((law, p), eps, batch) = (law_of(norm.law), norm.eps, count(OP, shape.hwnc()[2])?);
+        let ((law, p), eps) = (law_of(norm.law), norm.eps);
         let (sums, each) = (ColumnGrid::sums(OP, shape)?, ColumnGrid::each(OP, shape)?);
         let (driver, mut views) = self.begin(OP);
         let (x, xt, weight) =
@@ -59,11 +59,11 @@ impl<D: Driver> NormTangent for Cuda<D> {
         )?;
         let merging = sums.per_column();
         let (mt, dt) = (&mut mean_t, &mut divisor_t);
-        kernels::norm_tangent_finish(driver, merging, &partials.read(), mt, dt, rows, columns, parts)?;
+        kernels::norm_tangent_finish(driver, merging, &partials.read(), mt, dt, law, rows, columns, parts)?;
         if law == INFINITE {
-            kernels::lp_first(driver, grid, &x, &spread, &mut partials, batch, rows, columns, rows_per_part, width)?;
-            let first = partials.read();
-            kernels::linf_tangent(driver, merging, &x, &xt, &spread, &first, dt, batch, rows, columns, parts)?;
+            kernels::lp_ties(driver, grid, &x, &spread, &mut partials, rows, columns, rows_per_part, width)?;
+            kernels::lp_ties_finish(driver, merging, &mut partials, columns, parts)?;
+            kernels::linf_tangent(driver, Grid::cover(columns as usize, 1, 256), &partials.read(), dt, columns)?;
         }
         let ColumnGrid { grid, rows_per_part, width, .. } = each;
         kernels::norm_tangent_apply(
@@ -100,7 +100,7 @@ impl<D: Driver> NormTangent for Cuda<D> {
     ) -> Result<()> {
         let shape = norm.x.0.shape;
         units(OP, shape, &[norm.weight.0.shape, stats.mean.0.shape, grads.weight.0.shape, grads.bias.0.shape])?;
-        let ((law, p), eps, batch) = (law_of(norm.law), norm.eps, count(OP, shape.hwnc()[2])?);
+        let ((law, p), eps) = (law_of(norm.law), norm.eps);
         let (sums, each) = (ColumnGrid::sums(OP, shape)?, ColumnGrid::each(OP, shape)?);
         let (driver, mut views) = self.begin(OP);
         let (x, xt, weight) =
@@ -137,6 +137,11 @@ impl<D: Driver> NormTangent for Cuda<D> {
         )?;
         let merging = sums.per_column();
         kernels::norm_gradient_finish(driver, merging, &partials.read(), &mut dwt, &mut dbt, columns, parts)?;
+        if law == INFINITE {
+            kernels::lp_ties(driver, grid, &x, &spread, &mut partials, rows, columns, rows_per_part, width)?;
+            kernels::lp_ties_finish(driver, merging, &mut partials, columns, parts)?;
+        }
+        let ties = (law == INFINITE).then(|| partials.read());
         kernels::norm_tangent_gradient(
             driver,
             each.grid,
@@ -155,6 +160,7 @@ impl<D: Driver> NormTangent for Cuda<D> {
             &db,
             &dwt.read(),
             &dbt.read(),
+            ties.as_ref(),
             &mut dxt,
             eps,
             p,
@@ -163,28 +169,6 @@ impl<D: Driver> NormTangent for Cuda<D> {
             columns,
             each.rows_per_part,
             each.width,
-        )?;
-        if law != INFINITE {
-            return Ok(());
-        }
-        kernels::lp_first(driver, grid, &x, &spread, &mut partials, batch, rows, columns, rows_per_part, width)?;
-        kernels::linf_tangent_gradient(
-            driver,
-            merging,
-            &x,
-            &weight,
-            weight_t.as_ref(),
-            &spread,
-            &divisor_t,
-            &dw,
-            &dwt.read(),
-            &partials.read(),
-            &mut dxt,
-            eps,
-            batch,
-            rows,
-            columns,
-            parts,
         )
     }
 }

@@ -6,7 +6,7 @@
 //! μ̇ = mean ẋ      Ḋ = mean r ẋ      u̇ = (ẋ − μ̇ − u Ḋ)/D      ẏ = γ̇ u + γ u̇ + β̇
 //! ```
 //!
-//! with `r = m ∂D/∂x`: r = u for BatchNorm, `sign(x)(|x|/s)^(p−1)` for an ℓp norm (p = ∞: m sign(x) at the maximum alone). Backward is
+//! with `r = m ∂D/∂x`: r = u for BatchNorm, `sign(x)(|x|/s)^(p−1)` for an ℓp norm (p = ∞: m/k sign(x) at the k elements of largest |x|). Backward is
 //! `dx = γ/D (dy − dβ/m − r dγ/m)`; where dy moves by ḋy too,
 //!
 //! ```text

@@ -184,6 +184,23 @@ impl<T: Float> Vector for Cpu<T> {
         Ok(())
     }
 
+    fn jitter(&mut self, x: In, part: f64, index: u32, state: In, out: Out) -> Result<()> {
+        same_length("jitter", &[x.0.shape.len(), out.0.shape.len()])?;
+        let mut b = self.borrow("jitter");
+        let StepState { seed, step, .. } = read_state(&mut b, state)?;
+        let (x, out) = (b.read::<T>(x)?, Shared::new(b.write::<T>(out)?));
+        let part = T::of(part);
+        for_pieces(x.len(), 1, |r| {
+            // SAFETY: pieces do not overlap.
+            let piece = unsafe { out.range(r.clone()) };
+            for (i, to) in r.zip(piece) {
+                let word = word(seed, Purpose::Direction, index, step as u32, i as u64);
+                *to = if word & 1 == 1 { -part } else { part }.fma(x[i], x[i]);
+            }
+        });
+        Ok(())
+    }
+
     fn stretch(&mut self, lengths: In, by: In, over: In, out: Out) -> Result<()> {
         same_length("stretch", &[lengths.0.shape.len(), out.0.shape.len()])?;
         let mut b = self.borrow("stretch");

@@ -115,6 +115,13 @@ impl<D: Driver> Vector for Cuda<D> {
         )
     }
 
+    fn jitter(&mut self, x: In, part: f64, index: u32, state: In, out: Out) -> Result<()> {
+        let len = same_length("jitter", &[x.0.shape.len(), out.0.shape.len()])?;
+        let (driver, mut views) = self.begin("jitter");
+        let (x, state, mut out) = (views.read::<f32>(x)?, views.read::<u64>(state)?, views.write::<f32>(out)?);
+        kernels::jitter(driver, grid(len as usize), &x, &state, &mut out, part as f32, index, len)
+    }
+
     fn stretch(&mut self, lengths: In, by: In, over: In, out: Out) -> Result<()> {
         let len = same_length("stretch", &[lengths.0.shape.len(), out.0.shape.len()])?;
         let (driver, mut views) = self.begin("stretch");

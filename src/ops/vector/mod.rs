@@ -44,6 +44,8 @@ pub trait Vector {
     fn compare_rows(&mut self, rows: In, y: In, out: Out) -> Result<()>;
     /// `out ← ` a random number for every element: a pure function of the state's seed and step, of `index`, and of its place.
     fn direction(&mut self, kind: Direction, index: u32, state: In, out: Out) -> Result<()>;
+    /// `out ← x`, every element moved by `part` of itself, up or down: at random, as of [`Vector::direction`].
+    fn jitter(&mut self, x: In, part: f64, index: u32, state: In, out: Out) -> Result<()>;
     /// `out ← lengths · by/over`: f64 vectors of one length, and two scalar slots.
     fn stretch(&mut self, lengths: In, by: In, over: In, out: Out) -> Result<()>;
     /// `slot ← ⟨x, y⟩`

@@ -1,12 +1,15 @@
 //! The arrays of weight normalisation: `direction[K,…] gain[K] grad_weight?`; with any of `tangent_direction`, `tangent_gain` and
 //! `tangent_grad_weight` also how the results move.
+//!
+//! The gain may also have PyTorch's shape, an axis of 1 for each further one of the direction: `[K,1,1,1]`, `[K,1]`. Its gradient comes in the
+//! shape in which it was given.
 
 use super::{Parts, PartsOut};
 use crate::Result;
 use crate::files::Arrays;
 use crate::ops::backend::Backend;
 use crate::ops::door::{Case, Extents, Inputs, Layout, Operator, Scratch, Tensor, tangent};
-use crate::runtime::slots::Door;
+use crate::runtime::slots::{Door, gain_shape};
 
 /// `op weight_norm`
 pub struct Entry;
@@ -20,10 +23,12 @@ impl Operator for Entry {
     fn run<B: Backend>(backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
         let direction = inputs.tensor("direction", LAYOUT, Extents::Any)?;
         let like = Extents::Exact(&direction.shape);
-        let gain = inputs.tensor("gain", Layout::Plain, Extents::Exact(&direction.shape[..1]))?;
+        let pytorchs = gain_shape(direction.shape[0], direction.shape.len());
+        let of_gain = Extents::Either(&pytorchs, &direction.shape[..1]);
+        let gain = inputs.tensor("gain", Layout::Plain, of_gain)?;
         let grad_weight = inputs.optional("grad_weight", LAYOUT, like)?;
         let moving_direction = inputs.optional("tangent_direction", LAYOUT, like)?;
-        let moving_gain = inputs.optional("tangent_gain", Layout::Plain, Extents::Exact(&gain.shape))?;
+        let moving_gain = inputs.optional("tangent_gain", Layout::Plain, of_gain)?;
         let moving_grad = match &grad_weight {
             Some(_) => inputs.optional("tangent_grad_weight", LAYOUT, like)?,
             None => None,

@@ -3,7 +3,7 @@
 use super::driver::{Driver, Region};
 use super::memory::{Arenas, DeviceBorrow};
 use crate::runtime::memory::Element;
-use crate::runtime::storage::{Graph, Part, Storage, same_length};
+use crate::runtime::storage::{Graph, Hardware, Part, Storage, same_length};
 use crate::runtime::tensor::{ArenaId, ArenaPlan, DType, In, Out, Shape, View};
 use crate::{Error, Result};
 use half::bf16;
@@ -67,6 +67,9 @@ pub fn count(op: &'static str, n: usize) -> Result<u32> {
 }
 
 impl<D: Driver> Storage for Cuda<D> {
+    fn hardware(&self) -> Option<Hardware> {
+        self.driver.hardware()
+    }
     fn dtype(&self) -> DType {
         DType::F32
     }
@@ -74,6 +77,13 @@ impl<D: Driver> Storage for Cuda<D> {
         match self.mode {
             Mode::Bf16 => DType::Bf16,
             Mode::F32 | Mode::Tf32 => DType::F32,
+        }
+    }
+    fn operand_roundoff(&self) -> f64 {
+        match self.mode {
+            // Ten bits behind the point.
+            Mode::Tf32 => 2f64.powi(-11),
+            Mode::F32 | Mode::Bf16 => self.activation_dtype().roundoff(),
         }
     }
     fn reserve(&mut self) -> ArenaId {

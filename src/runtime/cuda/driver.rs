@@ -2,7 +2,7 @@
 
 use super::signature::Type;
 use crate::runtime::memory::Element;
-pub use crate::runtime::storage::{Graph, Part, Pass};
+pub use crate::runtime::storage::{Graph, Hardware, Part, Pass};
 use crate::runtime::tensor::{ArenaId, DType};
 use crate::{Error, Result};
 use half::bf16;
@@ -268,6 +268,10 @@ pub struct Properties {
 pub trait Driver {
     /// What it is.
     fn properties(&self) -> &Properties;
+    /// The card that it is, where it is one.
+    fn hardware(&self) -> Option<Hardware> {
+        None
+    }
     /// Allocates the arena `arena`, zeroed.
     fn allocate(&mut self, arena: ArenaId, bytes: usize) -> Result<()>;
     /// Whether plans leave guard bands between tensors, and memory starts as NaN.
@@ -324,6 +328,9 @@ pub trait Driver {
 impl<D: Driver + ?Sized> Driver for Box<D> {
     fn properties(&self) -> &Properties {
         (**self).properties()
+    }
+    fn hardware(&self) -> Option<Hardware> {
+        (**self).hardware()
     }
     fn allocate(&mut self, arena: ArenaId, bytes: usize) -> Result<()> {
         (**self).allocate(arena, bytes)

@@ -1,11 +1,11 @@
 //! Kernels as host code: the C++ compiler, its cache, and the entries of what it made.
 
 use super::abi::{Entry, Slot};
-use crate::files::cache;
+use crate::files::cache::{self, Kept};
+use crate::files::image::Image;
 use crate::runtime::cuda::kernels;
 use crate::runtime::cuda::signature::{self, Kind, Signature};
 use crate::{Error, Result};
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -59,6 +59,7 @@ pub struct Module {
     library: libloading::Library,
     slot: Slot,
     base: (usize, usize),
+    _image: Option<Image>,
 }
 
 // SAFETY: a library's code and constants; its one variable is of the thread.
@@ -91,7 +92,7 @@ impl Module {
 pub fn module(name: &str, text: &str, build: Build) -> Result<&'static Module> {
     static LOADED: OnceLock<Mutex<HashMap<(String, Build), &'static Module>>> = OnceLock::new();
     let loaded = LOADED.get_or_init(Mutex::default);
-    let key = (digest(&[name, text]), build);
+    let key = (cache::key(&[name, text]), build);
     // One compiler at a time: two would only compile the same file twice.
     let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(module) = loaded.get(&key) {
@@ -103,15 +104,6 @@ pub fn module(name: &str, text: &str, build: Build) -> Result<&'static Module> {
     let module: &'static Module = Box::leak(Box::new(load(name, text, &signatures, build)?));
     loaded.insert(key, module);
     Ok(module)
-}
-
-fn digest(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect()
 }
 
 /// The C++ compiler and what it says of itself.
@@ -150,8 +142,11 @@ fn load(name: &str, text: &str, signatures: &[Signature], build: Build) -> Resul
     let entries = entries(signatures);
     let source = format!("#include \"host.h\"\n#line 1 \"kernels/{name}.cu\"\n{text}\n#line 1 \"entries\"\n{entries}");
     let options: Vec<_> = [COMMON, vector_options(), build.options()].concat();
-    let hash = digest(&[&source, kernels::PRELUDE, HOST, HOOKS, version, &options.join(" "), LINK]);
-    let path = cache::file(&format!("{name}-{hash}.so"), |work| {
+    let key = cache::key(&[&source, kernels::PRELUDE, HOST, HOOKS, version, &options.join(" "), LINK]);
+    let file = format!("{name}-{key}.so");
+    let make = || {
+        let folder = cache::workshop()?;
+        let work = folder.path();
         cache::put(work, "host.h", HOST)?;
         cache::put(work, "prelude.cuh", kernels::PRELUDE)?;
         cache::put(work, "hooks.cpp", HOOKS)?;
@@ -164,14 +159,40 @@ fn load(name: &str, text: &str, signatures: &[Signature], build: Build) -> Resul
         let runtimes: &[&str] = if build == Build::Sanitized { &["-fsanitize=address,undefined"] } else { &[] };
         let link: Vec<_> = LINK.split(' ').collect();
         run(cxx, name, work, &[&link, runtimes].concat())?;
-        Ok(work.join("kernels.so"))
-    })?;
-    let failed = |e: libloading::Error| Error::device("emulator", format!("load {}", path.display()), e.to_string());
+        cache::made(&work.join("kernels.so"))
+    };
+    let kept = cache::get(&file, make)?;
+    let failed = |e: libloading::Error| {
+        // libloading's own words are only that it failed.
+        let words = std::error::Error::source(&e).map_or_else(|| e.to_string(), ToString::to_string);
+        Error::device("emulator", format!("load kernels/{name}.cu"), words)
+    };
+    // What is whole may still be for another machine with which the folder is shared.
+    load_kept(&file, &kept, build)?.or_else(|_| load_kept(&file, &cache::renew(&file, make)?, build)?.map_err(failed))
+}
+
+/// Loads what the cache gave, as bytes of this process's own. Errors, the outer ones: there is no place for them; the inner: the loader's.
+fn load_kept(file: &str, kept: &Kept, build: Build) -> Result<std::result::Result<Module, libloading::Error>> {
+    // A sanitizer names lines where it finds the library's file again.
+    let own = kept.path.as_ref().filter(|_| build == Build::Sanitized);
+    if let Some(module) = own.and_then(|path| open(path, None).ok()) {
+        return Ok(Ok(module));
+    }
+    let in_memory = Image::in_memory(file, &kept.bytes);
+    if let Some(module) = in_memory.and_then(|image| open(&image.path().to_owned(), Some(image)).ok()) {
+        return Ok(Ok(module));
+    }
+    let image = Image::on_disk(file, &kept.bytes)?;
+    Ok(open(&image.path().to_owned(), Some(image)))
+}
+
+/// Loads a library of kernels, which stays; and so does what its file is in.
+fn open(path: &Path, image: Option<Image>) -> std::result::Result<Module, libloading::Error> {
     // SAFETY: the library was made here from the kernels' text; loading it runs nothing of theirs.
     unsafe {
-        let library = libloading::Library::new(&path).map_err(failed)?;
-        let slot = *library.get::<Slot>(b"emu_slot").map_err(failed)?;
-        Ok(Module { base: image(slot as usize), library, slot })
+        let library = libloading::Library::new(path)?;
+        let slot = *library.get::<Slot>(b"emu_slot")?;
+        Ok(Module { base: self::image(slot as usize), library, slot, _image: image })
     }
 }
 

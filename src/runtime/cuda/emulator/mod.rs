@@ -20,6 +20,8 @@ pub use compile::{Build, compiler_version};
 
 use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Properties, Region, check_grid};
 use super::kernels;
+use crate::files::limits;
+use crate::runtime::memory::LARGE;
 use crate::runtime::tensor::ArenaId;
 use crate::{Error, Result};
 use cluster::{Launch, Window, Workshop};
@@ -135,10 +137,14 @@ impl Driver for Emulator {
             self.arenas.resize_with(place + 1, Vec::new);
         }
         let words = bytes.div_ceil(256) * 16;
+        let remedy = "a smaller --batch, --width or --dim needs less";
+        if bytes > LARGE {
+            limits::require(bytes as u128, remedy)?;
+        }
         let mut memory: Vec<u128> = Vec::new();
-        memory.try_reserve_exact(words).map_err(|_| {
-            Error::input("memory", format!("{} MiB more are needed", bytes >> 20), "take a smaller --batch")
-        })?;
+        memory
+            .try_reserve_exact(words)
+            .map_err(|_| Error::input("memory", format!("{} MiB more are needed", bytes >> 20), remedy))?;
         memory.resize(words, if self.options.poison { u128::MAX } else { 0 });
         self.arenas[place] = memory;
         Ok(())

@@ -1,9 +1,9 @@
 //! The devices and libraries of this machine: what `normscape info` tells.
 
-use super::api::{self, check};
+use super::api::{self, check_opening};
+use super::symbols::{self as sys, CUdevice_attribute as Attribute};
 use crate::Result;
 use crate::runtime::cuda::nvrtc::Nvrtc;
-use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
 use std::path::PathBuf;
 
 /// What of this machine a user may want to know, whether or not a device works.
@@ -20,7 +20,7 @@ pub fn find() -> Result<Found> {
     let name = |n: i32| {
         let mut device = 0;
         // SAFETY: the driver has been started, and the pointer is valid.
-        check("CUDA", "open a device", unsafe { sys::cuDeviceGet(&mut device, n) })?;
+        check_opening("CUDA", "open a device", unsafe { sys::cuDeviceGet(&mut device, n) })?;
         Ok(describe(device))
     };
     Ok(Found { version, devices: (0..api::devices()?).map(name).collect::<Result<_>>()? })
@@ -48,10 +48,16 @@ pub(super) fn capability(device: sys::CUdevice) -> u32 {
         + attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
 }
 
-pub(super) fn describe(device: sys::CUdevice) -> String {
+/// The card's name, as the driver has it.
+pub(super) fn card(device: sys::CUdevice) -> String {
     let mut name = [0 as std::ffi::c_char; 128];
     // SAFETY: the driver has been started; it writes a string of at most 128 bytes, its end included.
     let _ = unsafe { sys::cuDeviceGetName(name.as_mut_ptr(), 127, device) };
     let bytes: Vec<u8> = name.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
-    format!("{} (sm_{})", String::from_utf8_lossy(&bytes), capability(device))
+    String::from_utf8_lossy(&bytes).trim().to_owned()
+}
+
+/// The card's name and its architecture.
+pub(super) fn describe(device: sys::CUdevice) -> String {
+    format!("{} (sm_{})", card(device), capability(device))
 }

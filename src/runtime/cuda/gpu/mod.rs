@@ -1,30 +1,32 @@
-//! A real GPU, through cudarc's bindings to the CUDA driver: one context, one stream, graphs, cuBLAS where it is found.
+//! A real GPU, through the CUDA driver: one context, one stream, graphs, cuBLAS where it is found.
 //!
-//! - `api`: the driver's library and its errors · `devices`: what there is on this machine · `guards`: how its memory starts, and what lies between tensors · `modules`: kernels, compiled by the build or at first use · `cublas`: dense products
+//! - `symbols`: the driver's functions · `api`: its start and its errors · `devices`: what there is on this machine · `guards`: how its memory starts, and what lies between tensors · `modules`: kernels, compiled by the build or at first use · `cublas`: dense products
 //!
-//! Everything is asked for on one stream, so that it happens in the order in which it was asked for. The bindings are used directly: their
-//! safe layer tracks events between streams, of which there is one, and has untyped launches, which are generated here.
+//! Everything is asked for on one stream, so that it happens in the order in which it was asked for. The driver's functions are called
+//! directly: cudarc's safe layer tracks events between streams, of which there is one, and has untyped launches, which are generated here.
 
 mod api;
 mod cublas;
 mod devices;
 mod guards;
 mod modules;
+mod symbols;
 
-use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Properties, Region, check_grid};
+use super::driver::{Arg, Driver, Gemm, Graph, Grid, Hardware, Kernel, Properties, Region, check_grid};
 use crate::runtime::tensor::ArenaId;
 use crate::{Error, Result};
-use api::check;
+pub use api::dotted;
+use api::{check, check_opening};
 use cublas::Cublas;
-use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUevent, CUgraphExec, CUresult, CUstream};
 pub use devices::{Found, cublas_path, find, nvrtc};
-use devices::{attribute, capability, describe};
+use devices::{attribute, capability, card, describe};
 pub use guards::Start;
 use guards::{Bands, FILL};
 use modules::Modules;
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::path::{Path, PathBuf};
+use symbols::{self as sys, CUdevice_attribute as Attribute, CUevent, CUgraphExec, CUstream, Code};
 
 /// Parameters that a kernel may have.
 const MOST_PARAMETERS: usize = 32;
@@ -64,8 +66,8 @@ pub struct Gpu {
 impl Gpu {
     /// Opens device `number`, whose memory starts as 0.
     ///
-    /// Errors: [`Error::Missing`] where there is no driver, no such device, or one that is too old; [`Error::Device`] where it does not
-    /// open.
+    /// Errors: [`Error::Missing`] where there is no driver or no such device; [`Error::Device`] where the driver or the device is too old, or
+    /// does not open: with the driver's reason.
     pub fn open(number: u32) -> Result<Gpu> {
         Self::open_with(number, Start::Zero)
     }
@@ -80,27 +82,26 @@ impl Gpu {
         };
         let mut device = 0;
         // SAFETY: the driver has been started; the number is a device's, and the pointer is valid.
-        check("CUDA", "open a device", unsafe { sys::cuDeviceGet(&mut device, ordinal) })?;
+        check_opening("CUDA", "open a device", unsafe { sys::cuDeviceGet(&mut device, ordinal) })?;
         let (name, capability) = (describe(device), capability(device));
         if capability < 80 {
-            let looked = format!("{name} is there; the kernels need sm_80 or newer");
-            return Err(Error::Missing { what: "a CUDA device that the kernels run on".into(), looked });
+            return Err(Error::device(&name, "run the kernels", "they need sm_80 or newer"));
         }
         let (mut context, mut stream) = (std::ptr::null_mut(), std::ptr::null_mut());
         let mut events = [std::ptr::null_mut(); 2];
         // SAFETY: the device is open; pointers are valid, and the context that the stream and the events belong to is current.
         unsafe {
-            check(&name, "open a context", sys::cuDevicePrimaryCtxRetain(&mut context, device))?;
+            check_opening(&name, "open a context", sys::cuDevicePrimaryCtxRetain(&mut context, device))?;
             // Kept once more, for good: a program that opens the device again need not make it anew.
             static KEPT: std::sync::Once = std::sync::Once::new();
             KEPT.call_once(|| {
                 let _ = sys::cuDevicePrimaryCtxRetain(&mut context, device);
             });
-            check(&name, "open a context", sys::cuCtxSetCurrent(context))?;
+            check_opening(&name, "open a context", sys::cuCtxSetCurrent(context))?;
             let apart = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
-            check(&name, "make a stream", sys::cuStreamCreate(&mut stream, apart))?;
+            check_opening(&name, "make a stream", sys::cuStreamCreate(&mut stream, apart))?;
             for event in &mut events {
-                check(&name, "make an event", sys::cuEventCreate(event, 0))?;
+                check_opening(&name, "make an event", sys::cuEventCreate(event, 0))?;
             }
         }
         let properties = Properties {
@@ -126,7 +127,7 @@ impl Gpu {
         })
     }
 
-    fn check(&self, action: &str, code: CUresult) -> Result<()> {
+    fn check(&self, action: &str, code: Code) -> Result<()> {
         check(&self.properties.name, action, code)
     }
 
@@ -143,11 +144,15 @@ impl Gpu {
         // SAFETY: the context is current, and pointers are valid.
         unsafe {
             let code = sys::cuMemAlloc_v2(&mut address, bytes.max(256));
-            if code == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+            if code == Code::OUT_OF_MEMORY {
                 let (mut free, mut total) = (0, 0);
                 let _ = sys::cuMemGetInfo_v2(&mut free, &mut total);
-                let problem =
-                    format!("{} MiB more are needed, {} of {} MiB are free", bytes >> 20, free >> 20, total >> 20);
+                let problem = format!(
+                    "{} MiB more are needed, {} of {} MiB are free",
+                    bytes.div_ceil(1 << 20),
+                    free >> 20,
+                    total >> 20
+                );
                 return Err(Error::input("device memory", problem, "a smaller --batch, --width or --dim needs less"));
             }
             self.check("allocate memory", code)?;
@@ -213,6 +218,11 @@ impl Gpu {
 impl Driver for Gpu {
     fn properties(&self) -> &Properties {
         &self.properties
+    }
+
+    fn hardware(&self) -> Option<Hardware> {
+        let architecture = format!("sm_{}", self.properties.capability);
+        Some(Hardware { card: card(self.device), architecture })
     }
 
     fn allocate(&mut self, arena: ArenaId, bytes: usize) -> Result<()> {
@@ -381,14 +391,11 @@ impl Driver for Gpu {
 
     fn elapsed(&mut self) -> Result<f64> {
         let mut milliseconds = 0.0f32;
-        // SAFETY: the events are this device's, and the pointer is valid. The function is taken by the name that every driver has: the
-        // bindings of this CUDA version know only that of newer drivers, and would panic on an older one.
+        // SAFETY: the events are this device's, and the pointer is valid.
         unsafe {
             self.check("wait for an event", sys::cuEventSynchronize(self.events[1]))?;
-            type Elapsed = unsafe extern "C" fn(*mut f32, CUevent, CUevent) -> CUresult;
-            let elapsed = sys::culib().get::<Elapsed>(b"cuEventElapsedTime");
-            let elapsed = elapsed.map_err(|e| Error::device(&self.properties.name, "read an event", e.to_string()))?;
-            self.check("read an event", elapsed(&mut milliseconds, self.events[0], self.events[1]))?;
+            let told = sys::cuEventElapsedTime(&mut milliseconds, self.events[0], self.events[1]);
+            self.check("read an event", told)?;
         }
         Ok(f64::from(milliseconds) * 1e-3)
     }
@@ -430,6 +437,6 @@ mod tests {
         let Err(error) = find() else { return };
         let opened = Gpu::open(0).err().map(|e| e.to_string());
         assert_eq!((error.exit_code(), opened.as_deref()), (3, Some(error.to_string().as_str())));
-        assert!(error.to_string().contains("a CUDA device") && !error.to_string().contains('\n'), "{error}");
+        assert!(error.to_string().contains("CUDA") && !error.to_string().contains('\n'), "{error}");
     }
 }

@@ -1,13 +1,12 @@
 //! The kernels of a device: what the build compiled, or NVRTC at first use.
 
-use super::api::check;
+use super::api::{check, dotted, refuses_code, words};
+use super::symbols::{self as sys, CUfunction, CUfunction_attribute, CUmodule, Code};
 use crate::files::cache;
 use crate::runtime::cuda::driver::{Image, Kernel};
 use crate::runtime::cuda::kernels::{IMAGES, PRELUDE, SOURCES};
 use crate::runtime::cuda::nvrtc::{Nvrtc, Target, line_info};
 use crate::{Error, Result};
-use cudarc::driver::sys::{self, CUfunction, CUfunction_attribute, CUmodule, CUresult};
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::ffi::CString;
 
@@ -32,13 +31,27 @@ fn best(source: usize, capability: u32) -> Option<&'static Image> {
     own.filter(|image| rank(image).is_some()).max_by_key(rank)
 }
 
-/// Whether a driver says that code is of a form or for a device that it does not know: of a newer CUDA than its own.
-fn unknown(code: CUresult) -> bool {
-    use CUresult as C;
-    matches!(
-        code,
-        C::CUDA_ERROR_INVALID_IMAGE | C::CUDA_ERROR_UNSUPPORTED_PTX_VERSION | C::CUDA_ERROR_NO_BINARY_FOR_GPU
-    )
+/// Loads what the build compiled, or, where that is nothing or the driver refuses it for what it is, what `compile` makes. What the build compiled
+/// needs a driver of at least the build's CUDA, or one with a compiler of its own; others take what NVRTC makes.
+///
+/// Errors: those of `compile`, with what the driver said before; what the driver says of what was made.
+fn load_any(
+    built: Option<&[u8]>,
+    mut load: impl FnMut(&[u8]) -> Code,
+    compile: impl FnOnce() -> Result<Vec<u8>>,
+) -> Result<Code> {
+    let first = built.map(&mut load);
+    match first {
+        Some(code) if !refuses_code(code) => Ok(code),
+        None => Ok(load(&compile()?)),
+        Some(refused) => compile().map(|made| load(&made)).map_err(|error| match error {
+            Error::Missing { what, looked } => {
+                let looked = format!("{looked} (the driver refuses what the build has compiled: {})", words(refused));
+                Error::Missing { what, looked }
+            }
+            other => other,
+        }),
+    }
 }
 
 impl Modules {
@@ -98,13 +111,9 @@ impl Modules {
             // SAFETY: the code is a cubin, or PTX with a 0 at its end; the context is current.
             unsafe { sys::cuModuleLoadData(&mut module, words.as_ptr().cast()) }
         };
-        // What the build compiled needs a driver of at least the build's CUDA; an older one takes what its own compiler makes.
-        let mut code = best(source, capability).filter(|_| !line_info()).map(|image| load(image.code));
-        if code.is_none_or(unknown) {
-            code = Some(load(&self.compile(device, capability, source)?));
-        }
-        let action = format!("load kernels/{}.cu", SOURCES[source].name);
-        check(device, &action, code.unwrap_or(CUresult::CUDA_ERROR_INVALID_IMAGE))?;
+        let built = best(source, capability).filter(|_| !line_info()).map(|image| image.code);
+        let code = load_any(built, &mut load, || self.compile(device, capability, source))?;
+        check(device, &format!("load kernels/{}.cu", SOURCES[source].name), code)?;
         self.modules.insert(source, module);
         Ok(module)
     }
@@ -114,9 +123,9 @@ impl Modules {
         let nvrtc = match &self.nvrtc {
             Some(nvrtc) => nvrtc,
             None => {
-                let (major, minor) = (self.driver / 1000, self.driver % 1000 / 10);
+                let (major, version) = (self.driver / 1000, dotted(self.driver));
                 let found = Nvrtc::find_up_to(super::packages(), major).ok_or_else(|| Error::Missing {
-                    what: format!("NVRTC {major} or older, which compiles kernels for {device} and its driver (CUDA {major}.{minor}),"),
+                    what: format!("NVRTC {major} or older, which compiles kernels for {device} and its driver (CUDA {version}),"),
                     looked: "looked for in NVRTC_PATH, a CUDA toolkit, the Python package nvidia-cuda-nvrtc and the loader's folders; \
                              a newer driver may run what the build has compiled"
                         .into(),
@@ -125,23 +134,65 @@ impl Modules {
             }
         };
         let (file, target) = (&SOURCES[source], Target::Cubin(capability));
-        let mut hash = Sha256::new();
-        for part in [file.text, PRELUDE, &target.options(line_info()).join(" "), &nvrtc.describe()] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-        let hash: String = hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
-        let path = cache::file(&format!("{}-{hash}.cubin", file.name), |work| {
+        let key = cache::key(&[file.text, PRELUDE, &target.options(line_info()).join(" "), &nvrtc.describe()]);
+        cache::bytes(&format!("{}-{key}.cubin", file.name), || {
             let made = nvrtc.compile(file.name, file.text, PRELUDE, target, line_info());
             let made = made.map_err(|log| Error::device(device, format!("compile kernels/{}.cu", file.name), log))?;
-            cache::put_bytes(work, "kernels.cubin", &made.code)
-        })?;
-        cache::read(&path)
+            Ok(made.code)
+        })
     }
 }
 
 impl Drop for Modules {
     fn drop(&mut self) {
         self.unload();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    /// What is loaded where the driver answers the build's code with `first`, and how often NVRTC is asked.
+    fn loaded(built: Option<&[u8]>, first: u32) -> (Result<Code>, Vec<Vec<u8>>, u32) {
+        let (tried, asked) = (RefCell::new(Vec::new()), RefCell::new(0));
+        let load = |code: &[u8]| {
+            tried.borrow_mut().push(code.to_vec());
+            if code == b"built" { Code(first) } else { Code::SUCCESS }
+        };
+        let compile = || {
+            *asked.borrow_mut() += 1;
+            Ok(b"made".to_vec())
+        };
+        let result = load_any(built, load, compile);
+        (result, tried.into_inner(), asked.into_inner())
+    }
+
+    #[test]
+    fn what_the_driver_refuses_for_what_it_is_nvrtc_makes() {
+        let [built, made] = [b"built".to_vec(), b"made".to_vec()];
+        for code in [200, 209, 218, 221, 222, 223, 225, 300, 302, 303] {
+            let (result, tried, asked) = loaded(Some(b"built"), code);
+            assert_eq!(
+                (result.unwrap(), tried, asked),
+                (Code::SUCCESS, vec![built.clone(), made.clone()], 1),
+                "{code}"
+            );
+        }
+        // A device that fails, or has no memory, would fail again.
+        for code in [0, 2, 46, 700, 999] {
+            let (result, tried, asked) = loaded(Some(b"built"), code);
+            assert_eq!((result.unwrap(), tried, asked), (Code(code), vec![built.clone()], 0), "{code}");
+        }
+        let (result, tried, _) = loaded(None, 0);
+        assert_eq!((result.unwrap(), tried), (Code::SUCCESS, vec![made]));
+    }
+
+    #[test]
+    fn without_nvrtc_the_drivers_reason_is_told() {
+        let missing = || Err(Error::Missing { what: "NVRTC".into(), looked: "here".into() });
+        let error = load_any(Some(b"built"), |_| Code(221), missing).unwrap_err();
+        assert!(error.exit_code() == 3 && error.to_string().contains("error 221"), "{error}");
     }
 }

@@ -1,0 +1,67 @@
+//! The runs of a plan as a list, for people and for programs, with times or without.
+
+use super::Answer;
+use super::progress::duration;
+use crate::experiment::calibrate;
+use crate::experiment::plan::Plan;
+use crate::report::{Cell, Table};
+use crate::train::Settings;
+use crate::{Error, Result};
+use serde_json::{Value, json};
+
+/// `--list-runs`: every run, and no time. `at_once` is how many would go at once.
+pub fn answer(plan: &Plan, at_once: usize, as_json: bool) -> Result<Answer> {
+    if !as_json {
+        return Ok(Answer::text(table(plan, None).to_string()));
+    }
+    let [_, bytes] = calibrate::memory(plan, at_once)?;
+    Ok(Answer::json(&json!({ "runs": json(plan, None)?, "at_once": at_once, "bytes": whole(bytes) })))
+}
+
+/// Bytes as JSON has them.
+pub fn whole(bytes: u128) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// A row for each run, with what it takes alone where that is known.
+pub fn table(plan: &Plan, seconds: Option<&[f64]>) -> Table {
+    let columns = ["run", "network", "norm", "rate", "steps", "seed"];
+    let mut table = Table::new(columns.into_iter().chain(seconds.map(|_| "time alone")));
+    for (number, (_, name, s)) in plan.runs().enumerate() {
+        let network = if s.deep_linear() { s.model.clone() } else { format!("{} × {}", s.model, s.width) };
+        let cells = [
+            Cell::from(name),
+            Cell::from(network),
+            Cell::from(if s.noise { format!("{} + noise", s.norm) } else { s.norm.clone() }),
+            Cell::number(format!("{}", s.lr)),
+            Cell::from(s.steps),
+            Cell::from(s.seed),
+        ];
+        let time = seconds.and_then(|seconds| seconds.get(number)).map(|seconds| Cell::number(duration(*seconds)));
+        table.row(cells.into_iter().chain(time));
+    }
+    table
+}
+
+/// An object for each run: its name, its group, all its settings, and what it takes alone where that is known.
+///
+/// Errors: settings that JSON does not hold.
+pub fn json(plan: &Plan, seconds: Option<&[f64]>) -> Result<Vec<Value>> {
+    let one = |(number, (group, name, settings)): (usize, (&crate::experiment::runs::Group, &str, &Settings))| {
+        let mut run = json!({
+            "run": name,
+            "group": group.id,
+            "network": settings.model,
+            "norm": settings.norm,
+            "rate": settings.lr,
+            "steps": settings.steps,
+            "seed": settings.seed,
+            "settings": serde_json::to_value(settings).map_err(|e| Error::input(name, e.to_string(), "give other settings"))?,
+        });
+        if let Some(seconds) = seconds.and_then(|seconds| seconds.get(number)) {
+            run["seconds"] = json!(seconds);
+        }
+        Ok(run)
+    };
+    plan.runs().enumerate().map(one).collect()
+}
