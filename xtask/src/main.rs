@@ -34,7 +34,7 @@ Commands:
   cuda             put NVRTC (NVIDIA's Python package) under target/cuda, so that the build compiles the kernels
   mutants          make each known mistake and see that its test finds it; ends with 'N passed, N failed, N skipped'
   torture [KINDS]  campaigns against what a run promises; they take long. Kinds: kills, calls [default: both], and fuzz,
-                   which needs cargo-fuzz. --slice (about a minute), --count N (kills, 1000), --share I/N (calls),
+                   which needs cargo-fuzz. --slice (about a minute), --count N (kills, 1000), --share I/N and --once (calls),
                    --inputs N and --seconds N (fuzz, each parser; 10 million), --built (fuzz: do not build), --seed N, --jobs N, --only NAME,
                    --program PATH, --dir DIR
   bundle           pack programs, tests and benchmarks for a machine with a GPU and without Rust

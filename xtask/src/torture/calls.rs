@@ -24,7 +24,7 @@ const ERRORS: [(&str, i32, bool); 6] = [
 ];
 
 /// Trials of the slice.
-const SLICE: usize = 700;
+const SLICE: usize = 500;
 
 /// A call that fails.
 #[derive(Debug, Clone, Copy)]
@@ -121,15 +121,15 @@ fn chosen(wholes: &[Whole], options: &Options) -> Vec<Trial> {
         for call in (1..=whole.calls.len()).step_by(whole.case.stride.max(1)) {
             for (error, &(_, _, stays)) in ERRORS.iter().enumerate() {
                 trials.push(Trial { case, call, error, lasting: false });
-                if stays {
+                if stays && !options.once {
                     trials.push(Trial { case, call, error, lasting: true });
                 }
             }
         }
     }
     let every = if options.slice { trials.len().div_ceil(SLICE).max(1) } else { 1 };
-    // No divisor of the trials of a call, so that every error has its turn.
-    let every = if every > 1 && every.is_multiple_of(2) { every + 1 } else { every };
+    // Nothing in common with the trials of a call, so that every error has its turn.
+    let every = (every..).find(|every| every % 2 != 0 && every % 3 != 0 && every % 5 != 0).unwrap_or(every);
     let (first, of) = options.share;
     trials.into_iter().skip(first * every).step_by(of * every).collect()
 }

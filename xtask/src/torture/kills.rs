@@ -42,7 +42,7 @@ const AGAIN: u64 = 100_000;
 const MOST: u64 = 12;
 
 /// Kills in the slice.
-const SLICE: u64 = 80;
+const SLICE: u64 = 40;
 
 /// A case with its undisturbed end.
 struct Whole {

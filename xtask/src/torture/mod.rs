@@ -42,6 +42,8 @@ struct Options {
     seed: u64,
     /// At once.
     jobs: usize,
+    /// Calls fail once each, and not from then on.
+    once: bool,
     /// Of the trials of calls every `share.1`-th, from the `share.0`-th on.
     share: (usize, usize),
     /// Only the cases whose name holds this.
@@ -93,6 +95,7 @@ impl Options {
             slice: false,
             count: 1000,
             built: false,
+            once: false,
             inputs: 10_000_000,
             seconds: u64::from(u32::MAX),
             seed: 1,
@@ -110,6 +113,7 @@ impl Options {
                 "calls" => options.calls = true,
                 "fuzz" => options.fuzz = true,
                 "--built" => options.built = true,
+                "--once" => options.once = true,
                 "--slice" => options.slice = true,
                 "--count" => options.count = number(&arg, &value()?)?,
                 "--inputs" => options.inputs = number(&arg, &value()?)?,
