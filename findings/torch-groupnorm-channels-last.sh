@@ -2,11 +2,10 @@
 # PyTorch's GroupNorm on the CPU is wrong by a factor of a hundred and more in channels_last, far from zero.
 #
 # One would guess that a memory format changes speed and perhaps the last bits. group_norm of a contiguous tensor finds
-# the variance from the differences to the mean, and stays right for values such as 10000 with a spread of 1. Of the same
-# tensor in channels_last it finds the variance as the mean of the squares less the square of the mean, in float32: the
-# two cancel, the variance comes out as 0 or near it, and the "normalized" values are anything up to
-# 316, the inverse root of the default eps. Nothing is NaN,
-# and batch_norm of the same tensor stays right in both formats.
+# the variance from the differences to the mean, and stays right for values such as 10000 with a spread of 1. Of the
+# same tensor in channels_last it finds the variance as the mean of the squares less the square of the mean, in
+# float32: the two cancel, the variance comes out as 0 or near it, and the "normalized" values are anything up to 316,
+# the inverse root of the default eps. Nothing is NaN, and batch_norm of the same tensor stays right in both formats.
 #
 # Seen with PyTorch 2.15.0 from PyPI, on the CPU.
 # It matters where inputs or activations are not centred (raw pixels, sums without a norm before them), and where
