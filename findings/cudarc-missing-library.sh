@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Where CUDA is not installed, cudarc's functions that return a Result panic.
 #
-# One would guess that CudaContext::new(0), which returns Result<_, DriverError>, answers a missing driver with an Err, so
-# that `if let Ok(gpu) = ...` falls back to the CPU; being found at run time is what the dynamic-loading feature is for. No
-# DriverError stands for a library that is not there: the first call into it panics, with the names that were tried. Nor
-# does it help to begin with the driver's init() or the count of devices, which panic alike.
+# One would guess that CudaContext::new(0), which returns Result<_, DriverError>, answers a missing driver with an Err,
+# so that `if let Ok(gpu) = ...` falls back to the CPU; being found at run time is what the dynamic-loading feature is
+# for. No DriverError stands for a library that is not there: the first call into it panics, with the names that were
+# tried. Nor does it help to begin with the driver's init() or the count of devices, which panic alike.
 #
 # Seen with cudarc 0.19.10; the script says so and stops where a CUDA driver is installed.
 # It matters for programs that run with and without a GPU, above all those built with panic = "abort".

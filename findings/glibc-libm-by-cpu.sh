@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # One program, one machine, one C library: exp, pow and sin give other bits on a processor without FMA.
 #
-# One would guess that a binary and its libm decide a result, since every operation in it is IEEE arithmetic. glibc holds
-# several builds of its functions and picks when the program starts, by what the processor has: those for FMA round
-# once where the others round twice. In double precision some results in a thousand to ten thousand differ in the last
-# bit; tanh, expm1 and atan are among them. The float functions expf, logf, powf and sinf gave the same here: they work
-# in double inside.
+# One would guess that a binary and its libm decide a result, since every operation in it is IEEE arithmetic. glibc
+# holds several builds of its functions and picks when the program starts, by what the processor has: those for FMA
+# round once where the others round twice. In double precision some results in a thousand to ten thousand differ in the
+# last bit; tanh, expm1 and atan are among them. The float functions expf, logf, powf and sinf gave the same here: they
+# work in double inside.
 #
 # Seen with glibc 2.36 on x86-64 with FMA; a processor without it is played by GLIBC_TUNABLES. The script says so and
 # stops where there is no FMA or another libc.
-# It matters to whoever claims the same bits on every x86-64 machine: loss curves, golden files, hashes of results. Rust's
-# f64::exp and Python's math.exp call these functions too.
+# It matters to whoever claims the same bits on every x86-64 machine: loss curves, golden files, hashes of results.
+# Rust's f64::exp and Python's math.exp call these functions too.
 # Instead: bring the functions (the libm crate, say, or one's own polynomial), or state the processor.
 set -euo pipefail
 tmp=$(mktemp -d)

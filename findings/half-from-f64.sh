@@ -2,14 +2,14 @@
 # half's from_f64 does not round to nearest, and f16's result depends on the processor.
 #
 # One would guess that from_f64 gives the nearest bfloat16 or half, ties to even, where going through f32 may round
-# twice. bf16::from_f64 drops the lower 32 bits of the number before it rounds, so that a value just above the middle of
-# two neighbours goes down. f16::from_f64 goes through f32 where the processor has F16C, which takes a value just below
-# the middle up, and drops those bits elsewhere: f16::from_f64_const, which is the code of such a processor, differs from
-# it on the same number. Each way is wrong for some numbers that another has right.
+# twice. bf16::from_f64 drops the lower 32 bits of the number before it rounds, so that a value just above the middle
+# of two neighbours goes down. f16::from_f64 goes through f32 where the processor has F16C, which takes a value just
+# below the middle up, and drops those bits elsewhere: f16::from_f64_const, which is the code of such a processor,
+# differs from it on the same number. Each way is wrong for some numbers that another has right.
 #
 # Seen with half 2.7.1 on x86-64 with F16C; without it the script says so and stops.
-# It matters for references: weights or hyperparameters kept in double and rounded once are not what PyTorch, NumPy (for
-# float16) or a correctly rounding GPU makes of them.
+# It matters for references: weights or hyperparameters kept in double and rounded once are not what PyTorch, NumPy
+# (for float16) or a correctly rounding GPU makes of them.
 # Instead: round to f32 by round-to-odd first and then to 16 bits, or work on the bits of the f64.
 set -euo pipefail
 tmp=$(mktemp -d)

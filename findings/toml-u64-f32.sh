@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # toml reads an integer past i64 or not, by the type asked for; and a float too large for f32 becomes infinity.
 #
-# One would guess that a document is valid or not whatever reads it, and that a number that does not fit its field is an
-# error. The toml crate refuses 9223372036854775808 as toml::Value (TOML's integers are signed) and accepts the same
-# text for a u64 field, and writes such numbers too: what one program saves, another that goes through Value cannot read.
-# 1e400 is refused for f64 and for f32; 1e39 for an f32 field is infinity without a word. serde_json draws the same line.
+# One would guess that a document is valid or not whatever reads it, and that a number that does not fit its field is
+# an error. The toml crate refuses 9223372036854775808 as toml::Value (TOML's integers are signed) and accepts the same
+# text for a u64 field, and writes such numbers too: what one program saves, another that goes through Value cannot
+# read. 1e400 is refused for f64 and for f32; 1e39 for an f32 field is infinity without a word. serde_json draws the
+# same line.
 #
 # Seen with toml 1.2.1 and serde_json 1.0.145.
 # It matters for seeds, which are often any u64, and for learning rates and bounds kept as f32.
