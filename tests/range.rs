@@ -24,6 +24,9 @@ enum On {
     Kernels(Mode),
 }
 
+/// The settings of an operator, by name.
+type Settings = &'static [(&'static str, f64)];
+
 const ALL: [On; 3] = [On::Single, On::Double, On::Kernels(Mode::F32)];
 
 fn run(on: On, op: &str, arrays: &Arrays) -> Arrays {
@@ -121,7 +124,7 @@ fn an_lp_norm_of_next_to_nothing_has_the_gradients_of_its_multiple() {
 
 #[test]
 fn a_norm_near_an_end_of_the_range_is_as_good_as_in_its_middle() {
-    let norms: [(&str, &[(&str, f64)], i32); 8] = [
+    let norms: [(&str, Settings, i32); 8] = [
         ("batch_norm", &[], 2),
         ("noisy_batch_norm", &[], 2),
         ("layer_norm", &[], 2),
