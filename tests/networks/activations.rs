@@ -1,7 +1,6 @@
 //! The distributions that the probe finds against those of what enters the non-linearities, by the definition; on every backend.
 
-mod shared;
-
+use crate::shared::probed::{At, at, networks, values};
 use normscape::network::{Dln, Network, Norm, Normalisation, dln};
 use normscape::ops::backend::Backend;
 use normscape::probe::activations::{self, Distributions, Look, Room};
@@ -9,7 +8,6 @@ use normscape::probe::units;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::tensor::In;
-use shared::probed::{At, at, networks, values};
 
 const RANGE: [f64; 2] = [-1.5, 2.0];
 const BINS: usize = 20;
@@ -108,7 +106,7 @@ fn in_single_precision_only_samples_on_an_edge_are_counted_elsewhere() {
     for (name, network, n) in networks() {
         let look = look(&network, 2, false);
         let exact = measured(Cpu::<f64>::default(), &network, n, &look);
-        let device = shared::plain_device(Mode::F32).unwrap_or_else(|e| panic!("{e:?}"));
+        let device = crate::shared::plain_device(Mode::F32).unwrap_or_else(|e| panic!("{e:?}"));
         let others = [
             ("CPU", measured(Cpu::<f32>::default(), &network, n, &look)),
             ("kernels", measured(device, &network, n, &look)),
@@ -148,7 +146,7 @@ fn every_precision_of_the_kernels_finds_it() {
         let look = look(&network, 2, false);
         let exact = measured(Cpu::<f64>::default(), &network, n, &look);
         for (mode, part) in [(Mode::Tf32, TF32), (Mode::Bf16, BF16)] {
-            let device = shared::plain_device(mode).unwrap_or_else(|e| panic!("{e:?}"));
+            let device = crate::shared::plain_device(mode).unwrap_or_else(|e| panic!("{e:?}"));
             let found = measured(device, &network, n, &look);
             for at in 0..exact.mean.len() {
                 let samples = |of: &Distributions| {

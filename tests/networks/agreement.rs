@@ -1,8 +1,6 @@
 //! Every probe on the CPU in f32 and on the kernels in f32 finds what it finds in f64, at the same θ, batch and noise. Runs of which the first
 //! step is probed, and their files compared array by array: an array that is not named here is held to the common bound.
 
-mod shared;
-
 use normscape::data::image_set::ImageSet;
 use normscape::files::{Array, Arrays, Values, npz};
 use normscape::network::Norm;
@@ -158,7 +156,7 @@ fn every_probe_finds_the_same_everywhere() {
         let name = format!("{} {}{}", settings.model, settings.norm, if settings.noise { " with noise" } else { "" });
         println!("{name}");
         agree(&format!("{name} on the CPU"), &files(Cpu::<f32>::default(), &settings), &exact, &settings);
-        let device = shared::plain_device(Mode::F32).unwrap_or_else(|e| panic!("{e:?}"));
+        let device = crate::shared::plain_device(Mode::F32).unwrap_or_else(|e| panic!("{e:?}"));
         agree(&format!("{name} on the kernels"), &files(device, &settings), &exact, &settings);
     }
 }

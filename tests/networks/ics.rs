@@ -1,7 +1,5 @@
 //! Internal covariate shift against its definition, taken literally: k whole passes, each at a θ that is put together on the host.
 
-mod shared;
-
 use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
 use normscape::ops::group_norm::Grouping;
@@ -136,7 +134,7 @@ fn every_device_finds_the_same() {
     for (name, network, batch, rate) in networks() {
         let exact = measured(Cpu::<f64>::default(), &network, batch, rate);
         let cpu = measured(Cpu::<f32>::default(), &network, batch, rate);
-        let device = shared::plain_device(Mode::F32).unwrap_or_else(|e| panic!("{e:?}"));
+        let device = crate::shared::plain_device(Mode::F32).unwrap_or_else(|e| panic!("{e:?}"));
         let cuda = measured(device, &network, batch, rate);
         for (on, found) in [("CPU", cpu), ("CUDA", cuda)] {
             assert_eq!((found.l2[0], found.cosine[0]), (0.0, 1.0), "{name} on {on}");

@@ -1,8 +1,7 @@
 //! A probe moves nothing: parameters, gradient, running statistics, velocity, step state, the batch's results; and a run with all probes is the
 //! run without any. Every probe that fits, with every norm: a new one is looked at without a line here.
 
-mod shared;
-
+use crate::shared::probed::{At, activations, at, networks, norms};
 use normscape::data::image_set::ImageSet;
 use normscape::network::{Network, Norm, Normalisation, Scalar};
 use normscape::ops::backend::Backend;
@@ -15,7 +14,6 @@ use normscape::runtime::tensor::{In, Out, View};
 use normscape::train::source::load_images;
 use normscape::train::{Place, Settings, Silent, Source, Start, Trainer, probes};
 use sha2::{Digest, Sha256};
-use shared::probed::{At, activations, at, networks, norms};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -86,7 +84,7 @@ fn no_probe_moves_anything() {
 fn nor_do_they_on_the_kernels() {
     for (name, network, n) in networks() {
         println!("{name}");
-        let device = shared::plain_device(Mode::F32).unwrap_or_else(|e| panic!("{e:?}"));
+        let device = crate::shared::plain_device(Mode::F32).unwrap_or_else(|e| panic!("{e:?}"));
         probed(device, &network, n, &probes::names_for(&network));
     }
 }
@@ -173,7 +171,7 @@ fn so_it_is_in_graphs_on_the_kernels() {
         [(Norm::None, None), (Norm::Batch, noise), (Norm::Lp(1.0), None), (Norm::Grouped(Grouping::Groups(2)), None)]
     {
         let settings = of_run(Normalisation { noise, ..Normalisation::new(norm) }, false);
-        let device = || shared::plain_device(Mode::F32).unwrap_or_else(|e| panic!("{e:?}"));
+        let device = || crate::shared::plain_device(Mode::F32).unwrap_or_else(|e| panic!("{e:?}"));
         both(device, &settings, || Source::open(&settings).unwrap());
     }
 }

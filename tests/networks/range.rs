@@ -4,8 +4,6 @@
 //! Norms are held to their own law: with ε and x multiplied by one number (ε by its square where it stands beside a variance) y is the same, and
 //! the gradient of x is divided by it. So what a precision finds at an end of its range is compared with f64 in the middle of it.
 
-mod shared;
-
 use normscape::files::{Array, Arrays};
 use normscape::ops::door::relative_error;
 use normscape::ops::weight_norm::{Parts, WeightNorm};
@@ -31,9 +29,11 @@ const ALL: [On; 3] = [On::Single, On::Double, On::Kernels(Mode::F32)];
 
 fn run(on: On, op: &str, arrays: &Arrays) -> Arrays {
     let found = match on {
-        On::Single => shared::run(op, &mut Cpu::<f32>::default(), arrays),
-        On::Double => shared::run(op, &mut Cpu::<f64>::default(), arrays),
-        On::Kernels(mode) => shared::device(mode, None).and_then(|mut device| shared::run(op, &mut device, arrays)),
+        On::Single => crate::shared::run(op, &mut Cpu::<f32>::default(), arrays),
+        On::Double => crate::shared::run(op, &mut Cpu::<f64>::default(), arrays),
+        On::Kernels(mode) => {
+            crate::shared::device(mode, None).and_then(|mut device| crate::shared::run(op, &mut device, arrays))
+        }
     };
     found.unwrap_or_else(|e| panic!("{op} on {on:?}: {}", e.message().unwrap_or("failed")))
 }
@@ -318,7 +318,8 @@ fn what_is_stored_in_bf16_is_rounded_once() {
 fn a_kernels_double_is_rounded_to_bf16_once() {
     // w = g/√2, for gains that bring it as near to a middle as f32 allows.
     let gains: Vec<f32> = (0..128).map(|k| ((1.0 + f64::from(2 * k + 1) / 256.0) * 2f64.sqrt()) as f32).collect();
-    let mut b = shared::device(Mode::Bf16, None).unwrap_or_else(|e| panic!("{}", e.message().unwrap_or("no device")));
+    let mut b =
+        crate::shared::device(Mode::Bf16, None).unwrap_or_else(|e| panic!("{}", e.message().unwrap_or("no device")));
     let mut plan = b.plan();
     let [v, w] = [DType::F32, DType::Bf16].map(|dtype| plan.view(Shape::new([2, 128]), dtype));
     let g = plan.view(Shape::new([128]), DType::F32);

@@ -1,7 +1,5 @@
 //! The theory probe: on real networks its equalities hold, in f64 to rounding; every backend finds the same; what does not fit is refused.
 
-mod shared;
-
 use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
 use normscape::ops::group_norm::Grouping;
@@ -132,7 +130,7 @@ fn every_backend_finds_the_same() {
     for case in cases() {
         let name = &case.name;
         let device =
-            |order| shared::device(Mode::F32, order).unwrap_or_else(|e| panic!("{}", e.message().unwrap_or("")));
+            |order| crate::shared::device(Mode::F32, order).unwrap_or_else(|e| panic!("{}", e.message().unwrap_or("")));
         let exact = statements(Cpu::<f64>::default(), &case);
         let cpu = statements(Cpu::<f32>::default(), &case);
         let kernels = statements(device(None), &case);

@@ -1,8 +1,6 @@
 //! What a precision cannot tell of a landscape it does not: where the gradient changes by no more than rounding makes of it β is NaN, and
 //! elsewhere right. And how much rounding makes of it: no more on a device than on the CPU.
 
-mod shared;
-
 use normscape::data::gaussian::GaussianSet;
 use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters};
 use normscape::ops::backend::Backend;
@@ -16,7 +14,7 @@ use normscape::runtime::tensor::{In, Out, View};
 use std::sync::Arc;
 
 fn device(mode: Mode) -> Cuda {
-    shared::plain_device(mode).unwrap_or_else(|e| panic!("{e:?}"))
+    crate::shared::plain_device(mode).unwrap_or_else(|e| panic!("{e:?}"))
 }
 
 fn drawn(seed: u64, stream: u32, len: usize) -> Vec<f64> {

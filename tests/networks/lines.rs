@@ -1,7 +1,5 @@
 //! What is measured along a line, where it is known: on a quadratic, whose Hessian is a constant. And on every backend.
 
-mod shared;
-
 use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters};
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
@@ -92,7 +90,7 @@ fn every_device_measures_the_same() {
         for along in [Along::Gradient, Along::Random] {
             let (exact, _) = measured(Cpu::<f64>::default(), &network, 50, 2, &s, along);
             let (cpu, _) = measured(Cpu::<f32>::default(), &network, 50, 2, &s, along);
-            let device = shared::device(Mode::F32, None).unwrap_or_else(|e| panic!("{e:?}"));
+            let device = crate::shared::device(Mode::F32, None).unwrap_or_else(|e| panic!("{e:?}"));
             let (cuda, _) = measured(device, &network, 50, 2, &s, along);
             for (name, found) in [("CPU", cpu), ("CUDA", cuda)] {
                 for (i, (loss, exact)) in found.loss.iter().zip(&exact.loss).enumerate() {
