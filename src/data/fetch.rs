@@ -1,6 +1,5 @@
 //! Downloading CIFAR-10: resumed where it stopped, checked before it gets its name.
 
-use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,7 +73,7 @@ fn fetch_file(
     wanted: Wanted,
     url: &str,
     to: &Path,
-    (patience, environment): (Patience, &dyn Fn(&str) -> Option<OsString>),
+    (patience, environment): (Patience, proxy::Environment),
     progress: &mut dyn FnMut(u64, u64),
     stop: &AtomicBool,
 ) -> Result<PathBuf> {

@@ -1,5 +1,6 @@
 //! Downloads from a server on this machine that behaves badly.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

@@ -11,6 +11,9 @@ use ureq::http::Uri;
 
 use crate::{Error, Result};
 
+/// The environment's variables, by name.
+pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
 /// The variables that may name a proxy, those of HTTPS first.
 const NAMES: [[&str; 2]; 3] =
     [["https_proxy", "HTTPS_PROXY"], ["all_proxy", "ALL_PROXY"], ["http_proxy", "HTTP_PROXY"]];
@@ -37,7 +40,7 @@ impl Through {
 ///
 /// # Errors
 /// [`Error::Input`] naming the variable whose proxy cannot be read, or is of a kind that is not spoken here.
-pub(super) fn find(url: &str, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<Option<Through>> {
+pub(super) fn find(url: &str, environment: Environment) -> Result<Option<Through>> {
     // What is no address is refused where it is fetched.
     let Ok(uri) = url.parse::<Uri>() else { return Ok(None) };
     let set = |name: &&'static str| environment(name).filter(|value| !value.is_empty());
