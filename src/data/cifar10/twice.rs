@@ -72,7 +72,9 @@ fn sum(image: &[u8]) -> u64 {
     for block in blocks {
         let (words, _) = block.as_chunks::<8>();
         for (chain, word) in chains.iter_mut().zip(words) {
-            *chain = (chain.rotate_left(23) ^ u64::from_le_bytes(*word)).wrapping_mul(ODD);
+            // Both halves of the product: the lower one alone would not let a word's upper bits reach far.
+            let product = u128::from(*chain ^ u64::from_le_bytes(*word)) * u128::from(ODD);
+            *chain = product as u64 ^ (product >> 64) as u64;
         }
     }
     chains.into_iter().fold(0, |sum, chain| (sum ^ chain ^ (chain >> 32)).wrapping_mul(ODD).rotate_left(31))
