@@ -350,7 +350,9 @@ mod tests {
         let [data, folder] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let mut bytes: Vec<u8> = (0..10_000 * 3073).map(|i| (i % 251) as u8).collect();
         bytes.chunks_mut(3073).for_each(|image| image[0] %= 10);
-        for name in (1..=5).map(|i| format!("data_batch_{i}.bin")).chain(["test_batch.bin".into()]) {
+        for (batch, name) in (1..=5).map(|i| format!("data_batch_{i}.bin")).chain(["test_batch.bin".into()]).enumerate()
+        {
+            bytes.chunks_mut(3073).for_each(|image| image[1] = batch as u8);
             std::fs::write(data.path().join(name), &bytes).unwrap();
         }
         let vgg = |data: &str| {
@@ -361,7 +363,7 @@ mod tests {
         made(&vgg(&path), folder.path(), &WHOLE).unwrap();
         assert_eq!(made(&vgg(&path), folder.path(), &WHOLE).unwrap(), (1, 0));
         refused(&vgg("images"), folder.path(), &WHOLE, "and the plan's is images");
-        bytes[1] ^= 1;
+        bytes.chunks_mut(3073).for_each(|image| image[1] = 9);
         std::fs::write(data.path().join("data_batch_1.bin"), &bytes).unwrap();
         refused(&vgg(&path), folder.path(), &WHOLE, "is a run whose data is");
     }

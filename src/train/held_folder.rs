@@ -63,8 +63,12 @@ impl HeldFolder {
         let begun = disk::exists(&held.folder.record());
         if start == Start::Resumed || start == Start::Either && begun {
             held.record = Some(held.folder.read_record()?);
-        } else if disk::list_dir(root)?.iter().any(|path| !does_not_count(path)) {
-            return Err(exists(root));
+            return Ok(held);
+        }
+        for path in disk::list_dir(root)? {
+            if !does_not_count(&path)? {
+                return Err(exists(root));
+            }
         }
         Ok(held)
     }
@@ -113,11 +117,11 @@ fn exists(root: &Path) -> Error {
 }
 
 /// Whether what lies in a folder is nobody's result, so that the folder may become a run's: a lock's file, and the logs that schedulers and shells
-/// write where a job is to run (`slurm-123.out`, `job.o123`, `nohup.out`, `stderr.log`).
-fn does_not_count(path: &Path) -> bool {
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
-    if !matches!(lookup::kind(path), Ok(Some(Kind::File(_)) | None)) {
-        return false;
+/// write where a job is to run (`slurm-123.out`, `job.o123`, `nohup.out`, `stderr.log`). Errors: it cannot be looked at.
+fn does_not_count(path: &Path) -> Result<bool> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(false) };
+    if !matches!(lookup::kind(path)?, Some(Kind::File(_)) | None) {
+        return Ok(false);
     }
     let numbered = |end: &str| {
         let digits = end.strip_prefix(['o', 'e']).map(|rest| rest.split(['.', '-']));
@@ -128,11 +132,11 @@ fn does_not_count(path: &Path) -> bool {
     let job = name.find(".o").or_else(|| name.find(".e")).is_some_and(|at| numbered(&name[at + 1..]));
     // What NFS calls a file that was removed while it was open.
     let removed = name.starts_with(".nfs");
-    name == lock::NAME
+    Ok(name == lock::NAME
         || removed
         || job
         || ["stdout", "stderr"].contains(&name)
-        || ending.is_some_and(|end| ["log", "out", "err"].contains(&end))
+        || ending.is_some_and(|end| ["log", "out", "err"].contains(&end)))
 }
 
 #[cfg(test)]
@@ -145,7 +149,7 @@ mod tests {
         let counts = |name: &str| {
             let path = dir.path().join(name);
             std::fs::write(&path, "words").unwrap();
-            !does_not_count(&path)
+            !does_not_count(&path).unwrap()
         };
         let logs = [
             "slurm-4711_3.out",
@@ -180,7 +184,7 @@ mod tests {
             assert!(counts(name), "{name}");
         }
         std::fs::create_dir(dir.path().join("run.out")).unwrap();
-        assert!(!does_not_count(&dir.path().join("run.out")), "a folder is somebody's");
+        assert!(!does_not_count(&dir.path().join("run.out")).unwrap(), "a folder is somebody's");
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub fn folders_of_another() {
         (format!("{RUN} --steps 20 --out empty"), "empty: cannot lock"),
         (format!("{RUN} --steps 20 --out closed"), "closed: cannot lock"),
         (format!("{RUN} --steps 20 --out closed/run"), "closed/run: cannot read"),
-        ("train --resume --out run".into(), "run: cannot lock"),
+        ("train --resume --out run".into(), "run/run.toml: cannot write"),
         ("train --resume --out closed".into(), "closed: cannot lock"),
         ("train --resume --out closed/run".into(), "closed/run: cannot read"),
         ("reproduce demo --quiet --out mine".into(), "mine: cannot create"),

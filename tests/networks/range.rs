@@ -102,7 +102,7 @@ fn an_lp_norm_of_next_to_nothing_has_the_gradients_of_its_multiple() {
             let digits = match on {
                 _ if size == 0.0 => 0.0,
                 On::Single => 0.0,
-                On::Double => f64::from_bits(1) * eps / size * 64.0,
+                On::Double => f64::from_bits(1) / (size / eps) * 64.0,
                 On::Kernels(_) => 2f64.powi(-149) / size * 64.0,
             };
             for (name, by, bound) in [

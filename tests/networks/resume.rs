@@ -3,6 +3,7 @@
 use normscape::data::image_set::ImageSet;
 
 use normscape::files::{Array, Arrays, Values, npz, safetensors};
+use normscape::network::initial_parameters;
 use normscape::runtime::cpu::Cpu;
 use normscape::train::metrics::Row;
 use normscape::train::source::load_images;
@@ -105,8 +106,16 @@ fn probes_of_one_line_agree_and_move_nothing() {
     let [landscape, predictiveness, random] = [0, 1, 2].map(|i| &found[i]);
     assert_eq!(landscape, predictiveness);
     assert_eq!(random["seed"], Array::i64([], vec![3]));
-    for same in ["step", "s", "base_loss", "grad_norm", "distance"] {
+    for same in ["step", "s", "base_loss", "grad_norm"] {
         assert_eq!(landscape[same], random[same], "{same}");
+    }
+    // Both lie at s‖g‖ before every parameter is rounded, which moves it by 2⁻²⁴ of its size at the most.
+    let theta =
+        initial_parameters(&settings(12).network().unwrap(), 3).iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+    let [along, across] = [landscape, random].map(|of| of["distance"].to_f64().unwrap());
+    for (a, b) in along.iter().zip(&across) {
+        // A tenth more, since training has changed θ's length.
+        assert!((a - b).abs() <= 2.2 * 0.5f64.powi(24) * (theta.sqrt() + a), "{a} and {b}");
     }
     assert_ne!(landscape["loss"], random["loss"]);
     let place = |name: &str| probes::names().iter().position(|probe| *probe == name).unwrap();

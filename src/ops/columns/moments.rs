@@ -45,7 +45,7 @@ pub fn moments<T: Float>(x: &[T], columns: usize, mean: &mut [T], var: &mut [T],
         }
     });
     let size = part_size(columns);
-    let mut again = Vec::new();
+    let mut again = false;
     for c in 0..columns {
         let mut all = Moments { count: 0.0, mean: 0.0, m2: 0.0 };
         for (i, part) in workspace[..parts(rows, columns) * size].chunks_exact(size).enumerate() {
@@ -53,16 +53,18 @@ pub fn moments<T: Float>(x: &[T], columns: usize, mean: &mut [T], var: &mut [T],
             let count = (first(i + 1) - first(i)) as f64;
             all = all.and(Moments { count, mean: part[2 * c], m2: part[2 * c + 1] });
         }
-        let variance = all.m2 / all.count;
         mean[c] = T::of(all.mean);
-        var[c] = T::of(variance);
-        if out_of_range::<T>(all.mean, variance) {
-            again.push(c);
-        }
+        var[c] = T::of(all.m2 / all.count);
+        again |= is_again(mean[c], var[c]);
     }
-    if !again.is_empty() {
-        again_one_by_one(x, columns, &again, |c, found| (mean[c], var[c]) = (T::of(found.mean), T::of(found.var)));
+    if again {
+        again_one_by_one(x, columns, mean, var);
     }
+}
+
+/// [`out_of_range`], of what was stored.
+fn is_again<T: Float>(mean: T, var: T) -> bool {
+    out_of_range::<T>(mean.f64(), var.f64())
 }
 
 /// `v`, but 0 where rounding has left it a hair below; a NaN stays one.
@@ -76,20 +78,23 @@ pub fn out_of_range<T: Float>(mean: f64, variance: f64) -> bool {
     !(mean.is_finite() && variance >= T::FAINT && variance.is_finite())
 }
 
-/// Calls `found` for those of `units` that are not constant.
+/// Finds those anew whose sums may have left the range of T, and that are not constant.
 #[cold]
-fn again_one_by_one<T: Float>(x: &[T], columns: usize, units: &[usize], mut found: impl FnMut(usize, Found)) {
+fn again_one_by_one<T: Float>(x: &[T], columns: usize, mean: &mut [T], var: &mut [T]) {
     // Units that are constant are common: all of them where nothing reaches a layer any more.
     let first = Line::new(columns, |c| x[c]);
-    let watched = Line::new(columns, |c| if units.binary_search(&c).is_ok() { T::ONE } else { T::ZERO });
+    let watched = Line::new(columns, |c| if is_again(mean[c], var[c]) { T::ONE } else { T::ZERO });
     let piece = span(columns) * (SMALL / span(columns)).max(1);
     if !x.par_chunks(piece).any(|x| differences(x, first.get(), watched.get()) != T::ZERO) {
         return;
     }
-    for &c in units {
+    for c in 0..columns {
+        if !is_again(mean[c], var[c]) {
+            continue;
+        }
         let unit = x[c..].iter().step_by(columns).map(|v| v.f64());
-        if let Some(moments) = Extremes::of(unit.clone()).moments(unit) {
-            found(c, moments);
+        if let Some(found) = Extremes::of(unit.clone()).moments(unit) {
+            (mean[c], var[c]) = (T::of(found.mean), T::of(found.var));
         }
     }
 }

@@ -33,18 +33,21 @@ fn statistics<T: Float>(p: f64, x: &[T], columns: usize, mean: &mut [T], scale: 
         2.0 => add_second(&x[r], sum, power),
         _ => add_power(&x[r], most.get(), exponent, sum, power),
     };
-    let mut again = Vec::new();
     pair_sums(shape, workspace, add, |c, sum, power| {
         mean[c] = T::of(sum / count);
         scale[c] = T::of(most.get()[c].f64() * (power / count).powf(1.0 / p));
-        // Squares that have left the range of T, or lost digits below it.
-        if p == 2.0 && out_of_range::<T>(0.0, power / count) {
-            again.push(c);
-        }
     });
-    if again.iter().any(|&c| scale[c] != T::ZERO) || !again.is_empty() && x.iter().any(|v| *v != T::ZERO) {
-        let unit = |c: usize| x[c..].iter().step_by(columns).map(|v| v.f64());
-        again.into_iter().for_each(|c| scale[c] = T::of(power_mean(p, unit(c))));
+    if p != 2.0 {
+        return;
+    }
+    // Squares that have left the range of T, or lost digits below it.
+    let again = |s: T| out_of_range::<T>(0.0, s.f64() * s.f64());
+    let (some, not_0) =
+        scale.iter().filter(|s| again(**s)).fold((false, false), |(_, not_0), s| (true, not_0 || *s != T::ZERO));
+    if not_0 || some && x.iter().any(|v| *v != T::ZERO) {
+        for (c, scale) in scale.iter_mut().enumerate().filter(|(_, scale)| again(**scale)) {
+            *scale = T::of(power_mean(p, x[c..].iter().step_by(columns).map(|v| v.f64())));
+        }
     }
 }
 
