@@ -65,7 +65,7 @@ pub fn folders_of_another() {
         ("op relu --input case.npz --output out.npz".into(), "out.npz: cannot write"),
         ("op relu --input case.npz --output closed/out.npz".into(), "closed/out.npz: cannot write"),
         ("data fetch --url http://127.0.0.1:1/x --to mine --quiet".into(), "mine: cannot create"),
-        ("data inspect closed".into(), "closed/data_batch_1.bin: cannot read"),
+        ("data inspect closed".into(), "closed/cifar-10-batches-bin: cannot read"),
         ("train --model vgg11 --data closed --out mine".into(), "mine: cannot create"),
     ] {
         denied(path, &line, place);

@@ -110,7 +110,7 @@ fn global(module: &str, name: &str) -> Vec<u8> {
 
 /// The opcodes of bytes.
 fn bytes(bytes: &[u8]) -> Vec<u8> {
-    [&[b'B'], &(bytes.len() as u32).to_le_bytes()[..], bytes].concat()
+    [&b"B"[..], &(bytes.len() as u32).to_le_bytes()[..], bytes].concat()
 }
 
 /// The opcodes of a dtype, by its code and byte order.

@@ -179,11 +179,16 @@ fn load_kept(file: &str, kept: &Kept, build: Build) -> Result<std::result::Resul
         return Ok(Ok(module));
     }
     let in_memory = Image::in_memory(file, &kept.bytes);
-    if let Some(module) = in_memory.and_then(|image| open(&image.path().to_owned(), Some(image)).ok()) {
+    if let Some(module) = in_memory.and_then(|image| open_image(image).ok()) {
         return Ok(Ok(module));
     }
-    let image = Image::on_disk(file, &kept.bytes)?;
-    Ok(open(&image.path().to_owned(), Some(image)))
+    Ok(open_image(Image::on_disk(file, &kept.bytes)?))
+}
+
+/// Loads a library of kernels from bytes of this process's own.
+fn open_image(image: Image) -> std::result::Result<Module, libloading::Error> {
+    let path = image.path().to_owned();
+    open(&path, Some(image))
 }
 
 /// Loads a library of kernels, which stays; and so does what its file is in.
