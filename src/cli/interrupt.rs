@@ -4,7 +4,7 @@
 //! limit. A HUP that was inherited as ignored (`nohup`, `disown`) stays ignored.
 //!
 //! Wrappers and schedulers send the same signal two or three times within a moment (GNU `timeout` signals its child and then their group), so repeats
-//! are ignored for [`GRACE`]. INT or TERM once more after that is a person who will not wait: the command ends at once, with [`AT_ONCE`], since
+//! are ignored for two seconds. INT or TERM once more after that is a person who will not wait: the command ends at once, with [`AT_ONCE`], since
 //! nothing was saved by it. Repeats of the others never end a command: the kernel sends XCPU every second.
 
 use crate::files::machine;

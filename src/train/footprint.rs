@@ -26,7 +26,7 @@ const READING: u128 = 32 << 20;
 /// that is, nothing is refused here; what cannot be had is then refused as it is asked for.
 ///
 /// # Errors
-/// [`Error::Input`] with both sizes and the limit; a layer that does not take what the one before it gives.
+/// [`crate::Error::Input`] with both sizes and the limit; a layer that does not take what the one before it gives.
 pub fn require(settings: &Settings, network: &Network) -> Result<()> {
     let Some(bound) = limits::memory() else { return Ok(()) };
     let remedy = match settings.deep_linear() {

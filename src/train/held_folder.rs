@@ -10,7 +10,7 @@ use std::path::Path;
 /// What a command wants of a run's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// A new run: the folder is not there, or holds nothing but what [`does_not_count`].
+    /// A new run: the folder is not there, or holds nothing but logs of schedulers and shells.
     Fresh,
     /// To go on with the run that is there.
     Resumed,
