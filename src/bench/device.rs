@@ -131,6 +131,7 @@ fn layers(entries: &[Entry], network: &Network, batch: usize, limits: &Limits) -
         all.entry(place).or_default().add(entry.seconds.unwrap_or(0.0), bytes, entry.flops);
     }
     let time = |((link, pass), work): ((usize, Option<Pass>), Work)| LayerTime {
+        algorithm: None,
         layer: names.get(link).cloned().unwrap_or_else(|| "beside the layers".into()),
         pass: match pass {
             Some(Pass::Forward) => "forward",

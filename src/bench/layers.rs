@@ -5,10 +5,11 @@ use super::results::{LayerTime, Work};
 use super::timing::time;
 use crate::ops::batch_norm::cpu as batch_norm;
 use crate::ops::columns;
-use crate::ops::conv2d::Map;
 use crate::ops::conv2d::cpu::{forward, grad_input, grad_weight, workspace};
+use crate::ops::conv2d::{Algorithm, Map};
 use crate::ops::norm::NormOptions;
 use crate::runtime::rng::{Purpose, normal, word};
+use crate::runtime::tensor::DType;
 
 /// Map sides and channels of VGG-16's layers that differ.
 const LAYERS: [(usize, usize, usize); 9] = [
@@ -28,10 +29,13 @@ const BATCH: usize = 128;
 /// Times every pass at a width.
 pub fn measure(width: f64, limits: &Limits, say: &mut dyn FnMut(&str)) -> Vec<LayerTime> {
     let mut layers = Vec::new();
-    let mut keep = |layer: &str, pass: &'static str, elements: usize, flops: [f64; 2], run: &mut dyn FnMut()| {
-        let mut work = Work::default();
-        work.add(time(0.2, run).median, (elements * size_of::<f32>()) as u64, flops);
-        layers.push(LayerTime { layer: layer.to_owned(), pass, work: work.of(limits) });
+    type Products = Option<(Algorithm, [f64; 3])>;
+    let mut keep = |layer: &str, pass: &'static str, elements: usize, products: Products, run: &mut dyn FnMut()| {
+        let (mut work, [nominal, effective, executed]) = (Work::default(), products.map_or([0.0; 3], |of| of.1));
+        work.add(time(0.2, run).median, (elements * size_of::<f32>()) as u64, [nominal, effective]);
+        work.executed_flops = executed;
+        let algorithm = products.map(|of| of.0.name());
+        layers.push(LayerTime { layer: layer.to_owned(), pass, algorithm, work: work.of(limits) });
     };
     let normals = |len: usize, stream: u32| -> Vec<f32> {
         (0..len).map(|i| normal(word(1, Purpose::Case, stream, 0, i as u64))).collect()
@@ -41,19 +45,25 @@ pub fn measure(width: f64, limits: &Limits, say: &mut dyn FnMut(&str)) -> Vec<La
         let map = Map { h: side, w: side, n: BATCH, c: scaled(c), k: scaled(k) };
         let layer = format!("conv, {}→{} at {side}²", map.c, map.k);
         say(&layer);
+        let algorithm = Algorithm::of(&map, DType::F32, false);
         let pixels = side * side * BATCH;
         let (x, w, dy) = (normals(pixels * map.c, 0), normals(9 * map.c * map.k, 1), normals(pixels * map.k, 2));
         let (mut y, mut dx, mut dw) = (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
-        let mut room = vec![0.0; workspace::<f32>(&map)];
+        let mut room = vec![0.0; workspace::<f32>(algorithm, &map)];
         let products = 2.0 * (BATCH * map.c * map.k) as f64;
-        let (valid, all) = (((3 * side - 2) * (3 * side - 2)) as f64, (9 * side * side) as f64);
-        let (flops, elements) = ([products * all, products * valid], x.len() + w.len() + y.len());
-        keep(&layer, "forward", elements, flops, &mut || forward(&map, &x, &w, None, &mut y, &mut room));
+        let [valid, executed] = [Algorithm::Direct, algorithm].map(|of| products * of.products(&map) as f64);
+        let flops = Some((algorithm, [products * (9 * side * side) as f64, valid, executed]));
+        let elements = x.len() + w.len() + y.len();
+        keep(&layer, "forward", elements, flops, &mut || forward(algorithm, &map, &x, &w, None, &mut y, &mut room));
         if c != 3 {
             // The first layer's input needs no gradient.
-            keep(&layer, "input gradient", elements, flops, &mut || grad_input(&map, &w, &dy, &mut dx, &mut room));
+            keep(&layer, "input gradient", elements, flops, &mut || {
+                grad_input(algorithm, &map, &w, &dy, &mut dx, &mut room)
+            });
         }
-        keep(&layer, "weight gradient", elements, flops, &mut || grad_weight(&map, &x, &dy, &mut dw, &mut room));
+        keep(&layer, "weight gradient", elements, flops, &mut || {
+            grad_weight(algorithm, &map, &x, &dy, &mut dw, &mut room)
+        });
 
         let layer = format!("norm, {} at {side}²", map.k);
         let (x, mut dx) = (y, vec![0.0f32; dy.len()]);
@@ -61,10 +71,10 @@ pub fn measure(width: f64, limits: &Limits, say: &mut dyn FnMut(&str)) -> Vec<La
         let (weight, bias) = (vec![1.0f32; map.k], vec![0.0f32; map.k]);
         let [mut mean, mut var, mut dw, mut db] = [0; 4].map(|_| vec![0.0f32; map.k]);
         let (mut y, mut room) = (vec![0.0f32; dy.len()], vec![0.0f64; columns::workspace(pixels, map.k)]);
-        keep(&layer, "forward", x.len() + y.len(), [0.0; 2], &mut || {
+        keep(&layer, "forward", x.len() + y.len(), None, &mut || {
             batch_norm::forward(&x, &weight, &bias, options, &mut y, &mut mean, &mut var, &mut room);
         });
-        keep(&layer, "backward", 3 * x.len(), [0.0; 2], &mut || {
+        keep(&layer, "backward", 3 * x.len(), None, &mut || {
             let (params, statistics) = ((&weight[..], &bias[..]), (&mean[..], &var[..]));
             let upstream = batch_norm::Upstream::Apart(&dy);
             batch_norm::backward(&x, params, options, statistics, upstream, &mut dx, (&mut dw, &mut db), &mut room);

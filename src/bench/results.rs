@@ -50,6 +50,8 @@ pub struct LayerTime {
     pub layer: String,
     /// As in `weight gradient`.
     pub pass: &'static str,
+    /// How a convolution is computed: [`crate::ops::conv2d::Algorithm`]; none of what is none, or of a device that has but one.
+    pub algorithm: Option<&'static str>,
     /// What it took.
     #[serde(flatten)]
     pub work: Work,
@@ -80,9 +82,11 @@ pub struct Work {
     pub flops: f64,
     /// The same with all taps everywhere.
     pub nominal_flops: f64,
+    /// Those that were carried out: fewer than `flops` where an algorithm takes fewer products.
+    pub executed_flops: f64,
     /// Bytes per second over the measured bandwidth of copies: above 1 where a cache holds the tensors.
     pub of_bandwidth: f64,
-    /// Operations per second (`flops`) over the measured rate of dense products; none where that is not known.
+    /// Operations carried out per second (`executed_flops`) over the measured rate of dense products; none where that is not known.
     pub of_rate: Option<f64>,
 }
 
@@ -93,6 +97,7 @@ impl Work {
         self.seconds += seconds;
         self.bytes += bytes;
         self.flops += effective;
+        self.executed_flops += effective;
         self.nominal_flops += nominal;
     }
 
@@ -100,7 +105,7 @@ impl Work {
     pub fn of(self, limits: &Limits) -> Work {
         // What took no time that the clock sees has no rate.
         let share = |amount: f64, rate: f64| if self.seconds > 0.0 { amount / self.seconds / rate } else { 0.0 };
-        let of_rate = limits.matrix.map(|rate| share(self.flops, rate));
+        let of_rate = limits.matrix.map(|rate| share(self.executed_flops, rate));
         Work { of_bandwidth: share(self.bytes as f64, limits.copy), of_rate, ..self }
     }
 }
@@ -131,17 +136,29 @@ impl Results {
         }
         text += &format!("\n{steps}");
         if !self.layers.is_empty() {
-            let heads =
-                ["layer", "pass", "µs", "MB", "GFLOP nominal", "GFLOP effective", "of bandwidth", "of matrix rate"];
+            let heads = [
+                "layer",
+                "pass",
+                "algorithm",
+                "µs",
+                "MB",
+                "GFLOP nominal",
+                "effective",
+                "executed",
+                "of bandwidth",
+                "of matrix rate",
+            ];
             let mut layers = Table::new(heads);
-            for LayerTime { layer, pass, work } in &self.layers {
+            for LayerTime { layer, pass, algorithm, work } in &self.layers {
                 layers.row([
                     Cell::from(layer.as_str()),
                     Cell::from(*pass),
+                    Cell::from(algorithm.unwrap_or_default()),
                     number(1e6 * work.seconds),
                     number(work.bytes as f64 / 1e6),
                     number(work.nominal_flops / 1e9),
                     number(work.flops / 1e9),
+                    number(work.executed_flops / 1e9),
                     percent(Some(work.of_bandwidth)),
                     percent(work.of_rate),
                 ]);

@@ -18,6 +18,9 @@ pub struct Files {
     /// Where the results go, for numpy.load
     #[arg(long, value_name = "OUT.npz")]
     pub output: PathBuf,
+    /// Convolutions as direct sums: the CPU else takes fewer products in f32, which round elsewhere
+    #[arg(long)]
+    pub direct_convolution: bool,
 }
 
 /// Reads the input, computes on the device, writes the output, and tells the errors. `whole` names arrays, by their prefix,

@@ -26,17 +26,22 @@ fn after_help() -> String {
 
 /// Runs the operator.
 pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
-    case::run(&options.files, None, globals, |device, inputs| device.run(Op { name: &options.name, inputs }))
+    let direct = options.files.direct_convolution;
+    case::run(&options.files, None, globals, |device, inputs| device.run(Op { name: &options.name, direct, inputs }))
 }
 
 struct Op<'a> {
     name: &'a str,
+    direct: bool,
     inputs: &'a mut Inputs,
 }
 
 impl Job for Op<'_> {
     type Output = Arrays;
     fn run<B: Backend>(self, mut backend: B) -> Result<Arrays> {
+        if self.direct {
+            backend.convolve_directly();
+        }
         table::run(self.name, &mut backend, self.inputs)
     }
 }

@@ -22,17 +22,22 @@ pub struct Options {
 pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
     // There is nothing to save: a signal ends it as it ends any program.
     let stop = Arc::default();
-    case::run(&options.files, Some("grad."), globals, |device, inputs| device.run(Probe { inputs, stop }))
+    let direct = options.files.direct_convolution;
+    case::run(&options.files, Some("grad."), globals, |device, inputs| device.run(Probe { inputs, direct, stop }))
 }
 
 struct Probe<'a> {
     inputs: &'a mut Inputs,
+    direct: bool,
     stop: Arc<AtomicBool>,
 }
 
 impl Job for Probe<'_> {
     type Output = Arrays;
-    fn run<B: Backend>(self, backend: B) -> Result<Arrays> {
+    fn run<B: Backend>(self, mut backend: B) -> Result<Arrays> {
+        if self.direct {
+            backend.convolve_directly();
+        }
         door::run(backend, self.inputs, self.stop)
     }
 }

@@ -72,6 +72,9 @@ pub struct TrainOptions {
     /// relu, elu or selu [default: relu]
     #[arg(long, help_heading = "Network", value_name = "NAME")]
     pub activation: Option<String>,
+    /// Convolutions as direct sums: the CPU else takes fewer products in f32, which round elsewhere
+    #[arg(long, help_heading = "Network")]
+    pub direct_convolution: bool,
 
     /// CIFAR-10's folder or archive, images (generated) or gaussian [default: what NORMSCAPE_DATA names; dln gaussian]
     #[arg(long, help_heading = "Data", value_name = "DATA")]
@@ -218,7 +221,7 @@ impl TrainOptions {
             momentum weight_decay keep_checkpoints probe probe_at probe_points probe_range probe_spacing
             probe_lanczos probe_hutchinson probe_layers probe_units probe_bins probe_bin_range;
             some: limit_train limit_test eval_every checkpoint_every probe_every;
-            flags: norm_last mean_loss noise augment probe_pre_norm);
+            flags: norm_last mean_loss noise augment probe_pre_norm direct_convolution);
         Ok(())
     }
 
@@ -228,6 +231,7 @@ impl TrainOptions {
             vec![
                 ("--width", self.width.is_some(), "--dim is the width of its layers"),
                 ("--activation", self.activation.is_some(), "it is linear"),
+                ("--direct-convolution", self.direct_convolution, "it has no convolutions"),
             ]
         } else {
             vec![
@@ -297,7 +301,7 @@ mod tests {
                     --activation selu --data images --batch 7 --augment --limit-train 70 --limit-test 30 --lr 0.2 --momentum 0.9 \
                     --weight-decay 0.01 --steps 40 --eval-every 5 --checkpoint-every 6 --keep-checkpoints 3 --probe landscape,moments \
                     --probe-every 8 --probe-at 3,1 --probe-points 4 --probe-range 1:2 --probe-spacing linear --seed 9 \
-                    --probe-layers 3,2 --probe-units 4 --probe-pre-norm --probe-bins 9 --probe-bin-range -1:5";
+                    --probe-layers 3,2 --probe-units 4 --probe-pre-norm --probe-bins 9 --probe-bin-range -1:5 --direct-convolution";
         let got = parse(text).settings("f64").unwrap();
         let want = Settings {
             model: "vgg13".into(),
@@ -325,6 +329,7 @@ mod tests {
             probe_layers: vec![2, 3],
             probe_units: 4,
             probe_pre_norm: true,
+            direct_convolution: true,
             probe_bins: 9,
             probe_bin_range: [-1.0, 5.0],
             probe_every: Some(8),

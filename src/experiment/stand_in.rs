@@ -23,12 +23,13 @@ const LEAST_WIDTH: f64 = 1.0 / 16.0;
 
 /// A run's class, at its size: what the time of its step depends on, and nothing else. It never diverges.
 pub fn class(settings: &Settings) -> Settings {
-    let Settings { model, norm, activation, precision, .. } = settings.clone();
+    let Settings { model, norm, activation, precision, direct_convolution, .. } = settings.clone();
     let kind = Kind::of(settings);
     Settings {
         norm,
         activation,
         precision,
+        direct_convolution,
         width: settings.width,
         depth: settings.depth,
         dim: settings.dim,

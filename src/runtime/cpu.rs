@@ -16,6 +16,7 @@ pub struct Cpu<T> {
     memory: Memory,
     /// For tests: what lies between the tensors of every arena.
     guards: Option<Vec<(ArenaId, Vec<Range<usize>>)>>,
+    direct_convolution: bool,
     element: PhantomData<T>,
 }
 
@@ -24,7 +25,7 @@ const FILL: u8 = 0xFF;
 
 impl<T: Float> Default for Cpu<T> {
     fn default() -> Self {
-        Cpu { memory: Memory::default(), guards: None, element: PhantomData }
+        Cpu { memory: Memory::default(), guards: None, direct_convolution: false, element: PhantomData }
     }
 }
 
@@ -49,6 +50,16 @@ impl<T: Float> Cpu<T> {
             written.extend(bands.iter().flat_map(band).map(|at| (*arena, at)));
         }
         written
+    }
+
+    /// See [`crate::ops::conv2d::Conv2d::convolve_directly`].
+    pub fn set_direct_convolution(&mut self) {
+        self.direct_convolution = true;
+    }
+
+    /// Whether it was set.
+    pub fn convolves_directly(&self) -> bool {
+        self.direct_convolution
     }
 
     /// Starts resolving the views of operator `op`.

@@ -73,7 +73,10 @@ fn needed(settings: &Settings, network: &Network) -> Result<u128> {
 }
 
 /// Bytes that a run's own plans lay out: all that [`super::Trainer::open`] asks of its backend.
-fn planned<B: Backend>(backend: B, settings: &Settings, network: &Network) -> Result<u128> {
+fn planned<B: Backend>(mut backend: B, settings: &Settings, network: &Network) -> Result<u128> {
+    if settings.direct_convolution {
+        backend.convolve_directly();
+    }
     let mut engine = Engine::new(backend, network.clone(), settings.batch, Arc::default())?;
     for _ in 0..2 + usize::from(settings.momentum > 0.0) {
         engine.vector()?;

@@ -103,6 +103,14 @@ pub struct Settings {
     pub seed: u64,
     /// `f32` or `f64`.
     pub precision: String,
+    /// Convolutions as direct sums, whatever their shape. Records that do not say were made so: there was nothing else.
+    #[serde(default = "as_it_was")]
+    pub direct_convolution: bool,
+}
+
+/// How convolutions were made before there was a choice.
+fn as_it_was() -> bool {
+    true
 }
 
 /// Fails unless `fine`, naming the option.
@@ -160,6 +168,7 @@ impl Settings {
             probe_bin_range: [-4.0, 4.0],
             seed: 0,
             precision: "f32".into(),
+            direct_convolution: false,
         }
     }
 

@@ -121,7 +121,7 @@ impl<B: Backend> Trainer<B> {
     ///
     /// Errors: what is in the folder is another run; no valid checkpoint; no memory; a bad setting.
     pub fn open(
-        backend: B,
+        mut backend: B,
         settings: Settings,
         source: Source,
         place: Place<'_>,
@@ -129,6 +129,9 @@ impl<B: Backend> Trainer<B> {
         observer: &mut dyn Observer,
     ) -> Result<Self> {
         let network = settings.network()?;
+        if settings.direct_convolution {
+            backend.convolve_directly();
+        }
         let mut engine = Engine::new(backend, network, settings.batch, stop.clone())?;
         let (theta, grad) = (engine.vector()?, engine.vector()?);
         let velocity = (settings.momentum > 0.0).then(|| engine.vector()).transpose()?;

@@ -99,6 +99,49 @@ fn a_device_that_is_not_there_is_exit_3_and_one_line() {
     assert!(said.contains("C++ compiler") && said.contains("c++ and g++ were tried"), "{said}");
 }
 
+/// The instruction sets that this machine has, by the words of NORMSCAPE_ISA.
+fn instruction_sets() -> Vec<String> {
+    let said = normscape(Path::new(".")).args(["info"]).env("NORMSCAPE_ISA", "none").output().unwrap();
+    let said = text(&said.stderr);
+    let (_, there) = said.trim_end().rsplit_once("this machine has ").unwrap();
+    there.split(", ").map(Into::into).collect()
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_bits() {
+    let dir = room();
+    let sets = instruction_sets();
+    assert!(sets.ends_with(&["portable".into()]), "{sets:?}");
+    // Channels of 16 to 128: narrow enough for portable code, and every algorithm of the convolution.
+    let vgg = "train --model vgg11 --width 0.25 --norm batch --data images --limit-train 16 --limit-test 8 --batch 8 --lr 0.01";
+    for (name, run) in [
+        ("vgg", format!("{vgg} --steps 2 --probe landscape --probe-points 2")),
+        ("direct", format!("{vgg} --steps 1 --direct-convolution")),
+        ("dln", "train --model dln --samples 50 --norm batch --steps 3 --probe landscape,ics".into()),
+        ("l1", "train --model dln --samples 50 --norm l1 --steps 3".into()),
+    ] {
+        let files = |isa: &String| {
+            let out = format!("{name}-{isa}");
+            let args = format!("{run} --device cpu --out {out} --quiet");
+            let ran = normscape(dir.path()).args(args.split_whitespace()).env("NORMSCAPE_ISA", isa).output().unwrap();
+            assert!(ran.status.success(), "{}", text(&ran.stderr));
+            let folder = dir.path().join(out);
+            let rows = std::fs::read_to_string(folder.join("metrics.csv")).unwrap();
+            // The last column is the time.
+            let rows: Vec<String> = rows.lines().map(|row| row.rsplit_once(',').unwrap().0.into()).collect();
+            (rows, std::fs::read(folder.join("landscape.npz")).ok())
+        };
+        let widest = files(&sets[0]);
+        for isa in &sets[1..] {
+            assert!(files(isa) == widest, "{name}: {isa} gives other bits than {}", sets[0]);
+        }
+    }
+    let record = |name: &str| std::fs::read_to_string(dir.path().join(format!("{name}-portable/run.toml"))).unwrap();
+    assert!(
+        record("direct").contains("direct_convolution = true") && record("vgg").contains("direct_convolution = false")
+    );
+}
+
 #[test]
 fn the_emulator_trains_and_keeps_its_precision() {
     let dir = room();

@@ -1,188 +1,121 @@
-//! Convolution on the CPU: for each output pixel, a sum of dense products over its valid taps.
+//! Convolution on the CPU: the algorithm that its shape takes.
 
-use super::{Conv2d, Conv2dGrads, Map};
+use super::algorithm::Algorithm;
+use super::winograd::{self, Filtering, FourByThree, TwoByTwo};
+use super::{Conv2d, Conv2dGrads, Map, direct};
 use crate::Result;
 use crate::ops::columns;
-use crate::ops::product::{Block, Segment, pack, pack_transposed, panel_len, panel_width, panels};
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
 use crate::runtime::tensor::{In, Out, Shape};
-use rayon::prelude::*;
+use bytemuck::{cast_slice, cast_slice_mut};
 
-/// The nine taps as offsets (dh, dw), in the order of the weights.
-const TAPS: [(isize, isize); 9] = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0), (0, 1), (1, -1), (1, 0), (1, 1)];
-
-/// The pixel at `sign` times tap `tap` from (`h`, `w`), where that lies on the map.
-fn neighbour(map: &Map, h: usize, w: usize, tap: usize, sign: isize) -> Option<usize> {
-    let (dh, dw) = TAPS[tap];
-    let h = h.checked_add_signed(sign * dh).filter(|&h| h < map.h)?;
-    let w = w.checked_add_signed(sign * dw).filter(|&w| w < map.w)?;
-    Some(h * map.w + w)
-}
-
-/// Pieces of the map's rows in the weight gradient, each summed on its own and then merged in order: enough to share
-/// among threads where there are few panels. By the shape alone.
-fn pieces<T: Float>(map: &Map) -> usize {
-    (16 / panels::<T>(map.k)).clamp(1, map.h)
-}
-
-/// `out[p] = Σ_taps input[p + sign·tap] · panel[tap]` for every pixel p, or `out[p] += …` with `accumulate`.
-///
-/// Shapes: `input [H·W, N, depth]`, `panels [panel, 9, depth, width]`, `out [H·W, N, columns]`.
-fn taps<T: Float>(
+/// `y = x ∗ w (+ bias)` by `algorithm`, which is one for this map and type.
+pub fn forward<T: Float>(
+    algorithm: Algorithm,
     map: &Map,
-    sign: isize,
-    input: &[T],
-    depth: usize,
-    panels: &[T],
-    out: &mut [T],
-    columns: usize,
-    accumulate: bool,
+    x: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    y: &mut [T],
+    workspace: &mut [T],
 ) {
-    let width = panel_width::<T>();
-    out.par_chunks_exact_mut(map.n * columns).enumerate().for_each(|(p, out)| {
-        let (h, w) = (p / map.w, p % map.w);
-        for (j, panel) in panels.chunks_exact(9 * depth * width).enumerate() {
-            let mut segments = [Segment { a: std::ptr::null(), b: std::ptr::null() }; 9];
-            let mut count = 0;
-            for tap in 0..9 {
-                if let Some(q) = neighbour(map, h, w, tap, sign) {
-                    let a = input[q * map.n * depth..][..map.n * depth].as_ptr();
-                    segments[count] = Segment { a, b: panel[tap * depth * width..].as_ptr() };
-                    count += 1;
-                }
-            }
-            let first = j * width;
-            let block = Block {
-                segments: &segments[..count],
-                depth,
-                a_row: depth,
-                a_depth: 1,
-                b_depth: width,
-                packed: true,
-                out: out[first..].as_mut_ptr(),
-                out_row: columns,
-                rows: map.n,
-                columns: width.min(columns - first),
-                accumulate,
-            };
-            // SAFETY: every `a` is a whole pixel of N × depth, every `b` a whole tap of the panel; `out` is this pixel's
-            // N × columns, of which the panel's columns are written.
-            unsafe { block.run() }
-        }
-    });
-}
-
-/// `y = x ∗ w (+ bias)`
-pub fn forward<T: Float>(map: &Map, x: &[T], weight: &[T], bias: Option<&[T]>, y: &mut [T], workspace: &mut [T]) {
-    let width = panel_width::<T>();
-    let packed = &mut workspace[..panel_len::<T>(9, map.c, map.k)];
-    packed.par_chunks_exact_mut(9 * map.c * width).enumerate().for_each(|(j, panel)| {
-        pack(weight, map.k, j * width, width, panel);
-    });
-    if let Some(bias) = bias {
-        y.par_chunks_exact_mut(map.n * map.k)
-            .for_each(|y| y.chunks_exact_mut(map.k).for_each(|row| row.copy_from_slice(bias)));
+    fn filtered<A: Filtering, T: Float>(map: &Map, x: &[T], w: &[T], bias: Option<&[T]>, y: &mut [T], room: &mut [T]) {
+        let bias = bias.map(|bias| cast_slice(bias));
+        winograd::forward::<A>(map, cast_slice(x), cast_slice(w), bias, cast_slice_mut(y), cast_slice_mut(room));
     }
-    taps(map, 1, x, map.c, packed, y, map.k, bias.is_some());
+    match algorithm {
+        Algorithm::Direct => direct::forward(map, x, weight, bias, y, workspace),
+        Algorithm::Winograd => filtered::<FourByThree, T>(map, x, weight, bias, y, workspace),
+        Algorithm::Toeplitz => filtered::<TwoByTwo, T>(map, x, weight, bias, y, workspace),
+    }
 }
 
-/// `dx[p] = Σ_taps dy[p − tap] · w[tap]ᵀ`
-pub fn grad_input<T: Float>(map: &Map, weight: &[T], grad_y: &[T], grad_x: &mut [T], workspace: &mut [T]) {
-    let width = panel_width::<T>();
-    let packed = &mut workspace[..panel_len::<T>(9, map.k, map.c)];
-    packed.par_chunks_exact_mut(9 * map.k * width).enumerate().for_each(|(j, panel)| {
-        for (tap, out) in panel.chunks_exact_mut(map.k * width).enumerate() {
-            pack_transposed(&weight[tap * map.c * map.k..][..map.c * map.k], map.k, j * width, width, out);
-        }
-    });
-    taps(map, -1, grad_y, map.k, packed, grad_x, map.c, false);
+/// `dx` of the same.
+pub fn grad_input<T: Float>(
+    algorithm: Algorithm,
+    map: &Map,
+    weight: &[T],
+    grad_y: &[T],
+    grad_x: &mut [T],
+    workspace: &mut [T],
+) {
+    fn filtered<A: Filtering, T: Float>(map: &Map, w: &[T], dy: &[T], dx: &mut [T], room: &mut [T]) {
+        winograd::grad_input::<A>(map, cast_slice(w), cast_slice(dy), cast_slice_mut(dx), cast_slice_mut(room));
+    }
+    match algorithm {
+        Algorithm::Direct => direct::grad_input(map, weight, grad_y, grad_x, workspace),
+        Algorithm::Winograd => filtered::<FourByThree, T>(map, weight, grad_y, grad_x, workspace),
+        Algorithm::Toeplitz => filtered::<TwoByTwo, T>(map, weight, grad_y, grad_x, workspace),
+    }
 }
 
-/// `dw[tap] = Σ_p x[p + tap]ᵀ · dy[p]`, over the pixels where the tap lies on the map.
-///
-/// One task per (piece of the map's rows, panel of columns): each owns its part of `dw`, so nothing is merged between
-/// threads but the pieces, in order.
-pub fn grad_weight<T: Float>(map: &Map, x: &[T], grad_y: &[T], grad_weight: &mut [T], workspace: &mut [T]) {
-    let (width, count, pieces) = (panel_width::<T>(), panels::<T>(map.k), pieces::<T>(map));
-    let (block, lines) = (9 * map.c * width, map.n * width);
-    let (sums, scratch) = workspace.split_at_mut(pieces * count * block);
-    let scratch = &mut scratch[..pieces * count * lines];
-    let tasks = sums.par_chunks_exact_mut(block).zip(scratch.par_chunks_exact_mut(lines));
-    tasks.enumerate().for_each(|(task, (sums, lines))| {
-        let (piece, first) = (task / count, task % count * width);
-        sums.fill(T::ZERO);
-        for h in piece * map.h / pieces..(piece + 1) * map.h / pieces {
-            for w in 0..map.w {
-                let p = h * map.w + w;
-                pack(&grad_y[p * map.n * map.k..][..map.n * map.k], map.k, first, width, lines);
-                for tap in 0..9 {
-                    let Some(q) = neighbour(map, h, w, tap, 1) else { continue };
-                    let a = x[q * map.n * map.c..][..map.n * map.c].as_ptr();
-                    let block = Block {
-                        segments: &[Segment { a, b: lines.as_ptr() }],
-                        depth: map.n,
-                        a_row: 1,
-                        a_depth: map.c,
-                        b_depth: width,
-                        packed: true,
-                        out: sums[tap * map.c * width..].as_mut_ptr(),
-                        out_row: width,
-                        rows: map.c,
-                        columns: width,
-                        accumulate: true,
-                    };
-                    // SAFETY: `a` is a pixel of N × C read as C rows of depth N, `b` N packed lines; `out` is this task's
-                    // C × width of one tap.
-                    unsafe { block.run() }
-                }
-            }
-        }
-    });
-    let sums = &*sums;
-    grad_weight.par_chunks_exact_mut(map.k).enumerate().for_each(|(row, out)| {
-        for (j, out) in out.chunks_mut(width).enumerate() {
-            out.copy_from_slice(&sums[j * block + row * width..][..out.len()]);
-            for piece in 1..pieces {
-                let part = &sums[(piece * count + j) * block + row * width..][..out.len()];
-                out.iter_mut().zip(part).for_each(|(o, &p)| *o += p);
-            }
-        }
-    });
+/// `dw` of the same.
+pub fn grad_weight<T: Float>(
+    algorithm: Algorithm,
+    map: &Map,
+    x: &[T],
+    grad_y: &[T],
+    grad_weight: &mut [T],
+    workspace: &mut [T],
+) {
+    fn filtered<A: Filtering, T: Float>(map: &Map, x: &[T], dy: &[T], dw: &mut [T], room: &mut [T]) {
+        winograd::grad_weight::<A>(map, cast_slice(x), cast_slice(dy), cast_slice_mut(dw), cast_slice_mut(room));
+    }
+    match algorithm {
+        Algorithm::Direct => direct::grad_weight(map, x, grad_y, grad_weight, workspace),
+        Algorithm::Winograd => filtered::<FourByThree, T>(map, x, grad_y, grad_weight, workspace),
+        Algorithm::Toeplitz => filtered::<TwoByTwo, T>(map, x, grad_y, grad_weight, workspace),
+    }
 }
 
-/// Elements of workspace that the three products need, the largest of them.
-pub fn workspace<T: Float>(map: &Map) -> usize {
-    let tasks = pieces::<T>(map) * panels::<T>(map.k);
-    let weights = tasks * (9 * map.c + map.n) * panel_width::<T>();
-    panel_len::<T>(9, map.c, map.k).max(panel_len::<T>(9, map.k, map.c)).max(weights)
+/// Elements of workspace that the passes need.
+pub fn workspace<T: Float>(algorithm: Algorithm, map: &Map) -> usize {
+    match algorithm {
+        Algorithm::Direct => direct::workspace::<T>(map),
+        Algorithm::Winograd => winograd::workspace::<FourByThree>(map),
+        Algorithm::Toeplitz => winograd::workspace::<TwoByTwo>(map),
+    }
+}
+
+impl<T: Float> Cpu<T> {
+    fn algorithm(&self, map: &Map) -> Algorithm {
+        Algorithm::of(map, T::DTYPE, self.convolves_directly())
+    }
 }
 
 impl<T: Float> Conv2d for Cpu<T> {
+    fn convolve_directly(&mut self) {
+        self.set_direct_convolution();
+    }
+
     fn conv2d_workspace(&self, map: Map) -> Shape {
-        Shape::new([workspace::<T>(&map).max(2 * columns::workspace(map.h * map.w * map.n, map.k))])
+        let sums = 2 * columns::workspace(map.h * map.w * map.n, map.k);
+        Shape::new([workspace::<T>(self.algorithm(&map), &map).max(sums)])
     }
 
     fn conv2d(&mut self, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()> {
         let map = Map::of(x.0.shape, weight.0.shape, bias.map(|b| b.0.shape), y.0.shape)?;
+        let algorithm = self.algorithm(&map);
         let mut b = self.borrow("conv2d");
         let bias = bias.map(|bias| b.read(bias)).transpose()?;
-        forward::<T>(&map, b.read(x)?, b.read(weight)?, bias, b.write(y)?, b.write(workspace)?);
+        forward::<T>(algorithm, &map, b.read(x)?, b.read(weight)?, bias, b.write(y)?, b.write(workspace)?);
         Ok(())
     }
 
     fn conv2d_backward(&mut self, x: In, weight: In, grad_y: In, grads: Conv2dGrads, workspace: Out) -> Result<()> {
         let map = Map::of(x.0.shape, weight.0.shape, grads.bias.map(|b| b.0.shape), grad_y.0.shape)?;
+        let algorithm = self.algorithm(&map);
         let mut b = self.borrow("conv2d");
         let (x, weight, grad_y, workspace) =
             (b.read::<T>(x)?, b.read::<T>(weight)?, b.read::<T>(grad_y)?, b.write::<T>(workspace)?);
         if let Some(grad_x) = grads.x {
-            grad_input(&map, weight, grad_y, b.write(grad_x)?, workspace);
+            grad_input(algorithm, &map, weight, grad_y, b.write(grad_x)?, workspace);
         }
         if let Some(grad_bias) = grads.bias {
             columns::sums(grad_y, map.k, b.write(grad_bias)?, columns::as_f64(workspace), |sum| sum);
         }
-        grad_weight(&map, x, grad_y, b.write(grads.weight)?, workspace);
+        grad_weight(algorithm, &map, x, grad_y, b.write(grads.weight)?, workspace);
         Ok(())
     }
 }

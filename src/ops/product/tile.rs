@@ -1,7 +1,7 @@
 //! The register tile, and the block of tiles over one panel.
 
 use crate::runtime::float::Float;
-use crate::runtime::simd::{Isa, Lanes, isa};
+use crate::runtime::simd::{Isa, Lanes, fetch_ahead, isa};
 use crate::runtime::tensor::DType;
 
 /// One summand of a [`Block`]: where its operands start.
@@ -76,8 +76,10 @@ impl<T: Float> Block<'_, T> {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
     unsafe fn avx512(&self) {
+        // Where columns fill half a register, registers of half the width take half the time.
+        let narrow = self.columns <= <T::Avx2 as Lanes<T>>::WIDTH;
         // SAFETY: the caller's promise.
-        unsafe { self.rows::<T::Avx512, 12>() }
+        unsafe { if narrow { self.rows::<T::Avx2, 12>() } else { self.rows::<T::Avx512, 12>() } }
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -195,18 +197,6 @@ impl<T: Float> Block<'_, T> {
             }
         }
     }
-}
-
-/// Asks for the cache line at `p`, which need not be valid, before it is needed.
-#[inline(always)]
-fn fetch_ahead<T>(p: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch touches nothing; SSE is part of x86-64.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = p;
 }
 
 #[inline(never)]

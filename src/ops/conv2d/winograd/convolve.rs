@@ -1,0 +1,369 @@
+//! Output and input gradient: the same convolution but for the filters, which the gradient takes turned round and from outputs to inputs.
+//!
+//! Per block of tiles the inputs are transformed, multiplied with the transformed filters, one product of the tile after the other, and the
+//! sums transformed back. On large maps the filters are few: all of them are transformed first, and each thread takes blocks. On small ones the
+//! filters are the larger part: the inputs are transformed first, and each thread takes panels of filters, which then never leave its cache.
+
+use super::super::Map;
+use super::filtering::Filtering;
+use super::product::{Channels, GROUP, ROWS, Work, eight_rows, on_this_machine};
+use super::sharing::{Shared, rooms, share};
+use super::tile::{self, Window};
+use super::tiling::{Block, Tiling};
+use crate::runtime::simd::{Lanes, fence};
+use std::marker::PhantomData;
+
+/// Images of a block.
+const IMAGES: usize = 64;
+/// Depth after which a chain of products ends and its sum is added.
+const CHAIN: usize = 256;
+/// Tiles of a map and batch beyond which it counts as large.
+const LARGE: usize = 1024;
+/// Depths of a panel that are transformed together.
+const SLICE: usize = 64;
+/// Elements between products, so that they do not lie at the same place of every page.
+pub const APART: usize = 16;
+
+/// A convolution of the input `[H, W, N, depth]` to `[H, W, N, columns]`.
+#[derive(Clone, Copy)]
+pub struct Convolution<'a> {
+    /// Extents.
+    pub map: &'a Map,
+    /// x, or dy for the input gradient.
+    pub input: &'a [f32],
+    /// `[9, C, K]`
+    pub weight: &'a [f32],
+    /// Added to each output.
+    pub bias: Option<&'a [f32]>,
+    /// The input gradient in place of the output.
+    pub gradient: bool,
+}
+
+/// Columns of a panel of filters.
+pub fn panel_width(columns: usize) -> usize {
+    if columns.is_multiple_of(32) { 32 } else { 16 }
+}
+
+/// Sizes, by the shape alone.
+struct Plan<A> {
+    tiling: Tiling,
+    depth: usize,
+    columns: usize,
+    width: usize,
+    large: bool,
+    algorithm: PhantomData<A>,
+}
+
+impl<A: Filtering> Plan<A> {
+    const PRODUCTS: usize = A::PRODUCTS * A::PRODUCTS;
+
+    fn new(map: &Map, gradient: bool) -> Self {
+        let tiling = Tiling::new::<A>(map, IMAGES);
+        let (depth, columns) = if gradient { (map.k, map.c) } else { (map.c, map.k) };
+        let large = tiling.rows() > LARGE;
+        Plan { tiling, depth, columns, width: panel_width(columns), large, algorithm: PhantomData }
+    }
+
+    fn panels(&self) -> usize {
+        self.columns / self.width
+    }
+
+    /// Rows of a block, whole groups of them.
+    fn rows(&self) -> usize {
+        self.tiling.images().next_multiple_of(ROWS)
+    }
+
+    /// Distance from product to product of transformed inputs, of filters and of sums.
+    fn inputs(&self) -> usize {
+        self.rows() * self.depth + APART
+    }
+    fn filters(&self) -> usize {
+        self.depth * self.width + APART
+    }
+    fn sums(&self) -> usize {
+        self.rows() * self.width + APART
+    }
+
+    /// Elements that all threads share, and that each has.
+    fn room(&self) -> [usize; 2] {
+        let turned = 9 * SLICE * self.width;
+        let [inputs, filters, sums] = [self.inputs(), self.filters(), self.sums()].map(|len| Self::PRODUCTS * len);
+        match self.large {
+            true => [self.panels() * filters, inputs + sums.max(turned) + APART],
+            false => [self.tiling.blocks() * inputs, filters + sums.max(turned) + APART],
+        }
+    }
+}
+
+/// Elements of workspace.
+pub fn workspace<A: Filtering>(map: &Map, gradient: bool) -> usize {
+    let [shared, each] = Plan::<A>::new(map, gradient).room();
+    shared + rooms() * each
+}
+
+/// Writes the output of `of`.
+pub fn convolve<A: Filtering>(of: Convolution<'_>, out: &mut [f32], workspace: &mut [f32]) {
+    let plan = Plan::<A>::new(of.map, of.gradient);
+    let [shared, each] = plan.room();
+    let (shared, rooms) = workspace.split_at_mut(shared);
+    let (shared, out) = (Shared::new(shared), Shared::new(out));
+    let (panels, blocks) = (plan.panels(), plan.tiling.blocks());
+    let [inputs, filters] = [plan.inputs(), plan.filters()].map(|len| Plan::<A>::PRODUCTS * len);
+    // Tasks enough for every thread, where the first count is too small; they repeat some of the transforms.
+    let split = |count: usize, most: usize| rayon::current_num_threads().div_ceil(count).min(most);
+    if plan.large {
+        let slices = plan.depth.div_ceil(SLICE);
+        share(panels * slices, rooms, each, |task, room| {
+            let (panel, first) = (task / slices, task % slices * SLICE);
+            transform_filters(&plan, of, panel, first, shared.at(panel * filters), room);
+        });
+        let parts = split(blocks, panels);
+        share(blocks * parts, rooms, each, |task, room| {
+            let (block, part) = (plan.tiling.block(task / parts), task % parts);
+            let (left, sums) = room.split_at_mut(inputs);
+            transform_inputs(&plan, of, &block, left.as_mut_ptr());
+            for panel in part * panels / parts..(part + 1) * panels / parts {
+                let right = shared.at(panel * filters);
+                multiply(&plan, of, (&block, left.as_ptr()), (panel, right), sums, out);
+            }
+        });
+    } else {
+        share(blocks, rooms, each, |task, _| {
+            transform_inputs(&plan, of, &plan.tiling.block(task), shared.at(task * inputs));
+        });
+        let parts = split(panels, blocks);
+        share(panels * parts, rooms, each, |task, room| {
+            let (panel, part) = (task / parts, task % parts);
+            let (right, sums) = room.split_at_mut(filters);
+            for first in (0..plan.depth).step_by(SLICE) {
+                transform_filters(&plan, of, panel, first, right.as_mut_ptr(), sums);
+            }
+            for index in part * blocks / parts..(part + 1) * blocks / parts {
+                let block = (&plan.tiling.block(index), shared.at(index * inputs).cast_const());
+                multiply(&plan, of, block, (panel, right.as_mut_ptr()), sums, out);
+            }
+        });
+    }
+}
+
+/// Transforms the filters of `panel` at depths `first..first + SLICE`; `to` is where the panel is, `room` is written over.
+fn transform_filters<A: Filtering>(
+    plan: &Plan<A>,
+    of: Convolution<'_>,
+    panel: usize,
+    first: usize,
+    to: *mut f32,
+    room: &mut [f32],
+) {
+    let Map { c, k, .. } = *of.map;
+    let width = plan.width;
+    let (column, depths) = (panel * width, SLICE.min(plan.depth - first));
+    let mut taps = [std::ptr::null(); 9];
+    let row = if of.gradient {
+        for (tap, turned) in room.chunks_exact_mut(depths * width).take(9).enumerate() {
+            let from = &of.weight[((8 - tap) * c + column) * k..];
+            for (i, row) in from.chunks_exact(k).take(width).enumerate() {
+                for (to, &value) in turned[i..].iter_mut().step_by(width).zip(&row[first..first + depths]) {
+                    *to = value;
+                }
+            }
+            taps[tap] = turned.as_ptr();
+        }
+        width
+    } else {
+        taps = std::array::from_fn(|tap| of.weight[(tap * c + first) * k + column..].as_ptr());
+        k
+    };
+    let to = to.wrapping_add(first * width);
+    let work = Filters::<A> { taps, row, width, depths, to, stride: plan.filters(), algorithm: PhantomData };
+    // SAFETY: each tap has `depths` rows of at least `width`; the panel has room for them at every product, and this task alone writes there.
+    unsafe { on_this_machine(&work) }
+}
+
+struct Filters<A> {
+    taps: [*const f32; 9],
+    row: usize,
+    width: usize,
+    depths: usize,
+    to: *mut f32,
+    stride: usize,
+    algorithm: PhantomData<A>,
+}
+
+impl<A: Filtering> Work for Filters<A> {
+    #[inline(always)]
+    unsafe fn run<V: Lanes<f32>, const TALL: usize>(&self) {
+        for depth in 0..self.depths {
+            for column in (0..self.width).step_by(V::WIDTH) {
+                // SAFETY: as `transform_filters` says.
+                unsafe {
+                    let mut taps = [V::splat(0.0); 9];
+                    for (to, tap) in taps.iter_mut().zip(&self.taps) {
+                        *to = V::load(tap.add(depth * self.row + column));
+                    }
+                    tile::weight::<A, V>(&taps, self.to.add(depth * self.width + column), self.stride);
+                }
+            }
+        }
+    }
+}
+
+/// Transforms the inputs of a block to `to`.
+fn transform_inputs<A: Filtering>(plan: &Plan<A>, of: Convolution<'_>, block: &Block, to: *mut f32) {
+    let window = plan.tiling.inputs::<A>(block, of.input, plan.depth);
+    let work = Inputs::<A> {
+        window,
+        block: *block,
+        rows: plan.rows(),
+        depth: plan.depth,
+        to,
+        stride: plan.inputs(),
+        algorithm: PhantomData,
+    };
+    // SAFETY: every pixel has the block's images, and what lies outside one register; the room has a block's rows at every product.
+    unsafe { on_this_machine(&work) }
+}
+
+struct Inputs<A> {
+    window: Window<*const f32>,
+    block: Block,
+    rows: usize,
+    depth: usize,
+    to: *mut f32,
+    stride: usize,
+    algorithm: PhantomData<A>,
+}
+
+impl<A: Filtering> Work for Inputs<A> {
+    #[inline(always)]
+    unsafe fn run<V: Lanes<f32>, const TALL: usize>(&self) {
+        let row = |i: usize| self.to.wrapping_add(i / ROWS * ROWS * self.depth + i % ROWS * GROUP);
+        for i in 0..self.block.images {
+            let (from, to) = ((self.block.first + i) * self.depth, row(i));
+            for c in (0..self.depth).step_by(GROUP) {
+                for v in (0..GROUP).step_by(V::WIDTH) {
+                    // SAFETY: as `transform_inputs` says.
+                    unsafe { tile::input::<A, V>(&self.window, from + c + v, to.add(c * ROWS + v), self.stride) };
+                }
+            }
+        }
+        // Rows that fill the last group up; nothing of them is kept.
+        for i in self.block.images..self.rows {
+            for c in (0..self.depth).step_by(GROUP) {
+                for product in 0..A::PRODUCTS * A::PRODUCTS {
+                    // SAFETY: likewise.
+                    unsafe { row(i).add(product * self.stride + c * ROWS).write_bytes(0, GROUP) };
+                }
+            }
+        }
+    }
+}
+
+/// Multiplies a block's inputs with a panel of filters, and transforms the sums to the output.
+fn multiply<A: Filtering>(
+    plan: &Plan<A>,
+    of: Convolution<'_>,
+    (block, left): (&Block, *const f32),
+    (panel, right): (usize, *mut f32),
+    room: &mut [f32],
+    out: Shared,
+) {
+    let (sums, aside) = room.split_at_mut(Plan::<A>::PRODUCTS * plan.sums());
+    let column = panel * plan.width;
+    let to = out.at(column);
+    let window = plan.tiling.outputs::<A>(block, to, plan.columns, aside.as_mut_ptr());
+    // Streaming takes addresses of whole registers.
+    let stream =
+        plan.large && to.cast::<[u8; 64]>().is_aligned() && (plan.columns * size_of::<f32>()).is_multiple_of(64);
+    let stream = stream && aside.as_ptr().cast::<[u8; 64]>().is_aligned();
+    let work = Multiply::<A> {
+        left,
+        right,
+        sums: sums.as_mut_ptr(),
+        strides: [plan.inputs(), plan.filters(), plan.sums()],
+        depth: plan.depth,
+        width: plan.width,
+        block: *block,
+        window,
+        columns: plan.columns,
+        bias: of.bias.map(|bias| bias[column..].as_ptr()),
+        stream,
+        ahead: !plan.large,
+        algorithm: PhantomData,
+    };
+    // SAFETY: the operands were transformed for this plan; the output's pixels have the block's images, of which this task alone writes the
+    // panel's columns, and what lies outside has one register.
+    unsafe { on_this_machine(&work) }
+}
+
+struct Multiply<A> {
+    left: *const f32,
+    right: *const f32,
+    sums: *mut f32,
+    strides: [usize; 3],
+    depth: usize,
+    width: usize,
+    block: Block,
+    window: Window<*mut f32>,
+    columns: usize,
+    bias: Option<*const f32>,
+    stream: bool,
+    ahead: bool,
+    algorithm: PhantomData<A>,
+}
+
+impl<A: Filtering> Work for Multiply<A> {
+    #[inline(always)]
+    unsafe fn run<V: Lanes<f32>, const TALL: usize>(&self) {
+        let Multiply { depth, width, .. } = *self;
+        for product in 0..A::PRODUCTS * A::PRODUCTS {
+            for first in (0..depth).step_by(CHAIN) {
+                for row in (0..self.block.images).step_by(ROWS) {
+                    // SAFETY: as `multiply` says; rows come in whole groups.
+                    unsafe {
+                        let left = self.left.add(product * self.strides[0] + row * depth + first * ROWS);
+                        let right = self.right.add(product * self.strides[1] + first * width);
+                        let sums = self.sums.add(product * self.strides[2] + row * width);
+                        let depth = CHAIN.min(depth - first);
+                        // The next group's rows, where they come from memory that is shared.
+                        let next = left.wrapping_add(self.depth * ROWS);
+                        match self.ahead {
+                            true => {
+                                eight_rows::<Channels, V, TALL, true>(left, right, depth, sums, width, first > 0, next)
+                            }
+                            false => {
+                                eight_rows::<Channels, V, TALL, false>(left, right, depth, sums, width, first > 0, next)
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        // SAFETY: likewise.
+        unsafe {
+            match self.stream {
+                true => self.outputs::<V, true>(),
+                false => self.outputs::<V, false>(),
+            }
+        }
+        if self.stream {
+            fence();
+        }
+    }
+}
+
+impl<A: Filtering> Multiply<A> {
+    #[inline(always)]
+    unsafe fn outputs<V: Lanes<f32>, const STREAM: bool>(&self) {
+        for i in 0..self.block.images {
+            for v in (0..self.width).step_by(V::WIDTH) {
+                // SAFETY: as `multiply` says.
+                unsafe {
+                    let bias = self.bias.map(|bias| V::load(bias.add(v)));
+                    let (from, to) = (self.sums.add(i * self.width + v), (self.block.first + i) * self.columns + v);
+                    tile::output::<A, V, STREAM>(from, self.strides[2], bias, &self.window, to);
+                }
+            }
+        }
+    }
+}

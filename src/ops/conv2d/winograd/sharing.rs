@@ -1,0 +1,45 @@
+//! Tasks shared among threads, each of which has room of its own.
+
+use rayon::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Rooms that a workspace is planned with: one for each thread.
+pub fn rooms() -> usize {
+    rayon::current_num_threads().max(1)
+}
+
+/// Does tasks `0..count`, each once and with one of the rooms of `each` elements that `rooms` consists of: whichever is free takes the next
+/// task, so that no thread waits for a slower one. What a task writes must not depend on the room or the order.
+pub fn share(count: usize, rooms: &mut [f32], each: usize, task: impl Fn(usize, &mut [f32]) + Sync) {
+    let next = AtomicUsize::new(0);
+    rooms.par_chunks_exact_mut(each).with_max_len(1).for_each(|room| {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                break;
+            }
+            task(index, room);
+        }
+    });
+}
+
+/// A place that several threads write to, none where another does.
+#[derive(Clone, Copy)]
+pub struct Shared(*mut f32);
+
+// SAFETY: who writes through it vouches that no two threads touch the same element.
+unsafe impl Send for Shared {}
+// SAFETY: likewise.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// The place where `values` lies.
+    pub fn new(values: &mut [f32]) -> Shared {
+        Shared(values.as_mut_ptr())
+    }
+
+    /// Its element `index`.
+    pub fn at(&self, index: usize) -> *mut f32 {
+        self.0.wrapping_add(index)
+    }
+}

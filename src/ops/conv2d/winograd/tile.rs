@@ -1,0 +1,186 @@
+//! The transforms of one tile, both axes: a register holds as many channels, and each element of the tile is a register.
+
+use super::filtering::{Filtering, MOST, MOST_OUT};
+use crate::runtime::simd::{Lanes, fetch_ahead};
+
+/// Elements of a tile of inputs, at the most.
+pub const MOST_PIXELS: usize = MOST * MOST;
+
+/// How far ahead of what is loaded memory is asked for, in elements: four lines.
+const AHEAD: usize = 64;
+
+/// Where the pixels of a tile lie. What lies outside the map has a place too, in which every offset is taken for 0.
+pub struct Window<P> {
+    /// The first element of each pixel, row by row.
+    pub at: [P; MOST_PIXELS],
+    /// All ones, or 0 for a pixel outside the map.
+    pub mask: [usize; MOST_PIXELS],
+}
+
+/// `Bᵀ d B` of one register of channels: writes product (i, j) to `to + (i·PRODUCTS + j)·stride`.
+///
+/// # Safety
+/// Every pixel of `from` is readable for a register at `offset & mask`, `to` writable for one at every product; see [`Lanes`].
+#[inline(always)]
+pub unsafe fn input<A: Filtering, V: Lanes<f32>>(
+    from: &Window<*const f32>,
+    offset: usize,
+    to: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let zero = V::splat(0.0);
+        let mut half = [[zero; MOST]; MOST];
+        for i in 0..A::IN {
+            let mut d = [zero; MOST];
+            for j in 0..A::IN {
+                let pixel = i * A::IN + j;
+                let p = from.at[pixel].add(offset & from.mask[pixel]);
+                d[j] = V::load(p);
+                fetch_ahead(p.wrapping_add(AHEAD));
+            }
+            half[i] = A::input(d);
+        }
+        for j in 0..A::PRODUCTS {
+            let mut d = [zero; MOST];
+            for i in 0..A::IN {
+                d[i] = half[i][j];
+            }
+            let product = A::input(d);
+            for i in 0..A::PRODUCTS {
+                product[i].store(to.add((i * A::PRODUCTS + j) * stride));
+            }
+        }
+    }
+}
+
+/// `A dy Aᵀ` of one register of channels, as [`input`] writes it.
+///
+/// # Safety
+/// As [`input`]'s.
+#[inline(always)]
+pub unsafe fn grad_output<A: Filtering, V: Lanes<f32>>(
+    from: &Window<*const f32>,
+    offset: usize,
+    to: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let zero = V::splat(0.0);
+        let mut half = [[zero; MOST]; MOST_OUT];
+        for i in 0..A::OUT {
+            let mut d = [zero; MOST_OUT];
+            for j in 0..A::OUT {
+                let pixel = i * A::OUT + j;
+                let p = from.at[pixel].add(offset & from.mask[pixel]);
+                d[j] = V::load(p);
+                fetch_ahead(p.wrapping_add(AHEAD));
+            }
+            half[i] = A::grad_output(d);
+        }
+        for j in 0..A::PRODUCTS {
+            let mut d = [zero; MOST_OUT];
+            for i in 0..A::OUT {
+                d[i] = half[i][j];
+            }
+            let product = A::grad_output(d);
+            for i in 0..A::PRODUCTS {
+                product[i].store(to.add((i * A::PRODUCTS + j) * stride));
+            }
+        }
+    }
+}
+
+/// `Aᵀ m A`, and the bias, of one register of channels; `STREAM`: past the caches.
+///
+/// # Safety
+/// `m` is readable for a register at every product, every pixel of `to` writable for one at `offset & mask`, and aligned to 64 bytes there
+/// with `STREAM`; see [`Lanes`].
+#[inline(always)]
+pub unsafe fn output<A: Filtering, V: Lanes<f32>, const STREAM: bool>(
+    m: *const f32,
+    stride: usize,
+    bias: Option<V>,
+    to: &Window<*mut f32>,
+    offset: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let zero = V::splat(0.0);
+        let mut half = [[zero; MOST_OUT]; MOST];
+        for i in 0..A::PRODUCTS {
+            let mut row = [zero; MOST];
+            for j in 0..A::PRODUCTS {
+                row[j] = V::load(m.add((i * A::PRODUCTS + j) * stride));
+            }
+            half[i] = A::output(row);
+        }
+        for j in 0..A::OUT {
+            let mut column = [zero; MOST];
+            for i in 0..A::PRODUCTS {
+                column[i] = half[i][j];
+            }
+            let y = A::output(column);
+            for i in 0..A::OUT {
+                let pixel = i * A::OUT + j;
+                let p = to.at[pixel].add(offset & to.mask[pixel]);
+                let y = match bias {
+                    Some(bias) => y[i].add(bias),
+                    None => y[i],
+                };
+                if STREAM { y.stream(p) } else { y.store(p) }
+            }
+        }
+    }
+}
+
+/// `G g Gᵀ` of one register of filters, whose taps are `g`: written as [`input`] writes.
+///
+/// # Safety
+/// `to` is writable for a register at every product; see [`Lanes`].
+#[inline(always)]
+pub unsafe fn weight<A: Filtering, V: Lanes<f32>>(g: &[V; 9], to: *mut f32, stride: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let rows = [[g[0], g[1], g[2]], [g[3], g[4], g[5]], [g[6], g[7], g[8]]];
+        let half = [A::weight(rows[0]), A::weight(rows[1]), A::weight(rows[2])];
+        for j in 0..A::PRODUCTS {
+            let product = A::weight([half[0][j], half[1][j], half[2][j]]);
+            for i in 0..A::PRODUCTS {
+                product[i].store(to.add((i * A::PRODUCTS + j) * stride));
+            }
+        }
+    }
+}
+
+/// `Gᵀ m G` of one register of filters: writes tap t to `to + t·tap`. `m(product)` gives the products.
+///
+/// # Safety
+/// `to` is writable for a register at every tap; see [`Lanes`].
+#[inline(always)]
+pub unsafe fn grad_weight<A: Filtering, V: Lanes<f32>>(m: impl Fn(usize) -> V, to: *mut f32, tap: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let zero = V::splat(0.0);
+        let mut half = [[zero; 3]; MOST];
+        for i in 0..A::PRODUCTS {
+            let mut row = [zero; MOST];
+            for j in 0..A::PRODUCTS {
+                row[j] = m(i * A::PRODUCTS + j);
+            }
+            half[i] = A::grad_weight(row);
+        }
+        for j in 0..3 {
+            let mut column = [zero; MOST];
+            for i in 0..A::PRODUCTS {
+                column[i] = half[i][j];
+            }
+            let taps = A::grad_weight(column);
+            for i in 0..3 {
+                taps[i].store(to.add((i * 3 + j) * tap));
+            }
+        }
+    }
+}
