@@ -15,8 +15,8 @@ pub enum Algorithm {
     Toeplitz,
 }
 
-/// Channels come in whole registers of the widest.
-const CHANNELS: usize = 16;
+/// Channels come in whole registers.
+const CHANNELS: usize = 8;
 /// Images below which the products' rows stay half empty.
 const IMAGES: usize = 8;
 
@@ -77,11 +77,11 @@ mod tests {
         assert_eq!(of(2, 2, 128, 512, 512), Algorithm::Toeplitz);
         // The first layer, narrow ones, widths that fill no register, a handful of images, maps of which tiles cover little.
         for (h, w, n, c, k) in
-            [(32, 32, 128, 3, 64), (8, 8, 128, 8, 16), (8, 8, 128, 19, 19), (8, 8, 7, 16, 16), (5, 5, 9, 16, 16)]
+            [(32, 32, 128, 3, 64), (8, 8, 128, 4, 16), (8, 8, 128, 19, 19), (8, 8, 7, 16, 16), (5, 5, 9, 16, 16)]
         {
             assert_eq!(of(h, w, n, c, k), Algorithm::Direct, "{h}×{w}, {n}, {c}→{k}");
         }
-        assert_eq!([of(7, 7, 9, 16, 16), of(6, 13, 9, 16, 16)], [Algorithm::Winograd; 2]);
+        assert_eq!([of(7, 7, 9, 16, 16), of(6, 13, 9, 8, 40)], [Algorithm::Winograd; 2]);
         let map = Map { h: 32, w: 32, n: 128, c: 64, k: 64 };
         assert_eq!(Algorithm::of(&map, DType::F64, false), Algorithm::Direct);
         assert_eq!(Algorithm::of(&map, DType::F32, true), Algorithm::Direct);

@@ -1,6 +1,7 @@
 //! Convolution as it is defined: for each output pixel, a sum of dense products over its valid taps.
 
 use super::Map;
+use crate::ops::product::few::{self, Few};
 use crate::ops::product::{Block, Segment, pack, pack_transposed, panel_len, panel_width, panels};
 use crate::runtime::float::Float;
 use rayon::prelude::*;
@@ -17,9 +18,9 @@ fn neighbour(map: &Map, h: usize, w: usize, tap: usize, sign: isize) -> Option<u
 }
 
 /// Pieces of the map's rows in the weight gradient, each summed on its own and then merged in order: enough to share
-/// among threads where there are few panels. By the shape alone.
-fn pieces<T: Float>(map: &Map) -> usize {
-    (16 / panels::<T>(map.k)).clamp(1, map.h)
+/// among threads where there are few panels. By the shape alone, and so by a width that no instruction set decides.
+fn pieces(map: &Map) -> usize {
+    (16 / map.k.div_ceil(32).max(1)).clamp(1, map.h)
 }
 
 /// `out[p] = Σ_taps input[p + sign·tap] · panel[tap]` for every pixel p, or `out[p] += …` with `accumulate`.
@@ -100,7 +101,7 @@ pub fn grad_input<T: Float>(map: &Map, weight: &[T], grad_y: &[T], grad_x: &mut 
 /// One task per (piece of the map's rows, panel of columns): each owns its part of `dw`, so nothing is merged between
 /// threads but the pieces, in order.
 pub fn grad_weight<T: Float>(map: &Map, x: &[T], grad_y: &[T], grad_weight: &mut [T], workspace: &mut [T]) {
-    let (width, count, pieces) = (panel_width::<T>(), panels::<T>(map.k), pieces::<T>(map));
+    let (width, count, pieces) = (panel_width::<T>(), panels::<T>(map.k), pieces(map));
     let (block, lines) = (9 * map.c * width, map.n * width);
     let (sums, scratch) = workspace.split_at_mut(pieces * count * block);
     let scratch = &mut scratch[..pieces * count * lines];
@@ -112,6 +113,10 @@ pub fn grad_weight<T: Float>(map: &Map, x: &[T], grad_y: &[T], grad_weight: &mut
             for w in 0..map.w {
                 let p = h * map.w + w;
                 pack(&grad_y[p * map.n * map.k..][..map.n * map.k], map.k, first, width, lines);
+                if map.c == few::CHANNELS {
+                    of_image(map, (h, w), x, lines, width.min(map.k - first), sums);
+                    continue;
+                }
                 for tap in 0..9 {
                     let Some(q) = neighbour(map, h, w, tap, 1) else { continue };
                     let a = x[q * map.n * map.c..][..map.n * map.c].as_ptr();
@@ -148,9 +153,31 @@ pub fn grad_weight<T: Float>(map: &Map, x: &[T], grad_y: &[T], grad_weight: &mut
     });
 }
 
+/// Adds a pixel's part of `dw` where the input is an image: the taps of a row of the map at once.
+fn of_image<T: Float>(map: &Map, (h, w): (usize, usize), x: &[T], lines: &[T], columns: usize, sums: &mut [T]) {
+    let (pixel, width) = (map.n * map.c, lines.len() / map.n);
+    let first = usize::from(w == 0);
+    let taps = (3 - usize::from(w + 1 == map.w)).saturating_sub(first);
+    for row in 0..3 {
+        let Some(q) = neighbour(map, h, w, 3 * row + first, 1) else { continue };
+        let few = Few {
+            taps,
+            a: x[q * pixel..][..taps * pixel].as_ptr(),
+            a_tap: pixel,
+            lines: lines.as_ptr(),
+            depth: map.n,
+            out: sums[(3 * row + first) * map.c * width..][..taps * map.c * width].as_mut_ptr(),
+            columns,
+            width,
+        };
+        // SAFETY: `a` is as many pixels of N × 3, `lines` N packed rows, `out` these taps of this task's sums.
+        unsafe { few.run() }
+    }
+}
+
 /// Elements of workspace that the three products need, the largest of them.
 pub fn workspace<T: Float>(map: &Map) -> usize {
-    let tasks = pieces::<T>(map) * panels::<T>(map.k);
+    let tasks = pieces(map) * panels::<T>(map.k);
     let weights = tasks * (9 * map.c + map.n) * panel_width::<T>();
     panel_len::<T>(9, map.c, map.k).max(panel_len::<T>(9, map.k, map.c)).max(weights)
 }

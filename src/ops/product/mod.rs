@@ -4,6 +4,7 @@
 //! a convolution; one for a linear layer) of equal depth, summed in the order of the list. Each output element is one chain
 //! of fused multiply-adds in that order, whatever the tile, the register width or the thread.
 
+pub mod few;
 mod panel;
 mod tile;
 

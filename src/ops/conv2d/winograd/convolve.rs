@@ -6,7 +6,7 @@
 
 use super::super::Map;
 use super::filtering::Filtering;
-use super::product::{Channels, GROUP, ROWS, Work, eight_rows, on_this_machine};
+use super::product::{Channels, ROWS, Work, eight_rows, on_this_machine};
 use super::sharing::{Shared, rooms, share};
 use super::tile::{self, Window};
 use super::tiling::{Block, Tiling};
@@ -41,7 +41,12 @@ pub struct Convolution<'a> {
 
 /// Columns of a panel of filters.
 pub fn panel_width(columns: usize) -> usize {
-    if columns.is_multiple_of(32) { 32 } else { 16 }
+    [32, 16].into_iter().find(|&width| columns.is_multiple_of(width)).unwrap_or(8)
+}
+
+/// Channels that lie together: as many as fill a register on both sides.
+pub fn group(map: &Map) -> usize {
+    if map.c.is_multiple_of(16) && map.k.is_multiple_of(16) { 16 } else { 8 }
 }
 
 /// Sizes, by the shape alone.
@@ -50,6 +55,7 @@ struct Plan<A> {
     depth: usize,
     columns: usize,
     width: usize,
+    group: usize,
     large: bool,
     algorithm: PhantomData<A>,
 }
@@ -61,7 +67,7 @@ impl<A: Filtering> Plan<A> {
         let tiling = Tiling::new::<A>(map, IMAGES);
         let (depth, columns) = if gradient { (map.k, map.c) } else { (map.c, map.k) };
         let large = tiling.rows() > LARGE;
-        Plan { tiling, depth, columns, width: panel_width(columns), large, algorithm: PhantomData }
+        Plan { tiling, depth, columns, width: panel_width(columns), group: group(map), large, algorithm: PhantomData }
     }
 
     fn panels(&self) -> usize {
@@ -177,7 +183,7 @@ fn transform_filters<A: Filtering>(
     let to = to.wrapping_add(first * width);
     let work = Filters::<A> { taps, row, width, depths, to, stride: plan.filters(), algorithm: PhantomData };
     // SAFETY: each tap has `depths` rows of at least `width`; the panel has room for them at every product, and this task alone writes there.
-    unsafe { on_this_machine(&work) }
+    unsafe { on_this_machine(&work, plan.group) }
 }
 
 struct Filters<A> {
@@ -216,12 +222,13 @@ fn transform_inputs<A: Filtering>(plan: &Plan<A>, of: Convolution<'_>, block: &B
         block: *block,
         rows: plan.rows(),
         depth: plan.depth,
+        group: plan.group,
         to,
         stride: plan.inputs(),
         algorithm: PhantomData,
     };
     // SAFETY: every pixel has the block's images, and what lies outside one register; the room has a block's rows at every product.
-    unsafe { on_this_machine(&work) }
+    unsafe { on_this_machine(&work, plan.group) }
 }
 
 struct Inputs<A> {
@@ -229,6 +236,7 @@ struct Inputs<A> {
     block: Block,
     rows: usize,
     depth: usize,
+    group: usize,
     to: *mut f32,
     stride: usize,
     algorithm: PhantomData<A>,
@@ -237,11 +245,11 @@ struct Inputs<A> {
 impl<A: Filtering> Work for Inputs<A> {
     #[inline(always)]
     unsafe fn run<V: Lanes<f32>, const TALL: usize>(&self) {
-        let row = |i: usize| self.to.wrapping_add(i / ROWS * ROWS * self.depth + i % ROWS * GROUP);
+        let row = |i: usize| self.to.wrapping_add(i / ROWS * ROWS * self.depth + i % ROWS * self.group);
         for i in 0..self.block.images {
             let (from, to) = ((self.block.first + i) * self.depth, row(i));
-            for c in (0..self.depth).step_by(GROUP) {
-                for v in (0..GROUP).step_by(V::WIDTH) {
+            for c in (0..self.depth).step_by(self.group) {
+                for v in (0..self.group).step_by(V::WIDTH) {
                     // SAFETY: as `transform_inputs` says.
                     unsafe { tile::input::<A, V>(&self.window, from + c + v, to.add(c * ROWS + v), self.stride) };
                 }
@@ -249,10 +257,10 @@ impl<A: Filtering> Work for Inputs<A> {
         }
         // Rows that fill the last group up; nothing of them is kept.
         for i in self.block.images..self.rows {
-            for c in (0..self.depth).step_by(GROUP) {
+            for c in (0..self.depth).step_by(self.group) {
                 for product in 0..A::PRODUCTS * A::PRODUCTS {
                     // SAFETY: likewise.
-                    unsafe { row(i).add(product * self.stride + c * ROWS).write_bytes(0, GROUP) };
+                    unsafe { row(i).add(product * self.stride + c * ROWS).write_bytes(0, self.group) };
                 }
             }
         }
@@ -272,16 +280,16 @@ fn multiply<A: Filtering>(
     let column = panel * plan.width;
     let to = out.at(column);
     let window = plan.tiling.outputs::<A>(block, to, plan.columns, aside.as_mut_ptr());
-    // Streaming takes addresses of whole registers.
-    let stream =
-        plan.large && to.cast::<[u8; 64]>().is_aligned() && (plan.columns * size_of::<f32>()).is_multiple_of(64);
-    let stream = stream && aside.as_ptr().cast::<[u8; 64]>().is_aligned();
+    // Streaming takes whole registers at their own addresses.
+    let whole = |address: usize| address.is_multiple_of(64);
+    let stream = plan.large && whole(to.addr()) && whole(aside.as_ptr().addr()) && whole(4 * plan.columns);
     let work = Multiply::<A> {
         left,
         right,
         sums: sums.as_mut_ptr(),
         strides: [plan.inputs(), plan.filters(), plan.sums()],
         depth: plan.depth,
+        group: plan.group,
         width: plan.width,
         block: *block,
         window,
@@ -293,7 +301,7 @@ fn multiply<A: Filtering>(
     };
     // SAFETY: the operands were transformed for this plan; the output's pixels have the block's images, of which this task alone writes the
     // panel's columns, and what lies outside has one register.
-    unsafe { on_this_machine(&work) }
+    unsafe { on_this_machine(&work, plan.group) }
 }
 
 struct Multiply<A> {
@@ -302,6 +310,7 @@ struct Multiply<A> {
     sums: *mut f32,
     strides: [usize; 3],
     depth: usize,
+    group: usize,
     width: usize,
     block: Block,
     window: Window<*mut f32>,
@@ -326,14 +335,13 @@ impl<A: Filtering> Work for Multiply<A> {
                         let sums = self.sums.add(product * self.strides[2] + row * width);
                         let depth = CHAIN.min(depth - first);
                         // The next group's rows, where they come from memory that is shared.
-                        let next = left.wrapping_add(self.depth * ROWS);
-                        match self.ahead {
-                            true => {
-                                eight_rows::<Channels, V, TALL, true>(left, right, depth, sums, width, first > 0, next)
-                            }
-                            false => {
-                                eight_rows::<Channels, V, TALL, false>(left, right, depth, sums, width, first > 0, next)
-                            }
+                        let (next, more) = (left.wrapping_add(self.depth * ROWS), first > 0);
+                        let at = (left, right, sums, next);
+                        match (self.group, self.ahead) {
+                            (16, true) => eight_rows::<Channels<16>, V, TALL, true>(at, depth, width, more),
+                            (16, false) => eight_rows::<Channels<16>, V, TALL, false>(at, depth, width, more),
+                            (_, true) => eight_rows::<Channels<8>, V, TALL, true>(at, depth, width, more),
+                            (_, false) => eight_rows::<Channels<8>, V, TALL, false>(at, depth, width, more),
                         }
                     }
                 }

@@ -1,15 +1,13 @@
 //! The dense products between transformed tensors, one for each product of a tile.
 //!
-//! Eight rows at a time: of the left operand lie eight rows, or sixteen columns of which eight are taken, side by side for every depth; of
-//! the right one a panel of 16 or 32 columns. Each product is a chain of fused multiply-adds from 0 in the order of depth, and is then
+//! Eight rows at a time: of the left operand lie eight rows, or a group of columns of which eight are taken, side by side for every depth; of
+//! the right one a panel of 8, 16 or 32 columns. Each product is a chain of fused multiply-adds from 0 in the order of depth, and is then
 //! stored or added: so rounding depends on where a chain is cut, which the shapes decide, and on nothing else.
 
 use crate::runtime::simd::{Isa, Lanes, fetch_ahead, isa};
 
 /// Rows of a tile of products.
 pub const ROWS: usize = 8;
-/// Channels that lie together.
-pub const GROUP: usize = 16;
 
 /// A piece of work that is compiled for each instruction set.
 pub trait Work {
@@ -20,11 +18,11 @@ pub trait Work {
     unsafe fn run<V: Lanes<f32>, const TALL: usize>(&self);
 }
 
-/// Does a piece of work with the widest registers.
+/// Does a piece of work on groups of so many channels, 8 or 16, with the widest registers that these fill.
 ///
 /// # Safety
 /// The pointers in it are what they are said to be.
-pub unsafe fn on_this_machine<W: Work>(work: &W) {
+pub unsafe fn on_this_machine<W: Work>(work: &W, group: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use crate::runtime::simd::x86;
@@ -33,6 +31,11 @@ pub unsafe fn on_this_machine<W: Work>(work: &W) {
             // SAFETY: the caller's promise.
             unsafe { work.run::<x86::F32x16, 8>() }
         }
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        unsafe fn narrow<W: Work>(work: &W) {
+            // SAFETY: the caller's promise.
+            unsafe { work.run::<x86::F32x8, 8>() }
+        }
         #[target_feature(enable = "avx2,fma")]
         unsafe fn avx2<W: Work>(work: &W) {
             // SAFETY: the caller's promise.
@@ -40,12 +43,15 @@ pub unsafe fn on_this_machine<W: Work>(work: &W) {
         }
         match isa() {
             // SAFETY: `isa` saw the features; the rest is the caller's promise.
+            Isa::Avx512 if group < 16 => return unsafe { narrow(work) },
+            // SAFETY: likewise.
             Isa::Avx512 => return unsafe { avx512(work) },
             // SAFETY: likewise.
             Isa::Avx2 => return unsafe { avx2(work) },
             Isa::Portable => {}
         }
     }
+    let _ = group;
     // SAFETY: the caller's promise.
     unsafe { work.run::<crate::runtime::simd::Portable<f32>, 4>() }
 }
@@ -62,52 +68,53 @@ pub trait Left {
     const STEP: usize;
 }
 
-/// `[depth / 16][8 rows][16 depths]`: channels are summed over.
-pub struct Channels;
+/// `[depth / GROUP][8 rows][GROUP depths]`: channels are summed over.
+pub struct Channels<const GROUP: usize>;
 
-impl Left for Channels {
+impl<const GROUP: usize> Left for Channels<GROUP> {
     const TOGETHER: usize = GROUP;
     const ROW: usize = GROUP;
     const DEPTH: usize = 1;
     const STEP: usize = ROWS * GROUP;
 }
 
-/// `[depth][16 rows]`, of which eight are taken: tiles are summed over.
-pub struct Tiles;
+/// `[depth][GROUP rows]`, of which eight are taken: tiles are summed over.
+pub struct Tiles<const GROUP: usize>;
 
-impl Left for Tiles {
+impl<const GROUP: usize> Left for Tiles<GROUP> {
     const TOGETHER: usize = 0;
     const ROW: usize = 1;
     const DEPTH: usize = GROUP;
     const STEP: usize = 0;
 }
 
-/// `out[8 rows][width] (+)= left · panel[depth][width]`; `width` is 16 or 32, `out` has rows of `width`.
+/// `out[8 rows][width] (+)= left · panel[depth][width]`; `width` is 8, 16 or 32, `out` has rows of `width`. `at`: left, panel and out; and with
+/// `AHEAD` what will be the left operand after this one, which is asked for from memory meanwhile.
 ///
 /// # Safety
 /// `left` is readable as `L` says for eight rows and `depth`, which is a multiple of `L::TOGETHER`; `panel` for `depth × width`; `out` is
 /// writable for `8 × width`, and readable with `accumulate`; see [`Lanes`].
 #[inline(always)]
 pub unsafe fn eight_rows<L: Left, V: Lanes<f32>, const TALL: usize, const AHEAD: bool>(
-    left: *const f32,
-    panel: *const f32,
+    at: (*const f32, *const f32, *mut f32, *const f32),
     depth: usize,
-    out: *mut f32,
     width: usize,
     accumulate: bool,
-    next: *const f32,
 ) {
+    let (left, panel, out, next) = at;
     for row in (0..ROWS).step_by(TALL) {
         let mut column = 0;
         // SAFETY: rows below 8 and columns below `width`.
         unsafe {
             let (left, out) = (left.add(row * L::ROW), out.add(row * width));
             while column + 2 * V::WIDTH <= width {
-                tile::<L, V, TALL, 2, AHEAD>(left, panel.add(column), depth, out.add(column), width, accumulate, next);
+                let at = (left, panel.add(column), out.add(column), next);
+                tile::<L, V, TALL, 2, AHEAD>(at, depth, width, accumulate);
                 column += 2 * V::WIDTH;
             }
             if column < width {
-                tile::<L, V, TALL, 1, AHEAD>(left, panel.add(column), depth, out.add(column), width, accumulate, next);
+                let at = (left, panel.add(column), out.add(column), next);
+                tile::<L, V, TALL, 1, AHEAD>(at, depth, width, accumulate);
             }
         }
     }
@@ -115,14 +122,12 @@ pub unsafe fn eight_rows<L: Left, V: Lanes<f32>, const TALL: usize, const AHEAD:
 
 #[inline(always)]
 unsafe fn tile<L: Left, V: Lanes<f32>, const TALL: usize, const NV: usize, const AHEAD: bool>(
-    mut left: *const f32,
-    mut panel: *const f32,
+    at: (*const f32, *const f32, *mut f32, *const f32),
     depth: usize,
-    out: *mut f32,
     width: usize,
     accumulate: bool,
-    mut next: *const f32,
 ) {
+    let (mut left, mut panel, out, mut next) = at;
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[V::splat(0.0); NV]; TALL];
@@ -130,14 +135,14 @@ unsafe fn tile<L: Left, V: Lanes<f32>, const TALL: usize, const NV: usize, const
         for _ in 0..depth / together.max(1) {
             if AHEAD && L::TOGETHER != 0 {
                 for i in 0..ROWS {
-                    fetch_ahead(next.wrapping_add(i * GROUP));
+                    fetch_ahead(next.wrapping_add(i * L::ROW));
                 }
                 next = next.wrapping_add(L::STEP);
             }
             for k in 0..together {
                 if AHEAD && L::TOGETHER == 0 {
                     fetch_ahead(next);
-                    next = next.wrapping_add(GROUP);
+                    next = next.wrapping_add(L::DEPTH);
                 }
                 let mut line = [V::splat(0.0); NV];
                 for (v, line) in line.iter_mut().enumerate() {

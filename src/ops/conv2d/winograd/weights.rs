@@ -5,9 +5,9 @@
 //! products ends with its block; its sum is added to those before.
 
 use super::super::Map;
-use super::convolve::{APART, panel_width};
+use super::convolve::{APART, group, panel_width};
 use super::filtering::Filtering;
-use super::product::{GROUP, ROWS, Tiles, Work, eight_rows, on_this_machine};
+use super::product::{ROWS, Tiles, Work, eight_rows, on_this_machine};
 use super::sharing::{Shared, rooms, share};
 use super::tile::{self, Window};
 use super::tiling::{Block, Tiling};
@@ -31,6 +31,7 @@ struct Plan<A> {
     tiling: Tiling,
     map: Map,
     width: usize,
+    group: usize,
     /// Where the blocks are cut; none where inputs are kept.
     pieces: usize,
     algorithm: PhantomData<A>,
@@ -45,7 +46,7 @@ impl<A: Filtering> Plan<A> {
         let kept = tiling.rows() <= SMALL && map.k / width >= PANELS;
         let most = (SUMS / (Self::PRODUCTS * map.c * map.k)).clamp(1, PIECES);
         let pieces = if kept { 0 } else { tiling.blocks().min(most) };
-        Plan { tiling, map: *map, width, pieces, algorithm: PhantomData }
+        Plan { tiling, map: *map, width, group: group(map), pieces, algorithm: PhantomData }
     }
 
     fn panels(&self) -> usize {
@@ -129,24 +130,26 @@ fn in_pieces<A: Filtering>(
                     strides: [plan.inputs(), plan.gradients(), plan.sums()],
                     depth: block.images,
                     channels: c,
+                    group: plan.group,
                     width: plan.width,
                     products: Plan::<A>::PRODUCTS,
                     accumulate: index > first,
                     ahead: false,
                 };
                 // SAFETY: the operands were transformed for this plan, and the panel's sums of this piece are this task's.
-                unsafe { on_this_machine(&work) }
+                unsafe { on_this_machine(&work, plan.group) }
             }
         }
     });
-    share(panels * c / GROUP, rooms, each, |task, _| {
-        let (panel, channel) = (task / (c / GROUP), task % (c / GROUP) * GROUP);
+    let groups = c / plan.group;
+    share(panels * groups, rooms, each, |task, _| {
+        let (panel, channel) = (task / groups, task % groups * plan.group);
         let work = Taps::<A> {
             sums: shared.at((panel * c + channel) * plan.width),
             stride: plan.sums(),
             pieces,
             piece: of_piece,
-            channels: GROUP,
+            channels: plan.group,
             width: plan.width,
             to: dw.at(channel * k + panel * plan.width),
             row: k,
@@ -154,7 +157,7 @@ fn in_pieces<A: Filtering>(
             algorithm: PhantomData,
         };
         // SAFETY: every piece has these sums; the taps of these channels and columns are this task's.
-        unsafe { on_this_machine(&work) }
+        unsafe { on_this_machine(&work, plan.group) }
     });
 }
 
@@ -194,13 +197,14 @@ fn with_inputs_kept<A: Filtering>(
                     strides: [plan.inputs(), plan.gradients(), plan.sums()],
                     depth,
                     channels,
+                    group: plan.group,
                     width: plan.width,
                     products: Plan::<A>::PRODUCTS,
                     accumulate: index > 0,
                     ahead: true,
                 };
                 // SAFETY: the operands were transformed for this plan, and the sums are this task's.
-                unsafe { on_this_machine(&work) }
+                unsafe { on_this_machine(&work, plan.group) }
             }
             let work = Taps::<A> {
                 sums: sums.as_mut_ptr(),
@@ -215,7 +219,7 @@ fn with_inputs_kept<A: Filtering>(
                 algorithm: PhantomData,
             };
             // SAFETY: the sums were just made; the taps of these channels and columns are this task's.
-            unsafe { on_this_machine(&work) }
+            unsafe { on_this_machine(&work, plan.group) }
         }
     });
 }
@@ -239,7 +243,8 @@ fn transform<A: Filtering>(plan: &Plan<A>, side: Side, of: &[f32], block: &Block
             first: 0,
             count: c,
             to,
-            places: [block.images * GROUP, GROUP],
+            group: plan.group,
+            places: [block.images * plan.group, plan.group],
             stride: plan.inputs(),
             algorithm: PhantomData,
         },
@@ -251,13 +256,14 @@ fn transform<A: Filtering>(plan: &Plan<A>, side: Side, of: &[f32], block: &Block
             first,
             count: plan.width,
             to,
-            places: [GROUP, plan.width],
+            group: plan.group,
+            places: [plan.group, plan.width],
             stride: plan.gradients(),
             algorithm: PhantomData,
         },
     };
     // SAFETY: every pixel has the block's images, and what lies outside one register; the room has as many at every product.
-    unsafe { on_this_machine(&work) }
+    unsafe { on_this_machine(&work, plan.group) }
 }
 
 struct Transform<A> {
@@ -268,6 +274,7 @@ struct Transform<A> {
     first: usize,
     count: usize,
     to: *mut f32,
+    group: usize,
     /// Distance between groups of channels, and between images.
     places: [usize; 2],
     stride: usize,
@@ -280,9 +287,9 @@ impl<A: Filtering> Work for Transform<A> {
         let [group, image] = self.places;
         for i in 0..self.block.images {
             let from = (self.block.first + i) * self.row + self.first;
-            for c in (0..self.count).step_by(GROUP) {
-                for v in (0..GROUP).step_by(V::WIDTH) {
-                    let (from, to) = (from + c + v, self.to.wrapping_add(c / GROUP * group + i * image + v));
+            for c in (0..self.count).step_by(self.group) {
+                for v in (0..self.group).step_by(V::WIDTH) {
+                    let (from, to) = (from + c + v, self.to.wrapping_add(c / self.group * group + i * image + v));
                     // A pixel outside the map has one register.
                     // SAFETY: as `transform` says.
                     unsafe {
@@ -306,6 +313,7 @@ struct Multiply {
     /// Images.
     depth: usize,
     channels: usize,
+    group: usize,
     width: usize,
     products: usize,
     accumulate: bool,
@@ -321,14 +329,17 @@ impl Work for Multiply {
             for channel in (0..self.channels).step_by(ROWS) {
                 // SAFETY: as who made it says.
                 unsafe {
-                    let group = channel / GROUP * GROUP * depth + channel % GROUP;
+                    let group = channel / self.group * self.group * depth + channel % self.group;
                     let left = self.left.add(product * self.strides[0] + group);
                     let right = self.right.add(product * self.strides[1]);
                     let sums = self.sums.add(product * self.strides[2] + channel * width);
-                    let (next, more) = (left.wrapping_add(GROUP * depth), self.accumulate);
-                    match self.ahead {
-                        true => eight_rows::<Tiles, V, TALL, true>(left, right, depth, sums, width, more, next),
-                        false => eight_rows::<Tiles, V, TALL, false>(left, right, depth, sums, width, more, next),
+                    let (next, more) = (left.wrapping_add(self.group * depth), self.accumulate);
+                    let at = (left, right, sums, next);
+                    match (self.group, self.ahead) {
+                        (16, true) => eight_rows::<Tiles<16>, V, TALL, true>(at, depth, width, more),
+                        (16, false) => eight_rows::<Tiles<16>, V, TALL, false>(at, depth, width, more),
+                        (_, true) => eight_rows::<Tiles<8>, V, TALL, true>(at, depth, width, more),
+                        (_, false) => eight_rows::<Tiles<8>, V, TALL, false>(at, depth, width, more),
                     }
                 }
             }

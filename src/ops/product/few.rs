@@ -1,0 +1,136 @@
+//! The products of three input channels with lines of gradients: the first layer's weight gradient.
+//!
+//! Three channels are too few rows to fill the processor's pipelines. So the neighbouring taps of one row of the map, whose pixels lie side
+//! by side at a distance, are taken together: up to nine rows. The chains are those of [`super::Block`]: no bit differs.
+
+use crate::runtime::float::Float;
+use crate::runtime::simd::{Isa, Lanes, isa};
+use crate::runtime::tensor::DType;
+
+/// Channels of an image.
+pub const CHANNELS: usize = 3;
+
+/// `out[tap][channel][column] += Σ_k a[tap][k][channel] · lines[k][column]` for `taps` taps.
+#[derive(Clone, Copy)]
+pub struct Few<T> {
+    /// Taps, at most three.
+    pub taps: usize,
+    /// `a[0, 0, 0]`; depths have three channels each.
+    pub a: *const T,
+    /// Distance between taps.
+    pub a_tap: usize,
+    /// `lines[0, 0]`, packed: rows of `width`.
+    pub lines: *const T,
+    /// Depth of the sum.
+    pub depth: usize,
+    /// `out[0, 0, 0]`, with three rows of `width` a tap.
+    pub out: *mut T,
+    /// Columns that are wanted, and of a packed row.
+    pub columns: usize,
+    /// A panel's width.
+    pub width: usize,
+}
+
+impl<T: Float> Few<T> {
+    /// Computes it.
+    ///
+    /// # Safety
+    /// `a` is readable for every tap, depth and channel, `lines` for `depth × width`; `out` is writable for `taps × 3 × width`, and nobody
+    /// else touches it. What lies beyond `columns` in a register is added to as well: packed lines hold zeros there.
+    pub unsafe fn run(&self) {
+        let this: *const Self = self;
+        // SAFETY: the dtype tells which of the two T is; the rest is the caller's promise.
+        unsafe {
+            match T::DTYPE {
+                DType::F32 => run_f32(&*this.cast()),
+                _ => run_f64(&*this.cast()),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn on_this_machine(&self) {
+        match isa() {
+            // SAFETY: `isa` saw the features; the rest is the caller's promise.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => unsafe { self.avx512() },
+            // SAFETY: likewise.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => unsafe { self.avx2() },
+            // SAFETY: the caller's promise.
+            _ => unsafe { self.by_taps::<T::Plain>() },
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    unsafe fn avx512(&self) {
+        let narrow = self.columns <= <T::Avx2 as Lanes<T>>::WIDTH;
+        // SAFETY: the caller's promise.
+        unsafe { if narrow { self.by_taps::<T::Avx2>() } else { self.by_taps::<T::Avx512>() } }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.by_taps::<T::Avx2>() }
+    }
+
+    #[inline(always)]
+    unsafe fn by_taps<V: Lanes<T>>(&self) {
+        for column in (0..self.columns).step_by(V::WIDTH) {
+            // SAFETY: columns below the width.
+            unsafe {
+                match self.taps {
+                    1 => self.tile::<V, 1>(column),
+                    2 => self.tile::<V, 2>(column),
+                    _ => self.tile::<V, 3>(column),
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile<V: Lanes<T>, const TAPS: usize>(&self, column: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut sums = [[V::splat(T::ZERO); CHANNELS]; TAPS];
+            let place = |tap: usize, channel: usize| self.out.add((tap * CHANNELS + channel) * self.width + column);
+            for tap in 0..TAPS {
+                for channel in 0..CHANNELS {
+                    sums[tap][channel] = V::load(place(tap, channel));
+                }
+            }
+            let (mut a, mut line) = (self.a, self.lines.add(column));
+            for _ in 0..self.depth {
+                let value = V::load(line);
+                for tap in 0..TAPS {
+                    for channel in 0..CHANNELS {
+                        let x = V::splat(*a.add(tap * self.a_tap + channel));
+                        sums[tap][channel] = sums[tap][channel].fma(x, value);
+                    }
+                }
+                a = a.add(CHANNELS);
+                line = line.add(self.width);
+            }
+            for tap in 0..TAPS {
+                for channel in 0..CHANNELS {
+                    sums[tap][channel].store(place(tap, channel));
+                }
+            }
+        }
+    }
+}
+
+#[inline(never)]
+unsafe fn run_f32(few: &Few<f32>) {
+    // SAFETY: the caller's promise.
+    unsafe { few.on_this_machine() }
+}
+
+#[inline(never)]
+unsafe fn run_f64(few: &Few<f64>) {
+    // SAFETY: the caller's promise.
+    unsafe { few.on_this_machine() }
+}
