@@ -33,10 +33,10 @@ def main():
     def loss():
         with twin.autocast(args):
             y = net(x)
-        return (y.float() - target).square().sum()
+        return (y.to(target.dtype) - target).square().sum()
 
     step, last_loss = twin.training(args, net, loss)
-    seconds, each = twin.timed(step, args.steps, args.warm_up, args.device)
+    seconds, each = twin.timed(step, args.steps, args.warm_up, args.device, args.seconds)
     twin.report(args, seconds, each, last_loss())
 
 

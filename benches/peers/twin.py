@@ -75,7 +75,8 @@ def step_options(parser, steps, warm_up):
     """The options of the scripts that time a step."""
     parser.add_argument("--steps", type=int, default=steps, help="steps that are timed")
     parser.add_argument("--warm-up", type=int, default=warm_up, help="steps before them")
-    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="bf16 is autocast; tf32 needs a GPU")
+    parser.add_argument("--seconds", type=float, help="on the CPU: as many steps as this takes, three at least, in place of --steps")
+    parser.add_argument("--precision", choices=["f32", "f64", "tf32", "bf16"], default="f32", help="bf16 is autocast; tf32 needs a GPU")
     parser.add_argument("--way", choices=WAYS, default="eager", help="eager, a mode of torch.compile, or a CUDA graph of the whole step (needs a GPU)")
 
 
@@ -84,6 +85,8 @@ def start(args):
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     precision = getattr(args, "precision", "f32")
+    if precision == "f64":
+        torch.set_default_dtype(torch.float64)
     # The fastest algorithms of cuDNN for these shapes, and exact f32 unless tf32 is asked for.
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
@@ -151,16 +154,18 @@ def recorded(gradient_step, forward, net):
     return graph.replay
 
 
-def timed(step, steps, warm_up, device):
+def timed(step, steps, warm_up, device, at_most=None):
     """Seconds of a step, once for each time that was taken, after `warm_up` calls that are not counted; and of how many steps each is the mean.
+
+    On the CPU with `at_most`, steps are taken for so many seconds, whatever `steps` says, but three at the least.
 
     On a GPU by its own clock: events between spans of some milliseconds, at least ten of them, and one wait at the end, so that the host runs
     ahead as it does in training."""
     if torch.device(device).type == "cpu":
         for _ in range(warm_up):
             step()
-        seconds = []
-        for _ in range(steps):
+        seconds, began = [], time.perf_counter()
+        while len(seconds) < (steps if at_most is None else 3) or (at_most and time.perf_counter() - began < at_most):
             begin = time.perf_counter()
             step()
             seconds.append(time.perf_counter() - begin)

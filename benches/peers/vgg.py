@@ -25,7 +25,7 @@ def main():
             return F.cross_entropy(net(x), labels)
 
     step, last_loss = twin.training(args, net, loss)
-    seconds, each = twin.timed(step, args.steps, args.warm_up, args.device)
+    seconds, each = twin.timed(step, args.steps, args.warm_up, args.device, args.seconds)
     twin.report(args, seconds, each, last_loss())
 
 

@@ -5,8 +5,9 @@
 //! really waits for it.
 
 use super::Choice;
+use super::kind::StepKind;
 use super::limits::Limits;
-use super::results::{KernelTime, LayerTime, Results, Step, Work};
+use super::results::{KernelTime, LayerTime, OneStep, Results, Step, Work};
 use super::step::Bench;
 use super::timing::Time;
 use crate::Result;
@@ -176,9 +177,9 @@ pub fn measure(
     let mut networks: Vec<(String, Network, usize, f64)> = Vec::new();
     for norm in [Norm::Batch, Norm::None] {
         let normalisation = Normalisation::new(norm);
-        networks.push((format!("vgg16 ×{width} {norm}"), vgg("vgg16", width, normalisation)?, batch, 0.01));
+        networks.push((format!("vgg16-{width}-{norm}"), vgg("vgg16", width, normalisation)?, batch, 0.01));
         let samples = if full { 1000 } else { 64 };
-        networks.push((format!("dln {norm}"), dln(Dln::default(), normalisation)?, samples, 1e-9));
+        networks.push((format!("dln-{norm}"), dln(Dln::default(), normalisation)?, samples, 1e-9));
     }
     say("single kernels");
     let (_, network, n, rate) = &networks[0];
@@ -214,6 +215,23 @@ pub fn work_of(
     }
     let entries = bench.engine.observe().driver().last_work();
     Ok((kernels(entries, limits), layers(entries, network, n, limits)?))
+}
+
+/// Times a training step on the device that `open` gives, for about `seconds`.
+pub fn one(open: impl Fn() -> Result<Box<dyn Driver>>, mode: Mode, kind: StepKind, seconds: f64) -> Result<OneStep> {
+    let driver = open()?;
+    let device = driver.properties().name.clone();
+    let mut bench = Bench::new(Cuda::new(driver, mode)?, kind.network()?, kind.samples(), kind.rate(), 1)?;
+    fn driver_of<'a>(bench: &'a mut Bench<Cuda>) -> &'a mut (dyn Driver + 'static) {
+        bench.engine.observe().driver()
+    }
+    let once = spans(&mut bench, driver_of, 1, Bench::step)?;
+    let each = once.median * once.each as f64;
+    let runs = if each > 0.0 { (seconds / each).clamp(3.0, MOST as f64) as usize } else { MOST };
+    let time = spans(&mut bench, driver_of, runs, Bench::step)?;
+    let (loss, bytes) = (Some(bench.engine.scalar(Scalar::Loss)?), bench.engine.observe().bytes());
+    let step = Step { name: kind.to_string(), time, of_passes: None, loss, bytes };
+    Ok(OneStep::new(device, &format!("{mode:?}").to_lowercase(), None, step))
 }
 
 /// A training step, a landscape, the covariate shift, and distributions.

@@ -3,11 +3,12 @@
 //! Times are medians with their spread; a kernel's time stands beside the machine's own measured limits.
 //!
 //! - [`timing`]: warm-up, repetitions, median and spread · [`limits`]: the machine's multiply-add rate and copy bandwidth
-//! - [`step`]: a step that is timed · [`results`]: what all of them give
+//! - [`step`]: a step that is timed · [`kind`]: which there are, by name · [`results`]: what all of them give
 //! - on the CPU: [`layers`]: each pass of VGG-16's layers · [`steps`]: whole training and probe steps
 //! - on a CUDA device: [`device`]: steps as graphs, layers and kernels beside the device's limits
 
 pub mod device;
+pub mod kind;
 pub mod layers;
 pub mod limits;
 pub mod results;
@@ -16,6 +17,7 @@ pub mod steps;
 pub mod timing;
 
 use crate::Result;
+pub use kind::StepKind;
 pub use results::Results;
 
 /// What to run.

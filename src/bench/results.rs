@@ -31,7 +31,7 @@ pub struct Results {
 /// One kind of step.
 #[derive(Debug, Clone, Serialize)]
 pub struct Step {
-    /// As in `vgg16 ×0.25 batch`.
+    /// As in `vgg16-0.25-batch`.
     pub name: String,
     /// Seconds.
     pub time: Time,
@@ -41,6 +41,44 @@ pub struct Step {
     pub loss: Option<f64>,
     /// Bytes of network, batch and parameter vectors.
     pub bytes: usize,
+}
+
+/// One kind of step by itself, and where it ran.
+#[derive(Debug, Clone, Serialize)]
+pub struct OneStep {
+    /// Of normscape.
+    pub version: &'static str,
+    /// Of its source.
+    pub commit: &'static str,
+    /// `cpu`, or the CUDA device's name.
+    pub device: String,
+    /// f32, f64, tf32 or bf16.
+    pub precision: String,
+    /// Threads that computed; none of a CUDA device.
+    pub threads: Option<usize>,
+    /// What was timed.
+    #[serde(flatten)]
+    pub step: Step,
+}
+
+impl OneStep {
+    /// Of this program.
+    pub fn new(device: String, precision: &str, threads: Option<usize>, step: Step) -> OneStep {
+        let (version, commit) = (env!("CARGO_PKG_VERSION"), env!("NORMSCAPE_COMMIT"));
+        OneStep { version, commit, device, precision: precision.into(), threads, step }
+    }
+
+    /// A line for a terminal.
+    pub fn line(&self) -> String {
+        let [median, min, max] = [self.step.time.median, self.step.time.min, self.step.time.max];
+        let [median, min, max] = [median, min, max].map(|seconds| significant(1e3 * seconds, 4));
+        let threads = self.threads.map_or(String::new(), |n| format!(", {n} threads"));
+        let (name, runs) = (&self.step.name, self.step.time.runs * self.step.time.each);
+        format!(
+            "{name}: median {median} ms, least {min}, greatest {max}, of {runs} ({}, {}{threads})",
+            self.device, self.precision
+        )
+    }
 }
 
 /// One pass of one layer.

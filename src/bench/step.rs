@@ -23,7 +23,7 @@ pub struct Bench<B> {
     distributions: activations::Room,
 }
 
-/// Units of a layer whose distributions are looked at; layers have more.
+/// Units of a layer whose distributions are looked at, where it has so many.
 const UNITS: usize = 2;
 
 impl<B: Backend> Bench<B> {
@@ -45,7 +45,10 @@ impl<B: Backend> Bench<B> {
         engine.set_state(&StepState::new(1, 0, rate))?;
         let s: Vec<_> = (1..=points).map(|i| rate * i as f64).collect();
         let room = Room::new(&mut engine, &s, Along::Gradient)?;
-        let chosen = units::choose(engine.network(), &units::default_layers(engine.network()), UNITS, 1)?;
+        let layers = units::default_layers(engine.network());
+        // The thinnest networks have layers of one unit.
+        let choose = |count| units::choose(engine.network(), &layers, count, 1);
+        let chosen = choose(UNITS).or_else(|_| choose(1))?;
         let look = Look { chosen, pre_norm: false, range: [-4.0, 4.0], bins: 64 };
         let distributions = activations::Room::new(&mut engine, look)?;
         // A network of one layer has none.

@@ -1,11 +1,13 @@
-//! Whole training steps, and probes beside them.
+//! Whole training steps on the CPU, and probes beside them.
 
-use super::results::Step;
+use super::kind::StepKind;
+use super::results::{OneStep, Step};
 use super::step::Bench;
-use super::timing::time;
+use super::timing::{time, time_all};
 use crate::Result;
-use crate::network::{Dln, Network, Norm, Normalisation, Scalar, dln, vgg};
+use crate::network::Scalar;
 use crate::runtime::cpu::Cpu;
+use crate::runtime::float::Float;
 use crate::runtime::storage::Storage;
 
 /// Points of the probe that is timed.
@@ -14,30 +16,31 @@ const POINTS: usize = 4;
 /// Times the steps of the paper's networks; VGG-16 at full width only with `full`.
 pub fn measure(full: bool, say: &mut dyn FnMut(&str)) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
-    for norm in [Norm::Batch, Norm::None] {
-        let normalisation = Normalisation::new(norm);
-        for width in [0.25, 1.0] {
-            if width < 1.0 || full {
-                let name = format!("vgg16 ×{width} {norm}");
-                one(&name, vgg("vgg16", width, normalisation)?, 128, 0.01, &mut steps, say)?;
-            }
-        }
-        one(&format!("dln {norm}"), dln(Dln::default(), normalisation)?, 1000, 1e-9, &mut steps, say)?;
+    for kind in StepKind::usual(full) {
+        with_probes(kind, &mut steps, say)?;
     }
     Ok(steps)
 }
 
-/// A training step (forward, backward, update, running statistics), a landscape of [`POINTS`] points, the covariate shift, and the distributions of some units; on random data.
-fn one(
-    name: &str,
-    network: Network,
-    n: usize,
-    rate: f64,
-    steps: &mut Vec<Step>,
-    say: &mut dyn FnMut(&str),
-) -> Result<()> {
-    say(name);
-    let mut bench = Bench::new(Cpu::<f32>::default(), network, n, rate, POINTS)?;
+/// Times a training step (forward, backward, running statistics, update) for about `seconds`, in T, on random data.
+pub fn one<T: Float>(kind: StepKind, seconds: f64) -> Result<OneStep> {
+    let mut bench = Bench::new(Cpu::<T>::default(), kind.network()?, kind.samples(), kind.rate(), 1)?;
+    let mut failed = None;
+    let time = time_all(seconds, || failed = failed.take().or(bench.step().err()));
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let (loss, bytes) = (Some(bench.engine.scalar(Scalar::Loss)?), bench.engine.observe().bytes());
+    let threads = Some(rayon::current_num_threads());
+    let step = Step { name: kind.to_string(), time, of_passes: None, loss, bytes };
+    Ok(OneStep::new("cpu".into(), T::DTYPE.name(), threads, step))
+}
+
+/// A training step, a landscape of [`POINTS`] points, the covariate shift, and the distributions of some units.
+fn with_probes(kind: StepKind, steps: &mut Vec<Step>, say: &mut dyn FnMut(&str)) -> Result<()> {
+    let name = kind.to_string();
+    say(&name);
+    let mut bench = Bench::new(Cpu::<f32>::default(), kind.network()?, kind.samples(), kind.rate(), POINTS)?;
     let mut failed = None;
     let mut taken = |seconds: f64, work: fn(&mut Bench<Cpu<f32>>) -> Result<()>| {
         time(seconds, || failed = failed.take().or(work(&mut bench).err()))
@@ -47,7 +50,7 @@ fn one(
     let distributions = taken(1.0, Bench::distributions);
     let (layers, units, bytes) = (bench.layers(), bench.units(), bench.engine.observe().bytes());
     let loss = Some(bench.engine.scalar(Scalar::Loss)?);
-    steps.push(Step { name: name.to_owned(), time: step, of_passes: None, loss, bytes });
+    steps.push(Step { name: name.clone(), time: step, of_passes: None, loss, bytes });
     for (name, taken, passes) in [
         (format!("{name}, landscape of {POINTS} points"), landscape, POINTS),
         (format!("{name}, covariate shift of {layers} layers"), shift, layers),

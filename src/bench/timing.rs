@@ -28,11 +28,20 @@ impl Time {
 }
 
 /// Times `work`: twice uncounted, then until `seconds` are over, at least three and at most 1,000 times.
-pub fn time(seconds: f64, mut work: impl FnMut()) -> Time {
+pub fn time(seconds: f64, work: impl FnMut()) -> Time {
+    up_to(1000, seconds, work)
+}
+
+/// The same, but as often as the seconds allow.
+pub fn time_all(seconds: f64, work: impl FnMut()) -> Time {
+    up_to(1 << 22, seconds, work)
+}
+
+fn up_to(most: usize, seconds: f64, mut work: impl FnMut()) -> Time {
     work();
     work();
     let (began, mut times) = (Instant::now(), Vec::with_capacity(1000));
-    while times.len() < 3 || (times.len() < 1000 && began.elapsed().as_secs_f64() < seconds) {
+    while times.len() < 3 || (times.len() < most && began.elapsed().as_secs_f64() < seconds) {
         let start = Instant::now();
         work();
         times.push(start.elapsed().as_secs_f64());

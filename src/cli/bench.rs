@@ -2,8 +2,10 @@
 
 use super::device::{Device, Precision};
 use super::{Answer, Globals};
-use crate::bench::device::measure as measure_device;
-use crate::bench::{Choice, run as measure};
+use crate::bench::results::OneStep;
+use crate::bench::{Choice, StepKind, run as measure};
+use crate::bench::{device as on_device, steps};
+use crate::runtime::cuda::driver::Driver;
 use crate::{Error, Result};
 use clap::Args;
 
@@ -16,35 +18,66 @@ pub struct Options {
     /// Each pass of each layer of VGG-16 too
     #[arg(long)]
     pub layers: bool,
+    /// Only the training step of this name, as vgg16-0.25-batch (a VGG, its width, a norm) or dln-layer
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["full", "layers"])]
+    pub step: Option<String>,
+    /// How long that step is timed [default: 2]
+    #[arg(long, value_name = "N", requires = "step", value_parser = super::values::number)]
+    pub seconds: Option<f64>,
+    /// Names of steps, and no measurement
+    #[arg(long, conflicts_with_all = ["full", "layers", "step", "seconds"])]
+    pub list: bool,
 }
 
 /// Measures, then shows.
 pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
-    let choice = Choice { full: options.full, layers: options.layers };
-    let mut say = |what: &str| {
+    if options.list {
+        return Ok(Answer::text(format!("{}\n", StepKind::names())));
+    }
+    let device = Device::choose(globals.device, globals.precision.unwrap_or(Precision::F32))?;
+    let say = |what: &str| {
         if !globals.quiet {
-            super::terminal::line(&format!("measuring {what}"));
+            super::terminal::line(what);
         }
     };
-    let device = Device::choose(globals.device, globals.precision.unwrap_or(Precision::F32))?;
+    if let Some(name) = &options.step {
+        let found = one(name.parse()?, options.seconds.unwrap_or(2.0), device, say)?;
+        return if globals.json { json(&found) } else { Ok(Answer::text(format!("{}\n", found.line()))) };
+    }
+    let choice = Choice { full: options.full, layers: options.layers };
+    let mut measuring = |what: &str| say(&format!("measuring {what}"));
     if let Device::Cuda(_, mode) | Device::Emulator(mode) = device {
-        let missing = || Error::input("bench", "no device", "a CUDA device or the emulator is needed");
-        let open = || device.driver()?.map(|(driver, _)| driver).ok_or_else(missing);
-        let results = measure_device(open, mode, choice, &mut say)?;
+        let results = on_device::measure(|| driver(device), mode, choice, &mut measuring)?;
         return if globals.json { json(&results) } else { Ok(Answer::text(results.tables())) };
     }
     if device == Device::CpuF64 {
         return Err(Error::input(
             "--precision f64",
-            "is not timed",
-            "steps are timed in the precisions that runs are made in",
+            "is timed for single steps only",
+            "name one, as in --step dln-batch; or leave it out",
         ));
     }
-    if let Some(slow) = device.slow().filter(|_| !globals.quiet) {
-        super::terminal::line(&slow);
-    }
-    let results = measure(choice, say)?;
+    device.slow().iter().for_each(|slow| say(slow));
+    let results = measure(choice, measuring)?;
     if globals.json { json(&results) } else { Ok(Answer::text(results.tables())) }
+}
+
+/// One step alone.
+fn one(kind: StepKind, seconds: f64, device: Device, say: impl Fn(&str)) -> Result<OneStep> {
+    if !(0.0..=3600.0).contains(&seconds) {
+        return Err(Error::input(format!("--seconds {seconds}"), "not a time", "it lies between 0 and 3600"));
+    }
+    device.slow().iter().for_each(|slow| say(slow));
+    match device {
+        Device::CpuF32 => steps::one::<f32>(kind, seconds),
+        Device::CpuF64 => steps::one::<f64>(kind, seconds),
+        Device::Cuda(_, mode) | Device::Emulator(mode) => on_device::one(|| driver(device), mode, kind, seconds),
+    }
+}
+
+fn driver(device: Device) -> Result<Box<dyn Driver>> {
+    let missing = || Error::input("bench", "no device", "a CUDA device or the emulator is needed");
+    device.driver()?.map(|(driver, _)| driver).ok_or_else(missing)
 }
 
 fn json(results: &impl serde::Serialize) -> Result<Answer> {

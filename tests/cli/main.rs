@@ -82,6 +82,20 @@ fn help_and_version_are_answers() {
 }
 
 #[test]
+fn a_step_is_timed_by_its_name_in_either_precision() {
+    let dir = room();
+    assert!(done(dir.path(), "bench --list").contains("vgg16-0.25-batch, "));
+    for (name, precision) in [("dln-group:2", "f32"), ("dln-lp:3", "f64"), ("vgg11-0.02-batch", "f32")] {
+        let line = format!("bench --step {name} --precision {precision} --device cpu --seconds 0 --quiet");
+        let found: serde_json::Value = serde_json::from_str(&done(dir.path(), &format!("{line} --json"))).unwrap();
+        assert_eq!((&found["name"], &found["precision"]), (&name.into(), &precision.into()));
+        let [median, min] = ["median", "min"].map(|key| found["time"][key].as_f64().unwrap());
+        assert!(0.0 < min && min <= median && found["loss"].as_f64().is_some_and(f64::is_finite), "{found}");
+        assert!(done(dir.path(), &line).starts_with(&format!("{name}: median ")));
+    }
+}
+
+#[test]
 fn a_device_that_is_not_there_is_exit_3_and_one_line() {
     let dir = room();
     let out = run(dir.path(), "train --model dln --steps 2 --out run --device cuda:7");

@@ -5,12 +5,14 @@
 //! - `mutants.rs`: makes known mistakes, one at a time, and shows which test finds each;
 //! - `cuda.rs`: fetches NVRTC · `bundle.rs`: packs programs, tests and benchmarks for a machine with a GPU and without Rust;
 //! - `torture/`: kills, failing calls and hostile input against what a run promises
+//! - `compare/`: times training steps of builds of normscape and of their PyTorch twins, interleaved
 //! - `data.rs`: finds the data set and the golden cases, and unpacks the former;
 //! - `python.rs`: prepares a Python with the packages that tests need.
 //!
 //! It has no dependencies: it is built before anything else, on machines that may have little.
 
 mod bundle;
+mod compare;
 mod cuda;
 mod data;
 mod mutants;
@@ -39,6 +41,11 @@ Commands:
                    --program PATH, --dir DIR
   bundle           pack programs, tests and benchmarks for a machine with a GPU and without Rust
   bench [ARGS...]  cargo run --release -- bench ARGS...
+  compare          time training steps on the CPU beside PyTorch's, interleaved, and print a table with ratios.
+                   --program PATH (a build of normscape; may be given again; this source's otherwise), --only NAME (again; as
+                   vgg16-0.25-batch, dln-layer, dln-batch/f64: what `normscape bench --step` takes), --rounds N (5),
+                   --seconds N (of each program and step in a round; 2), --threads N, --out FILE, --python PATH (one that has
+                   PyTorch; the system's or one under target/peers otherwise), --alone (without PyTorch)
   help             this text
 
 Environment:
@@ -56,6 +63,7 @@ fn main() -> ExitCode {
     match command.as_str() {
         "test" => test::run(&rest),
         "mutants" => mutants::run(),
+        "compare" => compare::run(&rest),
         #[cfg(target_os = "linux")]
         "torture" => torture::run(&rest),
         "cuda" => match cuda::fetch() {
@@ -84,9 +92,11 @@ fn main() -> ExitCode {
             print!("{HELP}");
             ExitCode::SUCCESS
         }
-        "" => refuse("xtask: no command given; there are test, cuda, mutants, torture, bundle, bench and help"),
+        "" => {
+            refuse("xtask: no command given; there are test, cuda, mutants, torture, bundle, bench, compare and help")
+        }
         other => refuse(&format!(
-            "xtask: no command '{other}'; there are test, cuda, mutants, torture, bundle, bench and help"
+            "xtask: no command '{other}'; there are test, cuda, mutants, torture, bundle, bench, compare and help"
         )),
     }
 }

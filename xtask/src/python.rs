@@ -16,11 +16,17 @@ pub fn for_tests() -> Result<PathBuf, String> {
 
 /// A Python that imports all of these packages of PyPI. What the system's lacks is put into `target/venv`, beside what is there.
 pub fn venv_with(packages: &[&str]) -> Result<PathBuf, String> {
+    venv_of("venv", packages)
+}
+
+/// The same with a virtual environment of its own, in that folder of `target`. A package may name its version, as `torch==2.15.0`: that is what
+/// is installed; one that is there already is taken as it is.
+pub fn venv_of(folder: &str, packages: &[&str]) -> Result<PathBuf, String> {
     let system = Path::new("python3");
     if imports_all(system, packages) {
         return Ok(system.into());
     }
-    let venv = crate::target().join("venv");
+    let venv = crate::target().join(folder);
     let own = venv.join("bin/python");
     if imports_all(&own, packages) {
         return Ok(own);
@@ -49,9 +55,9 @@ pub fn venv_with(packages: &[&str]) -> Result<PathBuf, String> {
 
 /// What a package is imported by.
 fn module(package: &str) -> &str {
-    match package {
-        "pillow" => "PIL",
-        other => other,
+    match package.split("==").next() {
+        Some("pillow") => "PIL",
+        name => name.unwrap_or(package),
     }
 }
 
@@ -86,4 +92,14 @@ fn install(package: &str) -> bool {
         command.args(*args).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_imported_by_their_modules() {
+        assert_eq!(["pillow", "torch==2.15.0", "numpy"].map(module), ["PIL", "torch", "numpy"]);
+    }
 }

@@ -17,6 +17,8 @@ const SHAPES: &[(&str, &[usize], usize, bool)] = &[
     ("map_33", &[2, 6, 33, 33], 2, true),
     ("long", &[700, 16], 2, false),
     ("wide", &[3, 1100], 4, true),
+    ("rows", &[1700, 10], 2, true),
+    ("rows_of_many_groups", &[37, 96], 32, false),
     ("threads", &[9, 70, 9, 9], 14, true),
     ("big", &[5, 96, 16, 16], 8, false),
 ];
@@ -31,6 +33,7 @@ pub fn cases() -> Vec<Case> {
     let mut cases: Vec<_> =
         SHAPES.iter().map(|&(name, shape, groups, relu)| of(name, shape, law, groups, relu)).collect();
     cases.push(of("far_mean", &[64, 8, 4, 4], Law::Normal { mean: 1000.0, scale: 1.0 }, 2, false));
+    cases.push(of("rows_far_mean", &[50, 9], Law::Normal { mean: 1000.0, scale: 1.0 }, 1, false));
     let small = Law::Normal { mean: 0.01, scale: 3e-3 };
     cases.push(of("eps_near_variance", &[6, 6, 4, 4], small, 3, false).set("eps", 1e-5));
     cases.push(of("large_eps", &[6, 6, 4, 4], law, 2, true).set("eps", 2.0));

@@ -85,6 +85,18 @@ pub fn per_channel(of: Grouped, workspace: &[f64], mut finish: impl FnMut(usize,
     }
 }
 
+/// The sum of `value(0..count)`, in eight chains, so that none waits for the one before.
+#[inline(always)]
+pub fn total(count: usize, value: impl Fn(usize) -> f64) -> f64 {
+    let mut chains = [0.0; 8];
+    for first in (0..count).step_by(8) {
+        for (i, chain) in (first..count).zip(&mut chains) {
+            *chain += value(i);
+        }
+    }
+    chains.iter().sum()
+}
+
 impl Chunk {
     fn lanes(self) -> usize {
         self.count * self.of.channels
@@ -108,12 +120,15 @@ impl Chunk {
     }
 
     /// Writes `value(group of the chunk, channel)` to every lane.
+    #[inline(always)]
     pub fn fill<T>(self, line: &mut [T], value: impl Fn(usize, usize) -> T) {
-        self.each_group(|group, lanes| {
-            for lane in lanes {
-                line[lane] = value(group, lane % self.of.channels);
+        let each = self.of.channels_each();
+        for (group, lanes) in line[..self.lanes()].chunks_exact_mut(each).enumerate() {
+            let first = group % self.of.groups * each;
+            for (channel, lane) in (first..first + each).zip(lanes) {
+                *lane = value(group, channel);
             }
-        });
+        }
     }
 
     /// Sums over the pixels: `add(elements, lines)` adds a pixel's values to the lines; after each `piece` pixels these go to `sums`.
@@ -153,10 +168,12 @@ impl<T> Room<'_, T> {
     pub fn leave(&mut self, a: usize, b: usize) {
         self.channels.fill(0.0);
         let channels = self.channels.len() / 2;
-        for (lane, (a, b)) in self.sums[a].iter().zip(&*self.sums[b]).enumerate() {
-            let c = lane % channels;
-            self.channels[2 * c] += a;
-            self.channels[2 * c + 1] += b;
+        let samples = self.sums[a].chunks_exact(channels).zip(self.sums[b].chunks_exact(channels));
+        for (a, b) in samples {
+            for (sums, (a, b)) in self.channels.chunks_exact_mut(2).zip(a.iter().zip(b)) {
+                sums[0] += a;
+                sums[1] += b;
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Norms over groups on the CPU. A chunk of samples is read three times forward, twice backward.
 
-use super::chunks::{self, Chunk, PIECE, Room, for_chunks, per_channel};
-use super::{GroupNorm, Grouped, OP, cpu_tangent};
+use super::chunks::{self, Chunk, PIECE, Room, for_chunks, per_channel, total};
+use super::{GroupNorm, Grouped, OP, cpu_tangent, rows};
 use crate::Result;
 use crate::ops::affine::{self, floor};
 use crate::ops::batch_norm::cpu::sums;
@@ -33,13 +33,13 @@ fn forward<T: Float>(
         // SAFETY: chunks do not overlap.
         let (mean, var) = unsafe { (mean.range(chunk.groups()), var.range(chunk.groups())) };
         chunk.sum(PIECE, [&mut *sum], [&mut *a], |row, [sum]| add_lines(&x[row], sum));
-        chunk.each_group(|group, lanes| mean[group] = T::of(a[lanes].iter().sum::<f64>() / size));
+        chunk.each_group(|group, lanes| mean[group] = T::of(sum_of(&a[lanes]) / size));
         chunk.fill(origin, |group, _| mean[group]);
         chunk.sum(PIECE, [sum, square], [&mut *a, &mut *b], |row, [sum, square]| {
             add_lines_about(&x[row], origin, sum, square);
         });
         chunk.each_group(|group, lanes| {
-            let (s1, s2) = (a[lanes.clone()].iter().sum::<f64>(), b[lanes.clone()].iter().sum::<f64>());
+            let (s1, s2) = (sum_of(&a[lanes.clone()]), sum_of(&b[lanes]));
             mean[group] = T::of(mean[group].f64() + s1 / size);
             var[group] = T::of(not_below_0(s2 - s1 * s1 / size) / size);
         });
@@ -55,6 +55,10 @@ fn forward<T: Float>(
             affine::lines(&x[row], origin, gain, shift, floor, y);
         }
     });
+}
+
+fn sum_of(values: &[f64]) -> f64 {
+    total(values.len(), |i| values[i])
 }
 
 /// Mean and variance of the groups of which sums in T cannot tell, but for constant ones.
@@ -98,8 +102,9 @@ fn backward<T: Float>(
             });
             let mut finite = true;
             chunk.each_group(|_, lanes| {
-                let of = |sums: &[f64]| T::of(lanes.clone().map(|lane| w[lane].f64() * sums[lane]).sum::<f64>() / size);
-                let (q, u) = (of(a), of(b));
+                let w = &w[lanes.clone()];
+                let of = |sums: &[f64]| T::of(total(w.len(), |lane| w[lane].f64() * sums[lane]) / size);
+                let (q, u) = (of(&a[lanes.clone()]), of(&b[lanes.clone()]));
                 mean_q[lanes.clone()].fill(q);
                 mean_u[lanes].fill(u);
                 finite &= (q + u).is_finite();
@@ -140,7 +145,8 @@ impl<T: Float> GroupNorm for Cpu<T> {
     fn group_norm_workspace(&self, x: Shape) -> Shape {
         let [h, w, samples, channels] = x.hwnc();
         let of = Grouped { pixels: h * w, samples: samples.max(1), channels: channels.max(1), groups: 1 };
-        Shape::new([2 * chunks::workspace(of)])
+        let rows = if rows::takes(of) { rows::workspace(of) } else { 0 };
+        Shape::new([2 * chunks::workspace(of).max(rows)])
     }
 
     fn group_norm(
@@ -159,7 +165,12 @@ impl<T: Float> GroupNorm for Cpu<T> {
         let mut b = self.borrow(OP);
         let (x, params) = (b.read::<T>(x)?, (b.read::<T>(params.weight)?, b.read::<T>(params.bias)?));
         let stats = (b.write::<T>(stats.mean)?, b.write::<T>(stats.spread)?);
-        forward(of, x, params, options, b.write(y)?, stats, as_f64(b.write::<T>(workspace)?));
+        let (y, workspace) = (b.write(y)?, as_f64(b.write::<T>(workspace)?));
+        if rows::takes(of) {
+            rows::forward(of, x, params, options, y, stats, workspace);
+        } else {
+            forward(of, x, params, options, y, stats, workspace);
+        }
         Ok(())
     }
 
@@ -182,7 +193,12 @@ impl<T: Float> GroupNorm for Cpu<T> {
         let stats = (b.read::<T>(stats.mean.into())?, b.read::<T>(stats.spread.into())?);
         let per_channel = (b.write::<T>(grads.weight)?, b.write::<T>(grads.bias)?);
         let (tensors, dx) = ((b.read::<T>(x)?, b.read::<T>(grad_y)?), b.write::<T>(grads.x)?);
-        backward(of, tensors, params, options, stats, dx, per_channel, as_f64(b.write::<T>(workspace)?));
+        let workspace = as_f64(b.write::<T>(workspace)?);
+        if rows::takes(of) {
+            rows::backward(of, tensors, params, options, stats, dx, per_channel, workspace);
+        } else {
+            backward(of, tensors, params, options, stats, dx, per_channel, workspace);
+        }
         Ok(())
     }
 

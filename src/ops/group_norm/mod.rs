@@ -30,6 +30,8 @@ mod cuda;
 mod cuda_tangent;
 pub mod door;
 mod layer;
+mod rows;
+mod transpose;
 
 pub use layer::GroupNormLayer;
 

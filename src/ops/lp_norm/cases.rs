@@ -28,5 +28,11 @@ pub fn cases() -> Vec<Case> {
         cases.push(case(format!("p{p}_zero"), &shape, Law::Zero, false).set("p", p).on_a_kink());
         cases.push(case(format!("p{p}_one_sample"), &[1, 4, 1, 1], smooth(p), false).set("p", p));
     }
+    // Powers that are taken of x over its largest, by multiplication and otherwise.
+    for p in [2.5, 5.0] {
+        for (name, shape, relu) in [("four_axes", [7, 6, 5, 4], true), ("long", [70, 3, 9, 9], false)] {
+            cases.push(case(format!("p{p}_{name}"), &shape, smooth(p), relu).set("p", p));
+        }
+    }
     cases
 }

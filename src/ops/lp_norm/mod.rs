@@ -8,7 +8,7 @@
 //! ```
 //!
 //! At p = ∞, ∂s/∂x is sign(x_i)/k at the k elements of largest |x| (as PyTorch's `amax` and `norm` share it) and 0 elsewhere; all are 0
-//! where s = 0, and sign(0) = 0. Any p ≥ 1 is taken; but for p = 1 and 2, s is then `M (mean (|x|/M)ᵖ)^(1/p)` with `M = max|x|`,
+//! where s = 0, and sign(0) = 0. Any p ≥ 1 is taken; but for small whole p, s is then `M (mean (|x|/M)ᵖ)^(1/p)` with `M` near `max|x|`,
 //! so that no power overflows. Where s is so small that its type cannot hold 1/s, all of this holds to rounding too.
 //! Source: the paper's section 3.3; power mean per unit and ε added to s are this project's reading.
 
@@ -18,6 +18,7 @@ mod cuda;
 pub mod door;
 pub(in crate::ops) mod faint;
 mod layer;
+mod power;
 
 pub use layer::LpNormLayer;
 

@@ -8,6 +8,9 @@ use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 use rayon::prelude::*;
 
+/// Elements of a pixel that backward takes at a time: of nine pixels they fit in the first-level cache.
+const BLOCK: usize = 512;
+
 /// The four pixels of window `w` in two rows of the input map: pixels of `pixel` elements, rows of `width` pixels.
 #[inline(always)]
 fn window<T>(rows: &[T], width: usize, pixel: usize, w: usize) -> [&[T]; 4] {
@@ -37,11 +40,16 @@ vectorize! {
     fn backward<T>(rows: &[T], width: usize, pixel: usize, dy: &[T], dx: &mut [T]) {
         for (w, dy) in dy.chunks_exact(pixel).enumerate() {
             let [a, b, c, d] = window(rows, width, pixel, w);
-            // One pass for each of the window's pixels: four short loops that the compiler turns into vectors.
-            for (k, at) in (0..).zip([0, 1, width, width + 1]) {
-                let dx = &mut dx[(2 * w + at) * pixel..][..pixel];
-                for (((((dx, &dy), &a), &b), &c), &d) in dx.iter_mut().zip(dy).zip(a).zip(b).zip(c).zip(d) {
-                    *dx = if largest([a, b, c, d]).1 == k { dy } else { T::ZERO };
+            // One pass for each of the window's pixels: four short loops that the compiler turns into vectors. A block at a time, so that
+            // only the first of them reads from memory.
+            for start in (0..pixel).step_by(BLOCK) {
+                let block = start..pixel.min(start + BLOCK);
+                let [a, b, c, d] = [a, b, c, d].map(|of| &of[block.clone()]);
+                for (k, at) in (0..).zip([0, 1, width, width + 1]) {
+                    let dx = &mut dx[(2 * w + at) * pixel..][block.clone()];
+                    for (((((dx, &dy), &a), &b), &c), &d) in dx.iter_mut().zip(&dy[block.clone()]).zip(a).zip(b).zip(c).zip(d) {
+                        *dx = if largest([a, b, c, d]).1 == k { dy } else { T::ZERO };
+                    }
                 }
             }
         }
