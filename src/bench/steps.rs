@@ -1,34 +1,40 @@
 //! Whole training steps, and probes beside them.
 
+use super::Choice;
 use super::results::Step;
 use super::step::Bench;
 use super::timing::time;
 use crate::Result;
 use crate::network::{Dln, Network, Norm, Normalisation, Scalar, dln, vgg};
 use crate::runtime::cpu::Cpu;
+use crate::runtime::float::Float;
 use crate::runtime::storage::Storage;
 
 /// Points of the probe that is timed.
 const POINTS: usize = 4;
 
 /// Times the steps of the paper's networks; VGG-16 at full width only with `full`.
-pub fn measure(full: bool, say: &mut dyn FnMut(&str)) -> Result<Vec<Step>> {
+pub fn measure(choice: Choice, say: &mut dyn FnMut(&str)) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
     for norm in [Norm::Batch, Norm::None] {
         let normalisation = Normalisation::new(norm);
         for width in [0.25, 1.0] {
-            if width < 1.0 || full {
+            if width < 1.0 || choice.full {
                 let name = format!("vgg16 ×{width} {norm}");
-                one(&name, vgg("vgg16", width, normalisation)?, 128, 0.01, &mut steps, say)?;
+                one::<f32>(&name, vgg("vgg16", width, normalisation)?, 128, 0.01, &mut steps, say)?;
             }
         }
-        one(&format!("dln {norm}"), dln(Dln::default(), normalisation)?, 1000, 1e-9, &mut steps, say)?;
+        let network = dln(Dln::default(), normalisation)?;
+        match choice.asked {
+            true => one::<f32>(&format!("dln {norm}"), network, 1000, 1e-9, &mut steps, say)?,
+            false => one::<f64>(&format!("dln {norm}, f64"), network, 1000, 1e-9, &mut steps, say)?,
+        }
     }
     Ok(steps)
 }
 
 /// A training step (forward, backward, update, running statistics), a landscape of [`POINTS`] points, the covariate shift, and the distributions of some units; on random data.
-fn one(
+fn one<T: Float>(
     name: &str,
     network: Network,
     n: usize,
@@ -37,9 +43,9 @@ fn one(
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
     say(name);
-    let mut bench = Bench::new(Cpu::<f32>::default(), network, n, rate, POINTS)?;
+    let mut bench = Bench::new(Cpu::<T>::default(), network, n, rate, POINTS)?;
     let mut failed = None;
-    let mut taken = |seconds: f64, work: fn(&mut Bench<Cpu<f32>>) -> Result<()>| {
+    let mut taken = |seconds: f64, work: fn(&mut Bench<Cpu<T>>) -> Result<()>| {
         time(seconds, || failed = failed.take().or(work(&mut bench).err()))
     };
     let step = taken(2.0, Bench::step);

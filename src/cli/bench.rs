@@ -20,7 +20,8 @@ pub struct Options {
 
 /// Measures, then shows.
 pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
-    let choice = Choice { full: options.full, layers: options.layers };
+    let asked = globals.precision.is_some();
+    let choice = Choice { full: options.full, layers: options.layers, asked };
     let mut say = |what: &str| {
         if !globals.quiet {
             super::terminal::line(&format!("measuring {what}"));

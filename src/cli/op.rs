@@ -26,7 +26,7 @@ fn after_help() -> String {
 
 /// Runs the operator.
 pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
-    case::run(&options.files, None, globals, |device, inputs| device.run(Op { name: &options.name, inputs }))
+    case::run(&options.files, None, globals, |_| false, |device, inputs| device.run(Op { name: &options.name, inputs }))
 }
 
 struct Op<'a> {

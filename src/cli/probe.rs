@@ -4,7 +4,7 @@ use super::case::{self, Files};
 use super::device::Job;
 use super::{Answer, Globals};
 use crate::Result;
-use crate::files::Arrays;
+use crate::files::{Array, Arrays};
 use crate::ops::backend::Backend;
 use crate::ops::door::Inputs;
 use crate::probe::door;
@@ -22,7 +22,8 @@ pub struct Options {
 pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
     // There is nothing to save: a signal ends it as it ends any program.
     let stop = Arc::default();
-    case::run(&options.files, Some("grad."), globals, |device, inputs| device.run(Probe { inputs, stop }))
+    let deep_linear = |given: &Arrays| given.get("attr.model").and_then(Array::as_text_scalar) == Some("dln");
+    case::run(&options.files, Some("grad."), globals, deep_linear, |device, inputs| device.run(Probe { inputs, stop }))
 }
 
 struct Probe<'a> {

@@ -7,6 +7,7 @@
 mod activations;
 mod agreement;
 mod arithmetic;
+mod coordinates;
 mod course;
 mod deep_linear;
 mod exactness;
