@@ -10,7 +10,7 @@ use super::rows::{Dual, Row};
 use super::{Chain, ChainBatch, ChainNorm, ChainOut, DeepLinear};
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
-use crate::runtime::simd::{Isa, isa};
+use crate::runtime::simd::{Isa, isa, vectorize};
 use crate::runtime::tensor::{DType, In, Out};
 use crate::{Error, Result};
 
@@ -225,12 +225,12 @@ impl<T: Float> DeepLinear for Cpu<T> {
             loss[run_of] = found;
         }
         if let Some(to) = statistics {
-            let root = (chain.samples as f64).sqrt();
+            let inverse = 1.0 / (chain.samples as f64).sqrt();
             let tapes = room[layout.tape..].chunks_exact(layout.tape_layer);
             for (to, tape) in to.chunks_exact_mut(2 * chain.dim).zip(tapes) {
                 let (mean, spread) = to.split_at_mut(chain.dim);
                 let tape = &tape[(chain.dim + 1) * layout.stride..];
-                mean.iter_mut().zip(tape).for_each(|(to, a)| *to = a / root);
+                scaled(inverse, &tape[..chain.dim], mean);
                 spread.copy_from_slice(&tape[2 * layout.stride..][..chain.dim]);
             }
         }
@@ -353,11 +353,30 @@ impl<T: Float> DeepLinear for Cpu<T> {
     }
 }
 
-/// Whether there is no infinity and no NaN: then 0 times all of them is 0.
-fn all_finite(values: &[f64]) -> bool {
-    let mut sums = [0.0f64; 16];
-    for values in values.chunks(16) {
-        sums.iter_mut().zip(values).for_each(|(s, v)| *s += v * 0.0);
+vectorize! {
+    /// The sum of 0 times each: 0 where there is no infinity and no NaN.
+    fn zeros<T>(values: &[T]) -> T {
+        let mut sums = [T::ZERO; 32];
+        let (whole, rest) = values.as_chunks::<32>();
+        for values in whole {
+            for (s, &v) in sums.iter_mut().zip(values) {
+                *s = v.fma(T::ZERO, *s);
+            }
+        }
+        for (s, &v) in sums.iter_mut().zip(rest) {
+            *s = v.fma(T::ZERO, *s);
+        }
+        sums.iter().copied().sum()
     }
-    sums.iter().all(|s| *s == 0.0)
+
+    /// `to ← a from`
+    fn scaled<T>(a: T, from: &[T], to: &mut [T]) {
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to = a * from;
+        }
+    }
+}
+
+fn all_finite(values: &[f64]) -> bool {
+    zeros(values) == 0.0
 }

@@ -215,7 +215,7 @@ impl Net<'_> {
         sloped: bool,
     ) -> bool {
         let Chain { dim, norm, .. } = *self.chain;
-        let Layout { stride, padded, .. } = *self.layout;
+        let (stride, padded) = (R::STRIDE, self.layout.padded);
         // SAFETY: the caller's promise.
         unsafe {
             let mut weights = params;
@@ -235,7 +235,7 @@ impl Net<'_> {
                 sum.store(if self.normed(layer) { tape.constant } else { tape.out });
             }
             if !self.normed(layer) {
-                product::<R, N>(dim, input.rows, stride, weights, stride, dim, tape.y, stride);
+                product::<R, N>(dim, input.rows, weights, dim, tape.y);
                 return true;
             }
             let m = self.chain.samples as f64;
@@ -244,13 +244,13 @@ impl Net<'_> {
             let mut held = [R::splat(0.0); N];
             let holds = N == dim && !needs_samples(norm);
             if holds {
-                held = block::<R, N>(input.rows, stride, weights, stride, dim);
+                held = block::<R, N>(input.rows, weights, dim);
             } else {
-                product::<R, N>(dim, input.rows, stride, weights, stride, dim, tape.y, stride);
+                product::<R, N>(dim, input.rows, weights, dim, tape.y);
             }
             let squares = match (holds, needs_samples(norm)) {
                 (true, _) => held_squares(&held),
-                (false, false) => products::<R>(dim, tape.y, tape.y, stride),
+                (false, false) => products::<R>(dim, tape.y, tape.y),
                 (false, true) => R::splat(0.0),
             };
             let bias = R::load(params.add((dim + 1) * stride));
@@ -307,7 +307,7 @@ impl Net<'_> {
     /// How a spread by samples moves: `ṡ = ⟨v, ȧ⟩`. v itself does not, where p is 1 or infinite.
     #[inline(always)]
     unsafe fn spread_moves<R: Row>(&self, tape: Tape) {
-        let (dim, stride) = (self.chain.dim, self.layout.stride);
+        let (dim, stride) = (self.chain.dim, R::STRIDE);
         // SAFETY: the caller's promise; a row's second half is how it moves.
         unsafe {
             for unit in 0..dim {
@@ -327,7 +327,7 @@ impl Net<'_> {
     #[inline(always)]
     unsafe fn residual<R: Row>(&self, error: *mut f64) -> f64 {
         let Chain { depth, dim, scale, .. } = *self.chain;
-        let stride = self.layout.stride;
+        let stride = R::STRIDE;
         // SAFETY: the caller's promise.
         unsafe {
             let tape = self.tape(depth - 1);
@@ -374,11 +374,11 @@ impl Net<'_> {
         if !self.normed(layer) {
             return constant;
         }
-        let (dim, stride) = (self.chain.dim, self.layout.stride);
+        let (dim, stride) = (self.chain.dim, R::STRIDE);
         // SAFETY: the caller's promise.
         unsafe {
             let last = error.add(dim * stride);
-            let along = products::<R>(dim, error, tape.y, stride);
+            let along = products::<R>(dim, error, tape.y);
             if needs_samples(self.chain.norm) {
                 self.norm_gradients::<R>(along, last, constant, grad);
                 let factor = R::load(params.add(dim * stride)).mul(R::load(tape.inverse));
@@ -432,7 +432,7 @@ impl Net<'_> {
         first: usize,
         to: *mut f64,
     ) {
-        let (dim, stride) = (self.chain.dim, self.layout.stride);
+        let (dim, stride) = (self.chain.dim, R::STRIDE);
         // SAFETY: the caller's promise.
         unsafe {
             let mut sums = [R::splat(0.0); N];
@@ -470,22 +470,22 @@ impl Net<'_> {
         params: *const f64,
         grad: Option<*mut f64>,
     ) -> bool {
-        let (dim, stride) = (self.chain.dim, self.layout.stride);
+        let (dim, stride) = (self.chain.dim, R::STRIDE);
         // SAFETY: the caller's promise.
         unsafe {
             let turned = self.at(self.layout.turned + layer * dim * stride).cast_const();
             let tape = self.tape(layer - 1);
             if N != dim || !self.normed(layer - 1) || needs_samples(self.chain.norm) {
-                product::<R, N>(dim + usize::from(constant), error, stride, turned, stride, dim, to, stride);
+                product::<R, N>(dim + usize::from(constant), error, turned, dim, to);
                 return self.through_norm::<R>(layer - 1, params, tape, to, constant, grad);
             }
             // All rows stay in registers.
             let last = to.add(dim * stride);
             if constant {
-                let [row] = block::<R, 1>(error.add(dim * stride), stride, turned, stride, dim);
+                let [row] = block::<R, 1>(error.add(dim * stride), turned, dim);
                 row.store(last);
             }
-            let held = block::<R, N>(error, stride, turned, stride, dim);
+            let held = block::<R, N>(error, turned, dim);
             let mut sums = [R::splat(0.0); 2];
             for (p, row) in held.iter().enumerate() {
                 sums[p % 2] = sums[p % 2].fma(*row, R::load(tape.y.add(p * stride)));
@@ -510,7 +510,7 @@ impl Net<'_> {
         constant: bool,
         grad: Option<*mut f64>,
     ) -> (R, R) {
-        let (dim, stride) = (self.chain.dim, self.layout.stride);
+        let (dim, stride) = (self.chain.dim, R::STRIDE);
         let m = self.chain.samples as f64;
         // SAFETY: the caller's promise.
         unsafe {
@@ -528,7 +528,7 @@ impl Net<'_> {
     #[inline(always)]
     unsafe fn norm_gradients<R: Row>(&self, along: R, last: *const f64, constant: bool, grad: Option<*mut f64>) {
         let Some(grad) = grad else { return };
-        let (dim, stride) = (self.chain.dim, self.layout.stride);
+        let (dim, stride) = (self.chain.dim, R::STRIDE);
         // SAFETY: the caller's promise.
         unsafe {
             let root = R::splat((self.chain.samples as f64).sqrt());
@@ -555,14 +555,14 @@ impl Net<'_> {
     /// Every layer's weights from `first` on, turned.
     #[inline(always)]
     unsafe fn turn<R: Row>(&self, first: usize) {
-        let (dim, stride) = (self.chain.dim, self.layout.stride);
+        let (dim, stride) = (self.chain.dim, R::STRIDE);
         // SAFETY: the caller's promise.
         unsafe {
             for layer in first..self.chain.depth {
                 let from = self.params(self.theta, layer);
                 let to = self.at(self.layout.turned + layer * dim * stride);
                 for part in (0..stride).step_by(R::WIDTH) {
-                    R::turn(from.add(part), to.add(part), stride, dim);
+                    R::turn(from.add(part), to.add(part), R::STRIDE, dim);
                 }
             }
         }
@@ -571,49 +571,34 @@ impl Net<'_> {
 
 /// `out ← x w`, of `rows` rows: in blocks of N, whose sums stay in registers.
 #[inline(always)]
-unsafe fn product<R: Row, const N: usize>(
-    rows: usize,
-    x: *const f64,
-    x_stride: usize,
-    w: *const f64,
-    w_stride: usize,
-    inner: usize,
-    out: *mut f64,
-    out_stride: usize,
-) {
+unsafe fn product<R: Row, const N: usize>(rows: usize, x: *const f64, w: *const f64, inner: usize, out: *mut f64) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut first = 0;
         while first + N <= rows {
-            let sums = block::<R, N>(x.add(first * x_stride), x_stride, w, w_stride, inner);
+            let sums = block::<R, N>(x.add(first * R::STRIDE), w, inner);
             for (n, sum) in sums.into_iter().enumerate() {
-                sum.store(out.add((first + n) * out_stride));
+                sum.store(out.add((first + n) * R::STRIDE));
             }
             first += N;
         }
         while first < rows {
-            let [sum] = block::<R, 1>(x.add(first * x_stride), x_stride, w, w_stride, inner);
-            sum.store(out.add(first * out_stride));
+            let [sum] = block::<R, 1>(x.add(first * R::STRIDE), w, inner);
+            sum.store(out.add(first * R::STRIDE));
             first += 1;
         }
     }
 }
 
 #[inline(always)]
-unsafe fn block<R: Row, const N: usize>(
-    x: *const f64,
-    x_stride: usize,
-    w: *const f64,
-    w_stride: usize,
-    inner: usize,
-) -> [R; N] {
+unsafe fn block<R: Row, const N: usize>(x: *const f64, w: *const f64, inner: usize) -> [R; N] {
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [R::splat(0.0); N];
         for k in 0..inner {
-            let row = R::load(w.add(k * w_stride));
+            let row = R::load(w.add(k * R::STRIDE));
             for (n, sum) in sums.iter_mut().enumerate() {
-                *sum = sum.fma(R::splat_at(x.add(n * x_stride), k), row);
+                *sum = sum.fma(R::splat_at(x.add(n * R::STRIDE), k), row);
             }
         }
         sums
@@ -622,7 +607,8 @@ unsafe fn block<R: Row, const N: usize>(
 
 /// `Σ a b` over rows, in two chains.
 #[inline(always)]
-unsafe fn products<R: Row>(rows: usize, a: *const f64, b: *const f64, stride: usize) -> R {
+unsafe fn products<R: Row>(rows: usize, a: *const f64, b: *const f64) -> R {
+    let stride = R::STRIDE;
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [R::splat(0.0); 2];
@@ -647,12 +633,14 @@ unsafe fn held_squares<R: Row, const N: usize>(rows: &[R; N]) -> R {
     }
 }
 
-/// Whether the spreads of units have kept their digits.
+/// Whether the spreads of units have kept their digits. All are looked at, so that this is no chain of branches.
 #[inline(always)]
 fn in_range(norm: ChainNorm, spreads: &[f64]) -> bool {
     let (low, high) = RANGE;
     match norm {
-        ChainNorm::Batch { eps } => spreads.iter().all(|&q| (q >= low || q == 0.0) & (q + eps >= low) & (q <= high)),
-        _ => spreads.iter().all(|&s| (s * s >= low) & (s * s <= high)),
+        ChainNorm::Batch { eps } => {
+            spreads.iter().fold(true, |fine, &q| fine & ((q >= low) | (q == 0.0)) & (q + eps >= low) & (q <= high))
+        }
+        _ => spreads.iter().fold(true, |fine, &s| fine & (s * s >= low) & (s * s <= high)),
     }
 }

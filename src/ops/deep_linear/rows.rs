@@ -371,7 +371,7 @@ pub mod x86 {
         };
     }
 
-    /// Turns a square matrix in squares of four, and what is left over singly.
+    /// Turns a square matrix in squares of four, what is left over in squares of two, and a last row and column singly.
     #[inline(always)]
     unsafe fn turn_fours(from: *const f64, to: *mut f64, stride: usize, size: usize) {
         let whole = size / 4 * 4;
@@ -390,9 +390,20 @@ pub mod x86 {
                     _mm256_storeu_pd(at.add(3 * stride), _mm256_permute2f128_pd(ba, dc, 0x31));
                 }
             }
-            for row in 0..size {
-                for column in (if row < whole { whole } else { 0 })..size {
-                    *to.add(column * stride + row) = *from.add(row * stride + column);
+            let even = size / 2 * 2;
+            for row in (0..even).step_by(2) {
+                for column in (if row < whole { whole } else { 0 }..even).step_by(2) {
+                    let at = from.add(row * stride + column);
+                    let (a, b) = (_mm_loadu_pd(at), _mm_loadu_pd(at.add(stride)));
+                    let at = to.add(column * stride + row);
+                    _mm_storeu_pd(at, _mm_unpacklo_pd(a, b));
+                    _mm_storeu_pd(at.add(stride), _mm_unpackhi_pd(a, b));
+                }
+            }
+            if even < size {
+                for i in 0..size {
+                    *to.add(even * stride + i) = *from.add(i * stride + even);
+                    *to.add(i * stride + even) = *from.add(even * stride + i);
                 }
             }
         }
