@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 fn all(targets: &[&str], scale: Scale, network: Option<Kind>, pictures: &str) -> Plan {
     let targets: Vec<String> = targets.iter().map(|&t| t.into()).collect();
-    let request = Request { scale, pictures: pictures.into(), seed: 1, seeds: None, network, precision: "f32".into() };
+    let (precision, precision_of_dln) = ("f32".into(), "f64".into());
+    let request =
+        Request { scale, pictures: pictures.into(), seed: 1, seeds: None, network, precision, precision_of_dln };
     Plan::new(catalogue::find(&targets).unwrap(), &catalogue::shared().unwrap(), request).unwrap()
 }
 

@@ -35,6 +35,11 @@ impl StepKind {
         )
     }
 
+    /// Whether it is the deep linear network's.
+    pub fn is_deep_linear(&self) -> bool {
+        self.vgg.is_none()
+    }
+
     /// Whether it takes seconds.
     fn is_full(&self) -> bool {
         self.vgg.is_some_and(|(_, width)| width >= 1.0)

@@ -28,13 +28,15 @@ pub struct Choice {
     pub full: bool,
     /// Each pass of each layer too.
     pub layers: bool,
+    /// The precision was asked for: deep linear networks are timed on the CPU in f32, and not in f64, in which their runs are made else.
+    pub asked: bool,
 }
 
 /// Runs the benchmarks on the current thread pool. `say` hears what is about to be measured.
 pub fn run(choice: Choice, mut say: impl FnMut(&str) + Send) -> Result<Results> {
     say("limits of the machine");
     let limits = limits::measure();
-    let steps = steps::measure(choice.full, &mut say)?;
+    let steps = steps::measure(choice, &mut say)?;
     let layers = if choice.layers {
         layers::measure(if choice.full { 1.0 } else { 0.25 }, &limits, &mut say)
     } else {

@@ -1,5 +1,6 @@
 //! Whole training steps on the CPU, and probes beside them.
 
+use super::Choice;
 use super::kind::StepKind;
 use super::results::{OneStep, Step};
 use super::step::Bench;
@@ -14,10 +15,14 @@ use crate::runtime::storage::Storage;
 const POINTS: usize = 4;
 
 /// Times the steps of the paper's networks; VGG-16 at full width only with `full`.
-pub fn measure(full: bool, say: &mut dyn FnMut(&str)) -> Result<Vec<Step>> {
+pub fn measure(choice: Choice, say: &mut dyn FnMut(&str)) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
-    for kind in StepKind::usual(full) {
-        with_probes(kind, &mut steps, say)?;
+    for kind in StepKind::usual(choice.full) {
+        // A deep linear network's runs are made in f64, unless another precision is asked for.
+        match kind.is_deep_linear() && !choice.asked {
+            true => with_probes::<f64>(&format!("{kind}, f64"), kind, &mut steps, say)?,
+            false => with_probes::<f32>(&kind.to_string(), kind, &mut steps, say)?,
+        }
     }
     Ok(steps)
 }
@@ -37,12 +42,11 @@ pub fn one<T: Float>(kind: StepKind, seconds: f64) -> Result<OneStep> {
 }
 
 /// A training step, a landscape of [`POINTS`] points, the covariate shift, and the distributions of some units.
-fn with_probes(kind: StepKind, steps: &mut Vec<Step>, say: &mut dyn FnMut(&str)) -> Result<()> {
-    let name = kind.to_string();
-    say(&name);
-    let mut bench = Bench::new(Cpu::<f32>::default(), kind.network()?, kind.samples(), kind.rate(), POINTS)?;
+fn with_probes<T: Float>(name: &str, kind: StepKind, steps: &mut Vec<Step>, say: &mut dyn FnMut(&str)) -> Result<()> {
+    say(name);
+    let mut bench = Bench::new(Cpu::<T>::default(), kind.network()?, kind.samples(), kind.rate(), POINTS)?;
     let mut failed = None;
-    let mut taken = |seconds: f64, work: fn(&mut Bench<Cpu<f32>>) -> Result<()>| {
+    let mut taken = |seconds: f64, work: fn(&mut Bench<Cpu<T>>) -> Result<()>| {
         time(seconds, || failed = failed.take().or(work(&mut bench).err()))
     };
     let step = taken(2.0, Bench::step);
@@ -50,7 +54,7 @@ fn with_probes(kind: StepKind, steps: &mut Vec<Step>, say: &mut dyn FnMut(&str))
     let distributions = taken(1.0, Bench::distributions);
     let (layers, units, bytes) = (bench.layers(), bench.units(), bench.engine.observe().bytes());
     let loss = Some(bench.engine.scalar(Scalar::Loss)?);
-    steps.push(Step { name: name.clone(), time: step, of_passes: None, loss, bytes });
+    steps.push(Step { name: name.to_owned(), time: step, of_passes: None, loss, bytes });
     for (name, taken, passes) in [
         (format!("{name}, landscape of {POINTS} points"), landscape, POINTS),
         (format!("{name}, covariate shift of {layers} layers"), shift, layers),

@@ -41,10 +41,12 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
         }
     };
     if let Some(name) = &options.step {
-        let found = one(name.parse()?, options.seconds.unwrap_or(2.0), device, say)?;
+        let kind: StepKind = name.parse()?;
+        let device = device.unless_asked(globals.precision, kind.is_deep_linear());
+        let found = one(kind, options.seconds.unwrap_or(2.0), device, say)?;
         return if globals.json { json(&found) } else { Ok(Answer::text(format!("{}\n", found.line()))) };
     }
-    let choice = Choice { full: options.full, layers: options.layers };
+    let choice = Choice { full: options.full, layers: options.layers, asked: globals.precision.is_some() };
     let mut measuring = |what: &str| say(&format!("measuring {what}"));
     if let Device::Cuda(_, mode) | Device::Emulator(mode) = device {
         let results = on_device::measure(|| driver(device), mode, choice, &mut measuring)?;

@@ -24,11 +24,12 @@ pub struct Files {
 }
 
 /// Reads the input, computes on the device, writes the output, and tells the errors. `whole` names arrays, by their prefix,
-/// that are judged as one vector too.
+/// that are judged as one vector too; `deep_linear` says whether an input is of a deep linear network.
 pub fn run(
     files: &Files,
     whole: Option<&str>,
     globals: &Globals,
+    deep_linear: impl FnOnce(&Arrays) -> bool,
     compute: impl FnOnce(Device, &mut Inputs) -> Result<Arrays>,
 ) -> Result<Answer> {
     let device = Device::choose(globals.device, globals.precision.unwrap_or(device::Precision::F32))?;
@@ -37,7 +38,9 @@ pub fn run(
         return Err(Error::input(place, "would write over the input", "give another file"));
     }
     let source = files.input.display().to_string();
-    let mut inputs = Inputs::new(source.clone(), npz::read(&files.input)?);
+    let given = npz::read(&files.input)?;
+    let device = device.unless_asked(globals.precision, deep_linear(&given));
+    let mut inputs = Inputs::new(source.clone(), given);
     let expected = inputs.expected();
     let outputs = compute(device, &mut inputs)?;
     let errors = compare(&source, &outputs, &expected)?;

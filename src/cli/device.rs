@@ -144,6 +144,21 @@ impl Device {
         Ok(device)
     }
 
+    /// The same of what trains or probes a network: a precision that was not asked for is f32, but on the CPU f64 of deep linear networks, which
+    /// is the faster of the two there, and whose gradients f32 cannot resolve.
+    pub fn of_network(choice: Choice, precision: Option<Precision>, deep_linear: bool) -> Result<Device> {
+        let device = Device::choose(choice, precision.unwrap_or(Precision::F32))?;
+        Ok(device.unless_asked(precision, deep_linear))
+    }
+
+    /// What stands in for this device where its precision was not asked for.
+    pub fn unless_asked(self, precision: Option<Precision>, deep_linear: bool) -> Device {
+        match self {
+            Device::CpuF32 if precision.is_none() && deep_linear => Device::CpuF64,
+            device => device,
+        }
+    }
+
     /// Runs `job` on it. Errors: the device is not there, or those of the job.
     pub fn run<J: Job>(self, job: J) -> Result<J::Output> {
         match self.driver()? {
@@ -213,9 +228,10 @@ impl Device {
             return format!("device: cuda:{number} ({precision}), since there is a GPU that works");
         }
         let threads = if threads == 1 { "1 thread".into() } else { format!("{threads} threads") };
-        let why = match self.precision() {
-            Precision::F64 => "since f64 is computed on the CPU only",
-            _ => without_gpu().unwrap_or("which was asked for"),
+        let why = match (self.precision(), without_gpu()) {
+            (_, Some(why)) => why,
+            (Precision::F64, None) => "since f64 is computed on the CPU only",
+            (_, None) => "which was asked for",
         };
         format!("device: {name} ({threads}, {}, {precision}), {why}", isa_name())
     }

@@ -69,7 +69,7 @@ pub struct Globals {
     /// What computes: auto, cpu, emulator, cuda or cuda:N
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = device::parse)]
     pub device: Choice,
-    /// Numbers it computes with [default: f32]
+    /// Numbers it computes with [default: f32; of a dln on the CPU f64]
     #[arg(long, global = true, value_name = "PRECISION", value_enum)]
     pub precision: Option<Precision>,
     /// Threads on the CPU; results do not depend on it [default: as many as this process may use at once]

@@ -27,7 +27,13 @@ fn after_help() -> String {
 /// Runs the operator.
 pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
     let direct = options.files.direct_convolution;
-    case::run(&options.files, None, globals, |device, inputs| device.run(Op { name: &options.name, direct, inputs }))
+    case::run(
+        &options.files,
+        None,
+        globals,
+        |_| false,
+        |device, inputs| device.run(Op { name: &options.name, direct, inputs }),
+    )
 }
 
 struct Op<'a> {

@@ -4,7 +4,7 @@ use super::case::{self, Files};
 use super::device::Job;
 use super::{Answer, Globals};
 use crate::Result;
-use crate::files::Arrays;
+use crate::files::{Array, Arrays};
 use crate::ops::backend::Backend;
 use crate::ops::door::Inputs;
 use crate::probe::door;
@@ -23,7 +23,10 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
     // There is nothing to save: a signal ends it as it ends any program.
     let stop = Arc::default();
     let direct = options.files.direct_convolution;
-    case::run(&options.files, Some("grad."), globals, |device, inputs| device.run(Probe { inputs, direct, stop }))
+    let deep_linear = |given: &Arrays| given.get("attr.model").and_then(Array::as_text_scalar) == Some("dln");
+    case::run(&options.files, Some("grad."), globals, deep_linear, |device, inputs| {
+        device.run(Probe { inputs, direct, stop })
+    })
 }
 
 struct Probe<'a> {

@@ -132,6 +132,7 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
             NetworkName::Vgg => Kind::Vgg,
         }),
         precision: device.precision().name().into(),
+        precision_of_dln: device.unless_asked(globals.precision, true).precision().name().into(),
     };
     let plan = Plan::new(experiments, &catalogue::shared()?, request)?;
     let workers = workers(&plan, device, options, globals);
@@ -260,12 +261,21 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// The precision of runs, and that of deep linear networks where it is another.
+    fn precisions(&self) -> String {
+        let Request { precision, precision_of_dln, .. } = &self.plan.request;
+        match precision == precision_of_dln {
+            true => precision.clone(),
+            false => format!("{precision}; deep linear networks {precision_of_dln}"),
+        }
+    }
+
     fn about(&self, trained: f64) -> About {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (workers, threads) = self.workers;
         let at_once = format!("{workers}, {threads} threads each");
         About {
-            device: format!("{} ({})", self.device.name(), self.device.precision().name()),
+            device: format!("{} ({})", self.device.name(), self.precisions()),
             version: VERSION.into(),
             pictures: match self.plan.request.pictures.as_str() {
                 "images" => "generated images of textured shapes".into(),
@@ -335,7 +345,8 @@ impl Make for Work<'_> {
         // That a file system has no locks was said of the whole reproduction's folder.
         let place = Place::take(out, Start::resumed(resume), self.device.name())?;
         let place = Place { tensorboard: self.options.tensorboard, ..place };
-        self.device.run(Training { task, source, place, stop, observer })
+        let device = self.device.unless_asked(self.globals.precision, task.settings.deep_linear());
+        device.run(Training { task, source, place, stop, observer })
     }
 }
 

@@ -25,10 +25,10 @@ pub fn run(options: &TrainOptions, globals: &Globals) -> Result<Answer> {
         (false, false) => Start::Fresh,
     };
     let fresh = || {
-        let precision = globals.precision.unwrap_or(Precision::F32);
         // The pair first: the settings would only say that the precision is wrong.
-        Device::choose(globals.device, precision)?;
-        judged(options.settings(precision.name())?, globals)
+        let deep_linear = options.model.as_deref() == Some("dln");
+        let device = Device::of_network(globals.device, globals.precision, deep_linear)?;
+        judged(options.settings(device.precision().name())?, globals)
     };
     // What can be wrong with a new run is looked at before its folder is made, and before the data, which take longest to read.
     let new = (start != Start::Resumed).then(fresh).transpose()?;

@@ -138,15 +138,25 @@ pub struct Request {
     pub seeds: Option<u64>,
     /// Only this kind of network.
     pub network: Option<Kind>,
-    /// The precision of all runs.
+    /// The precision of runs.
     pub precision: String,
+    /// Of those of deep linear networks.
+    pub precision_of_dln: String,
 }
 
 #[cfg(test)]
 impl Request {
     /// Everything at a scale, from seed 1 on generated images.
     pub fn at(scale: Scale) -> Request {
-        Request { scale, pictures: "images".into(), seed: 1, seeds: None, network: None, precision: "f32".into() }
+        Request {
+            scale,
+            pictures: "images".into(),
+            seed: 1,
+            seeds: None,
+            network: None,
+            precision: "f32".into(),
+            precision_of_dln: "f64".into(),
+        }
     }
 }
 
@@ -259,7 +269,8 @@ impl RunSpec {
         let mut runs = Vec::new();
         for seed in request.seed..request.seed + count {
             let mut settings = settings(&table, seed)?;
-            settings.precision.clone_from(&request.precision);
+            let precision = if settings.deep_linear() { &request.precision_of_dln } else { &request.precision };
+            settings.precision.clone_from(precision);
             let name = if several { format!("{folder}-{seed}") } else { folder.clone() };
             runs.push((name, settings));
         }

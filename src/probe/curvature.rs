@@ -113,7 +113,7 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: &Room)
     let state = In(engine.state());
     let [mut v, mut before, product, aside] = room.vectors;
     let tangents = &room.tangents;
-    engine.linearise(tangents, theta, loss, correct)?;
+    engine.ready_products(tangents, theta, loss, correct)?;
     engine.hessian_vector(tangents, theta, grad, Out(product))?;
     engine.backend().compare_rows(In(row(product)), grad, Out(room.along))?;
     engine.backend().norm(NormKind::L2, grad, Out(room.number(5)))?;

@@ -5,7 +5,7 @@
 //! nothing is replaced: it is (0, 1).
 //!
 //! What lies before layer i at θ_{t+1} is what lies before layer i + 1, and one layer more: so each layer is run forward at θ_{t+1} once, and
-//! G'_i costs the layers from i on, forward and backward. An evaluation: θ, velocity, running statistics and step state stay as they are.
+//! G'_i costs the layers from i on, forward and backward. A backend may find all of them in one go. An evaluation: θ, velocity, running statistics and step state stay as they are.
 
 use crate::mutant::{Mutant, made};
 use crate::network::{Engine, Scalar, WeightedLayer};
@@ -91,6 +91,16 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, update: Upda
     }
     backend.sgd(Out(room.next), grad, room.velocity.map(Out), momentum, weight_decay, state)?;
     backend.copy(theta, Out(room.mixed))?;
+    let part = |whole: View, at: usize, len: usize| whole.slice(at, Shape::new([len]));
+    // A mistake is made layer by layer.
+    let mistaken = made(Mutant::E13) || made(Mutant::E14) || made(Mutant::M5);
+    if !mistaken && engine.moved_gradients(theta, In(room.next), Out(room.moved))? {
+        for (i, layer) in room.layers.iter().enumerate() {
+            let [moved, own] = [room.moved, grad.0].map(|v| part(v, layer.weight.start, layer.weight.len()));
+            compare(engine, moved, own, room.results, i)?;
+        }
+        return Ok(());
+    }
     let base = match room.base {
         None => grad,
         Some(base) => {
@@ -98,7 +108,6 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, update: Upda
             In(base)
         }
     };
-    let part = |whole: View, at: usize, len: usize| whole.slice(at, Shape::new([len]));
     for (i, layer) in room.layers.iter().enumerate() {
         let mut of = base.0;
         if let Some(before) = i.checked_sub(1).map(|before| &room.layers[before]) {
@@ -114,21 +123,27 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, update: Upda
             of = room.moved;
         }
         let [moved, own] = [of, base.0].map(|v| part(v, layer.weight.start, layer.weight.len()));
-        let row = View { shape: Shape::new([1, layer.weight.len()]), ..moved };
-        let compared = Out(part(room.results, i * RESULTS, COMPARED));
         #[cfg(feature = "mutants")]
         if made(Mutant::E13) {
+            let compared = Out(part(room.results, i * RESULTS, COMPARED));
             engine.evaluate(In(room.mixed), loss, correct)?;
-            let y = engine.output();
+            let y = engine.output()?;
             let row = y.reshape(Shape::new([1, y.shape.len()]));
             engine.backend().compare_rows(In(row), In(y), compared)?;
             continue;
         }
-        let length = Out(part(room.results, i * RESULTS + COMPARED, 1));
-        engine.backend().compare_rows(In(row), In(own), compared)?;
-        engine.backend().dot(In(own), In(own), length)?;
+        compare(engine, moved, own, room.results, i)?;
     }
     Ok(())
+}
+
+/// Asks for row `i` of the results, of G′ and G.
+fn compare<B: Backend>(engine: &mut Engine<B>, moved: View, own: View, results: View, i: usize) -> Result<()> {
+    let row = moved.reshape(Shape::new([1, moved.shape.len()]));
+    let [compared, length] =
+        [(0, COMPARED), (COMPARED, 1)].map(|(at, len)| Out(results.slice(i * RESULTS + at, Shape::new([len]))));
+    engine.backend().compare_rows(In(row), In(own), compared)?;
+    engine.backend().dot(In(own), In(own), length)
 }
 
 /// Reads what [`ask`] asked for.

@@ -4,6 +4,7 @@ use crate::files::append::AppendLog;
 use crate::files::disk;
 use crate::mutant::{Mutant, made};
 use crate::{Error, Result};
+use std::fmt::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -33,18 +34,23 @@ pub struct Row {
 }
 
 impl Row {
-    /// The row as text: decimals that read back to the same number.
-    fn line(&self) -> String {
-        let number = |x: f64| if made(Mutant::E18) { format!("{x:.6}") } else { format!("{x:?}") };
-        let blank = |x: f64| if x.is_nan() { String::new() } else { number(x) };
-        let (test_loss, test_accuracy) = match self.test {
-            Some((loss, accuracy)) => (number(loss), number(accuracy)),
-            None => Default::default(),
-        };
-        let accuracy = blank(self.train_accuracy);
-        let Row { step, epoch, loss, lr, seconds, .. } = self;
-        let loss = number(*loss);
-        format!("{step},{epoch},{loss},{accuracy},{test_loss},{test_accuracy},{lr:?},{seconds:.3}")
+    /// Writes the row as text: decimals that read back to the same number.
+    fn write(&self, to: &mut String) -> fmt::Result {
+        fn number(to: &mut String, x: f64) -> fmt::Result {
+            if made(Mutant::E18) { write!(to, "{x:.6},") } else { write!(to, "{x:?},") }
+        }
+        let Row { step, epoch, loss, train_accuracy, test, lr, seconds } = *self;
+        write!(to, "{step},{epoch},")?;
+        number(to, loss)?;
+        for x in [Some(train_accuracy).filter(|x| !x.is_nan()), test.map(|of| of.0), test.map(|of| of.1)] {
+            match x {
+                Some(x) => number(to, x)?,
+                None => to.push(','),
+            }
+        }
+        // Milliseconds, rounded: what `{:.3}` says, without its search for digits.
+        let milliseconds = (seconds * 1e3).round_ties_even() as u64;
+        write!(to, "{lr:?},{}.{:03}", milliseconds / 1000, milliseconds % 1000)
     }
 }
 
@@ -54,6 +60,8 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
 /// The log of one run.
 pub struct Metrics {
     log: AppendLog,
+    /// Room for a row.
+    line: String,
     /// When all rows were last written through, or it began.
     written: Instant,
     within: Duration,
@@ -88,12 +96,15 @@ impl Metrics {
     }
 
     fn of(log: AppendLog) -> Metrics {
-        Metrics { log, written: Instant::now(), within: WRITTEN_WITHIN }
+        Metrics { log, line: String::new(), written: Instant::now(), within: WRITTEN_WITHIN }
     }
 
     /// Adds a row; together with those before it, it is written through where the last time is a minute ago.
     pub fn append(&mut self, row: &Row) -> Result<()> {
-        self.log.append(&row.line())?;
+        self.line.clear();
+        // A string takes what is written to it.
+        let _ = row.write(&mut self.line);
+        self.log.append(&self.line)?;
         if self.written.elapsed() >= self.within { self.sync() } else { Ok(()) }
     }
 
@@ -112,7 +123,8 @@ mod tests {
     fn numbers_read_back_to_the_same_bits() {
         let loss = 0.1f64 + 0.2;
         let row = Row { step: 3, epoch: 0, loss, train_accuracy: f64::NAN, test: None, lr: 1e-6, seconds: 1.0 };
-        let line = row.line();
+        let mut line = String::new();
+        row.write(&mut line).unwrap();
         let fields: Vec<_> = line.split(',').collect();
         assert_eq!(fields.len(), HEADER.split(',').count());
         assert_eq!(fields[2].parse::<f64>().unwrap().to_bits(), loss.to_bits());

@@ -56,6 +56,9 @@ pub struct Due(u32);
 impl Due {
     /// Those of step `t`.
     pub fn at(settings: &Settings, t: u64) -> Due {
+        if !settings.probes_at(t) {
+            return Due(0);
+        }
         let due = names().into_iter().map(|name| settings.due(name, t));
         Due(due.enumerate().map(|(bit, due)| u32::from(due) << bit).sum())
     }

@@ -188,9 +188,9 @@ impl Source {
             engine.set_labelled(x, labels)?;
             engine.evaluate(theta, Out(loss), Out(correct))?;
             // The last batch may be filled up with repeats: count the samples that are real.
-            let samples = engine.samples();
+            let samples = engine.samples()?;
             sum += engine.read(samples)?[..valid].iter().sum::<f64>();
-            let output = engine.output();
+            let output = engine.output()?;
             let logits = engine.read(output)?;
             let classes = logits.len() / labels.len();
             right +=

@@ -4,7 +4,7 @@ use normscape::Result;
 use normscape::ops::batch_norm::BatchNorm;
 use normscape::ops::conv2d::{Conv2d, Conv2dGrads, Map};
 use normscape::ops::cross_entropy::{CrossEntropy, LossOut};
-use normscape::ops::deep_linear::{Chain, ChainOut, DeepLinear};
+use normscape::ops::deep_linear::{Chain, ChainBatch, ChainOut, DeepLinear};
 use normscape::ops::distribution::{Bins, Distribution};
 use normscape::ops::elu::{Constants, Elu};
 use normscape::ops::gather::{Gather, ImageBytes};
@@ -416,8 +416,8 @@ impl DeepLinear for Rounding {
     fn has_deep_linear(&mut self, _: &Chain) -> bool {
         false
     }
-    fn deep_linear(&mut self, chain: &Chain, theta: In, x: In, target: In, out: ChainOut) -> Result<()> {
-        self.cpu.deep_linear(chain, theta, x, target, out)
+    fn deep_linear(&mut self, chain: &Chain, theta: In, batch: ChainBatch, out: ChainOut) -> Result<bool> {
+        self.cpu.deep_linear(chain, theta, batch, out)
     }
 }
 

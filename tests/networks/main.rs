@@ -1,6 +1,7 @@
 //! Networks, probes and runs, by what is known of them: one program, since each that there is links everything.
 //!
-//! - passes: `convolution` (its algorithms), `network`, `exactness`, `agreement`, `arithmetic`, `range` (the ends of the numbers' range), `deep_linear`, `noise_laws`
+//! - passes: `convolution` (its algorithms), `network`, `exactness`, `agreement`, `arithmetic`, `range` (the ends of the numbers' range),
+//!   `deep_linear`, `coordinates`, `noise_laws`
 //! - probes: `lines`, `resolution` (where β is told), `ics`, `activations`, `theory_probe`, `purity` (that they move nothing)
 //! - runs: `resume`, `protocol`, `course` · the paper's statements: `theory`
 
@@ -8,6 +9,7 @@ mod activations;
 mod agreement;
 mod arithmetic;
 mod convolution;
+mod coordinates;
 mod course;
 mod deep_linear;
 mod exactness;

@@ -234,7 +234,7 @@ fn weight_norm_starts_as_the_standard_network() {
         }
         let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
         engine.loss(In(theta), Out(loss), Out(correct)).unwrap();
-        let y = engine.output();
+        let y = engine.output().unwrap();
         (engine.scalar(Scalar::Loss).unwrap(), engine.read(y).unwrap())
     };
     let of = |norm| {

@@ -77,7 +77,7 @@ pub fn at<B: Backend>(backend: B, network: &Network, n: usize) -> At<B> {
     match network.loss() {
         Loss::CrossEntropy => engine.set_batch_f64(&x, None, Some(&labels)).unwrap(),
         Loss::SquaredError { .. } => {
-            let target = engine.output().shape.len();
+            let target = engine.output().unwrap().shape.len();
             engine.set_batch_f64(&x, Some(&drawn(2, target)), None).unwrap();
         }
     }
@@ -125,6 +125,6 @@ pub fn values(network: &Network, n: usize, number: usize, pre_norm: bool) -> (Ve
     let cut = Network::new(layers, network.input(1), Loss::SquaredError { mean: false }).unwrap();
     let At { mut engine, theta } = at(Cpu::<f64>::default(), &cut, n);
     engine.forward_part(0..cut.links().len(), In(theta)).unwrap();
-    let y = engine.output();
+    let y = engine.output().unwrap();
     (engine.read(y).unwrap(), y.shape.matrix().1)
 }

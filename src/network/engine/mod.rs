@@ -78,8 +78,20 @@ pub struct Engine<B> {
     rounded: Option<View>,
     graphs: Vec<Recorded>,
     /// The whole network as one operator, where the backend has that.
-    whole: Option<Chain>,
+    whole: Option<Whole>,
     stop: Arc<AtomicBool>,
+}
+
+/// The whole network as one operator.
+#[derive(Debug, Clone, Copy)]
+struct Whole {
+    chain: Chain,
+    /// What the backend keeps of a batch, and works in.
+    room: View,
+    /// The batch is prepared.
+    prepared: bool,
+    /// The last pass has left what prediction and losses of samples are made of, and not them.
+    unmade: bool,
 }
 
 /// Work that was asked for as a graph: it is the same only where `rounded` is the same at its beginning.
@@ -130,6 +142,11 @@ impl<B: Backend> Engine<B> {
     /// Whether a pass takes the network as one operator: then the layers one by one round elsewhere.
     pub fn takes_whole(&self) -> bool {
         self.whole.is_some()
+    }
+
+    /// Takes the layers one by one from now on, whatever the backend has: what all else is held against.
+    pub fn take_layers(&mut self) {
+        self.whole = None;
     }
 
     /// See [`crate::runtime::storage::Storage::on_its_own`].
@@ -183,14 +200,28 @@ impl<B: Backend> Engine<B> {
         self.running
     }
 
-    /// The output of the last layer of the last pass: logits, or the network's prediction.
-    pub fn output(&self) -> View {
+    /// The output of the last layer of the last pass: logits, or the network's prediction. It is made now, where the pass has not.
+    pub fn output(&mut self) -> Result<View> {
+        self.make_kept()?;
+        Ok(self.prediction())
+    }
+
+    /// Losses of the single samples of the last pass, f64 `[N]`; made now, where the pass has not.
+    pub fn samples(&mut self) -> Result<View> {
+        self.make_kept()?;
+        Ok(self.samples)
+    }
+
+    /// The output of the last layer.
+    fn prediction(&self) -> View {
         self.planned.last().map_or(self.input, |p| p.y)
     }
 
-    /// Losses of the single samples of the last pass, f64 `[N]`.
-    pub fn samples(&self) -> View {
-        self.samples
+    /// Another batch is set.
+    fn renew(&mut self) {
+        if let Some(whole) = &mut self.whole {
+            (whole.prepared, whole.unmade) = (false, false);
+        }
     }
 
     /// Running statistics at their start: mean 0, spread 1.
@@ -204,18 +235,21 @@ impl<B: Backend> Engine<B> {
 
     /// Writes the batch: `x` in `[H, W, N, C]` order, and the labels that the cross-entropy wants.
     pub fn set_labelled(&mut self, x: &[f32], labels: &[u32]) -> Result<()> {
+        self.renew();
         self.backend.upload_f32(x, Out(self.input))?;
         self.backend.upload(labels, Out(self.answer))
     }
 
     /// Writes the batch: `x` in `[H, W, N, C]` order, and the target `[N, D]` that the squared error wants.
     pub fn set_target(&mut self, x: &[f32], target: &[f32]) -> Result<()> {
+        self.renew();
         self.backend.upload_f32(x, Out(self.input))?;
         self.backend.upload_f32(target, Out(self.answer))
     }
 
     /// Writes the batch from f64 values, for the reference precision.
     pub fn set_batch_f64(&mut self, x: &[f64], target: Option<&[f64]>, labels: Option<&[u32]>) -> Result<()> {
+        self.renew();
         self.backend.upload_f64(x, Out(self.input))?;
         if let Some(target) = target {
             self.backend.upload_f64(target, Out(self.answer))?;
@@ -280,6 +314,7 @@ impl<B: Backend> Engine<B> {
     /// Puts each value of the batch in the place of the one before: another batch.
     #[cfg(feature = "mutants")]
     pub fn turn_batch(&mut self) -> Result<()> {
+        self.renew();
         let mut values = self.read(self.input)?;
         values.rotate_left(1);
         self.backend.upload_f64(&values, Out(self.input))

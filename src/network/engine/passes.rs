@@ -6,7 +6,7 @@ use super::plan::Planned;
 use crate::Result;
 use crate::ops::backend::Backend;
 use crate::ops::cross_entropy::LossOut;
-use crate::ops::deep_linear::{ChainKept, ChainOut};
+use crate::ops::deep_linear::{Chain, ChainBatch, ChainKept, ChainOut};
 use crate::ops::layer::{Backward, Forward, Kept, Params};
 use crate::runtime::storage::{Part, Pass};
 use crate::runtime::tensor::{In, Out, Shape, View};
@@ -15,8 +15,8 @@ use std::ops::Range;
 impl<B: Backend> Engine<B> {
     /// The loss at `theta` on the batch, in training mode: a pure function of (network, θ, batch, noise key).
     pub fn loss(&mut self, theta: In, loss: Out, correct: Out) -> Result<()> {
-        if self.whole.is_some() {
-            return self.whole_pass(theta, None, loss, correct);
+        if self.whole_pass(theta, None, loss, correct)? {
+            return Ok(());
         }
         self.forward_part(0..self.planned.len(), theta)?;
         self.judge(loss, correct, None)
@@ -24,8 +24,8 @@ impl<B: Backend> Engine<B> {
 
     /// The loss and its gradient at `theta`. Every element of `grad` is assigned.
     pub fn loss_and_grad(&mut self, theta: In, grad: Out, loss: Out, correct: Out) -> Result<()> {
-        if self.whole.is_some() {
-            return self.whole_pass(theta, Some(grad), loss, correct);
+        if self.whole_pass(theta, Some(grad), loss, correct)? {
+            return Ok(());
         }
         self.loss_and_grad_from(0, theta, grad, loss, correct)
     }
@@ -45,10 +45,13 @@ impl<B: Backend> Engine<B> {
     pub fn losses_and_grads(&mut self, thetas: In, grads: Out, loss: Out, correct: Out) -> Result<()> {
         self.look_up()?;
         let (runs, stride) = thetas.0.shape.matrix();
-        if let Some(chain) = self.whole.filter(|_| runs > 1) {
-            let (x, target) = (In(self.input), In(self.answer));
+        if runs > 1
+            && let Some((chain, batch)) = self.whole_batch()?
+        {
             let out = ChainOut { loss, correct, grad: Some(grads), kept: None };
-            return self.backend.deep_linear(&chain, thetas, x, target, out);
+            if self.backend.deep_linear(&chain, thetas, batch, out)? {
+                return Ok(());
+            }
         }
         let row = |whole: View, run| whole.slice(run * stride, Shape::new([self.network.slots().len()]));
         let rows: Vec<_> = (0..runs).map(|run| (row(thetas.0, run), row(grads.0, run))).collect();
@@ -59,19 +62,67 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// One run of the network as a whole.
-    fn whole_pass(&mut self, theta: In, grad: Option<Out>, loss: Out, correct: Out) -> Result<()> {
+    /// One run of the network as a whole; `false` where the layers are to be taken one by one.
+    fn whole_pass(&mut self, theta: In, grad: Option<Out>, loss: Out, correct: Out) -> Result<bool> {
         self.look_up()?;
-        let Some(chain) = self.whole else { return Ok(()) };
-        let kept = ChainKept { y: Out(self.output()), sample: Out(self.samples), statistics: Out(self.statistics) };
-        let one = |view: View| View { shape: Shape::new([1, view.shape.len()]), ..view };
-        let out = ChainOut { loss, correct, grad: grad.map(|grad| Out(one(grad.0))), kept: Some(kept) };
-        let (theta, x, target) = (In(one(theta.0)), In(self.input), In(self.answer));
-        self.backend.deep_linear(&chain, theta, x, target, out)
+        let Some((chain, batch)) = self.whole_batch()? else { return Ok(false) };
+        let (y, sample, statistics) = (Out(self.prediction()), Out(self.samples), Out(self.statistics));
+        let kept = ChainKept { y, sample, statistics };
+        let out = ChainOut { loss, correct, grad: grad.map(|grad| Out(one_row(grad.0))), kept: Some(kept) };
+        let taken = self.backend.deep_linear(&chain, In(one_row(theta.0)), batch, out)?;
+        self.leave_unmade(taken);
+        Ok(taken)
+    }
+
+    /// The chain that is taken as a whole, and the batch, prepared.
+    pub(super) fn whole_batch(&mut self) -> Result<Option<(Chain, ChainBatch)>> {
+        let Some(whole) = &mut self.whole else { return Ok(None) };
+        let batch = ChainBatch { x: In(self.input), target: In(self.answer), room: Out(whole.room) };
+        if !whole.prepared {
+            self.backend.deep_linear_prepare(&whole.chain, batch)?;
+            whole.prepared = true;
+        }
+        Ok(Some((whole.chain, batch)))
+    }
+
+    /// Makes the prediction and the losses of samples, where the last pass has left them unmade.
+    pub(super) fn make_kept(&mut self) -> Result<()> {
+        if !self.whole.is_some_and(|whole| whole.unmade) {
+            return Ok(());
+        }
+        if let Some((chain, batch)) = self.whole_batch()? {
+            let (y, sample) = (Out(self.prediction()), Out(self.samples));
+            self.backend.deep_linear_kept(&chain, batch, y, sample)?;
+        }
+        self.leave_unmade(false);
+        Ok(())
+    }
+
+    pub(super) fn leave_unmade(&mut self, unmade: bool) {
+        if let Some(whole) = &mut self.whole {
+            whole.unmade = unmade;
+        }
+    }
+
+    /// Whether [`Engine::moved_gradients`] is there.
+    pub fn has_moved_gradients(&self) -> bool {
+        self.whole.is_some() && self.backend.has_deep_linear_shift()
+    }
+
+    /// Every layer's weight gradient with the layers before it at `next`, in one pass: see [`crate::ops::deep_linear::DeepLinear`].
+    /// `false` where each is to be found by itself.
+    pub fn moved_gradients(&mut self, theta: In, next: In, out: Out) -> Result<bool> {
+        self.look_up()?;
+        if !self.has_moved_gradients() {
+            return Ok(false);
+        }
+        let Some((chain, batch)) = self.whole_batch()? else { return Ok(false) };
+        self.backend.deep_linear_shift(&chain, theta, next, batch, out)
     }
 
     /// The loss at `theta` with the running statistics in place of the batch's.
     pub fn evaluate(&mut self, theta: In, loss: Out, correct: Out) -> Result<()> {
+        self.leave_unmade(false);
         self.recast(theta)?;
         for index in 0..self.planned.len() {
             self.look_up()?;
@@ -103,6 +154,7 @@ impl<B: Backend> Engine<B> {
 
     /// Forward: some of the layers, in order, from what lies before the first of them.
     pub fn forward_part(&mut self, links: Range<usize>, theta: In) -> Result<()> {
+        self.leave_unmade(false);
         self.recast(theta)?;
         for index in links {
             self.look_up()?;
@@ -146,7 +198,7 @@ impl<B: Backend> Engine<B> {
     }
 
     fn judge(&mut self, loss: Out, correct: Out, grad: Option<Out>) -> Result<()> {
-        self.judge_of(In(self.output()), loss, correct, grad)
+        self.judge_of(In(self.prediction()), loss, correct, grad)
     }
 
     /// The loss of the prediction `y`, and its gradient.
@@ -192,4 +244,9 @@ impl<B: Backend> Engine<B> {
             None => Kept::default(),
         }
     }
+}
+
+/// A vector as a matrix of one row.
+fn one_row(vector: View) -> View {
+    vector.reshape(Shape::new([1, vector.shape.len()]))
 }

@@ -4,7 +4,7 @@ use super::super::chain::{Loss, Network};
 use super::super::dln::whole_chain;
 use super::super::layer::Layer;
 use super::effective::Effective;
-use super::{Engine, SCALARS};
+use super::{Engine, SCALARS, Whole};
 use crate::ops::backend::Backend;
 use crate::ops::layer::{Fusion, Kept};
 use crate::runtime::state::StepState;
@@ -55,9 +55,12 @@ impl<B: Backend> Engine<B> {
         let factors_view = plan.view(statistics.shape, DType::F64);
         let operands = (activation != dtype).then(|| plan.view(Shape::new([network.slots().len()]), activation));
         let effective = Effective::plan(&mut plan, &network, dtype, operands);
+        let whole = whole_chain(&network, batch).filter(|chain| backend.has_deep_linear(chain)).map(|chain| {
+            let room = plan.view(Shape::new([backend.deep_linear_room(&chain)]), DType::F64);
+            Whole { chain, room, prepared: false, unmade: false }
+        });
         backend.commit(&plan)?;
         backend.upload(&factors, Out(factors_view))?;
-        let whole = whole_chain(&network, batch).filter(|chain| backend.has_deep_linear(chain));
         let mut engine = Engine {
             backend,
             network,

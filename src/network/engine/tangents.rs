@@ -5,12 +5,12 @@
 //! (Pearlmutter 1994).
 
 use super::super::chain::Loss;
-use super::Engine;
 use super::effective::Moved;
 use super::plan::{Laid, Planned, lay_out};
+use super::{Engine, Scalar};
 use crate::ops::backend::Backend;
 use crate::ops::layer::{Backward, Forward, Kept, Params, Tangent, TangentBackward};
-use crate::runtime::tensor::{In, Out, Shape, View};
+use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 
 /// What one layer's tensors at θ are, and how they move.
@@ -38,6 +38,8 @@ pub struct Tangents {
     aside: View,
     /// Under weight normalisation.
     moved: Option<Moved>,
+    /// Room for products of the network as one operator, where the backend has them.
+    whole: Option<View>,
 }
 
 /// A layer at the θ of [`Engine::linearise`].
@@ -85,8 +87,11 @@ impl<B: Backend> Engine<B> {
         let moving = [0; 2].map(|_| plan.view(Shape::new([widest]), dtype));
         let [grad, aside] = [0; 2].map(|_| plan.view(Shape::new([slots.len()]), dtype));
         let moved = Moved::plan(&mut plan, &self.network, dtype);
+        let chain = self.whole.map(|whole| whole.chain);
+        let needed = chain.and_then(|chain| self.backend.deep_linear_hessian_room(&chain));
+        let whole = needed.map(|len| plan.view(Shape::new([len]), DType::F64));
         self.backend.commit(&plan)?;
-        Ok(Tangents { links, workspace, spare, moving, grad, aside, moved })
+        Ok(Tangents { links, workspace, spare, moving, grad, aside, moved, whole })
     }
 
     /// Runs forward and backward at `theta` on the batch, in training mode, and keeps every tensor in `room`.
@@ -116,8 +121,28 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// `out ← ∇²L(θ) v`, at the θ that `room` was linearised at.
+    /// What [`Engine::hessian_vector`] needs to have been done at `theta`: [`Engine::linearise`], where products are not of the network as a
+    /// whole, which need nothing.
+    pub fn ready_products(&mut self, room: &Tangents, theta: In, loss: Out, correct: Out) -> Result<()> {
+        match room.whole.filter(|_| self.whole.is_some()) {
+            Some(_) => Ok(()),
+            None => self.linearise(room, theta, loss, correct),
+        }
+    }
+
+    /// `out ← ∇²L(θ) v`, at the θ that [`Engine::ready_products`] or [`Engine::linearise`] was called at.
     pub fn hessian_vector(&mut self, room: &Tangents, theta: In, v: In, out: Out) -> Result<()> {
+        self.look_up()?;
+        if let Some(whole) = room.whole
+            && let Some((chain, batch)) = self.whole_batch()?
+        {
+            if self.backend.deep_linear_hessian(&chain, theta, v, batch, Out(whole), out)? {
+                return Ok(());
+            }
+            // What is out of range there the layers can tell, one by one.
+            let [loss, correct] = [Scalar::Aside, Scalar::AsideCorrect].map(|slot| Out(self.slot(slot)));
+            self.linearise(room, theta, loss, correct)?;
+        }
         self.tangent_forward(room, (0, None), theta, Some(v))?;
         self.tangent_backward(room, (0, None), theta, Some(v), out, None)
     }

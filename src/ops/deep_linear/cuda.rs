@@ -1,6 +1,6 @@
 //! The deep linear network on a device: `kernels/dln.cu`, one cluster of blocks a run.
 
-use super::{Chain, ChainNorm, ChainOut, DeepLinear};
+use super::{Chain, ChainBatch, ChainNorm, ChainOut, DeepLinear};
 use crate::runtime::cuda::driver::{Driver, Grid};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
 use crate::runtime::tensor::In;
@@ -47,7 +47,8 @@ impl<D: Driver> DeepLinear for Cuda<D> {
         mode == Mode::F32 && device.capability >= 90 && fits && shared(chain) + DECLARED <= device.shared as usize
     }
 
-    fn deep_linear(&mut self, chain: &Chain, theta: In, x: In, target: In, out: ChainOut) -> Result<()> {
+    fn deep_linear(&mut self, chain: &Chain, theta: In, batch: ChainBatch, out: ChainOut) -> Result<bool> {
+        let ChainBatch { x, target, .. } = batch;
         if !self.has_deep_linear(chain) {
             let found = format!("{} layers of {} and {} samples", chain.depth, chain.dim, chain.samples);
             return Err(Error::operator(OP, "a chain that fits a cluster of this device, in f32", found));
@@ -96,6 +97,7 @@ impl<D: Driver> DeepLinear for Cuda<D> {
             count(OP, chain.dim)?,
             count(OP, chain.samples)?,
             count(OP, stride)?,
-        )
+        )?;
+        Ok(true)
     }
 }

@@ -7,8 +7,13 @@
 //! Per layer `z = x w`, then the norm of [`crate::ops::batch_norm`] or [`crate::ops::lp_norm`] but for the last layer (with
 //! `norm_last` there too), then `L = scale Σ (y − target)²` as in [`crate::ops::squared_error`].
 
+mod coordinates;
 mod cpu;
 mod cuda;
+mod layout;
+mod pass;
+mod rows;
+mod spread;
 
 use crate::Result;
 use crate::runtime::tensor::{In, Out, Shape};
@@ -86,7 +91,7 @@ pub struct ChainOut {
 /// What a single run leaves beside loss and gradient.
 #[derive(Debug, Clone, Copy)]
 pub struct ChainKept {
-    /// The prediction `[N, D]`.
+    /// The prediction `[N, D]`; here and below, of a backend that makes it when asked ([`DeepLinear::deep_linear_kept`]), untouched.
     pub y: Out,
     /// The loss of each sample, f64 `[N]`.
     pub sample: Out,
@@ -94,13 +99,77 @@ pub struct ChainKept {
     pub statistics: Out,
 }
 
+/// A chain's batch: what a backend was given, and the room that it asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct ChainBatch {
+    /// Inputs `[N, D]`.
+    pub x: In,
+    /// Targets `[N, D]`.
+    pub target: In,
+    /// f64, of [`DeepLinear::deep_linear_room`]'s length. What [`DeepLinear::deep_linear_prepare`] made of the batch, and what the last pass left.
+    pub room: Out,
+}
+
 /// The deep linear network as one operator.
+///
+/// Passes say `false` where what they met does not fit their arithmetic, a loss that is not finite for one: their results mean nothing then, and
+/// the layers one by one say what is right.
 pub trait DeepLinear {
     /// Whether this backend has it for such a chain.
     fn has_deep_linear(&mut self, chain: &Chain) -> bool;
-    /// Loss and gradient of every run: `theta [runs, stride]` holds a run's parameters at the beginning of each row; `x` and `target`
-    /// are `[N, D]`.
+
+    /// Doubles of room that it needs beside a chain's tensors.
+    fn deep_linear_room(&self, chain: &Chain) -> usize {
+        let _ = chain;
+        0
+    }
+
+    /// Makes what all passes over a batch share: to be called when another one is set.
+    fn deep_linear_prepare(&mut self, chain: &Chain, batch: ChainBatch) -> Result<()> {
+        let _ = (chain, batch);
+        Ok(())
+    }
+
+    /// Loss and gradient of every run: `theta [runs, stride]` holds a run's parameters at the beginning of each row.
     ///
     /// Errors: the backend does not have it; shapes that do not fit.
-    fn deep_linear(&mut self, chain: &Chain, theta: In, x: In, target: In, out: ChainOut) -> Result<()>;
+    fn deep_linear(&mut self, chain: &Chain, theta: In, batch: ChainBatch, out: ChainOut) -> Result<bool>;
+
+    /// The prediction and the losses of the samples of the last single run, where the pass has not made them.
+    fn deep_linear_kept(&mut self, chain: &Chain, batch: ChainBatch, y: Out, sample: Out) -> Result<()> {
+        let _ = (chain, batch, y, sample);
+        Ok(())
+    }
+
+    /// Whether it has [`DeepLinear::deep_linear_shift`] too.
+    fn has_deep_linear_shift(&self) -> bool {
+        false
+    }
+
+    /// Of every layer the gradient of its weight with the layers before it, norms included, at `next` and all others at `theta`, into the weight's
+    /// place in `moved`, a vector like `theta`; the first layer's is that of `theta` alone. What else is in `moved` has no meaning.
+    fn deep_linear_shift(&mut self, chain: &Chain, theta: In, next: In, batch: ChainBatch, moved: Out) -> Result<bool> {
+        let _ = (chain, theta, next, batch, moved);
+        Ok(false)
+    }
+
+    /// Doubles of room for [`DeepLinear::deep_linear_hessian`], whatever was asked for beside; `None` where it has none of such a chain.
+    fn deep_linear_hessian_room(&self, chain: &Chain) -> Option<usize> {
+        let _ = chain;
+        None
+    }
+
+    /// `out ← ∇²L(theta) v`, exactly; all are vectors like `theta`. `batch` is prepared, and `room` is beside its room.
+    fn deep_linear_hessian(
+        &mut self,
+        chain: &Chain,
+        theta: In,
+        v: In,
+        batch: ChainBatch,
+        room: Out,
+        out: Out,
+    ) -> Result<bool> {
+        let _ = (chain, theta, v, batch, room, out);
+        Ok(false)
+    }
 }

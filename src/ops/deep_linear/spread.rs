@@ -1,0 +1,210 @@
+//! The spread of an ℓp norm whose power is no square: it is no function of coordinates, so the samples are made of them, unit by unit; what goes
+//! back is the projection of `∂s/∂a` on the basis.
+//!
+//! At p = ∞ the samples of largest |a| share the gradient, as in [`crate::ops::lp_norm`]: those that rounding alone could set apart from the
+//! largest count as equal to it.
+
+use super::layout::{SAMPLES, width};
+use super::rows::Row;
+use std::ops::Range;
+
+/// Samples that are worked on together: one chain of a sum each.
+const LANES: usize = 8;
+/// Blocks of lanes that share a load of a coordinate; samples are padded to whole numbers of them.
+const BLOCKS: usize = SAMPLES / LANES;
+/// Units that share a load of the basis.
+const UNITS: usize = 2;
+/// Rows of the basis that share a load of values.
+const ROWS: usize = 4;
+/// Samples that stay near while all units and rows of the basis are gone through.
+const NEAR: usize = 128;
+/// Values that differ by less, relatively, are equal at p = ∞: what sums of the basis may differ by.
+const APART: f64 = 1e-13;
+
+/// What it takes.
+#[derive(Clone, Copy)]
+pub struct Spread {
+    pub p: f64,
+    pub samples: usize,
+    pub padded: usize,
+    pub dim: usize,
+    pub stride: usize,
+    /// `[dim + 1, padded]`
+    pub basis: *const f64,
+    /// `[width, padded]`, written.
+    pub values: *mut f64,
+    /// `[dim + 1, width, 8]`, written.
+    pub sums: *mut f64,
+}
+
+/// s of every unit of the rows `a` and of the constant's, into `to`; and, where asked for, v: how s moves with each coordinate, `dim + 1` rows.
+///
+/// # Safety
+/// The instruction set of `E`, which has eight elements, is there; pointers are valid for rows of `stride` doubles.
+#[inline(always)]
+pub unsafe fn spread<E: Row>(of: Spread, a: (*const f64, *const f64), to: *mut f64, slope: Option<*mut f64>) {
+    let Spread { p, samples, padded, dim, stride, values, sums, .. } = of;
+    let m = samples as f64;
+    // SAFETY: the caller's promise.
+    unsafe {
+        // A few samples of the basis at a time, which stay near, for all units.
+        for first in (0..padded).step_by(SAMPLES) {
+            for unit in (0..dim).step_by(UNITS) {
+                samples_of::<E>(of, a, unit, first);
+            }
+        }
+        for unit in 0..dim {
+            let values = std::slice::from_raw_parts_mut(values.add(unit * padded), padded);
+            *to.add(unit) = judge(p, m, values, slope.is_some());
+        }
+        let Some(slope) = slope else { return };
+        for row in 0..(dim + 1) * width(dim) {
+            E::splat(0.0).store(sums.add(row * LANES));
+        }
+        for first in (0..padded).step_by(NEAR) {
+            let range = first..(first + NEAR).min(padded);
+            for unit in (0..dim).step_by(UNITS) {
+                let mut row = 0;
+                while row + ROWS <= dim + 1 {
+                    project::<E, ROWS>(of, unit, row, range.clone());
+                    row += ROWS;
+                }
+                match dim + 1 - row {
+                    3 => project::<E, 3>(of, unit, row, range.clone()),
+                    2 => project::<E, 2>(of, unit, row, range.clone()),
+                    1 => project::<E, 1>(of, unit, row, range.clone()),
+                    _ => {}
+                }
+            }
+        }
+        for row in 0..=dim {
+            for unit in 0..dim {
+                let lanes = sums.add((row * width(dim) + unit) * LANES);
+                *slope.add(row * stride + unit) = std::slice::from_raw_parts(lanes, LANES).iter().sum();
+            }
+        }
+    }
+}
+
+/// The values of [`UNITS`] units from `unit` on at every sample.
+#[inline(always)]
+unsafe fn samples_of<E: Row>(of: Spread, (rows, constant): (*const f64, *const f64), unit: usize, first: usize) {
+    let Spread { padded, dim, stride, basis, values, .. } = of;
+    // SAFETY: units beyond the last are still within rows, which are of an even width, and have a place in `values`.
+    unsafe {
+        let mut sums = [[E::splat(0.0); BLOCKS]; UNITS];
+        for p in 0..=dim {
+            let row = if p < dim { rows.add(p * stride) } else { constant };
+            let mut of_basis = [E::splat(0.0); BLOCKS];
+            for (b, to) in of_basis.iter_mut().enumerate() {
+                *to = E::load(basis.add(p * padded + first + b * LANES));
+            }
+            for (u, sums) in sums.iter_mut().enumerate() {
+                let a = E::splat_at(row, unit + u);
+                for (sum, basis) in sums.iter_mut().zip(of_basis) {
+                    *sum = sum.fma(a, basis);
+                }
+            }
+        }
+        for (u, sums) in sums.into_iter().enumerate() {
+            for (b, sum) in sums.into_iter().enumerate() {
+                sum.store(values.add((unit + u) * padded + first + b * LANES));
+            }
+        }
+    }
+}
+
+/// s of one unit's values; with `sloped` they become `∂s/∂a`. What is padded is 0 and stays so.
+#[inline(always)]
+fn judge(p: f64, m: f64, values: &mut [f64], sloped: bool) -> f64 {
+    if p == 1.0 {
+        let mut sums = [0.0f64; SAMPLES];
+        for values in values.chunks_exact(SAMPLES) {
+            for (s, v) in sums.iter_mut().zip(values) {
+                *s += v.abs();
+            }
+        }
+        if sloped {
+            let each = 1.0 / m;
+            for v in values {
+                *v = if *v > 0.0 {
+                    each
+                } else if *v < 0.0 {
+                    -each
+                } else {
+                    0.0
+                };
+            }
+        }
+        return sums.iter().sum::<f64>() / m;
+    }
+    // A coordinate that is no number makes all of a unit's values none: 0 then, which is out of range.
+    let mut largest = [0.0f64; SAMPLES];
+    for values in values.chunks_exact(SAMPLES) {
+        for (most, v) in largest.iter_mut().zip(values) {
+            *most = if v.abs() > *most { v.abs() } else { *most };
+        }
+    }
+    let most = largest.into_iter().fold(0.0, f64::max);
+    if !(most > 0.0 && most.is_finite()) {
+        return most;
+    }
+    if p == f64::INFINITY {
+        if sloped {
+            let least = most * (1.0 - APART);
+            let mut counts = [0.0f64; SAMPLES];
+            for values in values.chunks_exact(SAMPLES) {
+                counts.iter_mut().zip(values).for_each(|(count, v)| *count += if v.abs() >= least { 1.0 } else { 0.0 });
+            }
+            let each = 1.0 / counts.iter().sum::<f64>();
+            values.iter_mut().for_each(|v| *v = if v.abs() >= least { each.copysign(*v) } else { 0.0 });
+        }
+        return most;
+    }
+    let mut sums = [0.0f64; LANES];
+    for values in values.chunks_exact(LANES) {
+        for (s, v) in sums.iter_mut().zip(values).filter(|(_, v)| **v != 0.0) {
+            *s += (v.abs() / most).powf(p);
+        }
+    }
+    let s = most * (sums.iter().sum::<f64>() / m).powf(1.0 / p);
+    if sloped {
+        for v in values.iter_mut().filter(|v| **v != 0.0) {
+            *v = ((v.abs() / s).powf(p - 1.0) / m).copysign(*v);
+        }
+    }
+    s
+}
+
+/// Adds the products of [`UNITS`] units' values with some rows of the basis, over a range of samples.
+#[inline(always)]
+unsafe fn project<E: Row, const ROWS: usize>(of: Spread, unit: usize, row: usize, samples: Range<usize>) {
+    let Spread { padded, dim, basis, values, sums: place, .. } = of;
+    // SAFETY: units beyond the last have places in `values` and `sums`, rows being of an even width.
+    unsafe {
+        let at = |r: usize, u: usize| ((row + r) * width(dim) + unit + u) * LANES;
+        let mut sums = [[E::splat(0.0); UNITS]; ROWS];
+        for (r, sums) in sums.iter_mut().enumerate() {
+            for (u, sum) in sums.iter_mut().enumerate() {
+                *sum = E::load(place.add(at(r, u)));
+            }
+        }
+        for first in samples.step_by(LANES) {
+            let mut of_units = [E::splat(0.0); UNITS];
+            for (u, to) in of_units.iter_mut().enumerate() {
+                *to = E::load(values.add((unit + u) * padded + first));
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let basis = E::load(basis.add((row + r) * padded + first));
+                for (sum, values) in sums.iter_mut().zip(of_units) {
+                    *sum = sum.fma(basis, values);
+                }
+            }
+        }
+        for (r, sums) in sums.into_iter().enumerate() {
+            for (u, sum) in sums.into_iter().enumerate() {
+                sum.store(place.add(at(r, u)));
+            }
+        }
+    }
+}
