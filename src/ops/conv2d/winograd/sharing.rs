@@ -11,8 +11,11 @@ pub fn rooms() -> usize {
 /// Does tasks `0..count`, each once and with one of the rooms of `each` elements that `rooms` consists of: whichever is free takes the next
 /// task, so that no thread waits for a slower one. What a task writes must not depend on the room or the order.
 pub fn share(count: usize, rooms: &mut [f32], each: usize, task: impl Fn(usize, &mut [f32]) + Sync) {
+    assert!(rooms.len() >= each, "a workspace of {} elements was not planned for this convolution", rooms.len());
     let next = AtomicUsize::new(0);
-    rooms.par_chunks_exact_mut(each).with_max_len(1).for_each(|room| {
+    // A workspace that was planned for a larger layer has more rooms than there are threads.
+    let workers = rayon::current_num_threads().min(count);
+    rooms.par_chunks_exact_mut(each).take(workers).with_max_len(1).for_each(|room| {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= count {
