@@ -149,10 +149,10 @@ vectorize! {
     }
 }
 
-/// One channel of a strip. The compiler is not to see where it lies: else it takes the channels for the loop to make vectors of, and gathers.
+/// One channel of a strip.
 #[inline(always)]
 fn channel<T>(lanes: &mut [T]) -> &mut [T; WIDTH] {
-    match black_box(lanes).first_chunk_mut() {
+    match lanes.first_chunk_mut() {
         Some(lanes) => lanes,
         None => unreachable!("a strip has whole channels"),
     }
@@ -181,8 +181,9 @@ fn forward_strips<T: Float, const RELU: bool>(
         transpose(x, columns, (count, columns), strip, WIDTH);
         for (g, strip) in strip.chunks_exact_mut(WIDTH * each).enumerate() {
             let (mut center, mut s1, mut s2) = ([0.0; WIDTH], [0.0; WIDTH], [0.0; WIDTH]);
+            // Here and below something of a channel is hidden from the compiler. Else it makes vectors of a lane's channels, and gathers them.
             for lanes in strip.chunks_exact_mut(WIDTH) {
-                let x = channel(lanes);
+                let x = *black_box(&*channel(lanes));
                 for i in 0..WIDTH {
                     center[i] += x[i].f64();
                 }
@@ -191,7 +192,7 @@ fn forward_strips<T: Float, const RELU: bool>(
                 *center *= inverse_size;
             }
             for lanes in strip.chunks_exact_mut(WIDTH) {
-                let x = channel(lanes);
+                let x = *black_box(&*channel(lanes));
                 for i in 0..WIDTH {
                     let d = x[i].f64() - center[i];
                     s1[i] += d;
@@ -218,12 +219,14 @@ fn forward_strips<T: Float, const RELU: bool>(
             }
             let params = weight[g * each..].iter().zip(&bias[g * each..]);
             for (lanes, (&weight, &bias)) in strip.chunks_exact_mut(WIDTH).zip(params) {
-                let (x, weight) = (channel(lanes), weight.f64());
+                let (to, weight) = (channel(lanes), black_box(weight).f64());
+                let mut x = *to;
                 for i in 0..WIDTH {
                     let u = (x[i] - m[i]).fma(T::of(weight * inverse[i]), bias);
                     // A NaN passes: a diverged run must show it.
                     x[i] = if RELU && u <= floor { floor } else { u };
                 }
+                *to = x;
             }
         }
         transpose(strip, WIDTH, (columns, count), y, columns);
@@ -286,7 +289,9 @@ fn backward_strips<T: Float, const RELU: bool>(
             let tensors = strip.chunks_exact_mut(WIDTH).zip(strip_dy.chunks_exact_mut(WIDTH));
             let sums = sums.chunks_exact_mut(WIDTH).zip(sums_u.chunks_exact_mut(WIDTH));
             for (((x, dy), (sum, sum_u)), (&weight, &bias)) in tensors.zip(sums).zip(params) {
-                let (x, dy, sum, sum_u, weight) = (channel(x), channel(dy), channel(sum), channel(sum_u), weight.f64());
+                let (to_x, to_dy, to_sum, to_sum_u) = (channel(x), channel(dy), channel(sum), channel(sum_u));
+                let (mut x, mut dy, mut sum, mut sum_u) = (*to_x, *to_dy, *to_sum, *to_sum_u);
+                let weight = black_box(weight).f64();
                 for i in 0..WIDTH {
                     let d = x[i] - m[i];
                     let cut = RELU && d.fma(T::of(weight * exact[i]), bias) <= T::ZERO;
@@ -299,6 +304,7 @@ fn backward_strips<T: Float, const RELU: bool>(
                     sum[i] += dy;
                     sum_u[i] = dy.mul_add(normed, sum_u[i]);
                 }
+                (*to_x, *to_dy, *to_sum, *to_sum_u) = (x, dy, sum, sum_u);
             }
             let (mut mean_q, mut mean_u) = ([T::ZERO; WIDTH], [T::ZERO; WIDTH]);
             for i in 0..WIDTH {
@@ -306,11 +312,13 @@ fn backward_strips<T: Float, const RELU: bool>(
             }
             let tensors = strip.chunks_exact_mut(WIDTH).zip(strip_dy.chunks_exact_mut(WIDTH));
             for ((x, dy), &weight) in tensors.zip(&weight[g * each..]) {
-                let (x, dy) = (channel(x), channel(dy));
+                let (to, dy, weight) = (channel(x), *channel(dy), black_box(weight));
+                let mut x = *to;
                 for i in 0..WIDTH {
                     // dx = (γ dy − mean(γ dy) − x̂ mean(γ dy·x̂))/S
                     x[i] = inverse[i] * (-x[i]).fma(mean_u[i], weight.fma(dy[i], -mean_q[i]));
                 }
+                *to = x;
             }
         }
         transpose(strip, WIDTH, (columns, count), dx, columns);

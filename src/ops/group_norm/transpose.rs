@@ -9,6 +9,11 @@ pub fn transpose<T: Float>(from: &[T], from_row: usize, (rows, columns): (usize,
         let (from, to) = (bytemuck::cast_slice(from), bytemuck::cast_slice_mut(to));
         return by_fours(from, from_row, (rows, columns), to, to_row);
     }
+    #[cfg(target_arch = "x86_64")]
+    if T::DTYPE == crate::runtime::tensor::DType::F64 && rows >= 2 && columns >= 2 {
+        let (from, to) = (bytemuck::cast_slice(from), bytemuck::cast_slice_mut(to));
+        return by_twos(from, from_row, (rows, columns), to, to_row);
+    }
     for i in 0..rows {
         let from = &from[i * from_row..][..columns];
         for (&v, to) in from.iter().zip(to[i..].chunks_mut(to_row)) {
@@ -37,6 +42,26 @@ fn by_fours(from: &[f32], from_row: usize, (rows, columns): (usize, usize), to: 
                 _mm_storeu_ps(to.add(to_row), _mm_movehl_ps(cd, ab));
                 _mm_storeu_ps(to.add(2 * to_row), _mm_movelh_ps(ab_high, cd_high));
                 _mm_storeu_ps(to.add(3 * to_row), _mm_movehl_ps(cd_high, ab_high));
+            }
+        }
+    }
+}
+
+/// The same of f64 in blocks of 2×2.
+#[cfg(target_arch = "x86_64")]
+fn by_twos(from: &[f64], from_row: usize, (rows, columns): (usize, usize), to: &mut [f64], to_row: usize) {
+    use std::arch::x86_64::*;
+    assert!(rows >= 2 && columns >= 2);
+    assert!(from.len() >= (rows - 1) * from_row + columns && to.len() >= (columns - 1) * to_row + rows);
+    let starts = |len: usize| (0..len).step_by(2).map(move |at| at.min(len - 2));
+    for i in starts(rows) {
+        for j in starts(columns) {
+            // SAFETY: i + 1 < rows and j + 1 < columns, so that by the assertion all lie inside; SSE2 belongs to every x86-64.
+            unsafe {
+                let (from, to) = (from.as_ptr().add(i * from_row + j), to.as_mut_ptr().add(j * to_row + i));
+                let (a, b) = (_mm_loadu_pd(from), _mm_loadu_pd(from.add(from_row)));
+                _mm_storeu_pd(to, _mm_unpacklo_pd(a, b));
+                _mm_storeu_pd(to.add(to_row), _mm_unpackhi_pd(a, b));
             }
         }
     }

@@ -38,7 +38,10 @@ fn statistics<T: Float>(p: f64, x: &[T], columns: usize, mean: &mut [T], scale: 
     };
     pair_sums(shape, workspace, add, |c, sum, power| {
         mean[c] = T::of(sum / count);
-        scale[c] = T::of((power / count).powf(1.0 / p) / factor[c].f64());
+        let mean = power / count;
+        // 1/3 is no number of f64, which shows in roots of what is far from 1; x over its largest has none.
+        let root = if p == 3.0 { mean.cbrt() } else { mean.powf(1.0 / p) };
+        scale[c] = T::of(root / factor[c].f64());
     });
     if p == 1.0 {
         return;
