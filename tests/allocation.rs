@@ -92,14 +92,26 @@ fn a_training_step_allocates_nothing() {
         });
         assert_eq!(found, 0, "VGG with {:?}", normalisation.norm);
     }
-    let network = dln(Dln::default(), Normalisation::new(Norm::Batch)).unwrap();
-    let mut engine = Engine::new(Cpu::<f64>::default(), network, 100, Arc::default()).unwrap();
-    let (theta, grad) = (engine.vector().unwrap(), engine.vector().unwrap());
-    let found = count(&pool, |t| {
-        engine.set_state(&StepState::new(1, t, 1e-6)).unwrap();
-        let (loss, correct, state) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct), engine.state());
-        engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();
-        engine.backend().sgd(Out(theta), In(grad), None, 0.0, 0.0, In(state)).unwrap();
-    });
-    assert_eq!(found, 0, "DLN");
+    // On coordinates, with another batch at every step too; and by samples.
+    for (norm, layers) in [(Norm::Batch, false), (Norm::Lp(1.0), false), (Norm::None, false), (Norm::Batch, true)] {
+        let network = dln(Dln::default(), Normalisation::new(norm)).unwrap();
+        let theta0 = initial_parameters(&network, 1);
+        let mut engine = Engine::new(Cpu::<f64>::default(), network, 100, Arc::default()).unwrap();
+        if layers {
+            engine.take_layers();
+        }
+        let (theta, grad) = (engine.vector().unwrap(), engine.vector().unwrap());
+        normscape::runtime::storage::Storage::upload_f32(engine.backend(), &theta0, Out(theta)).unwrap();
+        let x: Vec<f32> = (0..1000).map(|i| (i as f32 * 0.7).sin()).collect();
+        let found = count(&pool, |t| {
+            engine.set_state(&StepState::new(1, t, 1e-6)).unwrap();
+            engine.set_target(&x, &x).unwrap();
+            let (loss, correct, state) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct), engine.state());
+            engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();
+            engine.move_running(0.1).unwrap();
+            engine.backend().sgd(Out(theta), In(grad), None, 0.0, 0.0, In(state)).unwrap();
+            assert!(engine.scalar(Scalar::Loss).unwrap().is_finite());
+        });
+        assert_eq!(found, 0, "DLN with {norm}");
+    }
 }

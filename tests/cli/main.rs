@@ -351,7 +351,7 @@ fn a_run_goes_on_as_itself_only() {
         ("--seed 4", "--seed 4: the run's is 0"),
         ("--model vgg11", "--model vgg11: the run's is dln"),
         ("--steps 2", "--steps 2: the run's are 3"),
-        ("--precision f64", "--precision f64: the run's is f32"),
+        ("--precision f32", "--precision f32: the run's is f64"),
         ("--mean-loss", "--mean-loss true: the run's is false"),
         ("--probe landscape", "--probe landscape"),
         ("--limit-train 7", "--limit-train 7: the run's is not set"),
@@ -365,13 +365,28 @@ fn a_run_goes_on_as_itself_only() {
 }
 
 #[test]
+fn a_deep_linear_network_is_trained_in_f64_but_where_something_else_was_asked_for() {
+    let dir = room();
+    let recorded = |out: &str| std::fs::read_to_string(dir.path().join(out).join("run.toml")).unwrap();
+    for (out, asked, precision) in [("plain", "", "f64"), ("single", "--precision f32", "f32")] {
+        let line =
+            format!("train --model dln --depth 3 --samples 50 --steps 3 --device cpu --out {out} --quiet {asked}");
+        done(dir.path(), &line);
+        assert!(recorded(out).contains(&format!("precision = \"{precision}\"")), "{}", recorded(out));
+        // What goes on keeps the precision of its record, asked for or not.
+        done(dir.path(), &format!("train --resume --steps 5 --out {out} --quiet"));
+        assert!(recorded(out).contains(&format!("precision = \"{precision}\"")), "{}", recorded(out));
+    }
+}
+
+#[test]
 fn a_run_that_diverges_is_saved_and_says_so() {
     let dir = room();
     let out = run(dir.path(), "train --model dln --lr 1 --steps 50 --out run --quiet");
     let said = text(&out.stderr);
     assert_eq!((out.status.code(), said.lines().count()), (Some(4), 1), "{said}");
-    assert!(said.contains("training diverged at step 1") && said.contains("saved in run"), "{said}");
-    assert!(dir.path().join("run/checkpoints/step-1/parameters.safetensors").is_file());
+    assert!(said.contains("training diverged at step 2") && said.contains("saved in run"), "{said}");
+    assert!(dir.path().join("run/checkpoints/step-2/parameters.safetensors").is_file());
 }
 
 #[cfg(unix)]

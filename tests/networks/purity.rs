@@ -76,6 +76,9 @@ fn no_probe_moves_anything() {
         for probe in probes::names_for(&network) {
             println!("{name}, {probe}");
             probed(Cpu::<f32>::default(), &network, n, &[probe]);
+            if name.starts_with("dln") {
+                probed(Cpu::<f64>::default(), &network, n, &[probe]);
+            }
         }
     }
 }
@@ -161,6 +164,14 @@ fn a_run_with_all_probes_is_the_run_without() {
         let settings = of_run(normalisation, true);
         let images = || IMAGES.get_or_init(|| Arc::new(load_images(&settings).unwrap())).clone();
         both(Cpu::<f32>::default, &settings, || Source::of(images(), &settings).unwrap());
+    }
+}
+
+#[test]
+fn so_it_is_on_coordinates() {
+    for (_, normalisation) in norms() {
+        let settings = Settings { precision: "f64".into(), ..of_run(normalisation, false) };
+        both(Cpu::<f64>::default, &settings, || Source::open(&settings).unwrap());
     }
 }
 

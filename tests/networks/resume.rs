@@ -296,6 +296,51 @@ fn another_runs_folder_is_refused() {
     refused(Settings { limit_train: Some(40), ..settings(3) }, true, "data");
 }
 
+/// A deep linear network on coordinates, whose batches are another each step or the whole set at every one.
+#[test]
+fn interrupted_on_coordinates_it_ends_in_the_same_bits() {
+    for (norm, batch) in [("batch", 0), ("none", 30), ("l1", 30)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = Settings {
+            depth: 5,
+            samples: 50,
+            batch,
+            norm: norm.into(),
+            steps: 40,
+            lr: 1e-4,
+            checkpoint_every: Some(9),
+            probe: ["landscape", "random", "ics"].map(Into::into).into(),
+            probe_every: Some(7),
+            precision: "f64".into(),
+            ..Settings::defaults("dln")
+        };
+        settings.resolve().unwrap();
+        let run = |out: &Path, resume, stop_at| {
+            let stop = Arc::new(AtomicBool::new(false));
+            let mut observer = StopAt { step: stop_at, stop: stop.clone(), warnings: Vec::new() };
+            let place = Place::take(out, Start::resumed(resume), "cpu").unwrap();
+            let source = Source::open(&settings).unwrap();
+            Trainer::open(Cpu::<f64>::default(), settings.clone(), source, place, stop, &mut observer)
+                .and_then(|trainer| trainer.run(&mut observer).map(drop))
+        };
+        let files = |out: &Path| {
+            let text = std::fs::read_to_string(out.join("metrics.csv")).unwrap();
+            let rows: Vec<_> = text.lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned()).collect();
+            let last = checkpoint::folder(&out.join("checkpoints"), 40);
+            let names = ["landscape", "random", "ics"].map(|name| out.join(format!("{name}.npz")));
+            let probes = names.map(|name| npz::read(&name).unwrap());
+            (rows, probes, safetensors::read(&last.join("parameters.safetensors")).unwrap().0)
+        };
+        let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
+        run(&whole, false, None).unwrap();
+        for (number, stop) in [0, 6, 7, 8, 20, 39].into_iter().enumerate() {
+            assert!(matches!(run(&pieces, number > 0, Some(stop)), Err(Error::Interrupted)), "stop at {stop}");
+        }
+        run(&pieces, true, None).unwrap();
+        assert!(files(&whole) == files(&pieces), "{norm}");
+    }
+}
+
 #[test]
 fn a_run_that_diverges_is_recorded_with_its_step() {
     let folder = tempfile::tempdir().unwrap();
