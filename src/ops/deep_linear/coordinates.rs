@@ -31,7 +31,7 @@ vectorize! {
 
     fn scale<T>(a: T, x: &mut [T]) {
         for x in x {
-            *x = *x * a;
+            *x *= a;
         }
     }
 }

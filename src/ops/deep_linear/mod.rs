@@ -7,6 +7,7 @@
 //! Per layer `z = x w`, then the norm of [`crate::ops::batch_norm`] or [`crate::ops::lp_norm`] but for the last layer (with
 //! `norm_last` there too), then `L = scale Σ (y − target)²` as in [`crate::ops::squared_error`].
 
+mod backward;
 mod coordinates;
 mod cpu;
 mod cuda;

@@ -18,6 +18,8 @@ const UNITS: usize = 2;
 const ROWS: usize = 4;
 /// Samples that stay near while all units and rows of the basis are gone through.
 const NEAR: usize = 128;
+/// The largest whole power that is made of products.
+const MOST_FACTORS: f64 = 16.0;
 /// Values that differ by less, relatively, are equal at p = ∞: what sums of the basis may differ by.
 const APART: f64 = 1e-13;
 
@@ -162,18 +164,48 @@ fn judge(p: f64, m: f64, values: &mut [f64], sloped: bool) -> f64 {
         return most;
     }
     let mut sums = [0.0f64; LANES];
+    let whole = (p.fract() == 0.0 && p <= MOST_FACTORS).then_some(p as u32);
     for values in values.chunks_exact(LANES) {
-        for (s, v) in sums.iter_mut().zip(values).filter(|(_, v)| **v != 0.0) {
-            *s += (v.abs() / most).powf(p);
+        match whole {
+            Some(factors) => {
+                let powers = powers(values, most, factors);
+                sums.iter_mut().zip(powers).for_each(|(s, power)| *s += power);
+            }
+            None => {
+                for (s, v) in sums.iter_mut().zip(values).filter(|(_, v)| **v != 0.0) {
+                    *s += (v.abs() / most).powf(p);
+                }
+            }
         }
     }
     let s = most * (sums.iter().sum::<f64>() / m).powf(1.0 / p);
-    if sloped {
-        for v in values.iter_mut().filter(|v| **v != 0.0) {
-            *v = ((v.abs() / s).powf(p - 1.0) / m).copysign(*v);
+    match whole.filter(|_| sloped) {
+        Some(factors) => {
+            for values in values.chunks_exact_mut(LANES) {
+                let powers = powers(values, s, factors - 1);
+                values.iter_mut().zip(powers).for_each(|(v, power)| *v = (power / m).copysign(*v));
+            }
         }
+        None if sloped => {
+            for v in values.iter_mut().filter(|v| **v != 0.0) {
+                *v = ((v.abs() / s).powf(p - 1.0) / m).copysign(*v);
+            }
+        }
+        None => {}
     }
     s
+}
+
+/// `(|v|/unit)ⁿ` of eight values, as so many products.
+#[inline(always)]
+fn powers(values: &[f64], unit: f64, factors: u32) -> [f64; LANES] {
+    let mut found = [1.0f64; LANES];
+    for _ in 0..factors {
+        for (found, v) in found.iter_mut().zip(values) {
+            *found *= v.abs() / unit;
+        }
+    }
+    found
 }
 
 /// Adds the products of [`UNITS`] units' values with some rows of the basis, over a range of samples.
