@@ -2,7 +2,7 @@
 
 fn main() {
     // `cargo bench` passes flags of its own; there is nothing to choose here.
-    let choice = normscape::bench::Choice { full: true, layers: true };
+    let choice = normscape::bench::Choice { full: true, layers: true, asked: false };
     match normscape::bench::run(choice, |what| eprintln!("measuring {what}")) {
         Ok(results) => println!("{}", results.tables()),
         Err(error) => {

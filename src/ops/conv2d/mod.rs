@@ -12,7 +12,7 @@
 //! Zisserman 2015), PyTorch's `conv2d(padding=1)`.
 //!
 //! In f32 the CPU takes fewer multiplications than that where the shape allows it ([`Algorithm`], [`winograd`]): at VGG-16's shapes with a
-//! relative error (L2) of at most 3e-6 against f64, as the direct sums have it. [`Conv2d::convolve_directly`] asks for these everywhere; in f64
+//! relative error (L2) of at most 3e-6 against f64. [`Conv2d::convolve_directly`] asks for these everywhere; in f64
 //! they are all there is ([`direct`]).
 
 pub mod algorithm;

@@ -3,6 +3,8 @@
 //! Three channels are too few rows to fill the processor's pipelines. So the neighbouring taps of one row of the map, whose pixels lie side
 //! by side at a distance, are taken together: up to nine rows. The chains are those of [`super::Block`]: no bit differs.
 
+#![expect(clippy::needless_range_loop, reason = "indices are places in a tile, and arrays are read across")]
+
 use crate::runtime::float::Float;
 use crate::runtime::simd::{Isa, Lanes, isa};
 use crate::runtime::tensor::DType;

@@ -1,5 +1,7 @@
 //! The transforms of one tile, both axes: a register holds as many channels, and each element of the tile is a register.
 
+#![expect(clippy::needless_range_loop, reason = "indices are places in a tile, and arrays are read across")]
+
 use super::filtering::{Filtering, MOST, MOST_OUT};
 use crate::runtime::simd::{Lanes, fetch_ahead};
 
