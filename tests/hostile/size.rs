@@ -42,8 +42,8 @@ pub fn options_out_of_range() {
         (format!("{vgg} --batch 18446744073709551615"), "--batch 18446744073709551615"),
         (format!("{vgg} --batch 10001"), "--batch"),
         (format!("{vgg} --limit-train 0"), "--limit-train"),
-        (format!("{vgg} --limit-test 2001"), "--limit-test"),
-        (format!("{vgg} --limit-train 10 --batch 11"), "--batch"),
+        (format!("{vgg} --width 0.5 --limit-test 2001"), "--limit-test"),
+        (format!("{vgg} --width 0.5 --limit-train 10 --batch 11"), "--batch"),
     ] {
         refused(dir.path(), &line, &[says]);
         assert_eq!(tree(dir.path()).len(), 0, "{line}");
