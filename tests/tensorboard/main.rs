@@ -47,7 +47,7 @@ const VGG: &str = "--model vgg11 --width 0.04 --norm batch --data images --limit
                    --eval-every 3 --tensorboard";
 
 const DIVERGING: &str =
-    "--model dln --samples 50 --norm none --lr 1 --steps 8 --probe landscape,ics,curvature --tensorboard";
+    "--model dln --samples 50 --norm none --precision f32 --lr 1 --steps 8 --probe landscape,ics,curvature --tensorboard";
 
 /// The steps of the part that writes no events.
 const SILENT: std::ops::Range<u64> = 21..25;
