@@ -46,8 +46,7 @@ const DLN: &str = "--model dln --depth 3 --samples 50 --norm batch --steps 20 --
 const VGG: &str = "--model vgg11 --width 0.04 --norm batch --data images --limit-train 40 --limit-test 20 --batch 8 --steps 6 \
                    --eval-every 3 --tensorboard";
 
-const DIVERGING: &str =
-    "--model dln --samples 50 --norm none --precision f32 --lr 1 --steps 8 --probe landscape,ics,curvature --tensorboard";
+const DIVERGING: &str = "--model dln --samples 50 --norm none --precision f32 --lr 1 --steps 8 --probe landscape,ics,curvature --tensorboard";
 
 /// The steps of the part that writes no events.
 const SILENT: std::ops::Range<u64> = 21..25;
