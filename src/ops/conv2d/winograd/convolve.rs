@@ -251,7 +251,14 @@ impl<A: Filtering> Work for Inputs<A> {
             for c in (0..self.depth).step_by(self.group) {
                 for v in (0..self.group).step_by(V::WIDTH) {
                     // SAFETY: as `transform_inputs` says.
-                    unsafe { tile::input::<A, V>(&self.window, from + c + v, to.add(c * ROWS + v), self.stride) };
+                    unsafe {
+                        tile::transform::<A, tile::Inputs, V>(
+                            &self.window,
+                            from + c + v,
+                            to.add(c * ROWS + v),
+                            self.stride,
+                        )
+                    };
                 }
             }
         }

@@ -19,12 +19,48 @@ pub struct Window<P> {
     pub mask: [usize; MOST_PIXELS],
 }
 
-/// `Bᵀ d B` of one register of channels: writes product (i, j) to `to + (i·PRODUCTS + j)·stride`.
+/// What is transformed before the products: the tile of inputs, or that of gradients.
+pub trait Side<A: Filtering>: Sync {
+    /// Its pixels along an axis.
+    const PIXELS: usize;
+    /// The transform along an axis.
+    ///
+    /// # Safety
+    /// See [`Lanes`].
+    unsafe fn axis<V: Lanes<f32>>(d: [V; MOST]) -> [V; MOST];
+}
+
+/// x: `Bᵀ d B`.
+pub struct Inputs;
+
+impl<A: Filtering> Side<A> for Inputs {
+    const PIXELS: usize = A::IN;
+    #[inline(always)]
+    unsafe fn axis<V: Lanes<f32>>(d: [V; MOST]) -> [V; MOST] {
+        // SAFETY: the caller's promise.
+        unsafe { A::input(d) }
+    }
+}
+
+/// dy: `A dy Aᵀ`.
+pub struct Gradients;
+
+impl<A: Filtering> Side<A> for Gradients {
+    const PIXELS: usize = A::OUT;
+    #[inline(always)]
+    unsafe fn axis<V: Lanes<f32>>(d: [V; MOST]) -> [V; MOST] {
+        let [a, b, c, d, ..] = d;
+        // SAFETY: the caller's promise.
+        unsafe { A::grad_output([a, b, c, d]) }
+    }
+}
+
+/// The transform of one side and one register of channels: writes product (i, j) to `to + (i·PRODUCTS + j)·stride`.
 ///
 /// # Safety
 /// Every pixel of `from` is readable for a register at `offset & mask`, `to` writable for one at every product; see [`Lanes`].
 #[inline(always)]
-pub unsafe fn input<A: Filtering, V: Lanes<f32>>(
+pub unsafe fn transform<A: Filtering, S: Side<A>, V: Lanes<f32>>(
     from: &Window<*const f32>,
     offset: usize,
     to: *mut f32,
@@ -34,60 +70,22 @@ pub unsafe fn input<A: Filtering, V: Lanes<f32>>(
     unsafe {
         let zero = V::splat(0.0);
         let mut half = [[zero; MOST]; MOST];
-        for i in 0..A::IN {
+        for i in 0..S::PIXELS {
             let mut d = [zero; MOST];
-            for j in 0..A::IN {
-                let pixel = i * A::IN + j;
+            for j in 0..S::PIXELS {
+                let pixel = i * S::PIXELS + j;
                 let p = from.at[pixel].add(offset & from.mask[pixel]);
                 d[j] = V::load(p);
                 fetch_ahead(p.wrapping_add(AHEAD));
             }
-            half[i] = A::input(d);
+            half[i] = S::axis(d);
         }
         for j in 0..A::PRODUCTS {
             let mut d = [zero; MOST];
-            for i in 0..A::IN {
+            for i in 0..S::PIXELS {
                 d[i] = half[i][j];
             }
-            let product = A::input(d);
-            for i in 0..A::PRODUCTS {
-                product[i].store(to.add((i * A::PRODUCTS + j) * stride));
-            }
-        }
-    }
-}
-
-/// `A dy Aᵀ` of one register of channels, as [`input`] writes it.
-///
-/// # Safety
-/// As [`input`]'s.
-#[inline(always)]
-pub unsafe fn grad_output<A: Filtering, V: Lanes<f32>>(
-    from: &Window<*const f32>,
-    offset: usize,
-    to: *mut f32,
-    stride: usize,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let zero = V::splat(0.0);
-        let mut half = [[zero; MOST]; MOST_OUT];
-        for i in 0..A::OUT {
-            let mut d = [zero; MOST_OUT];
-            for j in 0..A::OUT {
-                let pixel = i * A::OUT + j;
-                let p = from.at[pixel].add(offset & from.mask[pixel]);
-                d[j] = V::load(p);
-                fetch_ahead(p.wrapping_add(AHEAD));
-            }
-            half[i] = A::grad_output(d);
-        }
-        for j in 0..A::PRODUCTS {
-            let mut d = [zero; MOST_OUT];
-            for i in 0..A::OUT {
-                d[i] = half[i][j];
-            }
-            let product = A::grad_output(d);
+            let product = S::axis(d);
             for i in 0..A::PRODUCTS {
                 product[i].store(to.add((i * A::PRODUCTS + j) * stride));
             }
@@ -138,7 +136,7 @@ pub unsafe fn output<A: Filtering, V: Lanes<f32>, const STREAM: bool>(
     }
 }
 
-/// `G g Gᵀ` of one register of filters, whose taps are `g`: written as [`input`] writes.
+/// `G g Gᵀ` of one register of filters, whose taps are `g`: written as [`transform`] writes.
 ///
 /// # Safety
 /// `to` is writable for a register at every product; see [`Lanes`].

@@ -294,8 +294,8 @@ impl<A: Filtering> Work for Transform<A> {
                     // SAFETY: as `transform` says.
                     unsafe {
                         match self.inputs {
-                            true => tile::input::<A, V>(&self.window, from, to, self.stride),
-                            false => tile::grad_output::<A, V>(&self.window, from, to, self.stride),
+                            true => tile::transform::<A, tile::Inputs, V>(&self.window, from, to, self.stride),
+                            false => tile::transform::<A, tile::Gradients, V>(&self.window, from, to, self.stride),
                         }
                     }
                 }
