@@ -1,7 +1,9 @@
 //! `cargo xtask cuda`: NVRTC from NVIDIA's Python package, under `target/cuda`, where the build looks for it.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 /// The package: the version whose kernels are tested. Another may be put there by hand, or named by `NVRTC_PATH`.
 const PACKAGE: &str = "nvidia-cuda-nvrtc==13.0.*";
@@ -51,6 +53,10 @@ pub fn fetch() -> Result<String, String> {
     }
     let _ = std::fs::remove_dir_all(&place);
     std::fs::rename(&partial, &place).map_err(|e| format!("{}: {e}", place.display()))?;
+    // The build script does not look for what was not there the last time: a newer script is run again.
+    let script = crate::root().join("build.rs");
+    let touched = File::options().append(true).open(&script).and_then(|file| file.set_modified(SystemTime::now()));
+    touched.map_err(|e| format!("{}: {e}", script.display()))?;
     match library.exists() {
         true => Ok(format!("NVRTC was put in {}", place.display())),
         false => Err(format!("{PACKAGE} has no {}", library.display())),

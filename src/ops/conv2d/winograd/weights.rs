@@ -231,7 +231,7 @@ enum Side {
     Gradients { first: usize },
 }
 
-/// Transforms one side of a block to `to`: `[channels / 16][images][16]` of x, `[images][width]` of dy.
+/// Transforms one side of a block to `to`: `[channels / group][images][group]` of x, `[images][width]` of dy.
 fn transform<A: Filtering>(plan: &Plan<A>, side: Side, of: &[f32], block: &Block, to: *mut f32) {
     let Map { c, k, .. } = plan.map;
     let work = match side {
