@@ -121,7 +121,7 @@ pub struct Backward {
     pub grad_y: In,
     /// Gradient of x; the first layer needs none.
     pub grad_x: Option<Out>,
-    /// Gradients of weight and bias.
+    /// Gradients of weight and bias; convolutions and linear layers compute none that is `None`.
     pub grads: Params,
 }
 

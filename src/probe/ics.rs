@@ -104,7 +104,7 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, update: Upda
     let base = match room.base {
         None => grad,
         Some(base) => {
-            engine.loss_and_grad_from(0, theta, Out(base), loss, correct)?;
+            engine.layers_loss_and_grad(theta, Out(base), loss, correct)?;
             In(base)
         }
     };
@@ -119,7 +119,7 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, update: Upda
             let [from, to] = [room.next, room.mixed].map(|v| part(v, moved.start, moved.len()));
             engine.backend().copy(In(from), Out(to))?;
             engine.forward_part(before.links.clone(), In(room.mixed))?;
-            engine.loss_and_grad_from(layer.links.start, In(room.mixed), Out(room.moved), loss, correct)?;
+            engine.grad_of_link(layer.links.start, In(room.mixed), Out(room.moved), loss, correct)?;
             of = room.moved;
         }
         let [moved, own] = [of, base.0].map(|v| part(v, layer.weight.start, layer.weight.len()));

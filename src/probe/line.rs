@@ -46,12 +46,15 @@ pub enum Along {
 const AT_ONCE: usize = 256 << 20;
 
 impl Room {
-    /// Allocates it, for the step lengths `s` of a line along `along`. A device that works on its own takes several points at once; the CPU saves memory.
+    /// Allocates it, for the step lengths `s` of a line along `along`. A device that works on
+    /// its own takes several points at once; the CPU as many as the engine has companions for.
     pub fn new<B: Backend>(engine: &mut Engine<B>, s: &[f64], along: Along) -> Result<Room> {
         let bytes = engine.network().slots().len().max(1) * engine.backend().dtype().size();
-        let most = if engine.on_its_own() { (AT_ONCE / bytes).max(1) } else { 1 };
         let (points, all) = (s.len(), s.len() + 1);
-        let at_once = all.min(most);
+        let at_once = match engine.on_its_own() {
+            true => all.min((AT_ONCE / bytes).max(1)),
+            false => engine.accompany(points)?,
+        };
         let (thetas, grads) = (engine.vectors(at_once)?, engine.vectors(at_once)?);
         let random = (along == Along::Random).then(|| engine.vector()).transpose()?;
         let mut plan = engine.backend().plan();
@@ -138,8 +141,11 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Room) 
         along = In(random);
     }
     let (points, (at_once, stride)) = (room.lengths.shape.len(), room.thetas.shape.matrix());
-    for first in (0..points + 1).step_by(at_once.max(1)) {
-        let some = at_once.min(points + 1 - first);
+    let mut first = 0;
+    while first <= points {
+        // Whether θ′ is needed is found out after all points, where that can be found out: with however many of them at once.
+        let end = if first < points && !engine.on_its_own() { points } else { points + 1 };
+        let some = at_once.clamp(1, end - first);
         let [thetas, grads] = [room.thetas, room.grads].map(|rows| rows.slice(0, Shape::new([some, stride])));
         let part = |view: View| view.slice(first, Shape::new([some]));
         let found = |view: View| view.slice(first * COMPARED, Shape::new([some, COMPARED]));
@@ -165,18 +171,25 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Room) 
         mistaken::after(engine, thetas, grads, grad, part(room.loss))?;
         let all = if made(Mutant::E5) { In(engine.network().slots().view(grad.0, 0)) } else { grad };
         engine.backend().compare_rows(In(grads), all, Out(found(room.compared)))?;
+        first += some;
     }
     Ok(())
 }
 
-/// Whether the points are so far that rounding cannot matter; never known of a device that works on its own, which is not waited for.
+/// Whether rounding cannot matter at any of the points; never known of a device that works on its own, which is not waited for.
 fn beyond_rounding<B: Backend>(engine: &mut Engine<B>, room: Room) -> Result<bool> {
     if engine.on_its_own() {
         return Ok(false);
     }
-    let moved = engine.read(room.moved)?;
-    let points = moved.chunks_exact(COMPARED).take(room.lengths.shape.len());
-    Ok(resolution::beyond_rounding(engine, points.map(|of| (of[0], of[2]))))
+    let points = room.lengths.shape.len();
+    let (moved, compared) = (engine.read(room.moved)?, engine.read(room.compared)?);
+    let gradient = engine.scalar(Scalar::GradNorm)?;
+    let (moved, compared) = (moved.chunks_exact(COMPARED), compared.chunks_exact(COMPARED));
+    let least = resolution::least_distance(engine);
+    let mut points = moved.zip(compared).take(points);
+    Ok(points.all(|(moved, compared)| {
+        moved[0].sqrt() >= least * moved[2].sqrt() || resolution::more_than_rounding(compared[0].sqrt(), gradient)
+    }))
 }
 
 /// Reads what [`ask`] asked for; `base_loss` is L(θ), and `s` what `room` was made for.

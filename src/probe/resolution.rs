@@ -30,6 +30,11 @@ const TIMES: f64 = 10.0;
 /// the most that was seen: late on a plateau of the deep linear network.)
 const FAR: f64 = 16_384.0;
 
+/// Where the gradient changes by so much of its length at all points, they are told unmeasured too: for rounding to make a tenth of that change,
+/// it would have to make an eightieth of the gradient itself. (A 320th was the most that was seen, of networks whose ReLUs flip at a last place; on
+/// plateaus of the deep linear network a 370th.)
+const MUCH: f64 = 0.125;
+
 /// Moved by this many roundings of itself, a number goes to its neighbour: a unit in the last place is one to two of them.
 const MOVE: f64 = 1.5;
 
@@ -71,10 +76,14 @@ pub fn ask_neighbour<B: Backend>(engine: &mut Engine<B>, theta: In, out: Out) ->
     Ok(())
 }
 
-/// Whether the nearest of some points is too far off for rounding to matter: of each the square of its distance, and its own.
-pub fn beyond_rounding<B: Backend>(engine: &mut Engine<B>, points: impl Iterator<Item = (f64, f64)>) -> bool {
-    let least = FAR * engine.backend().operand_roundoff();
-    points.min_by(|a, b| a.0.total_cmp(&b.0)).is_some_and(|(apart, own)| apart >= least * least * own)
+/// Beyond so many times ‖θ‖ a point is too far off for rounding to matter.
+pub fn least_distance<B: Backend>(engine: &mut Engine<B>) -> f64 {
+    FAR * engine.backend().operand_roundoff()
+}
+
+/// Whether a gradient of the length `gradient` that changes by `change` does so by more than rounding could.
+pub fn more_than_rounding(change: f64, gradient: f64) -> bool {
+    change >= MUCH * gradient && change > 0.0
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use super::float::Float;
 use super::memory::{Borrow, Element, Memory};
 use super::state::StepState;
-use super::storage::{Storage, same_length};
+use super::storage::{Movable, Storage, same_length};
 use super::tensor::{ArenaId, ArenaPlan, DType, In, Out};
 use crate::{Error, Result};
 use std::marker::PhantomData;
@@ -67,6 +67,13 @@ impl<T: Float> Cpu<T> {
         self.memory.borrow(op)
     }
 
+    fn copy_of<E: Element>(&mut self, other: &mut Self, from: In, to: Out) -> Result<()> {
+        same_length("copy_from", to.0, from.0.shape.len())?;
+        let source = other.borrow("copy_from").read::<E>(from)?;
+        self.borrow("copy_from").write::<E>(to)?.copy_from_slice(source);
+        Ok(())
+    }
+
     /// The raw bytes of an arena: for tests that fill it with NaN and look at its guard bands.
     pub fn raw(&mut self, arena: ArenaId) -> &mut [u8] {
         self.memory.raw(arena)
@@ -74,6 +81,21 @@ impl<T: Float> Cpu<T> {
 }
 
 impl<T: Float> Storage for Cpu<T> {
+    fn beside(&self) -> Option<Movable<Self>> {
+        let guards = self.guards.as_ref().map(|_| Vec::new());
+        let other = Cpu { guards, direct_convolution: self.direct_convolution, ..Cpu::default() };
+        (!self.memory.plans()).then(|| Movable::new(other))
+    }
+    fn copy_from(&mut self, other: &mut Self, from: In, to: Out) -> Result<()> {
+        match to.0.dtype {
+            DType::F32 => self.copy_of::<f32>(other, from, to),
+            DType::F64 => self.copy_of::<f64>(other, from, to),
+            DType::U32 => self.copy_of::<u32>(other, from, to),
+            DType::U64 => self.copy_of::<u64>(other, from, to),
+            DType::U8 => self.copy_of::<u8>(other, from, to),
+            DType::Bf16 => self.copy_of::<half::bf16>(other, from, to),
+        }
+    }
     fn dtype(&self) -> DType {
         T::DTYPE
     }

@@ -71,6 +71,34 @@ pub fn word(seed: u64, purpose: Purpose, layer: u32, step: u32, index: u64) -> u
     draw(seed, purpose, layer, step, block as u32, (block >> 32) as u32)[(index % 4) as usize]
 }
 
+/// Words that [`words`] makes at once: 16 blocks of the generator side by side.
+pub const WORDS: usize = 64;
+
+/// The words at the positions `first..first + 64` of a sequence, as [`word`] has them one by one; `first` is a multiple of 4.
+#[inline(always)] // so that the lanes become registers of whatever instruction set the caller is compiled for
+pub fn words(seed: u64, purpose: Purpose, layer: u32, step: u32, first: u64) -> [u32; WORDS] {
+    const LANES: usize = WORDS / 4;
+    let block = |lane: usize| first / 4 + lane as u64;
+    let mut c = [
+        std::array::from_fn(|lane| block(lane) as u32),
+        std::array::from_fn(|lane| (block(lane) >> 32) as u32),
+        [step; LANES],
+        [(purpose as u32) << 24 | (layer & 0x00FF_FFFF); LANES],
+    ];
+    let mut key = key(seed);
+    for _ in 0..10 {
+        for lane in 0..LANES {
+            let p0 = u64::from(M[0]) * u64::from(c[0][lane]);
+            let p1 = u64::from(M[1]) * u64::from(c[2][lane]);
+            c[0][lane] = (p1 >> 32) as u32 ^ c[1][lane] ^ key[0];
+            c[2][lane] = (p0 >> 32) as u32 ^ c[3][lane] ^ key[1];
+            (c[1][lane], c[3][lane]) = (p1 as u32, p0 as u32);
+        }
+        key = [key[0].wrapping_add(W[0]), key[1].wrapping_add(W[1])];
+    }
+    std::array::from_fn(|at| c[at % 4][at / 4])
+}
+
 /// A uniform number in [0, 1) from a word: its upper 24 bits, so that every value is exact in f32.
 #[inline(always)]
 pub fn uniform(word: u32) -> f32 {
@@ -170,6 +198,15 @@ mod tests {
         assert_eq!(philox4x32([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
         assert_eq!(philox4x32(ones, [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
         assert_eq!(philox4x32(pi, [0xa409_3822, 0x299f_31d0]), [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]);
+    }
+
+    #[test]
+    fn words_side_by_side_are_the_words_one_by_one() {
+        for first in [0, 4, 1 << 20, (1 << 34) - 8] {
+            let many = words(77, Purpose::Direction, 5, 9, first);
+            let one = |at: usize| word(77, Purpose::Direction, 5, 9, first + at as u64);
+            assert_eq!(many, std::array::from_fn(one), "from {first}");
+        }
     }
 
     #[test]

@@ -46,8 +46,35 @@ pub struct Hardware {
     pub architecture: String,
 }
 
+/// A backend that may go to another thread: the compiler has seen it.
+pub struct Movable<B>(B);
+
+impl<B: Send> Movable<B> {
+    /// Vouches for `backend`.
+    pub fn new(backend: B) -> Self {
+        Movable(backend)
+    }
+}
+
+impl<B> Movable<B> {
+    /// The backend.
+    pub fn into_inner(self) -> B {
+        self.0
+    }
+}
+
 /// What every backend can do with memory.
-pub trait Storage {
+pub trait Storage: Sized {
+    /// A backend like this one with memory of its own, whose work may go on at the same time on another thread; none where the device shares
+    /// out its work by itself, or where nothing is computed.
+    fn beside(&self) -> Option<Movable<Self>> {
+        None
+    }
+    /// `to ← from`, a tensor of `other`, which is [`Storage::beside`] this one. Errors: there is no such backend; another length or dtype.
+    fn copy_from(&mut self, other: &mut Self, from: In, to: Out) -> Result<()> {
+        let _ = (other, from);
+        Err(Error::operator("copy_from", "backends whose work goes on side by side", to.0.shape.to_string()))
+    }
     /// The card that computes, where one does: results are the same on every card of one kind.
     fn hardware(&self) -> Option<Hardware> {
         None

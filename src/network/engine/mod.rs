@@ -1,8 +1,9 @@
 //! A network on a backend: all memory planned once (`plan`), and two visible loops, forward and backward (`passes`); how their
-//! results move with θ (`tangents`), for Hessian-vector products; weights that are made of other parameters (`effective`); and what enters a
-//! layer's non-linearity (`activations`).
+//! results move with θ (`tangents`), for Hessian-vector products; weights that are made of other parameters (`effective`); what enters a
+//! layer's non-linearity (`activations`); and engines beside it that evaluate other θ at the same time (`companions`).
 
 mod activations;
+mod companions;
 mod effective;
 mod passes;
 mod plan;
@@ -17,6 +18,7 @@ use crate::runtime::storage::Graph;
 use crate::runtime::tensor::{In, Out, Shape, View};
 use crate::{Error, Result};
 pub use activations::Unactivated;
+use companions::Companion;
 use effective::Effective;
 use plan::Planned;
 use std::sync::Arc;
@@ -79,6 +81,9 @@ pub struct Engine<B> {
     graphs: Vec<Recorded>,
     /// The whole network as one operator, where the backend has that.
     whole: Option<Whole>,
+    /// Bytes that were planned for it, vectors aside; and engines that work beside it.
+    planned_bytes: usize,
+    companions: Vec<Companion<B>>,
     stop: Arc<AtomicBool>,
 }
 

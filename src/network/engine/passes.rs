@@ -2,6 +2,7 @@
 
 use super::super::chain::Loss;
 use super::Engine;
+use super::companions::At;
 use super::plan::Planned;
 use crate::Result;
 use crate::ops::backend::Backend;
@@ -11,6 +12,13 @@ use crate::ops::layer::{Backward, Forward, Kept, Params};
 use crate::runtime::storage::{Part, Pass};
 use crate::runtime::tensor::{In, Out, Shape, View};
 use std::ops::Range;
+
+/// Of which links a backward pass finds the gradients of weights and biases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weights {
+    All,
+    First,
+}
 
 impl<B: Backend> Engine<B> {
     /// The loss at `theta` on the batch, in training mode: a pure function of (network, θ, batch, noise key).
@@ -27,17 +35,28 @@ impl<B: Backend> Engine<B> {
         if self.whole_pass(theta, Some(grad), loss, correct)? {
             return Ok(());
         }
-        self.loss_and_grad_from(0, theta, grad, loss, correct)
+        self.layers_loss_and_grad(theta, grad, loss, correct)
     }
 
-    /// The same of a part of the network: from link `first` on, whose input is what the pass before has left there. Only the gradients of
-    /// these links' parameters are written; a link that is not the network's first must be a convolution or a linear layer.
-    pub fn loss_and_grad_from(&mut self, first: usize, theta: In, grad: Out, loss: Out, correct: Out) -> Result<()> {
+    /// The same by the layers one by one, whatever the backend has.
+    pub fn layers_loss_and_grad(&mut self, theta: In, grad: Out, loss: Out, correct: Out) -> Result<()> {
+        self.forward_part(0..self.planned.len(), theta)?;
+        self.backward(0, Weights::All, theta, grad, loss, correct)
+    }
+
+    /// The gradient of link `first`, a convolution or a linear layer, whose input is what the pass before has left there; in `grad`, where the
+    /// gradients of links after it are left undefined.
+    pub fn grad_of_link(&mut self, first: usize, theta: In, grad: Out, loss: Out, correct: Out) -> Result<()> {
         self.forward_part(first..self.planned.len(), theta)?;
+        self.backward(first, Weights::First, theta, grad, loss, correct)
+    }
+
+    /// The loss of what forward has left, and the gradients down to link `first`.
+    fn backward(&mut self, first: usize, of: Weights, theta: In, grad: Out, loss: Out, correct: Out) -> Result<()> {
         let last = self.planned.len() - 1;
         let top = View { shape: self.planned[last].y.shape, ..self.gradients[0] };
         self.judge(loss, correct, Some(Out(top)))?;
-        self.backward_to(first, theta, grad)
+        self.backward_to(first, of, theta, grad)
     }
 
     /// Losses and gradients at several θ on one batch: the rows of `thetas` and `grads`, which [`Engine::vectors`] made; `loss` and
@@ -54,12 +73,12 @@ impl<B: Backend> Engine<B> {
             }
         }
         let row = |whole: View, run| whole.slice(run * stride, Shape::new([self.network.slots().len()]));
-        let rows: Vec<_> = (0..runs).map(|run| (row(thetas.0, run), row(grads.0, run))).collect();
-        for (run, (theta, grad)) in rows.into_iter().enumerate() {
-            let [loss, correct] = [loss, correct].map(|of| Out(of.0.slice(run, Shape::new([1]))));
-            self.loss_and_grad(In(theta), Out(grad), loss, correct)?;
-        }
-        Ok(())
+        let rows = (0..runs).map(|run| {
+            let [loss, correct] = [loss, correct].map(|of| of.0.slice(run, Shape::new([1])));
+            At { theta: row(thetas.0, run), grad: row(grads.0, run), loss, correct }
+        });
+        let rows: Vec<_> = rows.collect();
+        self.evaluate_together(&rows)
     }
 
     /// One run of the network as a whole; `false` where the layers are to be taken one by one.
@@ -171,7 +190,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Backward: every layer in reverse order, down to link `first`.
-    fn backward_to(&mut self, first: usize, theta: In, grad: Out) -> Result<()> {
+    fn backward_to(&mut self, first: usize, of: Weights, theta: In, grad: Out) -> Result<()> {
         let [mut upper, mut lower] = self.gradients;
         for index in (first..self.planned.len()).rev() {
             self.look_up()?;
@@ -182,16 +201,20 @@ impl<B: Backend> Engine<B> {
             let grad_y = View { shape: planned.y.shape, ..upper };
             let grad_x = View { shape: planned.x.shape, ..lower };
             (upper, lower) = (lower, upper);
+            let passed_over = of == Weights::First && index > first && self.network.links()[index].layer.multiplies();
+            let grads = if passed_over { Params::default() } else { self.grads(index, grad.0) };
             let io = Backward {
                 forward: self.io(index, theta),
                 grad_y: In(grad_y),
                 // Nothing asks for the gradient of the first layer's input: in a whole pass that is the batch.
                 grad_x: (index > first).then_some(Out(grad_x)),
-                grads: self.grads(index, grad.0),
+                grads,
             };
             self.backend.enter(Some(Part { link: index, pass: Pass::Backward }));
             self.network.links()[index].layer.backward(&mut self.backend, &io)?;
-            self.take_apart(index, theta, grad.0)?;
+            if !passed_over {
+                self.take_apart(index, theta, grad.0)?;
+            }
         }
         self.backend.enter(None);
         Ok(())

@@ -81,6 +81,8 @@ impl<B: Backend> Engine<B> {
             rounded: None,
             graphs: Vec::new(),
             whole,
+            planned_bytes: plan.bytes(),
+            companions: Vec::new(),
             stop,
         };
         engine.reset_running()?;

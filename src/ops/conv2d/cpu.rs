@@ -115,7 +115,9 @@ impl<T: Float> Conv2d for Cpu<T> {
         if let Some(grad_bias) = grads.bias {
             columns::sums(grad_y, map.k, b.write(grad_bias)?, columns::as_f64(workspace), |sum| sum);
         }
-        grad_weight(algorithm, &map, x, grad_y, b.write(grads.weight)?, workspace);
+        if let Some(to) = grads.weight {
+            grad_weight(algorithm, &map, x, grad_y, b.write(to)?, workspace);
+        }
         Ok(())
     }
 }

@@ -50,12 +50,14 @@ impl<D: Driver> Cuda<D> {
         let mode = self.mode();
         let (driver, mut views) = self.begin(OP);
         let (x, weight, dy) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read::<T>(grad_y)?);
-        let (grad_x, mut grad_weight) = (views.write_some::<T>(grads.x)?, views.write::<f32>(grads.weight)?);
+        let (grad_x, grad_weight) = (views.write_some::<T>(grads.x)?, views.write_some::<f32>(grads.weight)?);
         let (grad_bias, mut workspace) = (views.write_some::<f32>(grads.bias)?, views.write::<f32>(workspace)?);
         if let Some(mut dx) = grad_x {
             product(driver, OP, mode, extents, Direction::Backward, &dy, &weight, None, &mut dx, Epilogue::NONE)?;
         }
-        weight_gradient(driver, OP, mode, extents, &x, &dy, &mut grad_weight, &mut workspace)?;
+        if let Some(mut dw) = grad_weight {
+            weight_gradient(driver, OP, mode, extents, &x, &dy, &mut dw, &mut workspace)?;
+        }
         match grad_bias {
             Some(mut db) => bias_gradient(driver, OP, extents, &dy, &mut db, &mut workspace),
             None => Ok(()),

@@ -36,7 +36,7 @@ impl Operator for Entry {
             Some(grad_y) => {
                 let grads = Conv2dGrads {
                     x: Some(s.output_like("grad_x", &x)?),
-                    weight: s.output_like("grad_weight", &weight)?,
+                    weight: Some(s.output_like("grad_weight", &weight)?),
                     bias: bias.as_ref().map(|bias| s.output_like("grad_bias", bias)).transpose()?,
                 };
                 Some((grad_y, grads))
@@ -51,7 +51,7 @@ impl Operator for Entry {
             s.backend.conv2d_backward(x_in, weight_in, grad_y, grads, workspace)?;
         }
         if let Some(moving) = moving {
-            let of = |g: Conv2dGrads| Params { weight: Some(g.weight.0), bias: g.bias.map(|b| b.0) };
+            let of = |g: Conv2dGrads| Params { weight: g.weight.map(|w| w.0), bias: g.bias.map(|b| b.0) };
             let params = Params { weight: Some(weight_in.0), bias: bias_in.map(|b| b.0) };
             let backward = backward.map(|(grad_y, grads)| (grad_y, of(grads)));
             let passes = Passes { x: x_in, y, params, kept: Kept::default(), workspace, state: None, backward };

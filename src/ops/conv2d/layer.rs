@@ -72,8 +72,8 @@ impl Layer for Conv2dLayer {
     }
 
     fn backward<B: Backend>(&self, backend: &mut B, io: &Backward) -> Result<()> {
-        let (weight, grad) = (io.forward.params.weight.ok_or_else(missing)?, io.grads.weight.ok_or_else(missing)?);
-        let grads = Conv2dGrads { x: io.grad_x, weight: Out(grad), bias: io.grads.bias.map(Out) };
+        let weight = io.forward.params.weight.ok_or_else(missing)?;
+        let grads = Conv2dGrads { x: io.grad_x, weight: io.grads.weight.map(Out), bias: io.grads.bias.map(Out) };
         backend.conv2d_backward(io.forward.x, In(weight), io.grad_y, grads, Out(io.forward.workspace))
     }
 
@@ -101,7 +101,7 @@ impl Bilinear for Conv2dLayer {
         (grad_x, grad_w, bias): (Option<Out>, Out, Option<Out>),
         workspace: Out,
     ) -> Result<()> {
-        b.conv2d_backward(x, weight, grad_y, Conv2dGrads { x: grad_x, weight: grad_w, bias }, workspace)
+        b.conv2d_backward(x, weight, grad_y, Conv2dGrads { x: grad_x, weight: Some(grad_w), bias }, workspace)
     }
 }
 

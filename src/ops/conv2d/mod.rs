@@ -66,7 +66,7 @@ pub struct Conv2dGrads {
     /// `[H, W, N, C]`; the first layer of a network needs none.
     pub x: Option<Out>,
     /// `[9, C, K]`
-    pub weight: Out,
+    pub weight: Option<Out>,
     /// `[K]`
     pub bias: Option<Out>,
 }

@@ -120,7 +120,9 @@ impl<T: Float> Linear for Cpu<T> {
         if let Some(db) = grads.bias {
             columns::sums(dy, e.o, b.write(db)?, columns::as_f64(workspace), |sum| sum);
         }
-        grad_weight(e, x, dy, b.write(grads.weight)?);
+        if let Some(to) = grads.weight {
+            grad_weight(e, x, dy, b.write(to)?);
+        }
         Ok(())
     }
 }

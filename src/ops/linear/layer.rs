@@ -67,8 +67,8 @@ impl Layer for LinearLayer {
     }
 
     fn backward<B: Backend>(&self, backend: &mut B, io: &Backward) -> Result<()> {
-        let (weight, grad) = (io.forward.params.weight.ok_or_else(missing)?, io.grads.weight.ok_or_else(missing)?);
-        let grads = LinearGrads { x: io.grad_x, weight: Out(grad), bias: io.grads.bias.map(Out) };
+        let weight = io.forward.params.weight.ok_or_else(missing)?;
+        let grads = LinearGrads { x: io.grad_x, weight: io.grads.weight.map(Out), bias: io.grads.bias.map(Out) };
         backend.linear_backward(io.forward.x, In(weight), io.grad_y, grads, Out(io.forward.workspace))
     }
 
@@ -96,7 +96,7 @@ impl Bilinear for LinearLayer {
         (grad_x, grad_w, bias): (Option<Out>, Out, Option<Out>),
         workspace: Out,
     ) -> Result<()> {
-        b.linear_backward(x, weight, grad_y, LinearGrads { x: grad_x, weight: grad_w, bias }, workspace)
+        b.linear_backward(x, weight, grad_y, LinearGrads { x: grad_x, weight: Some(grad_w), bias }, workspace)
     }
 }
 

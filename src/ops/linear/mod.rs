@@ -41,7 +41,7 @@ pub struct LinearGrads {
     /// `[N, I]`; the first layer of a network needs none.
     pub x: Option<Out>,
     /// `[I, O]`
-    pub weight: Out,
+    pub weight: Option<Out>,
     /// `[O]`
     pub bias: Option<Out>,
 }

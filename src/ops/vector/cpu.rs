@@ -4,7 +4,7 @@ use super::{COMPARED, Direction, NormKind, Vector, rows_of};
 use crate::ops::columns::{Shared, for_pieces};
 use crate::runtime::cpu::{Cpu, read_state};
 use crate::runtime::float::Float;
-use crate::runtime::rng::{Purpose, normal, word};
+use crate::runtime::rng::{Purpose, WORDS, normal, words};
 use crate::runtime::simd::vectorize;
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{In, Out};
@@ -17,7 +17,49 @@ const LANES: usize = 16;
 /// Pieces that a vector is summed in, at most; their sums wait on the stack.
 const PIECES: usize = 256;
 
+/// A sequence of random words: those of one random direction at one step.
+#[derive(Clone, Copy)]
+struct Sequence {
+    seed: u64,
+    step: u32,
+    index: u32,
+}
+
+impl Sequence {
+    /// Calls `take(offset, words)` for the words of `range`, some at a time; it begins at a multiple of 4.
+    #[inline(always)]
+    fn each(self, range: Range<usize>, mut take: impl FnMut(usize, &[u32])) {
+        for first in range.clone().step_by(WORDS) {
+            let words = words(self.seed, Purpose::Direction, self.index, self.step, first as u64);
+            take(first - range.start, &words[..WORDS.min(range.end - first)]);
+        }
+    }
+}
+
 vectorize! {
+    fn drawn<T>(of: Sequence, kind: Direction, range: Range<usize>, out: &mut [T]) {
+        match kind {
+            Direction::Normal => of.each(range, |at, words| {
+                for (to, &word) in out[at..].iter_mut().zip(words) {
+                    *to = T::widen(normal(word));
+                }
+            }),
+            Direction::Signs => of.each(range, |at, words| {
+                for (to, &word) in out[at..].iter_mut().zip(words) {
+                    *to = if word & 1 == 1 { -T::ONE } else { T::ONE };
+                }
+            }),
+        }
+    }
+
+    fn jittered<T>(of: Sequence, part: T, range: Range<usize>, x: &[T], out: &mut [T]) {
+        of.each(range, |at, words| {
+            for ((to, &x), &word) in out[at..].iter_mut().zip(&x[at..]).zip(words) {
+                *to = if word & 1 == 1 { -part } else { part }.fma(x, x);
+            }
+        });
+    }
+
     fn displaced<T>(x: &[T], a: T, y: &[T], out: &mut [T]) {
         for ((o, &x), &y) in out.iter_mut().zip(x).zip(y) {
             *o = a.fma(y, x);
@@ -168,19 +210,11 @@ impl<T: Float> Vector for Cpu<T> {
     fn direction(&mut self, kind: Direction, index: u32, state: In, out: Out) -> Result<()> {
         let mut b = self.borrow("direction");
         let StepState { seed, step, .. } = read_state(&mut b, state)?;
+        let of = Sequence { seed, step: step as u32, index };
         let out = b.write::<T>(out)?;
         let (len, out) = (out.len(), Shared::new(out));
-        for_pieces(len, 1, |r| {
-            // SAFETY: pieces do not overlap.
-            let piece = unsafe { out.range(r.clone()) };
-            for (i, to) in r.zip(piece) {
-                let word = word(seed, Purpose::Direction, index, step as u32, i as u64);
-                *to = match kind {
-                    Direction::Normal => T::widen(normal(word)),
-                    Direction::Signs => T::ONE - T::of(f64::from(2 * (word & 1))),
-                };
-            }
-        });
+        // SAFETY: pieces do not overlap.
+        for_pieces(len, 1, |r| drawn(of, kind, r.clone(), unsafe { out.range(r) }));
         Ok(())
     }
 
@@ -188,16 +222,10 @@ impl<T: Float> Vector for Cpu<T> {
         same_length("jitter", &[x.0.shape.len(), out.0.shape.len()])?;
         let mut b = self.borrow("jitter");
         let StepState { seed, step, .. } = read_state(&mut b, state)?;
+        let of = Sequence { seed, step: step as u32, index };
         let (x, out) = (b.read::<T>(x)?, Shared::new(b.write::<T>(out)?));
-        let part = T::of(part);
-        for_pieces(x.len(), 1, |r| {
-            // SAFETY: pieces do not overlap.
-            let piece = unsafe { out.range(r.clone()) };
-            for (i, to) in r.zip(piece) {
-                let word = word(seed, Purpose::Direction, index, step as u32, i as u64);
-                *to = if word & 1 == 1 { -part } else { part }.fma(x[i], x[i]);
-            }
-        });
+        // SAFETY: pieces do not overlap.
+        for_pieces(x.len(), 1, |r| jittered(of, T::of(part), r.clone(), &x[r.clone()], unsafe { out.range(r) }));
         Ok(())
     }
 

@@ -1,0 +1,136 @@
+//! Companions of an engine: more engines of the same network, each with memory of its own, so that several θ are evaluated on one batch at the
+//! same time.
+//!
+//! A pass over a narrow network leaves threads idle between its operators, however each of these is shared out; passes at different θ need not
+//! wait for one another. Who evaluates a θ decides no bit of what is found there.
+
+use super::{Engine, Scalar};
+use crate::Result;
+use crate::files::limits;
+use crate::ops::backend::Backend;
+use crate::runtime::storage::Movable;
+use crate::runtime::tensor::{In, Out, View};
+use rayon::prelude::*;
+use std::iter::once;
+
+/// Bytes that all companions of an engine may take together; and their part of the memory that is left.
+const MOST: u64 = 256 << 20;
+const PART: u64 = 4;
+
+/// An engine beside another, with a place for a θ and its gradient.
+pub(super) struct Companion<B> {
+    engine: Engine<B>,
+    theta: View,
+    grad: View,
+}
+
+/// What is found at one θ, in the memory of the engine that finds it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At {
+    pub theta: View,
+    pub grad: View,
+    pub loss: View,
+    pub correct: View,
+}
+
+impl<B: Backend> Engine<B> {
+    /// Sees to it that [`Engine::losses_and_grads`] takes up to `count` θ at the same time, and returns how many: as many as there are threads, as
+    /// far as memory goes that nobody misses; 1 where the device shares out its work by itself, or the network is one operator.
+    ///
+    /// Errors: not enough memory.
+    pub fn accompany(&mut self, count: usize) -> Result<usize> {
+        let wanted = count.min(rayon::current_num_threads()).max(1);
+        let missing = wanted.saturating_sub(1 + self.companions.len());
+        if missing > 0 && self.whole.is_none() {
+            // Besides what it plans, its own place for a θ and a gradient, and the rows that these are copied from and to.
+            let each = self.planned_bytes + 4 * self.network.slots().len() * self.backend.dtype().size();
+            let left = limits::memory().map_or(u64::MAX, |bound| bound.left);
+            let most = MOST.min(left / PART) / each.max(1) as u64;
+            for _ in self.companions.len()..missing.min(most as usize) {
+                let Some(backend) = self.backend.beside() else { break };
+                let companion = Companion::new(backend, self)?;
+                self.companions.push(companion);
+            }
+        }
+        Ok(wanted.min(1 + self.companions.len()))
+    }
+
+    /// Evaluates each of `rows`, at the same time as far as there are companions.
+    pub(super) fn evaluate_together(&mut self, rows: &[At]) -> Result<()> {
+        // A pass takes the engine as a whole, and so what works beside it lies elsewhere for as long.
+        let mut companions = std::mem::take(&mut self.companions);
+        let found = rows.chunks(1 + companions.len()).try_for_each(|rows| self.evaluate_with(&mut companions, rows));
+        self.companions = companions;
+        found
+    }
+
+    /// Evaluates the first of `rows` while the companions evaluate one each of the others.
+    fn evaluate_with(&mut self, companions: &mut [Companion<B>], rows: &[At]) -> Result<()> {
+        let Some((&own, others)) = rows.split_first() else { return Ok(()) };
+        if others.is_empty() {
+            return Task(self, own).evaluate();
+        }
+        for (companion, at) in companions.iter_mut().zip(others) {
+            companion.take_up(self, at.theta)?;
+        }
+        let tasks = companions.iter_mut().zip(others).map(|(companion, _)| {
+            let at = companion.place();
+            Task(&mut companion.engine, at)
+        });
+        let tasks: Vec<_> = once(Task(self, own)).chain(tasks).collect();
+        tasks.into_par_iter().with_max_len(1).try_for_each(Task::evaluate)?;
+        companions.iter_mut().zip(others).try_for_each(|(companion, &at)| companion.hand_over(self, at))
+    }
+}
+
+impl<B: Backend> Companion<B> {
+    /// A companion of `of`. Its backend may go to another thread, which is why an engine of it may: see [`Task`].
+    fn new(backend: Movable<B>, of: &Engine<B>) -> Result<Self> {
+        let mut engine = Engine::new(backend.into_inner(), of.network.clone(), of.batch, of.stop.clone())?;
+        engine.whole = None;
+        let (theta, grad) = (engine.vector()?, engine.vector()?);
+        Ok(Companion { engine, theta, grad })
+    }
+
+    fn place(&self) -> At {
+        let [loss, correct] = [Scalar::Aside, Scalar::AsideCorrect].map(|slot| self.engine.slot(slot));
+        At { theta: self.theta, grad: self.grad, loss, correct }
+    }
+
+    /// Copies the batch and the step's state from `of`, and `theta`.
+    fn take_up(&mut self, of: &mut Engine<B>, theta: View) -> Result<()> {
+        let own = &mut self.engine;
+        let pairs = [(of.input, own.input), (of.answer, own.answer), (of.state, own.state), (theta, self.theta)];
+        pairs.into_iter().try_for_each(|(from, to)| own.backend.copy_from(&mut of.backend, In(from), Out(to)))
+    }
+
+    /// Copies what was found to where `to` says it belongs in the memory of `of`.
+    fn hand_over(&mut self, of: &mut Engine<B>, to: At) -> Result<()> {
+        let from = self.place();
+        let pairs = [(from.grad, to.grad), (from.loss, to.loss), (from.correct, to.correct)];
+        let own = &mut self.engine.backend;
+        pairs.into_iter().try_for_each(|(from, to)| of.backend.copy_from(own, In(from), Out(to)))
+    }
+}
+
+/// An engine and what it is to evaluate, on whichever thread.
+struct Task<'a, B>(&'a mut Engine<B>, At);
+
+// SAFETY: a task is only made where there are companions, or for the engine alone; those are made from a `Movable` backend, of a type that is `Send`
+// therefore. `movable` below has the compiler say that the engine is, then.
+unsafe impl<B> Send for Task<'_, B> {}
+
+const _: () = {
+    const fn sent<T: Send>() {}
+    #[allow(dead_code)]
+    const fn movable<B: Send>() {
+        sent::<Engine<B>>();
+    }
+};
+
+impl<B: Backend> Task<'_, B> {
+    fn evaluate(self) -> Result<()> {
+        let Task(engine, at) = self;
+        engine.loss_and_grad(In(at.theta), Out(at.grad), Out(at.loss), Out(at.correct))
+    }
+}
