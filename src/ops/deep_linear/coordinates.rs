@@ -4,8 +4,8 @@
 //! others 1976). An input of which nothing else is left, such as a constant or one that repeats another, adds nothing to the basis: its vector is 0.
 //! Every sample is treated alike, so that equal samples stay equal.
 
-use super::layout::Layout;
-use super::{Chain, ChainNorm};
+use super::layout::{Layout, needs_samples};
+use super::{Chain, ChainNorm, screen};
 use crate::runtime::simd::vectorize;
 
 /// Independent chains of a sum over samples, which is a multiple of them.
@@ -64,8 +64,9 @@ pub fn prepare(chain: &Chain, layout: &Layout, x: &[f64], target: &[f64], room: 
     let constant = chain.norm != ChainNorm::None && chain.norms() > 0;
     let (padded, stride) = (layout.padded, layout.stride);
     let (before, rest) = room.split_at_mut(layout.basis);
-    let (basis, rest) = rest.split_at_mut((dim + 1) * padded);
-    let column = &mut rest[layout.values - layout.basis - (dim + 1) * padded..][..padded];
+    let (of_basis, rest) = rest.split_at_mut(layout.theta - layout.basis);
+    let basis = &mut of_basis[..(dim + 1) * padded];
+    let column = &mut rest[layout.values - layout.theta..][..padded];
     basis.fill(0.0);
     before[layout.x..layout.basis].fill(0.0);
     if constant {
@@ -118,4 +119,7 @@ pub fn prepare(chain: &Chain, layout: &Layout, x: &[f64], target: &[f64], room: 
     }
     before[layout.outside] = outside;
     before[layout.outside + 1] = 1.0;
+    if needs_samples(chain.norm) && constant {
+        screen::prepare(chain.norm, dim, padded, of_basis);
+    }
 }

@@ -1,6 +1,6 @@
 //! Where the numbers of a chain on coordinates lie, in one block of doubles.
 
-use super::{Chain, ChainNorm};
+use super::{Chain, ChainNorm, screen};
 
 /// The widest layer that is taken on coordinates.
 pub const WIDEST: usize = 32;
@@ -39,7 +39,7 @@ pub struct Layout {
     /// Coordinates of inputs and of targets, a row for each of the basis; the last row is that of the constant.
     pub x: usize,
     pub target: usize,
-    /// The basis, `[dim + 1, padded]`.
+    /// The basis, `[dim + 1, padded]`; and what a norm that needs samples has beside it.
     pub basis: usize,
     /// Parameters and gradients in rows, where they do not lie so already; and the parameters of the next step.
     pub theta: usize,
@@ -90,7 +90,7 @@ impl Layout {
             outside: 0,
             x: take(rows),
             target: take(rows),
-            basis: take((dim + 1) * padded),
+            basis: take(if by_samples { screen::room(chain.norm, dim, padded) } else { (dim + 1) * padded }),
             theta: take(parameters),
             grad: take(parameters),
             next: take(parameters),

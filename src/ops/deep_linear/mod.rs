@@ -14,6 +14,7 @@ mod cuda;
 mod layout;
 mod pass;
 mod rows;
+mod screen;
 mod spread;
 
 use crate::Result;

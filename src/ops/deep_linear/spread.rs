@@ -1,11 +1,14 @@
 //! The spread of an ℓp norm whose power is no square: it is no function of coordinates, so the samples are made of them, unit by unit; what goes
 //! back is the projection of `∂s/∂a` on the basis.
 //!
+//! At p = 1 and p = ∞ there is a shorter way, see [`super::screen`], which numbers far out of range do not take.
+//!
 //! At p = ∞ the samples of largest |a| share the gradient, as in [`crate::ops::lp_norm`]: those that rounding alone could set apart from the
 //! largest count as equal to it.
 
 use super::layout::{SAMPLES, width};
 use super::rows::Row;
+use super::screen::{screened, screens};
 use std::ops::Range;
 
 /// Samples that are worked on together: one chain of a sum each.
@@ -21,7 +24,7 @@ const NEAR: usize = 128;
 /// The largest whole power that is made of products.
 const MOST_FACTORS: f64 = 16.0;
 /// Values that differ by less, relatively, are equal at p = ∞: what sums of the basis may differ by.
-const APART: f64 = 1e-13;
+pub const APART: f64 = 1e-13;
 
 /// What it takes.
 #[derive(Clone, Copy)]
@@ -31,7 +34,7 @@ pub struct Spread {
     pub padded: usize,
     pub dim: usize,
     pub stride: usize,
-    /// `[dim + 1, padded]`
+    /// `[dim + 1, padded]`, and what [`super::screen`] has made of it.
     pub basis: *const f64,
     /// `[width, padded]`, written.
     pub values: *mut f64,
@@ -45,6 +48,20 @@ pub struct Spread {
 /// The instruction set of `E`, which has eight elements, is there; pointers are valid for rows of `stride` doubles.
 #[inline(always)]
 pub unsafe fn spread<E: Row>(of: Spread, a: (*const f64, *const f64), to: *mut f64, slope: Option<*mut f64>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !(screens(of.p, of.dim, of.padded) && screened::<E>(of, a, to, slope)) {
+            by_values::<E>(of, a, to, slope);
+        }
+    }
+}
+
+/// The same from the values of all samples, for any power.
+///
+/// # Safety
+/// As for [`spread`].
+#[inline(always)]
+pub unsafe fn by_values<E: Row>(of: Spread, a: (*const f64, *const f64), to: *mut f64, slope: Option<*mut f64>) {
     let Spread { p, samples, padded, dim, stride, values, sums, .. } = of;
     let m = samples as f64;
     // SAFETY: the caller's promise.

@@ -1,0 +1,456 @@
+//! The spread at p = 1 and p = ∞, for which a sample's value need not be known: only on which side of 0 it lies, or whether it is the largest.
+//!
+//! So values are made in f32, of which a register holds twice as many, beside a bound on what they are wrong by; the few that the bound leaves
+//! open are made in f64. What is decided is what f64 decides, whatever f32 said.
+//!
+//! With q_i the basis at sample i, `∂s/∂a = Σ sign(a·q_i) q_i / m` at p = 1, and `s = a·∂s/∂a`. That sum takes four samples at a time from a table
+//! of the sixteen ways to add or subtract their q, which is made once for a batch.
+
+use super::ChainNorm;
+use super::layout::{SAMPLES, width};
+use super::rows::Row;
+use super::spread::{APART, Spread};
+use crate::runtime::simd::{Lanes, Portable};
+
+/// Samples that have a place in the table together.
+const GROUP: usize = 4;
+/// Signs of a group.
+const SIGNS: usize = 1 << GROUP;
+/// Doubles that a register of a table's row has.
+const LANES: usize = 8;
+/// Doubles that a table may have: one that stays near.
+const MOST: usize = 1 << 17;
+/// Units whose values are made together.
+const UNITS: usize = 2;
+/// Registers that 32 samples may take.
+const REGISTERS: usize = SAMPLES / 8;
+/// Values of a unit that may be 0.
+const ZEROS: usize = 16;
+/// What a row of coordinates has as its largest, if it is to be looked at in f32.
+const RANGE: (f64, f64) = (1e-280, 1e280);
+
+/// Doubles of a table's row.
+fn row(dim: usize) -> usize {
+    (dim + 1).next_multiple_of(LANES)
+}
+
+/// Doubles of the table.
+fn table(dim: usize, padded: usize) -> usize {
+    padded / GROUP * SIGNS * row(dim)
+}
+
+/// Whether a spread of this power is found so.
+pub fn screens(p: f64, dim: usize, padded: usize) -> bool {
+    p == f64::INFINITY || p == 1.0 && table(dim, padded) <= MOST
+}
+
+/// Doubles of a chain's basis `[dim + 1, padded]`, and of what follows it: the bound, the basis in f32, and the table.
+pub fn room(norm: ChainNorm, dim: usize, padded: usize) -> usize {
+    let basis = (dim + 1) * padded;
+    match norm {
+        ChainNorm::Lp { p, .. } if screens(p, dim, padded) => {
+            basis + LANES + basis / 2 + if p == 1.0 { table(dim, padded) } else { 0 }
+        }
+        _ => basis,
+    }
+}
+
+/// Where that lies, from the basis on.
+struct Places {
+    bound: usize,
+    singles: usize,
+    table: usize,
+}
+
+fn places(dim: usize, padded: usize) -> Places {
+    let basis = (dim + 1) * padded;
+    Places { bound: basis, singles: basis + LANES, table: basis + LANES + basis / 2 }
+}
+
+/// Makes what follows the basis in `room`.
+pub fn prepare(norm: ChainNorm, dim: usize, padded: usize, room: &mut [f64]) {
+    let ChainNorm::Lp { p, .. } = norm else { return };
+    if !screens(p, dim, padded) {
+        return;
+    }
+    let Places { bound, singles, table } = places(dim, padded);
+    let (basis, rest) = room.split_at_mut(bound);
+    let single: &mut [f32] = bytemuck::cast_slice_mut(&mut rest[singles - bound..table - bound]);
+    single.iter_mut().zip(&*basis).for_each(|(to, &q)| *to = q as f32);
+    let sample = |i: usize| basis[i..].iter().step_by(padded).map(|q| q.abs()).sum::<f64>();
+    // Coordinates are at most 1 then. Each product's factors are rounded and so is each sum, by half a unit in the last place of f32; a hundredth
+    // more is for products of these, and for f64's own.
+    let most = (0..padded).map(sample).fold(0.0, f64::max);
+    rest[0] = 1.01 * (dim + 4) as f64 * 2f64.powi(-24) * most;
+    if p == 1.0 {
+        let rows = rest[table - bound..][..self::table(dim, padded)].chunks_exact_mut(row(dim));
+        for (at, row) in rows.enumerate() {
+            let (group, signs) = (at / SIGNS, at % SIGNS);
+            row.fill(0.0);
+            for (q, to) in basis.chunks_exact(padded).zip(row) {
+                let of_group = q[group * GROUP..][..GROUP].iter().enumerate();
+                *to = of_group.map(|(i, q)| if signs >> i & 1 == 1 { -q } else { *q }).sum();
+            }
+        }
+    }
+}
+
+/// A register of floats that can be judged.
+pub trait Judge: Lanes<f32> {
+    /// Of the register at `values` the lanes that are negative, and those of an absolute value up to `bound`: a bit each.
+    ///
+    /// # Safety
+    /// See [`Lanes`].
+    unsafe fn judge(values: *const f32, bound: f32) -> [u32; 2];
+}
+
+impl Judge for Portable<f32> {
+    #[inline(always)]
+    unsafe fn judge(values: *const f32, bound: f32) -> [u32; 2] {
+        // SAFETY: the caller vouches for as many values.
+        let values = unsafe { values.cast::<[f32; 8]>().read_unaligned() };
+        let bits =
+            |of: fn(f32, f32) -> bool| values.iter().rev().fold(0, |bits, &v| bits << 1 | u32::from(of(v, bound)));
+        [bits(|v, _| v.is_sign_negative()), bits(|v, bound| v.abs() <= bound)]
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Judge;
+    use crate::runtime::simd::x86::{F32x8, F32x16};
+    use std::arch::x86_64::*;
+
+    impl Judge for F32x16 {
+        #[inline(always)]
+        unsafe fn judge(values: *const f32, bound: f32) -> [u32; 2] {
+            // SAFETY: the caller vouches for AVX-512 and for the values.
+            unsafe {
+                let values = _mm512_loadu_ps(values);
+                let near = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(_mm512_abs_ps(values), _mm512_set1_ps(bound));
+                [_mm512_movepi32_mask(_mm512_castps_si512(values)).into(), near.into()]
+            }
+        }
+    }
+
+    impl Judge for F32x8 {
+        #[inline(always)]
+        unsafe fn judge(values: *const f32, bound: f32) -> [u32; 2] {
+            // SAFETY: the caller vouches for AVX2 and for the values.
+            unsafe {
+                let values = _mm256_loadu_ps(values);
+                let size = _mm256_andnot_ps(_mm256_set1_ps(-0.0), values);
+                let near = _mm256_cmp_ps::<_CMP_LE_OQ>(size, _mm256_set1_ps(bound));
+                [values, near].map(|of| _mm256_movemask_ps(of) as u32)
+            }
+        }
+    }
+}
+
+/// A unit's coordinates, f64 `[dim + 1]`, and its values in f32, `[padded]`.
+#[derive(Clone, Copy)]
+struct Unit {
+    a: *const f64,
+    values: *const f32,
+}
+
+/// As [`super::spread::spread`]; `false` where it is to be found there.
+///
+/// # Safety
+/// As there; the basis is followed by what [`prepare`] made.
+#[inline(always)]
+pub unsafe fn screened<E: Row>(
+    of: Spread,
+    (rows, constant): (*const f64, *const f64),
+    to: *mut f64,
+    slope: Option<*mut f64>,
+) -> bool {
+    let Spread { p, samples, padded, dim, stride, basis, values, sums } = of;
+    let at = places(dim, padded);
+    // SAFETY: the caller's promise. There is an even number of units; sums have eight doubles for each coordinate of a unit, one of which takes
+    // the coordinate, and a half another of them in f32. Values in f32 take the first half of the place of values.
+    unsafe {
+        let coordinates = sums;
+        let singles = sums.add(width(dim) * (dim + 1)).cast::<f32>();
+        let units = dim.next_multiple_of(UNITS);
+        for unit in 0..units {
+            let (a, single) = (coordinates.add(unit * (dim + 1)), singles.add(unit * (dim + 1)));
+            let mut most = 0.0f64;
+            for p in 0..=dim {
+                let row = if p < dim { rows.add(p * stride) } else { constant };
+                let value = if unit < dim { *row.add(unit) } else { 1.0 };
+                *a.add(p) = value;
+                // NaN stays NaN.
+                most = if value.abs() <= most || most.is_nan() { most } else { value.abs() };
+            }
+            if !(RANGE.0 <= most && most <= RANGE.1) {
+                return false;
+            }
+            for p in 0..=dim {
+                *single.add(p) = (*a.add(p) / most) as f32;
+            }
+        }
+        let floats = values.cast::<f32>();
+        let singles_of_basis = basis.add(at.singles).cast::<f32>();
+        for first in (0..padded).step_by(SAMPLES) {
+            for unit in (0..units).step_by(UNITS) {
+                let a = singles.add(unit * (dim + 1)).cast_const();
+                values_of::<E::Singles>(dim, padded, a, singles_of_basis.add(first), floats.add(unit * padded + first));
+            }
+        }
+        let bound = *basis.add(at.bound) as f32;
+        // The upper half of the place of values.
+        let spare = values.add(width(dim) * padded / 2);
+        let mut found = [0.0f64; super::layout::WIDEST + LANES];
+        for unit in 0..dim {
+            let one = Unit { a: coordinates.add(unit * (dim + 1)), values: floats.add(unit * padded) };
+            let found = &mut found[..row(dim)];
+            *to.add(unit) = if p == 1.0 {
+                let table = basis.add(at.table);
+                let done = match row(dim) / LANES {
+                    1 => signed::<E, 1>(of, one, bound, table, found),
+                    2 => signed::<E, 2>(of, one, bound, table, found),
+                    3 => signed::<E, 3>(of, one, bound, table, found),
+                    4 => signed::<E, 4>(of, one, bound, table, found),
+                    _ => signed::<E, 5>(of, one, bound, table, found),
+                };
+                if !done {
+                    return false;
+                }
+                let m = samples as f64;
+                let mut s = 0.0f64;
+                for (p, found) in found[..=dim].iter_mut().enumerate() {
+                    *found /= m;
+                    s = (*one.a.add(p)).mul_add(*found, s);
+                }
+                s
+            } else {
+                largest(of, one, bound, spare, slope.is_some().then_some(&mut *found))
+            };
+            if let Some(slope) = slope {
+                for (p, found) in found[..=dim].iter().enumerate() {
+                    *slope.add(p * stride + unit) = *found;
+                }
+            }
+        }
+        true
+    }
+}
+
+/// Values of [`UNITS`] units, whose coordinates `a` follow one another, at 32 samples from `basis` on.
+#[inline(always)]
+unsafe fn values_of<S: Lanes<f32>>(dim: usize, padded: usize, a: *const f32, basis: *const f32, to: *mut f32) {
+    let registers = SAMPLES / S::WIDTH;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [[S::splat(0.0); REGISTERS]; UNITS];
+        for p in 0..dim + 1 {
+            for r in 0..registers {
+                let q = S::load(basis.add(p * padded + r * S::WIDTH));
+                for (u, sums) in sums.iter_mut().enumerate() {
+                    sums[r] = sums[r].fma(S::splat(*a.add(u * (dim + 1) + p)), q);
+                }
+            }
+        }
+        for (u, sums) in sums.iter().enumerate() {
+            for (r, sum) in sums[..registers].iter().enumerate() {
+                sum.store(to.add(u * padded + r * S::WIDTH));
+            }
+        }
+    }
+}
+
+/// `Σ sign(a·q_i) q_i`; `false` where more values are 0 than there is room for.
+#[inline(always)]
+unsafe fn signed<E: Row, const C: usize>(
+    of: Spread,
+    unit: Unit,
+    bound: f32,
+    table: *const f64,
+    found: &mut [f64],
+) -> bool {
+    let Spread { samples, padded, dim, basis, .. } = of;
+    let mut zeros = [0; ZEROS];
+    let mut count = 0;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [[E::splat(0.0); C]; 2];
+        for first in (0..padded).step_by(SAMPLES) {
+            let (mut signs, mut open) = (0, 0);
+            for at in (0..SAMPLES).step_by(E::Singles::WIDTH) {
+                let [negative, near] = E::Singles::judge(unit.values.add(first + at), bound);
+                (signs, open) = (signs | negative << at, open | near << at);
+            }
+            // What is padded is 0, and adds nothing with either sign.
+            while open != 0 && first + (open.trailing_zeros() as usize) < samples {
+                let i = open.trailing_zeros();
+                open &= open - 1;
+                let value = value_of(of, unit.a, first + i as usize);
+                signs = signs & !(1 << i) | u32::from(value < 0.0) << i;
+                if value == 0.0 {
+                    if count == ZEROS {
+                        return false;
+                    }
+                    zeros[count] = first + i as usize;
+                    count += 1;
+                }
+            }
+            for group in 0..SAMPLES / GROUP {
+                let way = (signs >> (group * GROUP)) as usize % SIGNS;
+                let row = table.add(((first / GROUP + group) * SIGNS + way) * C * LANES);
+                for (c, sum) in sums[group % 2].iter_mut().enumerate() {
+                    *sum = sum.add(E::load(row.add(c * LANES)));
+                }
+            }
+        }
+        for (c, (even, odd)) in sums[0].into_iter().zip(sums[1]).enumerate() {
+            even.add(odd).store(found.as_mut_ptr().add(c * LANES));
+        }
+        for &sample in &zeros[..count] {
+            for (p, found) in found[..=dim].iter_mut().enumerate() {
+                *found -= *basis.add(p * padded + sample);
+            }
+        }
+    }
+    true
+}
+
+/// The largest |a·q_i|; and how it moves with each coordinate: those that rounding alone may set apart from the largest share it.
+#[inline(always)]
+unsafe fn largest(of: Spread, unit: Unit, bound: f32, spare: *mut f64, slope: Option<&mut [f64]>) -> f64 {
+    let Spread { samples, padded, dim, basis, .. } = of;
+    // SAFETY: the caller's promise; `spare` has room for two doubles a sample.
+    unsafe {
+        let values = std::slice::from_raw_parts(unit.values, padded);
+        let mut most = [0.0f32; SAMPLES];
+        for values in values.chunks_exact(SAMPLES) {
+            for (most, v) in most.iter_mut().zip(values) {
+                *most = if v.abs() > *most { v.abs() } else { *most };
+            }
+        }
+        let least = most.into_iter().fold(0.0, f32::max) - 2.0 * bound;
+        let (mut count, mut found) = (0, 0.0f64);
+        for (block, values) in values.chunks_exact(SAMPLES).enumerate() {
+            if values.iter().fold(false, |any, v| any | (v.abs() >= least)) {
+                for (i, _) in values.iter().enumerate().filter(|(_, v)| v.abs() >= least) {
+                    let sample = block * SAMPLES + i;
+                    if sample < samples {
+                        let value = value_of(of, unit.a, sample);
+                        found = found.max(value.abs());
+                        *spare.add(2 * count) = sample as f64;
+                        *spare.add(2 * count + 1) = value;
+                        count += 1;
+                    }
+                }
+            }
+        }
+        if let Some(slope) = slope {
+            let open = || (0..count).map(|at| (*spare.add(2 * at) as usize, *spare.add(2 * at + 1)));
+            let tied = || open().filter(|(_, value)| value.abs() >= found * (1.0 - APART));
+            let each = 1.0 / tied().count() as f64;
+            slope.fill(0.0);
+            for (sample, value) in tied() {
+                for (p, slope) in slope[..=dim].iter_mut().enumerate() {
+                    *slope = each.copysign(value).mul_add(*basis.add(p * padded + sample), *slope);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// The value at a sample, in f64.
+#[inline(always)]
+unsafe fn value_of(of: Spread, a: *const f64, sample: usize) -> f64 {
+    // SAFETY: the caller's promise.
+    unsafe { (0..=of.dim).fold(0.0, |sum, p| (*a.add(p)).mul_add(*of.basis.add(p * of.padded + sample), sum)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::SAMPLES;
+    use super::super::spread::by_values;
+    use super::*;
+    use crate::runtime::rng::{Purpose, normal, word};
+
+    /// What both ways find of s and of its slope, for a basis and coordinates that need not be orthonormal or of one size.
+    fn both(p: f64, dim: usize, samples: usize, basis: &[f64], a: &[f64]) -> [Option<(Vec<f64>, Vec<f64>)>; 2] {
+        let (padded, stride) = (samples.next_multiple_of(SAMPLES), width(dim));
+        let norm = ChainNorm::Lp { p, eps: 0.0 };
+        let mut room = vec![0.0; super::room(norm, dim, padded)];
+        for (from, to) in basis.chunks_exact(samples).zip(room.chunks_exact_mut(padded)) {
+            to[..samples].copy_from_slice(from);
+        }
+        prepare(norm, dim, padded, &mut room);
+        let mut values = vec![0.0; width(dim) * padded];
+        let mut sums = vec![0.0; (dim + 1) * width(dim) * 8];
+        let mut rows = vec![0.0; (dim + 1) * stride];
+        for (from, to) in a.chunks_exact(dim).zip(rows.chunks_exact_mut(stride)) {
+            to[..dim].copy_from_slice(from);
+        }
+        let (values, sums, basis) = (values.as_mut_ptr(), sums.as_mut_ptr(), room.as_ptr());
+        let of = Spread { p, samples, padded, dim, stride, basis, values, sums };
+        [true, false].map(|screens| {
+            let (mut s, mut slope) = (vec![0.0; stride], vec![0.0; (dim + 1) * stride]);
+            // SAFETY: all is as long as the layout has it, and plain Rust runs anywhere.
+            let found = unsafe {
+                let (rows, to, v) = (rows.as_ptr(), s.as_mut_ptr(), Some(slope.as_mut_ptr()));
+                let a = (rows, rows.add(dim * stride));
+                match screens {
+                    true => screened::<[f64; 8]>(of, a, to, v),
+                    false => {
+                        by_values::<[f64; 8]>(of, a, to, v);
+                        true
+                    }
+                }
+            };
+            found.then_some((s, slope))
+        })
+    }
+
+    fn random(len: usize, of: u32) -> Vec<f64> {
+        (0..len).map(|i| f64::from(normal(word(3, Purpose::Case, of, 0, i as u64)))).collect()
+    }
+
+    #[test]
+    fn what_f32_screens_is_what_all_values_say() {
+        for p in [1.0, f64::INFINITY] {
+            for (dim, samples) in [(1, 17), (3, 32), (7, 40), (8, 1000), (10, 1000), (15, 64), (24, 100), (32, 500)] {
+                let mut basis = random((dim + 1) * samples, 1);
+                let mut a = random((dim + 1) * dim, 2);
+                // A unit of very small coordinates and one of large ones; a sample of zeros; two that are equal; and one that is another's negative.
+                a.iter_mut().step_by(dim).for_each(|a| *a *= 1e-200);
+                a.iter_mut().skip(dim - 1).step_by(dim).for_each(|a| *a *= 1e90);
+                for row in basis.chunks_exact_mut(samples) {
+                    (row[3], row[7], row[9]) = (0.0, row[5], -row[5]);
+                }
+                let [screened, all] = both(p, dim, samples, &basis, &a);
+                let ((s, slope), (right, right_slope)) = (screened.unwrap(), all.unwrap());
+                for (found, right) in s.iter().chain(&slope).zip(right.iter().chain(&right_slope)) {
+                    // A slope is a sum of numbers near 1, which may cancel.
+                    let bound = if right.abs() < 100.0 { 1e-13 } else { 1e-12 * right.abs() };
+                    assert!((found - right).abs() <= bound, "p {p}, {dim} units, {samples}: {found} for {right}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sample_next_to_a_units_plane_is_on_the_side_that_f64_says() {
+        // Two coordinates that cancel but for the last places of f64: in f32 the value is 0.
+        let (dim, samples) = (1, 33);
+        let mut basis = vec![1.0; 2 * samples];
+        for i in 0..samples {
+            basis[i] = -1.0 + [1e-12, -1e-12, 0.0][i % 3];
+        }
+        let [screened, all] = both(1.0, dim, samples, &basis, &[1.0, 1.0]);
+        let ((s, slope), (right, right_slope)) = (screened.unwrap(), all.unwrap());
+        assert!((s[0] - right[0]).abs() < 1e-15 && (s[0] - 2e-12 / 3.0).abs() < 1e-15, "{} for {}", s[0], right[0]);
+        assert!(slope.iter().zip(&right_slope).all(|(v, right)| (v - right).abs() < 1e-15), "{slope:?}");
+        // More zeros than there is room for, and numbers out of range, are left to all values.
+        let basis = [[-1.0; 33], [1.0; 33]].concat();
+        assert!(both(1.0, dim, samples, &basis, &[1.0, 1.0])[0].is_none());
+        assert!(both(1.0, dim, samples, &basis, &[1.0, 1e300])[0].is_none());
+        assert!(both(f64::INFINITY, dim, samples, &basis, &[f64::NAN, 1.0])[0].is_none());
+    }
+}
