@@ -10,6 +10,7 @@ use crate::files::{atomic, disk};
 use crate::report::{Captioned, Cell, Page, Picture, Section, Table, Verdict, significant};
 use crate::train::Settings;
 use crate::{Error, Result};
+use rayon::prelude::*;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -51,13 +52,15 @@ pub fn write(evidence: &Evidence, out: &Path, about: &About) -> Result<Made> {
     let folder = out.join("figures");
     disk::create_dir_all(&folder)?;
     let (mut claims, mut sections, mut drawn) = (Vec::new(), Vec::new(), Vec::new());
+    let mut drawings = Drawings::default();
     for part in &evidence.plan.parts {
         let judged = judge(evidence, part)?;
-        let (section, files) = section(evidence, part, &folder)?;
+        let (section, files) = section(evidence, part, &folder, &mut drawings)?;
         claims.extend(judged);
         sections.push(section);
         drawn.extend(files);
     }
+    drawings.write()?;
     let words = summary(evidence, &claims, about);
     let page = Page {
         title: "How Does Batch Normalization Help Optimization? Reproduced".into(),
@@ -81,8 +84,28 @@ fn write_json(path: &Path, value: &Value) -> Result<()> {
     atomic::write_bytes(path, (text + "\n").as_bytes())
 }
 
-/// One experiment: its figures are written, and set into the report.
-fn section(evidence: &Evidence, part: &Part, folder: &Path) -> Result<(Section, Vec<PathBuf>)> {
+/// Pictures whose files are still to be written: that takes longest, and none waits for another.
+#[derive(Default)]
+struct Drawings(Vec<Box<dyn FnOnce() -> Result<()> + Send>>);
+
+impl Drawings {
+    fn add(&mut self, write: impl FnOnce() -> Result<()> + Send + 'static) {
+        self.0.push(Box::new(write));
+    }
+
+    /// Writes them all.
+    fn write(self) -> Result<()> {
+        self.0.into_par_iter().with_max_len(1).try_for_each(|write| write())
+    }
+}
+
+/// One experiment: its figures go to `drawings`, and are set into the report.
+fn section(
+    evidence: &Evidence,
+    part: &Part,
+    folder: &Path,
+    drawings: &mut Drawings,
+) -> Result<(Section, Vec<PathBuf>)> {
     let (experiment, shown) = (&part.experiment, &part.experiment.shown);
     let mut notes = deviations::of(evidence.plan, part);
     let mut diverged = Vec::new();
@@ -111,15 +134,18 @@ fn section(evidence: &Evidence, part: &Part, folder: &Path) -> Result<(Section, 
         pictures.push(Picture { svg, files: beside.into() });
     };
     let figure = figures::figure(evidence, part, notes.clone())?;
-    if !figure.panels.is_empty() {
-        figure.write(folder, name)?;
+    let plotted = !figure.panels.is_empty();
+    if plotted {
         add(figure.svg(), name);
+        let (folder, name) = (folder.to_owned(), name.clone());
+        drawings.add(move || figure.write(&folder, &name).map(drop));
     }
     let diagram = networks::diagram(evidence.plan, part, Vec::new())?;
     if !diagram.columns.is_empty() {
-        let name = if figure.panels.is_empty() { name.clone() } else { format!("{name}-networks") };
-        diagram.write(folder, &name)?;
+        let name = if plotted { format!("{name}-networks") } else { name.clone() };
         add(diagram.svg(), &name);
+        let folder = folder.to_owned();
+        drawings.add(move || diagram.write(&folder, &name).map(drop));
     }
     let mut tables = Vec::new();
     if !evidence.statements(name).is_empty() {

@@ -109,7 +109,7 @@ fn encode(pixels: &Pixmap, scale: f32) -> std::result::Result<Vec<u8>, png::Enco
     let mut encoder = png::Encoder::new(&mut out, pixels.width(), pixels.height());
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
-    encoder.set_compression(png::Compression::High);
+    encoder.set_compression(png::Compression::Balanced);
     let a_metre = (f64::from(scale) * 96.0 / 0.0254).round() as u32;
     encoder.set_pixel_dims(Some(png::PixelDimensions { xppu: a_metre, yppu: a_metre, unit: png::Unit::Meter }));
     let mut writer = encoder.write_header()?;

@@ -7,7 +7,7 @@
 //! of the sixteen ways to add or subtract their q, which is made once for a batch.
 
 use super::ChainNorm;
-use super::layout::{SAMPLES, width};
+use super::layout::{SAMPLES, WIDEST, width};
 use super::rows::Row;
 use super::spread::{APART, Spread};
 use crate::runtime::simd::{Lanes, Portable};
@@ -24,8 +24,6 @@ const MOST: usize = 1 << 17;
 const UNITS: usize = 2;
 /// Registers that 32 samples may take.
 const REGISTERS: usize = SAMPLES / 8;
-/// Values of a unit that may be 0.
-const ZEROS: usize = 16;
 /// What a row of coordinates has as its largest, if it is to be looked at in f32.
 const RANGE: (f64, f64) = (1e-280, 1e280);
 
@@ -165,10 +163,10 @@ pub unsafe fn screened<E: Row>(
     to: *mut f64,
     slope: Option<*mut f64>,
 ) -> bool {
-    let Spread { p, samples, padded, dim, stride, basis, values, sums } = of;
+    let Spread { p, padded, dim, stride, basis, values, sums, .. } = of;
     let at = places(dim, padded);
-    // SAFETY: the caller's promise. There is an even number of units; sums have eight doubles for each coordinate of a unit, one of which takes
-    // the coordinate, and a half another of them in f32. Values in f32 take the first half of the place of values.
+    // SAFETY: the caller's promise. The width is even; sums have eight doubles for each coordinate of a unit, of which the first take the
+    // coordinates, others these in f32, and the rest two rows for each unit. Values in f32 take the first half of the place of values.
     unsafe {
         let coordinates = sums;
         let singles = sums.add(width(dim) * (dim + 1)).cast::<f32>();
@@ -190,46 +188,56 @@ pub unsafe fn screened<E: Row>(
                 *single.add(p) = (*a.add(p) / most) as f32;
             }
         }
-        let floats = values.cast::<f32>();
-        let singles_of_basis = basis.add(at.singles).cast::<f32>();
-        for first in (0..padded).step_by(SAMPLES) {
-            for unit in (0..units).step_by(UNITS) {
-                let a = singles.add(unit * (dim + 1)).cast_const();
-                values_of::<E::Singles>(dim, padded, a, singles_of_basis.add(first), floats.add(unit * padded + first));
-            }
-        }
+        let single_basis = basis.add(at.singles).cast::<f32>();
         let bound = *basis.add(at.bound) as f32;
-        // The upper half of the place of values.
-        let spare = values.add(width(dim) * padded / 2);
-        let mut found = [0.0f64; super::layout::WIDEST + LANES];
-        for unit in 0..dim {
-            let one = Unit { a: coordinates.add(unit * (dim + 1)), values: floats.add(unit * padded) };
-            let found = &mut found[..row(dim)];
-            *to.add(unit) = if p == 1.0 {
-                let table = basis.add(at.table);
-                let done = match row(dim) / LANES {
-                    1 => signed::<E, 1>(of, one, bound, table, found),
-                    2 => signed::<E, 2>(of, one, bound, table, found),
-                    3 => signed::<E, 3>(of, one, bound, table, found),
-                    4 => signed::<E, 4>(of, one, bound, table, found),
-                    _ => signed::<E, 5>(of, one, bound, table, found),
+        let coordinates = coordinates.cast_const();
+        let found = match p == 1.0 {
+            true => {
+                let places = Signed {
+                    bound,
+                    table: basis.add(at.table),
+                    sums: singles.cast::<f64>().add(width(dim) * (dim + 1)),
                 };
-                if !done {
-                    return false;
+                let found = match row(dim) / LANES {
+                    1 => signed::<E, 1>(of, coordinates, singles, single_basis, places),
+                    2 => signed::<E, 2>(of, coordinates, singles, single_basis, places),
+                    3 => signed::<E, 3>(of, coordinates, singles, single_basis, places),
+                    4 => signed::<E, 4>(of, coordinates, singles, single_basis, places),
+                    _ => signed::<E, 5>(of, coordinates, singles, single_basis, places),
+                };
+                for unit in 0..dim {
+                    let s = (0..=dim).fold(0.0, |s, p| {
+                        (*coordinates.add(unit * (dim + 1) + p)).mul_add(*found.add(unit * row(dim) + p), s)
+                    });
+                    *to.add(unit) = s;
                 }
-                let m = samples as f64;
-                let mut s = 0.0f64;
-                for (p, found) in found[..=dim].iter_mut().enumerate() {
-                    *found /= m;
-                    s = (*one.a.add(p)).mul_add(*found, s);
+                found
+            }
+            false => {
+                let floats = values.cast::<f32>();
+                for first in (0..padded).step_by(SAMPLES) {
+                    for unit in (0..units).step_by(UNITS) {
+                        let a = singles.add(unit * (dim + 1));
+                        let to = floats.add(unit * padded + first);
+                        values_of::<E::Singles>(dim, padded, a, single_basis.add(first), to, padded);
+                    }
                 }
-                s
-            } else {
-                largest(of, one, bound, spare, slope.is_some().then_some(&mut *found))
-            };
-            if let Some(slope) = slope {
-                for (p, found) in found[..=dim].iter().enumerate() {
-                    *slope.add(p * stride + unit) = *found;
+                let found = singles.cast::<f64>().add(width(dim) * (dim + 1));
+                // The upper half of the place of values.
+                let spare = values.add(width(dim) * padded / 2);
+                for unit in 0..dim {
+                    let one = Unit { a: coordinates.add(unit * (dim + 1)), values: floats.add(unit * padded) };
+                    let v =
+                        slope.is_some().then(|| std::slice::from_raw_parts_mut(found.add(unit * row(dim)), dim + 1));
+                    *to.add(unit) = largest(of, one, bound, spare, v);
+                }
+                found.cast_const()
+            }
+        };
+        if let Some(slope) = slope {
+            for unit in 0..dim {
+                for p in 0..dim + 1 {
+                    *slope.add(p * stride + unit) = *found.add(unit * row(dim) + p);
                 }
             }
         }
@@ -237,9 +245,16 @@ pub unsafe fn screened<E: Row>(
     }
 }
 
-/// Values of [`UNITS`] units, whose coordinates `a` follow one another, at 32 samples from `basis` on.
+/// Values of [`UNITS`] units, whose coordinates `a` follow one another, at 32 samples from `basis` on, `stride` floats apart.
 #[inline(always)]
-unsafe fn values_of<S: Lanes<f32>>(dim: usize, padded: usize, a: *const f32, basis: *const f32, to: *mut f32) {
+unsafe fn values_of<S: Lanes<f32>>(
+    dim: usize,
+    padded: usize,
+    a: *const f32,
+    basis: *const f32,
+    to: *mut f32,
+    stride: usize,
+) {
     let registers = SAMPLES / S::WIDTH;
     // SAFETY: the caller's promise.
     unsafe {
@@ -254,65 +269,92 @@ unsafe fn values_of<S: Lanes<f32>>(dim: usize, padded: usize, a: *const f32, bas
         }
         for (u, sums) in sums.iter().enumerate() {
             for (r, sum) in sums[..registers].iter().enumerate() {
-                sum.store(to.add(u * padded + r * S::WIDTH));
+                sum.store(to.add(u * stride + r * S::WIDTH));
             }
         }
     }
 }
 
-/// `Σ sign(a·q_i) q_i`; `false` where more values are 0 than there is room for.
+/// What [`signed`] works with: the bound on what f32 is wrong by, the table, and two rows of sums for each unit.
+#[derive(Clone, Copy)]
+struct Signed {
+    bound: f32,
+    table: *const f64,
+    sums: *mut f64,
+}
+
+/// `Σ sign(a·q_i) q_i / m` of all units, a row each. The samples of a block, and their part of the table, stay near for all units.
 #[inline(always)]
 unsafe fn signed<E: Row, const C: usize>(
     of: Spread,
-    unit: Unit,
-    bound: f32,
-    table: *const f64,
-    found: &mut [f64],
-) -> bool {
-    let Spread { samples, padded, dim, basis, .. } = of;
-    let mut zeros = [0; ZEROS];
-    let mut count = 0;
+    coordinates: *const f64,
+    singles: *const f32,
+    basis: *const f32,
+    places: Signed,
+) -> *const f64 {
+    let Spread { samples, padded, dim, .. } = of;
+    let Signed { bound, table, sums } = places;
+    let row = C * LANES;
     // SAFETY: the caller's promise.
     unsafe {
-        let mut sums = [[E::splat(0.0); C]; 2];
+        std::slice::from_raw_parts_mut(sums, 2 * dim * row).fill(0.0);
+        let mut values = [0.0f32; (WIDEST + UNITS) * SAMPLES];
         for first in (0..padded).step_by(SAMPLES) {
-            let (mut signs, mut open) = (0, 0);
-            for at in (0..SAMPLES).step_by(E::Singles::WIDTH) {
-                let [negative, near] = E::Singles::judge(unit.values.add(first + at), bound);
-                (signs, open) = (signs | negative << at, open | near << at);
+            for unit in (0..dim).step_by(UNITS) {
+                let (a, to) = (singles.add(unit * (dim + 1)), values.as_mut_ptr().add(unit * SAMPLES));
+                values_of::<E::Singles>(dim, padded, a, basis.add(first), to, SAMPLES);
             }
-            // What is padded is 0, and adds nothing with either sign.
-            while open != 0 && first + (open.trailing_zeros() as usize) < samples {
-                let i = open.trailing_zeros();
-                open &= open - 1;
-                let value = value_of(of, unit.a, first + i as usize);
-                signs = signs & !(1 << i) | u32::from(value < 0.0) << i;
-                if value == 0.0 {
-                    if count == ZEROS {
-                        return false;
+            for unit in 0..dim {
+                let (mut signs, mut open) = (0, 0);
+                for at in (0..SAMPLES).step_by(E::Singles::WIDTH) {
+                    let [negative, near] = E::Singles::judge(values.as_ptr().add(unit * SAMPLES + at), bound);
+                    (signs, open) = (signs | negative << at, open | near << at);
+                }
+                let place = sums.add(2 * unit * row);
+                // What is padded is 0, and adds nothing with either sign.
+                while open != 0 && first + (open.trailing_zeros() as usize) < samples {
+                    let i = open.trailing_zeros();
+                    open &= open - 1;
+                    let sample = first + i as usize;
+                    let value = value_of(of, coordinates.add(unit * (dim + 1)), sample);
+                    signs = signs & !(1 << i) | u32::from(value < 0.0) << i;
+                    if value == 0.0 {
+                        // The table will add it.
+                        for p in 0..dim + 1 {
+                            *place.add(p) -= *of.basis.add(p * padded + sample);
+                        }
                     }
-                    zeros[count] = first + i as usize;
-                    count += 1;
+                }
+                let mut sums = [[E::splat(0.0); C]; 2];
+                for (half, sums) in sums.iter_mut().enumerate() {
+                    for (c, sum) in sums.iter_mut().enumerate() {
+                        *sum = E::load(place.add(half * row + c * LANES));
+                    }
+                }
+                for group in 0..SAMPLES / GROUP {
+                    let way = (signs >> (group * GROUP)) as usize % SIGNS;
+                    let from = table.add(((first / GROUP + group) * SIGNS + way) * row);
+                    for (c, sum) in sums[group % 2].iter_mut().enumerate() {
+                        *sum = sum.add(E::load(from.add(c * LANES)));
+                    }
+                }
+                for (half, sums) in sums.into_iter().enumerate() {
+                    for (c, sum) in sums.into_iter().enumerate() {
+                        sum.store(place.add(half * row + c * LANES));
+                    }
                 }
             }
-            for group in 0..SAMPLES / GROUP {
-                let way = (signs >> (group * GROUP)) as usize % SIGNS;
-                let row = table.add(((first / GROUP + group) * SIGNS + way) * C * LANES);
-                for (c, sum) in sums[group % 2].iter_mut().enumerate() {
-                    *sum = sum.add(E::load(row.add(c * LANES)));
-                }
+        }
+        // Rows of the result overtake no sums that are still to be read.
+        let m = samples as f64;
+        for unit in 0..dim {
+            for p in 0..row {
+                let [even, odd] = [0, row].map(|half| *sums.add(2 * unit * row + half + p));
+                *sums.add(unit * row + p) = (even + odd) / m;
             }
         }
-        for (c, (even, odd)) in sums[0].into_iter().zip(sums[1]).enumerate() {
-            even.add(odd).store(found.as_mut_ptr().add(c * LANES));
-        }
-        for &sample in &zeros[..count] {
-            for (p, found) in found[..=dim].iter_mut().enumerate() {
-                *found -= *basis.add(p * padded + sample);
-            }
-        }
+        sums
     }
-    true
 }
 
 /// The largest |a·q_i|; and how it moves with each coordinate: those that rounding alone may set apart from the largest share it.
@@ -447,9 +489,13 @@ mod tests {
         let ((s, slope), (right, right_slope)) = (screened.unwrap(), all.unwrap());
         assert!((s[0] - right[0]).abs() < 1e-15 && (s[0] - 2e-12 / 3.0).abs() < 1e-15, "{} for {}", s[0], right[0]);
         assert!(slope.iter().zip(&right_slope).all(|(v, right)| (v - right).abs() < 1e-15), "{slope:?}");
-        // More zeros than there is room for, and numbers out of range, are left to all values.
+        // Nothing but zeros; and numbers out of range, which are left to all values.
         let basis = [[-1.0; 33], [1.0; 33]].concat();
-        assert!(both(1.0, dim, samples, &basis, &[1.0, 1.0])[0].is_none());
+        assert!(
+            both(1.0, dim, samples, &basis, &[1.0, 1.0])[0]
+                .as_ref()
+                .is_some_and(|(s, v)| [s, v].into_iter().flatten().all(|v| *v == 0.0))
+        );
         assert!(both(1.0, dim, samples, &basis, &[1.0, 1e300])[0].is_none());
         assert!(both(f64::INFINITY, dim, samples, &basis, &[f64::NAN, 1.0])[0].is_none());
     }
