@@ -15,7 +15,6 @@ use crate::network::{Dln, Network, Norm, Normalisation, Scalar, dln, vgg};
 use crate::runtime::cuda::driver::{Driver, Gemm, Operand, Pass, Region};
 use crate::runtime::cuda::ledger::{Entry, Ledger};
 use crate::runtime::cuda::{Cuda, Mode};
-use crate::runtime::storage::Storage;
 use crate::runtime::tensor::{ArenaId, DType};
 use std::collections::BTreeMap;
 
@@ -229,7 +228,7 @@ pub fn one(open: impl Fn() -> Result<Box<dyn Driver>>, mode: Mode, kind: StepKin
     let each = once.median * once.each as f64;
     let runs = if each > 0.0 { (seconds / each).clamp(3.0, MOST as f64) as usize } else { MOST };
     let time = spans(&mut bench, driver_of, runs, Bench::step)?;
-    let (loss, bytes) = (Some(bench.engine.scalar(Scalar::Loss)?), bench.engine.observe().bytes());
+    let (loss, bytes) = (Some(bench.engine.scalar(Scalar::Loss)?), bench.engine.bytes());
     let step = Step { name: kind.to_string(), time, of_passes: None, loss, bytes };
     Ok(OneStep::new(device, &format!("{mode:?}").to_lowercase(), None, step))
 }
@@ -244,7 +243,7 @@ fn steps(name: String, mut bench: Bench<Cuda>, runs: usize) -> Result<[Step; 4]>
     let [pass, landscape, shift] = [timed(few, Bench::pass)?, timed(few, Bench::probe)?, timed(few, Bench::shift)?];
     let distributions = timed(few, Bench::distributions)?;
     let loss = Some(bench.engine.scalar(Scalar::Loss)?);
-    let (layers, units, bytes) = (bench.layers(), bench.units(), bench.engine.observe().bytes());
+    let (layers, units, bytes) = (bench.layers(), bench.units(), bench.engine.bytes());
     let probe = |what: String, time: Time, passes: usize| Step {
         name: format!("{name}, {what}"),
         time,

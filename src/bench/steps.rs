@@ -9,7 +9,6 @@ use crate::Result;
 use crate::network::Scalar;
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
-use crate::runtime::storage::Storage;
 
 /// Points of the probe that is timed.
 const POINTS: usize = 4;
@@ -35,7 +34,7 @@ pub fn one<T: Float>(kind: StepKind, seconds: f64) -> Result<OneStep> {
     if let Some(error) = failed {
         return Err(error);
     }
-    let (loss, bytes) = (Some(bench.engine.scalar(Scalar::Loss)?), bench.engine.observe().bytes());
+    let (loss, bytes) = (Some(bench.engine.scalar(Scalar::Loss)?), bench.engine.bytes());
     let threads = Some(rayon::current_num_threads());
     let step = Step { name: kind.to_string(), time, of_passes: None, loss, bytes };
     Ok(OneStep::new("cpu".into(), T::DTYPE.name(), threads, step))
@@ -52,7 +51,7 @@ fn with_probes<T: Float>(name: &str, kind: StepKind, steps: &mut Vec<Step>, say:
     let step = taken(2.0, Bench::step);
     let [pass, landscape, shift] = [taken(1.0, Bench::pass), taken(1.0, Bench::probe), taken(1.0, Bench::shift)];
     let distributions = taken(1.0, Bench::distributions);
-    let (layers, units, bytes) = (bench.layers(), bench.units(), bench.engine.observe().bytes());
+    let (layers, units, bytes) = (bench.layers(), bench.units(), bench.engine.bytes());
     let loss = Some(bench.engine.scalar(Scalar::Loss)?);
     steps.push(Step { name: name.to_owned(), time: step, of_passes: None, loss, bytes });
     for (name, taken, passes) in [

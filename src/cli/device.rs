@@ -221,9 +221,9 @@ impl Device {
         }
     }
 
-    /// What `--device auto` says: which device, and why.
-    pub fn why(self, threads: usize) -> String {
-        let (name, precision) = (self.name(), self.precision().name());
+    /// What `--device auto` says: which device, computing in `precision`, and why.
+    pub fn why(self, threads: usize, precision: &str) -> String {
+        let name = self.name();
         if let Device::Cuda(number, _) = self {
             return format!("device: cuda:{number} ({precision}), since there is a GPU that works");
         }
@@ -251,14 +251,19 @@ fn without_gpu() -> Option<&'static str> {
 /// Tells which device `auto` took and why, and that it is slow where it is: once it is sure that it will be used, and unless
 /// `--quiet`.
 pub fn announce(device: Device, globals: &Globals) {
+    announce_in(device, device.precision().name(), globals);
+}
+
+/// The same where not all is computed in the device's precision: `precision` says it in words.
+pub fn announce_in(device: Device, precision: &str, globals: &Globals) {
     if !globals.quiet {
-        announcement(device, globals).iter().for_each(|line| super::terminal::line(line));
+        announcement(device, precision, globals).iter().for_each(|line| super::terminal::line(line));
     }
 }
 
 /// The lines that [`announce`] says.
-pub fn announcement(device: Device, globals: &Globals) -> Vec<String> {
-    let why = (globals.device == Choice::Auto).then(|| device.why(globals.thread_count()));
+pub fn announcement(device: Device, precision: &str, globals: &Globals) -> Vec<String> {
+    let why = (globals.device == Choice::Auto).then(|| device.why(globals.thread_count(), precision));
     why.into_iter().chain(device.slow()).collect()
 }
 

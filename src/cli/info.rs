@@ -23,7 +23,7 @@ pub fn run(globals: &Globals) -> Result<Answer> {
     let build = if cfg!(debug_assertions) { "development" } else { "release" };
     let driver = cuda::look();
     let data = cifar10::find(None);
-    let why = device.why(globals.thread_count());
+    let why = device.why(globals.thread_count(), device.precision().name());
     if globals.json {
         return Ok(Answer::json(&json!({
             "version": env!("CARGO_PKG_VERSION"),

@@ -1,6 +1,6 @@
 //! `normscape reproduce`: the paper's figures, claims and report from one command.
 
-use super::device::{Device, Job, Precision, announce, isa_name};
+use super::device::{Device, Job, Precision, announce_in, isa_name};
 use super::interrupt;
 use super::plan_list;
 use super::plan_progress::PlanProgress;
@@ -189,7 +189,7 @@ impl Work<'_> {
 
     /// `--dry-run`
     fn foretell(&self) -> Result<Answer> {
-        announce(self.device, self.globals);
+        announce_in(self.device, &self.precisions(), self.globals);
         let estimate = self.estimate()?;
         let Estimate { runs, total, uncertain, memory } = &estimate;
         if self.globals.json {
@@ -224,7 +224,7 @@ impl Work<'_> {
         for folder in [out.clone(), out.join("figures")].iter().filter(|folder| disk::exists(folder)) {
             disk::remove_stale_partials(folder)?;
         }
-        announce(self.device, self.globals);
+        announce_in(self.device, &self.precisions(), self.globals);
         self.say_first()?;
         let progress = PlanProgress::new(&self.plan, self.workers.0, self.globals.quiet)?;
         let made = run_all(&self.plan, &out.join("runs"), self.workers, &self.stop, &progress, self);

@@ -72,7 +72,7 @@ impl Job for Run<'_> {
         let Run { settings, options, globals, device, stop, held } = self;
         let source = Source::open(&settings)?;
         let about = source.describe();
-        let mut opening = device::announcement(device, globals);
+        let mut opening = device::announcement(device, device.precision().name(), globals);
         let named = held.record().is_none() && options.takes_data_from_environment(&settings);
         opening.push(format!("data: {}{}", about.text, if named { ", named by NORMSCAPE_DATA" } else { "" }));
         let steps = settings.steps;

@@ -83,7 +83,7 @@ fn planned<B: Backend>(mut backend: B, settings: &Settings, network: &Network) -
     }
     engine.running_vector()?;
     Work::plan(&mut engine, settings)?;
-    Ok(engine.observe().bytes() as u128)
+    Ok(engine.bytes() as u128)
 }
 
 /// Bytes beside a run's plans, images and the program aside.

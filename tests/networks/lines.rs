@@ -118,3 +118,38 @@ fn at_no_distance_nothing_has_changed() {
         assert!(found.grad_l2_diff[0] < 1e-5 * found.grad_norm, "{normalisation:?}: {found:?}");
     }
 }
+
+/// Points that several engines evaluate at once are those that one evaluates, in every bit: how many there are is the machine's matter.
+#[test]
+fn points_at_once_are_points_one_by_one() {
+    let s = [1e-8, 1e-7, 1e-6, 3e-6, 1e-5];
+    let noise = Some(NoiseOptions::default());
+    let in_pool = |threads: usize, network: &Network, along| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| measured(Cpu::<f32>::default(), network, 50, 3, &s, along))
+    };
+    let bits = |of: &Landscape| {
+        let all = [&of.loss, &of.grad_l2_diff, &of.distance, &of.beta];
+        all.into_iter().flatten().map(|v| v.to_bits()).collect::<Vec<_>>()
+    };
+    for norm in [Norm::Batch, Norm::Weight, Norm::None] {
+        let normalisation = Normalisation { noise, ..Normalisation::new(norm) };
+        let network = dln(Dln { depth: 3, dim: 6, ..Dln::default() }, normalisation).unwrap();
+        for along in [Along::Gradient, Along::Random] {
+            let (alone, _) = in_pool(1, &network, along);
+            for threads in [2, 3, 7] {
+                let (found, _) = in_pool(threads, &network, along);
+                assert_eq!(bits(&found), bits(&alone), "{norm}, {along:?}, {threads} threads");
+            }
+        }
+        // Each thread has an engine, as far as there are points; where there is one thread, one.
+        for (threads, engines) in [(1, 1), (3, 3), (7, 5)] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let found = pool.install(|| {
+                let mut engine = Engine::new(Cpu::<f32>::default(), network.clone(), 50, Arc::default()).unwrap();
+                engine.accompany(s.len()).unwrap()
+            });
+            assert_eq!(found, engines, "{threads} threads");
+        }
+    }
+}

@@ -92,6 +92,11 @@ impl<B: Backend> Companion<B> {
         Ok(Companion { engine, theta, grad })
     }
 
+    /// Bytes that it has allocated.
+    pub(super) fn bytes(&self) -> usize {
+        self.engine.bytes()
+    }
+
     fn place(&self) -> At {
         let [loss, correct] = [Scalar::Aside, Scalar::AsideCorrect].map(|slot| self.engine.slot(slot));
         At { theta: self.theta, grad: self.grad, loss, correct }

@@ -144,6 +144,11 @@ impl<B: Backend> Engine<B> {
         &mut self.backend
     }
 
+    /// Bytes that it has allocated, companions included.
+    pub fn bytes(&self) -> usize {
+        self.backend.bytes() + self.companions.iter().map(Companion::bytes).sum::<usize>()
+    }
+
     /// Whether a pass takes the network as one operator: then the layers one by one round elsewhere.
     pub fn takes_whole(&self) -> bool {
         self.whole.is_some()

@@ -278,7 +278,7 @@ impl Net<'_> {
                             values,
                             sums,
                         };
-                        spread::<R::Eight>(of, rows, tape.spread, sloped.then_some(tape.slope));
+                        spread(of, rows, tape.spread, sloped.then_some(tape.slope));
                         if stride > R::WIDTH {
                             self.spread_moves::<R>(tape);
                         }

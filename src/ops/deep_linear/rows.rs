@@ -3,9 +3,6 @@
 //! A row of ten is a register of eight and one of two, or two of four and one of two; in which of them an element stands changes no bit of it.
 //! [`Dual`] is a row and how it moves: what is made of such rows is the same program's derivative along a direction.
 
-use super::screen::Judge;
-use crate::runtime::simd::Portable;
-
 /// A row of [`Row::WIDTH`] elements.
 ///
 /// # Safety
@@ -16,9 +13,6 @@ pub trait Row: Copy {
     const WIDTH: usize;
     /// Doubles that it takes in memory.
     const STRIDE: usize;
-    /// Eight elements of the same instruction set; and a register of its floats.
-    type Eight: Row;
-    type Singles: Judge;
     /// All elements `x`.
     ///
     /// # Safety
@@ -92,8 +86,6 @@ pub trait Row: Copy {
 impl<const N: usize> Row for [f64; N] {
     const WIDTH: usize = N;
     const STRIDE: usize = N;
-    type Eight = [f64; 8];
-    type Singles = Portable<f32>;
     #[inline(always)]
     unsafe fn splat(x: f64) -> Self {
         [x; N]
@@ -150,8 +142,6 @@ pub struct Pair<A, B>(A, B);
 impl<A: Row, B: Row> Row for Pair<A, B> {
     const WIDTH: usize = A::WIDTH + B::WIDTH;
     const STRIDE: usize = A::STRIDE + B::STRIDE;
-    type Eight = A::Eight;
-    type Singles = A::Singles;
     #[inline(always)]
     unsafe fn splat(x: f64) -> Self {
         // SAFETY: the caller vouches for the instruction set, here and below.
@@ -224,8 +214,6 @@ pub struct Dual<R>(R, R);
 impl<R: Row> Row for Dual<R> {
     const WIDTH: usize = R::WIDTH;
     const STRIDE: usize = 2 * R::STRIDE;
-    type Eight = R::Eight;
-    type Singles = R::Singles;
     #[inline(always)]
     unsafe fn splat(x: f64) -> Self {
         // SAFETY: the caller vouches for the instruction set, here and below.
@@ -300,12 +288,11 @@ impl<R: Row> Row for Dual<R> {
 /// Registers of x86-64.
 #[cfg(target_arch = "x86_64")]
 pub mod x86 {
-    use super::{Pair, Row};
-    use crate::runtime::simd::x86::{F32x8, F32x16};
+    use super::Row;
     use std::arch::x86_64::*;
 
     macro_rules! register {
-        ($(#[$doc:meta])* $name:ident, $reg:ty, $width:literal, $eight:ty, $singles:ty, $turn:ident, $set1:ident, $load:ident, $store:ident, $mul:ident, $add:ident, $sub:ident,
+        ($(#[$doc:meta])* $name:ident, $reg:ty, $width:literal, $turn:ident, $set1:ident, $load:ident, $store:ident, $mul:ident, $add:ident, $sub:ident,
          $div:ident, $sqrt:ident, $fmadd:ident, $fnmadd:ident) => {
             $(#[$doc])*
             #[derive(Clone, Copy)]
@@ -314,8 +301,6 @@ pub mod x86 {
             impl Row for $name {
                 const WIDTH: usize = $width;
                 const STRIDE: usize = $width;
-                type Eight = $eight;
-                type Singles = $singles;
                 #[inline(always)]
                 unsafe fn splat(x: f64) -> Self {
                     // SAFETY: the caller vouches for the instruction set, here and below.
@@ -420,17 +405,17 @@ pub mod x86 {
 
     register!(
         /// AVX-512: eight.
-        Eight, __m512d, 8, Eight, F32x16, turn_fours, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_mul_pd, _mm512_add_pd, _mm512_sub_pd,
+        Eight, __m512d, 8, turn_fours, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_mul_pd, _mm512_add_pd, _mm512_sub_pd,
         _mm512_div_pd, _mm512_sqrt_pd, _mm512_fmadd_pd, _mm512_fnmadd_pd
     );
     register!(
         /// AVX2: four.
-        Four, __m256d, 4, Pair<Four, Four>, F32x8, turn_fours, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_mul_pd, _mm256_add_pd, _mm256_sub_pd,
+        Four, __m256d, 4, turn_fours, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_mul_pd, _mm256_add_pd, _mm256_sub_pd,
         _mm256_div_pd, _mm256_sqrt_pd, _mm256_fmadd_pd, _mm256_fnmadd_pd
     );
     register!(
         /// With FMA: two.
-        Two, __m128d, 2, Pair<Four, Four>, F32x8, turn_fours, _mm_set1_pd, _mm_loadu_pd, _mm_storeu_pd, _mm_mul_pd, _mm_add_pd, _mm_sub_pd,
+        Two, __m128d, 2, turn_fours, _mm_set1_pd, _mm_loadu_pd, _mm_storeu_pd, _mm_mul_pd, _mm_add_pd, _mm_sub_pd,
         _mm_div_pd, _mm_sqrt_pd, _mm_fmadd_pd, _mm_fnmadd_pd
     );
 }

@@ -20,10 +20,12 @@ const SIGNS: usize = 1 << GROUP;
 const LANES: usize = 8;
 /// Doubles that a table may have: one that stays near.
 const MOST: usize = 1 << 17;
-/// Units whose values are made together.
+/// Units that are made room for: an even number, as widths are.
 const UNITS: usize = 2;
-/// Registers that 32 samples may take.
-const REGISTERS: usize = SAMPLES / 8;
+/// Units whose values are made together, where there are so many left.
+const TOGETHER: usize = 4;
+/// Registers of a unit's values that are made together.
+const REGISTERS: usize = 2;
 /// What a row of coordinates has as its largest, if it is to be looked at in f32.
 const RANGE: (f64, f64) = (1e-280, 1e280);
 
@@ -102,6 +104,16 @@ pub trait Judge: Lanes<f32> {
     unsafe fn judge(values: *const f32, bound: f32) -> [u32; 2];
 }
 
+/// Eight doubles, and a register of floats of the same instruction set.
+pub trait Eights: Row {
+    /// The register.
+    type Singles: Judge;
+}
+
+impl Eights for [f64; 8] {
+    type Singles = Portable<f32>;
+}
+
 impl Judge for Portable<f32> {
     #[inline(always)]
     unsafe fn judge(values: *const f32, bound: f32) -> [u32; 2] {
@@ -115,9 +127,19 @@ impl Judge for Portable<f32> {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::Judge;
+    use super::super::rows::Pair;
+    use super::super::rows::x86::{Eight, Four};
+    use super::{Eights, Judge};
     use crate::runtime::simd::x86::{F32x8, F32x16};
     use std::arch::x86_64::*;
+
+    impl Eights for Eight {
+        type Singles = F32x16;
+    }
+
+    impl Eights for Pair<Four, Four> {
+        type Singles = F32x8;
+    }
 
     impl Judge for F32x16 {
         #[inline(always)]
@@ -157,7 +179,7 @@ struct Unit {
 /// # Safety
 /// As there; the basis is followed by what [`prepare`] made.
 #[inline(always)]
-pub unsafe fn screened<E: Row>(
+pub unsafe fn screened<E: Eights>(
     of: Spread,
     (rows, constant): (*const f64, *const f64),
     to: *mut f64,
@@ -216,11 +238,8 @@ pub unsafe fn screened<E: Row>(
             false => {
                 let floats = values.cast::<f32>();
                 for first in (0..padded).step_by(SAMPLES) {
-                    for unit in (0..units).step_by(UNITS) {
-                        let a = singles.add(unit * (dim + 1));
-                        let to = floats.add(unit * padded + first);
-                        values_of::<E::Singles>(dim, padded, a, single_basis.add(first), to, padded);
-                    }
+                    let to = (floats.add(first), padded);
+                    all_values_of::<E::Singles>(dim, padded, singles, single_basis.add(first), to);
                 }
                 let found = singles.cast::<f64>().add(width(dim) * (dim + 1));
                 // The upper half of the place of values.
@@ -245,31 +264,58 @@ pub unsafe fn screened<E: Row>(
     }
 }
 
-/// Values of [`UNITS`] units, whose coordinates `a` follow one another, at 32 samples from `basis` on, `stride` floats apart.
+/// Values of all units, whose coordinates `a` follow one another, at 32 samples from `basis` on: to a place, so many floats apart.
 #[inline(always)]
-unsafe fn values_of<S: Lanes<f32>>(
+unsafe fn all_values_of<S: Lanes<f32>>(
     dim: usize,
     padded: usize,
     a: *const f32,
     basis: *const f32,
-    to: *mut f32,
-    stride: usize,
+    (to, apart): (*mut f32, usize),
 ) {
-    let registers = SAMPLES / S::WIDTH;
+    let units = dim.next_multiple_of(UNITS);
+    let mut unit = 0;
     // SAFETY: the caller's promise.
     unsafe {
-        let mut sums = [[S::splat(0.0); REGISTERS]; UNITS];
-        for p in 0..dim + 1 {
-            for r in 0..registers {
-                let q = S::load(basis.add(p * padded + r * S::WIDTH));
+        while unit + TOGETHER <= units {
+            let (a, to) = (a.add(unit * (dim + 1)), to.add(unit * apart));
+            values_of::<S, TOGETHER>(dim, padded, a, basis, (to, apart));
+            unit += TOGETHER;
+        }
+        while unit < units {
+            let (a, to) = (a.add(unit * (dim + 1)), to.add(unit * apart));
+            values_of::<S, UNITS>(dim, padded, a, basis, (to, apart));
+            unit += UNITS;
+        }
+    }
+}
+
+/// Those of `U` units.
+#[inline(always)]
+unsafe fn values_of<S: Lanes<f32>, const U: usize>(
+    dim: usize,
+    padded: usize,
+    a: *const f32,
+    basis: *const f32,
+    (to, apart): (*mut f32, usize),
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for first in (0..SAMPLES).step_by(REGISTERS * S::WIDTH) {
+            let mut sums = [[S::splat(0.0); REGISTERS]; U];
+            for p in 0..dim + 1 {
+                let q: [S; REGISTERS] = std::array::from_fn(|r| S::load(basis.add(p * padded + first + r * S::WIDTH)));
                 for (u, sums) in sums.iter_mut().enumerate() {
-                    sums[r] = sums[r].fma(S::splat(*a.add(u * (dim + 1) + p)), q);
+                    let a = S::splat(*a.add(u * (dim + 1) + p));
+                    for (sum, q) in sums.iter_mut().zip(q) {
+                        *sum = sum.fma(a, q);
+                    }
                 }
             }
-        }
-        for (u, sums) in sums.iter().enumerate() {
-            for (r, sum) in sums[..registers].iter().enumerate() {
-                sum.store(to.add(u * stride + r * S::WIDTH));
+            for (u, sums) in sums.into_iter().enumerate() {
+                for (r, sum) in sums.into_iter().enumerate() {
+                    sum.store(to.add(u * apart + first + r * S::WIDTH));
+                }
             }
         }
     }
@@ -285,7 +331,7 @@ struct Signed {
 
 /// `Σ sign(a·q_i) q_i / m` of all units, a row each. The samples of a block, and their part of the table, stay near for all units.
 #[inline(always)]
-unsafe fn signed<E: Row, const C: usize>(
+unsafe fn signed<E: Eights, const C: usize>(
     of: Spread,
     coordinates: *const f64,
     singles: *const f32,
@@ -300,10 +346,7 @@ unsafe fn signed<E: Row, const C: usize>(
         std::slice::from_raw_parts_mut(sums, 2 * dim * row).fill(0.0);
         let mut values = [0.0f32; (WIDEST + UNITS) * SAMPLES];
         for first in (0..padded).step_by(SAMPLES) {
-            for unit in (0..dim).step_by(UNITS) {
-                let (a, to) = (singles.add(unit * (dim + 1)), values.as_mut_ptr().add(unit * SAMPLES));
-                values_of::<E::Singles>(dim, padded, a, basis.add(first), to, SAMPLES);
-            }
+            all_values_of::<E::Singles>(dim, padded, singles, basis.add(first), (values.as_mut_ptr(), SAMPLES));
             for unit in 0..dim {
                 let (mut signs, mut open) = (0, 0);
                 for at in (0..SAMPLES).step_by(E::Singles::WIDTH) {

@@ -8,7 +8,8 @@
 
 use super::layout::{SAMPLES, width};
 use super::rows::Row;
-use super::screen::{screened, screens};
+use super::screen::{Eights, screened, screens};
+use crate::runtime::simd::{Isa, isa};
 use std::ops::Range;
 
 /// Samples that are worked on together: one chain of a sum each.
@@ -45,9 +46,42 @@ pub struct Spread {
 /// s of every unit of the rows `a` and of the constant's, into `to`; and, where asked for, v: how s moves with each coordinate, `dim + 1` rows.
 ///
 /// # Safety
-/// The instruction set of `E`, which has eight elements, is there; pointers are valid for rows of `stride` doubles.
+/// Pointers are valid for rows of `stride` doubles.
+pub unsafe fn spread(of: Spread, a: (*const f64, *const f64), to: *mut f64, slope: Option<*mut f64>) {
+    // SAFETY: the caller's promise; `isa` saw on this machine what it names.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        match isa() {
+            Isa::Avx512 => return x86::avx512(of, a, to, slope),
+            Isa::Avx2 => return x86::avx2(of, a, to, slope),
+            Isa::Portable => {}
+        }
+        spread_in::<[f64; 8]>(of, a, to, slope)
+    }
+}
+
+/// Compiled once for each instruction set: the passes, of which there are many kinds, call it.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::super::rows::Pair;
+    use super::super::rows::x86::{Eight, Four};
+    use super::{Spread, spread_in};
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+    pub unsafe fn avx512(of: Spread, a: (*const f64, *const f64), to: *mut f64, slope: Option<*mut f64>) {
+        // SAFETY: the caller's promise.
+        unsafe { spread_in::<Eight>(of, a, to, slope) }
+    }
+
+    #[target_feature(enable = "avx2,fma,bmi2")]
+    pub unsafe fn avx2(of: Spread, a: (*const f64, *const f64), to: *mut f64, slope: Option<*mut f64>) {
+        // SAFETY: the caller's promise.
+        unsafe { spread_in::<Pair<Four, Four>>(of, a, to, slope) }
+    }
+}
+
 #[inline(always)]
-pub unsafe fn spread<E: Row>(of: Spread, a: (*const f64, *const f64), to: *mut f64, slope: Option<*mut f64>) {
+unsafe fn spread_in<E: Eights>(of: Spread, a: (*const f64, *const f64), to: *mut f64, slope: Option<*mut f64>) {
     // SAFETY: the caller's promise.
     unsafe {
         if !(screens(of.p, of.dim, of.padded) && screened::<E>(of, a, to, slope)) {
