@@ -96,6 +96,6 @@ fn toml<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T> {
         let line = e.span().and_then(|span| text.get(..span.start)).map(|before| 1 + before.matches('\n').count());
         let line = line.map_or(String::new(), |line| format!(", line {line}"));
         let problem = e.message().lines().next().unwrap_or_default().to_owned();
-        Error::input(format!("{file}{line}"), problem, "README.md says what an experiment's file holds")
+        Error::input(format!("{file}{line}"), problem, "docs/experiments.md says what an experiment's file holds")
     })
 }

@@ -14,7 +14,8 @@ pub fn experiment(experiment: &Experiment) -> Result<()> {
     let shown = &experiment.shown;
     let bad = |problem: String, remedy: &str| Err(Error::input(&experiment.file, problem, remedy));
     for (name, pick) in &shown.values {
-        pick.check().map_err(|e| Error::input(&experiment.file, format!("value {name}: {e}"), "see README.md"))?;
+        pick.check()
+            .map_err(|e| Error::input(&experiment.file, format!("value {name}: {e}"), "see docs/experiments.md"))?;
     }
     let of_value = |name: &str| shown.values.get(name).and_then(|pick| entry(&pick.quantity));
     let panels = shown.panels.iter().map(|panel| (&panel.show, &panel.title));
