@@ -106,7 +106,7 @@ fn a_run_takes_what_it_was_judged_by() {
     {
         let mut settings = Settings { steps: 1, ..settings };
         settings.resolve().unwrap();
-        let judged = footprint::bytes(&settings).unwrap() + footprint::images(&settings);
+        let judged = footprint::most(&settings).unwrap() + footprint::images(&settings);
         let out = dir.path().join(i.to_string());
         let first = most(&settings, &out, false);
         settings.steps = 2;

@@ -2,7 +2,9 @@
 
 mod shared;
 
-use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::network::{
+    Activation, Dln, Engine, Network, Norm, Normalisation, Reduction, Scalar, dln, initial_parameters, vgg,
+};
 use normscape::ops::backend::Backend;
 use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
@@ -115,7 +117,7 @@ fn networks() -> Vec<(String, Network, usize)> {
             (format!("dln {name}"), dln(deep, normalisation).unwrap(), 12),
             (
                 format!("dln mean {name}"),
-                dln(Dln { mean_loss: true, norm_last: true, ..deep }, normalisation).unwrap(),
+                dln(Dln { loss: Reduction::Mean, norm_last: true, ..deep }, normalisation).unwrap(),
                 12,
             ),
         ]

@@ -18,11 +18,11 @@ use crate::experiment::runs::{Kind, LARGEST_SEED, Request};
 use crate::experiment::{Scale, catalogue};
 use crate::files::{FolderLock, disk};
 use crate::ops::backend::Backend;
-use crate::report::{Cell, Table, Verdict};
+use crate::report::{Cell, ClaimKind, ClaimRow, Table, Verdict};
 use crate::train::{Finished, Observer, Place, Source, Start, Trainer};
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -293,17 +293,17 @@ impl Work<'_> {
 
     /// What came of it, and where it is.
     fn answer(&self, made: &Made, seconds: f64) -> Answer {
-        let count = |verdict| made.count(verdict);
-        let (holds, fails, untested) = (count(Verdict::Holds), count(Verdict::Fails), count(Verdict::NotTested));
-        let failed = (self.options.strict && fails > 0).then(|| {
-            let ids = made.claims.iter().filter(|claim| claim.row.verdict == Verdict::Fails);
-            Error::ClaimsFailed { claims: ids.map(|claim| claim.row.id.clone()).collect() }
-        });
+        let counts = |row: &ClaimRow| row.verdict == Verdict::NotBorneOut && row.kind != ClaimKind::Sensitivity;
+        let refuted = made.claims.iter().filter(|claim| counts(&claim.row));
+        let refuted: Vec<String> = refuted.map(|claim| claim.row.id.clone()).collect();
+        let failed = (self.options.strict && !refuted.is_empty()).then_some(Error::ClaimsFailed { claims: refuted });
         let answer = if self.globals.json {
+            let verdicts: Map<String, Value> =
+                made.counts().into_iter().map(|(verdict, count)| (verdict.word().into(), count.into())).collect();
             let list: Vec<Value> = made.claims.iter().map(|claim| claim.json(self.plan.request.scale.name())).collect();
             Answer::json(&json!({
                 "out": self.out().to_string_lossy(), "report": made.report.to_string_lossy(), "claims": list,
-                "holds": holds, "fails": fails, "not_tested": untested,
+                "verdicts": verdicts,
             }))
         } else {
             let mut table = Table::new(["claim", "where", "verdict", "what the paper says"]);
@@ -313,11 +313,7 @@ impl Work<'_> {
                     [row.id.as_str(), row.place.as_str(), row.verdict.word(), row.statement.as_str()].map(Cell::from),
                 );
             }
-            let words = format!(
-                "\n{holds} claims hold, {fails} fail, {untested} are not tested at this scale; {}\nreport: {}\n",
-                duration(seconds),
-                made.report.display()
-            );
+            let words = format!("\n{} {}\nreport: {}\n", made.outcome(), duration(seconds), made.report.display());
             Answer::text(if made.claims.is_empty() { words } else { table.to_string() + &words })
         };
         match failed {

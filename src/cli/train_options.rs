@@ -50,6 +50,9 @@ pub struct TrainOptions {
     /// dln: the mean over samples as the loss, in place of the sum
     #[arg(long, help_heading = "Network")]
     pub mean_loss: bool,
+    /// dln: half the sum as the loss, as TensorFlow's l2_loss
+    #[arg(long, help_heading = "Network")]
+    pub half_loss: bool,
     /// none, batch, noisy (batch with --noise), l1, l2, linf, lp:P, layer, group:G (G groups of channels), instance or weight
     /// [default: none]
     #[arg(long, help_heading = "Network", value_name = "NORM")]
@@ -221,7 +224,7 @@ impl TrainOptions {
             momentum weight_decay keep_checkpoints probe probe_at probe_points probe_range probe_spacing
             probe_lanczos probe_hutchinson probe_layers probe_units probe_bins probe_bin_range;
             some: limit_train limit_test eval_every checkpoint_every probe_every;
-            flags: norm_last mean_loss noise augment probe_pre_norm direct_convolution);
+            flags: norm_last mean_loss half_loss noise augment probe_pre_norm direct_convolution);
         Ok(())
     }
 
@@ -240,6 +243,7 @@ impl TrainOptions {
                 ("--samples", self.samples.is_some(), "--limit-train cuts its data down"),
                 ("--norm-last", self.norm_last, "it is for --model dln"),
                 ("--mean-loss", self.mean_loss, "its loss is a mean already"),
+                ("--half-loss", self.half_loss, "its loss is the cross-entropy"),
             ]
         };
         match foreign.into_iter().find(|(_, given, _)| *given) {
@@ -353,6 +357,7 @@ mod tests {
             batch: 50,
             norm_last: true,
             mean_loss: true,
+            half_loss: false,
             norm: "batch".into(),
             noise: true,
             ..dln

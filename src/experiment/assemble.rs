@@ -7,7 +7,7 @@ use super::plan::{Part, Plan};
 use super::runs::{Group, Kind};
 use super::{deviations, explore, figures, networks};
 use crate::files::{atomic, disk};
-use crate::report::{Captioned, Cell, Page, Picture, Section, Table, Verdict, significant};
+use crate::report::{Captioned, Cell, ClaimKind, Page, Picture, Section, Table, Verdict, significant};
 use crate::train::Settings;
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -41,9 +41,14 @@ pub struct Made {
 }
 
 impl Made {
-    /// How many claims have a verdict.
-    pub fn count(&self, verdict: Verdict) -> usize {
-        self.claims.iter().filter(|claim| claim.row.verdict == verdict).count()
+    /// How many of the paper's own claims have each verdict.
+    pub fn counts(&self) -> Vec<(Verdict, usize)> {
+        counts(&self.claims)
+    }
+
+    /// The same in words.
+    pub fn outcome(&self) -> String {
+        outcome(&self.claims)
     }
 }
 
@@ -224,9 +229,23 @@ fn statements(evidence: &Evidence, part: &Part) -> Captioned {
     Captioned { caption: "The paper's statements on random instances of one unit and one batch".into(), table }
 }
 
+fn counts(claims: &[Judged]) -> Vec<(Verdict, usize)> {
+    let of_paper = || claims.iter().filter(|claim| claim.row.kind == ClaimKind::Paper);
+    let count = |verdict| (verdict, of_paper().filter(|claim| claim.row.verdict == verdict).count());
+    Verdict::ALL.into_iter().map(count).collect()
+}
+
+/// How the paper's own claims came out: "The paper's 70 claims: 50 reproduced, 4 in part, …".
+fn outcome(claims: &[Judged]) -> String {
+    let counts = counts(claims);
+    let words =
+        counts.iter().filter(|(_, count)| *count > 0).map(|(verdict, count)| format!("{count} {}", verdict.word()));
+    let all: usize = counts.iter().map(|(_, count)| count).sum();
+    format!("The paper's {all} claims: {}.", words.collect::<Vec<_>>().join(", "))
+}
+
 /// What a reader should know first.
 fn summary(evidence: &Evidence, claims: &[Judged], about: &About) -> Vec<String> {
-    let count = |verdict| claims.iter().filter(|claim| claim.row.verdict == verdict).count();
     let request = &evidence.plan.request;
     let scale = match request.scale {
         super::Scale::Smoke => {
@@ -237,16 +256,7 @@ fn summary(evidence: &Evidence, claims: &[Judged], about: &About) -> Vec<String>
         }
         super::Scale::Paper => "paper: the paper's own settings",
     };
-    let mut words = vec![
-        format!(
-            "Of {} claims, {} hold, {} fail and {} are not tested here.",
-            claims.len(),
-            count(Verdict::Holds),
-            count(Verdict::Fails),
-            count(Verdict::NotTested)
-        ),
-        format!("Scale {scale}."),
-    ];
+    let mut words = vec![outcome(claims), format!("Scale {scale}.")];
     if let Some(pictures) = pictures(evidence.plan, about) {
         words.push(format!("VGG was trained on {pictures}."));
     }

@@ -1,5 +1,6 @@
 //! The paper's claims, judged: what was measured, by which rule, and what came of it.
 
+mod verdict;
 mod words;
 
 use super::evidence::{Draw, Evidence, Seed};
@@ -10,6 +11,7 @@ use super::scale::ByScale;
 use crate::Result;
 use crate::report::{ClaimRow, Verdict, significant};
 use serde_json::{Map, Value, json};
+use verdict::{Form, in_part, verdict};
 
 /// One claim with its verdict.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,9 +29,9 @@ impl Judged {
         let number = |value: f64| if value.is_finite() { json!(value) } else { json!(significant(value, 3)) };
         let measured: Map<String, Value> =
             self.measured.iter().map(|(name, value)| (name.clone(), number(*value))).collect();
-        let ClaimRow { id, figure, place, statement, rule, verdict, remark, runs, .. } = &self.row;
+        let ClaimRow { id, kind, figure, place, statement, rule, verdict, remark, runs, .. } = &self.row;
         json!({
-            "id": id, "figure": figure, "place": place, "statement": statement, "measured": measured, "rule": rule,
+            "id": id, "kind": kind.word(), "figure": figure, "place": place, "statement": statement, "measured": measured, "rule": rule,
             "verdict": verdict.word(), "scale": scale, "remark": remark, "runs": runs,
         })
     }
@@ -41,41 +43,51 @@ pub fn judge(evidence: &Evidence, part: &Part) -> Result<Vec<Judged>> {
 }
 
 fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judged> {
-    let (mut measured, mut rules, mut runs, mut holds) = (Vec::new(), Vec::new(), Vec::new(), true);
+    let (mut measured, mut rules, mut runs, mut forms) = (Vec::new(), Vec::new(), Vec::new(), Vec::<Form>::new());
     let mut untested = untested(evidence, part, claim);
     for test in &claim.tests {
         for measure in test.measures() {
             let of = evidence.measured(part, measure).map(|(group, _)| group);
             runs.extend(of.into_iter().flat_map(|group| &group.runs).map(|(name, _)| name.clone()));
         }
-        rules.push(words::rule(evidence, part, test));
+        let name = test.form.as_deref().unwrap_or_default();
+        let rule = words::rule(evidence, part, test);
+        rules.push(if name.is_empty() { rule } else { format!("{name}: {rule}") });
         match try_one(evidence, part, test)? {
             Tried::Known(numbers, fine) => {
-                holds &= fine;
+                match forms.iter_mut().find(|form| form.name == name) {
+                    Some(form) => form.met &= fine,
+                    None => forms.push(Form { name: name.into(), met: fine }),
+                }
                 measured.extend(numbers);
             }
             Tried::Unknown => {
                 untested = untested.or_else(|| {
-                    Some(format!("nothing was measured to compare: {}", words::rule(evidence, part, test)))
+                    let why = format!("nothing was measured to compare: {}", words::rule(evidence, part, test));
+                    Some((Verdict::NotTested, why))
                 });
             }
-            Tried::Absent => untested = untested.or_else(|| Some("its runs are not part of what was asked for".into())),
+            Tried::Absent => {
+                let why = "its runs are not part of what was asked for".into();
+                untested = untested.or(Some((Verdict::NotTested, why)));
+            }
         }
     }
     runs.sort_unstable();
     runs.dedup();
     measured.dedup();
     measured.extend(diverged(evidence, part, claim)?);
-    let verdict = match (&untested, holds) {
-        (Some(_), _) => Verdict::NotTested,
-        (None, true) => Verdict::Holds,
-        (None, false) => Verdict::Fails,
+    let (verdict, untested) = match untested {
+        Some((verdict, why)) => (verdict, Some(why)),
+        None => (verdict(&forms), None),
     };
     let said = |of: &Option<ByScale<String>>| of.as_ref().and_then(|of| of.at(evidence.scale())).cloned();
-    let why = said(&claim.why).filter(|_| verdict == Verdict::Fails);
-    let remark = [untested, said(&claim.remark), why].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let why = said(&claim.why).filter(|_| matches!(verdict, Verdict::NotBorneOut | Verdict::InPart));
+    let which = (verdict == Verdict::InPart).then(|| in_part(&forms));
+    let remark = [untested, which, said(&claim.remark), why].into_iter().flatten().collect::<Vec<_>>().join("; ");
     let row = ClaimRow {
         id: claim.id.clone(),
+        kind: claim.kind,
         figure: part.experiment.name.clone(),
         place: claim.place.clone(),
         statement: claim.statement.clone(),
@@ -103,16 +115,19 @@ fn diverged(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Vec<(
 }
 
 /// Why a claim cannot be tested here.
-fn untested(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Option<String> {
+fn untested(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Option<(Verdict, String)> {
     let request = &evidence.plan.request;
     if let Some(reason) = &claim.untested {
-        return Some(reason.clone());
+        return Some((Verdict::NotTested, reason.clone()));
     }
-    if claim.scales.as_ref().is_some_and(|scales| !scales.contains(&request.scale)) {
-        return Some(format!("the scale {} cannot tell", request.scale));
+    if let Some(scales) = claim.scales.as_ref().filter(|scales| !scales.contains(&request.scale)) {
+        let larger = scales.iter().any(|scale| *scale > request.scale);
+        let verdict = if larger { Verdict::LargerScale } else { Verdict::NotTested };
+        return Some((verdict, format!("the scale {} cannot tell", request.scale)));
     }
     let images = part.groups.iter().any(|&at| Kind::of(evidence.plan.groups[at].settings()) == Kind::Vgg);
-    (claim.cifar10 && images && request.pictures == "images").then(|| "only CIFAR-10 can tell".into())
+    let images = claim.cifar10 && images && request.pictures == "images";
+    images.then(|| (Verdict::NotTested, "only CIFAR-10 can tell".into()))
 }
 
 /// What came of a test.
@@ -299,14 +314,14 @@ smoke = { samples = 20, steps = 2, depth = 3 }
         // Two of three draws are worse with BatchNorm, though the middle one of all is better.
         let at_end = |last: [f64; 3]| last.map(|last| [9.0, last]);
         let (verdict, judged) = self::judged(at_end([5.0, 1.0, 9.0]), at_end([6.0, 2.0, 4.0]), LOWER);
-        assert_eq!(verdict, Verdict::Fails, "{judged:?}");
+        assert_eq!(verdict, Verdict::NotBorneOut, "{judged:?}");
         assert_eq!(judged.measured.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [4.0, 5.0, 1.0 / 3.0]);
         assert_eq!(judged.row.remark, "known");
         assert_eq!(judged.row.rule, "BatchNorm < no norm: loss, at the end, in most draws");
         let (verdict, judged) = self::judged(at_end([5.0, 3.0, 3.0]), at_end([6.0, 2.0, 2.0]), LOWER);
         assert_eq!(
             (verdict, judged.row.remark.as_str()),
-            (Verdict::Holds, ""),
+            (Verdict::Reproduced, ""),
             "what explains a failure stands under none else"
         );
     }
@@ -315,15 +330,15 @@ smoke = { samples = 20, steps = 2, depth = 3 }
     fn a_draw_that_diverged_is_a_loss_without_bound() {
         let diverged = [9.0, f64::NAN];
         let trains = [9.0, 1.0];
-        assert_eq!(judged([diverged; 3], [trains; 3], LOWER).0, Verdict::Holds);
-        assert_eq!(judged([trains; 3], [diverged; 3], LOWER).0, Verdict::Fails);
+        assert_eq!(judged([diverged; 3], [trains; 3], LOWER).0, Verdict::Reproduced);
+        assert_eq!(judged([trains; 3], [diverged; 3], LOWER).0, Verdict::NotBorneOut);
         // Of two that have no bound neither is at most the other.
         let at_most = LOWER.replace('<', "<=");
-        assert_eq!(judged([diverged; 3], [diverged; 3], &at_most).0, Verdict::Fails);
+        assert_eq!(judged([diverged; 3], [diverged; 3], &at_most).0, Verdict::NotBorneOut);
         // Step by step from there on too: at steps 1 and 2 of the draw that diverged, of which there is one.
         let (verdict, judged) = judged([diverged, trains, trains], [trains; 3], &format!("{LOWER}share = 0.6\n"));
         let numbers: Vec<f64> = judged.measured.iter().map(|(_, value)| *value).collect();
-        assert_eq!((verdict, numbers), (Verdict::Fails, vec![0.0, 1.0 / 3.0, 1.0]), "{judged:?}");
+        assert_eq!((verdict, numbers), (Verdict::NotBorneOut, vec![0.0, 1.0 / 3.0, 1.0]), "{judged:?}");
     }
 
     #[test]
@@ -342,6 +357,6 @@ smoke = { samples = 20, steps = 2, depth = 3 }
         let (verdict, judged) = judged([[9.0, 1.0], [9.0, 8.0], [4.2, 4.4]], [[1.0, 1.0]; 3], test);
         // One step of three, all, and none.
         let shares = [judged.measured[0].1, judged.measured[1].1];
-        assert_eq!((verdict, shares), (Verdict::Holds, [1.0 / 3.0, 2.0 / 3.0]));
+        assert_eq!((verdict, shares), (Verdict::Reproduced, [1.0 / 3.0, 2.0 / 3.0]));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::runs::RunSpec;
 use super::scale::{ByScale, Scale};
+use crate::report::ClaimKind;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -212,6 +213,9 @@ pub struct ClaimSpec {
     pub place: String,
     /// What it says, in a sentence.
     pub statement: String,
+    /// Whose claim it is: the paper's where it says nothing.
+    #[serde(default)]
+    pub kind: ClaimKind,
     /// The scales at which it can be tested; all where it says nothing.
     pub scales: Option<Vec<Scale>>,
     /// Only CIFAR-10 can tell.
@@ -246,6 +250,9 @@ pub struct TestSpec {
     pub plus: f64,
     /// Compare step by step, and layer by layer where the value has several: the least share of them at which it must be so.
     pub share: Option<f64>,
+    /// Which form of the claim it tests, in words: tests of one form are met together, and some forms without the others reproduce the claim in part. `as printed`
+    /// and `as corrected` are those of a statement that is false as printed.
+    pub form: Option<String>,
 }
 
 fn one() -> f64 {

@@ -36,6 +36,7 @@ pub fn class(settings: &Settings) -> Settings {
         samples: settings.samples,
         norm_last: settings.norm_last,
         mean_loss: settings.mean_loss,
+        half_loss: settings.half_loss,
         noise: settings.noise,
         batch: settings.batch,
         momentum: settings.momentum,

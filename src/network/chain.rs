@@ -14,11 +14,31 @@ use std::ops::Range;
 pub enum Loss {
     /// Mean softmax cross-entropy against labels.
     CrossEntropy,
-    /// Squared errors against a target: summed over samples and outputs, or with `mean` divided by the samples.
-    SquaredError {
-        /// Divide by the number of samples.
-        mean: bool,
-    },
+    /// Squared errors against a target, reduced to a number.
+    SquaredError(Reduction),
+}
+
+/// What becomes of the squared errors of all samples and outputs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reduction {
+    /// Their sum: the formula of the paper's appendix.
+    #[default]
+    Sum,
+    /// Half of it: TensorFlow's `l2_loss`.
+    Half,
+    /// The sum over the number of samples.
+    Mean,
+}
+
+impl Reduction {
+    /// What the sum is multiplied by, for so many samples.
+    pub fn scale(self, samples: usize) -> f64 {
+        match self {
+            Reduction::Sum => 1.0,
+            Reduction::Half => 0.5,
+            Reduction::Mean => 1.0 / samples as f64,
+        }
+    }
 }
 
 /// One layer in its place: where its parameters and running statistics stand.
@@ -167,8 +187,9 @@ impl Network {
         }
         text += match self.loss {
             Loss::CrossEntropy => "loss mean softmax cross-entropy\n",
-            Loss::SquaredError { mean: false } => "loss sum of squared errors\n",
-            Loss::SquaredError { mean: true } => "loss squared errors, mean over samples\n",
+            Loss::SquaredError(Reduction::Sum) => "loss sum of squared errors\n",
+            Loss::SquaredError(Reduction::Half) => "loss half the sum of squared errors\n",
+            Loss::SquaredError(Reduction::Mean) => "loss squared errors, mean over samples\n",
         };
         text
     }

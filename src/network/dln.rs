@@ -2,7 +2,7 @@
 //! normalisation in the same ones.
 
 use super::activation::Activation;
-use super::chain::{Loss, Network};
+use super::chain::{Loss, Network, Reduction};
 use super::layer::Layer;
 use super::norm::{Norm, Normalisation};
 use crate::ops::deep_linear::{Chain, ChainNorm};
@@ -19,20 +19,20 @@ pub struct Dln {
     pub dim: usize,
     /// A norm after the last layer too.
     pub norm_last: bool,
-    /// The mean over the samples in place of the sum.
-    pub mean_loss: bool,
+    /// What becomes of the squared errors.
+    pub loss: Reduction,
 }
 
 impl Default for Dln {
     fn default() -> Self {
-        Dln { depth: 25, dim: 10, norm_last: false, mean_loss: false }
+        Dln { depth: 25, dim: 10, norm_last: false, loss: Reduction::Sum }
     }
 }
 
 /// The network of these settings. Errors: no layers, no width, or more than memory could hold; a non-linearity other than the default, which is
 /// not used.
 pub fn dln(settings: Dln, normalisation: Normalisation) -> Result<Network> {
-    let Dln { depth, dim, norm_last, mean_loss } = settings;
+    let Dln { depth, dim, norm_last, loss } = settings;
     if depth == 0 || depth > 10_000 {
         return Err(Error::input(format!("--depth {depth}"), "not a depth", "it lies between 1 and 10000"));
     }
@@ -52,13 +52,13 @@ pub fn dln(settings: Dln, normalisation: Normalisation) -> Result<Network> {
             layers.extend(normalisation.layers(index, false));
         }
     }
-    Network::new(layers, Shape::new([1, 1, 1, dim]), Loss::SquaredError { mean: mean_loss })
+    Network::new(layers, Shape::new([1, 1, 1, dim]), Loss::SquaredError(loss))
 }
 
 /// The network as a chain that a backend may take as one operator, on batches of `samples`: a deep linear network without noise.
 pub(super) fn whole_chain(network: &Network, samples: usize) -> Option<Chain> {
     let [h, w, _, dim] = network.input(1).hwnc();
-    let Loss::SquaredError { mean } = network.loss() else { return None };
+    let Loss::SquaredError(loss) = network.loss() else { return None };
     let (mut depth, mut norms) = (0, Vec::new());
     for link in network.links() {
         // A norm after every layer, or after none; after the last there may be one or not.
@@ -82,8 +82,7 @@ pub(super) fn whole_chain(network: &Network, samples: usize) -> Option<Chain> {
         norms.push(norm);
     }
     let norm = norms.first().copied().unwrap_or(ChainNorm::None);
-    let scale = if mean { 1.0 / samples as f64 } else { 1.0 };
-    let chain = Chain { depth, dim, samples, norm, norm_last: norms.len() == depth, scale };
+    let chain = Chain { depth, dim, samples, norm, norm_last: norms.len() == depth, scale: loss.scale(samples) };
     let whole = depth > 0 && norms.len() == chain.norms() && chain.parameters() == network.slots().len();
     (h * w == 1 && whole).then_some(chain)
 }

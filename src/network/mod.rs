@@ -14,7 +14,7 @@ pub mod norm;
 mod vgg;
 
 pub use activation::Activation;
-pub use chain::{Loss, Network, WeightedLayer};
+pub use chain::{Loss, Network, Reduction, WeightedLayer};
 pub use dln::{Dln, dln};
 pub use engine::{Engine, Linearised, Scalar, Tangents, Unactivated};
 pub use init::initial_parameters;

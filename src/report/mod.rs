@@ -49,7 +49,7 @@ mod words;
 
 pub use diagram::{Block, Column, Diagram};
 pub use html::{COST_END, COST_START, without_cost};
-pub use page::{Captioned, ClaimRow, Explorer, Faceted, Page, Picture, Section, Verdict};
+pub use page::{Captioned, ClaimKind, ClaimRow, Explorer, Faceted, Page, Picture, Section, Verdict};
 pub use plot::{Axis, Figure, Kind, Panel, Ridge, Scale, Series};
 pub use raster::png;
 pub use style::{STYLES, Style, Theme};

@@ -26,6 +26,8 @@ pub struct Page {
 pub struct ClaimRow {
     /// `fig4.beta-lower`
     pub id: String,
+    /// Whose it is.
+    pub kind: ClaimKind,
     /// The section that it belongs to: `fig4`.
     pub figure: String,
     /// Where the paper says it: "Fig 4 (c)", "section 3.1".
@@ -38,7 +40,7 @@ pub struct ClaimRow {
     pub rule: String,
     /// The verdict.
     pub verdict: Verdict,
-    /// Why it is not tested, or what is known of why it fails. May be empty.
+    /// Why it is not tested, which form of it is met and which is not, or what is known of why not. May be empty.
     pub remark: String,
     /// Ids of the runs that it was judged by.
     pub runs: Vec<String>,
@@ -47,21 +49,67 @@ pub struct ClaimRow {
 /// What became of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The rule is met.
-    Holds,
-    /// It is not.
-    Fails,
-    /// What was run cannot tell.
+    /// Its rule is met.
+    Reproduced,
+    /// One form of it is, and another is not.
+    InPart,
+    /// It is false as printed, and true in the form that its proof needs.
+    Corrected,
+    /// Its rule is not met.
+    NotBorneOut,
+    /// Runs of this scale cannot tell.
+    LargerScale,
+    /// What was run cannot tell for another reason.
     NotTested,
 }
 
 impl Verdict {
-    /// As it is written: `holds`, `fails`, `not tested`.
+    /// All, in the order in which they are counted.
+    pub const ALL: [Verdict; 6] = [
+        Verdict::Reproduced,
+        Verdict::InPart,
+        Verdict::Corrected,
+        Verdict::NotBorneOut,
+        Verdict::LargerScale,
+        Verdict::NotTested,
+    ];
+
+    /// As it is written.
     pub fn word(self) -> &'static str {
         match self {
-            Verdict::Holds => "holds",
-            Verdict::Fails => "fails",
+            Verdict::Reproduced => "reproduced",
+            Verdict::InPart => "in part",
+            Verdict::Corrected => "true as corrected",
+            Verdict::NotBorneOut => "not borne out",
+            Verdict::LargerScale => "needs a larger scale",
             Verdict::NotTested => "not tested",
+        }
+    }
+}
+
+/// Whose claim it is, and of what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClaimKind {
+    /// The paper's.
+    #[default]
+    Paper,
+    /// The paper's at another setting, for how much it depends on that.
+    Sensitivity,
+    /// This project's own.
+    Project,
+}
+
+impl ClaimKind {
+    /// All, in the order in which they are shown.
+    pub const ALL: [ClaimKind; 3] = [ClaimKind::Paper, ClaimKind::Sensitivity, ClaimKind::Project];
+
+    /// As files have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            ClaimKind::Paper => "paper",
+            ClaimKind::Sensitivity => "sensitivity",
+            ClaimKind::Project => "project",
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct Cpu<T> {
     /// For tests: what lies between the tensors of every arena.
     guards: Option<Vec<(ArenaId, Vec<Range<usize>>)>>,
     direct_convolution: bool,
+    /// Of a backend that takes no memory: it plans for others beside it too.
+    plans_beside: bool,
     element: PhantomData<T>,
 }
 
@@ -25,7 +27,13 @@ const FILL: u8 = 0xFF;
 
 impl<T: Float> Default for Cpu<T> {
     fn default() -> Self {
-        Cpu { memory: Memory::default(), guards: None, direct_convolution: false, element: PhantomData }
+        Cpu {
+            memory: Memory::default(),
+            guards: None,
+            direct_convolution: false,
+            plans_beside: false,
+            element: PhantomData,
+        }
     }
 }
 
@@ -33,6 +41,11 @@ impl<T: Float> Cpu<T> {
     /// A backend that takes no memory: for planning, and [`Storage::bytes`] afterwards. What is uploaded to it goes nowhere.
     pub fn planning() -> Self {
         Cpu { memory: Memory::planning(), ..Cpu::default() }
+    }
+
+    /// The same, and so for those that would work beside it: see [`Storage::beside`].
+    pub fn planning_beside() -> Self {
+        Cpu { plans_beside: true, ..Cpu::planning() }
     }
 
     /// A backend for tests: arenas start as NaN, not as 0, and [`Storage::plan`] leaves guard bands between tensors, so that
@@ -83,8 +96,9 @@ impl<T: Float> Cpu<T> {
 impl<T: Float> Storage for Cpu<T> {
     fn beside(&self) -> Option<Movable<Self>> {
         let guards = self.guards.as_ref().map(|_| Vec::new());
-        let other = Cpu { guards, direct_convolution: self.direct_convolution, ..Cpu::default() };
-        (!self.memory.plans()).then(|| Movable::new(other))
+        let memory = if self.plans_beside { Memory::planning() } else { Memory::default() };
+        let other = Cpu { memory, guards, direct_convolution: self.direct_convolution, ..Cpu::default() };
+        (!self.memory.plans() || self.plans_beside).then(|| Movable::new(other))
     }
     fn copy_from(&mut self, other: &mut Self, from: In, to: Out) -> Result<()> {
         match to.0.dtype {

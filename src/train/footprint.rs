@@ -33,12 +33,17 @@ pub fn require(settings: &Settings, network: &Network) -> Result<()> {
         true => "a smaller --dim, --depth, --samples or --batch needs less",
         false => "a smaller --width or --batch needs less",
     };
-    bound.require(needed(settings, network)? + images(settings) + program(), remedy)
+    bound.require(needed(settings, network, false)? + images(settings) + program(), remedy)
 }
 
-/// Bytes that a run takes, images and the program itself aside. Errors: settings that make no network, or that it does not take.
+/// Bytes that a run needs, images and the program itself aside. Errors: settings that make no network, or that it does not take.
 pub fn bytes(settings: &Settings) -> Result<u128> {
-    needed(settings, &settings.network()?)
+    needed(settings, &settings.network()?, false)
+}
+
+/// Bytes that it takes where they are left over: with what evaluates several points at once beside it. Errors: the same.
+pub fn most(settings: &Settings) -> Result<u128> {
+    needed(settings, &settings.network()?, true)
 }
 
 /// Bytes that the program takes for itself beyond what it has taken when it starts: its code, and a stack for each thread.
@@ -60,14 +65,16 @@ pub fn images(settings: &Settings) -> u128 {
 }
 
 /// Bytes of a run without images and the program.
-fn needed(settings: &Settings, network: &Network) -> Result<u128> {
+fn needed(settings: &Settings, network: &Network, companions: bool) -> Result<u128> {
     let least = least(settings, network)?;
     if least > BEYOND {
         return Ok(least);
     }
-    let planned = match settings.dtype()? {
-        DType::F64 => planned(Cpu::<f64>::planning(), settings, network)?,
-        _ => planned(Cpu::<f32>::planning(), settings, network)?,
+    let planned = match (settings.dtype()?, companions) {
+        (DType::F64, true) => planned(Cpu::<f64>::planning_beside(), settings, network)?,
+        (DType::F64, false) => planned(Cpu::<f64>::planning(), settings, network)?,
+        (_, true) => planned(Cpu::<f32>::planning_beside(), settings, network)?,
+        (_, false) => planned(Cpu::<f32>::planning(), settings, network)?,
     };
     Ok(planned + beside(settings, network)?)
 }
@@ -209,7 +216,7 @@ mod tests {
         let mut huge = Settings { depth: 10_000, dim: 16_000, samples: 10, ..Settings::defaults("dln") };
         huge.resolve().unwrap();
         let network = huge.network().unwrap();
-        let (counted, laid_out) = (least(&huge, &network).unwrap(), needed(&huge, &network).unwrap());
+        let (counted, laid_out) = (least(&huge, &network).unwrap(), needed(&huge, &network, false).unwrap());
         assert!(counted > 10 << 40 && laid_out > counted && laid_out < 3 * counted, "{counted} {laid_out}");
     }
 

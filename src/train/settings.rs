@@ -3,7 +3,7 @@
 use super::probes::OF_UNITS;
 use super::schedule;
 use crate::mutant::{Mutant, made};
-use crate::network::{Activation, Dln, Network, Norm, Normalisation, dln, vgg};
+use crate::network::{Activation, Dln, Network, Norm, Normalisation, Reduction, dln, vgg};
 use crate::ops::noise::NoiseOptions;
 use crate::probe::activations::Look;
 use crate::probe::line::{Spacing, step_lengths};
@@ -30,6 +30,9 @@ pub struct Settings {
     pub norm_last: bool,
     /// DLN: the mean over samples in place of the sum.
     pub mean_loss: bool,
+    /// DLN: half the sum in its place.
+    #[serde(default)]
+    pub half_loss: bool,
     /// As `--norm` takes it.
     pub norm: String,
     /// Algorithm 1's noise.
@@ -130,6 +133,7 @@ impl Settings {
             samples: 1000,
             norm_last: false,
             mean_loss: false,
+            half_loss: false,
             norm: "none".into(),
             noise: false,
             noise_mean: 0.5,
@@ -198,6 +202,9 @@ impl Settings {
                 return Err(Error::input(format!("--data {}", self.data), "not for the dln", "its data are gaussian"));
             }
             require(!self.augment, "augment", "", "there is nothing to augment in Gaussian data")?;
+            if self.mean_loss && self.half_loss {
+                return Err(Error::input("--mean-loss, --half-loss", "two losses", "one of them is the loss"));
+            }
             require(self.eval_every.is_none(), "eval-every", "", "the dln has no test set")?;
             if self.limit_train.is_some() || self.limit_test.is_some() {
                 return Err(Error::input(
@@ -289,6 +296,15 @@ impl Settings {
         Ok(())
     }
 
+    /// What becomes of the deep linear network's squared errors.
+    fn reduction(&self) -> Reduction {
+        match (self.mean_loss, self.half_loss) {
+            (true, _) => Reduction::Mean,
+            (_, true) => Reduction::Half,
+            _ => Reduction::Sum,
+        }
+    }
+
     /// The landscape's absolute step lengths.
     pub fn step_lengths(&self) -> Result<Vec<f64>> {
         let spacing = match self.probe_spacing.as_str() {
@@ -345,8 +361,8 @@ impl Settings {
     /// The network.
     pub fn network(&self) -> Result<Network> {
         if self.deep_linear() {
-            let Settings { depth, dim, norm_last, mean_loss, .. } = *self;
-            return dln(Dln { depth, dim, norm_last, mean_loss }, self.normalisation()?);
+            let Settings { depth, dim, norm_last, .. } = *self;
+            return dln(Dln { depth, dim, norm_last, loss: self.reduction() }, self.normalisation()?);
         }
         vgg(&self.model, self.width, self.normalisation()?)
     }

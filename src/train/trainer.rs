@@ -358,7 +358,7 @@ impl<B: Backend> Trainer<B> {
         let batch = self.settings.batch as u64;
         let train_accuracy = match self.engine.network().loss() {
             Loss::CrossEntropy => correct / batch as f64,
-            Loss::SquaredError { .. } => f64::NAN,
+            Loss::SquaredError(_) => f64::NAN,
         };
         let epoch = t * batch / self.source.train_len();
         Row { step: t, epoch, loss, train_accuracy, test, lr: self.settings.lr, seconds: self.seconds() }

@@ -1,6 +1,6 @@
 //! The deep linear network as one kernel: against the layers one by one on the CPU, side by side, and in any order of threads.
 
-use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters};
+use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Reduction, Scalar, dln, initial_parameters};
 use normscape::ops::backend::Backend;
 use normscape::ops::door::relative_error;
 use normscape::runtime::cpu::Cpu;
@@ -83,7 +83,11 @@ fn one_kernel_finds_what_the_layers_find() {
         (Norm::Batch, 3, 17, 30, false, false),
     ] {
         let name = format!("{norm}, {depth} layers of {dim}, {samples} samples");
-        let network = dln(Dln { depth, dim, norm_last, mean_loss }, Normalisation::new(norm)).unwrap();
+        let network = dln(
+            Dln { depth, dim, norm_last, loss: if mean_loss { Reduction::Mean } else { Reduction::Half } },
+            Normalisation::new(norm),
+        )
+        .unwrap();
         let (found, mut on) = pass(device(None), &network, samples);
         // Clusters came with sm_90.
         let clusters = on.backend().driver().properties().capability >= 90;

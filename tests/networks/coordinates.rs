@@ -1,6 +1,6 @@
 //! The deep linear network on coordinates against the samples, layer by layer, in f64: over norms, depths, widths and inputs of any rank.
 
-use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters};
+use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Reduction, Scalar, dln, initial_parameters};
 use normscape::probe::curvature::{self, Effort};
 use normscape::probe::ics::{self, Update};
 use normscape::probe::line::{self, Along};
@@ -101,9 +101,11 @@ fn they_agree_over_norms_and_shapes() {
         for (depth, dim, samples) in
             [(1, 3, 16), (2, 10, 33), (4, 7, 50), (3, 8, 64), (25, 10, 200), (3, 16, 41), (2, 29, 70)]
         {
-            for (norm_last, mean_loss) in [(false, false), (true, false), (false, true), (true, true)] {
-                let what = format!("{norm}, {depth} layers of {dim}, {samples} samples, {norm_last}, {mean_loss}");
-                let network = dln(Dln { depth, dim, norm_last, mean_loss }, Normalisation::new(norm)).unwrap();
+            for (norm_last, loss) in
+                [(false, Reduction::Sum), (true, Reduction::Half), (false, Reduction::Mean), (true, Reduction::Mean)]
+            {
+                let what = format!("{norm}, {depth} layers of {dim}, {samples} samples, {norm_last}, {loss:?}");
+                let network = dln(Dln { depth, dim, norm_last, loss }, Normalisation::new(norm)).unwrap();
                 agree(&what, &network, &plain(samples, dim), 1e-12);
             }
         }
@@ -120,7 +122,8 @@ fn they_agree_on_inputs_of_any_rank() {
     };
     for norm in NORMS {
         for norm_last in [false, true] {
-            let network = dln(Dln { depth: 4, dim, norm_last, mean_loss: false }, Normalisation::new(norm)).unwrap();
+            let network =
+                dln(Dln { depth: 4, dim, norm_last, loss: Reduction::Sum }, Normalisation::new(norm)).unwrap();
             type Spoil<'a> = (&'a str, &'a dyn Fn(&mut [f64]));
             let cases: [Spoil; 8] = [
                 ("a constant column", &|x| column(x, 2, &|_, _| 3.7)),
@@ -208,7 +211,7 @@ fn landscapes_agree() {
 fn covariate_shift_agrees_and_is_the_gradient_at_the_first_layer() {
     for norm in NORMS {
         for (depth, dim, norm_last) in [(2, 3, false), (5, 10, false), (4, 10, true), (6, 7, true)] {
-            let network = dln(Dln { depth, dim, norm_last, mean_loss: true }, Normalisation::new(norm)).unwrap();
+            let network = dln(Dln { depth, dim, norm_last, loss: Reduction::Mean }, Normalisation::new(norm)).unwrap();
             let found = both(&network, &plain(45, dim)).map(|mut side| {
                 side.pass();
                 side.engine.set_state(&StepState::new(5, 2, 0.05)).unwrap();
@@ -234,7 +237,7 @@ fn covariate_shift_agrees_and_is_the_gradient_at_the_first_layer() {
 fn products_with_the_hessian_agree() {
     for norm in NORMS {
         for (depth, dim, norm_last) in [(1, 4, true), (3, 10, false), (4, 10, true), (3, 7, true), (2, 20, false)] {
-            let network = dln(Dln { depth, dim, norm_last, mean_loss: false }, Normalisation::new(norm)).unwrap();
+            let network = dln(Dln { depth, dim, norm_last, loss: Reduction::Sum }, Normalisation::new(norm)).unwrap();
             let v = drawn(9, network.slots().len());
             let found = both(&network, &plain(60, dim)).map(|mut side| {
                 let room = side.engine.tangents().unwrap();
@@ -313,7 +316,8 @@ fn several_runs_are_each_of_them() {
 fn the_room_is_large_enough_and_written_before_it_is_read() {
     for norm in NORMS {
         for (dim, norm_last) in [(10, false), (10, true), (7, true), (3, false)] {
-            let network = dln(Dln { depth: 3, dim, norm_last, mean_loss: false }, Normalisation::new(norm)).unwrap();
+            let network =
+                dln(Dln { depth: 3, dim, norm_last, loss: Reduction::Sum }, Normalisation::new(norm)).unwrap();
             let (x, target) = plain(37, dim);
             let mut engine = Engine::new(Cpu::<f64>::guarded(), network.clone(), 37, Arc::default()).unwrap();
             engine.set_batch_f64(&x, Some(&target), None).unwrap();

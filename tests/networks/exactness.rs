@@ -59,12 +59,13 @@ fn run(settings: &Settings) -> Vec<Arrays> {
 
 #[test]
 fn a_run_on_a_quadratic_holds_what_is_known() {
-    for mean_loss in [false, true] {
+    for (mean_loss, half_loss) in [(false, false), (true, false), (false, true)] {
         let mut settings = Settings {
             depth: 1,
             dim: DIM,
             samples: SAMPLES,
             mean_loss,
+            half_loss,
             lr: if mean_loss { 0.05 } else { 1e-3 },
             steps: 4,
             probe: ["landscape", "predictiveness", "random", "curvature"].map(Into::into).to_vec(),
@@ -78,7 +79,11 @@ fn a_run_on_a_quadratic_holds_what_is_known() {
         let files = run(&settings);
         let set = GaussianSet::generate(SEED, SAMPLES, DIM).unwrap();
         let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
-        let scale = if mean_loss { 1.0 / SAMPLES as f64 } else { 1.0 };
+        let scale = match (mean_loss, half_loss) {
+            (true, _) => 1.0 / SAMPLES as f64,
+            (_, true) => 0.5,
+            _ => 1.0,
+        };
         let quadratic = Quadratic { x: wide(set.x), target: wide(set.target), scale };
         let mut w = wide(initial_parameters(&settings.network().unwrap(), SEED));
         let s = settings.step_lengths().unwrap();
@@ -91,7 +96,7 @@ fn a_run_on_a_quadratic_holds_what_is_known() {
             let random: Vec<f64> = random.into_iter().map(|d| d * along).collect();
             let close = |file: usize, name: &str, at: usize, expected: f64| {
                 let found = files[file][name].to_f64().unwrap()[at];
-                let what = format!("{} of {} [{at}], mean_loss {mean_loss}", name, settings.probe[file]);
+                let what = format!("{} of {} [{at}], mean {mean_loss}, half {half_loss}", name, settings.probe[file]);
                 assert!((found - expected).abs() <= 1e-10 * expected.abs(), "{what}: {found} for {expected}");
             };
             for (file, d) in [(0, &g), (1, &g), (2, &random)] {

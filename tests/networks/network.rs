@@ -1,6 +1,8 @@
 //! Whole networks against central differences, and the promises that the engine makes of every pass.
 
-use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::network::{
+    Activation, Dln, Engine, Network, Norm, Normalisation, Reduction, Scalar, dln, initial_parameters, vgg,
+};
 use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::sgd::Sgd;
@@ -136,7 +138,12 @@ fn vggs_gradient_is_the_slope_of_its_loss() {
 #[test]
 fn the_deep_linear_networks_gradient_is_the_slope_of_its_loss() {
     for (name, normalisation) in every_normalisation() {
-        let settings = Dln { depth: 6, dim: 7, norm_last: name == "l2", mean_loss: name == "batch" };
+        let settings = Dln {
+            depth: 6,
+            dim: 7,
+            norm_last: name == "l2",
+            loss: if name == "batch" { Reduction::Mean } else { Reduction::Sum },
+        };
         check_gradient(&format!("dln {name}"), dln(settings, normalisation).unwrap(), 33);
     }
     let halves = Normalisation {

@@ -1,6 +1,6 @@
 //! The paper's protocol: what a run does when nobody asks for anything else, and what is written of it.
 
-use normscape::network::{Activation, Dln, Norm, Normalisation, dln, vgg};
+use normscape::network::{Activation, Dln, Norm, Normalisation, Reduction, dln, vgg};
 use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
 use normscape::train::settings::Settings;
@@ -21,7 +21,8 @@ fn the_defaults_are_the_papers() {
         assert!(s.width == 1.0 && !s.noise && s.norm == "none", "{model}");
     }
     let deep = Settings::defaults("dln");
-    assert_eq!((deep.depth, deep.dim, deep.samples, deep.norm_last, deep.mean_loss), (25, 10, 1000, false, false));
+    assert_eq!((deep.depth, deep.dim, deep.samples), (25, 10, 1000));
+    assert!(!deep.norm_last && !deep.mean_loss && !deep.half_loss);
     assert_eq!(Settings::defaults("vgg16").batch, 128);
     let noise = NoiseOptions::default();
     assert_eq!((noise.mean, noise.scale, noise.spread), (0.5, 1.25, 0.1));
@@ -49,13 +50,14 @@ fn networks_that_differ_are_described_apart() {
         hashes.insert(vgg("vgg11", 0.25, normalisation).unwrap().hash());
         hashes.insert(vgg("vgg13", 0.25, normalisation).unwrap().hash());
         hashes.insert(dln(deep, normalisation).unwrap().hash());
-        hashes.insert(dln(Dln { mean_loss: true, ..deep }, normalisation).unwrap().hash());
+        hashes.insert(dln(Dln { loss: Reduction::Mean, ..deep }, normalisation).unwrap().hash());
+        hashes.insert(dln(Dln { loss: Reduction::Half, ..deep }, normalisation).unwrap().hash());
         if normalisation.norm != Norm::None {
             // A norm after the last layer too is another network.
             hashes.insert(dln(Dln { norm_last: true, ..deep }, normalisation).unwrap().hash());
         }
     }
-    assert_eq!(hashes.len(), 4 * all.len() + all.len() - 1);
+    assert_eq!(hashes.len(), 5 * all.len() + all.len() - 1);
     // The deep linear network has no non-linearity.
     for (activation, normalisation) in
         [Activation::Elu, Activation::Selu].into_iter().flat_map(|kind| all.map(|of| (kind, of)))

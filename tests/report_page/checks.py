@@ -323,20 +323,23 @@ def ridges_are_read_by_step_and_bin(browser):
 def claims_are_filtered(browser):
     shown = lambda: [row.get_attribute("data-verdict") for row in browser.all("table.claims tbody tr") if row.is_displayed()]
     everything = shown()
-    expect({word: everything.count(word) for word in ("holds", "fails", "untested")}, {"holds": 8, "fails": 2, "untested": 2})
-    expect([count.text for count in browser.all(".counts .number")], ["8", "2", "2"])
+    counts = {"reproduced": 5, "in-part": 1, "corrected": 1, "not-borne-out": 2, "larger-scale": 1, "untested": 2}
+    expect({word: everything.count(word) for word in counts}, counts)
+    expect([count.text for count in browser.all(".counts .number")], [str(count) for count in counts.values()])
     boxes = {box.get_attribute("value"): box for box in browser.all("#filter input")}
-    boxes["holds"].click()
-    expect(shown(), [word for word in everything if word != "holds"])
-    expect(browser.text("#count"), "4 of 12 claims")
-    boxes["untested"].click()
-    expect(shown(), ["fails", "fails"])
+    boxes["reproduced"].click()
+    expect(shown(), [word for word in everything if word != "reproduced"])
+    expect(browser.text("#count"), "7 of 12 claims")
+    for word in ("untested", "in-part", "corrected", "larger-scale"):
+        boxes[word].click()
+    expect(shown(), ["not-borne-out"] * 2)
     # A link to a claim that is filtered away shows it.
     link = browser.one("#fig4 .claim-list .rule a")
     browser.run("arguments[0].click()", link)
     browser.settle()
     assert browser.one("[id='claim-fig4.range']").is_displayed()
-    boxes["untested"].click()
+    for word in ("untested", "in-part", "corrected", "larger-scale"):
+        boxes[word].click()
     expect(shown(), everything)
 
 

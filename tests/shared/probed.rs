@@ -2,7 +2,7 @@
 
 use normscape::network::layer::Layer;
 use normscape::network::{
-    Activation, Dln, Engine, Loss, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg,
+    Activation, Dln, Engine, Loss, Network, Norm, Normalisation, Reduction, Scalar, dln, initial_parameters, vgg,
 };
 use normscape::ops::backend::Backend;
 use normscape::ops::group_norm::Grouping;
@@ -76,7 +76,7 @@ pub fn at<B: Backend>(backend: B, network: &Network, n: usize) -> At<B> {
     let (x, labels) = (drawn(1, len), (0..n as u32).map(|i| i * 3 % 10).collect::<Vec<_>>());
     match network.loss() {
         Loss::CrossEntropy => engine.set_batch_f64(&x, None, Some(&labels)).unwrap(),
-        Loss::SquaredError { .. } => {
+        Loss::SquaredError(_) => {
             let target = engine.output().unwrap().shape.len();
             engine.set_batch_f64(&x, Some(&drawn(2, target)), None).unwrap();
         }
@@ -122,7 +122,7 @@ pub fn values(network: &Network, n: usize, number: usize, pre_norm: bool) -> (Ve
         Layer::Noise(layer) => layer.relu = false,
         _ => {}
     }
-    let cut = Network::new(layers, network.input(1), Loss::SquaredError { mean: false }).unwrap();
+    let cut = Network::new(layers, network.input(1), Loss::SquaredError(Reduction::Sum)).unwrap();
     let At { mut engine, theta } = at(Cpu::<f64>::default(), &cut, n);
     engine.forward_part(0..cut.links().len(), In(theta)).unwrap();
     let y = engine.output().unwrap();

@@ -13,7 +13,8 @@ use crate::runtime::tensor::{In, Out, View};
 use rayon::prelude::*;
 use std::iter::once;
 
-/// Bytes that all companions of an engine may take together; and their part of the memory that is left.
+/// Bytes that all companions of an engine may take together; and their part of the memory that is left. Each has room for four vectors like θ at
+/// the least: what three times that leaves over is more than a checkpoint takes.
 const MOST: u64 = 256 << 20;
 const PART: u64 = 4;
 

@@ -230,15 +230,15 @@ impl<B: Backend> Engine<B> {
         let (answer, scale) = (In(self.answer), self.loss_scale());
         match self.network.loss() {
             Loss::CrossEntropy => self.backend.cross_entropy(y, answer, out),
-            Loss::SquaredError { .. } => self.backend.squared_error(scale, y, answer, out),
+            Loss::SquaredError(_) => self.backend.squared_error(scale, y, answer, out),
         }
     }
 
     /// What the squared error is multiplied by.
     pub(super) fn loss_scale(&self) -> f64 {
         match self.network.loss() {
-            Loss::SquaredError { mean: true } => 1.0 / self.batch as f64,
-            _ => 1.0,
+            Loss::SquaredError(loss) => loss.scale(self.batch),
+            Loss::CrossEntropy => 1.0,
         }
     }
 

@@ -46,7 +46,7 @@ impl<B: Backend> Engine<B> {
         let workspace = plan.view(Shape::new([workspace]), dtype);
         let answer = match network.loss() {
             Loss::CrossEntropy => plan.view(Shape::new([batch]), DType::U32),
-            Loss::SquaredError { .. } => plan.view(x.shape, activation),
+            Loss::SquaredError(_) => plan.view(x.shape, activation),
         };
         let samples = plan.view(Shape::new([batch]), DType::F64);
         let scalars = plan.view(Shape::new([SCALARS]), DType::F64);

@@ -307,7 +307,7 @@ impl<B: Backend> Engine<B> {
         let scale = self.loss_scale();
         match self.network.loss() {
             Loss::CrossEntropy => self.backend.cross_entropy_tangent(y, moving, out),
-            Loss::SquaredError { .. } => self.backend.squared_error_tangent(scale, moving, out),
+            Loss::SquaredError(_) => self.backend.squared_error_tangent(scale, moving, out),
         }
     }
 }

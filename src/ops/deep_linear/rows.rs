@@ -125,11 +125,14 @@ impl<const N: usize> Row for [f64; N] {
     unsafe fn sqrt(self) -> Self {
         self.map(f64::sqrt)
     }
-    #[inline(always)]
+    // A call per element as it is, where the base instruction set has no fused multiply-add: then one per row keeps the passes small.
+    #[cfg_attr(target_arch = "x86_64", inline(never))]
+    #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
     unsafe fn fma(self, a: Self, b: Self) -> Self {
         std::array::from_fn(|i| a[i].mul_add(b[i], self[i]))
     }
-    #[inline(always)]
+    #[cfg_attr(target_arch = "x86_64", inline(never))]
+    #[cfg_attr(not(target_arch = "x86_64"), inline(always))]
     unsafe fn fnma(self, a: Self, b: Self) -> Self {
         std::array::from_fn(|i| (-a[i]).mul_add(b[i], self[i]))
     }

@@ -1,7 +1,7 @@
 //! How the claims came out: counts, and the table of all of them.
 
-use super::super::page::{ClaimRow, Page, Verdict};
-use super::parts::{VERDICTS, badge, class, escape, pairs, sign, target};
+use super::super::page::{ClaimKind, ClaimRow, Page, Verdict};
+use super::parts::{badge, class, escape, pairs, sign, target};
 use std::fmt::Write;
 
 /// The section of all claims. `anchors` are those of the claims, `sections` those of the page's sections.
@@ -11,53 +11,65 @@ pub fn overview(out: &mut String, page: &Page, anchors: &[String], sections: &[S
         out.push_str("<p>No claim was judged.</p>\n</section>\n");
         return;
     }
+    // Only verdicts that there are, of the paper's own claims where there are any.
+    let shown = |verdict: &Verdict| page.claims.iter().any(|claim| claim.verdict == *verdict);
+    let verdicts = || Verdict::ALL.into_iter().filter(shown);
     out.push_str("<ul class=\"counts\">\n");
-    for verdict in VERDICTS {
+    for verdict in verdicts().filter(|verdict| page.count(*verdict) > 0) {
         let (count, class) = (page.count(verdict), class(verdict));
         let _ = writeln!(
             out,
             "<li class=\"{class}\"><span class=\"number\">{count}</span> <span class=\"word\">{}{}</span></li>",
             sign(verdict),
-            plural(verdict)
+            verdict.word()
         );
     }
     out.push_str("</ul>\n<div class=\"share\" aria-hidden=\"true\">");
-    for verdict in VERDICTS {
+    for verdict in verdicts() {
         let count = page.count(verdict);
         if count > 0 {
             let _ = write!(out, "<span class=\"{}\" style=\"flex-grow:{count}\"></span>", class(verdict));
         }
     }
-    out.push_str("</div>\n<fieldset id=\"filter\" class=\"controls\" hidden><legend>Show claims that</legend>\n");
-    for verdict in VERDICTS {
-        let (class, words) = (class(verdict), plural(verdict));
-        let _ = writeln!(out, "<label><input type=\"checkbox\" value=\"{class}\" checked>{words}</label>");
+    out.push_str("</div>\n<fieldset id=\"filter\" class=\"controls\" hidden><legend>Show claims that are</legend>\n");
+    for verdict in verdicts() {
+        let (class, word) = (class(verdict), verdict.word());
+        let _ = writeln!(out, "<label><input type=\"checkbox\" value=\"{class}\" checked>{word}</label>");
     }
     let total = page.claims.len();
+    let _ = writeln!(out, "<output id=\"count\">{total} of {total} claims</output></fieldset>");
+    for kind in ClaimKind::ALL {
+        let rows: Vec<_> = page.claims.iter().zip(anchors).filter(|(claim, _)| claim.kind == kind).collect();
+        if !rows.is_empty() {
+            table(out, page, kind, &rows, sections);
+        }
+    }
+    out.push_str("</section>\n");
+}
+
+/// The claims of one kind.
+fn table(out: &mut String, page: &Page, kind: ClaimKind, rows: &[(&ClaimRow, &String)], sections: &[String]) {
+    let caption = match kind {
+        ClaimKind::Paper => "Every claim of the paper, what was measured, and the rule that its verdict follows from",
+        ClaimKind::Sensitivity => {
+            "Sensitivity: the same claims at another setting. They say how much a verdict depends on it, and count as none"
+        }
+        ClaimKind::Project => "Beyond the paper: what this project claims of its own",
+    };
     // Roles are said again, since on a narrow page the style sheet makes a card of each row.
     let _ = write!(
         out,
-        "<output id=\"count\">{total} of {total} claims</output></fieldset>\n\
-         <table class=\"claims\" role=\"table\">\n<caption>Every claim of the paper, what was measured, and the rule that its \
-         verdict follows from</caption>\n<thead role=\"rowgroup\"><tr role=\"row\">"
+        "<table class=\"claims\" role=\"table\">\n<caption>{caption}</caption>\n\
+         <thead role=\"rowgroup\"><tr role=\"row\">"
     );
     for header in ["Verdict", "Claim", "Measured", "Judged by"] {
         let _ = write!(out, "<th scope=\"col\" role=\"columnheader\">{header}</th>");
     }
     out.push_str("</tr></thead>\n<tbody role=\"rowgroup\">\n");
-    for (claim, anchor) in page.claims.iter().zip(anchors) {
+    for (claim, anchor) in rows {
         row(out, page, claim, anchor, sections);
     }
-    out.push_str("</tbody>\n</table>\n</section>\n");
-}
-
-/// The verdict of several.
-fn plural(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Holds => "hold",
-        Verdict::Fails => "fail",
-        Verdict::NotTested => "are not tested",
-    }
+    out.push_str("</tbody>\n</table>\n");
 }
 
 fn row(out: &mut String, page: &Page, claim: &ClaimRow, anchor: &str, sections: &[String]) {

@@ -17,7 +17,7 @@ mod section;
 #[cfg(test)]
 mod tests;
 
-use super::page::{Captioned, Page, Verdict};
+use super::page::{Captioned, ClaimKind, Page, Verdict};
 use super::style::STYLES;
 use crate::files::hash::sha256;
 use parts::{Ids, escape, paragraphs, table, tally};
@@ -103,9 +103,10 @@ impl Page {
         );
     }
 
-    /// How many claims came out so.
+    /// How many of the paper's claims came out so.
     fn count(&self, verdict: Verdict) -> usize {
-        self.claims.iter().filter(|claim| claim.verdict == verdict).count()
+        let of_paper = self.claims.iter().filter(|claim| claim.kind == ClaimKind::Paper);
+        of_paper.filter(|claim| claim.verdict == verdict).count()
     }
 }
 

@@ -114,23 +114,26 @@ pub fn table(out: &mut String, captioned: &Captioned) {
 /// Letters of a cell that is not broken into lines.
 const SHORT: usize = 24;
 
-/// Every verdict, in the order in which they are counted.
-pub const VERDICTS: [Verdict; 3] = [Verdict::Holds, Verdict::Fails, Verdict::NotTested];
-
 /// A verdict as a class.
 pub fn class(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Holds => "holds",
-        Verdict::Fails => "fails",
+        Verdict::Reproduced => "reproduced",
+        Verdict::InPart => "in-part",
+        Verdict::Corrected => "corrected",
+        Verdict::NotBorneOut => "not-borne-out",
+        Verdict::LargerScale => "larger-scale",
         Verdict::NotTested => "untested",
     }
 }
 
-/// A verdict's sign: tick, cross, dash; drawn, since not every font has them.
+/// A verdict's sign: tick, plus and minus, tick on a line, cross, arrow, dash; drawn, since not every font has them.
 pub fn sign(verdict: Verdict) -> String {
     let path = match verdict {
-        Verdict::Holds => "M2.5 6.5 5 9l4.5-6",
-        Verdict::Fails => "M3 3l6 6M9 3 3 9",
+        Verdict::Reproduced => "M2.5 6.5 5 9l4.5-6",
+        Verdict::InPart => "M3 4h6M6 1v6M3 10h6",
+        Verdict::Corrected => "M2.5 5 5 7.5l4.5-6M2 10.5h8",
+        Verdict::NotBorneOut => "M3 3l6 6M9 3 3 9",
+        Verdict::LargerScale => "M6 10V2.5M3 5.5l3-3 3 3",
         Verdict::NotTested => "M3 6h6",
     };
     format!(
@@ -146,7 +149,7 @@ pub fn badge(verdict: Verdict) -> String {
 /// How many of each verdict, small, behind a link; nothing where there are none.
 pub fn tally(verdicts: impl Iterator<Item = Verdict> + Clone) -> String {
     let mut out = String::new();
-    for verdict in VERDICTS {
+    for verdict in Verdict::ALL {
         let count = verdicts.clone().filter(|v| *v == verdict).count();
         if count > 0 {
             let _ = write!(

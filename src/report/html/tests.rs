@@ -1,7 +1,7 @@
 //! Unit tests of the document's text; `tests/report_page.rs` opens it in a browser.
 
 use super::super::plot::{Axis, Ridge, Series};
-use super::super::{Cell, ClaimRow, Explorer, Faceted, Figure, Kind, Panel, Picture, Section, Table};
+use super::super::{Cell, ClaimKind, ClaimRow, Explorer, Faceted, Figure, Kind, Panel, Picture, Section, Table};
 use super::*;
 use std::collections::BTreeSet;
 
@@ -10,6 +10,7 @@ const EVIL: &str = "</script></style><!-- cost --><script>alert(\"1\")</script> 
 fn claim(id: &str, figure: &str, verdict: Verdict) -> ClaimRow {
     ClaimRow {
         id: id.into(),
+        kind: ClaimKind::Paper,
         figure: figure.into(),
         place: "Fig 4 (a)".into(),
         statement: format!("statement of {id}"),
@@ -52,10 +53,10 @@ fn page() -> Page {
         title: "Report".into(),
         summary: vec!["first".into(), "second".into()],
         claims: vec![
-            claim("fig4.a", "fig4", Verdict::Holds),
-            claim("fig4.a", "fig4", Verdict::Fails),
+            claim("fig4.a", "fig4", Verdict::Reproduced),
+            claim("fig4.a", "fig4", Verdict::NotBorneOut),
             claim("fig9.a", "fig9", Verdict::NotTested),
-            claim("other", "nowhere", Verdict::Holds),
+            claim("other", "nowhere", Verdict::Reproduced),
         ],
         // The last two would clash with the page's own anchors and with one another.
         sections: ["fig4", "fig9", "cost", "cost"].map(section).into(),
