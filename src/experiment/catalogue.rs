@@ -19,7 +19,7 @@ macro_rules! experiments {
 
 experiments! {
     "demo", "fig1", "fig2", "fig3", "fig4", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10", "fig11", "fig12", "fig13", "fig14",
-    "accuracy", "theory", "learning_rates", "noise", "design_space", "course",
+    "edge", "accuracy", "theory", "learning_rates", "noise", "design_space", "course",
 }
 
 /// The target that stands for all others but `demo`, whose runs the figures have too.

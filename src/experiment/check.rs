@@ -74,6 +74,19 @@ pub fn experiment(experiment: &Experiment) -> Result<()> {
         if claim.tests.is_empty() && claim.untested.is_none() {
             return bad(format!("claim {} has no test", claim.id), "[[claim.test]], or `untested` with the reason");
         }
+        for when in claim.tests.iter().filter_map(|test| test.when.as_ref()) {
+            if !shown.values.contains_key(&when.value) {
+                return bad(format!("claim {}: no value {}", claim.id, when.value), "[value.NAME] describes one");
+            }
+        }
+        if claim
+            .tests
+            .iter()
+            .any(|test| test.when.is_some() && (test.share.is_none() || matches!(test.right, Side::Measure(_))))
+        {
+            let right = "`when` chooses steps, for a `share` of which a number stands on the right";
+            return bad(format!("claim {}: `when` without steps", claim.id), right);
+        }
         for measure in claim.tests.iter().flat_map(TestSpec::measures) {
             let of_theory = [&measure.fails, &measure.residual].into_iter().flatten().next();
             if let Some(name) = of_theory {

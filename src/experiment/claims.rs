@@ -223,8 +223,22 @@ fn at_every_step(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Op
     let Some(left_of) = evidence.series(part, &test.left)? else { return Ok(None) };
     let right_of = match &test.right {
         Side::Number(number) => {
+            let only = match &test.when {
+                Some(when) => evidence.series(part, &Measure { value: when.value.clone(), ..test.left.clone() })?,
+                None => None,
+            };
+            let counts = |draw: u64, step: f64| match (&only, &test.when) {
+                (Some(only), Some(when)) => {
+                    let mut of_draw = only.iter().flatten().filter(|seed| seed.draw == draw);
+                    of_draw.any(|seed| seed.at(step).is_some_and(|value| when.is.holds(value, when.than)))
+                }
+                _ => true,
+            };
             let steps = |of: &Vec<Seed>| {
-                let points = || of.iter().flat_map(|seed| &seed.points);
+                let points = || {
+                    let with_draw = of.iter().flat_map(|seed| seed.points.iter().map(|point| (seed.draw, point)));
+                    with_draw.filter(|(draw, point)| counts(*draw, point.0)).map(|(_, point)| point)
+                };
                 let known: Vec<_> =
                     points().filter(|point| !point.1.is_nan()).map(|point| (point.1, *number)).collect();
                 let left_out = points().count() - known.len();

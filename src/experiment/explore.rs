@@ -14,6 +14,10 @@ use crate::report::{Axis, Explorer, Faceted, Kind, Series, significant};
 
 /// Steps that a reader can choose among.
 const STEPS: usize = 12;
+/// Draws of a group that a reader can choose among: the first. All are in the runs' files.
+const DRAWS: usize = 2;
+/// What a reader must know of it.
+const NOTE: &str = "Of each run the first two draws are here; the others are in the runs' files.";
 
 /// An experiment's explorers; those whose runs are not part of the plan are left out.
 pub fn explorers(evidence: &Evidence, part: &Part) -> Result<Vec<Explorer>> {
@@ -41,7 +45,7 @@ fn named<'a>(groups: &[&'a Group]) -> Vec<Named<'a>> {
 }
 
 fn explorer(evidence: &Evidence, part: &Part, spec: &ExploreSpec) -> Result<Explorer> {
-    let (mut series, mut short) = (Vec::new(), false);
+    let (mut series, mut short, mut more) = (Vec::new(), false, false);
     let mut label = String::new();
     let groups = named(&evidence.plan.chosen(part, spec.runs.as_deref()));
     for name in &spec.show {
@@ -49,7 +53,8 @@ fn explorer(evidence: &Evidence, part: &Part, spec: &ExploreSpec) -> Result<Expl
         label.clone_from(&pick.label);
         let mut of_value = Vec::new();
         for named in &groups {
-            for run in evidence.of(named.group) {
+            more |= evidence.of(named.group).count() > DRAWS;
+            for run in evidence.of(named.group).take(DRAWS) {
                 let mut of_run = match spec.form {
                     Form::Ridge => of_ridges(run, named)?,
                     Form::Distance => of_distance(evidence, run, named, pick)?,
@@ -81,7 +86,8 @@ fn explorer(evidence: &Evidence, part: &Part, spec: &ExploreSpec) -> Result<Expl
         Form::Distance => ("distance along the line", if spec.show.len() == 1 { label.as_str() } else { "value" }),
         _ => ("step", if spec.show.len() == 1 { label.as_str() } else { "value" }),
     };
-    let note = if short { thin::NOTE.into() } else { String::new() };
+    let notes = [(more, NOTE), (short, thin::NOTE)];
+    let note = notes.into_iter().filter(|(said, _)| *said).map(|(_, note)| note).collect::<Vec<_>>().join(" ");
     let first = well(evidence, &groups)?.map(|seed| ("seed".to_owned(), seed)).into_iter().collect();
     Ok(Explorer { title: spec.title.clone(), note, first, x: axis(x, spec.x_log), y: axis(y, spec.y_log), series })
 }
@@ -89,7 +95,7 @@ fn explorer(evidence: &Evidence, part: &Part, spec: &ExploreSpec) -> Result<Expl
 /// The first seed of which no run diverged: what a reader sees before choosing.
 fn well(evidence: &Evidence, groups: &[Named]) -> Result<Option<String>> {
     let mut diverged: Vec<(u64, bool)> = Vec::new();
-    for run in groups.iter().flat_map(|named| evidence.of(named.group)) {
+    for run in groups.iter().flat_map(|named| evidence.of(named.group).take(DRAWS)) {
         let seed = run.settings().seed;
         match diverged.iter_mut().find(|(of, _)| *of == seed) {
             Some((_, any)) => *any |= run.diverged()?,

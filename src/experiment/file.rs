@@ -64,6 +64,9 @@ pub struct Pick {
     /// Each value without its sign.
     #[serde(default)]
     pub abs: bool,
+    /// Each value times the run's learning rate: 2 is where a step along a quadratic's gradient no longer lowers it.
+    #[serde(default)]
+    pub times_rate: bool,
     /// What is made of several values at one step.
     pub over: Option<Over>,
     /// The change from each step that was looked at to the next, in absolute value.
@@ -250,9 +253,23 @@ pub struct TestSpec {
     pub plus: f64,
     /// Compare step by step, and layer by layer where the value has several: the least share of them at which it must be so.
     pub share: Option<f64>,
+    /// With `share` and a number on the right: only the steps of the same run at which this holds.
+    pub when: Option<When>,
     /// Which form of the claim it tests, in words: tests of one form are met together, and some forms without the others reproduce the claim in part. `as printed`
     /// and `as corrected` are those of a statement that is false as printed.
     pub form: Option<String>,
+}
+
+/// A condition on the steps of a run.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    /// The value, by name: one at each step.
+    pub value: String,
+    /// How it compares.
+    pub is: Sign,
+    /// With what.
+    pub than: f64,
 }
 
 fn one() -> f64 {

@@ -93,6 +93,9 @@ impl Results {
         if pick.abs {
             tracks.iter_mut().flat_map(|track| &mut track.points).for_each(|point| point.1 = point.1.abs());
         }
+        if pick.times_rate {
+            tracks.iter_mut().flat_map(|track| &mut track.points).for_each(|point| point.1 *= self.settings.lr);
+        }
         if pick.change {
             for track in &mut tracks {
                 track.points = track.points.windows(2).map(|pair| (pair[1].0, (pair[1].1 - pair[0].1).abs())).collect();

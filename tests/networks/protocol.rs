@@ -66,7 +66,7 @@ fn networks_that_differ_are_described_apart() {
         let error = dln(deep, Normalisation { activation, ..normalisation }).unwrap_err();
         assert!(error.exit_code() == 2 && error.to_string().contains("it is linear"), "{error}");
     }
-    assert_eq!(hashes.len(), 7 * all.len() - 1);
+    assert_eq!(hashes.len(), 8 * all.len() - 1);
 }
 
 /// The mistakes that the tests are tried with are in no program but theirs.

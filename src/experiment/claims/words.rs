@@ -8,9 +8,14 @@ use crate::report::significant;
 
 /// A test in words, with what decides.
 pub fn rule(evidence: &Evidence, part: &Part, test: &TestSpec) -> String {
+    let when = test.when.as_ref().map_or(String::new(), |when| {
+        let label =
+            part.experiment.shown.values.get(&when.value).map_or(when.value.as_str(), |pick| pick.label.as_str());
+        format!(" where {label} is {} {}", when.is.shown(), significant(when.than, 4))
+    });
     let share = test
         .share
-        .map_or(String::new(), |share| format!(", at {} % of the steps or more", significant(100.0 * share, 3)));
+        .map_or(String::new(), |share| format!(", at {} % of the steps{when} or more", significant(100.0 * share, 3)));
     let several = test.measures().filter(|of| of.seeds.is_none()).filter_map(|of| evidence.measured(part, of));
     let several = several.map(|(group, _)| group.runs.len()).min().is_some_and(|least| least > 1);
     let draws = if several { ", in most draws" } else { "" };

@@ -11,6 +11,7 @@ mod backward;
 mod coordinates;
 mod cpu;
 mod cuda;
+mod judge;
 mod layout;
 mod pass;
 mod rows;

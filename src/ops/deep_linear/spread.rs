@@ -6,9 +6,10 @@
 //! At p = ∞ the samples of largest |a| share the gradient, as in [`crate::ops::lp_norm`]: those that rounding alone could set apart from the
 //! largest count as equal to it.
 
+use super::judge::Eights;
 use super::layout::{SAMPLES, width};
 use super::rows::Row;
-use super::screen::{Eights, screened, screens};
+use super::screen::{screened, screens};
 use crate::runtime::simd::{Isa, isa};
 use std::ops::Range;
 
