@@ -79,23 +79,20 @@ pub const WORDS: usize = 64;
 pub fn words(seed: u64, purpose: Purpose, layer: u32, step: u32, first: u64) -> [u32; WORDS] {
     const LANES: usize = WORDS / 4;
     let block = |lane: usize| first / 4 + lane as u64;
-    let mut c = [
-        std::array::from_fn(|lane| block(lane) as u32),
-        std::array::from_fn(|lane| (block(lane) >> 32) as u32),
-        [step; LANES],
-        [(purpose as u32) << 24 | (layer & 0x00FF_FFFF); LANES],
-    ];
+    let mut c0: [u32; LANES] = std::array::from_fn(|lane| block(lane) as u32);
+    let mut c1: [u32; LANES] = std::array::from_fn(|lane| (block(lane) >> 32) as u32);
+    let mut c2 = [step; LANES];
+    let mut c3 = [(purpose as u32) << 24 | (layer & 0x00FF_FFFF); LANES];
     let mut key = key(seed);
     for _ in 0..10 {
-        for lane in 0..LANES {
-            let p0 = u64::from(M[0]) * u64::from(c[0][lane]);
-            let p1 = u64::from(M[1]) * u64::from(c[2][lane]);
-            c[0][lane] = (p1 >> 32) as u32 ^ c[1][lane] ^ key[0];
-            c[2][lane] = (p0 >> 32) as u32 ^ c[3][lane] ^ key[1];
-            (c[1][lane], c[3][lane]) = (p1 as u32, p0 as u32);
+        for (((a, b), c), d) in c0.iter_mut().zip(&mut c1).zip(&mut c2).zip(&mut c3) {
+            let (p0, p1) = (u64::from(M[0]) * u64::from(*a), u64::from(M[1]) * u64::from(*c));
+            (*a, *b) = ((p1 >> 32) as u32 ^ *b ^ key[0], p1 as u32);
+            (*c, *d) = ((p0 >> 32) as u32 ^ *d ^ key[1], p0 as u32);
         }
         key = [key[0].wrapping_add(W[0]), key[1].wrapping_add(W[1])];
     }
+    let c = [c0, c1, c2, c3];
     std::array::from_fn(|at| c[at % 4][at / 4])
 }
 
