@@ -97,11 +97,6 @@ impl Work {
     pub fn plan<B: Backend>(engine: &mut Engine<B>, settings: &Settings) -> Result<Work> {
         let (s, asked) = (settings.step_lengths()?, |name: &str| settings.asks(name));
         let mut work = Work::default();
-        for along in [Along::Gradient, Along::Random] {
-            if LINES.iter().any(|(name, of)| *of == along && asked(name)) {
-                work.lines.push((along, line::Room::new(engine, &s, along)?));
-            }
-        }
         if asked(ICS) {
             work.ics = Some(ics::Room::new(engine, settings.momentum > 0.0)?);
         }
@@ -117,6 +112,12 @@ impl Work {
             }
             if asked(ACTIVATIONS) || asked(MOMENTS) {
                 work.activations = Some(activations::Room::new(engine, look)?);
+            }
+        }
+        // Last: to take several points at once a line takes of the memory that all others leave.
+        for along in [Along::Gradient, Along::Random] {
+            if LINES.iter().any(|(name, of)| *of == along && asked(name)) {
+                work.lines.push((along, line::Room::new(engine, &s, along)?));
             }
         }
         Ok(work)

@@ -46,8 +46,9 @@ impl<B: Backend> Engine<B> {
             // Besides what it plans, its own place for a θ and a gradient, and the rows that these are copied from and to.
             let each = self.planned_bytes + 4 * self.network.slots().len() * self.backend.dtype().size();
             let left = limits::memory().map_or(u64::MAX, |bound| bound.left);
-            let most = MOST.min(left / PART) / each.max(1) as u64;
-            for _ in self.companions.len()..missing.min(most as usize) {
+            let taken: usize = self.companions.iter().map(Companion::bytes).sum();
+            let more = MOST.saturating_sub(taken as u64).min(left / PART) / each.max(1) as u64;
+            for _ in 0..missing.min(more as usize) {
                 let Some(backend) = self.backend.beside() else { break };
                 let companion = Companion::new(backend, self)?;
                 self.companions.push(companion);
@@ -69,7 +70,7 @@ impl<B: Backend> Engine<B> {
     fn evaluate_with(&mut self, companions: &mut [Companion<B>], rows: &[At]) -> Result<()> {
         let Some((&own, others)) = rows.split_first() else { return Ok(()) };
         if others.is_empty() {
-            return Task(self, own).evaluate();
+            return self.loss_and_grad(In(own.theta), Out(own.grad), Out(own.loss), Out(own.correct));
         }
         for (companion, at) in companions.iter_mut().zip(others) {
             companion.take_up(self, at.theta)?;
@@ -122,8 +123,8 @@ impl<B: Backend> Companion<B> {
 /// An engine and what it is to evaluate, on whichever thread.
 struct Task<'a, B>(&'a mut Engine<B>, At);
 
-// SAFETY: a task is only made where there are companions, or for the engine alone; those are made from a `Movable` backend, of a type that is `Send`
-// therefore. `movable` below has the compiler say that the engine is, then.
+// SAFETY: a task is only made where there are companions, whose backend was a `Movable`: its type is `Send` therefore. `movable` below has the
+// compiler say that an engine with such a backend is.
 unsafe impl<B> Send for Task<'_, B> {}
 
 const _: () = {
