@@ -235,13 +235,19 @@ fn counts(claims: &[Judged]) -> Vec<(Verdict, usize)> {
     Verdict::ALL.into_iter().map(count).collect()
 }
 
-/// How the paper's own claims came out: "The paper's 70 claims: 50 reproduced, 4 in part, …".
+/// How the paper's own claims came out: "Claims: 50 reproduced, 4 in part, … (70 in all)."
 fn outcome(claims: &[Judged]) -> String {
     let counts = counts(claims);
-    let words =
-        counts.iter().filter(|(_, count)| *count > 0).map(|(verdict, count)| format!("{count} {}", verdict.word()));
     let all: usize = counts.iter().map(|(_, count)| count).sum();
-    format!("The paper's {all} claims: {}.", words.collect::<Vec<_>>().join(", "))
+    if all == 0 {
+        return "No claim was judged.".into();
+    }
+    let there = counts.into_iter().filter(|(_, count)| *count > 0);
+    let words = there.map(|(verdict, count)| match verdict {
+        Verdict::LargerScale if count > 1 => format!("{count} need a larger scale"),
+        _ => format!("{count} {}", verdict.word()),
+    });
+    format!("Claims of the paper: {} ({all} in all).", words.collect::<Vec<_>>().join(", "))
 }
 
 /// What a reader should know first.

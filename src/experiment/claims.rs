@@ -158,7 +158,7 @@ fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Tried> {
         let mut measured = vec![(format!("share of steps: {so}"), Over::Median.of(shares))];
         if count > 1 {
             let what =
-                format!("share of draws in which it is {} % of steps or more: {so}", significant(100.0 * least, 3));
+                format!("share of draws in which it is {} % or more of the steps: {so}", significant(100.0 * least, 3));
             measured.push((what, most as f64 / count as f64));
         }
         // As where the precision told no β.
@@ -322,6 +322,19 @@ smoke = { samples = 20, steps = 2, depth = 3 }
 
     const LOWER: &str =
         "left = { run = \"batch\", value = \"loss\" }\nis = \"<\"\nright = { run = \"none\", value = \"loss\" }\n";
+
+    #[test]
+    fn a_condition_leaves_the_steps_at_which_it_holds() {
+        let (none, batch) = ([[9.0, 1.0]; 3], [[9.0, 9.0]; 3]);
+        let test = "left = { run = \"none\", value = \"loss\" }\nis = \"<\"\nright = 2.0\nshare = 1.0\n";
+        assert_eq!(judged(none, batch, test).0, Verdict::NotBorneOut);
+        let when = |than: f64| format!("{test}when = {{ value = \"loss\", is = \"<\", than = {than:?} }}\n");
+        let (verdict, judged_where) = judged(none, batch, &when(5.0));
+        assert_eq!(verdict, Verdict::Reproduced, "{judged_where:?}");
+        assert!(judged_where.row.rule.contains("100 % or more of the steps where loss is < 5"), "{judged_where:?}");
+        // Of no step nothing can be said.
+        assert_eq!(judged(none, batch, &when(0.5)).0, Verdict::NotTested);
+    }
 
     #[test]
     fn draws_are_compared_with_themselves() {

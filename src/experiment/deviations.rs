@@ -1,6 +1,7 @@
 //! What differs between what was run and the paper's setting, in words: printed on every figure.
 
 use super::plan::{Part, Plan};
+use super::results::MANY;
 use super::runs::{Group, Kind};
 use crate::report::significant;
 use crate::train::{Settings, schedule};
@@ -68,8 +69,11 @@ fn of_kind(kind: Kind, groups: &[&Group], landscapes: bool) -> Option<String> {
         }
     }
     let seeds = groups.iter().map(|group| group.runs.len()).max().unwrap_or(1);
-    let seeds =
-        if seeds == 1 { "one seed".into() } else { format!("up to {seeds} seeds; the middle one, bands over all") };
+    let seeds = match seeds {
+        1 => "one seed".into(),
+        ..MANY => format!("up to {seeds} seeds; the middle one, bands over all"),
+        _ => format!("up to {seeds} seeds; the middle one, bands over the middle half (of fewer than {MANY} over all)"),
+    };
     let name = if kind == Kind::Vgg { "VGG" } else { "DLN" };
     let setting = if differs {
         format!("{}; the paper: {}", here.join(", "), there.join(", "))

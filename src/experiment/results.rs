@@ -278,10 +278,22 @@ pub fn middle(tracks: &[Vec<(f64, f64)>], missing: Option<f64>) -> Vec<(f64, f64
     across(several, missing, |values| Over::Median.of(values))
 }
 
-/// Lowest and highest of several seeds' tracks at every step.
+/// From so many seeds on a band covers the middle half of them: of many the outermost hide what most do.
+pub const MANY: usize = 8;
+
+/// The band of several seeds' tracks at every step: from the lowest to the highest, of [`MANY`] and more over their middle half.
 pub fn spread(tracks: &[Vec<(f64, f64)>], missing: Option<f64>) -> Vec<(f64, f64, f64)> {
-    let low = across(tracks, missing, |values| Over::Min.of(values));
-    let high = across(tracks, missing, |values| Over::Max.of(values));
+    let inner = if tracks.len() >= MANY { tracks.len() / 4 } else { 0 };
+    let at = |place: fn(usize, usize) -> usize| {
+        across(tracks, missing, move |mut values: Vec<f64>| {
+            values.retain(|value| !value.is_nan());
+            values.sort_unstable_by(f64::total_cmp);
+            // Where only some seeds have a value there is less to leave out.
+            let inner = inner.min(values.len().saturating_sub(1) / 2);
+            values.get(place(inner, values.len())).copied().unwrap_or(f64::NAN)
+        })
+    };
+    let (low, high) = (at(|inner, _| inner), at(|inner, count| count.wrapping_sub(1 + inner)));
     low.into_iter().zip(high).map(|((step, low), (_, high))| (step, low, high)).collect()
 }
 
@@ -325,6 +337,7 @@ mod tests {
         };
         assert_eq!(tracks(""), [["NaN", "NaN"], ["NaN", "inf"], ["7", "inf"]]);
         assert_eq!(tracks("over = \"max\""), [["7", "inf"]]);
+        assert_eq!(tracks("over = \"max\"\ntimes_rate = true"), [[(7.0 * 0.1).to_string(), "inf".into()]]);
         assert_eq!(tracks("over = \"max\"\nalong = [1.0, 1.0]"), [["NaN", "NaN"]]);
     }
 
@@ -338,6 +351,12 @@ mod tests {
         // Of what a probe finds only those that were measured count.
         assert_eq!(middle_of(None), [5.0, 5.5, 5.0]);
         assert_eq!(spread(&draws, None)[1], (1.0, 2.0, 9.0));
+        // Of fifteen, three at either end are left out; what ended counts as what stands for it.
+        let fifteen: Vec<_> = (0..15).map(|i| vec![(0.0, f64::from(i))]).collect();
+        assert_eq!(spread(&fifteen, None), [(0.0, 3.0, 11.0)]);
+        let ended: Vec<_> = (0..8).map(|i| if i < 2 { vec![] } else { vec![(0.0, f64::from(i))] }).collect();
+        assert_eq!(spread(&ended, Some(f64::INFINITY)), [(0.0, 4.0, 7.0)]);
+        assert!(spread(&[vec![(0.0, f64::NAN)]], None)[0].1.is_nan());
     }
 
     #[test]

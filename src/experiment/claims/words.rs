@@ -15,7 +15,7 @@ pub fn rule(evidence: &Evidence, part: &Part, test: &TestSpec) -> String {
     });
     let share = test
         .share
-        .map_or(String::new(), |share| format!(", at {} % of the steps{when} or more", significant(100.0 * share, 3)));
+        .map_or(String::new(), |share| format!(", at {} % or more of the steps{when}", significant(100.0 * share, 3)));
     let several = test.measures().filter(|of| of.seeds.is_none()).filter_map(|of| evidence.measured(part, of));
     let several = several.map(|(group, _)| group.runs.len()).min().is_some_and(|least| least > 1);
     let draws = if several { ", in most draws" } else { "" };

@@ -31,7 +31,7 @@ pub fn overview(out: &mut String, page: &Page, anchors: &[String], sections: &[S
             let _ = write!(out, "<span class=\"{}\" style=\"flex-grow:{count}\"></span>", class(verdict));
         }
     }
-    out.push_str("</div>\n<fieldset id=\"filter\" class=\"controls\" hidden><legend>Show claims that are</legend>\n");
+    out.push_str("</div>\n<fieldset id=\"filter\" class=\"controls\" hidden><legend>Show the verdicts</legend>\n");
     for verdict in verdicts() {
         let (class, word) = (class(verdict), verdict.word());
         let _ = writeln!(out, "<label><input type=\"checkbox\" value=\"{class}\" checked>{word}</label>");
