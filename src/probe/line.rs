@@ -46,8 +46,8 @@ pub enum Along {
 const AT_ONCE: usize = 256 << 20;
 
 impl Room {
-    /// Allocates it, for the step lengths `s` of a line along `along`. A device that works on
-    /// its own takes several points at once; the CPU as many as the engine has companions for.
+    /// Allocates it, for the step lengths `s` of a line along `along`. A device that works on its own takes several points at once; the CPU as many
+    /// as there are engines. Errors: not enough memory.
     pub fn new<B: Backend>(engine: &mut Engine<B>, s: &[f64], along: Along) -> Result<Room> {
         let bytes = engine.network().slots().len().max(1) * engine.backend().dtype().size();
         let (points, all) = (s.len(), s.len() + 1);
