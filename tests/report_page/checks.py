@@ -326,6 +326,9 @@ def claims_are_filtered(browser):
     counts = {"reproduced": 5, "in-part": 1, "corrected": 1, "not-borne-out": 2, "larger-scale": 1, "untested": 2}
     expect({word: everything.count(word) for word in counts}, counts)
     expect([count.text for count in browser.all(".counts .number")], [str(count) for count in counts.values()])
+    # A verdict's words stay within their cell.
+    within = "const inner = cell.firstElementChild.getBoundingClientRect(), outer = cell.getBoundingClientRect(); return inner.right <= outer.right"
+    assert browser.run(f"return [...document.querySelectorAll('td.verdict')].every((cell) => {{ {within} }})")
     boxes = {box.get_attribute("value"): box for box in browser.all("#filter input")}
     boxes["reproduced"].click()
     expect(shown(), [word for word in everything if word != "reproduced"])

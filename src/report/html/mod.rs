@@ -86,15 +86,15 @@ impl Page {
         out
     }
 
-    /// The list of contents, each section with how its claims came out.
+    /// The list of contents, each section with how its claims came out; what is sensitivity counts as none.
     fn navigation(&self, out: &mut String, sections: &[String]) {
         out.push_str(
             "<nav aria-label=\"Contents\">\n<details open><summary>Contents</summary>\n<ol>\n\
              <li><a href=\"#claims\">Claims</a></li>\n",
         );
         for (section, id) in self.sections.iter().zip(sections) {
-            let verdicts = self.claims.iter().filter(|c| c.figure == section.id).map(|c| c.verdict);
-            let counts = tally(verdicts);
+            let own = self.claims.iter().filter(|c| c.figure == section.id && c.kind != ClaimKind::Sensitivity);
+            let counts = tally(own.map(|c| c.verdict));
             let _ = writeln!(out, "<li><a href=\"#{id}\">{}</a>{counts}</li>", escape(&section.title));
         }
         out.push_str(

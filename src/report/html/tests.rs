@@ -136,6 +136,23 @@ fn every_section_and_claim_is_there() {
     }
 }
 
+/// A claim at another setting is shown in a table of its own, and counted nowhere.
+#[test]
+fn sensitivity_is_shown_and_not_counted() {
+    let mut page = page();
+    let before = page.html();
+    page.claims.push(ClaimRow { kind: ClaimKind::Sensitivity, ..claim("fig4.other", "fig4", Verdict::NotBorneOut) });
+    let after = page.html();
+    let navigation = |html: &str| html[html.find("<nav").unwrap()..html.find("</nav>").unwrap()].to_owned();
+    let counts = |html: &str| html[html.find("<ul class=\"counts\"").unwrap()..html.find("</ul>").unwrap()].to_owned();
+    assert_eq!((navigation(&after), counts(&after)), (navigation(&before), counts(&before)));
+    assert!(after.contains("statement of fig4.other") && after.contains("<caption>Sensitivity"));
+    assert_eq!(
+        (before.matches("<table class=\"claims\"").count(), after.matches("<table class=\"claims\"").count()),
+        (1, 2)
+    );
+}
+
 #[test]
 fn anchors_are_unique_and_links_lead_somewhere() {
     for html in [page().html(), hostile(page()).html(), Page::default().html()] {
