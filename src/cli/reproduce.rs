@@ -83,6 +83,8 @@ pub enum ScaleName {
     Smoke,
     /// Two cores: the effects show
     Quick,
+    /// A night on a laptop: the paper's number of steps, VGG-16 a quarter as wide
+    Overnight,
     /// The paper's own settings: for a GPU
     Paper,
 }
@@ -122,6 +124,7 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
         scale: match options.scale {
             ScaleName::Smoke => Scale::Smoke,
             ScaleName::Quick => Scale::Quick,
+            ScaleName::Overnight => Scale::Overnight,
             ScaleName::Paper => Scale::Paper,
         },
         pictures,
@@ -253,7 +256,7 @@ impl Work<'_> {
             "images" => line("VGG trains on generated images (CIFAR-10: normscape data fetch, or --data PATH)"),
             path => line(&format!("VGG trains on CIFAR-10 from {path}")),
         }
-        if self.plan.request.scale == Scale::Paper && self.device.on_host() {
+        if self.plan.request.scale >= Scale::Overnight && self.device.on_host() {
             let estimate = self.estimate()?;
             let long = if estimate.total > LONG { "; a GPU is what this scale is for" } else { "" };
             line(&format!("on this CPU it takes about {}{long}", roughly(&estimate)));

@@ -260,6 +260,9 @@ fn summary(evidence: &Evidence, claims: &[Judged], about: &About) -> Vec<String>
         super::Scale::Quick => {
             "quick: the deep linear networks at the paper's own size and length, VGG small and short, so that the effects show on two cores"
         }
+        super::Scale::Overnight => {
+            "overnight: the paper's number of steps, VGG-16 at a quarter of its width, for a night on a laptop's processor"
+        }
         super::Scale::Paper => "paper: the paper's own settings",
     };
     let mut words = vec![outcome(claims), format!("Scale {scale}.")];

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 /// What a run says beside options of `train`.
 const OF_RUN: [&str; 7] = ["id", "base", "look", "label", "seeds", "scales", "vary"];
 /// Options for one scale.
-const SCALES: [&str; 3] = ["smoke", "quick", "paper"];
+const SCALES: [&str; 4] = ["smoke", "quick", "overnight", "paper"];
 
 /// Refuses a key of a `[[run]]` or a `[base.NAME]` that is neither its own nor an option of `train`, and `precision`, which all runs share.
 ///
@@ -68,7 +68,8 @@ impl Keys<'_> {
             }
             _ if self.options.contains_key(name) => Ok(()),
             _ => {
-                let right = "see the options of normscape train; smoke, quick and paper hold those for one scale";
+                let right =
+                    "see the options of normscape train; smoke, quick, overnight and paper hold those for one scale";
                 Err(Error::input(place, format!("{whose}: no option {name}"), right))
             }
         }

@@ -53,17 +53,21 @@ pub struct AtScales {
     /// At `quick`.
     #[serde(default)]
     pub quick: Table,
+    /// At `overnight`, over those at `paper`.
+    #[serde(default)]
+    pub overnight: Table,
     /// At `paper`.
     #[serde(default)]
     pub paper: Table,
 }
 
 impl AtScales {
-    fn of(&self, scale: Scale) -> &Table {
+    fn lay(&self, onto: &mut Table, scale: Scale) {
         match scale {
-            Scale::Smoke => &self.smoke,
-            Scale::Quick => &self.quick,
-            Scale::Paper => &self.paper,
+            Scale::Smoke => lay(onto, &self.smoke),
+            Scale::Quick => lay(onto, &self.quick),
+            Scale::Overnight => [&self.paper, &self.overnight].into_iter().for_each(|over| lay(onto, over)),
+            Scale::Paper => lay(onto, &self.paper),
         }
     }
 }
@@ -191,10 +195,10 @@ impl RunSpec {
         if let Some(name) = &self.base {
             let of = shared.base.get(name).ok_or_else(|| bad(format!("no base {name}")))?;
             lay(&mut base, &of.settings);
-            lay(&mut base, of.at.of(request.scale));
+            of.at.lay(&mut base, request.scale);
         }
         lay(&mut base, &self.settings);
-        lay(&mut base, self.at.of(request.scale));
+        self.at.lay(&mut base, request.scale);
         let mut groups = Vec::new();
         for varied in combinations(&self.vary) {
             let (mut id, mut label, mut table) = (self.id.clone(), self.label.clone(), base.clone());

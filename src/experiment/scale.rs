@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use std::fmt;
 
-/// The three sizes of every experiment.
+/// The sizes of every experiment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
@@ -11,19 +11,22 @@ pub enum Scale {
     Smoke,
     /// Minutes on two cores: the effect is visible.
     Quick,
+    /// Hours on a laptop: the paper's number of steps and depth, in networks a quarter as wide.
+    Overnight,
     /// The paper's own settings.
     Paper,
 }
 
 impl Scale {
     /// All of them, smallest first.
-    pub const ALL: [Scale; 3] = [Scale::Smoke, Scale::Quick, Scale::Paper];
+    pub const ALL: [Scale; 4] = [Scale::Smoke, Scale::Quick, Scale::Overnight, Scale::Paper];
 
-    /// `smoke`, `quick`, `paper`.
+    /// `smoke`, `quick`, `overnight`, `paper`.
     pub fn name(self) -> &'static str {
         match self {
             Scale::Smoke => "smoke",
             Scale::Quick => "quick",
+            Scale::Overnight => "overnight",
             Scale::Paper => "paper",
         }
     }
@@ -41,7 +44,7 @@ impl fmt::Display for Scale {
 pub enum ByScale<T> {
     /// The same at every scale.
     Same(T),
-    /// One for each: what is missing is not there at that scale.
+    /// One for each: what is missing is not there at that scale, but for `overnight`, which has the paper's.
     Each(Each<T>),
 }
 
@@ -53,6 +56,8 @@ pub struct Each<T> {
     pub smoke: Option<T>,
     /// At `quick`.
     pub quick: Option<T>,
+    /// At `overnight`.
+    pub overnight: Option<T>,
     /// At `paper`.
     pub paper: Option<T>,
 }
@@ -64,6 +69,7 @@ impl<T> ByScale<T> {
             (ByScale::Same(value), _) => Some(value),
             (ByScale::Each(each), Scale::Smoke) => each.smoke.as_ref(),
             (ByScale::Each(each), Scale::Quick) => each.quick.as_ref(),
+            (ByScale::Each(each), Scale::Overnight) => each.overnight.as_ref().or(each.paper.as_ref()),
             (ByScale::Each(each), Scale::Paper) => each.paper.as_ref(),
         }
     }
