@@ -1,5 +1,6 @@
 //! What a reproduction leaves behind: figures with their data, claims, timings, and the report.
 
+use super::best;
 use super::claims::{Judged, judge};
 use super::evidence::Evidence;
 use super::file::Form;
@@ -155,6 +156,11 @@ fn section(
     let mut tables = Vec::new();
     if !evidence.statements(name).is_empty() {
         tables.push(statements(evidence, part));
+    }
+    if let Some(spec) = &shown.best
+        && !evidence.plan.chosen(part, Some(&spec.runs)).is_empty()
+    {
+        tables.push(best::table(evidence, part, spec)?);
     }
     if !part.groups.is_empty() {
         tables.push(ends(evidence, part)?);

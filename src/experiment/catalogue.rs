@@ -19,7 +19,7 @@ macro_rules! experiments {
 
 experiments! {
     "demo", "fig1", "fig2", "fig3", "fig4", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10", "fig11", "fig12", "fig13", "fig14",
-    "edge", "accuracy", "theory", "learning_rates", "noise", "design_space", "course",
+    "edge", "far", "accuracy", "theory", "learning_rates", "noise", "design_space", "sensitivity", "course",
 }
 
 /// The target that stands for all others but `demo`, whose runs the figures have too.
@@ -76,13 +76,16 @@ pub fn find(targets: &[String]) -> Result<Vec<Experiment>> {
     Ok(found)
 }
 
-/// Reads an experiment. Errors: it is not TOML, or has a key or a value that there cannot be; with the line.
+/// Reads an experiment, with the values and reasons of `runs.toml`. Errors: it is not TOML, or has a key or a value that there cannot be; with the line.
 pub fn read(name: &str, file: &str, text: &str) -> Result<Experiment> {
-    let shown: Shown = toml(file, text)?;
+    let mut shown: Shown = toml(file, text)?;
     super::keys::check(file, text)?;
-    let experiment = Experiment { name: name.into(), file: file.into(), shown };
-    super::check::experiment(&experiment)?;
-    Ok(experiment)
+    let shared = shared()?;
+    for (name, pick) in shared.values {
+        shown.values.entry(name).or_insert(pick);
+    }
+    shown.claims = shown.claims.iter().flat_map(|claim| claim.expanded(&shared.reasons)).collect();
+    Ok(Experiment { name: name.into(), file: file.into(), shown })
 }
 
 /// What experiments share. Errors: as [`read`].

@@ -3,8 +3,10 @@
 mod verdict;
 mod words;
 
+use super::best;
+use super::claim_spec::{ClaimSpec, Measure, Side, Test};
 use super::evidence::{Draw, Evidence, Seed};
-use super::file::{ClaimSpec, Measure, Over, Side, TestSpec};
+use super::file::Over;
 use super::plan::Part;
 use super::runs::Kind;
 use super::scale::ByScale;
@@ -39,7 +41,8 @@ impl Judged {
 
 /// Judges every claim of an experiment. Errors: a file that is not there, or lacks what a claim reads.
 pub fn judge(evidence: &Evidence, part: &Part) -> Result<Vec<Judged>> {
-    part.experiment.shown.claims.iter().map(|claim| judge_one(evidence, part, claim)).collect()
+    let claims = part.experiment.shown.claims.iter();
+    claims.map(|claim| judge_one(evidence, part, &best::resolved(evidence, part, claim)?)).collect()
 }
 
 fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judged> {
@@ -103,7 +106,7 @@ fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judg
 /// How many draws of a claim's groups diverged, of those of which any did.
 fn diverged(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Vec<(String, f64)>> {
     let mut found: Vec<(String, f64)> = Vec::new();
-    for measure in claim.tests.iter().flat_map(TestSpec::measures) {
+    for measure in claim.tests.iter().flat_map(Test::measures) {
         let Some((group, pick)) = evidence.measured(part, measure) else { continue };
         let count = if pick.quantity == "diverged" { 0 } else { evidence.diverged(group)? };
         let what = format!("{}: draws that diverged, of {}", words::called(evidence, part, group), group.runs.len());
@@ -120,10 +123,8 @@ fn untested(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Option<(Verd
     if let Some(reason) = &claim.untested {
         return Some((Verdict::NotTested, reason.clone()));
     }
-    if let Some(scales) = claim.scales.as_ref().filter(|scales| !scales.contains(&request.scale)) {
-        let larger = scales.iter().any(|scale| *scale > request.scale);
-        let verdict = if larger { Verdict::LargerScale } else { Verdict::NotTested };
-        return Some((verdict, format!("the scale {} cannot tell", request.scale)));
+    if request.scale < claim.from() {
+        return Some((Verdict::LargerScale, format!("the scale {} cannot tell", request.scale)));
     }
     let images = part.groups.iter().any(|&at| Kind::of(evidence.plan.groups[at].settings()) == Kind::Vgg);
     let images = claim.cifar10 && images && request.pictures == "images";
@@ -140,7 +141,7 @@ enum Tried {
     Absent,
 }
 
-fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Tried> {
+fn try_one(evidence: &Evidence, part: &Part, test: &Test) -> Result<Tried> {
     let name = |measure: &Measure| words::name(evidence, part, measure, test.share.is_some());
     let so = words::comparison(evidence, part, test);
     if let Some(least) = test.share {
@@ -169,10 +170,10 @@ fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Tried> {
         }
         return Ok(Tried::Known(measured, 2 * most > count));
     }
-    let Some(mut left) = draws(evidence, part, &test.left)? else { return Ok(Tried::Absent) };
+    let Some(mut left) = evidence.numbers(part, &test.left)? else { return Ok(Tried::Absent) };
     let mut right = match &test.right {
         Side::Number(value) => left.iter().map(|draw| Draw { value: *value, ..*draw }).collect(),
-        Side::Measure(measure) => match draws(evidence, part, measure)? {
+        Side::Measure(measure) => match evidence.numbers(part, measure)? {
             Some(right) => right,
             None => return Ok(Tried::Absent),
         },
@@ -205,21 +206,12 @@ fn try_one(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Tried> {
     Ok(Tried::Known(measured, 2 * fits > pairs.len()))
 }
 
-/// The numbers of a measurement, a draw each, or one that is made of all.
-fn draws(evidence: &Evidence, part: &Part, measure: &Measure) -> Result<Option<Vec<Draw>>> {
-    let found = evidence.numbers(part, measure)?;
-    Ok(found.map(|draws| match measure.seeds {
-        Some(over) => vec![Draw { seed: 0, value: over.of(draws.into_iter().map(|draw| draw.value).collect()) }],
-        None => draws,
-    }))
-}
-
 /// Left and right at every step of a draw at which both are known; and at how many they are not.
 type Steps = (Vec<(f64, f64)>, usize);
 
 /// Of every draw, left and right at each layer and step; what a run that diverged would have had counts as
 /// [`super::evidence::missing`] says.
-fn at_every_step(evidence: &Evidence, part: &Part, test: &TestSpec) -> Result<Option<Vec<Steps>>> {
+fn at_every_step(evidence: &Evidence, part: &Part, test: &Test) -> Result<Option<Vec<Steps>>> {
     let Some(left_of) = evidence.series(part, &test.left)? else { return Ok(None) };
     let right_of = match &test.right {
         Side::Number(number) => {
@@ -299,8 +291,9 @@ smoke = { samples = 20, steps = 2, depth = 3 }
                 write(&folder.path().join(format!("{norm}-{}", seed + 1)), first, last);
             }
         }
-        let claim = "[[claim]]\nid = \"a\"\nplace = \"\"\nstatement = \"\"\nwhy = \"known\"\n[[claim.test]]\n";
-        let experiment = catalogue::read("draws", "draws.toml", &format!("{RUNS}{claim}{test}")).unwrap();
+        let claim = "[[claim]]\nid = \"a\"\nplace = \"\"\nstatement = \"\"\nfrom = \"smoke\"\nwhy = \"known\"\n";
+        let experiment =
+            catalogue::read("draws", "draws.toml", &format!("{RUNS}{claim}test = [{{ {test} }}]\n")).unwrap();
         let request = Request::at(Scale::Smoke);
         let plan = Plan::new(vec![experiment], &catalogue::shared().unwrap(), request).unwrap();
         let evidence = Evidence::gather(&plan, folder.path(), &AtomicBool::new(false)).unwrap();
@@ -320,15 +313,14 @@ smoke = { samples = 20, steps = 2, depth = 3 }
         .unwrap();
     }
 
-    const LOWER: &str =
-        "left = { run = \"batch\", value = \"loss\" }\nis = \"<\"\nright = { run = \"none\", value = \"loss\" }\n";
+    const LOWER: &str = "run = \"batch\", value = \"loss\", is = \"<\", than = \"none\"";
 
     #[test]
     fn a_condition_leaves_the_steps_at_which_it_holds() {
         let (none, batch) = ([[9.0, 1.0]; 3], [[9.0, 9.0]; 3]);
-        let test = "left = { run = \"none\", value = \"loss\" }\nis = \"<\"\nright = 2.0\nshare = 1.0\n";
+        let test = "run = \"none\", value = \"loss\", is = \"<\", than = 2.0, share = 1.0";
         assert_eq!(judged(none, batch, test).0, Verdict::NotBorneOut);
-        let when = |than: f64| format!("{test}when = {{ value = \"loss\", is = \"<\", than = {than:?} }}\n");
+        let when = |than: f64| format!("{test}, when = {{ value = \"loss\", is = \"<\", than = {than:?} }}");
         let (verdict, judged_where) = judged(none, batch, &when(5.0));
         assert_eq!(verdict, Verdict::Reproduced, "{judged_where:?}");
         assert!(judged_where.row.rule.contains("100 % or more of the steps where loss is < 5"), "{judged_where:?}");
@@ -363,14 +355,14 @@ smoke = { samples = 20, steps = 2, depth = 3 }
         let at_most = LOWER.replace('<', "<=");
         assert_eq!(judged([diverged; 3], [diverged; 3], &at_most).0, Verdict::NotBorneOut);
         // Step by step from there on too: at steps 1 and 2 of the draw that diverged, of which there is one.
-        let (verdict, judged) = judged([diverged, trains, trains], [trains; 3], &format!("{LOWER}share = 0.6\n"));
+        let (verdict, judged) = judged([diverged, trains, trains], [trains; 3], &format!("{LOWER}, share = 0.6"));
         let numbers: Vec<f64> = judged.measured.iter().map(|(_, value)| *value).collect();
         assert_eq!((verdict, numbers), (Verdict::NotBorneOut, vec![0.0, 1.0 / 3.0, 1.0]), "{judged:?}");
     }
 
     #[test]
     fn what_was_not_measured_is_not_judged() {
-        for share in ["", "share = 0.5\n"] {
+        for share in ["", ", share = 0.5"] {
             let test = format!("{}{share}", LOWER.replace("\"loss\"", "\"test\""));
             let (verdict, judged) = judged([[9.0, 1.0]; 3], [[9.0, 2.0]; 3], &test);
             assert_eq!(verdict, Verdict::NotTested);
@@ -380,7 +372,7 @@ smoke = { samples = 20, steps = 2, depth = 3 }
 
     #[test]
     fn a_share_of_steps_is_taken_against_a_number_too() {
-        let test = "left = { run = \"none\", value = \"loss\" }\nis = \">\"\nright = 4.0\nplus = 0.5\nshare = 0.3\n";
+        let test = "run = \"none\", value = \"loss\", is = \">\", than = 4.0, plus = 0.5, share = 0.3";
         let (verdict, judged) = judged([[9.0, 1.0], [9.0, 8.0], [4.2, 4.4]], [[1.0, 1.0]; 3], test);
         // One step of three, all, and none.
         let shares = [judged.measured[0].1, judged.measured[1].1];

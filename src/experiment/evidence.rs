@@ -1,6 +1,7 @@
 //! Everything that a plan's figures and claims are made of: the results of its runs, and the paper's statements where they were evaluated.
 
-use super::file::{Measure, Over, Pick};
+use super::claim_spec::Measure;
+use super::file::{Over, Pick};
 use super::plan::{Part, Plan};
 use super::results::{Results, Track};
 use super::runs::Group;
@@ -96,9 +97,6 @@ impl<'a> Evidence<'a> {
         if let Some(name) = &measure.fails {
             return Ok(one(row(name).map(theory::Result::failing_share)));
         }
-        if let Some(name) = &measure.residual {
-            return Ok(one(row(name).map(|of| of.tally.max_residual().max(of.found.map_or(0.0, |f| f.residual)))));
-        }
         let Some((group, pick)) = self.measured(part, measure) else { return Ok(None) };
         let all = self.single(group, &measure.value, pick)?;
         let draw = |(points, run): (Vec<(f64, f64)>, &Results)| {
@@ -108,7 +106,8 @@ impl<'a> Evidence<'a> {
             };
             Ok(Draw { seed: run.settings().seed, value })
         };
-        all.into_iter().zip(self.of(group)).map(draw).collect::<Result<_>>().map(Some)
+        let skipped = usize::from(measure.others);
+        all.into_iter().zip(self.of(group)).skip(skipped).map(draw).collect::<Result<_>>().map(Some)
     }
 
     /// The values of every draw at every step that a measurement looks at, of each layer and unit by itself.
@@ -123,7 +122,8 @@ impl<'a> Evidence<'a> {
             };
             tracks.into_iter().map(seed).collect()
         };
-        Ok(Some(self.tracks(group, pick)?.into_iter().zip(self.of(group)).map(draw).collect()))
+        let skipped = usize::from(measure.others);
+        Ok(Some(self.tracks(group, pick)?.into_iter().zip(self.of(group)).skip(skipped).map(draw).collect()))
     }
 
     /// The group and the value of a measurement.

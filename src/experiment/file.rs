@@ -1,8 +1,8 @@
-//! What an experiment's TOML file holds: runs, values, panels, claims, explorers. Unknown keys are errors.
+//! What an experiment's TOML file holds: runs, values, panels, explorers, and [`ClaimSpec`]s. Unknown keys are errors.
 
+use super::claim_spec::{ClaimSpec, Measure};
 use super::runs::RunSpec;
-use super::scale::{ByScale, Scale};
-use crate::report::ClaimKind;
+use super::scale::ByScale;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub struct Shown {
     pub runs: Vec<RunSpec>,
     /// Panels in a row.
     pub columns: Option<usize>,
-    /// Numbers of a run, by the names that panels and claims call them.
+    /// Numbers of a run, by the names that panels and claims call them, beside those of `runs.toml`.
     #[serde(default, rename = "value")]
     pub values: BTreeMap<String, Pick>,
     /// The panels, in reading order.
@@ -38,6 +38,8 @@ pub struct Shown {
     /// What the report lets a reader choose from.
     #[serde(default, rename = "explore")]
     pub explorers: Vec<ExploreSpec>,
+    /// Variants that are shown at the best of several learning rates.
+    pub best: Option<BestSpec>,
     /// Groups whose networks are drawn side by side.
     #[serde(default)]
     pub diagram: Vec<String>,
@@ -206,148 +208,36 @@ pub struct ExploreSpec {
     pub y_log: bool,
 }
 
-/// One statement of the paper, and how it is judged: all of its tests must hold.
+/// Variants at the best of several learning rates: groups that differ in the rate alone are one variant.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ClaimSpec {
-    /// Unique among all claims.
-    pub id: String,
-    /// Where the paper says it: "Figure 4 (c)".
-    pub place: String,
-    /// What it says, in a sentence.
-    pub statement: String,
-    /// Whose claim it is: the paper's where it says nothing.
-    #[serde(default)]
-    pub kind: ClaimKind,
-    /// The scales at which it can be tested; all where it says nothing.
-    pub scales: Option<Vec<Scale>>,
-    /// Only CIFAR-10 can tell.
-    #[serde(default)]
-    pub cifar10: bool,
-    /// Why it cannot be tested elsewhere.
-    pub untested: Option<String>,
-    /// What is known of what its verdict means, whatever that is.
-    pub remark: Option<ByScale<String>>,
-    /// What is known of why it fails, said where it does.
-    pub why: Option<ByScale<String>>,
-    /// The tests.
-    #[serde(default, rename = "test")]
-    pub tests: Vec<TestSpec>,
+pub struct BestSpec {
+    /// Groups of runs, by id or pattern.
+    pub runs: Vec<String>,
+    /// What is lowest at the best rate, with the first seed.
+    pub by: NumberSpec,
+    /// The columns of the table of variants.
+    pub table: Vec<NumberSpec>,
 }
 
-/// A comparison of two numbers, or of two series step by step.
+/// A number of a run.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TestSpec {
-    /// The left side.
-    pub left: Measure,
-    /// `<`, `<=`, `>`, `>=`
-    pub is: Sign,
-    /// The right side.
-    pub right: Side,
-    /// What the right side is multiplied by.
-    #[serde(default = "one")]
-    pub times: f64,
-    /// What is added to that.
-    #[serde(default)]
-    pub plus: f64,
-    /// Compare step by step, and layer by layer where the value has several: the least share of them at which it must be so.
-    pub share: Option<f64>,
-    /// With `share` and a number on the right: only the steps of the same run at which this holds.
-    pub when: Option<When>,
-    /// Which form of the claim it tests, in words: tests of one form are met together, and some forms without the others reproduce the claim in part. `as printed`
-    /// and `as corrected` are those of a statement that is false as printed.
-    pub form: Option<String>,
-}
-
-/// A condition on the steps of a run.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct When {
-    /// The value, by name: one at each step.
-    pub value: String,
-    /// How it compares.
-    pub is: Sign,
-    /// With what.
-    pub than: f64,
-}
-
-fn one() -> f64 {
-    1.0
-}
-
-/// An order between two numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Sign {
-    /// Less.
-    #[serde(rename = "<")]
-    Less,
-    /// At most.
-    #[serde(rename = "<=")]
-    AtMost,
-    /// More.
-    #[serde(rename = ">")]
-    More,
-    /// At least.
-    #[serde(rename = ">=")]
-    AtLeast,
-}
-
-impl Sign {
-    /// Whether it is so; never of what is no number, nor of two that are infinite alike, of which nothing is known.
-    pub fn holds(self, left: f64, right: f64) -> bool {
-        match self {
-            _ if left.is_infinite() && left == right => false,
-            Sign::Less => left < right,
-            Sign::AtMost => left <= right,
-            Sign::More => left > right,
-            Sign::AtLeast => left >= right,
-        }
-    }
-
-    /// As it is written.
-    pub fn shown(self) -> &'static str {
-        match self {
-            Sign::Less => "<",
-            Sign::AtMost => "≤",
-            Sign::More => ">",
-            Sign::AtLeast => "≥",
-        }
-    }
-}
-
-/// The right side of a test.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
-pub enum Side {
-    /// A number.
-    Number(f64),
-    /// Another measurement.
-    Measure(Measure),
-}
-
-/// A number of each draw of a group of runs.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Measure {
-    /// The group, by id.
-    #[serde(default)]
-    pub run: String,
+pub struct NumberSpec {
     /// The value, by name.
-    #[serde(default)]
     pub value: String,
     /// What is made of the steps; the last where it says nothing.
     pub steps: Option<Over>,
     /// The part of the run that is looked at, as shares of its steps.
     pub within: Option<[f64; 2]>,
-    /// The first step at which the value is at most this, in place of a number made of all of them; infinite where it never is.
-    pub until: Option<f64>,
-    /// A row of the paper's statements on random instances, by its name: the share of instances on which it fails.
-    pub fails: Option<String>,
-    /// The same: its largest residual.
-    pub residual: Option<String>,
-    /// One number over all seeds, in place of one for each.
-    pub seeds: Option<Over>,
+}
+
+impl NumberSpec {
+    /// The same of a group of runs.
+    pub fn of(&self, run: &str) -> Measure {
+        let NumberSpec { value, steps, within } = self.clone();
+        Measure { run: run.into(), value, steps, within, ..Measure::default() }
+    }
 }
 
 /// Random instances for the paper's statements.

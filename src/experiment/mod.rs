@@ -2,16 +2,17 @@
 //!
 //! An experiment is a TOML file: the runs that it uses, the values that it takes from them, panels, claims. A new one needs no code.
 //!
-//! - what is to be done: [`catalogue`] (the files), [`mod@file`] (what they hold), [`runs`] (runs and groups of seeds), [`scale`], `check`,
-//!   `keys`, [`plan`] (each run once), `fits` (whether runs have what is read of them)
+//! - what is to be done: [`catalogue`] (the files), [`mod@file`] and [`claim_spec`] (what they hold), [`runs`] (runs and groups of seeds), [`scale`],
+//!   `keys`, [`plan`] (each run once), `validate` (whether runs have what is shown and tested of them)
 //! - doing it: [`cost`], `stand_in` and [`calibrate`] (how long it will take), [`runner`], `images` (sets that runs share), [`pace`] (how long the rest will)
-//! - what came of it: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`figures`],
+//! - what came of it: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`best`] (of several learning rates), [`figures`],
 //!   [`networks`], [`explore`], [`deviations`], [`course`] (a course's shortcut, labelled); [`assemble`]: everything that is written
 
 pub mod assemble;
+pub mod best;
 pub mod calibrate;
 pub mod catalogue;
-mod check;
+pub mod claim_spec;
 pub mod claims;
 pub mod cost;
 pub mod course;
@@ -20,7 +21,6 @@ pub mod evidence;
 pub mod explore;
 pub mod figures;
 pub mod file;
-mod fits;
 mod images;
 mod keys;
 pub mod networks;
@@ -32,5 +32,6 @@ pub mod runs;
 pub mod scale;
 pub mod series;
 mod stand_in;
+mod validate;
 
 pub use scale::Scale;

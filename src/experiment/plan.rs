@@ -1,8 +1,8 @@
 //! What a reproduction makes: experiments, the groups of runs that they use, and every run once.
 
 use super::catalogue::Experiment;
-use super::file::Pick;
 use super::runs::{Group, Request, RunSpec, Shared, shown};
+use super::validate::validate;
 use crate::train::Settings;
 use crate::{Error, Result};
 
@@ -47,14 +47,14 @@ impl Plan {
             for spec in &experiment.shown.runs {
                 groups.extend(spec.groups(&file, shared, &plan.request)?);
             }
-            check_names(&experiment, shared)?;
+            let there = there(&experiment, shared)?;
             let mut places = Vec::new();
             for group in groups {
                 places.push(plan.place(&file, group)?);
             }
             plan.parts.push(Part { experiment, groups: places });
             let part = &plan.parts[plan.parts.len() - 1];
-            super::fits::check(&plan, part)?;
+            validate(&plan, part, &there)?;
         }
         Ok(plan)
     }
@@ -88,13 +88,6 @@ impl Plan {
     }
 }
 
-impl Pick {
-    /// The quantities that it reads.
-    pub fn quantities(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.quantity.as_str()).chain(self.per.as_deref())
-    }
-}
-
 /// Every id that a run's description can come to.
 fn names(spec: &RunSpec) -> Vec<String> {
     spec.vary.iter().fold(vec![spec.id.clone()], |names, (key, values)| {
@@ -119,30 +112,15 @@ fn check_count(experiment: &Experiment, request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// Every run that panels, claims and explorers name must be there, at some scale.
-fn check_names(experiment: &Experiment, shared: &Shared) -> Result<()> {
-    let said = &experiment.shown;
+/// Every group of runs that an experiment has at some scale, by id. Errors: it uses one that is not there.
+fn there(experiment: &Experiment, shared: &Shared) -> Result<Vec<String>> {
+    let shown = &experiment.shown;
     let all: Vec<String> = shared.runs.iter().flat_map(names).collect();
-    let bad = |pattern: &str| {
-        Err(Error::input(
-            &experiment.file,
-            format!("no run {pattern}"),
-            "`uses` names runs of runs.toml, [[run]] makes one",
-        ))
-    };
-    if let Some(pattern) = said.uses.iter().find(|pattern| !all.iter().any(|name| matches(pattern, name))) {
-        return bad(pattern);
+    if let Some(pattern) = shown.uses.iter().find(|pattern| !all.iter().any(|name| matches(pattern, name))) {
+        return Err(Error::input(&experiment.file, format!("no run {pattern}"), "`uses` names runs of runs.toml"));
     }
-    let used = all.into_iter().filter(|name| said.uses.iter().any(|pattern| matches(pattern, name)));
-    let there: Vec<String> = used.chain(said.runs.iter().flat_map(names)).collect();
-    let tests = said.claims.iter().flat_map(|claim| &claim.tests).flat_map(|test| test.measures());
-    let named = said.panels.iter().filter_map(|panel| panel.runs.as_ref());
-    let named = named.chain(said.explorers.iter().filter_map(|explorer| explorer.runs.as_ref())).flatten();
-    let named = named.chain(&said.diagram).chain(tests.map(|measure| &measure.run).filter(|run| !run.is_empty()));
-    match named.into_iter().find(|pattern| !there.iter().any(|name| matches(pattern, name))) {
-        Some(pattern) => bad(pattern),
-        None => Ok(()),
-    }
+    let used = all.into_iter().filter(|name| shown.uses.iter().any(|pattern| matches(pattern, name)));
+    Ok(used.chain(shown.runs.iter().flat_map(names)).collect())
 }
 
 /// Whether a name is the pattern, in which `*` stands for any letters.

@@ -1,5 +1,6 @@
 //! Runs as an experiment's file describes them, and what they come to at a scale: settings, resolved.
 
+use super::file::Pick;
 use super::scale::{ByScale, Scale};
 use crate::data::batch::check_batch;
 use crate::data::image_set::check_limit;
@@ -29,6 +30,12 @@ pub struct Shared {
     pub look: BTreeMap<String, Look>,
     /// Settings that runs begin from, by name.
     pub base: BTreeMap<String, Base>,
+    /// Numbers of a run that several experiments show, by name.
+    #[serde(rename = "value")]
+    pub values: BTreeMap<String, Pick>,
+    /// Why claims fail, by the names that several of them call it.
+    #[serde(rename = "why")]
+    pub reasons: BTreeMap<String, String>,
     /// Runs that several experiments use.
     #[serde(rename = "run")]
     pub runs: Vec<RunSpec>,
@@ -337,7 +344,7 @@ pub(super) fn shown(value: &Value) -> String {
 }
 
 /// Every choice of one value for each key; one empty choice where there are no keys.
-fn combinations(vary: &BTreeMap<String, Vec<Value>>) -> Vec<Vec<(&String, &Value)>> {
+pub(super) fn combinations(vary: &BTreeMap<String, Vec<Value>>) -> Vec<Vec<(&String, &Value)>> {
     vary.iter().fold(vec![Vec::new()], |all, (key, values)| {
         all.iter()
             .flat_map(|chosen: &Vec<(&String, &Value)>| {

@@ -63,6 +63,15 @@ pub struct Each<T> {
 }
 
 impl<T> ByScale<T> {
+    /// Every value that there is.
+    pub fn all(&mut self) -> impl Iterator<Item = &mut T> {
+        let (same, each) = match self {
+            ByScale::Same(value) => (Some(value), None),
+            ByScale::Each(Each { smoke, quick, overnight, paper }) => (None, Some([smoke, quick, overnight, paper])),
+        };
+        same.into_iter().chain(each.into_iter().flatten().flatten())
+    }
+
     /// The value at a scale.
     pub fn at(&self, scale: Scale) -> Option<&T> {
         match (self, scale) {

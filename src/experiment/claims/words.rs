@@ -1,13 +1,14 @@
 //! Tests and measurements in words, as rules and tables have them.
 
+use super::super::claim_spec::{Measure, Side, Test};
 use super::super::evidence::Evidence;
-use super::super::file::{Measure, Over, Side, TestSpec};
+use super::super::file::Over;
 use super::super::plan::Part;
 use super::super::runs::Group;
 use crate::report::significant;
 
 /// A test in words, with what decides.
-pub fn rule(evidence: &Evidence, part: &Part, test: &TestSpec) -> String {
+pub fn rule(evidence: &Evidence, part: &Part, test: &Test) -> String {
     let when = test.when.as_ref().map_or(String::new(), |when| {
         let label =
             part.experiment.shown.values.get(&when.value).map_or(when.value.as_str(), |pick| pick.label.as_str());
@@ -16,14 +17,14 @@ pub fn rule(evidence: &Evidence, part: &Part, test: &TestSpec) -> String {
     let share = test
         .share
         .map_or(String::new(), |share| format!(", at {} % or more of the steps{when}", significant(100.0 * share, 3)));
-    let several = test.measures().filter(|of| of.seeds.is_none()).filter_map(|of| evidence.measured(part, of));
+    let several = test.measures().filter_map(|of| evidence.measured(part, of));
     let several = several.map(|(group, _)| group.runs.len()).min().is_some_and(|least| least > 1);
     let draws = if several { ", in most draws" } else { "" };
     format!("{}{share}{draws}", comparison(evidence, part, test))
 }
 
 /// What is compared: "BatchNorm < 0.5 × no norm: training loss, mean over the steps".
-pub fn comparison(evidence: &Evidence, part: &Part, test: &TestSpec) -> String {
+pub fn comparison(evidence: &Evidence, part: &Part, test: &Test) -> String {
     let parts = |measure| parts(evidence, part, measure, test.share.is_some());
     let is = test.is.shown();
     let (left, of) = parts(&test.left);
@@ -65,9 +66,6 @@ fn parts(evidence: &Evidence, part: &Part, measure: &Measure, every_step: bool) 
     if let Some(row) = &measure.fails {
         return (format!("share of instances on which \"{row}\" fails"), String::new());
     }
-    if let Some(row) = &measure.residual {
-        return (format!("largest residual of \"{row}\""), String::new());
-    }
     let shown = &part.experiment.shown;
     let value = shown.values.get(&measure.value).map_or(measure.value.as_str(), |pick| pick.label.as_str());
     let found = evidence.measured(part, measure);
@@ -81,6 +79,5 @@ fn parts(evidence: &Evidence, part: &Part, measure: &Measure, every_step: bool) 
         (None, None | Some(Over::Last)) if measure.within.is_none() => ", at the end".into(),
         (None, over) => format!(", {} over the steps{part_of_run}", over.unwrap_or(Over::Last).word()),
     };
-    let seeds = measure.seeds.map_or(String::new(), |over| format!(", {} of the seeds", over.word()));
-    (group, format!("{value}{steps}{seeds}"))
+    (group, format!("{value}{steps}"))
 }

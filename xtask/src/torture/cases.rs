@@ -189,10 +189,7 @@ y_log = true
 id = "own.falls"
 place = "nowhere"
 statement = "The loss falls."
-[[claim.test]]
-left = { run = "depth-3", value = "loss" }
-is = "<"
-right = { run = "depth-3", value = "loss", steps = "first" }
+test = [{ run = "depth-3", value = "loss", is = "<", than = { steps = "first" } }]
 "#;
 
 const VGG: &str = r#"
