@@ -4,18 +4,19 @@
 //!
 //! - what is to be done: [`catalogue`] (the files), [`mod@file`] (what they hold), [`runs`] (runs and groups of seeds), [`scale`], `check`,
 //!   `keys`, [`plan`] (each run once), `fits` (whether runs have what is read of them)
-//! - doing it: [`cost`], `stand_in` and [`calibrate`] (how long it will take), [`runner`], `images` (sets that runs share), [`pace`] (how long the rest will)
+//! - doing it: [`cost`] (work, counted), [`estimate`] (how long it will take), [`memory`], [`runner`], `images` (sets that runs share), [`pace`] (how
+//!   long the rest will take)
 //! - what came of it: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`figures`],
 //!   [`networks`], [`explore`], [`deviations`], [`course`] (a course's shortcut, labelled); [`assemble`]: everything that is written
 
 pub mod assemble;
-pub mod calibrate;
 pub mod catalogue;
 mod check;
 pub mod claims;
 pub mod cost;
 pub mod course;
 pub mod deviations;
+pub mod estimate;
 pub mod evidence;
 pub mod explore;
 pub mod figures;
@@ -23,6 +24,7 @@ pub mod file;
 mod fits;
 mod images;
 mod keys;
+pub mod memory;
 pub mod networks;
 pub mod pace;
 pub mod plan;
@@ -31,6 +33,5 @@ pub mod runner;
 pub mod runs;
 pub mod scale;
 pub mod series;
-mod stand_in;
 
 pub use scale::Scale;
