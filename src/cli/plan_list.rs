@@ -2,7 +2,7 @@
 
 use super::Answer;
 use super::progress::duration;
-use crate::experiment::calibrate;
+use crate::experiment::memory;
 use crate::experiment::plan::Plan;
 use crate::report::{Cell, Table};
 use crate::train::Settings;
@@ -14,7 +14,7 @@ pub fn answer(plan: &Plan, at_once: usize, as_json: bool) -> Result<Answer> {
     if !as_json {
         return Ok(Answer::text(table(plan, None).to_string()));
     }
-    let [_, bytes] = calibrate::memory(plan, at_once)?;
+    let [_, bytes] = memory::bytes(plan, at_once)?;
     Ok(Answer::json(&json!({ "runs": json(plan, None)?, "at_once": at_once, "bytes": whole(bytes) })))
 }
 

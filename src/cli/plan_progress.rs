@@ -3,7 +3,8 @@
 use super::progress::duration;
 use super::terminal::line;
 use crate::Result;
-use crate::experiment::pace::{Forecast, due};
+use crate::experiment::cost::Costs;
+use crate::experiment::pace::Pace;
 use crate::experiment::plan::Plan;
 use crate::experiment::runner::{Task, Watch};
 use crate::report::significant;
@@ -12,7 +13,6 @@ use crate::train::metrics::Row;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Redraws of a moving line.
@@ -23,28 +23,31 @@ const PLAIN: Duration = Duration::from_secs(15);
 /// A plan's progress on standard error, told of by several threads.
 pub struct PlanProgress {
     quiet: bool,
-    workers: usize,
+    /// Of each run.
+    costs: Vec<Costs>,
     began: Instant,
     state: Mutex<State>,
     bar: Option<ProgressBar>,
 }
 
 struct State {
-    forecast: Forecast,
+    pace: Pace,
+    ended: usize,
     said: Instant,
 }
 
 impl PlanProgress {
     /// Nothing was done yet. Errors: settings that make no network.
-    pub fn new(plan: &Plan, workers: usize, quiet: bool) -> Result<PlanProgress> {
-        let forecast = Forecast::new(plan.runs().map(|(_, _, settings)| settings))?;
-        let state = State { forecast, said: Instant::now() };
+    pub fn new(plan: &Plan, quiet: bool) -> Result<PlanProgress> {
+        let costs = plan.runs().map(|(_, _, settings)| Costs::of(settings)).collect::<Result<Vec<_>>>()?;
+        let works = plan.runs().zip(&costs).map(|((_, _, settings), costs)| costs.run(settings)).collect();
+        let state = State { pace: Pace::new(works), ended: 0, said: Instant::now() };
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{bar:24} {wide_msg}");
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Ok(PlanProgress { quiet, workers, began: Instant::now(), state: Mutex::new(state), bar })
+        Ok(PlanProgress { quiet, costs, began: Instant::now(), state: Mutex::new(state), bar })
     }
 
     /// Takes the moving line away.
@@ -76,7 +79,7 @@ impl PlanProgress {
         state.said = Instant::now();
         let words = format!(
             "{}, {}: step {} of {}, loss {}",
-            state.words(self.workers),
+            state.words(self.costs.len()),
             task.name,
             row.step,
             task.settings.steps,
@@ -84,7 +87,7 @@ impl PlanProgress {
         );
         match &self.bar {
             Some(bar) => {
-                bar.set_position((1000.0 * state.forecast.share()) as u64);
+                bar.set_position((1000.0 * state.pace.share()) as u64);
                 bar.set_message(words);
             }
             None => line(&words),
@@ -94,29 +97,34 @@ impl PlanProgress {
 
 impl State {
     /// "31 of 57 runs done, 12 min left".
-    fn words(&self, workers: usize) -> String {
-        let left = self.forecast.left(workers).map_or(String::new(), |left| format!(", {} left", duration(left)));
-        let (ended, all) = self.forecast.ended_of_all();
-        format!("{ended} of {all} runs done{left}")
+    fn words(&self, all: usize) -> String {
+        let left = self.pace.left().map_or(String::new(), |left| format!(", {} left", duration(left)));
+        format!("{} of {all} runs done{left}", self.ended)
+    }
+
+    fn ended(&mut self, run: usize) {
+        self.pace.ended(run);
+        self.ended += 1;
     }
 }
 
 impl Watch for PlanProgress {
     fn finished_before(&self, task: &Task) {
-        self.state().forecast.finished_before(task.number);
+        self.state().ended(task.number);
     }
 
     fn begins(&self, task: &Task, first: u64, resumed: bool) {
-        self.state().forecast.begins(task.number, first, thread::current().id(), self.now());
+        let before = first as f64 / (task.settings.steps + 1) as f64;
+        self.state().pace.begins(task.number, before, self.now());
         if resumed {
             self.say(&format!("{} goes on at step {first}", task.name));
         }
     }
 
     fn row(&self, task: &Task, row: &Row) {
-        let due = due(task.settings, row.step);
+        let work = self.costs[task.number].row(task.settings, row.step);
         let mut state = self.state();
-        state.forecast.row(task.number, due, self.now());
+        state.pace.row(task.number, work, self.now());
         self.show(&mut state, task, row);
     }
 
@@ -126,9 +134,9 @@ impl Watch for PlanProgress {
 
     fn ended(&self, task: &Task, finished: &Finished) {
         let mut state = self.state();
-        state.forecast.ended(task.number, thread::current().id(), self.now());
+        state.ended(task.number);
         let how = finished.diverged.map_or(String::new(), |(step, _)| format!(" diverged at step {step}"));
-        let words = state.words(self.workers);
+        let words = state.words(self.costs.len());
         drop(state);
         if self.bar.is_none() || !how.is_empty() {
             let end = if how.is_empty() { " done" } else { how.as_str() };

@@ -10,16 +10,16 @@ use super::train_options::SAVED_WITHIN;
 use super::{Answer, Globals, VERSION};
 use crate::data::cifar10;
 use crate::experiment::assemble::{self, About, Made};
-use crate::experiment::calibrate::{self, Estimate};
+use crate::experiment::estimate::{Estimate, UNCERTAIN, estimate};
 use crate::experiment::evidence::Evidence;
 use crate::experiment::plan::Plan;
-use crate::experiment::runner::{Make, Task, run_all};
+use crate::experiment::runner::{Make, run_all};
 use crate::experiment::runs::{Kind, LARGEST_SEED, Request};
-use crate::experiment::{Scale, catalogue};
+use crate::experiment::{Scale, catalogue, memory};
 use crate::files::{FolderLock, disk};
 use crate::ops::backend::Backend;
 use crate::report::{Cell, ClaimKind, ClaimRow, Table, Verdict};
-use crate::train::{Finished, Observer, Place, Source, Start, Trainer};
+use crate::train::{Finished, Observer, Place, Settings, Source, Start, Trainer};
 use crate::{Error, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -144,15 +144,13 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
         return plan_list::answer(&plan, workers.map_or(1, |(at_once, _)| at_once), globals.json);
     }
     let workers = workers?;
-    // What is only foretold has nothing to save: a signal ends it as it ends any program.
-    let stop = if options.dry_run { Arc::default() } else { interrupt::flag()? };
-    let work = Work { plan, device, workers, stop, options, globals };
+    let work = Work { plan, device, workers, stop: interrupt::flag()?, options, globals };
     if options.dry_run { work.foretell() } else { work.reproduce() }
 }
 
 /// How long it will take, and how far off that may be.
 fn roughly(estimate: &Estimate) -> String {
-    format!("{} (± {:.0} %)", duration(estimate.total), 100.0 * estimate.uncertain)
+    format!("{} (± {:.0} %)", duration(estimate.total), 100.0 * UNCERTAIN)
 }
 
 fn list(globals: &Globals) -> Result<Answer> {
@@ -176,8 +174,8 @@ fn workers(plan: &Plan, device: Device, options: &Options, globals: &Globals) ->
     let on_cpu = matches!(device, Device::CpuF32 | Device::CpuF64);
     let jobs = options.jobs.and_then(|jobs| usize::try_from(jobs).ok());
     let most = match (on_cpu, jobs) {
-        (true, jobs) => calibrate::workers(plan, jobs.unwrap_or(threads))?,
-        (false, jobs) if device.on_host() => calibrate::workers(plan, jobs.unwrap_or(1))?,
+        (true, jobs) => memory::workers(plan, jobs.unwrap_or(threads))?,
+        (false, jobs) if device.on_host() => memory::workers(plan, jobs.unwrap_or(1))?,
         (false, jobs) => jobs.unwrap_or(1),
     };
     let workers = most.min(plan.runs().count()).max(1);
@@ -194,10 +192,10 @@ impl Work<'_> {
     fn foretell(&self) -> Result<Answer> {
         announce_in(self.device, &self.precisions(), self.globals);
         let estimate = self.estimate()?;
-        let Estimate { runs, total, uncertain, memory } = &estimate;
+        let Estimate { runs, total, memory } = &estimate;
         if self.globals.json {
             return Ok(Answer::json(&json!({
-                "runs": plan_list::json(&self.plan, Some(runs))?, "seconds": total, "uncertainty": uncertain,
+                "runs": plan_list::json(&self.plan, Some(runs))?, "seconds": total, "uncertainty": UNCERTAIN,
                 "at_once": self.workers.0, "bytes": plan_list::whole(memory[1]),
             })));
         }
@@ -213,9 +211,9 @@ impl Work<'_> {
 
     fn estimate(&self) -> Result<Estimate> {
         if !self.globals.quiet {
-            line("timing a few steps of small networks");
+            line("timing a few steps");
         }
-        calibrate::estimate(&self.plan, self.workers, &self.stop, self)
+        estimate(&self.plan, self.workers, &self.stop, self)
     }
 
     fn reproduce(&self) -> Result<Answer> {
@@ -229,7 +227,7 @@ impl Work<'_> {
         }
         announce_in(self.device, &self.precisions(), self.globals);
         self.say_first()?;
-        let progress = PlanProgress::new(&self.plan, self.workers.0, self.globals.quiet)?;
+        let progress = PlanProgress::new(&self.plan, self.globals.quiet)?;
         let made = run_all(&self.plan, &out.join("runs"), self.workers, &self.stop, &progress, self);
         progress.end();
         let trained = began.elapsed().as_secs_f64();
@@ -333,36 +331,35 @@ impl Make for Work<'_> {
 
     fn make(
         &self,
-        task: &Task,
+        settings: &Settings,
         source: Source,
         out: &Path,
         resume: bool,
-        stop: Option<&Arc<AtomicBool>>,
+        stop: &Arc<AtomicBool>,
         observer: &mut dyn Observer,
     ) -> Result<Finished> {
-        let stop = stop.unwrap_or(&self.stop).clone();
         // That a file system has no locks was said of the whole reproduction's folder.
         let place = Place::take(out, Start::resumed(resume), self.device.name())?;
         let place = Place { tensorboard: self.options.tensorboard, ..place };
-        let device = self.device.unless_asked(self.globals.precision, task.settings.deep_linear());
-        device.run(Training { task, source, place, stop, observer })
+        let device = self.device.unless_asked(self.globals.precision, settings.deep_linear());
+        device.run(Training { settings, source, place, stop, observer })
     }
 }
 
 /// One run, on a device that is yet to be matched.
 struct Training<'a> {
-    task: &'a Task<'a>,
+    settings: &'a Settings,
     source: Source,
     place: Place<'a>,
-    stop: Arc<AtomicBool>,
+    stop: &'a Arc<AtomicBool>,
     observer: &'a mut dyn Observer,
 }
 
 impl Job for Training<'_> {
     type Output = Finished;
     fn run<B: Backend>(self, backend: B) -> Result<Finished> {
-        let Training { task, source, place, stop, observer } = self;
-        let trainer = Trainer::open(backend, task.settings.clone(), source, place, stop, observer)?;
+        let Training { settings, source, place, stop, observer } = self;
+        let trainer = Trainer::open(backend, settings.clone(), source, place, stop.clone(), observer)?;
         trainer.saving_within(Some(SAVED_WITHIN)).run(observer)
     }
 }

@@ -1,45 +1,82 @@
-//! What a run costs, before it is made: work in units of one machine's own, and memory.
+//! What a run costs, counted before it is made: in multiplications, and in what takes as long as so many of them.
+//!
+//! The weights are ratios of times, measured on two cores of an AMD EPYC (Zen 4, AVX-512) on 2026-11-28: CPU time of `normscape train --threads 1`
+//! with and without the norm or probe, and the least times of `normscape bench --step`. In f32 a unit is about 21 ps there.
 
 use crate::Result;
 use crate::data::images;
-use crate::files::limits::Bound;
-use crate::network::Network;
+use crate::network::layer::Layer;
+use crate::network::{Network, Norm};
+use crate::ops::deep_linear::{FEWEST, WIDEST};
 use crate::train::Settings;
 
-/// What a row's parts cost, as it is guessed before any was timed: in multiplications, comparable among runs of one kind.
+/// A number that a layer gives, with its gradient: of any layer, of one that draws noise, of an ELU. BatchNorm's step of VGG-11 takes 31 ms, with
+/// noise 77 ms, an ELU's without a norm 43 ms.
+const NUMBER: f64 = 100.0;
+const NOISE: f64 = 800.0;
+const ELU: f64 = 300.0;
+/// A weight of a convolution: what a step takes however few its images are. VGG-16 takes 25 ms an image in batches of 16 and 16 ms in batches of 64.
+const WEIGHT: f64 = 300.0;
+/// A number that an ℓp norm makes from coordinates (see [`coordinates`]): p = 1, ∞, and any other but 2. The deep linear network's steps take
+/// 0.58, 0.23 and 1.79 ms, BatchNorm's 0.027 ms, LayerNorm's, over all samples, 3.1 ms.
+const L1: f64 = 55.0;
+const L_INFINITY: f64 = 22.0;
+const LP: f64 = 175.0;
+/// A parameter of a gradient that a point of a line compares: the deep linear network's points take 0.04 ms each, three passes of it without a norm.
+const COMPARED: f64 = 150.0;
+/// A pass forward alone, as a test is and a look at activations that the pass has not kept, in passes forward and backward.
+const FORWARD: f64 = 0.35;
+
+/// What the parts of a run cost.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// The step itself: a pass forward and backward.
+pub struct Costs {
+    /// A step: a pass forward and backward, and the update.
     pub step: f64,
-    /// A test.
-    pub test: f64,
+    test: f64,
     probes: [(&'static str, f64); 8],
 }
 
-impl Row {
-    /// Of a run's rows. Errors: settings that make no network.
-    pub fn of(settings: &Settings) -> Result<Row> {
-        let network = settings.network()?;
-        let step = Counted::of(settings, &network)?.work();
-        let points = settings.probe_points as f64;
-        let products = 2.5 * (1 + settings.probe_lanczos + settings.probe_hutchinson) as f64;
-        let passes = [
-            ("landscape", points),
-            ("predictiveness", points),
-            ("random", points),
-            ("ics", 0.5 * network.weighted_layers().len() as f64),
-            ("curvature", products),
-            ("theory", 10.0),
-            ("activations", 0.1),
-            ("moments", 0.1),
+impl Costs {
+    /// Of a run. Errors: settings that make no network.
+    pub fn of(settings: &Settings) -> Result<Costs> {
+        let (network, coordinates) = (settings.network()?, coordinates(settings)?);
+        // In f64 everything takes about twice as long.
+        let unit = if settings.precision == "f64" { 2.0 } else { 1.0 };
+        let on_samples = unit * pass(&network, settings.batch, 0)?;
+        let step = match coordinates {
+            Some(few) => unit * pass(&network, few, settings.batch)?,
+            None => on_samples,
+        };
+        let line = settings.probe_points as f64 * (step + unit * COMPARED * network.slots().len() as f64);
+        let products = (1 + settings.probe_lanczos + settings.probe_hutchinson) as f64;
+        let chosen = settings.look(&network)?.map_or_else(Vec::new, |look| look.chosen);
+        let entries = chosen.iter().map(|(_, units)| 3 + units.len()).sum::<usize>();
+        let look = if coordinates.is_some() { FORWARD } else { 0.1 } * on_samples;
+        let probes = [
+            ("landscape", line),
+            ("predictiveness", line),
+            ("random", line),
+            ("ics", 0.25 * network.weighted_layers().len() as f64 * step),
+            ("curvature", (4.0 + 3.0 * products) * step),
+            ("theory", (4 + entries) as f64 * on_samples),
+            ("activations", look),
+            ("moments", look),
         ];
-        let test = test_images(settings) as f64 / settings.batch as f64 * 0.35;
-        Ok(Row { step, test: test * step, probes: passes.map(|(name, passes)| (name, passes * step)) })
+        Ok(Costs { step, test: FORWARD * test_images(settings) as f64 / settings.batch as f64 * step, probes })
     }
 
-    /// A probe.
-    pub fn probe(&self, name: &str) -> f64 {
-        self.probes.iter().find(|(other, _)| *other == name).map_or(self.step, |(_, work)| *work)
+    /// All of the run.
+    pub fn run(&self, settings: &Settings) -> f64 {
+        let probes: f64 = self.probes.iter().map(|(name, work)| work * settings.due_count(name)).sum();
+        let tests = settings.eval_every.map_or(0.0, |every| settings.steps.div_ceil(every) as f64 + 1.0);
+        (settings.steps + 1) as f64 * self.step + probes + tests * self.test
+    }
+
+    /// Its row of step `t`, with what is due there.
+    pub fn row(&self, settings: &Settings, t: u64) -> f64 {
+        let due = self.probes.iter().filter(|(name, _)| settings.due(name, t)).map(|(_, work)| work);
+        let tests = settings.eval_every.is_some_and(|every| t.is_multiple_of(every) || t == settings.steps);
+        self.step + due.sum::<f64>() + if tests { self.test } else { 0.0 }
     }
 }
 
@@ -49,47 +86,43 @@ pub fn test_images(settings: &Settings) -> usize {
     settings.limit_test.map_or(all, |limit| limit.min(all))
 }
 
-/// A run's work, as it is guessed before any of it was timed.
-///
-/// Errors: settings that make no network.
-pub fn work(settings: &Settings) -> Result<f64> {
-    let row = Row::of(settings)?;
-    let probes: f64 = row.probes.iter().map(|(name, work)| work * settings.due_count(name)).sum();
-    let tests = settings.eval_every.map_or(0.0, |every| settings.steps as f64 / every as f64 + 1.0);
-    Ok(settings.steps as f64 * row.step + probes + tests * row.test)
+/// How many coordinates stand for the samples of a run: the CPU takes deep linear networks in f64 so ([`crate::ops::deep_linear`]), but for some norms.
+fn coordinates(settings: &Settings) -> Result<Option<usize>> {
+    let norm = !settings.noise && matches!(settings.norm.parse()?, Norm::None | Norm::Batch | Norm::Lp(_));
+    let few = settings.dim + 1;
+    let fits = settings.dim <= WIDEST && settings.batch >= FEWEST.max(few + 1);
+    Ok((settings.deep_linear() && settings.precision == "f64" && norm && fits).then_some(few))
 }
 
-/// What is counted of a pass forward and backward.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Counted {
-    /// Multiplications of the products forward.
-    pub products: f64,
-    /// Numbers that layers give.
-    pub elements: f64,
-    /// Parameters.
-    pub parameters: f64,
-}
-
-impl Counted {
-    /// Of a run's network on a batch. Errors: a layer that does not take what the one before it gives.
-    pub fn of(settings: &Settings, network: &Network) -> Result<Counted> {
-        let mut shape = network.input(settings.batch);
-        let mut counted = Counted { products: 0.0, elements: 0.0, parameters: network.slots().len() as f64 };
-        for link in network.links() {
-            let weights =
-                if link.layer.multiplies() { link.layer.params(shape).first().map_or(0, |p| p.shape.len()) } else { 0 };
-            shape = link.layer.output(shape)?;
-            let [h, w, n, _] = shape.hwnc();
-            counted.products += weights as f64 * (h * w * n) as f64;
-            counted.elements += shape.len() as f64;
-        }
-        Ok(counted)
+/// A pass forward and backward over `n` samples, or coordinates that stand for so many `samples`.
+fn pass(network: &Network, n: usize, samples: usize) -> Result<f64> {
+    let (mut shape, mut work) = (network.input(n), 0.0);
+    for link in network.links() {
+        let weights = match link.layer.multiplies() {
+            true => link.layer.params(shape).first().map_or(0, |weights| weights.shape.len()) as f64,
+            false => 0.0,
+        };
+        shape = link.layer.output(shape)?;
+        let [h, w, n, channels] = shape.hwnc();
+        let (number, more) = match &link.layer {
+            Layer::NoisyBatchNorm(_) | Layer::Noise(_) => (NOISE, 0.0),
+            Layer::Elu(_) => (ELU, 0.0),
+            Layer::Conv2d(_) => (NUMBER, WEIGHT * weights),
+            Layer::LpNorm(norm) => {
+                let each = match norm.p {
+                    1.0 => L1,
+                    2.0 => 0.0,
+                    f64::INFINITY => L_INFINITY,
+                    _ => LP,
+                };
+                (NUMBER, each * (samples * channels) as f64)
+            }
+            _ => (NUMBER, 0.0),
+        };
+        // Forward once and backward twice.
+        work += 3.0 * weights * (h * w * n) as f64 + number * shape.len() as f64 + more;
     }
-
-    /// All of it in multiplications: the products once forward and twice backward, and what else is done with each number.
-    pub fn work(self) -> f64 {
-        3.0 * self.products + 100.0 * self.elements
-    }
+    Ok(work)
 }
 
 /// How long some runs take `workers` that each take the next when one has ended: the longest runs first.
@@ -104,17 +137,6 @@ pub fn makespan(seconds: &[f64], workers: usize) -> f64 {
     ends.into_iter().fold(0.0, f64::max)
 }
 
-/// How many runs go at once on the CPU: as many as there are threads, as far as memory goes. `needs` are the bytes of each run.
-///
-/// Errors: not even the largest fits.
-pub fn workers(threads: usize, needs: &[u128], bound: Option<&Bound>) -> Result<usize> {
-    let largest = needs.iter().copied().max().unwrap_or(0).max(1);
-    let Some(bound) = bound else { return Ok(threads.max(1)) };
-    bound.require(largest, "a smaller --scale needs less")?;
-    let fit = usize::try_from(u128::from(bound.left) / largest).unwrap_or(usize::MAX);
-    Ok(threads.max(1).min(fit.max(1)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,30 +148,34 @@ mod tests {
         assert_eq!(makespan(&[], 4), 0.0);
     }
 
-    #[test]
-    fn memory_bounds_the_number_of_workers() {
-        let bound = |left| Bound { left, limit: Some(1 << 30), name: "x".into() };
-        assert_eq!(workers(8, &[10, 100], Some(&bound(350))).unwrap(), 3);
-        assert_eq!(workers(2, &[10, 100], Some(&bound(350))).unwrap(), 2);
-        assert_eq!(workers(2, &[10, 100], None).unwrap(), 2);
-        let refusal = workers(2, &[10, 400 << 20], Some(&bound(350 << 20))).unwrap_err().to_string();
-        assert!(refusal.contains("400 MiB are needed, 350 MiB are left of 1024 MiB, the limit of x;"), "{refusal}");
+    fn dln(own: Settings) -> Settings {
+        let mut settings = Settings { precision: "f64".into(), ..own };
+        settings.resolve().unwrap();
+        settings
     }
 
     #[test]
-    fn work_counts_steps_and_probes() {
-        let of = |steps, probe: &[&str]| {
-            let probe = probe.iter().map(|&p| p.into()).collect();
-            let mut settings = Settings { steps, probe, depth: 3, samples: 20, ..Settings::defaults("dln") };
-            settings.resolve().unwrap();
-            work(&settings).unwrap()
+    fn a_run_is_its_rows() {
+        for steps in [100, 20_000] {
+            let probe = ["landscape:10", "moments:3"].map(Into::into).into();
+            let settings = dln(Settings { steps, probe, ..Settings::defaults("dln") });
+            let costs = Costs::of(&settings).unwrap();
+            let rows: f64 = (0..=steps).map(|t| costs.row(&settings, t)).sum();
+            assert!((rows / costs.run(&settings) - 1.0).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_step_costs_as_was_measured() {
+        let step = |norm: &str| {
+            let settings = dln(Settings { norm: norm.into(), ..Settings::defaults("dln") });
+            Costs::of(&settings).unwrap().step
         };
-        assert!((of(2000, &[]) / of(1000, &[]) - 2.0).abs() < 1e-9);
-        // Eight points at every tenth step are nearly as much again.
-        let ratio = of(1000, &["landscape:10"]) / of(1000, &[]);
-        assert!((1.79..1.82).contains(&ratio), "{ratio}");
-        // Beyond what is counted step by step.
-        let ratio = of(20_000, &["landscape:10"]) / of(20_000, &[]);
-        assert!((1.79..1.82).contains(&ratio), "{ratio}");
+        for (norm, of_batch) in
+            [("none", 0.39), ("l2", 1.1), ("l1", 22.0), ("linf", 8.6), ("lp:3", 67.0), ("layer", 114.0)]
+        {
+            let ratio = step(norm) / step("batch") / of_batch;
+            assert!((0.6..1.6).contains(&ratio), "{norm}: {ratio}");
+        }
     }
 }

@@ -4,25 +4,27 @@
 //!
 //! - what is to be done: [`catalogue`] (the files), [`mod@file`] and [`claim_spec`] (what they hold), [`runs`] (runs and groups of seeds), [`scale`],
 //!   `keys`, [`plan`] (each run once), `validate` (whether runs have what is shown and tested of them)
-//! - doing it: [`cost`], `stand_in` and [`calibrate`] (how long it will take), [`runner`], `images` (sets that runs share), [`pace`] (how long the rest will)
-//! - what came of it: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`best`] (of several learning rates), [`figures`],
-//!   [`networks`], [`explore`], [`deviations`], [`course`] (a course's shortcut, labelled); [`assemble`]: everything that is written
+//! - doing it: [`cost`] (work, counted), [`estimate`] (how long it will take), [`memory`], [`runner`], `images` (sets that runs share), [`pace`] (how
+//!   long the rest will take)
+//! - what came of it: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`best`] (of several learning
+//!   rates), [`figures`], [`networks`], [`explore`], [`deviations`], [`course`] (a course's shortcut, labelled); [`assemble`]: everything that is written
 
 pub mod assemble;
 pub mod best;
-pub mod calibrate;
 pub mod catalogue;
 pub mod claim_spec;
 pub mod claims;
 pub mod cost;
 pub mod course;
 pub mod deviations;
+pub mod estimate;
 pub mod evidence;
 pub mod explore;
 pub mod figures;
 pub mod file;
 mod images;
 mod keys;
+pub mod memory;
 pub mod networks;
 pub mod pace;
 pub mod plan;
@@ -31,7 +33,6 @@ pub mod runner;
 pub mod runs;
 pub mod scale;
 pub mod series;
-mod stand_in;
 mod validate;
 
 pub use scale::Scale;

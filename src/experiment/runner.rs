@@ -1,6 +1,6 @@
 //! Makes the runs of a plan, several at once where there are several workers; what is finished is not made again.
 
-use super::cost;
+use super::cost::Costs;
 use super::images::Images;
 use super::plan::Plan;
 use super::runs::Group;
@@ -45,15 +45,14 @@ pub trait Watch: Sync {
 pub trait Make: Sync {
     /// What computes, as a run's record calls it.
     fn device(&self) -> &str;
-    /// Makes one run in its folder, from its data; goes on where `resume` says that there is a part of it. `stop` ends it, where it is given,
-    /// in place of what ends all runs.
+    /// Makes one run in its folder, from its data; goes on where `resume` says that there is a part of it. `stop` ends it.
     fn make(
         &self,
-        task: &Task,
+        settings: &Settings,
         source: Source,
         out: &Path,
         resume: bool,
-        stop: Option<&Arc<AtomicBool>>,
+        stop: &Arc<AtomicBool>,
         observer: &mut dyn Observer,
     ) -> Result<Finished>;
 }
@@ -66,7 +65,7 @@ pub fn run_all(
     plan: &Plan,
     folder: &Path,
     (workers, threads): (usize, usize),
-    stop: &AtomicBool,
+    stop: &Arc<AtomicBool>,
     watch: &dyn Watch,
     make: &dyn Make,
 ) -> Result<()> {
@@ -78,7 +77,7 @@ pub fn run_all(
         if is_finished(&task, &folder.join(name), make.device(), &images)? {
             watch.finished_before(&task);
         } else {
-            tasks.push((cost::work(settings)?, task));
+            tasks.push((Costs::of(settings)?.run(settings), task));
         }
     }
     // The longest first, so that no worker is left with a long one at the end; among equals in the plan's order.
@@ -90,7 +89,7 @@ pub fn run_all(
         // A folder without a record was left by a kill before the first byte: begin there anew.
         let resume = disk::exists(&out.join("run.toml"));
         let mut observer = Telling { task, resumed: resume, watch };
-        let finished = make.make(task, source, &out, resume, None, &mut observer)?;
+        let finished = make.make(task.settings, source, &out, resume, stop, &mut observer)?;
         watch.ended(task, &finished);
         Ok(())
     };
@@ -251,11 +250,11 @@ mod tests {
         }
         fn make(
             &self,
-            task: &Task,
+            settings: &Settings,
             source: Source,
             out: &Path,
             resume: bool,
-            _: Option<&Arc<AtomicBool>>,
+            _: &Arc<AtomicBool>,
             observer: &mut dyn Observer,
         ) -> Result<Finished> {
             let stop = Arc::new(AtomicBool::new(false));
@@ -266,8 +265,7 @@ mod tests {
                 told: observer,
             };
             let place = Place::take(out, Start::resumed(resume), self.device)?;
-            let settings = task.settings.clone();
-            let trainer = Trainer::open(Cpu::<f32>::default(), settings, source, place, stop, &mut observer)?;
+            let trainer = Trainer::open(Cpu::<f32>::default(), settings.clone(), source, place, stop, &mut observer)?;
             trainer.saving_within(self.save_within).run(&mut observer)
         }
     }
@@ -317,7 +315,7 @@ mod tests {
     /// How often a run was finished before, and the rows that were made.
     fn made(plan: &Plan, folder: &Path, maker: &Maker) -> Result<(usize, usize)> {
         let count = Count::default();
-        run_all(plan, folder, (1, 1), &AtomicBool::new(false), &count, maker)?;
+        run_all(plan, folder, (1, 1), &Arc::default(), &count, maker)?;
         Ok((count.finished_before.into_inner(), count.rows.into_inner()))
     }
 

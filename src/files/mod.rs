@@ -14,7 +14,6 @@
 //! - [`lookup`]: what stands at a path
 //! - [`machine`]: what the operating system says of memory and processor · [`limits`]: what of them this process may have
 //! - [`notice`]: what a user should know and no result tells
-//! - [`waiting`]: how long a thread has waited for a processor
 //! - [`hash`]: SHA-256 and MD5 as hexadecimal text
 //! - [`npz`]: NumPy archives both ways, behind two guards: `zip_guard` for the container, `npy_header` for each array
 //! - [`safetensors`]: parameters that PyTorch reads
@@ -39,7 +38,6 @@ pub mod npz;
 pub mod part;
 pub mod safetensors;
 pub mod tfevents;
-pub mod waiting;
 mod zip_guard;
 
 pub use append::AppendLog;

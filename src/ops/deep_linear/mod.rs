@@ -18,6 +18,8 @@ mod rows;
 mod screen;
 mod spread;
 
+pub use layout::{FEWEST, WIDEST};
+
 use crate::Result;
 use crate::runtime::tensor::{In, Out, Shape};
 
