@@ -82,6 +82,7 @@ pub fn read(name: &str, file: &str, text: &str) -> Result<Experiment> {
     super::keys::check(file, text)?;
     let experiment = Experiment { name: name.into(), file: file.into(), shown };
     super::check::experiment(&experiment)?;
+    super::headline::check(&experiment)?;
     Ok(experiment)
 }
 

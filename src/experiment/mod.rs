@@ -6,8 +6,10 @@
 //!   `keys`, [`plan`] (each run once), `fits` (whether runs have what is read of them)
 //! - doing it: [`cost`], `stand_in` and [`calibrate`] (how long it will take), [`runner`], `images` (sets that runs share), [`pace`] (how long the rest will)
 //! - what came of it: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`figures`],
-//!   [`networks`], [`explore`], [`deviations`], [`course`] (a course's shortcut, labelled); [`assemble`]: everything that is written
+//!   [`networks`], [`explore`], [`deviations`], [`course`] (a course's shortcut, labelled), [`headline`] and `answer` (what a report says first); [`assemble`]: everything
+//!   that is written
 
+mod answer;
 pub mod assemble;
 pub mod calibrate;
 pub mod catalogue;
@@ -21,6 +23,7 @@ pub mod explore;
 pub mod figures;
 pub mod file;
 mod fits;
+pub mod headline;
 mod images;
 mod keys;
 pub mod networks;
