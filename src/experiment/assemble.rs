@@ -6,7 +6,7 @@ use super::evidence::Evidence;
 use super::file::Form;
 use super::plan::{Part, Plan};
 use super::runs::{Group, Kind};
-use super::{deviations, explore, figures, networks};
+use super::{answer, deviations, explore, figures, headline, networks};
 use crate::files::{atomic, disk};
 use crate::report::{Captioned, Cell, ClaimKind, Page, Picture, Section, Table, Verdict, significant};
 use crate::train::Settings;
@@ -57,26 +57,32 @@ impl Made {
 pub fn write(evidence: &Evidence, out: &Path, about: &About) -> Result<Made> {
     let folder = out.join("figures");
     disk::create_dir_all(&folder)?;
-    let (mut claims, mut sections, mut drawn) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut claims, mut sections, mut drawn, mut headlines) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut drawings = Drawings::default();
     for part in &evidence.plan.parts {
         let judged = judge(evidence, part)?;
         let (section, files) = section(evidence, part, &folder, &mut drawings)?;
+        headlines.extend(headline::of(evidence, part, &judged)?);
         claims.extend(judged);
         sections.push(section);
         drawn.extend(files);
     }
     drawings.write()?;
-    let words = summary(evidence, &claims, about);
+    let scale = evidence.scale().name();
+    let verdict = |id: &str| claims.iter().find(|claim| claim.row.id == id).map(|claim| claim.row.verdict);
+    let answer = answer::answer(&verdict, scale);
     let page = Page {
         title: "How Does Batch Normalization Help Optimization? Reproduced".into(),
-        summary: words,
+        question: if answer.is_empty() { String::new() } else { answer::QUESTION.into() },
+        answer,
+        setting: setting(evidence, about),
+        headlines,
+        summary: summary(),
         claims: claims.iter().map(|claim| claim.row.clone()).collect(),
         sections,
         settings: settings(evidence, about),
         cost: cost(evidence, about)?,
     };
-    let scale = evidence.scale().name();
     let list: Vec<Value> = claims.iter().map(|claim| claim.json(scale)).collect();
     write_json(&out.join("claims.json"), &Value::Array(list))?;
     write_json(&out.join("timings.json"), &about.timings)?;
@@ -168,6 +174,7 @@ fn section(
     let section = Section {
         id: name.clone(),
         title: shown.title.clone(),
+        beyond: shown.beyond,
         paper: shown.paper.clone(),
         deviations: notes,
         pictures,
@@ -256,10 +263,9 @@ fn outcome(claims: &[Judged]) -> String {
     format!("Claims of the paper: {} ({all} in all).", words.collect::<Vec<_>>().join(", "))
 }
 
-/// What a reader should know first.
-fn summary(evidence: &Evidence, claims: &[Judged], about: &About) -> Vec<String> {
-    let request = &evidence.plan.request;
-    let scale = match request.scale {
+/// At which scale, and on which images.
+fn setting(evidence: &Evidence, about: &About) -> String {
+    let scale = match evidence.plan.request.scale {
         super::Scale::Smoke => {
             "smoke: a few steps of small networks, which show that everything runs and can support no claim about training"
         }
@@ -271,16 +277,15 @@ fn summary(evidence: &Evidence, claims: &[Judged], about: &About) -> Vec<String>
         }
         super::Scale::Paper => "paper: the paper's own settings",
     };
-    let mut words = vec![outcome(claims), format!("Scale {scale}.")];
-    if let Some(pictures) = pictures(evidence.plan, about) {
-        words.push(format!("VGG was trained on {pictures}."));
-    }
-    words.push(
-        "Every number comes from runs that this program made; each verdict follows from a rule that was written down \
-         before, with the runs it was judged by. A claim that this scale or this data cannot test says so."
-            .into(),
-    );
-    words
+    let images = pictures(evidence.plan, about).map_or(String::new(), |of| format!(" VGG was trained on {of}."));
+    format!("Scale {scale}.{images}")
+}
+
+/// How it was found.
+fn summary() -> Vec<String> {
+    let how = "Every number comes from runs that this program made; each verdict follows from a rule that was written down before, \
+               with the runs it was judged by. A claim that this scale or this data cannot test says so.";
+    vec![how.into()]
 }
 
 /// The images that VGG's runs say they were trained on, most runs first; `None` without VGG.

@@ -85,7 +85,9 @@ pub fn read(name: &str, file: &str, text: &str) -> Result<Experiment> {
         shown.values.entry(name).or_insert(pick);
     }
     shown.claims = shown.claims.iter().flat_map(|claim| claim.expanded(&shared.reasons)).collect();
-    Ok(Experiment { name: name.into(), file: file.into(), shown })
+    let experiment = Experiment { name: name.into(), file: file.into(), shown };
+    super::headline::check(&experiment)?;
+    Ok(experiment)
 }
 
 /// What experiments share. Errors: as [`read`].

@@ -62,7 +62,7 @@ pub struct Test {
     /// and `as corrected` are those of a statement that is false as printed.
     pub form: Option<String>,
     /// Makes several tests of one: a test for each combination of these values.
-    each: BTreeMap<String, Vec<Value>>,
+    pub each: BTreeMap<String, Vec<Value>>,
 }
 
 /// A number of each draw of a group of runs.

@@ -1,5 +1,6 @@
 //! The paper's claims, judged: what was measured, by which rule, and what came of it.
 
+mod findings;
 mod verdict;
 mod words;
 
@@ -15,6 +16,8 @@ use crate::report::{ClaimRow, Verdict, significant};
 use serde_json::{Map, Value, json};
 use verdict::{Form, in_part, verdict};
 
+pub use findings::{Found, percent, shown};
+
 /// One claim with its verdict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
@@ -22,6 +25,8 @@ pub struct Judged {
     pub row: ClaimRow,
     /// What was measured, as numbers.
     pub measured: Vec<(String, f64)>,
+    /// What came of each test of the claim, in their order; `None` where nothing was measured.
+    pub found: Vec<Option<Found>>,
 }
 
 impl Judged {
@@ -46,7 +51,7 @@ pub fn judge(evidence: &Evidence, part: &Part) -> Result<Vec<Judged>> {
 }
 
 fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judged> {
-    let (mut measured, mut rules, mut runs, mut forms) = (Vec::new(), Vec::new(), Vec::new(), Vec::<Form>::new());
+    let (mut measured, mut found, mut runs, mut forms) = (Vec::new(), Vec::new(), Vec::new(), Vec::<Form>::new());
     let mut untested = untested(evidence, part, claim);
     for test in &claim.tests {
         for measure in test.measures() {
@@ -54,13 +59,13 @@ fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judg
             runs.extend(of.into_iter().flat_map(|group| &group.runs).map(|(name, _)| name.clone()));
         }
         let name = test.form.as_deref().unwrap_or_default();
-        let rule = words::rule(evidence, part, test);
-        rules.push(if name.is_empty() { rule } else { format!("{name}: {rule}") });
-        match try_one(evidence, part, test)? {
-            Tried::Known(numbers, fine) => {
+        let tried = try_one(evidence, part, test)?;
+        found.push(if let Tried::Known(_, found) = &tried { Some(*found) } else { None });
+        match tried {
+            Tried::Known(numbers, Found { met, .. }) => {
                 match forms.iter_mut().find(|form| form.name == name) {
-                    Some(form) => form.met &= fine,
-                    None => forms.push(Form { name: name.into(), met: fine }),
+                    Some(form) => form.met &= met,
+                    None => forms.push(Form { name: name.into(), met }),
                 }
                 measured.extend(numbers);
             }
@@ -94,13 +99,13 @@ fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judg
         figure: part.experiment.name.clone(),
         place: claim.place.clone(),
         statement: claim.statement.clone(),
-        measured: measured.iter().map(|(name, value)| (name.clone(), significant(*value, 3))).collect(),
-        rule: rules.join("; and "),
+        measured: findings::of(evidence, part, claim, &found)?,
+        rule: words::rules(evidence, part, claim),
         verdict,
         remark,
         runs,
     };
-    Ok(Judged { row, measured })
+    Ok(Judged { row, measured, found })
 }
 
 /// How many draws of a claim's groups diverged, of those of which any did.
@@ -133,8 +138,8 @@ fn untested(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Option<(Verd
 
 /// What came of a test.
 enum Tried {
-    /// Measured numbers by name, and whether it holds.
-    Known(Vec<(String, f64)>, bool),
+    /// Measured numbers by name, and the same as a comparison.
+    Known(Vec<(String, f64)>, Found),
     /// Nothing was measured that can be compared.
     Unknown,
     /// The plan lacks its runs.
@@ -156,7 +161,8 @@ fn try_one(evidence: &Evidence, part: &Part, test: &Test) -> Result<Tried> {
             return Ok(Tried::Unknown);
         }
         let (count, most) = (shares.len(), shares.iter().filter(|&&share| share >= least).count());
-        let mut measured = vec![(format!("share of steps: {so}"), Over::Median.of(shares))];
+        let steps = Over::Median.of(shares);
+        let mut measured = vec![(format!("share of steps: {so}"), steps)];
         if count > 1 {
             let what =
                 format!("share of draws in which it is {} % or more of the steps: {so}", significant(100.0 * least, 3));
@@ -168,7 +174,8 @@ fn try_one(evidence: &Evidence, part: &Part, test: &Test) -> Result<Tried> {
             let share = left_out as f64 / (told + left_out) as f64;
             measured.push((format!("share of steps left out, nothing being known of one side: {so}"), share));
         }
-        return Ok(Tried::Known(measured, 2 * most > count));
+        let met = 2 * most > count;
+        return Ok(Tried::Known(measured, Found { met, steps: Some(steps), draws: (most, count), ..Found::default() }));
     }
     let Some(mut left) = evidence.numbers(part, &test.left)? else { return Ok(Tried::Absent) };
     let mut right = match &test.right {
@@ -196,14 +203,16 @@ fn try_one(evidence: &Evidence, part: &Part, test: &Test) -> Result<Tried> {
         return Ok(Tried::Unknown);
     }
     let fits = pairs.iter().filter(|(left, right)| test.is.holds(*left, test.times * right + test.plus)).count();
-    let mut measured = vec![(name(&test.left), middle(&left))];
+    let met = 2 * fits > pairs.len();
+    let found = Found { met, left: middle(&left), right: middle(&right), steps: None, draws: (fits, pairs.len()) };
+    let mut measured = vec![(name(&test.left), found.left)];
     if let Side::Measure(measure) = &test.right {
-        measured.push((name(measure), middle(&right)));
+        measured.push((name(measure), found.right));
     }
     if pairs.len() > 1 {
         measured.push((format!("share of draws: {so}"), fits as f64 / pairs.len() as f64));
     }
-    Ok(Tried::Known(measured, 2 * fits > pairs.len()))
+    Ok(Tried::Known(measured, found))
 }
 
 /// Left and right at every step of a draw at which both are known; and at how many they are not.

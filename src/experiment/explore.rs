@@ -1,6 +1,6 @@
 //! The report's panels whose content the reader chooses: every layer, unit, seed and step of an experiment's runs.
 
-mod apart;
+pub(super) mod apart;
 mod thin;
 
 use super::evidence::Evidence;

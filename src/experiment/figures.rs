@@ -34,6 +34,29 @@ pub fn figure(evidence: &Evidence, part: &Part, notes: Vec<String>) -> Result<Fi
     Ok(Figure { title, subtitle: String::new(), notes, panels, columns: shown.columns })
 }
 
+/// The panel of this title alone, of which a split one is drawn for its first layer or run; with another value, and of other runs, where they
+/// are named. `None` where its runs are not part of the plan.
+pub fn small(
+    evidence: &Evidence,
+    part: &Part,
+    title: &str,
+    show: Option<&String>,
+    runs: Option<&Vec<String>>,
+) -> Result<Option<Panel>> {
+    let shown = &part.experiment.shown;
+    let Some(mut spec) = shown.panels.iter().find(|panel| panel.title == title).cloned() else { return Ok(None) };
+    if let Some(show) = show {
+        (spec.show, spec.split) = (show.clone(), None);
+    }
+    spec.runs = runs.cloned().or(spec.runs);
+    let spec = &spec;
+    let groups = evidence.plan.chosen(part, spec.runs.as_deref());
+    let Some(pick) = shown.values.get(&spec.show).filter(|_| !groups.is_empty()) else { return Ok(None) };
+    let draw = Draw { evidence, spec, pick };
+    let first = draw.split(&groups).into_iter().next();
+    first.map(|(title, groups, pick)| Draw { pick: &pick, ..draw }.panel(title, &groups)).transpose()
+}
+
 /// Gives panels of one word the ends of all their values.
 fn share_ranges(panels: &mut [Panel], words: &[Option<&str>]) {
     let mut ends: BTreeMap<&str, (f64, f64)> = BTreeMap::new();

@@ -1,6 +1,7 @@
 //! What an experiment's TOML file holds: runs, values, panels, explorers, and [`ClaimSpec`]s. Unknown keys are errors.
 
 use super::claim_spec::{ClaimSpec, Measure};
+use super::headline::HeadlineSpec;
 use super::runs::RunSpec;
 use super::scale::ByScale;
 use serde::Deserialize;
@@ -12,6 +13,9 @@ use std::collections::BTreeMap;
 pub struct Shown {
     /// In one line.
     pub title: String,
+    /// It goes beyond the paper: this project's own, or a course's.
+    #[serde(default)]
+    pub beyond: bool,
     /// What the paper says of it, a paragraph each.
     #[serde(default)]
     pub paper: Vec<String>,
@@ -35,6 +39,9 @@ pub struct Shown {
     /// The claims, in the paper's order.
     #[serde(default, rename = "claim")]
     pub claims: Vec<ClaimSpec>,
+    /// The claims that a report shows first.
+    #[serde(default, rename = "headline")]
+    pub headlines: Vec<HeadlineSpec>,
     /// What the report lets a reader choose from.
     #[serde(default, rename = "explore")]
     pub explorers: Vec<ExploreSpec>,

@@ -7,8 +7,10 @@
 //! - doing it: [`cost`] (work, counted), [`estimate`] (how long it will take), [`memory`], [`runner`], `images` (sets that runs share), [`pace`] (how
 //!   long the rest will take)
 //! - what came of it: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`best`] (of several learning
-//!   rates), [`figures`], [`networks`], [`explore`], [`deviations`], [`course`] (a course's shortcut, labelled); [`assemble`]: everything that is written
+//!   rates), [`figures`], [`networks`], [`explore`], [`deviations`], [`course`] (a course's shortcut, labelled), [`headline`] and `answer`
+//!   (what a report says first); [`assemble`]: everything that is written
 
+mod answer;
 pub mod assemble;
 pub mod best;
 pub mod catalogue;
@@ -22,6 +24,7 @@ pub mod evidence;
 pub mod explore;
 pub mod figures;
 pub mod file;
+pub mod headline;
 mod images;
 mod keys;
 pub mod memory;

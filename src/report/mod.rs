@@ -17,7 +17,7 @@
 //! - `data.rs`: what a figure draws, as a CSV table and as NumPy arrays: [`Figure::csv`], [`Figure::arrays`];
 //! - `files.rs`: picture and data side by side in a folder: [`Figure::write`];
 //! - `raster.rs`: an SVG document as a PNG file: [`png()`];
-//! - `text.rs`: a panel as text for a terminal: [`Panel::text`].
+//! - `small.rs`: one panel as a small figure: [`Panel::small_svg`];
 //! - `text.rs`: a panel as text for a terminal: [`Panel::text`];
 //! - `page.rs`: what a report is;
 //! - `html/`: a report as one HTML file: [`Page::html`].
@@ -40,6 +40,7 @@ mod ridge;
 #[cfg(test)]
 mod samples;
 mod scale;
+mod small;
 mod style;
 mod svg;
 mod table;
@@ -49,9 +50,11 @@ mod words;
 
 pub use diagram::{Block, Column, Diagram};
 pub use html::{COST_END, COST_START, without_cost};
-pub use page::{Captioned, ClaimKind, ClaimRow, Explorer, Faceted, Page, Picture, Section, Verdict};
+pub use page::{
+    Captioned, ClaimKind, ClaimRow, Explorer, Faceted, Finding, Headline, Line, Page, Picture, Section, Verdict,
+};
 pub use plot::{Axis, Figure, Kind, Panel, Ridge, Scale, Series};
 pub use raster::png;
 pub use style::{STYLES, Style, Theme};
-pub use table::{Cell, Table, significant};
+pub use table::{Cell, Table, rounded, significant};
 pub use text::TextSize;

@@ -8,7 +8,15 @@ use super::table::Table;
 pub struct Page {
     /// Stands on top.
     pub title: String,
-    /// The summary, a paragraph each: what was run, at which scale, on which data, and how the claims came out.
+    /// The question that the report answers. May be empty.
+    pub question: String,
+    /// The answer, a sentence each. May be empty.
+    pub answer: Vec<String>,
+    /// At which scale and on which data it was answered, in a few words. May be empty.
+    pub setting: String,
+    /// The claims that are seen first, a card each.
+    pub headlines: Vec<Headline>,
+    /// The summary, a paragraph each: how the claims came out, and how they were judged.
     pub summary: Vec<String>,
     /// Every claim, in the paper's order.
     pub claims: Vec<ClaimRow>,
@@ -34,8 +42,8 @@ pub struct ClaimRow {
     pub place: String,
     /// What the paper says, in a sentence.
     pub statement: String,
-    /// What was measured: name and value, as they are to be shown.
-    pub measured: Vec<(String, String)>,
+    /// What was measured.
+    pub measured: Vec<Finding>,
     /// The rule that the verdict follows from, in words.
     pub rule: String,
     /// The verdict.
@@ -44,6 +52,41 @@ pub struct ClaimRow {
     pub remark: String,
     /// Ids of the runs that it was judged by.
     pub runs: Vec<String>,
+}
+
+/// What was measured for a claim, of one quantity.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Finding {
+    /// The quantity, in words: "training loss, mean over the steps". May be empty.
+    pub of: String,
+    /// What was found of it, a comparison each.
+    pub lines: Vec<Line>,
+}
+
+/// One comparison, as it is to be shown.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Line {
+    /// Whether it came out as the claim has it; `None` where it decides nothing.
+    pub met: Option<bool>,
+    /// Who has which value: ("BatchNorm", "0.63").
+    pub values: Vec<(String, String)>,
+    /// What else belongs to it: "in 2 of 2 draws". May be empty.
+    pub note: String,
+}
+
+/// A claim that a reader sees first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Headline {
+    /// The claim's id.
+    pub claim: String,
+    /// What the figure shows.
+    pub title: String,
+    /// A small figure, as [`super::Panel::small_svg`] makes it; where it is empty the number stands large in its place.
+    pub svg: String,
+    /// The one number that says most, as it is to be shown. May be empty.
+    pub number: String,
+    /// What the number says; `{}` stands for it.
+    pub words: String,
 }
 
 /// What became of a claim.
@@ -121,6 +164,8 @@ pub struct Section {
     pub id: String,
     /// "Figure 4: the loss along the gradient, VGG".
     pub title: String,
+    /// Whether it goes beyond the paper: it stands behind the sections that do not.
+    pub beyond: bool,
     /// What the paper says of it, a paragraph each.
     pub paper: Vec<String>,
     /// What differs from the paper's setting, a paragraph each.

@@ -143,6 +143,27 @@ pub fn significant(value: f64, digits: usize) -> String {
     }
 }
 
+/// A number to three significant digits as a page shows it: 24,800, 3.43×10⁶, ∞.
+pub fn rounded(value: f64) -> String {
+    let text = significant(value, 3);
+    if !value.is_finite() {
+        return text.replace("nan", "unknown").replace("inf", "∞").replace('-', "−");
+    }
+    if let Some((mantissa, power)) = text.split_once('e') {
+        const RAISED: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+        let raised = power.chars().map(|c| c.to_digit(10).map_or('⁻', |digit| RAISED[digit as usize]));
+        return format!("{mantissa}×10{}", raised.collect::<String>()).replace('-', "−");
+    }
+    if value.abs() < 1000.0 {
+        return text.replace('-', "−");
+    }
+    // Digits behind the third say nothing.
+    let unit = 10f64.powi(value.abs().log10().floor() as i32 - 2);
+    let whole = format!("{:.0}", (value.abs() / unit).round() * unit);
+    let grouped = whole.split_at(whole.len() - 3);
+    format!("{}{},{}", if value < 0.0 { "−" } else { "" }, grouped.0, grouped.1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +197,25 @@ mod tests {
         table.row(["x".into(), "y".into()]);
         assert_eq!(table.to_string(), "a\n-  -\nx  y\n");
         assert_eq!(Table::default().to_string(), "\n\n");
+    }
+
+    #[test]
+    fn a_page_shows_three_digits() {
+        let cases = [
+            (0.0, "0"),
+            (0.6304, "0.63"),
+            (-2.0, "−2"),
+            (999.96, "1000"),
+            (24833.0, "24,800"),
+            (-999_400.0, "−999,000"),
+            (3_427_483.6, "3.43×10⁶"),
+            (-1.2e-10, "−1.2×10⁻¹⁰"),
+            (f64::INFINITY, "∞"),
+            (f64::NAN, "unknown"),
+        ];
+        for (value, shown) in cases {
+            assert_eq!(rounded(value), shown, "{value}");
+        }
     }
 
     #[test]

@@ -13,7 +13,9 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 
 /// The checks, as `drive.py` calls them.
-const CHECKS: [&str; 25] = [
+const CHECKS: [&str; 27] = [
+    "the_first_screen_answers_the_question",
+    "claims_are_read_at_a_glance",
     "hostile_words_are_words",
     "choices_draw_their_data",
     "choices_without_data_give_way",

@@ -1,106 +1,139 @@
-//! How the claims came out: counts, and the table of all of them.
+//! How the claims came out: counts, and a table of all of them for each kind.
 
-use super::super::page::{ClaimKind, ClaimRow, Page, Verdict};
-use super::parts::{badge, class, escape, pairs, sign, target};
-use std::fmt::Write;
+use super::super::page::{ClaimKind, ClaimRow, Verdict};
+use super::View;
+use super::parts::{badge, class, findings, paragraphs, sign, target};
+use maud::{Markup, html};
 
-/// The section of all claims. `anchors` are those of the claims, `sections` those of the page's sections.
-pub fn overview(out: &mut String, page: &Page, anchors: &[String], sections: &[String]) {
-    out.push_str("<section id=\"claims\">\n<h2>Claims</h2>\n");
-    if page.claims.is_empty() {
-        out.push_str("<p>No claim was judged.</p>\n</section>\n");
-        return;
+/// The kinds of claims that are not the paper's, in the order in which they are shown.
+pub const OTHERS: [ClaimKind; 2] = [ClaimKind::Sensitivity, ClaimKind::Project];
+
+/// The anchor of the section of a kind.
+pub fn anchor(kind: ClaimKind) -> &'static str {
+    match kind {
+        ClaimKind::Paper => "claims",
+        ClaimKind::Sensitivity => "sensitivity",
+        ClaimKind::Project => "project",
     }
-    // Only verdicts that there are, of the paper's own claims where there are any.
-    let shown = |verdict: &Verdict| page.claims.iter().any(|claim| claim.verdict == *verdict);
-    let verdicts = || Verdict::ALL.into_iter().filter(shown);
-    out.push_str("<ul class=\"counts\">\n");
-    for verdict in verdicts().filter(|verdict| page.count(*verdict) > 0) {
-        let (count, class) = (page.count(verdict), class(verdict));
-        let _ = writeln!(
-            out,
-            "<li class=\"{class}\"><span class=\"number\">{count}</span> <span class=\"word\">{}{}</span></li>",
-            sign(verdict),
-            verdict.word()
-        );
-    }
-    out.push_str("</ul>\n<div class=\"share\" aria-hidden=\"true\">");
-    for verdict in verdicts() {
-        let count = page.count(verdict);
-        if count > 0 {
-            let _ = write!(out, "<span class=\"{}\" style=\"flex-grow:{count}\"></span>", class(verdict));
-        }
-    }
-    out.push_str("</div>\n<fieldset id=\"filter\" class=\"controls\" hidden><legend>Show the verdicts</legend>\n");
-    for verdict in verdicts() {
-        let (class, word) = (class(verdict), verdict.word());
-        let _ = writeln!(out, "<label><input type=\"checkbox\" value=\"{class}\" checked>{word}</label>");
-    }
-    let total = page.claims.len();
-    let _ = writeln!(out, "<output id=\"count\">{total} of {total} claims</output></fieldset>");
-    for kind in ClaimKind::ALL {
-        let rows: Vec<_> = page.claims.iter().zip(anchors).filter(|(claim, _)| claim.kind == kind).collect();
-        if !rows.is_empty() {
-            table(out, page, kind, &rows, sections);
-        }
-    }
-    out.push_str("</section>\n");
 }
 
-/// The claims of one kind.
-fn table(out: &mut String, page: &Page, kind: ClaimKind, rows: &[(&ClaimRow, &String)], sections: &[String]) {
-    let caption = match kind {
-        ClaimKind::Paper => "Every claim of the paper, what was measured, and the rule that its verdict follows from",
-        ClaimKind::Sensitivity => {
-            "Sensitivity: the same claims at another setting. They say how much a verdict depends on it, and count as none"
-        }
-        ClaimKind::Project => "Beyond the paper: what this project claims of its own",
-    };
-    // Roles are said again, since on a narrow page the style sheet makes a card of each row.
-    let _ = write!(
-        out,
-        "<table class=\"claims\" role=\"table\">\n<caption>{caption}</caption>\n\
-         <thead role=\"rowgroup\"><tr role=\"row\">"
-    );
-    for header in ["Verdict", "Claim", "Measured", "Judged by"] {
-        let _ = write!(out, "<th scope=\"col\" role=\"columnheader\">{header}</th>");
+/// What that section is called.
+pub fn title(kind: ClaimKind) -> &'static str {
+    match kind {
+        ClaimKind::Paper => "Claims of the paper",
+        ClaimKind::Sensitivity => "Sensitivity",
+        ClaimKind::Project => "Beyond the paper",
     }
-    out.push_str("</tr></thead>\n<tbody role=\"rowgroup\">\n");
-    for (claim, anchor) in rows {
-        row(out, page, claim, anchor, sections);
-    }
-    out.push_str("</tbody>\n</table>\n");
 }
 
-fn row(out: &mut String, page: &Page, claim: &ClaimRow, anchor: &str, sections: &[String]) {
-    let class = class(claim.verdict);
-    let place = escape(&claim.place);
-    let place = match page.sections.iter().position(|s| s.id == claim.figure).and_then(|i| sections.get(i)) {
-        Some(section) => format!("<a href=\"#{section}\">{place}</a>"),
-        None => place.into_owned(),
+/// The paper's claims: counts, a filter, the table.
+pub fn of_paper(view: &View) -> Markup {
+    let page = view.page;
+    let of_paper = || page.claims.iter().filter(|claim| claim.kind == ClaimKind::Paper);
+    let count = |verdict: Verdict| of_paper().filter(|claim| claim.verdict == verdict).count();
+    let verdicts: Vec<Verdict> = Verdict::ALL.into_iter().filter(|verdict| count(*verdict) > 0).collect();
+    let total = of_paper().count();
+    html! {
+        section #claims {
+            h2 { (title(ClaimKind::Paper)) }
+            @if !page.answer.is_empty() { (paragraphs(&page.summary)) }
+            @if total == 0 { p { "No claim of the paper was judged." } } @else {
+                ul.counts {
+                    @for verdict in &verdicts {
+                        li.(class(*verdict)) {
+                            span.number { (count(*verdict)) } " "
+                            span.word { (sign(*verdict)) (verdict.word()) }
+                        }
+                    }
+                }
+                div.share aria-hidden="true" {
+                    @for verdict in &verdicts {
+                        span.(class(*verdict)) style=(format!("flex-grow:{}", count(*verdict))) {}
+                    }
+                }
+                fieldset #filter.controls hidden {
+                    legend { "Show the verdicts" }
+                    @for verdict in &verdicts {
+                        label { input type="checkbox" value=(class(*verdict)) checked; (verdict.word()) }
+                    }
+                    output #count { (total) " of " (total) " claims" }
+                }
+                (table(view, ClaimKind::Paper, "Every claim of the paper, how it came out, and what was measured"))
+            }
+        }
+    }
+}
+
+/// A section for each other kind of which there are claims.
+pub fn others(view: &View) -> Markup {
+    let words = |kind| match kind {
+        ClaimKind::Project => "What this project claims of its own.",
+        _ => {
+            "The paper's claims at other settings. They say how much a verdict depends on the setting, and count as none."
+        }
     };
-    let _ = write!(
-        out,
-        "<tr role=\"row\" id=\"{anchor}\" data-verdict=\"{class}\"><td role=\"cell\" class=\"verdict\">{}</td>\
-         <th scope=\"row\" role=\"rowheader\"><p class=\"place\">{place} <code>{}</code></p><p>{}</p></th>\
-         <td role=\"cell\">",
-        badge(claim.verdict),
-        escape(&claim.id),
-        escape(&claim.statement),
-    );
-    pairs(out, &claim.measured);
-    out.push_str("</td><td role=\"cell\" class=\"judged\">");
-    if !claim.rule.is_empty() {
-        let _ = write!(out, "<p>{}</p>", escape(&claim.rule));
+    html! {
+        @for kind in OTHERS {
+            @if view.page.claims.iter().any(|claim| claim.kind == kind) {
+                section id=(anchor(kind)) { h2 { (title(kind)) } (table(view, kind, words(kind))) }
+            }
+        }
     }
-    if !claim.remark.is_empty() {
-        let _ = write!(out, "<p class=\"remark\">{}</p>", escape(&claim.remark));
+}
+
+/// The claims of one kind. Roles are said again, since on a narrow page the style sheet makes a card of each row.
+fn table(view: &View, kind: ClaimKind, caption: &str) -> Markup {
+    let rows = view.page.claims.iter().enumerate().filter(|(_, claim)| claim.kind == kind);
+    html! {
+        table.claims role="table" {
+            caption { (caption) }
+            thead role="rowgroup" {
+                tr role="row" {
+                    @for header in ["Claim", "Verdict", "Measured"] { th scope="col" role="columnheader" { (header) } }
+                }
+            }
+            tbody role="rowgroup" { @for (at, claim) in rows { (row(view, claim, at)) } }
+        }
     }
-    if !claim.runs.is_empty() {
-        let link = |run: &String| format!("<span><a href=\"runs/{}/\">{}</a>", target(run), escape(run));
-        let links: Vec<String> = claim.runs.iter().map(link).collect();
-        // A comma stays with its run where lines are broken.
-        let _ = write!(out, "<p class=\"runs\">Runs: {}</span></p>", links.join(",</span> "));
+}
+
+fn row(view: &View, claim: &ClaimRow, at: usize) -> Markup {
+    let section = view.page.section_of(claim).and_then(|at| view.sections.get(at));
+    let remark = html! { @if !claim.remark.is_empty() { p.remark { (claim.remark) } } };
+    html! {
+        tr role="row" id=(view.rows[at]) data-verdict=(class(claim.verdict)) {
+            th scope="row" role="rowheader" {
+                p { (claim.statement) }
+                p.place {
+                    @match section {
+                        Some(section) => a href=(format!("#{section}")) { (claim.place) },
+                        None => (claim.place),
+                    }
+                    " " code { (claim.id) }
+                }
+            }
+            td.verdict role="cell" { (badge(claim.verdict)) }
+            td role="cell" {
+                (findings(&claim.measured))
+                // Where nothing was measured, why not is what there is to say.
+                @if claim.measured.is_empty() { (remark) }
+                @if !(claim.rule.is_empty() && claim.runs.is_empty()) {
+                    details.judged {
+                        summary { "Rule and runs" }
+                        @if !claim.rule.is_empty() { p { (claim.rule) } }
+                        @if !claim.measured.is_empty() { (remark) }
+                        @if !claim.runs.is_empty() {
+                            p.runs {
+                                "Runs: "
+                                @for (i, run) in claim.runs.iter().enumerate() {
+                                    // A comma stays with its run where lines are broken.
+                                    span { a href=(format!("runs/{}/", target(run))) { (run) } @if i + 1 < claim.runs.len() { "," } } " "
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
-    out.push_str("</td></tr>\n");
 }

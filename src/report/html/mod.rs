@@ -1,27 +1,30 @@
 //! A report as one HTML file, which needs nothing but itself: no network, no other file, and for reading no script.
 //!
 //! - here: the document, its navigation, and what of it may differ between two reports of the same results;
-//! - `parts.rs`: escaping, links, anchors that never clash, tables, verdicts;
-//! - `claims.rs`: the counts and the table of claims;
+//! - `parts.rs`: links, anchors that never clash, tables, verdicts, what was measured;
+//! - `opening.rs`: the first screen: the question, the answer, and a card for each headline;
+//! - `claims.rs`: the counts and the tables of claims;
 //! - `section.rs`: an experiment: the paper's words beside what was measured, figures, files;
 //! - `explorer.rs`: the data of the panels that the script draws;
 //! - `assets/`: the style sheet, and the script in parts by subject, which are laid end to end.
 //!
-//! The same page gives the same bytes. Words come from outside: every one is escaped, and the document's own policy lets no
-//! script run but the one written here, and no request leave.
+//! The same page gives the same bytes. Words come from outside: the templates escape every one, and the document's own policy
+//! lets no script run but the one written here, and no request leave.
 
 mod claims;
 mod explorer;
+mod opening;
 mod parts;
 mod section;
 #[cfg(test)]
 mod tests;
 
-use super::page::{Captioned, ClaimKind, Page, Verdict};
+use super::page::{Captioned, ClaimKind, ClaimRow, Page, Section};
 use super::style::STYLES;
-use crate::files::hash::sha256;
-use parts::{Ids, escape, paragraphs, table, tally};
-use std::fmt::Write;
+use base64::prelude::{BASE64_STANDARD, Engine};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use parts::{Ids, table, tally};
+use sha2::{Digest, Sha256};
 
 /// Stands before the only part in which two reports of the same results may differ.
 pub const COST_START: &str = "<!-- cost -->";
@@ -42,71 +45,122 @@ const SCRIPT: &str = concat!(
     "})();\n"
 );
 
+/// A page with the anchors of its parts.
+struct View<'a> {
+    page: &'a Page,
+    /// Of each claim's row in the table of claims.
+    rows: Vec<String>,
+    /// Of each claim's entry in its section, where it has one.
+    entries: Vec<Option<String>>,
+    /// Of each section.
+    sections: Vec<String>,
+}
+
 impl Page {
     /// The report as a file of its own.
     ///
     /// It is meant to lie beside what it links to: `runs/ID/` for a run, and [`super::Picture::files`].
     pub fn html(&self) -> String {
         let mut ids = Ids::default();
-        let claims: Vec<String> = self.claims.iter().map(|claim| ids.take(&format!("claim-{}", claim.id))).collect();
-        let sections: Vec<String> = self.sections.iter().map(|section| ids.take(&section.id)).collect();
-
-        let title = escape(&self.title);
-        let mut out = String::with_capacity(1 << 16);
-        // Writing to a string cannot fail.
-        let _ = write!(
-            out,
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"generator\" content=\"normscape\">\n\
-             <title>{title}</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>\n{}{CSS}</style>\n</head>\n<body>\n\
-             <a class=\"skip\" href=\"#main\">Skip to the content</a>\n\
-             <header class=\"bar\"><span class=\"name\">normscape</span>\
-             <button type=\"button\" id=\"theme\" aria-pressed=\"false\" hidden>Dark page</button></header>\n\
-             <div class=\"page\">\n",
-            policy(),
-            colours(),
-        );
-        self.navigation(&mut out, &sections);
-        let _ = write!(out, "<main id=\"main\" tabindex=\"-1\">\n<div class=\"opening\">\n<h1>{title}</h1>\n");
-        paragraphs(&mut out, "", &self.summary);
-        out.push_str("</div>\n");
-        claims::overview(&mut out, self, &claims, &sections);
-        for (section, id) in self.sections.iter().zip(&sections) {
-            section::write(&mut out, section, id, self, &claims, &mut ids);
-        }
-        out.push_str("<section id=\"settings\">\n<h2>What was run</h2>\n");
-        captioned(&mut out, &self.settings, "Nothing was recorded.");
-        out.push_str("</section>\n");
-        let _ = write!(out, "{COST_START}<section id=\"cost\">\n<h2>Cost</h2>\n");
-        captioned(&mut out, &self.cost, "Nothing was recorded.");
-        let _ = write!(out, "</section>{COST_END}\n</main>\n</div>\n");
-        let _ = write!(out, "{}<script>{SCRIPT}</script>\n</body>\n</html>\n", explorer::looks());
-        out
+        let view = View {
+            page: self,
+            rows: self.claims.iter().map(|claim| ids.take(&format!("claim-{}", claim.id))).collect(),
+            sections: self.sections.iter().map(|section| ids.take(&section.id)).collect(),
+            entries: self
+                .claims
+                .iter()
+                .map(|claim| self.section_of(claim).map(|_| ids.take(&format!("at-{}", claim.id))))
+                .collect(),
+        };
+        let (of_paper, beyond): (Vec<_>, Vec<_>) =
+            view.sections.iter().zip(&self.sections).partition(|(_, section)| !section.beyond);
+        let mut written = |sections: &[(&String, &Section)]| {
+            let one = |(id, section): &(&String, &Section)| section::section(section, id, &view, &mut ids);
+            sections.iter().map(one).collect::<Vec<_>>()
+        };
+        let (of_paper, beyond) = (written(&of_paper), written(&beyond));
+        let document = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta http-equiv="Content-Security-Policy" content=(policy());
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    meta name="generator" content="normscape";
+                    title { (self.title) }
+                    link rel="icon" href="data:,";
+                    style { (PreEscaped(colours())) (PreEscaped(CSS)) }
+                }
+                body {
+                    a.skip href="#main" { "Skip to the content" }
+                    header.bar {
+                        span.name { "normscape" }
+                        button #theme type="button" aria-pressed="false" hidden { "Dark page" }
+                    }
+                    main #main tabindex="-1" {
+                        (opening::opening(&view))
+                        div.page {
+                            (view.navigation())
+                            div.body {
+                                (claims::of_paper(&view))
+                                @for section in of_paper { (section) }
+                                (claims::others(&view))
+                                @for section in beyond { (section) }
+                                section #settings { h2 { "What was run" } (captioned(&self.settings)) }
+                                (PreEscaped(COST_START))
+                                section #cost { h2 { "Cost" } (captioned(&self.cost)) }
+                                (PreEscaped(COST_END))
+                            }
+                        }
+                    }
+                    (PreEscaped(explorer::looks()))
+                    script { (PreEscaped(SCRIPT)) }
+                }
+            }
+        };
+        document.into_string() + "\n"
     }
 
+    /// The place of the section that a claim belongs to.
+    fn section_of(&self, claim: &ClaimRow) -> Option<usize> {
+        self.sections.iter().position(|section| section.id == claim.figure)
+    }
+}
+
+impl View<'_> {
     /// The list of contents, each section with how its claims came out; what is sensitivity counts as none.
-    fn navigation(&self, out: &mut String, sections: &[String]) {
-        out.push_str(
-            "<nav aria-label=\"Contents\">\n<details open><summary>Contents</summary>\n<ol>\n\
-             <li><a href=\"#claims\">Claims</a></li>\n",
-        );
-        for (section, id) in self.sections.iter().zip(sections) {
-            let own = self.claims.iter().filter(|c| c.figure == section.id && c.kind != ClaimKind::Sensitivity);
-            let counts = tally(own.map(|c| c.verdict));
-            let _ = writeln!(out, "<li><a href=\"#{id}\">{}</a>{counts}</li>", escape(&section.title));
+    fn navigation(&self) -> Markup {
+        let page = self.page;
+        let entries = |beyond: bool| {
+            let sections =
+                self.sections.iter().zip(&page.sections).filter(move |(_, section)| section.beyond == beyond);
+            html! {
+                @for (id, section) in sections {
+                    @let own = page.claims.iter().filter(|c| c.figure == section.id && c.kind != ClaimKind::Sensitivity);
+                    li { a href=(format!("#{id}")) { (section.title) } (tally(own.map(|c| c.verdict))) }
+                }
+            }
+        };
+        html! {
+            nav aria-label="Contents" {
+                details open {
+                    summary { "Contents" }
+                    ol {
+                        li { a href="#claims" { "Claims of the paper" } }
+                        (entries(false))
+                        @for kind in claims::OTHERS {
+                            @if page.claims.iter().any(|claim| claim.kind == kind) {
+                                li { a href=(format!("#{}", claims::anchor(kind))) { (claims::title(kind)) } }
+                            }
+                        }
+                        (entries(true))
+                        li { a href="#settings" { "What was run" } }
+                        li { a href="#cost" { "Cost" } }
+                    }
+                }
+            }
         }
-        out.push_str(
-            "<li><a href=\"#settings\">What was run</a></li>\n<li><a href=\"#cost\">Cost</a></li>\n\
-             </ol>\n</details>\n</nav>\n",
-        );
-    }
-
-    /// How many of the paper's claims came out so.
-    fn count(&self, verdict: Verdict) -> usize {
-        let of_paper = self.claims.iter().filter(|claim| claim.kind == ClaimKind::Paper);
-        of_paper.filter(|claim| claim.verdict == verdict).count()
     }
 }
 
@@ -129,11 +183,11 @@ pub fn without_cost(html: &str) -> String {
     }
 }
 
-fn captioned(out: &mut String, tables: &[Captioned], otherwise: &str) {
-    if tables.is_empty() {
-        let _ = writeln!(out, "<p>{otherwise}</p>");
+fn captioned(tables: &[Captioned]) -> Markup {
+    html! {
+        @if tables.is_empty() { p { "Nothing was recorded." } }
+        @for of in tables { (table(of)) }
     }
-    tables.iter().for_each(|t| table(out, t));
 }
 
 /// The colours of the series as variables, on a light and on a dark page, and a class for each that takes its colour.
@@ -148,26 +202,9 @@ fn colours() -> String {
 
 /// What the document lets a browser do: style itself and run its own script, known by its hash.
 fn policy() -> String {
+    let hash = BASE64_STANDARD.encode(Sha256::digest(SCRIPT.as_bytes()));
     format!(
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{}'; img-src data:; base-uri 'none'; \
-         form-action 'none'",
-        base64_of_hex(&sha256(SCRIPT.as_bytes()))
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'; img-src data:; base-uri 'none'; \
+         form-action 'none'"
     )
-}
-
-/// Bytes written in hexadecimal, in base 64.
-fn base64_of_hex(hex: &str) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let nibbles: Vec<u32> = hex.chars().filter_map(|c| c.to_digit(16)).collect();
-    // Six nibbles are three bytes are four letters.
-    let group = |six: &[u32]| {
-        let bits = (0..6).fold(0, |bits, i| bits << 4 | six.get(i).copied().unwrap_or(0));
-        let letters = (six.len() * 4).div_ceil(6);
-        let letter = |i: usize| {
-            let index = (bits >> (18 - 6 * i)) & 63;
-            if i < letters { char::from(LETTERS[index as usize]) } else { '=' }
-        };
-        (0..4).map(letter).collect::<String>()
-    };
-    nibbles.chunks(6).map(group).collect()
 }

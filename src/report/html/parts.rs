@@ -1,14 +1,16 @@
-//! What every part of the document is made of: escaping, links, anchors, tables, verdicts.
+//! What every part of the document is made of: links, anchors, tables, verdicts, what was measured.
 
-use super::super::page::{Captioned, Verdict};
+use super::super::page::{Captioned, Finding, Verdict};
 use super::super::table::Cell;
+use maud::{Markup, html};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
 pub use super::super::svg::escape;
 
 /// Anchors of the document's own.
-const TAKEN: [&str; 8] = ["main", "theme", "claims", "filter", "count", "settings", "cost", "looks"];
+const TAKEN: [&str; 10] =
+    ["main", "theme", "claims", "sensitivity", "project", "filter", "count", "settings", "cost", "looks"];
 
 /// Hands out anchors: letters, digits, `.`, `_` and `-`, each once.
 pub struct Ids(BTreeSet<String>);
@@ -55,60 +57,78 @@ pub fn target(path: &str) -> String {
     }
 }
 
-/// Each text as a paragraph of this class.
-pub fn paragraphs(out: &mut String, class: &str, texts: &[String]) {
-    let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
-    for text in texts {
-        let _ = writeln!(out, "<p{class}>{}</p>", escape(text));
+/// Each text as a paragraph.
+pub fn paragraphs(texts: &[String]) -> Markup {
+    html! { @for text in texts { p { (text) } } }
+}
+
+/// What was measured: each quantity with its comparisons, and a sign where one is as the claim has it.
+pub fn findings(findings: &[Finding]) -> Markup {
+    html! {
+        @for finding in findings {
+            div.finding {
+                @if !finding.of.is_empty() { p.of { (finding.of) } }
+                ul {
+                    @for line in &finding.lines {
+                        li {
+                            @match line.met {
+                                Some(met) => (said(if met { Verdict::Reproduced } else { Verdict::NotBorneOut }, if met { "met: " } else { "not met: " })),
+                                None => {},
+                            }
+                            @for (i, (who, value)) in line.values.iter().enumerate() {
+                                @if i > 0 { ", " }
+                                (who) @if !who.is_empty() { " " } b { (value) }
+                            }
+                            @if !line.note.is_empty() { span.note-of { "; " (line.note) } }
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
-/// Name and value, as a list of definitions.
-pub fn pairs(out: &mut String, pairs: &[(String, String)]) {
-    if pairs.is_empty() {
-        return;
-    }
-    out.push_str("<dl class=\"measured\">");
-    for (name, value) in pairs {
-        let _ = write!(out, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
-    }
-    out.push_str("</dl>\n");
+/// A verdict's sign in its colour, with words for those who do not see it.
+fn said(verdict: Verdict, words: &str) -> Markup {
+    html! { span.met.(class(verdict)) { (sign(verdict)) span.unseen { (words) } } }
 }
 
 /// A table under its caption, in a window of its own that scrolls where the page is too narrow.
-pub fn table(out: &mut String, captioned: &Captioned) {
+pub fn table(captioned: &Captioned) -> Markup {
     let table = &captioned.table;
     let columns = table.rows().iter().map(Vec::len).chain([table.headers().len()]).max().unwrap_or(0);
     let numeric: Vec<bool> = (0..columns).map(|column| table.is_numeric(column)).collect();
-    let class = |column: usize| if numeric.get(column) == Some(&true) { " class=\"n\"" } else { "" };
-    let caption = escape(&captioned.caption);
-    let _ = write!(out, "<div class=\"scroll\"><table>\n<caption>{caption}</caption>\n");
-    if !table.headers().is_empty() {
-        out.push_str("<thead><tr>");
-        for (column, header) in table.headers().iter().enumerate() {
-            let _ = write!(out, "<th scope=\"col\"{}>{}</th>", class(column), escape(header));
+    let class = |column: usize| (numeric.get(column) == Some(&true)).then_some("n");
+    html! {
+        div.scroll {
+            table {
+                caption { (captioned.caption) }
+                @if !table.headers().is_empty() {
+                    thead { tr {
+                        @for (column, header) in table.headers().iter().enumerate() {
+                            th scope="col" class=[class(column)] { (header) }
+                        }
+                    } }
+                }
+                tbody {
+                    @for row in table.rows() {
+                        tr {
+                            @for (column, cell) in row.iter().enumerate() {
+                                // A few words stay on one line, however wide their neighbours are.
+                                @let short = (cell.shown().chars().count() <= SHORT).then_some("short");
+                                @let class = class(column).or(short);
+                                // What a row is called is its header.
+                                @match (column, cell) {
+                                    (0, Cell::Text(_)) => th scope="row" class=[class] { (cell.shown()) },
+                                    _ => td class=[class] { (cell.shown()) },
+                                }
+                            }
+                        }
+                    }
+                }
+            }
         }
-        out.push_str("</tr></thead>\n");
     }
-    out.push_str("<tbody>\n");
-    for row in table.rows() {
-        out.push_str("<tr>");
-        for (column, cell) in row.iter().enumerate() {
-            // A few words stay on one line, however wide their neighbours are.
-            let class = match (class(column), cell.shown().chars().count()) {
-                ("", ..=SHORT) => " class=\"short\"",
-                (class, _) => class,
-            };
-            let shown = escape(cell.shown());
-            // What a row is called is its header.
-            let _ = match (column, cell) {
-                (0, Cell::Text(_)) => write!(out, "<th scope=\"row\"{class}>{shown}</th>"),
-                _ => write!(out, "<td{class}>{shown}</td>"),
-            };
-        }
-        out.push_str("</tr>\n");
-    }
-    out.push_str("</tbody></table></div>\n");
 }
 
 /// Letters of a cell that is not broken into lines.
@@ -127,7 +147,7 @@ pub fn class(verdict: Verdict) -> &'static str {
 }
 
 /// A verdict's sign: tick, plus and minus, tick on a line, cross, arrow, dash; drawn, since not every font has them.
-pub fn sign(verdict: Verdict) -> String {
+pub fn sign(verdict: Verdict) -> Markup {
     let path = match verdict {
         Verdict::Reproduced => "M2.5 6.5 5 9l4.5-6",
         Verdict::InPart => "M3 4h6M6 1v6M3 10h6",
@@ -136,30 +156,26 @@ pub fn sign(verdict: Verdict) -> String {
         Verdict::LargerScale => "M6 10V2.5M3 5.5l3-3 3 3",
         Verdict::NotTested => "M3 6h6",
     };
-    format!(
-        "<svg class=\"sign\" viewBox=\"0 0 12 12\" aria-hidden=\"true\" focusable=\"false\"><path d=\"{path}\"/></svg>"
-    )
+    html! { svg.sign viewBox="0 0 12 12" aria-hidden="true" focusable="false" { path d=(path) {} } }
 }
 
 /// A verdict as sign and word.
-pub fn badge(verdict: Verdict) -> String {
-    format!("<span class=\"badge {}\">{}{}</span>", class(verdict), sign(verdict), verdict.word())
+pub fn badge(verdict: Verdict) -> Markup {
+    html! { span.badge.(class(verdict)) { (sign(verdict)) (verdict.word()) } }
 }
 
 /// How many of each verdict, small, behind a link; nothing where there are none.
-pub fn tally(verdicts: impl Iterator<Item = Verdict> + Clone) -> String {
-    let mut out = String::new();
-    for verdict in Verdict::ALL {
-        let count = verdicts.clone().filter(|v| *v == verdict).count();
-        if count > 0 {
-            let _ = write!(
-                out,
-                "<span class=\"{}\">{}{count}<span class=\"unseen\"> {}</span></span>",
-                class(verdict),
-                sign(verdict),
-                verdict.word()
-            );
+pub fn tally(verdicts: impl Iterator<Item = Verdict> + Clone) -> Markup {
+    let count = |verdict| verdicts.clone().filter(|of| *of == verdict).count();
+    let there: Vec<(Verdict, usize)> =
+        Verdict::ALL.into_iter().map(|verdict| (verdict, count(verdict))).filter(|(_, count)| *count > 0).collect();
+    html! {
+        @if !there.is_empty() {
+            " " span.tally {
+                @for (verdict, count) in there {
+                    span.(class(verdict)) { (sign(verdict)) (count) span.unseen { " " (verdict.word()) } }
+                }
+            }
         }
     }
-    if out.is_empty() { out } else { format!(" <span class=\"tally\">{out}</span>") }
 }

@@ -1,80 +1,83 @@
 //! An experiment: the paper's words beside what was measured, what differs, figures, panels, tables.
 
-use super::super::page::{Page, Picture, Section};
-use super::explorer;
-use super::parts::{Ids, badge, class, escape, pairs, paragraphs, table, target};
+use super::super::page::{ClaimKind, ClaimRow, Picture, Section};
+use super::parts::{Ids, badge, class, findings, paragraphs, table, target};
+use super::{View, explorer};
+use maud::{Markup, PreEscaped, html};
 use std::borrow::Cow;
-use std::fmt::Write;
 
-/// Writes the section under its anchor `id`. `anchors` are those of the page's claims.
-pub fn write(out: &mut String, section: &Section, id: &str, page: &Page, anchors: &[String], ids: &mut Ids) {
-    let _ = write!(out, "<section id=\"{id}\">\n<h2>{}</h2>\n<div class=\"beside\">\n", escape(&section.title));
-    if !section.paper.is_empty() {
-        out.push_str("<div class=\"says\">\n<h3>The paper</h3>\n");
-        paragraphs(out, "", &section.paper);
-        out.push_str("</div>\n");
-    }
-    out.push_str("<div class=\"found\">\n<h3>Measured</h3>\n");
-    found(out, section, page, anchors);
-    out.push_str("</div>\n</div>\n");
-    if !section.deviations.is_empty() {
-        out.push_str("<div class=\"deviations\">\n<h3>Other than in the paper</h3>\n<ul>\n");
-        for deviation in &section.deviations {
-            let _ = writeln!(out, "<li>{}</li>", escape(deviation));
+/// The section under its anchor `id`.
+pub fn section(section: &Section, id: &str, view: &View, ids: &mut Ids) -> Markup {
+    let pictures = section.pictures.iter().enumerate();
+    let pictures: Vec<Markup> = pictures.map(|(number, of)| picture(of, &format!("{id}-p{number}-"), ids)).collect();
+    let mut explorers = String::new();
+    section.explorers.iter().for_each(|shown| explorer::write(&mut explorers, shown));
+    html! {
+        section id=(id) {
+            h2 { (section.title) }
+            div.beside {
+                @if !section.paper.is_empty() {
+                    div.says { h3 { @if section.beyond { "What it is about" } @else { "The paper" } } (paragraphs(&section.paper)) }
+                }
+                div.found { h3 { "Measured" } (found(section, view)) }
+            }
+            @if !section.deviations.is_empty() {
+                div.deviations {
+                    h3 { "Other than in the paper" }
+                    ul { @for deviation in &section.deviations { li { (deviation) } } }
+                }
+            }
+            @for picture in pictures { (picture) }
+            (PreEscaped(explorers))
+            @for shown in &section.tables { (table(shown)) }
         }
-        out.push_str("</ul>\n</div>\n");
     }
-    for (number, shown) in section.pictures.iter().enumerate() {
-        picture(out, shown, &format!("{id}-p{number}-"), ids);
-    }
-    for shown in &section.explorers {
-        explorer::write(out, shown);
-    }
-    section.tables.iter().for_each(|shown| table(out, shown));
-    out.push_str("</section>\n");
 }
 
-/// The section's claims.
-fn found(out: &mut String, section: &Section, page: &Page, anchors: &[String]) {
-    let mut claims = page.claims.iter().zip(anchors).filter(|(claim, _)| claim.figure == section.id).peekable();
-    if claims.peek().is_none() {
-        out.push_str("<p>No claim is judged here.</p>\n");
-        return;
+/// The section's claims; those at other settings are folded.
+fn found(section: &Section, view: &View) -> Markup {
+    let claims = view.page.claims.iter().enumerate().filter(|(_, claim)| claim.figure == section.id);
+    let (other, own): (Vec<_>, Vec<_>) = claims.partition(|(_, claim)| claim.kind == ClaimKind::Sensitivity);
+    let list = |claims: &[(usize, &ClaimRow)]| {
+        html! { @if !claims.is_empty() { ul.claim-list { @for (at, claim) in claims { (entry(view, claim, *at)) } } } }
+    };
+    html! {
+        @if own.is_empty() && other.is_empty() { p { "No claim is judged here." } }
+        (list(&own))
+        @if !other.is_empty() { details.others { summary { "At other settings (" (other.len()) ")" } (list(&other)) } }
     }
-    out.push_str("<ul class=\"claim-list\">\n");
-    for (claim, anchor) in claims {
-        let _ = writeln!(
-            out,
-            "<li class=\"{}\"><p class=\"head\">{} <span class=\"place\">{}</span></p><p>{}</p>",
-            class(claim.verdict),
-            badge(claim.verdict),
-            escape(&claim.place),
-            escape(&claim.statement)
-        );
-        pairs(out, &claim.measured);
-        if !claim.remark.is_empty() {
-            let _ = write!(out, "<p class=\"remark\">{}</p>", escape(&claim.remark));
+}
+
+fn entry(view: &View, claim: &ClaimRow, at: usize) -> Markup {
+    html! {
+        li.(class(claim.verdict)) id=[&view.entries[at]] {
+            p.head { (badge(claim.verdict)) " " span.place { (claim.place) } }
+            p { (claim.statement) }
+            (findings(&claim.measured))
+            @if !claim.remark.is_empty() { p.remark { (claim.remark) } }
+            p.rule { a href=(format!("#{}", view.rows[at])) { "Rule and runs" } }
         }
-        let _ = writeln!(out, "<p class=\"rule\"><a href=\"#{anchor}\">Rule and runs</a></p></li>");
     }
-    out.push_str("</ul>\n");
 }
 
 /// A figure with its files. `prefix` begins every anchor in it.
-fn picture(out: &mut String, picture: &Picture, prefix: &str, ids: &mut Ids) {
+fn picture(picture: &Picture, prefix: &str, ids: &mut Ids) -> Markup {
     let svg = embedded(&picture.svg, prefix, ids);
-    let width = natural_width(&svg).map_or(String::new(), |w| format!(" style=\"--natural:{w}px\""));
-    let _ = write!(out, "<figure class=\"picture\">\n<div class=\"scroll\"{width}>{}</div>\n", svg.trim_end());
-    if !picture.files.is_empty() {
-        out.push_str("<figcaption>Files: ");
-        let link = |file: &String| {
-            let name = file.rsplit('/').next().unwrap_or(file);
-            format!("<a href=\"{}\">{}</a>", target(file), escape(name))
-        };
-        out.push_str(&picture.files.iter().map(link).collect::<Vec<_>>().join(" · "));
-        out.push_str("</figcaption>\n");
+    let width = natural_width(&svg).map(|width| format!("--natural:{width}px"));
+    html! {
+        figure.picture {
+            div.scroll style=[width] { (PreEscaped(svg.trim_end())) }
+            @if !picture.files.is_empty() {
+                figcaption {
+                    "Files: "
+                    @for (i, file) in picture.files.iter().enumerate() {
+                        @if i > 0 { " · " }
+                        a href=(target(file)) { (file.rsplit('/').next().unwrap_or(file)) }
+                    }
+                }
+            }
+        }
     }
-    out.push_str("</figure>\n");
 }
 
 /// The document's root element alone, its anchors renamed: two figures of one page may have the same.

@@ -1,7 +1,10 @@
 //! Unit tests of the document's text; `tests/report_page.rs` opens it in a browser.
 
+use super::super::page::Verdict;
 use super::super::plot::{Axis, Ridge, Series};
-use super::super::{Cell, ClaimKind, ClaimRow, Explorer, Faceted, Figure, Kind, Panel, Picture, Section, Table};
+use super::super::{
+    Cell, ClaimKind, ClaimRow, Explorer, Faceted, Figure, Finding, Headline, Kind, Line, Panel, Picture, Section, Table,
+};
 use super::*;
 use std::collections::BTreeSet;
 
@@ -14,12 +17,17 @@ fn claim(id: &str, figure: &str, verdict: Verdict) -> ClaimRow {
         figure: figure.into(),
         place: "Fig 4 (a)".into(),
         statement: format!("statement of {id}"),
-        measured: vec![("ratio".into(), "3.5".into())],
+        measured: vec![finding("loss", "no norm", "3.5")],
         rule: "ratio above 2".into(),
         verdict,
         remark: "a remark".into(),
         runs: vec!["vgg none/1".into()],
     }
+}
+
+fn finding(of: &str, who: &str, value: &str) -> Finding {
+    let line = Line { met: Some(true), values: vec![(who.into(), value.into())], note: "in 2 of 2 draws".into() };
+    Finding { of: of.into(), lines: vec![line] }
 }
 
 fn page() -> Page {
@@ -43,6 +51,7 @@ fn page() -> Page {
     let section = |id: &str| Section {
         id: id.into(),
         title: format!("section {id}"),
+        beyond: id == "fig9",
         paper: vec!["the paper's words".into()],
         deviations: vec!["fewer steps".into()],
         pictures: vec![Picture { svg: svg.clone(), files: vec!["figures/a b.svg".into(), "//evil/x".into()] }; 2],
@@ -51,6 +60,12 @@ fn page() -> Page {
     };
     Page {
         title: "Report".into(),
+        question: "why?".into(),
+        answer: vec!["because of one".into(), "and of another".into()],
+        setting: "scale small".into(),
+        headlines: ["fig4.a", "other", "nowhere"]
+            .map(|claim| headline(claim, Panel::default().small_svg("small")))
+            .into(),
         summary: vec!["first".into(), "second".into()],
         claims: vec![
             claim("fig4.a", "fig4", Verdict::Reproduced),
@@ -65,17 +80,28 @@ fn page() -> Page {
     }
 }
 
+fn headline(claim: &str, svg: String) -> Headline {
+    let (title, words) = ("what it shows".into(), "lower at {} of the steps".into());
+    Headline { claim: claim.into(), title, svg, number: "91 %".into(), words }
+}
+
 /// Everything that the page says replaced by words that would break it.
 fn hostile(mut page: Page) -> Page {
     let evil = || EVIL.to_owned();
-    page.title = evil();
-    page.summary = vec![evil()];
+    (page.title, page.question, page.setting) = (evil(), evil(), evil());
+    (page.answer, page.summary) = (vec![evil()], vec![evil()]);
+    for headline in &mut page.headlines {
+        (headline.claim, headline.title, headline.number, headline.words) =
+            (evil(), evil(), evil(), format!("{EVIL}{{}}"));
+        headline.svg = Panel { title: evil(), ..Panel::default() }.small_svg(EVIL);
+    }
     let mut table = Table::new([EVIL]);
     table.row([EVIL.into()]).row([Cell::number(EVIL)]);
     for claim in &mut page.claims {
         claim.figure = evil();
         (claim.id, claim.place, claim.statement, claim.rule, claim.remark) = (evil(), evil(), evil(), evil(), evil());
-        claim.measured = vec![(evil(), evil())];
+        claim.measured = vec![finding(EVIL, EVIL, EVIL)];
+        claim.measured[0].lines[0].note = evil();
         claim.runs = vec![evil()];
     }
     for section in &mut page.sections {
@@ -136,21 +162,61 @@ fn every_section_and_claim_is_there() {
     }
 }
 
-/// A claim at another setting is shown in a table of its own, and counted nowhere.
+/// A claim at another setting is shown in a section of its own, and counted nowhere; so is what this project adds.
 #[test]
-fn sensitivity_is_shown_and_not_counted() {
-    let mut page = page();
-    let before = page.html();
-    page.claims.push(ClaimRow { kind: ClaimKind::Sensitivity, ..claim("fig4.other", "fig4", Verdict::NotBorneOut) });
-    let after = page.html();
-    let navigation = |html: &str| html[html.find("<nav").unwrap()..html.find("</nav>").unwrap()].to_owned();
-    let counts = |html: &str| html[html.find("<ul class=\"counts\"").unwrap()..html.find("</ul>").unwrap()].to_owned();
-    assert_eq!((navigation(&after), counts(&after)), (navigation(&before), counts(&before)));
-    assert!(after.contains("statement of fig4.other") && after.contains("<caption>Sensitivity"));
+fn what_is_not_the_papers_stands_apart_and_is_not_counted() {
+    let before = page();
+    let mut after = before.clone();
+    after.claims.push(ClaimRow { kind: ClaimKind::Sensitivity, ..claim("fig4.other", "fig4", Verdict::NotBorneOut) });
+    after.claims.push(ClaimRow { kind: ClaimKind::Project, ..claim("own.other", "elsewhere", Verdict::NotBorneOut) });
+    let (before, after) = (before.html(), after.html());
+    let part = |html: &str, from: &str, to: &str| {
+        let at = html.find(from).unwrap();
+        html[at..at + html[at..].find(to).unwrap()].to_owned()
+    };
+    for (from, to) in [("<ul class=\"counts\"", "</ul>"), ("<section id=\"claims\"", "</section>")] {
+        assert_eq!(part(&after, from, to), part(&before, from, to));
+    }
+    let tallies = |html: &str| part(html, "<nav", "</nav>").matches("class=\"tally\"").count();
+    assert_eq!(tallies(&after), tallies(&before));
+    for (section, statement) in [("sensitivity", "fig4.other"), ("project", "own.other")] {
+        let own = part(&after, &format!("<section id=\"{section}\""), "</section>");
+        assert!(own.contains(&format!("statement of {statement}")) && !before.contains(&format!("id=\"{section}\"")));
+        assert!(part(&after, "<nav", "</nav>").contains(&format!("href=\"#{section}\"")));
+    }
+    // Sections that go beyond the paper stand behind those that do not.
+    assert!(before.find("<h2>section cost").unwrap() < before.find("<h2>section fig9").unwrap());
+}
+
+/// The first screen: the question, the answer, and a card for each headline whose claim is there.
+#[test]
+fn a_card_leads_to_its_claim_in_its_section() {
+    let html = page().html();
+    let opening = &html[html.find("<div class=\"opening").unwrap()..html.find("<nav").unwrap()];
+    for part in [
+        "<p class=\"question\">why?</p>",
+        "<li>because of one</li><li>and of another</li>",
+        "scale small",
+        "<b>91 %</b> of the steps",
+    ] {
+        assert!(opening.contains(part), "{part}");
+    }
     assert_eq!(
-        (before.matches("<table class=\"claims\"").count(), after.matches("<table class=\"claims\"").count()),
-        (1, 2)
+        opening.matches("<li class=\"card reproduced\">").count(),
+        2,
+        "a headline without its claim is left out"
     );
+    assert_eq!(opening.matches("<title>small</title>").count(), 2);
+    // A claim of no section is found in the table.
+    for link in ["at-fig4.a", "claim-other"] {
+        assert!(opening.contains(&format!("href=\"#{link}\"")) && html.contains(&format!(" id=\"{link}\"")), "{link}");
+    }
+    let mut without = page();
+    without.headlines = vec![headline("fig4.a", String::new())];
+    assert!(without.html().contains("<p class=\"large\" aria-hidden=\"true\">91 %</p>"));
+    // A report that answers nothing begins with how it came out.
+    let plain = Page { question: String::new(), answer: Vec::new(), headlines: Vec::new(), ..page() }.html();
+    assert!(plain.find("<p>first</p>").unwrap() < plain.find("<nav").unwrap() && !plain.contains("class=\"cards\""));
 }
 
 #[test]
@@ -171,7 +237,8 @@ fn words_cannot_break_out_of_their_place() {
     let (plain, html) = (page().html(), hostile(page()).html());
     let count = |text: &str, part: &str| text.matches(part).count();
     for part in ["</style>", COST_START, COST_END, "</html>"] {
-        assert_eq!(count(&html, part), count(&plain, part) - if part == "</style>" { 4 } else { 0 }, "{part}");
+        // A figure fewer in each section, and a card more, since every claim has the same id now.
+        assert_eq!(count(&html, part), count(&plain, part) - if part == "</style>" { 3 } else { 0 }, "{part}");
     }
     // As many elements of a script as there are explorers, and two of the page's own.
     assert_eq!((count(&html, "<script"), count(&html, "</script>")), (6, 6));
@@ -209,11 +276,9 @@ fn every_style_has_a_colour_in_the_explorers() {
 
 #[test]
 fn the_policy_names_the_script() {
-    assert_eq!(base64_of_hex(""), "");
-    assert_eq!(base64_of_hex("66"), "Zg==");
-    assert_eq!(base64_of_hex("666f"), "Zm8=");
-    assert_eq!(base64_of_hex("666f6f626172"), "Zm9vYmFy");
     let html = page().html();
-    assert!(html.contains(&format!("'sha256-{}'", base64_of_hex(&sha256(SCRIPT.as_bytes())))));
+    assert!(
+        html.contains(&format!("script-src 'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(SCRIPT.as_bytes()))))
+    );
     assert!(html.contains(&format!("<script>{SCRIPT}</script>")) && !SCRIPT.contains("</") && !SCRIPT.contains('\r'));
 }

@@ -70,7 +70,7 @@ function remember(word) {
 function claimFilter() {
   const filter = document.getElementById("filter");
   if (!filter) return;
-  const rows = [...document.querySelectorAll("table.claims tbody tr")];
+  const rows = [...document.querySelectorAll("#claims tbody tr")];
   const boxes = [...filter.querySelectorAll("input")];
   const show = () => {
     const wanted = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
@@ -80,10 +80,12 @@ function claimFilter() {
   filter.addEventListener("change", show);
   filter.hidden = false;
   show();
-  // A link to a claim that is filtered away shows it.
+  // A link to a claim that is filtered away shows it, and what is folded in it.
   const reveal = () => {
     const row = document.getElementById(anchorOf(location.hash));
-    if (!row?.matches("table.claims tr[hidden]")) return;
+    const folded = row?.matches("table.claims tr") && row.querySelector("details");
+    if (folded) folded.open = true;
+    if (!row?.matches("#claims tr[hidden]")) return;
     for (const box of boxes) box.checked ||= box.value === row.dataset.verdict;
     show();
     row.scrollIntoView();
