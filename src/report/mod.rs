@@ -16,9 +16,7 @@
 //! - `boxes.rs`: a diagram as an SVG document: [`Diagram::svg`];
 //! - `data.rs`: what a figure draws, as a CSV table and as NumPy arrays: [`Figure::csv`], [`Figure::arrays`];
 //! - `files.rs`: picture and data side by side in a folder: [`Figure::write`];
-//! - `raster.rs`: an SVG document as a PNG file: [`png()`];
-//! - `text.rs`: a panel as text for a terminal: [`Panel::text`].
-//! - `text.rs`: a panel as text for a terminal: [`Panel::text`];
+//! - `raster.rs`: an SVG document as a PNG file;
 //! - `page.rs`: what a report is;
 //! - `html/`: a report as one HTML file: [`Page::html`].
 //!
@@ -43,7 +41,6 @@ mod scale;
 mod style;
 mod svg;
 mod table;
-mod text;
 mod trace;
 mod words;
 
@@ -51,7 +48,5 @@ pub use diagram::{Block, Column, Diagram};
 pub use html::{COST_END, COST_START, without_cost};
 pub use page::{Captioned, ClaimKind, ClaimRow, Explorer, Faceted, Page, Picture, Section, Verdict};
 pub use plot::{Axis, Figure, Kind, Panel, Ridge, Scale, Series};
-pub use raster::png;
-pub use style::{STYLES, Style, Theme};
+pub use style::{STYLES, Style};
 pub use table::{Cell, Table, significant};
-pub use text::TextSize;
