@@ -5,7 +5,8 @@
 //! - `claims.rs`: the counts and the table of claims;
 //! - `section.rs`: an experiment: the paper's words beside what was measured, figures, files;
 //! - `explorer.rs`: the data of the panels that the script draws;
-//! - `assets/`: the style sheet, and the script in parts by subject, which are laid end to end.
+//! - `assets/`: the style sheet, and the script in parts by subject, which are laid end to end; `vendor/` has uPlot, which draws what
+//!   the reader chooses.
 //!
 //! The same page gives the same bytes. Words come from outside: every one is escaped, and the document's own policy lets no
 //! script run but the one written here, and no request leave.
@@ -19,8 +20,9 @@ mod tests;
 
 use super::page::{Captioned, ClaimKind, Page, Verdict};
 use super::style::STYLES;
-use crate::files::hash::sha256;
+use base64::prelude::{BASE64_STANDARD, Engine};
 use parts::{Ids, escape, paragraphs, table, tally};
+use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
 /// Stands before the only part in which two reports of the same results may differ.
@@ -28,16 +30,21 @@ pub const COST_START: &str = "<!-- cost -->";
 /// Stands behind it.
 pub const COST_END: &str = "<!-- /cost -->";
 
-const CSS: &str =
-    concat!(include_str!("assets/page.css"), include_str!("assets/explorer.css"), include_str!("assets/print.css"));
+const CSS: &str = concat!(
+    include_str!("assets/vendor/uPlot.min.css"),
+    include_str!("assets/page.css"),
+    include_str!("assets/explorer.css"),
+    include_str!("assets/print.css")
+);
 
 const SCRIPT: &str = concat!(
-    "(() => {\n\"use strict\";\n",
+    "(() => {\n\"use strict\";\n/*\n",
+    include_str!("assets/vendor/uPlot-LICENSE"),
+    "*/\n",
+    include_str!("assets/vendor/uPlot.iife.min.js"),
     include_str!("assets/page.js"),
-    include_str!("assets/scale.js"),
     include_str!("assets/data.js"),
-    include_str!("assets/draw.js"),
-    include_str!("assets/controls.js"),
+    include_str!("assets/plot.js"),
     include_str!("assets/explorer.js"),
     "})();\n"
 );
@@ -82,7 +89,7 @@ impl Page {
         let _ = write!(out, "{COST_START}<section id=\"cost\">\n<h2>Cost</h2>\n");
         captioned(&mut out, &self.cost, "Nothing was recorded.");
         let _ = write!(out, "</section>{COST_END}\n</main>\n</div>\n");
-        let _ = write!(out, "{}<script>{SCRIPT}</script>\n</body>\n</html>\n", explorer::looks());
+        let _ = write!(out, "{}<script>{SCRIPT}</script>\n</body>\n</html>\n", explorer::data(self));
         out
     }
 
@@ -151,23 +158,6 @@ fn policy() -> String {
     format!(
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{}'; img-src data:; base-uri 'none'; \
          form-action 'none'",
-        base64_of_hex(&sha256(SCRIPT.as_bytes()))
+        BASE64_STANDARD.encode(Sha256::digest(SCRIPT))
     )
-}
-
-/// Bytes written in hexadecimal, in base 64.
-fn base64_of_hex(hex: &str) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let nibbles: Vec<u32> = hex.chars().filter_map(|c| c.to_digit(16)).collect();
-    // Six nibbles are three bytes are four letters.
-    let group = |six: &[u32]| {
-        let bits = (0..6).fold(0, |bits, i| bits << 4 | six.get(i).copied().unwrap_or(0));
-        let letters = (six.len() * 4).div_ceil(6);
-        let letter = |i: usize| {
-            let index = (bits >> (18 - 6 * i)) & 63;
-            if i < letters { char::from(LETTERS[index as usize]) } else { '=' }
-        };
-        (0..4).map(letter).collect::<String>()
-    };
-    nibbles.chunks(6).map(group).collect()
 }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 pub use super::super::svg::escape;
 
 /// Anchors of the document's own.
-const TAKEN: [&str; 8] = ["main", "theme", "claims", "filter", "count", "settings", "cost", "looks"];
+const TAKEN: [&str; 8] = ["main", "theme", "claims", "filter", "count", "settings", "cost", "explorers"];
 
 /// Hands out anchors: letters, digits, `.`, `_` and `-`, each once.
 pub struct Ids(BTreeSet<String>);
