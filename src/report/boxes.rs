@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::diagram::{Block, Column, Diagram};
 use super::font::width;
 use super::frame::{BOLD, Frame, MARGIN};
-use super::style::{AXIS, MUTED, PAPER, STYLES, TEXT, Theme, sheet, tint_attributes};
+use super::style::{AXIS, MUTED, PAPER, STYLES, TEXT, sheet, tint_attributes};
 use super::svg::{Anchor, Document, Font, Span, fill, number, stroke, wrap};
 
 /// Sizes in pixels.
@@ -31,11 +31,6 @@ const LEAST: f64 = 370.0;
 impl Diagram {
     /// The diagram as an SVG document, as [`Figure::svg`](super::Figure::svg) gives a figure.
     pub fn svg(&self) -> String {
-        self.svg_themed(Theme::Reader)
-    }
-
-    /// [`svg`](Self::svg), for a page that is known.
-    pub fn svg_themed(&self, theme: Theme) -> String {
         let columns: Vec<Placed> = self.columns.iter().map(Placed::new).collect();
         // Rows that no network has take no room.
         let rows: Vec<usize> =
@@ -56,7 +51,7 @@ impl Diagram {
 
         let styles = columns.iter().flat_map(|c| &c.boxes).map(|(_, block)| block.style % STYLES.len());
         let used: Vec<usize> = styles.collect::<BTreeSet<_>>().into_iter().collect();
-        let mut svg = Document::new(page, total, &self.title, &self.description(), &sheet(theme, &used, true));
+        let mut svg = Document::new(page, total, &self.title, &self.description(), &sheet(&used, true));
         svg.rectangle(0.0, 0.0, page, total, PAPER);
         frame.draw(&mut svg, end + 4.0);
 

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::diagram::Diagram;
 use super::plot::Figure;
-use super::raster::fitting_png;
-use super::style::Theme;
+use super::raster::png;
 use crate::files::{Arrays, atomic, disk, npz};
 use crate::{Error, Result};
 
@@ -19,8 +18,7 @@ impl Figure {
     /// # Errors
     /// [`Error::Input`] for a name that is no file name, [`Error::Io`] where the file system refuses.
     pub fn write(&self, folder: &Path, name: &str) -> Result<Vec<PathBuf>> {
-        let light = self.svg_themed(Theme::Light);
-        write(folder, name, (&self.svg(), &light), &self.csv(), &self.arrays())
+        write(folder, name, &self.svg(), &self.csv(), &self.arrays())
     }
 }
 
@@ -30,18 +28,17 @@ impl Diagram {
     /// # Errors
     /// As there.
     pub fn write(&self, folder: &Path, name: &str) -> Result<Vec<PathBuf>> {
-        let light = self.svg_themed(Theme::Light);
-        write(folder, name, (&self.svg(), &light), &self.csv(), &self.arrays())
+        write(folder, name, &self.svg(), &self.csv(), &self.arrays())
     }
 }
 
-fn write(folder: &Path, name: &str, (svg, light): (&str, &str), csv: &str, arrays: &Arrays) -> Result<Vec<PathBuf>> {
+fn write(folder: &Path, name: &str, svg: &str, csv: &str, arrays: &Arrays) -> Result<Vec<PathBuf>> {
     if name.is_empty() || name.starts_with('.') || name.contains(|c: char| c.is_control() || matches!(c, '/' | '\\')) {
         let problem = "is no name for a figure's files";
         return Err(Error::input(format!("{name:?}"), problem, "use letters, digits and dashes"));
     }
     // What can fail without the disk comes first: then there is no file, or all that the disk takes.
-    let picture = fitting_png(light, SCALE)?;
+    let picture = png(svg, SCALE)?;
     disk::create_dir_all(folder)?;
     let paths: Vec<PathBuf> = ["svg", "png", "csv", "npz"].map(|end| folder.join(format!("{name}.{end}"))).into();
     for (path, bytes) in paths.iter().zip([svg.as_bytes(), &picture, csv.as_bytes()]) {

@@ -16,9 +16,8 @@
 //! - `boxes.rs`: a diagram as an SVG document: [`Diagram::svg`];
 //! - `data.rs`: what a figure draws, as a CSV table and as NumPy arrays: [`Figure::csv`], [`Figure::arrays`];
 //! - `files.rs`: picture and data side by side in a folder: [`Figure::write`];
-//! - `raster.rs`: an SVG document as a PNG file: [`png()`];
+//! - `raster.rs`: an SVG document as a PNG file;
 //! - `small.rs`: one panel as a small figure: [`Panel::small_svg`];
-//! - `text.rs`: a panel as text for a terminal: [`Panel::text`];
 //! - `page.rs`: what a report is;
 //! - `html/`: a report as one HTML file: [`Page::html`].
 //!
@@ -44,7 +43,6 @@ mod small;
 mod style;
 mod svg;
 mod table;
-mod text;
 mod trace;
 mod words;
 
@@ -54,7 +52,5 @@ pub use page::{
     Captioned, ClaimKind, ClaimRow, Explorer, Faceted, Finding, Headline, Line, Page, Picture, Section, Verdict,
 };
 pub use plot::{Axis, Figure, Kind, Panel, Ridge, Scale, Series};
-pub use raster::png;
-pub use style::{STYLES, Style, Theme};
+pub use style::{STYLES, Style};
 pub use table::{Cell, Table, rounded, significant};
-pub use text::TextSize;

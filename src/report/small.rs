@@ -3,7 +3,7 @@
 use super::axes::{Axes, BELOW, RIGHT, line_attributes};
 use super::font::width;
 use super::plot::{Axis, Figure, Panel, legend};
-use super::style::{PAPER, STYLES, TEXT, Theme, sheet, style};
+use super::style::{PAPER, STYLES, TEXT, sheet, style};
 use super::svg::{Anchor, Document, Font, Span, fill, number, polyline};
 
 /// Sizes in pixels: the whole, and the names of the curves.
@@ -40,7 +40,7 @@ impl Panel {
         used.sort_unstable();
         used.dedup();
         let words = Figure { panels: panels.to_vec(), ..Figure::default() }.description();
-        let mut svg = Document::new(WIDTH, total, name, &words, &sheet(Theme::Reader, &used, false));
+        let mut svg = Document::new(WIDTH, total, name, &words, &sheet(&used, false));
         svg.rectangle(0.0, 0.0, WIDTH, total, PAPER);
         for (i, row) in rows.iter().enumerate() {
             let y = (i as f64 + 0.5) * ROW;

@@ -13,111 +13,49 @@ pub struct Style {
     pub light: &'static str,
     /// On a dark page.
     pub dark: &'static str,
-    /// Number of the nearest colour in a 256-colour terminal.
-    pub terminal: u8,
     /// SVG dash pattern; empty for an unbroken line.
     pub dash: &'static str,
     /// The marker's outline in relative SVG path commands, from its middle, some 6 units across.
     pub marker: &'static str,
-    /// The marker in a terminal.
-    pub glyph: char,
 }
 
 /// The looks there are; a series names one by its number, counted round. The first seven are told apart most easily.
 pub const STYLES: [Style; 14] = [
-    Style {
-        light: "#0072b2",
-        dark: "#4aa8e0",
-        terminal: 32,
-        dash: "",
-        marker: "m3 0a3 3 0 1 1-6 0 3 3 0 1 1 6 0z",
-        glyph: '●',
-    },
-    Style {
-        light: "#d55e00",
-        dark: "#f2834a",
-        terminal: 166,
-        dash: "6 2.5",
-        marker: "m-2.7-2.7h5.4v5.4h-5.4z",
-        glyph: '□',
-    },
-    Style { light: "#009e73", dark: "#2bc79c", terminal: 36, dash: "2 2", marker: "m0-3.6l3.3 6h-6.6z", glyph: '▲' },
-    Style {
-        light: "#b8639a",
-        dark: "#e2a0c8",
-        terminal: 175,
-        dash: "8 2.5 2 2.5",
-        marker: "m0-3.8l3.4 3.8-3.4 3.8-3.4-3.8z",
-        glyph: '◇',
-    },
-    Style { light: "#222222", dark: "#eeeeee", terminal: 246, dash: "4 2", marker: "m0 3.6l3.3-6h-6.6z", glyph: '▼' },
-    Style {
-        light: "#e69f00",
-        dark: "#f0b840",
-        terminal: 214,
-        dash: "8 2 2 2 2 2",
-        marker: "m-1-3.2h2v2.2h2.2v2h-2.2v2.2h-2v-2.2h-2.2v-2h2.2z",
-        glyph: '✚',
-    },
-    Style { light: "#56b4e9", dark: "#a5d8f5", terminal: 74, dash: "1 2", marker: "m-3-1.6h6v3.2h-6z", glyph: '▬' },
-    Style {
-        light: "#882255",
-        dark: "#d9739f",
-        terminal: 126,
-        dash: "11 3",
-        // A ring: its inner circle runs the other way round.
-        marker: "m3.4 0a3.4 3.4 0 1 1-6.8 0 3.4 3.4 0 1 1 6.8 0zm-1.6 0a1.8 1.8 0 1 0-3.6 0 1.8 1.8 0 1 0 3.6 0z",
-        glyph: '○',
-    },
-    Style {
-        light: "#8a8a1f",
-        dark: "#c9c95a",
-        terminal: 142,
-        dash: "5 1.5 1.5 1.5",
-        marker: "m0-1.6l1.6-1.6 1.6 1.6-1.6 1.6 1.6 1.6-1.6 1.6-1.6-1.6-1.6 1.6-1.6-1.6 1.6-1.6-1.6-1.6 1.6-1.6z",
-        glyph: '✖',
-    },
-    Style {
-        light: "#4b3fb5",
-        dark: "#a79cf5",
-        terminal: 62,
-        dash: "3 3",
-        marker: "m0-3.9l0.9 2.6 2.8 0.1 -2.2 1.7 0.8 2.7 -2.3-1.6 -2.3 1.6 0.8-2.7 -2.2-1.7 2.8-0.1z",
-        glyph: '★',
-    },
-    Style {
-        light: "#7a4419",
-        dark: "#c99a6b",
-        terminal: 94,
-        dash: "12 3 3 3",
-        marker: "m3.6 0l-6 3.3v-6.6z",
-        glyph: '▶',
-    },
-    Style {
-        light: "#7d7d7d",
-        dark: "#a6a6a6",
-        terminal: 244,
-        dash: "1.5 1.5",
-        marker: "m-3.6 0l6-3.3v6.6z",
-        glyph: '◀',
-    },
-    Style {
-        light: "#1b6b34",
-        dark: "#7fcf94",
-        terminal: 28,
-        dash: "7 2 2 2 2 2 2 2",
-        marker: "m-1.6-3.1h3.2v6.2h-3.2z",
-        glyph: '▮',
-    },
-    Style {
-        light: "#c4475f",
-        dark: "#f29aa9",
-        terminal: 161,
-        dash: "3 1.5 1 1.5",
-        marker: "m-3.4-1.6h6.8a3.4 3.4 0 0 1-6.8 0z",
-        glyph: '◒',
-    },
+    look("#0072b2", "#4aa8e0", "", "m3 0a3 3 0 1 1-6 0 3 3 0 1 1 6 0z"),
+    look("#d55e00", "#f2834a", "6 2.5", "m-2.7-2.7h5.4v5.4h-5.4z"),
+    look("#009e73", "#2bc79c", "2 2", "m0-3.6l3.3 6h-6.6z"),
+    look("#b8639a", "#e2a0c8", "8 2.5 2 2.5", "m0-3.8l3.4 3.8-3.4 3.8-3.4-3.8z"),
+    look("#222222", "#eeeeee", "4 2", "m0 3.6l3.3-6h-6.6z"),
+    look("#e69f00", "#f0b840", "8 2 2 2 2 2", "m-1-3.2h2v2.2h2.2v2h-2.2v2.2h-2v-2.2h-2.2v-2h2.2z"),
+    look("#56b4e9", "#a5d8f5", "1 2", "m-3-1.6h6v3.2h-6z"),
+    // A ring: its inner circle runs the other way round.
+    look(
+        "#882255",
+        "#d9739f",
+        "11 3",
+        "m3.4 0a3.4 3.4 0 1 1-6.8 0 3.4 3.4 0 1 1 6.8 0zm-1.6 0a1.8 1.8 0 1 0-3.6 0 1.8 1.8 0 1 0 3.6 0z",
+    ),
+    look(
+        "#8a8a1f",
+        "#c9c95a",
+        "5 1.5 1.5 1.5",
+        "m0-1.6l1.6-1.6 1.6 1.6-1.6 1.6 1.6 1.6-1.6 1.6-1.6-1.6-1.6 1.6-1.6-1.6 1.6-1.6-1.6-1.6 1.6-1.6z",
+    ),
+    look(
+        "#4b3fb5",
+        "#a79cf5",
+        "3 3",
+        "m0-3.9l0.9 2.6 2.8 0.1 -2.2 1.7 0.8 2.7 -2.3-1.6 -2.3 1.6 0.8-2.7 -2.2-1.7 2.8-0.1z",
+    ),
+    look("#7a4419", "#c99a6b", "12 3 3 3", "m3.6 0l-6 3.3v-6.6z"),
+    look("#7d7d7d", "#a6a6a6", "1.5 1.5", "m-3.6 0l6-3.3v6.6z"),
+    look("#1b6b34", "#7fcf94", "7 2 2 2 2 2 2 2", "m-1.6-3.1h3.2v6.2h-3.2z"),
+    look("#c4475f", "#f29aa9", "3 1.5 1 1.5", "m-3.4-1.6h6.8a3.4 3.4 0 0 1-6.8 0z"),
 ];
+
+const fn look(light: &'static str, dark: &'static str, dash: &'static str, marker: &'static str) -> Style {
+    Style { light, dark, dash, marker }
+}
 
 /// How much of its style's colour a tinted area has; the rest is the page's.
 const TINT: f64 = 0.25;
@@ -149,21 +87,9 @@ pub const GRID: Ink = Ink { class: "grid", light: "#e8e8e8", dark: "#2b3037" };
 /// Class names begin with this, so that a figure set into a page's HTML leaves the page's own classes alone.
 pub const PREFIX: &str = "nsc-";
 
-/// For which page a figure is drawn.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Theme {
-    /// The reader's choice; light, where a program reads no style sheets.
-    #[default]
-    Reader,
-    /// A white page.
-    Light,
-    /// A dark page.
-    Dark,
-}
-
 /// The style sheet: the dark half, for the inks and for the styles in use. `-f` classes are filled, `-s` classes stroked,
 /// and `-t` classes, where there are any, filled with a tint.
-pub fn sheet(theme: Theme, used: &[usize], tinted: bool) -> String {
+pub fn sheet(used: &[usize], tinted: bool) -> String {
     let inks = [PAPER, TEXT, MUTED, AXIS, GRID].map(|ink| (ink.class.to_owned(), ink.dark));
     let styles = used.iter().map(|&n| (format!("{}", n % STYLES.len()), style(n).dark));
     let mut rules = String::new();
@@ -173,11 +99,7 @@ pub fn sheet(theme: Theme, used: &[usize], tinted: bool) -> String {
     for &n in used.iter().filter(|_| tinted) {
         let _ = write!(rules, ".{PREFIX}{}-t{{fill:{}}}", n % STYLES.len(), mixed(style(n).dark, PAPER.dark));
     }
-    match theme {
-        Theme::Reader => format!("@media (prefers-color-scheme:dark){{{rules}}}"),
-        Theme::Light => String::new(),
-        Theme::Dark => rules,
-    }
+    format!("@media (prefers-color-scheme:dark){{{rules}}}")
 }
 
 /// The attributes of an area in a style's tint with this outline, as `line_attributes` gives it: what lies behind it hardly
@@ -202,11 +124,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_styles_look_alike_in_grey_or_in_a_terminal() {
+    fn no_two_styles_look_alike_in_grey() {
         for (i, a) in STYLES.iter().enumerate() {
             for b in &STYLES[..i] {
-                assert!(a.dash != b.dash && a.marker != b.marker && a.glyph != b.glyph && a.terminal != b.terminal);
-                assert!(a.light != b.light && a.dark != b.dark);
+                assert!(a.dash != b.dash && a.marker != b.marker && a.light != b.light && a.dark != b.dark);
             }
         }
     }
@@ -228,7 +149,7 @@ mod tests {
     #[test]
     fn there_are_looks_for_every_variant_of_an_experiment() {
         assert!(STYLES.len() >= 13);
-        let sheet = sheet(Theme::Reader, &[1], true);
+        let sheet = sheet(&[1], true);
         assert!(sheet.contains(".nsc-1-t{fill:") && sheet.starts_with("@media"), "{sheet}");
         assert_eq!(mixed("#000000", "#ffffff"), "#bfbfbf");
         let tinted = tint_attributes(1, "class=\"nsc-1-s\" fill=\"none\"");

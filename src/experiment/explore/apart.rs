@@ -12,7 +12,7 @@ const NEVER: [&str; 5] = ["seed", "eval_every", "checkpoint_every", "keep_checkp
 /// A name for each group, such that no two of one label share one: "DLN, lr 1e-6", else its id. `None` where the labels tell them apart.
 pub fn names(groups: &[&Group]) -> Option<Vec<String>> {
     let mut words: Vec<Vec<String>> = vec![Vec::new(); groups.len()];
-    clash(groups, &words)?;
+    twins(groups, &words).next()?;
     let all: Vec<Table> = groups.iter().map(|g| Table::try_from(g.settings()).unwrap_or_default()).collect();
     let mut keys: Vec<&str> = FIRST.to_vec();
     for key in all.iter().flat_map(Table::keys) {
@@ -22,28 +22,23 @@ pub fn names(groups: &[&Group]) -> Option<Vec<String>> {
     }
     for key in keys {
         // A setting is named where two that are still the same differ in it.
-        let splits = |i: usize, j: usize| same(groups, &words, i, j) && all[i].get(key) != all[j].get(key);
-        if (0..groups.len()).any(|i| (0..i).any(|j| splits(i, j))) {
+        if twins(groups, &words).any(|(i, j)| all[i].get(key) != all[j].get(key)) {
             for (words, table) in words.iter_mut().zip(&all) {
                 words.extend(table.get(key).map(|value| shown(key, value)));
             }
         }
     }
     let told = |i: usize| {
-        let alone = (0..groups.len()).all(|j| i == j || !same(groups, &words, i, j));
+        let alone = twins(groups, &words).all(|(a, b)| a != i && b != i);
         if alone && !words[i].is_empty() { words[i].join(", ") } else { groups[i].id.clone() }
     };
     Some((0..groups.len()).map(told).collect())
 }
 
-/// Whether two groups are called the same.
-fn same(groups: &[&Group], words: &[Vec<String>], i: usize, j: usize) -> bool {
-    groups[i].label == groups[j].label && words[i] == words[j]
-}
-
-/// Two groups that are called the same.
-fn clash(groups: &[&Group], words: &[Vec<String>]) -> Option<(usize, usize)> {
-    (0..groups.len()).flat_map(|i| (0..i).map(move |j| (i, j))).find(|&(i, j)| same(groups, words, i, j))
+/// The pairs of groups that are called the same.
+fn twins<'a>(groups: &'a [&Group], words: &'a [Vec<String>]) -> impl Iterator<Item = (usize, usize)> + 'a {
+    let pairs = (0..groups.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
+    pairs.filter(|&(i, j)| groups[i].label == groups[j].label && words[i] == words[j])
 }
 
 /// A setting in words.

@@ -9,92 +9,79 @@ const STRETCHES: usize = 160;
 pub const NOTE: &str = "Of long runs one step of each stretch is shown; the band reaches from the lowest to the highest \
                         value of the stretch.";
 
-/// Some steps that follow one another.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Stretch {
-    from: f64,
-    to: f64,
-    /// The one that is shown: of those that most series have the first.
-    at: f64,
-}
+/// Where a stretch of steps begins, and the one of them that is shown: of those that most series have the first.
+type Stretch = (f64, f64);
 
 /// The same series in the same order; where those of one choice have too many steps, each keeps the same of them, and a line gets a band. Also
 /// whether any was made short.
 pub fn thinned(all: Vec<Faceted>) -> (Vec<Faceted>, bool) {
     let mut steps: BTreeMap<Vec<(String, String)>, Vec<f64>> = BTreeMap::new();
-    for faceted in &all {
-        let own = steps.entry(faceted.facets.clone()).or_default();
-        match &faceted.series.kind {
-            Kind::Line(points) => own.extend(points.iter().map(|point| point.0)),
-            Kind::Band(points) => own.extend(points.iter().map(|point| point.0)),
-            Kind::Points(_) | Kind::Ridge(_) => {}
+    for Faceted { facets, series } in &all {
+        if let Some(ends) = ends(&series.kind) {
+            steps.entry(facets.clone()).or_default().extend(ends.iter().map(|end| end.0));
         }
     }
     let grids: BTreeMap<_, _> = steps.into_iter().map(|(facets, steps)| (facets, stretches(steps))).collect();
-    let mut short = false;
-    let mut kept = Vec::with_capacity(all.len());
-    for Faceted { facets, series } in all {
-        let grid = grids.get(&facets).map_or(&[][..], Vec::as_slice);
-        let Series { label, style, kind } = series;
-        let (band, line) = match kind {
-            Kind::Line(points) if !grid.is_empty() => {
-                let ends: Vec<_> = points.iter().map(|&(x, y)| (x, y, y)).collect();
-                let (places, band) = cut(&ends, grid);
-                (Some(Kind::Band(band)), Some(Kind::Line(places.into_iter().map(|i| points[i]).collect())))
-            }
-            Kind::Band(points) if !grid.is_empty() => (Some(Kind::Band(cut(&points, grid).1)), None),
-            other => {
-                kept.push(Faceted { facets, series: Series { label, style, kind: other } });
-                continue;
-            }
+    let (mut kept, mut short) = (Vec::with_capacity(all.len()), false);
+    for faceted in all {
+        let grid = grids.get(&faceted.facets).filter(|grid| !grid.is_empty());
+        let Some((ends, grid)) = ends(&faceted.series.kind).zip(grid) else {
+            kept.push(faceted);
+            continue;
         };
         short = true;
-        for kind in [band, line].into_iter().flatten() {
-            kept.push(Faceted { facets: facets.clone(), series: Series { label: label.clone(), style, kind } });
+        let cut = cut(&ends, grid);
+        let band = Kind::Band(cut.iter().map(|&(step, _, low, high)| (step, low, high)).collect());
+        let line = || Kind::Line(cut.iter().map(|&(step, shown, ..)| (step, shown)).collect());
+        let line = matches!(faceted.series.kind, Kind::Line(_)).then(line);
+        for kind in [Some(band), line].into_iter().flatten() {
+            let Faceted { facets, series } = &faceted;
+            kept.push(Faceted { facets: facets.clone(), series: Series { kind, ..series.clone() } });
         }
     }
     (kept, short)
 }
 
-/// The stretches of these steps; none where there are few enough.
+/// (step, lowest, highest) of a line or a band.
+fn ends(kind: &Kind) -> Option<Vec<(f64, f64, f64)>> {
+    match kind {
+        Kind::Line(points) => Some(points.iter().map(|&(x, y)| (x, y, y)).collect()),
+        Kind::Band(points) => Some(points.clone()),
+        Kind::Points(_) | Kind::Ridge(_) => None,
+    }
+}
+
+/// The stretches of these steps; none where there are few enough. The last step, what a run came to, is one of its own.
 fn stretches(mut steps: Vec<f64>) -> Vec<Stretch> {
     steps.sort_by(f64::total_cmp);
     let counted: Vec<(f64, usize)> = steps.chunk_by(|a, b| a == b).map(|same| (same[0], same.len())).collect();
-    if counted.len() <= STRETCHES {
+    let Some((&(last, _), before)) = counted.split_last().filter(|_| counted.len() > STRETCHES) else {
         return Vec::new();
-    }
-    let stretch = |part: &[(f64, usize)]| {
-        let most = part.iter().map(|step| step.1).max().unwrap_or(0);
-        let at = part.iter().find(|step| step.1 == most).map_or(part[0].0, |step| step.0);
-        Stretch { from: part[0].0, to: part[part.len() - 1].0, at }
     };
-    let mut all: Vec<Stretch> = counted.chunks(counted.len().div_ceil(STRETCHES)).map(stretch).collect();
-    // The last step is one of its own: it is what a run came to.
-    if let (Some(last), Some(&(end, _))) = (all.last_mut(), counted.last())
-        && last.from < end
-    {
-        let before = counted[counted.len() - 2].0;
-        *last = Stretch { to: before, at: if last.at == end { last.from } else { last.at }, ..*last };
-        all.push(Stretch { from: end, to: end, at: end });
-    }
+    let stretch = |part: &[(f64, usize)]| {
+        let most = part.iter().map(|step| step.1).max();
+        let at = part.iter().find(|step| Some(step.1) == most).map_or(part[0].0, |step| step.0);
+        (part[0].0, at)
+    };
+    let mut all: Vec<Stretch> = before.chunks(counted.len().div_ceil(STRETCHES)).map(stretch).collect();
+    all.push((last, last));
     all
 }
 
-/// Of (step, lowest, highest), steps rising, the place that is shown of each stretch, and the ends over the stretch.
-fn cut(points: &[(f64, f64, f64)], grid: &[Stretch]) -> (Vec<usize>, Vec<(f64, f64, f64)>) {
-    let (mut places, mut ends) = (Vec::new(), Vec::new());
-    for stretch in grid {
-        let from = points.partition_point(|point| point.0 < stretch.from);
-        let to = points.partition_point(|point| point.0 <= stretch.to);
-        let Some(part) = points.get(from..to).filter(|part| !part.is_empty()) else { continue };
-        let place = part.iter().position(|point| point.0 == stretch.at).unwrap_or(0);
+/// Of (step, lowest, highest), steps rising: of each stretch the step that is shown, its lowest, and the lowest and highest of all.
+fn cut(points: &[(f64, f64, f64)], grid: &[Stretch]) -> Vec<(f64, f64, f64, f64)> {
+    let mut kept = Vec::new();
+    for (i, &(from, at)) in grid.iter().enumerate() {
+        let to = grid.get(i + 1).map_or(f64::INFINITY, |next| next.0);
+        let within = points.partition_point(|point| point.0 < from)..points.partition_point(|point| point.0 < to);
+        let part = &points[within];
+        let Some(point) = part.iter().find(|point| point.0 == at).or(part.first()) else { continue };
         // `min` and `max` leave out what is no number.
         let low = part.iter().map(|point| point.1).fold(f64::NAN, f64::min);
         let high = part.iter().map(|point| point.2).fold(f64::NAN, f64::max);
-        places.push(from + place);
-        ends.push((part[place].0, low, high));
+        kept.push((point.0, point.1, low, high));
     }
-    (places, ends)
+    kept
 }
 
 #[cfg(test)]

@@ -1,16 +1,19 @@
-//! The data of a panel whose content the reader chooses: JSON, from which the script draws.
+//! Panels whose content the reader chooses: what stands in their place, and the data from which the script draws them.
 //!
-//! An array that several series share, such as the steps, is written once: series name arrays by their number in `pool`. A number
-//! is the shortest text that reads back to the same; one that is not a number is `null`, an infinite one `±1e999`.
+//! The data of all panels are one JSON text at the page's end. An array that several series share, such as the steps, stands there
+//! once, in `arrays`: series name arrays by their number. A whole number is written in full, any other to four digits; one that is
+//! missing is `null`, an infinite one the largest that there is.
 
-use super::super::page::Explorer;
-use super::super::plot::{Axis, Kind, Scale};
+use super::super::page::{Explorer, Page};
+use super::super::plot::{self, Kind, Scale};
 use super::super::style::STYLES;
 use super::parts::escape;
+use serde::Serialize;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt::Write;
 
-/// The panel: a title, a word for those without a script, and the data.
+/// The panel: a title and a word for those without a script, which sets the rest below.
 pub fn write(out: &mut String, explorer: &Explorer) {
     let note = match explorer.note.as_str() {
         "" => String::new(),
@@ -19,139 +22,169 @@ pub fn write(out: &mut String, explorer: &Explorer) {
     let _ = write!(
         out,
         "<section class=\"explorer\">\n<h3>{}</h3>\n{note}<noscript><p>This panel is drawn by a script, which is switched off \
-         here. Its data are in the files.</p></noscript>\n<script type=\"application/json\">{}</script>\n</section>\n",
+         here. Its data are in the files.</p></noscript>\n</section>\n",
         escape(&explorer.title),
-        json(explorer)
     );
 }
 
-/// Dashes and markers of the styles, for the script.
-pub fn looks() -> String {
-    let look = |style: &super::super::Style| {
-        format!("{{\"dash\":{},\"marker\":{}}}", string(style.dash), string(style.marker))
-    };
-    let looks: Vec<String> = STYLES.iter().map(look).collect();
-    format!("<script type=\"application/json\" id=\"looks\">[{}]</script>\n", looks.join(","))
+/// The data of every panel of the page, in its order, for the script: the script knows a panel by its place.
+pub fn data(page: &Page) -> String {
+    let mut pool = Pool::default();
+    // As the sections stand on the page.
+    let of = |beyond: bool| page.sections.iter().filter(move |section| section.beyond == beyond);
+    let explorers = of(false).chain(of(true)).flat_map(|section| &section.explorers);
+    let explorers: Vec<_> = explorers.map(|explorer| panel(explorer, &mut pool)).collect();
+    let looks = STYLES.iter().map(|style| Look { dash: style.dash, marker: style.marker }).collect();
+    // A structure of strings and numbers can always be written.
+    let json = serde_json::to_string(&Data { looks, explorers, arrays: pool.arrays }).unwrap_or_default();
+    // In JSON `<` stands in strings alone: without it a text neither ends the element nor begins a comment.
+    format!("<script type=\"application/json\" id=\"explorers\">{}</script>\n", json.replace('<', "\\u003c"))
+}
+
+#[derive(Serialize)]
+struct Data<'a> {
+    looks: Vec<Look>,
+    explorers: Vec<Panel<'a>>,
+    arrays: Vec<Vec<Value>>,
+}
+
+#[derive(Serialize)]
+struct Look {
+    dash: &'static str,
+    marker: &'static str,
+}
+
+#[derive(Serialize)]
+struct Panel<'a> {
+    title: &'a str,
+    x: Axis<'a>,
+    y: Axis<'a>,
+    facets: Vec<Facet<'a>>,
+    /// Of each facet the number of the value that is chosen at first.
+    first: Vec<usize>,
+    series: Vec<Drawn<'a>>,
+}
+
+#[derive(Serialize)]
+struct Axis<'a> {
+    label: &'a str,
+    log: bool,
+    range: Option<(f64, f64)>,
+}
+
+#[derive(Serialize)]
+struct Facet<'a> {
+    name: &'a str,
+    values: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Drawn<'a> {
+    /// Of each facet the number of its value; none where it has no such facet: it is shown whatever is chosen.
+    facets: Vec<Option<usize>>,
+    label: &'a str,
+    style: usize,
+    #[serde(flatten)]
+    kind: Arrays,
+}
+
+/// What is drawn; a number is the place of an array.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Arrays {
+    Line { x: usize, y: usize },
+    Points { x: usize, y: usize },
+    Band { x: usize, low: usize, high: usize },
+    Ridge { at: usize, edges: Vec<usize>, density: Vec<usize> },
 }
 
 /// Arrays, each once.
 #[derive(Default)]
 struct Pool {
-    arrays: Vec<String>,
+    arrays: Vec<Vec<Value>>,
     places: HashMap<String, usize>,
 }
 
 impl Pool {
     fn put(&mut self, values: impl Iterator<Item = f64>) -> usize {
-        let text = format!("[{}]", values.map(number).collect::<Vec<_>>().join(","));
-        *self.places.entry(text).or_insert_with_key(|text| {
-            self.arrays.push(text.clone());
+        let values: Vec<Value> = values.map(number).collect();
+        let text = values.iter().map(|value| format!("{value},")).collect();
+        *self.places.entry(text).or_insert_with(|| {
+            self.arrays.push(values);
             self.arrays.len() - 1
         })
     }
-}
 
-fn json(explorer: &Explorer) -> String {
-    let (mut names, mut pool) = (Vec::<(&str, Vec<&str>)>::new(), Pool::default());
-    for (name, value) in explorer.series.iter().flat_map(|s| &s.facets) {
-        let at = names.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-            names.push((name, Vec::new()));
-            names.len() - 1
-        });
-        if !names[at].1.contains(&value.as_str()) {
-            names[at].1.push(value);
-        }
-    }
-    let mut series = Vec::new();
-    for entry in &explorer.series {
-        // -1 where it has no such facet: it is shown whatever is chosen.
-        let place = |(name, values): &(&str, Vec<&str>)| {
-            let own = entry.facets.iter().find(|(n, _)| n == name);
-            own.and_then(|(_, v)| values.iter().position(|known| known == v)).map_or(-1, |i| i as i64).to_string()
-        };
-        let facets: Vec<String> = names.iter().map(place).collect();
-        let data = match &entry.series.kind {
+    fn kind(&mut self, kind: &Kind) -> Arrays {
+        match kind {
             Kind::Line(points) | Kind::Points(points) => {
-                let kind = if matches!(entry.series.kind, Kind::Line(_)) { "line" } else { "points" };
-                let (x, y) = (pool.put(points.iter().map(|p| p.0)), pool.put(points.iter().map(|p| p.1)));
-                format!("\"kind\":\"{kind}\",\"x\":{x},\"y\":{y}")
+                let (x, y) = (self.put(points.iter().map(|p| p.0)), self.put(points.iter().map(|p| p.1)));
+                if matches!(kind, Kind::Line(_)) { Arrays::Line { x, y } } else { Arrays::Points { x, y } }
             }
-            Kind::Band(points) => {
-                let x = pool.put(points.iter().map(|p| p.0));
-                let (low, high) = (pool.put(points.iter().map(|p| p.1)), pool.put(points.iter().map(|p| p.2)));
-                format!("\"kind\":\"band\",\"x\":{x},\"low\":{low},\"high\":{high}")
-            }
-            Kind::Ridge(ridges) => {
-                let at = pool.put(ridges.iter().map(|r| r.at));
-                let edges: Vec<_> = ridges.iter().map(|r| pool.put(r.edges.iter().copied())).collect();
-                let density: Vec<_> = ridges.iter().map(|r| pool.put(r.density.iter().copied())).collect();
-                format!("\"kind\":\"ridge\",\"at\":{at},\"edges\":{edges:?},\"density\":{density:?}")
-            }
-        };
-        let (label, style) = (string(&entry.series.label), entry.series.style % STYLES.len());
-        series.push(format!("{{\"facets\":[{}],\"label\":{label},\"style\":{style},{data}}}", facets.join(",")));
-    }
-    let chosen = |(name, values): &(&str, Vec<&str>)| {
-        let asked = explorer.first.iter().find(|(of, _)| of == name);
-        asked.and_then(|(_, value)| values.iter().position(|known| known == value)).unwrap_or(0).to_string()
-    };
-    let first: Vec<String> = names.iter().map(chosen).collect();
-    let facets: Vec<String> = names
-        .iter()
-        .map(|(name, values)| {
-            let values: Vec<String> = values.iter().map(|v| string(v)).collect();
-            format!("{{\"name\":{},\"values\":[{}]}}", string(name), values.join(","))
-        })
-        .collect();
-    format!(
-        "{{\"title\":{},\"x\":{},\"y\":{},\"facets\":[{}],\"first\":[{}],\"series\":[{}],\"pool\":[{}]}}",
-        string(&explorer.title),
-        axis(&explorer.x),
-        axis(&explorer.y),
-        facets.join(","),
-        first.join(","),
-        series.join(",\n"),
-        pool.arrays.join(",\n")
-    )
-}
-
-fn axis(axis: &Axis) -> String {
-    let range = axis.range.map_or("null".into(), |(a, b)| format!("[{},{}]", number(a), number(b)));
-    format!("{{\"label\":{},\"log\":{},\"range\":{range}}}", string(&axis.label), axis.scale == Scale::Log)
-}
-
-fn number(value: f64) -> String {
-    if value.is_nan() {
-        return "null".into();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "1e999".into() } else { "-1e999".into() };
-    }
-    let text = format!("{value:?}");
-    text.strip_suffix(".0").unwrap_or(&text).to_owned()
-}
-
-/// A JSON string that may stand in a `script` element: no `<`, so neither its end nor a comment's start.
-fn string(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\x1f' | '\x7f' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
+            Kind::Band(points) => Arrays::Band {
+                x: self.put(points.iter().map(|p| p.0)),
+                low: self.put(points.iter().map(|p| p.1)),
+                high: self.put(points.iter().map(|p| p.2)),
+            },
+            Kind::Ridge(ridges) => Arrays::Ridge {
+                at: self.put(ridges.iter().map(|r| r.at)),
+                edges: ridges.iter().map(|r| self.put(r.edges.iter().copied())).collect(),
+                density: ridges.iter().map(|r| self.put(r.density.iter().copied())).collect(),
+            },
         }
     }
-    out.push('"');
-    out
+}
+
+fn panel<'a>(explorer: &'a Explorer, pool: &mut Pool) -> Panel<'a> {
+    let mut facets: Vec<Facet> = Vec::new();
+    for (name, value) in explorer.series.iter().flat_map(|s| &s.facets) {
+        let at = facets.iter().position(|facet| facet.name == name).unwrap_or_else(|| {
+            facets.push(Facet { name, values: Vec::new() });
+            facets.len() - 1
+        });
+        if !facets[at].values.contains(&value.as_str()) {
+            facets[at].values.push(value);
+        }
+    }
+    let place = |own: &[(String, String)], facet: &Facet| {
+        let (_, value) = own.iter().find(|(name, _)| name == facet.name)?;
+        facet.values.iter().position(|known| known == value)
+    };
+    let mut drawn = |faceted: &'a super::super::page::Faceted| Drawn {
+        facets: facets.iter().map(|facet| place(&faceted.facets, facet)).collect(),
+        label: &faceted.series.label,
+        style: faceted.series.style % STYLES.len(),
+        kind: pool.kind(&faceted.series.kind),
+    };
+    Panel {
+        title: &explorer.title,
+        x: axis(&explorer.x),
+        y: axis(&explorer.y),
+        series: explorer.series.iter().map(&mut drawn).collect(),
+        first: facets.iter().map(|facet| place(&explorer.first, facet).unwrap_or(0)).collect(),
+        facets,
+    }
+}
+
+fn axis(axis: &plot::Axis) -> Axis<'_> {
+    Axis { label: &axis.label, log: axis.scale == Scale::Log, range: axis.range }
+}
+
+/// A number as the page has it.
+fn number(value: f64) -> Value {
+    if value.is_nan() {
+        return Value::Null;
+    }
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        return (value as i64).into();
+    }
+    let digits: f64 = format!("{value:.3e}").parse().unwrap_or(value);
+    digits.clamp(-f64::MAX, f64::MAX).into()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::page::Faceted;
+    use super::super::super::page::{Faceted, Section};
     use super::super::super::plot::{Ridge, Series};
     use super::*;
 
@@ -159,22 +192,33 @@ mod tests {
         Faceted { facets: facets.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(), series }
     }
 
-    #[test]
-    fn numbers_read_back_to_the_same_bits() {
-        for value in [0.0, -0.0, 1.0, 0.1 + 0.2, 1e-300, 5e-324, f64::MAX, -15000.0, 1e21, 123456789.125] {
-            let text = number(value);
-            assert_eq!(text.parse::<f64>().map(f64::to_bits), Ok(value.to_bits()), "{text}");
-            assert!(serde_json::from_str::<f64>(&text).is_ok(), "{text}");
-        }
-        assert_eq!([f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 3.0].map(number), ["null", "1e999", "-1e999", "3"]);
+    fn read(explorers: Vec<Explorer>) -> Value {
+        let text = data(&Page { sections: vec![Section { explorers, ..Section::default() }], ..Page::default() });
+        let json = text.split_once('>').and_then(|(_, rest)| rest.split_once("</script>")).unwrap().0;
+        assert!(!json.contains('<'), "{json}");
+        serde_json::from_str(json).unwrap()
     }
 
     #[test]
-    fn strings_are_json_and_hide_no_end_of_a_script() {
+    fn numbers_read_back_to_four_digits_and_whole_ones_exactly() {
+        for value in [0.1 + 0.2, -1.0 / 3.0, 1e-300, 5e-324, 123_456.789, 9_999.96, 0.000_123_454, 6.022e23] {
+            let read: f64 = serde_json::from_str(&number(value).to_string()).unwrap();
+            assert!((read - value).abs() <= 0.5001e-3 * value.abs(), "{value}: {read}");
+            assert!(number(value).to_string().len() <= 10, "{}", number(value));
+        }
+        for whole in [0.0, -0.0, 15_000.0, -123_456_789.0, 1e12] {
+            let read: i64 = serde_json::from_str(&number(whole).to_string()).unwrap();
+            assert_eq!(read as f64, whole);
+        }
+        let largest = [f64::INFINITY, f64::NEG_INFINITY].map(|value| number(value).as_f64());
+        assert_eq!((largest, number(f64::NAN)), ([Some(f64::MAX), Some(-f64::MAX)], Value::Null));
+    }
+
+    #[test]
+    fn strings_hide_no_end_of_a_script() {
         let evil = "</script><!-- \"\\ \u{0} \n \u{2028} & é";
-        let text = string(evil);
-        assert!(!text.contains(['<', '>', '&', '\u{2028}', '\n']));
-        assert_eq!(serde_json::from_str::<String>(&text).ok().as_deref(), Some(evil));
+        let read = read(vec![Explorer { title: evil.into(), ..Explorer::default() }]);
+        assert_eq!(read["explorers"][0]["title"], evil);
     }
 
     #[test]
@@ -193,16 +237,18 @@ mod tests {
             first: vec![("seed".into(), "2".into()), ("layer".into(), "9".into())],
             ..Explorer::default()
         };
-        let read: serde_json::Value = serde_json::from_str(&json(&explorer)).unwrap();
-        assert_eq!(read["pool"], serde_json::json!([[0, 1], [2, 2], [3, 3], [5], [0, 1, 2], [0.25, 0.75]]));
-        assert_eq!(read["facets"], serde_json::json!([{"name": "seed", "values": ["1", "2"]}]));
-        assert_eq!(read["first"], serde_json::json!([1]));
-        let series = |i: usize| read["series"][i].clone();
+        let read = read(vec![explorer.clone(), explorer]);
+        assert_eq!(read["arrays"], serde_json::json!([[0, 1], [2, 2], [3, 3], [5], [0, 1, 2], [0.25, 0.75]]));
+        let (first, second) = (&read["explorers"][0], &read["explorers"][1]);
+        assert_eq!(first, second, "arrays are shared between panels too");
+        assert_eq!(first["facets"], serde_json::json!([{"name": "seed", "values": ["1", "2"]}]));
+        assert_eq!(first["first"], serde_json::json!([1]));
+        let series = &first["series"];
         assert_eq!(
-            series(1),
+            series[1],
             serde_json::json!({"facets": [1], "label": "a", "style": 1, "kind": "line", "x": 0, "y": 2})
         );
-        assert_eq!(series(2)["facets"], serde_json::json!([-1]), "a series without the facet is always shown");
-        assert_eq!(series(3)["density"], serde_json::json!([5]));
+        assert_eq!(series[2]["facets"], serde_json::json!([null]), "a series without the facet is always shown");
+        assert_eq!(series[3]["density"], serde_json::json!([5]));
     }
 }

@@ -6,7 +6,8 @@
 //! - `claims.rs`: the counts and the tables of claims;
 //! - `section.rs`: an experiment: the paper's words beside what was measured, figures, files;
 //! - `explorer.rs`: the data of the panels that the script draws;
-//! - `assets/`: the style sheet, and the script in parts by subject, which are laid end to end.
+//! - `assets/`: the style sheet, and the script in parts by subject, which are laid end to end; `vendor/` has uPlot, which draws what
+//!   the reader chooses.
 //!
 //! The same page gives the same bytes. Words come from outside: the templates escape every one, and the document's own policy
 //! lets no script run but the one written here, and no request leave.
@@ -31,16 +32,21 @@ pub const COST_START: &str = "<!-- cost -->";
 /// Stands behind it.
 pub const COST_END: &str = "<!-- /cost -->";
 
-const CSS: &str =
-    concat!(include_str!("assets/page.css"), include_str!("assets/explorer.css"), include_str!("assets/print.css"));
+const CSS: &str = concat!(
+    include_str!("assets/vendor/uPlot.min.css"),
+    include_str!("assets/page.css"),
+    include_str!("assets/explorer.css"),
+    include_str!("assets/print.css")
+);
 
 const SCRIPT: &str = concat!(
-    "(() => {\n\"use strict\";\n",
+    "(() => {\n\"use strict\";\n/*\n",
+    include_str!("assets/vendor/uPlot-LICENSE"),
+    "*/\n",
+    include_str!("assets/vendor/uPlot.iife.min.js"),
     include_str!("assets/page.js"),
-    include_str!("assets/scale.js"),
     include_str!("assets/data.js"),
-    include_str!("assets/draw.js"),
-    include_str!("assets/controls.js"),
+    include_str!("assets/plot.js"),
     include_str!("assets/explorer.js"),
     "})();\n"
 );
@@ -114,7 +120,7 @@ impl Page {
                             }
                         }
                     }
-                    (PreEscaped(explorer::looks()))
+                    (PreEscaped(explorer::data(self)))
                     script { (PreEscaped(SCRIPT)) }
                 }
             }

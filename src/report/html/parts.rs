@@ -10,7 +10,7 @@ pub use super::super::svg::escape;
 
 /// Anchors of the document's own.
 const TAKEN: [&str; 10] =
-    ["main", "theme", "claims", "sensitivity", "project", "filter", "count", "settings", "cost", "looks"];
+    ["main", "theme", "claims", "sensitivity", "project", "filter", "count", "settings", "cost", "explorers"];
 
 /// Hands out anchors: letters, digits, `.`, `_` and `-`, each once.
 pub struct Ids(BTreeSet<String>);

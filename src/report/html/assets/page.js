@@ -21,7 +21,10 @@ function filled(made, attributes, children) {
   return made;
 }
 
-/** The button takes the place of what the system says: in the page, and in every figure, which asks by rules of its own. */
+/**
+ * The button takes the place of what the system says: in the page, and in every figure, which asks by rules of its own. `colours` is the
+ * event after which plots are drawn anew.
+ */
 function themeButton() {
   const button = document.getElementById("theme");
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -37,6 +40,7 @@ function themeButton() {
     for (const { rule, asked } of rules) rule.media.mediaText = chosen === null ? asked : forced;
     document.documentElement.style.colorScheme = chosen ?? "";
     button.setAttribute("aria-pressed", String(isDark()));
+    dispatchEvent(new Event("colours"));
   };
   button.addEventListener("click", () => {
     chosen = isDark() ? "light" : "dark";
@@ -44,6 +48,7 @@ function themeButton() {
     show();
   });
   system.addEventListener("change", show);
+  matchMedia("print").addEventListener("change", show);
   button.hidden = false;
   show();
 }
@@ -153,4 +158,3 @@ function currentSection() {
     if (section) watch.observe(section);
   }
 }
-
