@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 fn program(dir: &Path, line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_normscape"));
     command.args(line.split_whitespace()).current_dir(dir).stdin(Stdio::null()).env_remove("NORMSCAPE_DATA");
-    command.env("HOME", dir);
+    // Temporary files go there too: what says that nothing is left means them.
+    command.env("HOME", dir).env("TMPDIR", dir);
     command
 }
 

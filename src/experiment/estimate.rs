@@ -11,6 +11,7 @@ use crate::files::disk::Scratch;
 use crate::train::{Settings, Silent};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,8 +56,8 @@ pub fn estimate(plan: &Plan, workers: (usize, usize), stop: &Arc<AtomicBool>, ma
     let mut sorted: Vec<(f64, &Settings)> = works.iter().copied().zip(plan.runs().map(|(_, _, of)| of)).collect();
     sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
     for (_, of) in sorted {
-        if !rates.contains_key(&kind(of)) {
-            rates.insert(kind(of), seconds_a_unit(of, workers, stop, make)?);
+        if let Entry::Vacant(rate) = rates.entry(kind(of)) {
+            rate.insert(seconds_a_unit(of, workers, stop, make)?);
         }
     }
     let images = |of: &Settings| match of.deep_linear() {
