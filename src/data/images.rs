@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_bits_are_these_on_every_machine() {
-        assert_eq!(generate(0, 50, 10).hash(), "a3457057aee44c1260011a36a2ebef9f8ae2599740ec52097b798dee967173bd");
+        assert_eq!(generate(0, 50, 10).hash(), "63ba693bec27b4e12ab61e515f7ba1d0e8fb5755916e68978e520518f5454f43");
     }
 
     #[test]

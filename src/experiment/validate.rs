@@ -25,10 +25,10 @@ pub fn validate(plan: &Plan, part: &Part, names: &[String]) -> Result<()> {
             Error::input(&part.experiment.file, format!("value {name}: {e}"), "see docs/experiments.md")
         })?;
     }
-    check.names(names)?;
-    check.panels()?;
     check.theory()?;
     shown.claims.iter().try_for_each(|claim| check.claim(claim))?;
+    check.names(names)?;
+    check.panels()?;
     check.uses().iter().try_for_each(|of| check.one_use(of))
 }
 
