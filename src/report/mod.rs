@@ -18,7 +18,6 @@
 //! - `files.rs`: picture and data side by side in a folder: [`Figure::write`];
 //! - `raster.rs`: an SVG document as a PNG file: [`png()`];
 //! - `small.rs`: one panel as a small figure: [`Panel::small_svg`];
-//! - `text.rs`: a panel as text for a terminal: [`Panel::text`];
 //! - `page.rs`: what a report is;
 //! - `html/`: a report as one HTML file: [`Page::html`].
 //!
@@ -44,7 +43,6 @@ mod small;
 mod style;
 mod svg;
 mod table;
-mod text;
 mod trace;
 mod words;
 
@@ -57,4 +55,3 @@ pub use plot::{Axis, Figure, Kind, Panel, Ridge, Scale, Series};
 pub use raster::png;
 pub use style::{STYLES, Style, Theme};
 pub use table::{Cell, Table, rounded, significant};
-pub use text::TextSize;

@@ -259,6 +259,5 @@ mod tests {
             assert_eq!(diagram.write(&folder, name).unwrap().len(), 4, "{name}");
             dark(name, &diagram.svg_themed(Theme::Dark));
         }
-        std::fs::write(folder.join("ridges.txt"), ridges().panels[0].text(TextSize::default())).unwrap();
     }
 }

@@ -13,110 +13,49 @@ pub struct Style {
     pub light: &'static str,
     /// On a dark page.
     pub dark: &'static str,
-    /// Number of the nearest colour in a 256-colour terminal.
-    pub terminal: u8,
     /// SVG dash pattern; empty for an unbroken line.
     pub dash: &'static str,
     /// The marker's outline in relative SVG path commands, from its middle, some 6 units across.
     pub marker: &'static str,
-    /// The marker in a terminal.
-    pub glyph: char,
 }
 
 /// The looks there are; a series names one by its number, counted round. The first seven are told apart most easily.
 pub const STYLES: [Style; 14] = [
-    Style {
-        light: "#0072b2",
-        dark: "#4aa8e0",
-        terminal: 32,
-        dash: "",
-        marker: "m3 0a3 3 0 1 1-6 0 3 3 0 1 1 6 0z",
-        glyph: '●',
-    },
-    Style {
-        light: "#d55e00",
-        dark: "#f2834a",
-        terminal: 166,
-        dash: "6 2.5",
-        marker: "m-2.7-2.7h5.4v5.4h-5.4z",
-        glyph: '□',
-    },
-    Style { light: "#009e73", dark: "#2bc79c", terminal: 36, dash: "2 2", marker: "m0-3.6l3.3 6h-6.6z", glyph: '▲' },
-    Style {
-        light: "#b8639a",
-        dark: "#e2a0c8",
-        terminal: 175,
-        dash: "8 2.5 2 2.5",
-        marker: "m0-3.8l3.4 3.8-3.4 3.8-3.4-3.8z",
-        glyph: '◇',
-    },
-    Style { light: "#222222", dark: "#eeeeee", terminal: 246, dash: "4 2", marker: "m0 3.6l3.3-6h-6.6z", glyph: '▼' },
+    Style { light: "#0072b2", dark: "#4aa8e0", dash: "", marker: "m3 0a3 3 0 1 1-6 0 3 3 0 1 1 6 0z" },
+    Style { light: "#d55e00", dark: "#f2834a", dash: "6 2.5", marker: "m-2.7-2.7h5.4v5.4h-5.4z" },
+    Style { light: "#009e73", dark: "#2bc79c", dash: "2 2", marker: "m0-3.6l3.3 6h-6.6z" },
+    Style { light: "#b8639a", dark: "#e2a0c8", dash: "8 2.5 2 2.5", marker: "m0-3.8l3.4 3.8-3.4 3.8-3.4-3.8z" },
+    Style { light: "#222222", dark: "#eeeeee", dash: "4 2", marker: "m0 3.6l3.3-6h-6.6z" },
     Style {
         light: "#e69f00",
         dark: "#f0b840",
-        terminal: 214,
         dash: "8 2 2 2 2 2",
         marker: "m-1-3.2h2v2.2h2.2v2h-2.2v2.2h-2v-2.2h-2.2v-2h2.2z",
-        glyph: '✚',
     },
-    Style { light: "#56b4e9", dark: "#a5d8f5", terminal: 74, dash: "1 2", marker: "m-3-1.6h6v3.2h-6z", glyph: '▬' },
+    Style { light: "#56b4e9", dark: "#a5d8f5", dash: "1 2", marker: "m-3-1.6h6v3.2h-6z" },
     Style {
         light: "#882255",
         dark: "#d9739f",
-        terminal: 126,
         dash: "11 3",
         // A ring: its inner circle runs the other way round.
         marker: "m3.4 0a3.4 3.4 0 1 1-6.8 0 3.4 3.4 0 1 1 6.8 0zm-1.6 0a1.8 1.8 0 1 0-3.6 0 1.8 1.8 0 1 0 3.6 0z",
-        glyph: '○',
     },
     Style {
         light: "#8a8a1f",
         dark: "#c9c95a",
-        terminal: 142,
         dash: "5 1.5 1.5 1.5",
         marker: "m0-1.6l1.6-1.6 1.6 1.6-1.6 1.6 1.6 1.6-1.6 1.6-1.6-1.6-1.6 1.6-1.6-1.6 1.6-1.6-1.6-1.6 1.6-1.6z",
-        glyph: '✖',
     },
     Style {
         light: "#4b3fb5",
         dark: "#a79cf5",
-        terminal: 62,
         dash: "3 3",
         marker: "m0-3.9l0.9 2.6 2.8 0.1 -2.2 1.7 0.8 2.7 -2.3-1.6 -2.3 1.6 0.8-2.7 -2.2-1.7 2.8-0.1z",
-        glyph: '★',
     },
-    Style {
-        light: "#7a4419",
-        dark: "#c99a6b",
-        terminal: 94,
-        dash: "12 3 3 3",
-        marker: "m3.6 0l-6 3.3v-6.6z",
-        glyph: '▶',
-    },
-    Style {
-        light: "#7d7d7d",
-        dark: "#a6a6a6",
-        terminal: 244,
-        dash: "1.5 1.5",
-        marker: "m-3.6 0l6-3.3v6.6z",
-        glyph: '◀',
-    },
-    Style {
-        light: "#1b6b34",
-        dark: "#7fcf94",
-        terminal: 28,
-        dash: "7 2 2 2 2 2 2 2",
-        marker: "m-1.6-3.1h3.2v6.2h-3.2z",
-        glyph: '▮',
-    },
-    Style {
-        light: "#c4475f",
-        dark: "#f29aa9",
-        terminal: 161,
-        dash: "3 1.5 1 1.5",
-        marker: "m-3.4-1.6h6.8a3.4 3.4 0 0 1-6.8 0z",
-        glyph: '◒',
-    },
+    Style { light: "#7a4419", dark: "#c99a6b", dash: "12 3 3 3", marker: "m3.6 0l-6 3.3v-6.6z" },
+    Style { light: "#7d7d7d", dark: "#a6a6a6", dash: "1.5 1.5", marker: "m-3.6 0l6-3.3v6.6z" },
+    Style { light: "#1b6b34", dark: "#7fcf94", dash: "7 2 2 2 2 2 2 2", marker: "m-1.6-3.1h3.2v6.2h-3.2z" },
+    Style { light: "#c4475f", dark: "#f29aa9", dash: "3 1.5 1 1.5", marker: "m-3.4-1.6h6.8a3.4 3.4 0 0 1-6.8 0z" },
 ];
 
 /// How much of its style's colour a tinted area has; the rest is the page's.
@@ -202,10 +141,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_styles_look_alike_in_grey_or_in_a_terminal() {
+    fn no_two_styles_look_alike_in_grey() {
         for (i, a) in STYLES.iter().enumerate() {
             for b in &STYLES[..i] {
-                assert!(a.dash != b.dash && a.marker != b.marker && a.glyph != b.glyph && a.terminal != b.terminal);
+                assert!(a.dash != b.dash && a.marker != b.marker);
                 assert!(a.light != b.light && a.dark != b.dark);
             }
         }
