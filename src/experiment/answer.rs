@@ -50,8 +50,8 @@ const ANSWER: [Topic; 5] = [
             },
             Ground {
                 claims: &["fig3.vgg", "fig3.vgg-cosine", "fig3.dln-batch"],
-                so: "with it gradients shift no less than without a norm",
-                not: "with it gradients shift less than without a norm",
+                so: "its gradients shift no less than the standard network's",
+                not: "its gradients shift less than the standard network's",
             },
             Ground {
                 claims: &["fig3.dln-standard"],
@@ -61,17 +61,17 @@ const ANSWER: [Topic; 5] = [
         ],
     },
     Topic {
-        clause: "BatchNorm makes the optimisation landscape smoother",
+        clause: "BatchNorm makes the landscape smoother in loss, gradient and β",
         grounds: &[
             Ground {
                 claims: &["fig4.a-range", "fig4.b-predictiveness", "fig4.c-beta"],
-                so: "VGG's is smoother by loss, gradient and β",
-                not: "VGG's is not smoother by loss, gradient or β",
+                so: "VGG's is smoother",
+                not: "VGG's is not",
             },
             Ground {
                 claims: &["fig9.a", "fig9.b", "fig9.c"],
-                so: "the deep linear network's is smoother by all three",
-                not: "the deep linear network's is smoother by none of the three",
+                so: "the deep linear network's is smoother",
+                not: "the deep linear network's is not",
             },
         ],
     },
@@ -131,7 +131,7 @@ fn sentence(topic: &Topic, verdict: &dyn Fn(&str) -> Option<Verdict>, scale: &st
         let of = grounds.iter().filter(|(_, outcome)| *outcome == wanted);
         of.map(|(ground, outcome)| match outcome {
             Outcome::Corrected => format!("{} once corrected, not as printed", ground.so),
-            Outcome::InPart => format!("{} in part", ground.so),
+            Outcome::InPart => format!("{}, but only in part", ground.so),
             Outcome::Not => ground.not.into(),
             _ => ground.so.to_owned(),
         })
@@ -211,11 +211,11 @@ mod tests {
             ),
             (
                 [Reproduced, NotBorneOut, Reproduced],
-                "That it works is borne out in part at scale quick: C is so; A is so in part.",
+                "That it works is borne out in part at scale quick: C is so; A is so, but only in part.",
             ),
             (
                 [InPart, InPart, NotBorneOut],
-                "That it works is borne out in part at scale quick: A is so in part; C is not so.",
+                "That it works is borne out in part at scale quick: A is so, but only in part; C is not so.",
             ),
             (
                 [Reproduced, Reproduced, NotBorneOut],

@@ -1,6 +1,6 @@
 //! One panel as a small figure, for a card: its curves, their names, and few ticks.
 
-use super::axes::{Axes, BELOW, RIGHT, line_attributes};
+use super::axes::{Axes, BELOW, line_attributes};
 use super::font::width;
 use super::plot::{Axis, Figure, Panel, legend};
 use super::style::{PAPER, STYLES, TEXT, sheet, style};
@@ -12,6 +12,8 @@ const HEIGHT: f64 = 78.0;
 const NAME: f64 = 10.5;
 const ROW: f64 = 15.0;
 const SWATCH: f64 = 13.0;
+/// Half the widest tick label: it stands at the end of the axis.
+const SIDE: f64 = 17.0;
 
 impl Panel {
     /// The panel as a small SVG document, drawn as in its figure. What the vertical axis shows is for the page to say, in words;
@@ -21,7 +23,7 @@ impl Panel {
         // A power of ten that all tick labels share still stands there.
         let unnamed = Panel { y: Axis { label: String::new(), ..self.y.clone() }, ..self.clone() };
         let left = Axes::new(&unnamed, WIDTH, HEIGHT, true).left().min(0.4 * WIDTH);
-        let axes = Axes::new(&unnamed, WIDTH - left - RIGHT, HEIGHT, true);
+        let axes = Axes::new(&unnamed, WIDTH - left - SIDE, HEIGHT, true);
         let mut rows = vec![Vec::new()];
         let mut x = 0.0;
         let entries = legend(panels);

@@ -62,7 +62,7 @@ pub fn of(evidence: &Evidence, part: &Part, claim: &ClaimSpec, found: &[Option<F
     }
     let lines = diverged(evidence, part, claim, &names)?;
     if !lines.is_empty() {
-        findings.push(Finding { of: "Draws that diverged".into(), lines });
+        findings.push(Finding { of: String::new(), lines });
     }
     Ok(findings)
 }
@@ -168,7 +168,8 @@ fn diverged(evidence: &Evidence, part: &Part, claim: &ClaimSpec, names: &Names) 
     for measure in claim.tests.iter().flat_map(Test::measures) {
         let Some((group, pick)) = evidence.measured(part, measure) else { continue };
         let count = if pick.quantity == "diverged" { 0 } else { evidence.diverged(group)? };
-        let values = vec![(names.get(group), format!("{count} of {}", group.runs.len()))];
+        let name = format!("{} diverged in", names.get(group));
+        let values = vec![(name, format!("{count} of {} draws", group.runs.len()))];
         if count > 0 && !lines.iter().any(|line| line.values == values) {
             lines.push(Line { values, ..Line::default() });
         }

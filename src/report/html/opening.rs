@@ -25,10 +25,10 @@ pub fn opening(view: &View) -> Markup {
                         }
                     }
                 }
-                @if !page.setting.is_empty() { p.setting { (page.setting) } }
-                // Where nothing was answered, how it came out stands on top.
+                // Where nothing was answered, how it was judged stands on top.
                 @if page.answer.is_empty() { (paragraphs(&page.summary)) }
             }
+            @if !page.setting.is_empty() { p.setting { (page.setting) } }
             @if !cards.is_empty() {
                 ul.cards aria-label="Headline claims" { @for card in cards { (card) } }
             }

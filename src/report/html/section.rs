@@ -38,8 +38,11 @@ pub fn section(section: &Section, id: &str, view: &View, ids: &mut Ids) -> Marku
 fn found(section: &Section, view: &View) -> Markup {
     let claims = view.page.claims.iter().enumerate().filter(|(_, claim)| claim.figure == section.id);
     let (other, own): (Vec<_>, Vec<_>) = claims.partition(|(_, claim)| claim.kind == ClaimKind::Sensitivity);
+    // Of two sections of one name the first has the claims' anchors.
+    let first = view.page.sections.iter().find(|of| of.id == section.id).is_some_and(|of| std::ptr::eq(of, section));
+    let anchor = |at: usize| view.entries[at].as_deref().filter(|_| first);
     let list = |claims: &[(usize, &ClaimRow)]| {
-        html! { @if !claims.is_empty() { ul.claim-list { @for (at, claim) in claims { (entry(view, claim, *at)) } } } }
+        html! { @if !claims.is_empty() { ul.claim-list { @for (at, claim) in claims { (entry(view, claim, *at, anchor(*at))) } } } }
     };
     html! {
         @if own.is_empty() && other.is_empty() { p { "No claim is judged here." } }
@@ -48,9 +51,9 @@ fn found(section: &Section, view: &View) -> Markup {
     }
 }
 
-fn entry(view: &View, claim: &ClaimRow, at: usize) -> Markup {
+fn entry(view: &View, claim: &ClaimRow, at: usize, anchor: Option<&str>) -> Markup {
     html! {
-        li.(class(claim.verdict)) id=[&view.entries[at]] {
+        li.(class(claim.verdict)) id=[anchor] {
             p.head { (badge(claim.verdict)) " " span.place { (claim.place) } }
             p { (claim.statement) }
             (findings(&claim.measured))
