@@ -82,10 +82,7 @@ fn an_experiment_leaves_figures_data_claims_and_a_report() {
     let verdict =
         |id: &str| list.iter().find(|claim| claim["id"] == id).unwrap()["verdict"].as_str().unwrap().to_owned();
     // Nothing can be concluded from six steps; the theorems can be tested anywhere.
-    assert_eq!(
-        (verdict("fig9.c"), verdict("fig9.c-1e-6")),
-        ("needs a larger scale".into(), "needs a larger scale".into())
-    );
+    assert_eq!(verdict("fig9.c"), "needs a larger scale");
     assert_eq!((verdict("theory.4.1"), verdict("theory.fact-c1")), ("true as corrected".into(), "reproduced".into()));
     let of_paper = list.iter().filter(|claim| claim["kind"] == "paper");
     let counted: u64 = answer["verdicts"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
@@ -180,6 +177,7 @@ y_log = true
 id = "own.falls"
 place = "nowhere"
 statement = "The loss falls."
+from = "smoke"
 test = [{ run = "depth-3", value = "loss", is = "<", than = { steps = "first" } }]
 "#;
 
@@ -248,13 +246,13 @@ fn a_dry_run_tells_runs_time_and_memory_and_makes_none() {
     let dir = tempfile::tempdir().unwrap();
     let out = run(dir.path(), "reproduce fig9 --network dln --scale smoke --dry-run --json --quiet --out out", 0);
     let told: Value = serde_json::from_slice(&out.stdout).unwrap();
-    assert_eq!(told["runs"].as_array().unwrap().len(), 12);
+    assert_eq!(told["runs"].as_array().unwrap().len(), 4);
     assert!(told["seconds"].as_f64().unwrap() > 0.0 && told["bytes"].as_u64().unwrap() > 10_000);
     assert!(!dir.path().join("out").exists());
     assert!((0.0..1.0).contains(&told["uncertainty"].as_f64().unwrap()));
     let list = run(dir.path(), "reproduce --list --json", 0);
     let list: Value = serde_json::from_slice(&list.stdout).unwrap();
-    assert_eq!(list.as_array().unwrap().len(), 22);
+    assert_eq!(list.as_array().unwrap().len(), 24);
 }
 
 /// At the paper's own scale, where a step of a run takes seconds, in less memory than one of its networks.

@@ -189,6 +189,7 @@ y_log = true
 id = "own.falls"
 place = "nowhere"
 statement = "The loss falls."
+from = "smoke"
 test = [{ run = "depth-3", value = "loss", is = "<", than = { steps = "first" } }]
 "#;
 
