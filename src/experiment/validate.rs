@@ -179,7 +179,7 @@ impl<'a> Check<'a> {
         let settings = group.settings();
         let layers = pick.layer.as_ref().and_then(|by| by.at(self.scale()));
         let picked = |layer: usize| layers.is_none_or(|layers| layers.contains(&layer));
-        let look = || Ok::<_, Error>(settings.look(&settings.network()?)?);
+        let look = || settings.look(&settings.network()?);
         let count = match entry(&pick.quantity) {
             None | Some(Entry::Number) => 1,
             Some(Entry::Points) => {
@@ -232,7 +232,7 @@ impl<'a> Check<'a> {
 
     /// What the forms of panels and explorers need beside their values.
     fn panels(&self) -> Result<()> {
-        for explorer in self.shown.explorers.iter().filter(|of| matches!(of.form, Form::Spread | Form::Against)) {
+        if let Some(explorer) = self.shown.explorers.iter().find(|of| matches!(of.form, Form::Spread | Form::Against)) {
             let problem = format!("explorer \"{}\" has a form that only panels have", explorer.title);
             return self.bad(problem, "there are line, band, distance and ridge");
         }
