@@ -1,6 +1,5 @@
 //! An experiment's panels, drawn from its runs.
 
-use super::course;
 use super::evidence::{Evidence, made_of, missing};
 use super::file::{Form, Over, PanelSpec, Pick, Split};
 use super::plan::Part;
@@ -181,15 +180,12 @@ impl<'a> Draw<'a> {
         Ok((0..points).map(|i| (middle_of(i, |p| p.0), middle_of(i, |p| p.1))).collect())
     }
 
-    /// Over all runs, which were trained apart.
+    /// From the lowest to the highest loss over all runs, which were trained apart: how far they spread, not how a landscape looks around one.
     fn apart(&self, groups: &[&Group]) -> Result<Series> {
         let runs = groups.iter().flat_map(|group| self.evidence.of(group));
-        let runs: Vec<_> = runs.map(|run| run.training().map(|of| (*of).clone())).collect::<Result<_>>()?;
-        let band = course::Band::of_runs(&runs)?;
-        let points =
-            band.step.iter().zip(band.low.iter().zip(&band.high)).map(|(&step, (&low, &high))| (step, low, high));
+        let losses: Vec<_> = runs.map(|run| run.training().map(|of| of.loss.clone())).collect::<Result<_>>()?;
         let (label, style) = groups.first().map_or(("", 0), |group| (group.label.as_str(), group.style));
-        Ok(Series::band(label, style, points.collect()))
+        Ok(Series::band(label, style, apart(&losses)))
     }
 
     /// A number of each group against one of its settings: groups of one label are one line.
@@ -296,4 +292,25 @@ pub fn histograms(arrays: &Arrays, place: usize, of: usize) -> Vec<Ridge> {
         Ridge { at, density: counts.iter().zip(edges.windows(2)).map(density).collect(), edges: edges.clone() }
     };
     steps.iter().enumerate().map(ridge).collect()
+}
+
+/// The lowest and the highest of several runs' losses at each step that all of them have logged: a loss that is no number is one without bound.
+fn apart(losses: &[Vec<f64>]) -> Vec<(f64, f64, f64)> {
+    let steps = losses.iter().map(Vec::len).min().unwrap_or(0);
+    let at = |t: usize| losses.iter().map(move |run| if run[t].is_nan() { f64::INFINITY } else { run[t] });
+    (0..steps)
+        .map(|t| (t as f64, at(t).fold(f64::INFINITY, f64::min), at(t).fold(f64::NEG_INFINITY, f64::max)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_trained_apart_spread_from_the_lowest_to_the_highest_loss() {
+        let band = apart(&[vec![3.0, 2.0, 1.0], vec![3.0, 2.5, 0.5], vec![3.0, 2.25]]);
+        assert_eq!(band, [(0.0, 3.0, 3.0), (1.0, 2.0, 2.5)], "where they began they are one");
+        assert_eq!(apart(&[vec![3.0, 1.0, 1.0], vec![3.0, f64::NAN]])[1], (1.0, 1.0, f64::INFINITY), "one diverged");
+    }
 }

@@ -7,7 +7,7 @@
 //! - doing it: [`cost`] (work, counted), [`estimate`] (how long it will take), [`memory`], [`runner`], `images` (sets that runs share), [`pace`] (how
 //!   long the rest will take)
 //! - what came of it: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`best`] (of several learning
-//!   rates), [`figures`], [`networks`], [`explore`], [`deviations`], [`course`] (a course's shortcut, labelled), [`headline`] and `answer`
+//!   rates), [`figures`], [`networks`], [`explore`], [`deviations`], [`headline`] and `answer`
 //!   (what a report says first); [`assemble`]: everything that is written
 
 mod answer;
@@ -17,7 +17,6 @@ pub mod catalogue;
 pub mod claim_spec;
 pub mod claims;
 pub mod cost;
-pub mod course;
 pub mod deviations;
 pub mod estimate;
 pub mod evidence;

@@ -1,6 +1,6 @@
 //! A finished run's logs as numbers.
 
-use crate::files::{Array, disk, npz};
+use crate::files::disk;
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -50,48 +50,6 @@ pub fn training(run: &Path) -> Result<Training> {
         found.seconds.push(seconds);
     }
     Ok(found)
-}
-
-/// A run's landscapes: for each probed step, the values at each step length.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Landscapes {
-    /// Probed steps.
-    pub step: Vec<f64>,
-    /// L(θ_s), one row per probed step.
-    pub loss: Vec<Vec<f64>>,
-    /// ‖∇L(θ_s) − g‖
-    pub grad_l2_diff: Vec<Vec<f64>>,
-    /// β
-    pub beta: Vec<Vec<f64>>,
-}
-
-/// Reads a run's `landscape.npz`. Errors: it is not there, or not of that form.
-pub fn landscapes(run: &Path) -> Result<Landscapes> {
-    let path = run.join("landscape.npz");
-    let arrays = npz::read(&path)?;
-    let get = |name: &str| {
-        arrays
-            .get(name)
-            .ok_or_else(|| Error::file(&path, format!("no array {name}"), "a run's own landscape.npz is needed"))
-    };
-    let step: Vec<f64> = match &get("step")?.values {
-        crate::files::Values::I64(steps) => steps.iter().map(|&t| t as f64).collect(),
-        _ => return Err(Error::file(&path, "array step is not of integers", "a run's own landscape.npz is needed")),
-    };
-    let points = |name: &str| -> Result<Vec<Vec<f64>>> {
-        let array = get(name)?;
-        let values = Array::to_f64(array).unwrap_or_default();
-        match array.shape[..] {
-            [t, s] if t == step.len() && s > 0 => Ok(values.chunks_exact(s).map(<[f64]>::to_vec).collect()),
-            _ => Err(Error::file(
-                &path,
-                format!("array {name} of shape {:?}", array.shape),
-                "one row per step is needed",
-            )),
-        }
-    };
-    let (loss, grad_l2_diff, beta) = (points("loss")?, points("grad_l2_diff")?, points("beta")?);
-    Ok(Landscapes { step, loss, grad_l2_diff, beta })
 }
 
 /// Mean over windows of `width` steps, at each window's middle.

@@ -3,14 +3,13 @@
 //! - passes: `convolution` (its algorithms), `network`, `exactness`, `agreement`, `arithmetic`, `range` (the ends of the numbers' range),
 //!   `deep_linear`, `coordinates`, `noise_laws`
 //! - probes: `lines`, `resolution` (where β is told), `ics`, `activations`, `theory_probe`, `purity` (that they move nothing)
-//! - runs: `resume`, `protocol`, `course` · the paper's statements: `theory`
+//! - runs: `resume`, `protocol` · the paper's statements: `theory`
 
 mod activations;
 mod agreement;
 mod arithmetic;
 mod convolution;
 mod coordinates;
-mod course;
 mod deep_linear;
 mod exactness;
 mod ics;
