@@ -1,8 +1,9 @@
 //! Variants at the best of several learning rates: the rate is chosen with the first seed, and what is shown and judged are the other seeds.
 
 use super::claim_spec::{ClaimSpec, Test};
+use super::claims::{over, shown};
 use super::evidence::Evidence;
-use super::file::BestSpec;
+use super::file::{BestSpec, NumberSpec};
 use super::plan::Part;
 use super::runs::Group;
 use crate::Result;
@@ -31,10 +32,10 @@ pub fn groups<'s>(evidence: &'s Evidence, part: &'s Part, spec: &BestSpec, among
 
 /// The table of them: the best rate of each variant, and the spec's columns, medians over the seeds that did not choose it.
 pub fn table(evidence: &Evidence, part: &Part, spec: &BestSpec) -> Result<Captioned> {
-    let label = |of: &str| part.experiment.shown.values.get(of).map_or(of.to_owned(), |pick| pick.label.clone());
-    let heads = spec.table.iter().map(|column| match column.steps {
-        Some(over) => format!("{}, {} over the steps", label(&column.value), over.word()),
-        None => format!("{}, at the end", label(&column.value)),
+    let pick = |column: &NumberSpec| part.experiment.shown.values.get(&column.value);
+    let heads = spec.table.iter().map(|column| {
+        let label = pick(column).map_or(column.value.as_str(), |pick| &pick.label);
+        format!("{label}, {}", over(&column.of("")))
     });
     let mut table = Table::new(["variant".to_owned(), "best rate".to_owned()].into_iter().chain(heads));
     for group in groups(evidence, part, spec, &spec.runs)? {
@@ -46,7 +47,7 @@ pub fn table(evidence: &Evidence, part: &Part, spec: &BestSpec) -> Result<Captio
             row.push(if others.is_empty() {
                 Cell::from("")
             } else {
-                Cell::number(significant(super::series::median(others), 3))
+                Cell::number(shown(pick(column), super::series::median(others)))
             });
         }
         table.row(row);

@@ -16,7 +16,7 @@ use crate::report::{ClaimRow, Verdict, significant};
 use serde_json::{Map, Value, json};
 use verdict::{Form, in_part, verdict};
 
-pub use findings::{Found, percent, shown};
+pub use findings::{Found, over, percent, shown};
 
 /// One claim with its verdict.
 #[derive(Debug, Clone, PartialEq)]

@@ -177,8 +177,8 @@ fn diverged(evidence: &Evidence, part: &Part, claim: &ClaimSpec, names: &Names) 
     Ok(lines)
 }
 
-/// What is made of the steps, in words.
-fn over(measure: &Measure) -> String {
+/// What is made of the steps, in words: "mean over the last 10 % of the run".
+pub fn over(measure: &Measure) -> String {
     let part = within(measure);
     match (measure.until, measure.steps) {
         (Some(level), _) => format!("first step at {} or below", rounded(level)),
