@@ -222,7 +222,7 @@ fn images(steps: u64) -> Settings {
         steps,
         augment: true,
         momentum: 0.9,
-        lr: 0.02,
+        lr: 0.01,
         limit_train: Some(30),
         limit_test: Some(10),
         eval_every: Some(9),
