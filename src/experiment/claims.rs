@@ -9,7 +9,7 @@ use super::claim_spec::{ClaimSpec, Measure, Side, Test};
 use super::evidence::{Draw, Evidence, Seed};
 use super::file::Over;
 use super::plan::Part;
-use super::runs::Kind;
+use super::runs::{Group, Kind};
 use super::scale::ByScale;
 use crate::Result;
 use crate::report::{ClaimRow, Verdict, significant};
@@ -84,7 +84,11 @@ fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judg
     runs.sort_unstable();
     runs.dedup();
     measured.dedup();
-    measured.extend(diverged(evidence, part, claim)?);
+    let diverged = diverged(evidence, part, claim)?;
+    measured.extend(diverged.iter().map(|(group, count)| {
+        let called = words::called(evidence, part, group);
+        (format!("{called}: draws that diverged, of {}", group.runs.len()), *count as f64)
+    }));
     let (verdict, untested) = match untested {
         Some((verdict, why)) => (verdict, Some(why)),
         None => (verdict(&forms), None),
@@ -99,7 +103,7 @@ fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judg
         figure: part.experiment.name.clone(),
         place: claim.place.clone(),
         statement: claim.statement.clone(),
-        measured: findings::of(evidence, part, claim, &found)?,
+        measured: findings::of(evidence, part, claim, &found, &diverged),
         rule: words::rules(evidence, part, claim),
         verdict,
         remark,
@@ -108,15 +112,14 @@ fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judg
     Ok(Judged { row, measured, found })
 }
 
-/// How many draws of a claim's groups diverged, of those of which any did.
-fn diverged(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Vec<(String, f64)>> {
-    let mut found: Vec<(String, f64)> = Vec::new();
+/// The groups of a claim of which draws diverged, each once, and how many.
+fn diverged<'a>(evidence: &'a Evidence, part: &'a Part, claim: &ClaimSpec) -> Result<Vec<(&'a Group, usize)>> {
+    let mut found: Vec<(&Group, usize)> = Vec::new();
     for measure in claim.tests.iter().flat_map(Test::measures) {
         let Some((group, pick)) = evidence.measured(part, measure) else { continue };
         let count = if pick.quantity == "diverged" { 0 } else { evidence.diverged(group)? };
-        let what = format!("{}: draws that diverged, of {}", words::called(evidence, part, group), group.runs.len());
-        if count > 0 && !found.iter().any(|(name, _)| *name == what) {
-            found.push((what, count as f64));
+        if count > 0 && !found.iter().any(|(known, _)| known.id == group.id) {
+            found.push((group, count));
         }
     }
     Ok(found)

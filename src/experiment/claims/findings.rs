@@ -4,8 +4,8 @@ use super::super::claim_spec::{ClaimSpec, Measure, Side, Test};
 use super::super::evidence::Evidence;
 use super::super::file::{Over, Pick};
 use super::super::plan::Part;
+use super::super::runs::Group;
 use super::words::{Names, bound};
-use crate::Result;
 use crate::report::{Finding, Line, rounded};
 use crate::theory::STATEMENTS;
 
@@ -41,7 +41,13 @@ struct Piece {
 }
 
 /// What was measured for a claim, a finding for each quantity; at the end which draws diverged.
-pub fn of(evidence: &Evidence, part: &Part, claim: &ClaimSpec, found: &[Option<Found>]) -> Result<Vec<Finding>> {
+pub fn of(
+    evidence: &Evidence,
+    part: &Part,
+    claim: &ClaimSpec,
+    found: &[Option<Found>],
+    diverged: &[(&Group, usize)],
+) -> Vec<Finding> {
     let names = Names::of(evidence, part, claim);
     let mut pieces: Vec<Piece> = Vec::new();
     for (test, found) in claim.tests.iter().zip(found) {
@@ -60,11 +66,15 @@ pub fn of(evidence: &Evidence, part: &Part, claim: &ClaimSpec, found: &[Option<F
         let title = if same { format!("{of}, {over}") } else { of.clone() };
         findings.push(Finding { of: title, lines: of_one.iter().map(|piece| piece.line(!same)).collect() });
     }
-    let lines = diverged(evidence, part, claim, &names)?;
-    if !lines.is_empty() {
-        findings.push(Finding { of: String::new(), lines });
+    let line = |(group, count): &(&Group, usize)| {
+        let values =
+            vec![(format!("{} diverged in", names.get(group)), format!("{count} of {} draws", group.runs.len()))];
+        Line { values, ..Line::default() }
+    };
+    if !diverged.is_empty() {
+        findings.push(Finding { of: String::new(), lines: diverged.iter().map(line).collect() });
     }
-    Ok(findings)
+    findings
 }
 
 impl Piece {
@@ -160,21 +170,6 @@ fn of_statement(test: &Test, found: &Found) -> Piece {
     let who = test.form.as_ref().map_or_else(|| says.to_owned(), |form| format!("{form}: {says}"));
     let of = ("Random instances on which it fails".to_owned(), String::new());
     Piece { of, left: vec![(who, percent(found.left))], right: None, notes: Vec::new(), met: found.met }
-}
-
-/// How many draws of a claim's groups diverged, of those of which any did.
-fn diverged(evidence: &Evidence, part: &Part, claim: &ClaimSpec, names: &Names) -> Result<Vec<Line>> {
-    let mut lines: Vec<Line> = Vec::new();
-    for measure in claim.tests.iter().flat_map(Test::measures) {
-        let Some((group, pick)) = evidence.measured(part, measure) else { continue };
-        let count = if pick.quantity == "diverged" { 0 } else { evidence.diverged(group)? };
-        let name = format!("{} diverged in", names.get(group));
-        let values = vec![(name, format!("{count} of {} draws", group.runs.len()))];
-        if count > 0 && !lines.iter().any(|line| line.values == values) {
-            lines.push(Line { values, ..Line::default() });
-        }
-    }
-    Ok(lines)
 }
 
 /// What is made of the steps, in words: "mean over the last 10 % of the run".
