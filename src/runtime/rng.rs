@@ -55,13 +55,19 @@ pub fn key(seed: u64) -> [u32; 2] {
     [seed as u32, (seed >> 32) as u32]
 }
 
+/// The highest word of a counter: what the draw is for, and the layer (24 bits).
+#[inline(always)]
+pub fn domain(purpose: Purpose, layer: u32) -> u32 {
+    (purpose as u32) << 24 | (layer & 0x00FF_FFFF)
+}
+
 /// The four words at (`seed`, `purpose`, `layer`, `step`, `i`, `j`). `layer` has 24 bits.
 ///
 /// For noise, `i` is the sample and `j` the unit (or a pair of units); elsewhere `i` and `j` are the low and high half of
 /// an index.
 #[inline(always)]
 pub fn draw(seed: u64, purpose: Purpose, layer: u32, step: u32, i: u32, j: u32) -> [u32; 4] {
-    philox4x32([i, j, step, (purpose as u32) << 24 | (layer & 0x00FF_FFFF)], key(seed))
+    philox4x32([i, j, step, domain(purpose, layer)], key(seed))
 }
 
 /// The word at position `index` of the sequence (`seed`, `purpose`, `layer`, `step`).
@@ -71,28 +77,34 @@ pub fn word(seed: u64, purpose: Purpose, layer: u32, step: u32, index: u64) -> u
     draw(seed, purpose, layer, step, block as u32, (block >> 32) as u32)[(index % 4) as usize]
 }
 
+/// [`philox4x32`] of `N` counters side by side: `c[k][lane]` is word k of counter `lane`, there and in what comes back.
+#[inline(always)] // so that the lanes become registers of whatever instruction set the caller is compiled for
+pub fn philox_lanes<const N: usize>(c: [[u32; N]; 4], mut key: [u32; 2]) -> [[u32; N]; 4] {
+    // Words stand in the low halves of 64-bit lanes, where products are made; what is in the high halves does not count.
+    let [mut c0, mut c1, mut c2, mut c3] = c.map(|words| words.map(u64::from));
+    for _ in 0..10 {
+        let [k0, k1] = key.map(u64::from);
+        for (((a, b), c), d) in c0.iter_mut().zip(&mut c1).zip(&mut c2).zip(&mut c3) {
+            let (p0, p1) = (u64::from(M[0]) * u64::from(*a as u32), u64::from(M[1]) * u64::from(*c as u32));
+            (*a, *b) = (p1 >> 32 ^ *b ^ k0, p1);
+            (*c, *d) = (p0 >> 32 ^ *d ^ k1, p0);
+        }
+        key = [key[0].wrapping_add(W[0]), key[1].wrapping_add(W[1])];
+    }
+    [c0, c1, c2, c3].map(|words| words.map(|word| word as u32))
+}
+
 /// Words that [`words`] makes at once: 16 blocks of the generator side by side.
 pub const WORDS: usize = 64;
 
 /// The words at the positions `first..first + 64` of a sequence, as [`word`] has them one by one; `first` is a multiple of 4.
-#[inline(always)] // so that the lanes become registers of whatever instruction set the caller is compiled for
+#[inline(always)]
 pub fn words(seed: u64, purpose: Purpose, layer: u32, step: u32, first: u64) -> [u32; WORDS] {
     const LANES: usize = WORDS / 4;
     let block = |lane: usize| first / 4 + lane as u64;
-    let mut c0: [u32; LANES] = std::array::from_fn(|lane| block(lane) as u32);
-    let mut c1: [u32; LANES] = std::array::from_fn(|lane| (block(lane) >> 32) as u32);
-    let mut c2 = [step; LANES];
-    let mut c3 = [(purpose as u32) << 24 | (layer & 0x00FF_FFFF); LANES];
-    let mut key = key(seed);
-    for _ in 0..10 {
-        for (((a, b), c), d) in c0.iter_mut().zip(&mut c1).zip(&mut c2).zip(&mut c3) {
-            let (p0, p1) = (u64::from(M[0]) * u64::from(*a), u64::from(M[1]) * u64::from(*c));
-            (*a, *b) = ((p1 >> 32) as u32 ^ *b ^ key[0], p1 as u32);
-            (*c, *d) = ((p0 >> 32) as u32 ^ *d ^ key[1], p0 as u32);
-        }
-        key = [key[0].wrapping_add(W[0]), key[1].wrapping_add(W[1])];
-    }
-    let c = [c0, c1, c2, c3];
+    let low: [u32; LANES] = std::array::from_fn(|lane| block(lane) as u32);
+    let high: [u32; LANES] = std::array::from_fn(|lane| (block(lane) >> 32) as u32);
+    let c = philox_lanes([low, high, [step; LANES], [domain(purpose, layer); LANES]], key(seed));
     std::array::from_fn(|at| c[at % 4][at / 4])
 }
 

@@ -6,7 +6,7 @@ use crate::ops::affine::floor;
 use crate::ops::columns::{Line, Shared, for_pieces};
 use crate::runtime::cpu::{Cpu, read_state};
 use crate::runtime::float::Float;
-use crate::runtime::rng::{Purpose, draw, normal, philox4x32, uniform_in};
+use crate::runtime::rng::{Purpose, domain, draw, key, normal, philox_lanes, uniform_in};
 use crate::runtime::simd::vectorize;
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{In, Out, Shape};
@@ -15,7 +15,10 @@ use crate::{Error, Result};
 /// Pairs of units drawn together: a register of 32-bit words.
 const PAIRS: usize = 16;
 
-/// The noise of one layer at one step: the units' draws, and the key of the samples'.
+/// Elements drawn together.
+const BLOCK: usize = 2 * PAIRS;
+
+/// The noise of one layer at one step: the units' draws, and where the samples' come from.
 pub struct Draws {
     options: NoiseOptions,
     seed: u64,
@@ -24,10 +27,14 @@ pub struct Draws {
     /// N and H·W, for the index of a sample.
     batch: usize,
     pixels: usize,
-    /// μ_j − r_μ
+    /// Rows of which a block takes a whole number: one, but for lines of few units, which would leave most of it idle.
+    rows: usize,
+    /// μ_j − r_μ for the elements of `rows` rows, on to a whole number of blocks.
     low: Line<f32>,
-    /// σ_j
+    /// σ_j likewise.
     sigma: Line<f32>,
+    /// The row and the pair of units of each pair in a block of several rows.
+    lanes: [(usize, u32); PAIRS],
 }
 
 impl Draws {
@@ -35,50 +42,84 @@ impl Draws {
     pub fn new(options: NoiseOptions, shape: Shape, state: &StepState) -> Self {
         let [h, w, n, columns] = shape.hwnc();
         let (seed, step) = (state.seed, state.step as u32);
-        let unit = |j: usize| draw(seed, Purpose::NoiseUnit, options.layer, step, j as u32, 0);
-        let low = Line::new(columns, |j| uniform_in(unit(j)[0], -options.mean, 2.0 * options.mean) - options.spread);
-        let sigma = Line::new(columns, |j| uniform_in(unit(j)[1], 1.0, options.scale - 1.0));
-        Draws { options, seed, step, columns, batch: n, pixels: h * w, low, sigma }
+        // A pair of units stands in one row, so rows of an odd number of units are drawn one by one.
+        let rows = if columns.is_multiple_of(2) { (BLOCK / columns.max(1)).max(1) } else { 1 };
+        let unit = |j: usize| draw(seed, Purpose::NoiseUnit, options.layer, step, (j % columns) as u32, 0);
+        let low = |j| uniform_in(unit(j)[0], -options.mean, 2.0 * options.mean) - options.spread;
+        let sigma = |j| uniform_in(unit(j)[1], 1.0, options.scale - 1.0);
+        Draws {
+            options,
+            seed,
+            step,
+            columns,
+            batch: n,
+            pixels: h * w,
+            rows,
+            low: Line::new((rows * columns).next_multiple_of(BLOCK), low),
+            sigma: Line::new((rows * columns).next_multiple_of(BLOCK), sigma),
+            lanes: std::array::from_fn(|lane| (2 * lane / columns.max(1), (2 * lane % columns.max(1) / 2) as u32)),
+        }
     }
 
-    /// Calls `work(elements, shift, scale)` over rows `range` of elements (whole rows), a few units at a time.
+    /// Calls `work(elements, shift, scale)` over rows `range` of elements (whole rows), a block at a time.
     #[inline(always)]
     fn for_rows(&self, range: std::ops::Range<usize>, mut work: impl FnMut(std::ops::Range<usize>, &[f32], &[f32])) {
-        for row in range.start / self.columns..range.end / self.columns {
-            let sample = ((row % self.batch) * self.pixels + row / self.batch) as u32;
-            let sample = if made(Mutant::E12) { 0 } else { sample };
-            for first in (0..self.columns).step_by(2 * PAIRS) {
-                let count = (self.columns - first).min(2 * PAIRS);
-                let (shift, scale) = self.block(sample, first, count);
+        let end = range.end / self.columns;
+        for row in (range.start / self.columns..end).step_by(self.rows) {
+            let elements = self.columns * self.rows.min(end - row);
+            let mut samples = [0; PAIRS];
+            for (row, sample) in (row..end).zip(&mut samples[..self.rows]) {
+                *sample = self.sample(row);
+            }
+            for first in (0..elements).step_by(BLOCK) {
+                let count = (elements - first).min(BLOCK);
+                let (shift, scale) = self.block(&samples, first);
                 let at = row * self.columns + first;
                 work(at..at + count, &shift[..count], &scale[..count]);
             }
         }
     }
 
-    /// m_ij and s_ij of sample i and units `first..first + count`.
+    /// The index of the sample (image and pixel) that stands in a row.
     #[inline(always)]
-    fn block(&self, sample: u32, first: usize, count: usize) -> ([f32; 2 * PAIRS], [f32; 2 * PAIRS]) {
-        let layer = (Purpose::NoiseSample as u32) << 24 | (self.options.layer & 0x00FF_FFFF);
-        let key = crate::runtime::rng::key(self.seed);
-        let mut words = [[0u32; PAIRS]; 4];
-        for pair in 0..PAIRS {
-            let w = philox4x32([sample, (first / 2 + pair) as u32, self.step, layer], key);
-            for (to, w) in words.iter_mut().zip(w) {
-                to[pair] = w;
+    fn sample(&self, row: usize) -> u32 {
+        if made(Mutant::E12) {
+            return 0;
+        }
+        ((row % self.batch) * self.pixels + row / self.batch) as u32
+    }
+
+    /// m_ij and s_ij of the elements `first..first + BLOCK` of the rows whose samples are `samples`.
+    #[inline(always)]
+    fn block(&self, samples: &[u32; PAIRS], first: usize) -> ([f32; BLOCK], [f32; BLOCK]) {
+        let (mut sample, mut pair) = ([samples[0]; PAIRS], [0; PAIRS]);
+        if self.rows == 1 {
+            pair = std::array::from_fn(|lane| (first / 2 + lane) as u32);
+        } else {
+            for ((sample, pair), (row, of)) in sample.iter_mut().zip(&mut pair).zip(self.lanes) {
+                (*sample, *pair) = (samples[row], of);
             }
         }
-        let (low, sigma) = (&self.low.get()[first..first + count], &self.sigma.get()[first..first + count]);
-        let (mut shift, mut scale) = ([0.0; 2 * PAIRS], [0.0; 2 * PAIRS]);
-        for pair in 0..PAIRS {
-            for half in 0..2 {
-                shift[2 * pair + half] = uniform_in(words[2 * half][pair], 0.0, 2.0 * self.options.spread);
-                scale[2 * pair + half] = normal(words[2 * half + 1][pair]);
+        let noise = [domain(Purpose::NoiseSample, self.options.layer); PAIRS];
+        let words = philox_lanes([sample, pair, [self.step; PAIRS], noise], key(self.seed));
+        let (mut shift, mut scale) = ([0.0; BLOCK], [0.0; BLOCK]);
+        for half in 0..2 {
+            // Drawn in arrays of their own: a loop that also interleaves them does not become vectors.
+            let (mut m, mut s) = ([0.0; PAIRS], [0.0; PAIRS]);
+            for ((m, s), (&of_m, &of_s)) in
+                m.iter_mut().zip(&mut s).zip(words[2 * half].iter().zip(&words[2 * half + 1]))
+            {
+                *m = uniform_in(of_m, 0.0, 2.0 * self.options.spread);
+                *s = normal(of_s);
+            }
+            for pair in 0..PAIRS {
+                (shift[2 * pair + half], scale[2 * pair + half]) = (m[pair], s[pair]);
             }
         }
-        for ((m, s), (&low, &sigma)) in shift.iter_mut().zip(&mut scale).zip(low.iter().zip(sigma)) {
-            *m += low;
-            *s = s.mul_add(self.options.spread, sigma);
+        let (low, sigma) = (&self.low.get()[first..first + BLOCK], &self.sigma.get()[first..first + BLOCK]);
+        for at in 0..BLOCK {
+            shift[at] += low[at];
+            scale[at] = scale[at].mul_add(self.options.spread, sigma[at]);
         }
         (shift, scale)
     }
