@@ -28,7 +28,7 @@ pub struct ClaimSpec {
     pub cifar10: bool,
     /// Why it cannot be tested at all.
     pub untested: Option<String>,
-    /// What is known of what its verdict means, whatever that is.
+    /// What is known of what its verdict means, whatever that is: a text, or the name of one in `runs.toml`.
     pub remark: Option<ByScale<String>>,
     /// What is known of why it fails, said where it does: a text, or the name of one in `runs.toml`.
     pub why: Option<ByScale<String>>,
@@ -171,7 +171,7 @@ impl ClaimSpec {
         let claim = |chosen: Vec<(&String, &Value)>| {
             let mut claim = self.clone();
             [&mut claim.id, &mut claim.statement].into_iter().for_each(|text| fill(text, &chosen));
-            for text in claim.why.iter_mut().flat_map(ByScale::all) {
+            for text in [&mut claim.remark, &mut claim.why].into_iter().flatten().flat_map(ByScale::all) {
                 if let Some(reason) = reasons.get(text.as_str()) {
                     text.clone_from(reason);
                 }

@@ -230,7 +230,7 @@ mod tests {
         small("batch = 16\nlimit_train = 16").unwrap();
         for (more, says) in [
             ("batch = 17\nlimit_train = 16", "--batch: is 17"),
-            ("batch = 10001", "--batch: is 10001"),
+            ("batch = 50001", "--batch: is 50001"),
             ("limit_test = 2001", "limit_test: 2001 images were asked for"),
         ] {
             let message = small(more).unwrap_err().to_string();
