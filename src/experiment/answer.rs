@@ -131,7 +131,6 @@ fn sentence(topic: &Topic, verdict: &dyn Fn(&str) -> Option<Verdict>, scale: &st
         let of = grounds.iter().filter(|(_, outcome)| *outcome == wanted);
         of.map(|(ground, outcome)| match outcome {
             Outcome::Corrected => format!("{} once corrected, not as printed", ground.so),
-            Outcome::InPart => format!("{}, but only in part", ground.so),
             Outcome::Not => ground.not.into(),
             _ => ground.so.to_owned(),
         })
@@ -155,7 +154,8 @@ fn sentence(topic: &Topic, verdict: &dyn Fn(&str) -> Option<Verdict>, scale: &st
     };
     let mut parts = Vec::new();
     parts.extend(joined([held, corrected].concat()));
-    parts.extend(joined(in_part));
+    let each = if in_part.len() > 1 { "each" } else { "but" };
+    parts.extend(joined(in_part).map(|of| format!("{of}, {each} only in part")));
     parts.extend(joined(not));
     parts.extend(joined(unknown).map(|of| format!("scale {scale} cannot tell whether {of}")));
     Some(format!("{lead}: {}.", parts.join("; ")))
@@ -212,6 +212,10 @@ mod tests {
             (
                 [Reproduced, NotBorneOut, Reproduced],
                 "That it works is borne out in part at scale quick: C is so; A is so, but only in part.",
+            ),
+            (
+                [InPart, NotBorneOut, InPart],
+                "That it works is borne out in part at scale quick: A is so and C is so, each only in part.",
             ),
             (
                 [InPart, InPart, NotBorneOut],

@@ -224,7 +224,7 @@ fn sets_are_inspected_and_shown() {
     let dir = room();
     let set: serde_json::Value =
         serde_json::from_str(&done(dir.path(), "data inspect images --seed 3 --json")).unwrap();
-    assert_eq!(set["train_per_class"], serde_json::json!(vec![1000; 10]));
+    assert_eq!(set["train_per_class"], serde_json::json!(vec![5000; 10]));
     assert!(done(dir.path(), "data inspect images --seed 3").contains(set["sha256"].as_str().unwrap()));
     let set: serde_json::Value = serde_json::from_str(&done(dir.path(), "data inspect gaussian --json")).unwrap();
     assert_eq!(set["arrays"]["x"]["shape"], serde_json::json!([1000, 10]));

@@ -3,6 +3,7 @@
 use super::{done, normscape, one_line, results, room, signal, text};
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A run that takes some seconds at the least, and saves nothing by itself.
@@ -12,6 +13,8 @@ const RUN: &str = "train --model dln --depth 5 --samples 100 --norm batch --seed
 const ENDLESS: &str = "--steps 100000000";
 
 fn start(dir: &Path, line: &str) -> Child {
+    // Under `nohup` a program would begin with HUP ignored. A handler is not handed on: with one here it begins as from a terminal.
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default()).unwrap();
     let mut command = normscape(dir);
     command.args(line.split_whitespace()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }

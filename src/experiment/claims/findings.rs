@@ -168,7 +168,7 @@ fn of_statement(test: &Test, found: &Found) -> Piece {
     // Behind a semicolon stands what else is tabled.
     let says = row.map_or(name, |row| row.says.split(';').next().unwrap_or(row.says));
     let who = test.form.as_ref().map_or_else(|| says.to_owned(), |form| format!("{form}: {says}"));
-    let of = ("Random instances on which it fails".to_owned(), String::new());
+    let of = ("Random instances on which it fails; f is γ²/σ², a is ⟨g, ŷ⟩, v is ∇_y L̂".to_owned(), String::new());
     Piece { of, left: vec![(who, percent(found.left))], right: None, notes: Vec::new(), met: found.met }
 }
 
