@@ -112,9 +112,21 @@ fn an_experiment_leaves_figures_data_claims_and_a_report() {
     assert!(has, "the figure's data hold no such line: {:?}", figure.keys());
     let report = std::fs::read_to_string(folder.join("report.html")).unwrap();
     assert!(report.contains("Theorem 4.1") && report.contains("fig9.c") && without_cost(&report) != report);
-    // Under --strict what is not borne out, as an equation of a proof, is an error, and everything is written all the same.
-    let strict = run(dir.path(), &format!("{FIG9} all --strict"), 5);
-    assert!(String::from_utf8_lossy(&strict.stderr).contains("theory.eq17"));
+}
+
+#[test]
+fn under_strict_what_is_not_borne_out_is_an_error_and_everything_is_written_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = "title = \"own\"\nvalue.loss = { quantity = \"loss\", label = \"loss\" }\n\
+               [[run]]\nid = \"one\"\nmodel = \"dln\"\ndepth = 3\nsamples = 20\nsteps = 2\n\
+               [[claim]]\nid = \"own.loss\"\nplace = \"\"\nstatement = \"The loss is negative.\"\nfrom = \"smoke\"\n\
+               test = [{ run = \"one\", value = \"loss\", is = \"<\", than = 0.0 }]\n";
+    std::fs::write(dir.path().join("own.toml"), own).unwrap();
+    let line = "reproduce own.toml --scale smoke --quiet --out all";
+    run(dir.path(), line, 0);
+    let strict = run(dir.path(), &format!("{line} --strict"), 5);
+    assert!(String::from_utf8_lossy(&strict.stderr).contains("own.loss"));
+    assert!(dir.path().join("all/report.html").exists());
 }
 
 #[test]
