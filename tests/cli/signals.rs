@@ -1,6 +1,7 @@
 //! Signals, and what is left of a run after each.
 
-use super::{done, normscape, one_line, results, room, signal, text};
+use super::runs::results;
+use super::{done, normscape, one_line, room, signal, text};
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::sync::Arc;

@@ -4,8 +4,7 @@ import math
 import re
 
 from claims import ALL as CLAIMS
-from claims import expect
-from drive import By, Keys
+from drive import By, Keys, expect
 from reading import ALL as READING
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.support.ui import Select

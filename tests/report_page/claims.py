@@ -1,10 +1,7 @@
 """The checks of what a reader sees of the claims: the first screen, and the tables."""
 
+from drive import expect
 from selenium.webdriver.common.action_chains import ActionChains
-
-
-def expect(found, wanted):
-    assert found == wanted, f"{found!r}, not {wanted!r}"
 
 
 def claims_are_filtered(browser):

@@ -45,6 +45,10 @@ def program(variable, *names):
     return given or next((path for path in map(shutil.which, names) if path), None)
 
 
+def expect(found, wanted):
+    assert found == wanted, f"{found!r}, not {wanted!r}"
+
+
 class Browser:
     """Chromium with the report, as the checks see it."""
 
