@@ -5,12 +5,15 @@
 //! - `mutants.rs`: makes known mistakes, one at a time, and shows which test finds each;
 //! - `cuda.rs`: fetches NVRTC · `bundle.rs`: packs programs, tests and benchmarks for a machine with a GPU and without Rust;
 //! - `torture/`: kills, failing calls and hostile input against what a run promises
+//! - `bits.rs`: makes a fixed set of runs and prints a hash of what each computed
 //! - `compare/`: times training steps of builds of normscape and of their PyTorch twins, interleaved
 //! - `data.rs`: finds the data set and the golden cases, and unpacks the former;
 //! - `python.rs`: prepares a Python with the packages that tests need.
 //!
-//! It has no dependencies: it is built before anything else, on machines that may have little.
+//! It has one dependency, which computes hashes: it is built before anything else, on machines that may have little.
 
+#[cfg(target_os = "linux")]
+mod bits;
 mod bundle;
 mod compare;
 mod cuda;
@@ -39,6 +42,8 @@ Commands:
                    which needs cargo-fuzz. --slice (about a minute), --count N (kills, 1000), --share I/N and --once (calls),
                    --inputs N and --seconds N (fuzz, each parser; 10 million), --built (fuzz: do not build), --seed N, --jobs N, --only NAME,
                    --program PATH, --dir DIR
+  bits             make a fixed set of small runs and print a hash of the numbers of each, to be the same before and after a change
+                   that is to change none. --program PATH (a build of normscape; target/release/normscape otherwise, as it is)
   bundle           pack programs, tests and benchmarks for a machine with a GPU and without Rust
   bench [ARGS...]  cargo run --release -- bench ARGS...
   compare          time training steps on the CPU beside PyTorch's, interleaved, and print a table with ratios.
@@ -66,6 +71,8 @@ fn main() -> ExitCode {
         "compare" => compare::run(&rest),
         #[cfg(target_os = "linux")]
         "torture" => torture::run(&rest),
+        #[cfg(target_os = "linux")]
+        "bits" => bits::run(&rest),
         "cuda" => match cuda::fetch() {
             Ok(line) => {
                 println!("{line}");
@@ -92,11 +99,11 @@ fn main() -> ExitCode {
             print!("{HELP}");
             ExitCode::SUCCESS
         }
-        "" => {
-            refuse("xtask: no command given; there are test, cuda, mutants, torture, bundle, bench, compare and help")
-        }
+        "" => refuse(
+            "xtask: no command given; there are test, cuda, mutants, torture, bits, bundle, bench, compare and help",
+        ),
         other => refuse(&format!(
-            "xtask: no command '{other}'; there are test, cuda, mutants, torture, bundle, bench, compare and help"
+            "xtask: no command '{other}'; there are test, cuda, mutants, torture, bits, bundle, bench, compare and help"
         )),
     }
 }

@@ -16,7 +16,7 @@ mod kills;
 mod phase;
 mod program;
 mod random;
-mod results;
+pub mod results;
 mod seeds;
 mod system;
 
