@@ -1,4 +1,4 @@
-//! Reads the kernels' signatures and generates their launch functions; puts the commit into the binary, for
+//! Reads the kernels' signatures and generates their launches; puts the commit into the binary, for
 //! `normscape --version` and for the record that every run keeps.
 
 #[path = "build/compile.rs"]
@@ -12,6 +12,7 @@ mod nvrtc;
 mod signature;
 
 use launchers::File;
+use signature::Signature;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
@@ -49,12 +50,14 @@ fn kernels(folder: &Path) -> Vec<File> {
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| refuse(&path, 0, &e.to_string()));
         let found = signature::read(&text).unwrap_or_else(|m| refuse(&path, m.line, &m.problem));
         for kernel in &found {
-            if files.iter().flat_map(|file| &file.kernels).any(|other| other.name == kernel.name) {
+            let mut others = files.iter().flat_map(|file| &file.kernels).flat_map(Signature::entries);
+            let entries = kernel.entries();
+            if others.any(|(other, _)| entries.iter().any(|(name, _)| *name == other)) {
                 refuse(&path, kernel.line, &format!("another file has a kernel {} too", kernel.name));
             }
         }
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        files.push(File { name, path, kernels: found });
+        files.push(File::new(name, path, &text, found));
     }
     files
 }
@@ -72,7 +75,9 @@ fn main() {
     let files = kernels(&folder);
     let header = folder.join("prelude.cuh");
     let prelude = std::fs::read_to_string(&header).unwrap_or_else(|e| refuse(&header, 0, &e.to_string()));
-    let mut text = launchers::generate(&files, &header.display().to_string());
+    let structs = signature::structs(&prelude).unwrap_or_else(|m| refuse(&header, m.line, &m.problem));
+    let launches = launchers::generate(&files, &header.display().to_string(), &structs);
+    let mut text = launches.unwrap_or_else(|problem| refuse(&folder, 0, &problem));
     match compile::generate(&files, &prelude, &out, root.join("target/cuda")) {
         Ok(tables) => text += &tables,
         Err(log) => {

@@ -72,9 +72,8 @@ pub fn generate(files: &[File], prelude: &str, out: &Path, packages: PathBuf) ->
 /// One file for one target: from an earlier build where nothing has changed since.
 fn one(nvrtc: &Nvrtc, file: &File, prelude: &str, target: Target, out: &Path) -> Result<(PathBuf, Vec<Usage>), String> {
     let refuse = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
-    let text = std::fs::read_to_string(&file.path).map_err(|e| refuse(&file.path, e))?;
     let mut hash = DefaultHasher::new();
-    (&text, prelude, target.options(false), nvrtc.describe()).hash(&mut hash);
+    (&file.text, prelude, target.options(false), nvrtc.describe()).hash(&mut hash);
     let stem = out.join(format!("{}-{:016x}", file.name, hash.finish()));
     let (code, table) = (stem.with_extension("bin"), stem.with_extension("txt"));
     if let (true, Ok(lines)) = (code.exists(), std::fs::read_to_string(&table)) {
@@ -86,7 +85,7 @@ fn one(nvrtc: &Nvrtc, file: &File, prelude: &str, target: Target, out: &Path) ->
         };
         return Ok((code, lines.lines().filter_map(usage).collect()));
     }
-    let Compiled { code: bytes, usage } = nvrtc.compile(&file.name, &text, prelude, target, false)?;
+    let Compiled { code: bytes, usage } = nvrtc.compile(&file.name, &file.text, prelude, target, false)?;
     std::fs::write(&code, bytes).map_err(|e| refuse(&code, e))?;
     let line = |u: &Usage| format!("{} {} {} {}\n", u.kernel, u.registers, u.spills, u.shared);
     std::fs::write(&table, usage.iter().map(line).collect::<String>()).map_err(|e| refuse(&table, e))?;

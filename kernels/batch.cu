@@ -3,10 +3,11 @@
 
 constexpr unsigned SIDE = 32, PLANE = 1024, IMAGE = 3 * PLANE, PADDING = 4;
 
+// x[pixel, n, channel] = table[channel, byte] of the image at the n-th place of the epoch's order, moved and mirrored where asked; and its label.
 // A block takes 32 samples (blockIdx.x) and 128 of their pixels (blockIdx.y); each warp 16 of those.
-template <typename T>
-__device__ void gather(const unsigned char* pixels, const unsigned char* classes, const float* table, const u64* state, T* x,
-                       unsigned* labels, unsigned images, unsigned batch, unsigned augment) {
+KERNEL_OF_T(256)
+gather(const unsigned char* pixels, const unsigned char* classes, const float* table, const u64* state, T* x, unsigned* labels,
+       unsigned images, unsigned batch, unsigned augment) {
     SHARED(unsigned, chosen, [32]);
     SHARED(unsigned, moved, [32]);
     unsigned lane = lane_id(), n = blockIdx.x * 32 + lane;
@@ -41,14 +42,4 @@ __device__ void gather(const unsigned char* pixels, const unsigned char* classes
             x[((u64)place * batch + n) * 3 + c] = from_f32<T>(table[c * 256 + byte]);
         }
     }
-}
-extern "C" __global__ void __launch_bounds__(256)
-gather_f32(const unsigned char* pixels, const unsigned char* classes, const float* table, const u64* state, float* x, unsigned* labels,
-           unsigned images, unsigned batch, unsigned augment) {
-    gather(pixels, classes, table, state, x, labels, images, batch, augment);
-}
-extern "C" __global__ void __launch_bounds__(256)
-gather_bf16(const unsigned char* pixels, const unsigned char* classes, const float* table, const u64* state, bf16* x, unsigned* labels,
-            unsigned images, unsigned batch, unsigned augment) {
-    gather(pixels, classes, table, state, x, labels, images, batch, augment);
 }

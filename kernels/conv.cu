@@ -16,8 +16,8 @@ __device__ __forceinline__ Four some4(const float* p, unsigned valid, bool vecto
 }
 __device__ __forceinline__ unsigned left_of(unsigned at, unsigned end) { return at < end ? end - at : 0; }
 
-// out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; b_tap lies as [inner, columns], or transposed. `sums`: each
-// row tile's Σ and Σ² of every column of out as it is stored, partials for BatchNorm.
+// A tile of ROWS × COLUMNS of the output. b_tap lies as [inner, columns], or transposed. `column_sums`: each row tile's Σ and Σ² of every column of
+// out as it is stored, partials for BatchNorm.
 template <unsigned ROWS, unsigned COLUMNS, unsigned EACH_ROWS, unsigned EACH_COLUMNS>
 __device__ void product(const float* a, const float* b, const float* bias, float* out, double* column_sums, const Map& map, unsigned transposed,
                         unsigned relu, unsigned vector) {
@@ -101,8 +101,8 @@ __device__ void product(const float* a, const float* b, const float* bias, float
 #pragma unroll
         for (unsigned j = 0; j < EACH_COLUMNS; ++j) {
             unsigned column = first_column + own_column + j;
-            float v = above(sums[i][j] + (bias ? bias[column < map.columns ? column : 0] : 0.0f), floor);
             bool there = row < map.rows && column < map.columns;
+            float v = above(sums[i][j] + given(bias, column < map.columns ? column : 0), floor);
             if (there) out[(u64)row * map.columns + column] = v;
             // What is not there adds nothing below.
             sums[i][j] = there ? v : 0.0f;
@@ -132,28 +132,27 @@ __device__ void product(const float* a, const float* b, const float* bias, float
     }
 }
 
+// out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; in tiles of 128 × 128.
 extern "C" __global__ void __launch_bounds__(256, 1)
-product_128x128(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, unsigned rows, unsigned inner, unsigned columns,
-                unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed, unsigned relu,
-                unsigned vector) {
-    product<128, 128, 8, 8>(a, b, bias_or_null, out, sums_or_null, {rows, inner, columns, height, width, batch, taps, direction}, transposed, relu, vector);
+product_128x128(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, Map map, unsigned transposed,
+                unsigned relu, unsigned vector) {
+    product<128, 128, 8, 8>(a, b, bias_or_null, out, sums_or_null, map, transposed, relu, vector);
 }
+// As product_128x128, in tiles of 128 × 64.
 extern "C" __global__ void __launch_bounds__(256, 2)
-product_128x64(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, unsigned rows, unsigned inner, unsigned columns,
-               unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed, unsigned relu,
-               unsigned vector) {
-    product<128, 64, 8, 4>(a, b, bias_or_null, out, sums_or_null, {rows, inner, columns, height, width, batch, taps, direction}, transposed, relu, vector);
+product_128x64(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, Map map, unsigned transposed,
+               unsigned relu, unsigned vector) {
+    product<128, 64, 8, 4>(a, b, bias_or_null, out, sums_or_null, map, transposed, relu, vector);
 }
-// For small problems: blocks of two warps.
+// As product_128x128, in tiles of 32 × 32, for small problems: blocks of two warps.
 extern "C" __global__ void __launch_bounds__(64)
-product_32x32(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, unsigned rows, unsigned inner, unsigned columns,
-              unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed, unsigned relu,
-              unsigned vector) {
-    product<32, 32, 4, 4>(a, b, bias_or_null, out, sums_or_null, {rows, inner, columns, height, width, batch, taps, direction}, transposed, relu, vector);
+product_32x32(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, Map map, unsigned transposed,
+              unsigned relu, unsigned vector) {
+    product<32, 32, 4, 4>(a, b, bias_or_null, out, sums_or_null, map, transposed, relu, vector);
 }
 
-// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k] over the q that have the tap on the map. blockIdx.y is the tap,
-// blockIdx.z the split of `per_split` rows; blockIdx.x counts tiles of c and of k. map.inner is C, map.columns K.
+// A tile of SIDE × SIDE of (c, k). blockIdx.y is the tap, blockIdx.z the split of `per_split` rows; blockIdx.x counts tiles of c and of k.
+// map.inner is C, map.columns K.
 template <unsigned SIDE, unsigned EACH>
 __device__ void weight_gradient(const float* x, const float* grad_y, float* partials, const Map& map, unsigned per_split, unsigned vector) {
     constexpr unsigned ACROSS = SIDE / EACH, THREADS = ACROSS * ACROSS, FOURS = SIDE * DEPTH / 4 / THREADS;
@@ -164,8 +163,7 @@ __device__ void weight_gradient(const float* x, const float* grad_y, float* part
     unsigned own_c = t / ACROSS * EACH, own_k = t % ACROSS * EACH;
     Pixel shift = tap_shift(map, blockIdx.y);
     Rectangle rectangle = rectangle_of(map, shift);
-    unsigned all = rectangle.height * rectangle.width * map.batch, begin = blockIdx.z * per_split;
-    unsigned end = begin + per_split < all ? begin + per_split : all;
+    unsigned begin = blockIdx.z * per_split, end = min(begin + per_split, rectangle.height * rectangle.width * map.batch);
     float sums[EACH][EACH] = {};
     Four next_x[FOURS], next_y[FOURS];
     auto read = [&](unsigned q0) {
@@ -209,22 +207,23 @@ __device__ void weight_gradient(const float* x, const float* grad_y, float* part
 #pragma unroll
     for (unsigned i = 0; i < EACH; ++i)
 #pragma unroll
-        for (unsigned j = 0; j < EACH; ++j)
-            if (first_c + own_c + i < map.inner && first_k + own_k + j < map.columns)
-                out[(u64)(first_c + own_c + i) * map.columns + first_k + own_k + j] = sums[i][j];
+        for (unsigned j = 0; j < EACH; ++j) {
+            unsigned c = first_c + own_c + i, k = first_k + own_k + j;
+            if (c < map.inner && k < map.columns) out[(u64)c * map.columns + k] = sums[i][j];
+        }
 }
+// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k] over the q that have the tap on the map; in tiles of 64 × 64.
 extern "C" __global__ void __launch_bounds__(256)
-weight_gradient_64(const float* x, const float* grad_y, float* partials, unsigned rows, unsigned inner, unsigned columns, unsigned height,
-                   unsigned width, unsigned batch, unsigned taps, unsigned per_split, unsigned vector) {
-    weight_gradient<64, 4>(x, grad_y, partials, {rows, inner, columns, height, width, batch, taps, 1}, per_split, vector);
+weight_gradient_64(const float* x, const float* grad_y, float* partials, Map map, unsigned per_split, unsigned vector) {
+    weight_gradient<64, 4>(x, grad_y, partials, map, per_split, vector);
 }
+// As weight_gradient_64, in tiles of 32 × 32.
 extern "C" __global__ void __launch_bounds__(64)
-weight_gradient_32(const float* x, const float* grad_y, float* partials, unsigned rows, unsigned inner, unsigned columns, unsigned height,
-                   unsigned width, unsigned batch, unsigned taps, unsigned per_split, unsigned vector) {
-    weight_gradient<32, 4>(x, grad_y, partials, {rows, inner, columns, height, width, batch, taps, 1}, per_split, vector);
+weight_gradient_32(const float* x, const float* grad_y, float* partials, Map map, unsigned per_split, unsigned vector) {
+    weight_gradient<32, 4>(x, grad_y, partials, map, per_split, vector);
 }
 
-// out ← the splits' parts, added in order
+// out ← the splits' parts, added in order.
 extern "C" __global__ void __launch_bounds__(256) add_splits(const float* partials, float* out, unsigned splits, unsigned len) {
     for (u64 i = global_thread(); i < len; i += global_threads()) {
         float sum = partials[i];
@@ -232,7 +231,8 @@ extern "C" __global__ void __launch_bounds__(256) add_splits(const float* partia
         out[i] = sum;
     }
 }
-// The same of many splits of few elements: a block takes 32 of these, each warp every eighth split; then the warps are added in order.
+
+// As add_splits, of many splits of few elements: a block takes 32 of these, each warp every eighth split; then the warps are added in order.
 extern "C" __global__ void __launch_bounds__(256) add_many_splits(const float* partials, float* out, unsigned splits, unsigned len) {
     SHARED(float, sums, [8][32]);
     unsigned i = blockIdx.x * 32 + lane_id();
@@ -247,26 +247,15 @@ extern "C" __global__ void __launch_bounds__(256) add_many_splits(const float* p
 }
 
 // Each part's Σ of every column: a bias's gradient.
-template <typename T>
-__device__ void column_sums(const T* x, double* partials, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
-    ColumnPlace at = column_place(rows, rows_per_part, width);
+KERNEL_OF_T(256) column_sums(const T* x, double* partials, Matrix matrix) {
+    ColumnPlace at = column_place(matrix);
     double sum = 0.0;
-    if (at.column < columns)
-        for (unsigned row = at.first_row; row < at.end_row; row += at.step) sum += to_f32(x[(u64)row * columns + at.column]);
-    store_partials<Sum>(sum, 0.0, at, columns, width, partials);
+    for_column(at, [&](u64 i) { sum += to_f32(x[i]); });
+    store_partials<Sum>(sum, 0.0, at, partials);
 }
-extern "C" __global__ void __launch_bounds__(256)
-column_sums_f32(const float* x, double* partials, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
-    column_sums(x, partials, rows, columns, rows_per_part, width);
-}
-extern "C" __global__ void __launch_bounds__(256)
-column_sums_bf16(const bf16* x, double* partials, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
-    column_sums(x, partials, rows, columns, rows_per_part, width);
-}
+
+// Σ of every column from column_sums's parts.
 extern "C" __global__ void __launch_bounds__(256)
 column_sums_finish(const double* partials, float* sums, unsigned columns, unsigned parts) {
-    unsigned column = merged_column();
-    if (column >= columns) return;
-    Pair pair = merge_parts<Sum>(partials, columns, column, parts);
-    if (lane_id() == 0) sums[column] = (float)pair.a;
+    finish_columns<Sum>(partials, columns, parts, [&](unsigned column, double sum, double) { sums[column] = (float)sum; });
 }

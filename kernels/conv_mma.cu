@@ -26,8 +26,7 @@ template <typename T> __device__ __forceinline__ void fetch(T* to, const T* p, c
     for (unsigned i = 0; i < CHUNK; ++i) to[i] = i < valid ? p[i] : from_f32<T>(0.0f);
 }
 __device__ __forceinline__ unsigned chunk_left(unsigned at, unsigned end, unsigned chunk) {
-    unsigned left = at < end ? end - at : 0;
-    return left < chunk ? left : chunk;
+    return min(at < end ? end - at : 0u, chunk);
 }
 
 // Fragments of a 16 × STEP block of the left operand that lies as [row][inner]: first element at p, rows `pitch` apart.
@@ -79,8 +78,8 @@ __device__ __forceinline__ void right_fragments_across(unsigned (&b0)[2], unsign
 __device__ __forceinline__ void multiply(bf16, float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_bf16(d, a, b); }
 __device__ __forceinline__ void multiply(float, float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_tf32(d, a, b); }
 
-// out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU. `sums`: each row tile's Σ and Σ² of every column of out as
-// it is stored, which the norm that follows would otherwise read all of out for.
+// A tile of ROWS × 64 of the output. `sums`: each row tile's Σ and Σ² of every column of out as it is stored, which the norm that follows would
+// otherwise read all of out for.
 template <typename T, bool TRANSPOSED, unsigned ROWS>
 __device__ void product(const T* a, const T* b, const float* bias, T* out, double* sums, const Map& map, unsigned relu, unsigned vector) {
     constexpr unsigned CHUNK = Kind<T>::CHUNK, DEPTH = Kind<T>::DEPTH, STEP = Kind<T>::STEP, CHUNKS = DEPTH / CHUNK, THREADS = 2 * ROWS;
@@ -170,7 +169,7 @@ __device__ void product(const T* a, const T* b, const float* bias, T* out, doubl
                 unsigned row = first_row + warp_row + 16 * i + lane_id() / 4 + e / 2 * 8;
                 unsigned column = first_column + warp_column + 8 * j + lane_id() % 4 * 2 + e % 2;
                 if (row >= map.rows || column >= map.columns) continue;
-                T v = from_f32<T>(above(d[i][j][e] + (bias ? bias[column] : 0.0f), floor));
+                T v = from_f32<T>(above(d[i][j][e] + given(bias, column), floor));
                 out[(u64)row * map.columns + column] = v;
                 if (!sums) continue;
                 double stored = to_f32(v);
@@ -201,42 +200,23 @@ __device__ void product(const T* a, const T* b, const float* bias, T* out, doubl
             sums[(u64)(2 * blockIdx.x + which) * map.columns + first_column + t] = all;
         }
 }
-extern "C" __global__ void __launch_bounds__(256, 2)
-product_mma_f32(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, unsigned rows, unsigned inner,
-                unsigned columns, unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed,
-                unsigned relu, unsigned vector) {
-    Map map = {rows, inner, columns, height, width, batch, taps, direction};
-    if (transposed) product<float, true, 128>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
-    else product<float, false, 128>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+// out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; in tiles of 128 × 64.
+KERNEL_OF_T(256, 2)
+product_mma(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, Map map, unsigned transposed, unsigned relu,
+            unsigned vector) {
+    if (transposed) product<T, true, 128>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+    else product<T, false, 128>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
 }
-extern "C" __global__ void __launch_bounds__(256, 2)
-product_mma_bf16(const bf16* a, const bf16* b, const float* bias_or_null, bf16* out, double* sums_or_null, unsigned rows, unsigned inner,
-                 unsigned columns, unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed,
-                 unsigned relu, unsigned vector) {
-    Map map = {rows, inner, columns, height, width, batch, taps, direction};
-    if (transposed) product<bf16, true, 128>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
-    else product<bf16, false, 128>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
-}
-extern "C" __global__ void __launch_bounds__(128, 4)
-product_mma_64_f32(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, unsigned rows, unsigned inner,
-                   unsigned columns, unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed,
-                   unsigned relu, unsigned vector) {
-    Map map = {rows, inner, columns, height, width, batch, taps, direction};
-    if (transposed) product<float, true, 64>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
-    else product<float, false, 64>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
-}
-extern "C" __global__ void __launch_bounds__(128, 4)
-product_mma_64_bf16(const bf16* a, const bf16* b, const float* bias_or_null, bf16* out, double* sums_or_null, unsigned rows, unsigned inner,
-                    unsigned columns, unsigned height, unsigned width, unsigned batch, unsigned taps, int direction, unsigned transposed,
-                    unsigned relu, unsigned vector) {
-    Map map = {rows, inner, columns, height, width, batch, taps, direction};
-    if (transposed) product<bf16, true, 64>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
-    else product<bf16, false, 64>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+// As product_mma, in tiles of 64 × 64.
+KERNEL_OF_T(128, 4)
+product_mma_64(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, Map map, unsigned transposed, unsigned relu,
+               unsigned vector) {
+    if (transposed) product<T, true, 64>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+    else product<T, false, 64>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
 }
 
-// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k]: a tile of 64 × 64, each warp 16 × 32. See conv.cu.
-template <typename T>
-__device__ void weight_gradient(const T* x, const T* grad_y, float* partials, const Map& map, unsigned per_split, unsigned vector) {
+// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], as weight_gradient_64: a tile of 64 × 64, each warp 16 × 32.
+KERNEL_OF_T(256) weight_gradient_mma(const T* x, const T* grad_y, float* partials, Map map, unsigned per_split, unsigned vector) {
     constexpr unsigned CHUNK = Kind<T>::CHUNK, DEPTH = Kind<T>::DEPTH, STEP = Kind<T>::STEP, SIDE = 64, PITCH = SIDE + 8;
     constexpr unsigned TILE = DEPTH * PITCH, ACROSS = SIDE / CHUNK;
     DYNAMIC_SHARED(bytes);
@@ -247,8 +227,7 @@ __device__ void weight_gradient(const T* x, const T* grad_y, float* partials, co
     unsigned warp_c = warp_id() / 2 * 16, warp_k = warp_id() % 2 * 32;
     Pixel shift = tap_shift(map, blockIdx.y);
     Rectangle rectangle = rectangle_of(map, shift);
-    unsigned all = rectangle.height * rectangle.width * map.batch, begin = blockIdx.z * per_split;
-    unsigned end = begin + per_split < all ? begin + per_split : all;
+    unsigned begin = blockIdx.z * per_split, end = min(begin + per_split, rectangle.height * rectangle.width * map.batch);
     float d[4][4] = {};
     auto load = [&](unsigned q0, unsigned stage) {
         unsigned at = t / ACROSS, q = q0 + at, place = t % ACROSS * CHUNK;
@@ -290,14 +269,4 @@ __device__ void weight_gradient(const T* x, const T* grad_y, float* partials, co
             unsigned c = first_c + warp_c + lane_id() / 4 + e / 2 * 8, k = first_k + warp_k + 8 * j + lane_id() % 4 * 2 + e % 2;
             if (c < map.inner && k < map.columns) out[(u64)c * map.columns + k] = d[j][e];
         }
-}
-extern "C" __global__ void __launch_bounds__(256)
-weight_gradient_mma_f32(const float* x, const float* grad_y, float* partials, unsigned rows, unsigned inner, unsigned columns, unsigned height,
-                        unsigned width, unsigned batch, unsigned taps, unsigned per_split, unsigned vector) {
-    weight_gradient(x, grad_y, partials, {rows, inner, columns, height, width, batch, taps, 1}, per_split, vector);
-}
-extern "C" __global__ void __launch_bounds__(256)
-weight_gradient_mma_bf16(const bf16* x, const bf16* grad_y, float* partials, unsigned rows, unsigned inner, unsigned columns, unsigned height,
-                         unsigned width, unsigned batch, unsigned taps, unsigned per_split, unsigned vector) {
-    weight_gradient(x, grad_y, partials, {rows, inner, columns, height, width, batch, taps, 1}, per_split, vector);
 }

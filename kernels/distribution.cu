@@ -3,11 +3,11 @@
 #include "prelude.cuh"
 
 // Each part's counts (below the range, bins, above it), and its Σv and Σv² about 0.
-template <typename T>
-__device__ void distribution(const T* x, unsigned* counts, double* sums, double low, double high, double scale, unsigned unit, unsigned rows,
-                             unsigned columns, unsigned bins, unsigned each) {
+KERNEL_OF_T(256)
+distribution(const T* x, unsigned* counts, double* sums, double low, double high, double scale, unsigned unit, unsigned rows, unsigned columns,
+             unsigned bins, unsigned each) {
     SHARED(unsigned, places, [256]);
-    unsigned begin = blockIdx.x * each, end = begin + each < rows ? begin + each : rows, found[3] = {};
+    unsigned begin = blockIdx.x * each, end = min(begin + each, rows), found[3] = {};
     double sum = 0.0, square = 0.0;
     for (unsigned first = begin; first < end; first += 256) {
         unsigned row = first + threadIdx.x, place = 0xffffffffu;
@@ -19,7 +19,7 @@ __device__ void distribution(const T* x, unsigned* counts, double* sums, double 
             else if (v > high) place = bins + 1;
             else if (v == v) {
                 place = (unsigned)((v - low) * scale);
-                place = 1 + (place < bins ? place : bins - 1);
+                place = 1 + min(place, bins - 1);
             }
         }
         __syncthreads();
@@ -39,18 +39,8 @@ __device__ void distribution(const T* x, unsigned* counts, double* sums, double 
         sums[2 * blockIdx.x + 1] = square;
     }
 }
-extern "C" __global__ void __launch_bounds__(256)
-distribution_f32(const float* x, unsigned* counts, double* sums, double low, double high, double scale, unsigned unit, unsigned rows,
-                 unsigned columns, unsigned bins, unsigned each) {
-    distribution(x, counts, sums, low, high, scale, unit, rows, columns, bins, each);
-}
-extern "C" __global__ void __launch_bounds__(256)
-distribution_bf16(const bf16* x, unsigned* counts, double* sums, double low, double high, double scale, unsigned unit, unsigned rows,
-                  unsigned columns, unsigned bins, unsigned each) {
-    distribution(x, counts, sums, low, high, scale, unit, rows, columns, bins, each);
-}
 
-// The parts added up; mean and variance. One block.
+// The parts of `distribution` added up; mean and variance. One block.
 extern "C" __global__ void __launch_bounds__(256)
 distribution_finish(const unsigned* counts, const double* sums, unsigned* count, double* moments, unsigned rows, unsigned bins, unsigned parts) {
     for (unsigned bin = threadIdx.x; bin < bins + 2; bin += 256) {
@@ -64,8 +54,7 @@ distribution_finish(const unsigned* counts, const double* sums, unsigned* count,
         sum += sums[2 * part];
         square += sums[2 * part + 1];
     }
-    double mean = sum / rows, variance = square / rows - mean * mean;
-    moments[0] = mean;
-    // Rounding may leave a hair below 0 where all values are equal; a NaN stays one.
-    moments[1] = variance < 0.0 ? 0.0 : variance;
+    Pair both = moments_of(sum, square, rows);
+    moments[0] = both.a;
+    moments[1] = both.b;
 }

@@ -5,10 +5,8 @@
 
 #if CLUSTERS
 
-#define RANKS 8u
-#define THREADS 256u
-// Numbers that a rank sends of a turn: two of each column.
-#define MOST_SENT 32u
+// Blocks of a cluster, threads of a block; numbers that a rank sends of a turn: two of each column.
+constexpr unsigned RANKS = 8, THREADS = 256, MOST_SENT = 32;
 
 // What follows a product: as src/ops/deep_linear says.
 enum ChainNorm : unsigned { NONE, BATCH, L1, L2, LINF, LP };
@@ -36,8 +34,8 @@ __device__ __forceinline__ Chain chain_of(unsigned char* memory, unsigned depth,
     c.norms = norms;
     c.samples = samples;
     c.most = (samples + RANKS - 1) / RANKS;
-    c.first = cluster_rank() * c.most < samples ? cluster_rank() * c.most : samples;
-    c.mine = samples - c.first < c.most ? samples - c.first : c.most;
+    c.first = min(cluster_rank() * c.most, samples);
+    c.mine = min(samples - c.first, c.most);
     c.parts = (double*)memory;
     c.sent = c.parts + 512;
     float* next = (float*)(c.sent + 2 * RANKS * MOST_SENT);
@@ -256,7 +254,9 @@ __device__ __forceinline__ void deep_linear(const float* theta, const float* x, 
         if (l >= norms) continue;
         statistics_of(c, turn, z, l, kind, eps, p, statistics);
         unsigned at = l * dim;
-        for_elements(c, [&](unsigned column, unsigned, unsigned i) { out[i] = fmaf(z[i] - c.mean[at + column], c.gain[at + column], c.beta[at + column]); });
+        for_elements(c, [&](unsigned column, unsigned, unsigned i) {
+            out[i] = fmaf(z[i] - c.mean[at + column], c.gain[at + column], c.beta[at + column]);
+        });
         __syncthreads();
     }
 
@@ -323,7 +323,7 @@ deep_linear_10(const float* theta, const float* x, const float* target, float* g
     deep_linear<10>(theta, x, target, grad_or_null, y_or_null, statistics_or_null, sample_or_null, loss, correct, scale, eps, p, kind, norm_last,
                     depth, 10, samples, stride);
 }
-// The same at any width up to sixteen.
+// As deep_linear_10, at any width up to sixteen.
 extern "C" __global__ void __launch_bounds__(256) __cluster_dims__(8, 1, 1)
 deep_linear_16(const float* theta, const float* x, const float* target, float* grad_or_null, float* y_or_null, float* statistics_or_null,
                double* sample_or_null, double* loss, double* correct, double scale, double eps, double p, unsigned kind, unsigned norm_last,

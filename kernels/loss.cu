@@ -1,10 +1,10 @@
 // The losses: softmax cross-entropy with its gradient, and the squared error. A warp takes a sample; samples are summed in order.
 #include "prelude.cuh"
 
-// Loss and gradient of each sample, and each block's count of right answers. Exponentials in double, about the row's maximum: a
-// batch has few of them. Warps take samples in turn; all of a block's threads meet at its end.
-template <typename T>
-__device__ void cross_entropy(const T* logits, const unsigned* labels, double* sample, double* right, T* grad, unsigned samples, unsigned classes) {
+// −ln softmax(z)_label of each sample and its gradient (p − onehot)/N, and each block's count of right answers. Exponentials in double, about
+// the row's maximum: a batch has few of them. Warps take samples in turn; all of a block's threads meet at its end.
+KERNEL_OF_T(128)
+cross_entropy(const T* logits, const unsigned* labels, double* sample, double* right, T* grad_or_null, unsigned samples, unsigned classes) {
     unsigned lane = lane_id(), warps = blockDim.x / 32u;
     double answers = 0.0;
     for (unsigned n = blockIdx.x * warps + warp_id(); n < samples; n += gridDim.x * warps) {
@@ -31,29 +31,19 @@ __device__ void cross_entropy(const T* logits, const unsigned* labels, double* s
             sample[n] = label < classes ? log(sum) + (double)most - (double)to_f32(z[label]) : (double)NAN_F32;
             answers += first == label ? 1.0 : 0.0;
         }
-        if (!grad) continue;
+        if (!grad_or_null) continue;
         for (unsigned k = lane; k < classes; k += 32) {
             double p = exp((double)to_f32(z[k]) - (double)most) / sum;
-            grad[(u64)n * classes + k] = from_f64<T>((p - (k == label ? 1.0 : 0.0)) / samples);
+            grad_or_null[(u64)n * classes + k] = from_f64<T>((p - (k == label ? 1.0 : 0.0)) / samples);
         }
     }
     answers = block_sum(answers);
     if (threadIdx.x == 0) right[blockIdx.x] = answers;
 }
-extern "C" __global__ void __launch_bounds__(128)
-cross_entropy_f32(const float* logits, const unsigned* labels, double* sample, double* right, float* grad_or_null, unsigned samples,
-                  unsigned classes) {
-    cross_entropy(logits, labels, sample, right, grad_or_null, samples, classes);
-}
-extern "C" __global__ void __launch_bounds__(128)
-cross_entropy_bf16(const bf16* logits, const unsigned* labels, double* sample, double* right, bf16* grad_or_null, unsigned samples,
-                   unsigned classes) {
-    cross_entropy(logits, labels, sample, right, grad_or_null, samples, classes);
-}
 
 // scale Σ (x − t)² of each sample, and 2 scale (x − t).
-template <typename T>
-__device__ void squared_error(const T* x, const T* target, double* sample, T* grad, double scale, unsigned samples, unsigned columns) {
+KERNEL_OF_T(128)
+squared_error(const T* x, const T* target, double* sample, T* grad_or_null, double scale, unsigned samples, unsigned columns) {
     unsigned n = blockIdx.x * (blockDim.x / 32u) + warp_id();
     if (n >= samples) return;
     double sum = 0.0;
@@ -63,18 +53,10 @@ __device__ void squared_error(const T* x, const T* target, double* sample, T* gr
         float a = to_f32(x[i]), b = to_f32(target[i]);
         double d = (double)a - (double)b;
         sum = fma(d, d, sum);
-        if (grad) grad[i] = from_f32<T>(factor * (a - b));
+        if (grad_or_null) grad_or_null[i] = from_f32<T>(factor * (a - b));
     }
     sum = warp_sum(sum);
     if (lane_id() == 0) sample[n] = scale * sum;
-}
-extern "C" __global__ void __launch_bounds__(128)
-squared_error_f32(const float* x, const float* target, double* sample, float* grad_or_null, double scale, unsigned samples, unsigned columns) {
-    squared_error(x, target, sample, grad_or_null, scale, samples, columns);
-}
-extern "C" __global__ void __launch_bounds__(128)
-squared_error_bf16(const bf16* x, const bf16* target, double* sample, bf16* grad_or_null, double scale, unsigned samples, unsigned columns) {
-    squared_error(x, target, sample, grad_or_null, scale, samples, columns);
 }
 
 // loss ← Σ sample / divisor; correct ← Σ right over `counts` blocks, or NaN where nothing is right or wrong. One block.

@@ -1,164 +1,108 @@
 // The ℓp norms: src/ops/lp_norm. s = M (mean (|x|/M)^p)^(1/p), M = max|x|, so that no power overflows; p = 1 and 2 need no M, and p = ∞
 // is M itself. Applying, and Σdy and Σdy·u of the gradient, are BatchNorm's kernels with D = s + ε.
+// `power` tells p: 1, 2, 3 for ∞, 0 for any other.
 #include "prelude.cuh"
 
-// Each part's max|x| of every column (and Σx, which p = ∞ needs).
-template <typename T>
-__device__ void maxima(const T* x, double* partials, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
-    ColumnPlace at = column_place(rows, rows_per_part, width);
+// Each part's max|x| of every column.
+KERNEL_OF_T(256) lp_maxima_partial(const T* x, double* partials, Matrix matrix) {
+    ColumnPlace at = column_place(matrix);
     double most = 0.0;
-    if (at.column < columns)
-        for (unsigned row = at.first_row; row < at.end_row; row += at.step)
-            most = larger(most, (double)fabsf(to_f32(x[(u64)row * columns + at.column])));
-    store_partials<Most>(most, most, at, columns, width, partials);
-}
-extern "C" __global__ void __launch_bounds__(256)
-lp_maxima_partial_f32(const float* x, double* partials, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
-    maxima(x, partials, rows, columns, rows_per_part, width);
-}
-extern "C" __global__ void __launch_bounds__(256)
-lp_maxima_partial_bf16(const bf16* x, double* partials, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
-    maxima(x, partials, rows, columns, rows_per_part, width);
+    for_column(at, [&](u64 i) { most = larger(most, (double)fabsf(to_f32(x[i]))); });
+    store_partials<Most>(most, most, at, partials);
 }
 
-// scale ← max|x|
+// scale ← max|x|.
 extern "C" __global__ void __launch_bounds__(256) lp_maxima_finish(const double* partials, float* scale, unsigned columns, unsigned parts) {
-    unsigned column = merged_column();
-    if (column >= columns) return;
-    Pair pair = merge_parts<Most>(partials, columns, column, parts);
-    if (lane_id() == 0) scale[column] = (float)pair.a;
+    finish_columns<Most>(partials, columns, parts, [&](unsigned column, double most, double) { scale[column] = (float)most; });
 }
 
-// Each part's Σx and Σ(|x|/M)^p. `power` tells p: 1, 2, 0 for any (with M in `most`), 3 for none (p = ∞).
-template <typename T>
-__device__ void powers(const T* x, const float* most, double* partials, float p, unsigned power, unsigned rows, unsigned columns,
-                       unsigned rows_per_part, unsigned width) {
-    ColumnPlace at = column_place(rows, rows_per_part, width);
+// Each part's Σx and Σ(|x|/M)^p of every column, M in `most` where `power` is 0 and 1 elsewhere; at p = ∞ the second is 0.
+KERNEL_OF_T(256) lp_powers(const T* x, const float* most, double* partials, float p, unsigned power, Matrix matrix) {
+    ColumnPlace at = column_place(matrix);
     double sum = 0.0, total = 0.0;
-    if (at.column < columns) {
-        float largest = power == 0 ? most[at.column] : 1.0f;
-        // An infinity is to reach the sum as one.
-        if (!(largest > 0.0f) || largest == INF_F32) largest = 1.0f;
-        for (unsigned row = at.first_row; row < at.end_row; row += at.step) {
-            float v = to_f32(x[(u64)row * columns + at.column]);
-            sum += v;
-            if (power == 1) total += fabsf(v);
-            else if (power == 2) total = fma((double)v, (double)v, total);
-            else if (power == 0) total += powf(fabsf(v) / largest, p);
-        }
-    }
-    store_partials<Sum>(sum, total, at, columns, width, partials);
-}
-extern "C" __global__ void __launch_bounds__(256)
-lp_powers_f32(const float* x, const float* most, double* partials, float p, unsigned power, unsigned rows, unsigned columns,
-              unsigned rows_per_part, unsigned width) {
-    powers(x, most, partials, p, power, rows, columns, rows_per_part, width);
-}
-extern "C" __global__ void __launch_bounds__(256)
-lp_powers_bf16(const bf16* x, const float* most, double* partials, float p, unsigned power, unsigned rows, unsigned columns,
-               unsigned rows_per_part, unsigned width) {
-    powers(x, most, partials, p, power, rows, columns, rows_per_part, width);
+    float largest = at.there() && power == 0 ? most[at.column] : 1.0f;
+    // An infinity is to reach the sum as one.
+    if (!(largest > 0.0f) || largest == INF_F32) largest = 1.0f;
+    for_column(at, [&](u64 i) {
+        float v = to_f32(x[i]);
+        sum += v;
+        if (power == 1) total += fabsf(v);
+        else if (power == 2) total = fma((double)v, (double)v, total);
+        else if (power == 0) total += powf(fabsf(v) / largest, p);
+    });
+    store_partials<Sum>(sum, total, at, partials);
 }
 
 // μ and s from the sums; scale holds M before where `power` is 0, and s already where it is 3.
 extern "C" __global__ void __launch_bounds__(256)
 lp_finish(const double* partials, float* mean, float* scale, double p, unsigned power, unsigned rows, unsigned columns, unsigned parts) {
-    unsigned column = merged_column();
-    if (column >= columns) return;
-    Pair pair = merge_parts<Sum>(partials, columns, column, parts);
-    if (lane_id() != 0) return;
-    mean[column] = (float)(pair.a / rows);
-    double average = pair.b / rows;
-    if (power == 1) scale[column] = (float)average;
-    else if (power == 2) scale[column] = (float)sqrt(average);
-    else if (power == 0) {
-        double most = scale[column] > 0.0f ? (double)scale[column] : 1.0;
-        scale[column] = (float)(most * pow(average, 1.0 / p));
-    }
+    finish_columns<Sum>(partials, columns, parts, [&](unsigned column, double sum, double total) {
+        mean[column] = (float)(sum / rows);
+        double average = total / rows;
+        if (power == 1) scale[column] = (float)average;
+        else if (power == 2) scale[column] = (float)sqrt(average);
+        else if (power == 0) {
+            double most = scale[column] > 0.0f ? (double)scale[column] : 1.0;
+            scale[column] = (float)(most * pow(average, 1.0 / p));
+        }
+    });
 }
 
-// Each part's elements of every column whose |x| is its s.
-template <typename T>
-__device__ void ties(const T* x, const float* scale, double* partials, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
-    ColumnPlace at = column_place(rows, rows_per_part, width);
+// Each part's number of elements of every column whose |x| is its s.
+KERNEL_OF_T(256) lp_ties(const T* x, const float* scale, double* partials, Matrix matrix) {
+    ColumnPlace at = column_place(matrix);
     double count = 0.0;
-    if (at.column < columns) {
-        float s = scale[at.column];
-        for (unsigned row = at.first_row; row < at.end_row; row += at.step)
-            count += fabsf(to_f32(x[(u64)row * columns + at.column])) == s ? 1.0 : 0.0;
-    }
-    store_partials<Sum>(count, count, at, columns, width, partials);
-}
-extern "C" __global__ void __launch_bounds__(256)
-lp_ties_f32(const float* x, const float* scale, double* partials, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
-    ties(x, scale, partials, rows, columns, rows_per_part, width);
-}
-extern "C" __global__ void __launch_bounds__(256)
-lp_ties_bf16(const bf16* x, const float* scale, double* partials, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width) {
-    ties(x, scale, partials, rows, columns, rows_per_part, width);
+    float s = at.there() ? scale[at.column] : 0.0f;
+    for_column(at, [&](u64 i) { count += fabsf(to_f32(x[i])) == s ? 1.0 : 0.0; });
+    store_partials<Sum>(count, count, at, partials);
 }
 
-// All parts' elements of a column, in place of the first part's.
+// Σ of lp_ties's parts of every column, in place of the first part.
 extern "C" __global__ void __launch_bounds__(256) lp_ties_finish(double* partials, unsigned columns, unsigned parts) {
-    unsigned column = merged_column();
-    if (column >= columns) return;
-    Pair pair = merge_parts<Sum>(partials, columns, column, parts);
-    if (lane_id() == 0) partials[column] = pair.a;
+    finish_columns<Sum>(partials, columns, parts, [&](unsigned column, double count, double) { partials[column] = count; });
 }
 
-// dx = γ/D (dy − Σdy/m − dγ ∂s/∂x), `rows` being those of grad_y and m those of x. `ties` are the elements of largest |x|, for p = ∞ (power 3).
+// dγ ∂s/∂x of a column: the sign of x times factor (|x|/s)^(p − 1). `lift · inverse` is 1/s.
+struct Spread {
+    unsigned power;
+    float exponent, most, lift, inverse, factor;
+    __device__ __forceinline__ float slope(float v) const {
+        if (v == 0.0f) return 0.0f;
+        float slope = 0.0f;
+        if (power == 1) slope = factor;
+        else if (power == 2) slope = fabsf(v) * lift * inverse * factor;
+        else if (power == 3) slope = fabsf(v) == most ? factor : 0.0f;
+        else if (factor != 0.0f) slope = factor * powf(fabsf(v) * lift * inverse, exponent);
+        return v < 0.0f ? -slope : slope;
+    }
+};
 template <typename T, unsigned COUNT>
-__device__ void lp_gradient(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* scale,
-                            const float* grad_weight, const float* grad_bias, const double* ties, T* grad_x, double eps, float exponent,
-                            unsigned power, unsigned relu, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width, Pool pool) {
-    ColumnPlace at = column_place(rows, rows_per_part, width);
-    if (at.column >= columns) return;
-    double s = (double)scale[at.column], d = s + eps, samples = (double)rows * COUNT;
-    float m = mean[at.column], b = bias[at.column], floor = relu_floor(relu), most = scale[at.column];
-    float lift = lift_of(d), gain = (float)((double)weight[at.column] / (d * lift)), lift_s = lift_of(s);
-    float mean_dy = (float)((double)grad_bias[at.column] / samples), inverse = s > 0.0 ? (float)(1.0 / (s * lift_s)) : 0.0f;
-    float factor = (float)((double)grad_weight[at.column] / (power == 3 ? ties[at.column] : samples));
+__device__ __forceinline__ void gradient(const T* x, const T* grad_y, T* grad_x, const Affine& of, const Spread& spread, float mean_dy,
+                                         const ColumnPlace& at, const Pool& pool) {
     for (unsigned row = at.first_row; row < at.end_row; row += at.step) {
         Window<COUNT> window = window_of<COUNT>(pool, row);
-        float given[COUNT], made[COUNT], upstream = to_f32(grad_y[(u64)row * columns + at.column]);
+        float v[COUNT], upstream = to_f32(grad_y[at.element(row)]);
+        unsigned largest = read_window(x, of, at, window, v);
 #pragma unroll
         for (unsigned k = 0; k < COUNT; ++k) {
-            given[k] = to_f32(x[(u64)window.row[k] * columns + at.column]);
-            made[k] = above(fmaf((given[k] - m) * lift, gain, b), floor);
-        }
-        unsigned place = COUNT > 1 ? largest_place<T>(made) : 0;
-#pragma unroll
-        for (unsigned k = 0; k < COUNT; ++k) {
-            float v = given[k], dy = k == place && !(fmaf((v - m) * lift, gain, b) <= floor) ? upstream : 0.0f, slope = 0.0f;
-            if (power == 1) slope = factor;
-            else if (power == 2) slope = fabsf(v) * lift_s * inverse * factor;
-            else if (power == 3) slope = fabsf(v) == most ? factor : 0.0f;
-            else if (factor != 0.0f && v != 0.0f) slope = factor * powf(fabsf(v) * lift_s * inverse, exponent);
-            if (v < 0.0f) slope = -slope;
-            if (v == 0.0f) slope = 0.0f;
-            grad_x[(u64)window.row[k] * columns + at.column] = from_f32<T>((dy - mean_dy - slope) * lift * gain);
+            float dy = k == largest ? of.upstream(v[k], upstream) : 0.0f;
+            grad_x[at.element(window.row[k])] = from_f32<T>((dy - mean_dy - spread.slope(v[k])) * of.lift * of.gain);
         }
     }
 }
-extern "C" __global__ void __launch_bounds__(256)
-lp_gradient_f32(const float* x, const float* grad_y, const float* weight, const float* bias, const float* mean, const float* scale,
-                const float* grad_weight, const float* grad_bias, const double* ties_or_null, float* grad_x, double eps, float exponent,
-                unsigned power, unsigned relu, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width, unsigned pool_width, unsigned pool_batch) {
-    if (pool_width)
-        lp_gradient<float, 4>(x, grad_y, weight, bias, mean, scale, grad_weight, grad_bias, ties_or_null, grad_x, eps, exponent, power, relu, rows,
-                              columns, rows_per_part, width, {pool_width, pool_batch});
-    else
-        lp_gradient<float, 1>(x, grad_y, weight, bias, mean, scale, grad_weight, grad_bias, ties_or_null, grad_x, eps, exponent, power, relu, rows,
-                              columns, rows_per_part, width, {});
-}
-extern "C" __global__ void __launch_bounds__(256)
-lp_gradient_bf16(const bf16* x, const bf16* grad_y, const float* weight, const float* bias, const float* mean, const float* scale,
-                 const float* grad_weight, const float* grad_bias, const double* ties_or_null, bf16* grad_x, double eps, float exponent,
-                 unsigned power, unsigned relu, unsigned rows, unsigned columns, unsigned rows_per_part, unsigned width, unsigned pool_width, unsigned pool_batch) {
-    if (pool_width)
-        lp_gradient<bf16, 4>(x, grad_y, weight, bias, mean, scale, grad_weight, grad_bias, ties_or_null, grad_x, eps, exponent, power, relu, rows, columns,
-                             rows_per_part, width, {pool_width, pool_batch});
-    else
-        lp_gradient<bf16, 1>(x, grad_y, weight, bias, mean, scale, grad_weight, grad_bias, ties_or_null, grad_x, eps, exponent, power, relu, rows, columns,
-                             rows_per_part, width, {});
+// dx = γ/D (dy − Σdy/m − dγ ∂s/∂x); `matrix` is that of grad_y, m the rows of x. `ties` are the numbers of largest |x|, for p = ∞.
+KERNEL_OF_T(256)
+lp_gradient(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* scale,
+            const float* grad_weight, const float* grad_bias, const double* ties_or_null, T* grad_x, double eps, float exponent, unsigned power,
+            unsigned relu, Matrix matrix, Pool pool) {
+    ColumnPlace at = column_place(matrix);
+    if (!at.there()) return;
+    unsigned c = at.column;
+    double s = (double)scale[c], d = s + eps, samples = (double)matrix.rows * (pool.width ? 4 : 1);
+    float mean_dy = (float)((double)grad_bias[c] / samples), lift = lift_of(s), inverse = s > 0.0 ? (float)(1.0 / (s * lift)) : 0.0f;
+    float factor = (float)((double)grad_weight[c] / (power == 3 ? ties_or_null[c] : samples));
+    Affine of = affine_of(weight[c], bias[c], mean[c], d, relu, lift_of(d));
+    Spread spread = {power, exponent, scale[c], lift, inverse, factor};
+    if (pool.width) gradient<T, 4>(x, grad_y, grad_x, of, spread, mean_dy, at, pool);
+    else gradient<T, 1>(x, grad_y, grad_x, of, spread, mean_dy, at, pool);
 }

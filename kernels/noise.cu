@@ -1,114 +1,98 @@
 // Algorithm 1's noise, drawn where it is used: src/ops/noise, src/ops/noisy_batch_norm. A thread keeps to a pair of units, whose two
-// samples share one draw of Philox; rows lie as (h·W + w)·N + n.
+// samples share one draw of Philox; rows lie as (h·W + w)·N + n. `matrix.width` counts pairs here.
 #include "prelude.cuh"
 
-// What a thread knows of its pair: `width` pairs a block, 256 / width rows at a time.
+// What a thread knows of its pair.
 struct NoisePlace {
-    ColumnPlace at;
+    ColumnPlace at[2];
     NoiseKey key;
     NoiseUnit units[2];
-    unsigned batch, pixels, columns;
+    unsigned pair, batch, pixels;
 };
-__device__ __forceinline__ NoisePlace noise_place(const u64* state, float mean, float scale, float spread, unsigned layer, unsigned rows,
-                                                  unsigned columns, unsigned batch, unsigned rows_per_part, unsigned width,
-                                                  unsigned pool_width = 0) {
-    NoiseKey key = {state_seed(state), (unsigned)state_step(state), layer, mean, scale, spread};
-    ColumnPlace at = column_place(rows, rows_per_part, width);
-    return {at, key, {noise_unit(key, 2 * at.column), noise_unit(key, 2 * at.column + 1)}, batch, rows / batch * (pool_width ? 4u : 1u), columns};
+// `windows`: rows of x that each row of the matrix stands for.
+__device__ __forceinline__ NoisePlace noise_place(const u64* state, const NoiseOptions& noise, const Matrix& matrix, unsigned batch,
+                                                  unsigned windows = 1) {
+    NoiseKey key = {state_seed(state), (unsigned)state_step(state), noise};
+    ColumnPlace pairs = column_place(matrix), first = pairs, second = pairs;
+    first.column = 2 * pairs.column;
+    second.column = 2 * pairs.column + 1;
+    return {{first, second}, key, {noise_unit(key, first.column), noise_unit(key, second.column)}, pairs.column, batch,
+            matrix.rows / batch * windows};
+}
+__device__ __forceinline__ NoisePair noise_at(const NoisePlace& place, unsigned row) {
+    return noise_pair(place.key, place.units, noise_sample(row, place.batch, place.pixels), place.pair);
 }
 
-// Calls f(element, shift, scale, half) for every element of this thread's pair.
+// Calls f(element, shift, scale) for every element of this thread's pair.
 template <typename F> __device__ __forceinline__ void for_noise(const NoisePlace& place, F f) {
-    if (2 * place.at.column >= place.columns) return;
-    for (unsigned row = place.at.first_row; row < place.at.end_row; row += place.at.step) {
-        NoisePair drawn = noise_pair(place.key, place.units, noise_sample(row, place.batch, place.pixels), place.at.column);
-        u64 i = (u64)row * place.columns + 2 * place.at.column;
+    const ColumnPlace(&at)[2] = place.at;
+    if (!at[0].there()) return;
+    for (unsigned row = at[0].first_row; row < at[0].end_row; row += at[0].step) {
+        NoisePair drawn = noise_at(place, row);
 #pragma unroll
         for (int half = 0; half < 2; ++half)
-            if (2 * place.at.column + half < place.columns) f(i + half, drawn.shift[half], drawn.scale[half], half);
+            if (at[half].there()) f(at[half].element(row), drawn.shift[half], drawn.scale[half]);
     }
 }
 
-// y = s x + m, then the ReLU
-template <typename T> __device__ void noise(const T* x, T* y, unsigned relu, const NoisePlace& place) {
+// y = s x + m, then the ReLU.
+KERNEL_OF_T(256) noise(const T* x, const u64* state, T* y, NoiseOptions noise, unsigned relu, Matrix matrix, unsigned batch) {
     float floor = relu_floor(relu);
-    for_noise(place, [&](u64 i, float m, float s, int) { y[i] = from_f32<T>(above(fmaf(to_f32(x[i]), s, m), floor)); });
-}
-extern "C" __global__ void __launch_bounds__(256)
-noise_f32(const float* x, const u64* state, float* y, float mean, float scale, float spread, unsigned layer, unsigned relu, unsigned rows,
-          unsigned columns, unsigned batch, unsigned rows_per_part, unsigned width) {
-    noise(x, y, relu, noise_place(state, mean, scale, spread, layer, rows, columns, batch, rows_per_part, width));
-}
-extern "C" __global__ void __launch_bounds__(256)
-noise_bf16(const bf16* x, const u64* state, bf16* y, float mean, float scale, float spread, unsigned layer, unsigned relu, unsigned rows,
-           unsigned columns, unsigned batch, unsigned rows_per_part, unsigned width) {
-    noise(x, y, relu, noise_place(state, mean, scale, spread, layer, rows, columns, batch, rows_per_part, width));
+    for_noise(noise_place(state, noise, matrix, batch), [&](u64 i, float m, float s) {
+        y[i] = from_f32<T>(above(fmaf(to_f32(x[i]), s, m), floor));
+    });
 }
 
-// dx = s dy where the ReLU let y through
-template <typename T> __device__ void noise_gradient(const T* x, const T* grad_y, T* grad_x, unsigned relu, const NoisePlace& place) {
+// dx = s dy where the ReLU let y through.
+KERNEL_OF_T(256)
+noise_gradient(const T* x, const T* grad_y, const u64* state, T* grad_x, NoiseOptions noise, unsigned relu, Matrix matrix, unsigned batch) {
     float floor = relu_floor(relu);
-    for_noise(place, [&](u64 i, float m, float s, int) {
+    for_noise(noise_place(state, noise, matrix, batch), [&](u64 i, float m, float s) {
         grad_x[i] = from_f32<T>(fmaf(to_f32(x[i]), s, m) <= floor ? 0.0f : s * to_f32(grad_y[i]));
     });
 }
-extern "C" __global__ void __launch_bounds__(256)
-noise_gradient_f32(const float* x, const float* grad_y, const u64* state, float* grad_x, float mean, float scale, float spread, unsigned layer,
-                   unsigned relu, unsigned rows, unsigned columns, unsigned batch, unsigned rows_per_part, unsigned width) {
-    noise_gradient(x, grad_y, grad_x, relu, noise_place(state, mean, scale, spread, layer, rows, columns, batch, rows_per_part, width));
-}
-extern "C" __global__ void __launch_bounds__(256)
-noise_gradient_bf16(const bf16* x, const bf16* grad_y, const u64* state, bf16* grad_x, float mean, float scale, float spread, unsigned layer,
-                    unsigned relu, unsigned rows, unsigned columns, unsigned batch, unsigned rows_per_part, unsigned width) {
-    noise_gradient(x, grad_y, grad_x, relu, noise_place(state, mean, scale, spread, layer, rows, columns, batch, rows_per_part, width));
-}
 
-// The draws themselves
-template <typename T> __device__ void draws(T* shift, T* scale, const NoisePlace& place) {
-    for_noise(place, [&](u64 i, float m, float s, int) {
+// The draws themselves: shift ← m, drawn_scale ← s.
+KERNEL_OF_T(256) noise_draws(const u64* state, T* shift, T* drawn_scale, NoiseOptions noise, Matrix matrix, unsigned batch) {
+    for_noise(noise_place(state, noise, matrix, batch), [&](u64 i, float m, float s) {
         shift[i] = from_f32<T>(m);
-        scale[i] = from_f32<T>(s);
+        drawn_scale[i] = from_f32<T>(s);
     });
 }
-extern "C" __global__ void __launch_bounds__(256)
-noise_draws_f32(const u64* state, float* shift, float* drawn_scale, float mean, float scale, float spread, unsigned layer, unsigned rows,
-                unsigned columns, unsigned batch, unsigned rows_per_part, unsigned width) {
-    draws(shift, drawn_scale, noise_place(state, mean, scale, spread, layer, rows, columns, batch, rows_per_part, width));
-}
-extern "C" __global__ void __launch_bounds__(256)
-noise_draws_bf16(const u64* state, bf16* shift, bf16* drawn_scale, float mean, float scale, float spread, unsigned layer, unsigned rows,
-                 unsigned columns, unsigned batch, unsigned rows_per_part, unsigned width) {
-    draws(shift, drawn_scale, noise_place(state, mean, scale, spread, layer, rows, columns, batch, rows_per_part, width));
-}
 
-// γ/S, μ and β of a thread's two units.
-struct AffinePair {
-    float mean[2], gain[2], bias[2];
+// ---- noisy BatchNorm, its statistics being there: y = s (γ ŷ + β) + m, then the ReLU ------------------------------------------------------
+
+// What a thread knows of its pair, and how both units are normalised.
+struct NoisyPlace {
+    NoisePlace noise;
+    Affine affine[2];
+    float inverse[2];
 };
-__device__ __forceinline__ AffinePair affine_pair(const NoisePlace& place, const float* weight, const float* bias, const float* mean,
-                                                  const float* var, double eps) {
-    AffinePair pair = {};
+__device__ __forceinline__ NoisyPlace noisy_place(const float* weight, const float* bias, const float* mean, const float* var, const u64* state,
+                                                  double eps, const NoiseOptions& noise, unsigned relu, const Matrix& matrix,
+                                                  const Pool& pool) {
+    NoisyPlace place = {noise_place(state, noise, matrix, pool.batch, pool.width ? 4 : 1)};
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-        unsigned column = 2 * place.at.column + half;
-        if (column < place.columns) {
-            pair.mean[half] = mean[column];
-            pair.gain[half] = (float)((double)weight[column] / sqrt((double)var[column] + eps));
-            pair.bias[half] = bias[column];
-        }
+        // Of a unit that is not there, the last one's: nobody uses them.
+        unsigned c = min(place.noise.at[half].column, matrix.columns - 1);
+        double s = sqrt((double)var[c] + eps);
+        place.affine[half] = affine_of(weight[c], bias[c], mean[c], s, relu);
+        place.inverse[half] = (float)(1.0 / s);
     }
-    return pair;
+    return place;
 }
 
 // Calls f(window, row, shift, scale, half) for every window of this thread's pair: of each of its rows m_ij and s_ij.
 template <unsigned COUNT, typename F> __device__ __forceinline__ void for_noise_windows(const NoisePlace& place, const Pool& pool, F f) {
-    if (2 * place.at.column >= place.columns) return;
-    for (unsigned row = place.at.first_row; row < place.at.end_row; row += place.at.step) {
+    const ColumnPlace(&at)[2] = place.at;
+    if (!at[0].there()) return;
+    for (unsigned row = at[0].first_row; row < at[0].end_row; row += at[0].step) {
         Window<COUNT> window = window_of<COUNT>(pool, row);
         float shift[2][COUNT], scale[2][COUNT];
 #pragma unroll
         for (unsigned k = 0; k < COUNT; ++k) {
-            NoisePair drawn = noise_pair(place.key, place.units, noise_sample(window.row[k], place.batch, place.pixels), place.at.column);
+            NoisePair drawn = noise_at(place, window.row[k]);
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
                 shift[half][k] = drawn.shift[half];
@@ -117,143 +101,99 @@ template <unsigned COUNT, typename F> __device__ __forceinline__ void for_noise_
         }
 #pragma unroll
         for (int half = 0; half < 2; ++half)
-            if (2 * place.at.column + half < place.columns) f(window, row, shift[half], scale[half], half);
+            if (at[half].there()) f(window, row, shift[half], scale[half], half);
     }
 }
 
-// y = s (γ ŷ + β) + m, then the ReLU: noisy BatchNorm, its statistics being there
-template <typename T, unsigned COUNT>
-__device__ void noisy_apply(const T* x, T* y, const AffinePair& affine, unsigned relu, const NoisePlace& place, Pool pool) {
-    float floor = relu_floor(relu);
-    for_noise_windows<COUNT>(place, pool, [&](const Window<COUNT>& window, unsigned row, const float (&m)[COUNT], const float (&s)[COUNT], int half) {
-        unsigned column = 2 * place.at.column + half;
+template <typename T, unsigned COUNT> __device__ __forceinline__ void apply(const T* x, T* y, const NoisyPlace& place, const Pool& pool) {
+    auto each = [&](const Window<COUNT>& window, unsigned row, const float (&m)[COUNT], const float (&s)[COUNT], int half) {
+        const ColumnPlace& at = place.noise.at[half];
+        const Affine& of = place.affine[half];
         float most = 0.0f;
 #pragma unroll
         for (unsigned k = 0; k < COUNT; ++k) {
-            float d = to_f32(x[(u64)window.row[k] * place.columns + column]) - affine.mean[half];
-            float v = above(fmaf(fmaf(d, affine.gain[half], affine.bias[half]), s[k], m[k]), floor);
+            float v = above(fmaf(of.before_relu(to_f32(x[at.element(window.row[k])])), s[k], m[k]), of.floor);
             most = k == 0 ? v : larger(most, v);
         }
-        y[(u64)row * place.columns + column] = from_f32<T>(most);
-    });
+        y[at.element(row)] = from_f32<T>(most);
+    };
+    for_noise_windows<COUNT>(place.noise, pool, each);
 }
-template <typename T>
-__device__ __forceinline__ void noisy_apply_any(const T* x, T* y, const AffinePair& affine, unsigned relu, const NoisePlace& place, Pool pool) {
-    if (pool.width) noisy_apply<T, 4>(x, y, affine, relu, place, pool);
-    else noisy_apply<T, 1>(x, y, affine, relu, place, pool);
-}
-extern "C" __global__ void __launch_bounds__(256)
-noisy_apply_f32(const float* x, const float* weight, const float* bias, const float* batch_mean, const float* var, const u64* state, float* y,
-                double eps, float mean, float scale, float spread, unsigned layer, unsigned relu, unsigned rows, unsigned columns, unsigned batch,
-                unsigned rows_per_part, unsigned width, unsigned pool_width) {
-    NoisePlace place = noise_place(state, mean, scale, spread, layer, rows, columns, batch, rows_per_part, width, pool_width);
-    noisy_apply_any(x, y, affine_pair(place, weight, bias, batch_mean, var, eps), relu, place, {pool_width, batch});
-}
-extern "C" __global__ void __launch_bounds__(256)
-noisy_apply_bf16(const bf16* x, const float* weight, const float* bias, const float* batch_mean, const float* var, const u64* state, bf16* y,
-                 double eps, float mean, float scale, float spread, unsigned layer, unsigned relu, unsigned rows, unsigned columns, unsigned batch,
-                 unsigned rows_per_part, unsigned width, unsigned pool_width) {
-    NoisePlace place = noise_place(state, mean, scale, spread, layer, rows, columns, batch, rows_per_part, width, pool_width);
-    noisy_apply_any(x, y, affine_pair(place, weight, bias, batch_mean, var, eps), relu, place, {pool_width, batch});
+// y = s (γ ŷ + β) + m, then the ReLU and the largest of a pool's window. `matrix` is that of y.
+KERNEL_OF_T(256)
+noisy_apply(const T* x, const float* weight, const float* bias, const float* mean, const float* var, const u64* state, T* y, double eps,
+            NoiseOptions noise, unsigned relu, Matrix matrix, Pool pool) {
+    NoisyPlace place = noisy_place(weight, bias, mean, var, state, eps, noise, relu, matrix, pool);
+    if (pool.width) apply<T, 4>(x, y, place, pool);
+    else apply<T, 1>(x, y, place, pool);
 }
 
-// BatchNorm's upstream gradient is s dy where the ReLU let y through, and of a pool's window only at its largest: drawn again in both
-// passes, so that it is never rounded to T. Calls f(element of x, x − μ, upstream gradient, half).
+// BatchNorm's upstream gradient d is s dy where the ReLU let y through, and of a pool's window only at its largest: drawn again in both
+// passes, so that it is never rounded to T. Calls f(element of x, x − μ, d, half).
 template <typename T, unsigned COUNT, typename F>
-__device__ __forceinline__ void for_upstream(const T* x, const T* grad_y, const AffinePair& affine, float floor, const NoisePlace& place,
-                                             const Pool& pool, F f) {
-    for_noise_windows<COUNT>(place, pool, [&](const Window<COUNT>& window, unsigned row, const float (&m)[COUNT], const float (&s)[COUNT], int half) {
-        unsigned column = 2 * place.at.column + half;
-        float d[COUNT], before[COUNT], v[COUNT], dy = to_f32(grad_y[(u64)row * place.columns + column]);
+__device__ __forceinline__ void for_upstream(const T* x, const T* grad_y, const NoisyPlace& place, const Pool& pool, F f) {
+    auto each = [&](const Window<COUNT>& window, unsigned row, const float (&m)[COUNT], const float (&s)[COUNT], int half) {
+        const ColumnPlace& at = place.noise.at[half];
+        const Affine& of = place.affine[half];
+        float v[COUNT], before[COUNT], y[COUNT], dy = to_f32(grad_y[at.element(row)]);
 #pragma unroll
         for (unsigned k = 0; k < COUNT; ++k) {
-            d[k] = to_f32(x[(u64)window.row[k] * place.columns + column]) - affine.mean[half];
-            before[k] = fmaf(fmaf(d[k], affine.gain[half], affine.bias[half]), s[k], m[k]);
-            v[k] = above(before[k], floor);
+            v[k] = to_f32(x[at.element(window.row[k])]);
+            before[k] = fmaf(of.before_relu(v[k]), s[k], m[k]);
+            y[k] = above(before[k], of.floor);
         }
-        unsigned chosen = COUNT > 1 ? largest_place<T>(v) : 0;
+        unsigned chosen = COUNT > 1 ? largest_place<T>(y) : 0;
 #pragma unroll
         for (unsigned k = 0; k < COUNT; ++k)
-            f((u64)window.row[k] * place.columns + column, d[k], k == chosen && !(before[k] <= floor) ? s[k] * dy : 0.0f, half);
-    });
+            f(at.element(window.row[k]), of.centred(v[k]), k == chosen && !(before[k] <= of.floor) ? s[k] * dy : 0.0f, half);
+    };
+    for_noise_windows<COUNT>(place.noise, pool, each);
 }
 
-// Each part's Σ of it, and Σ of it times ŷ
 template <typename T, unsigned COUNT>
-__device__ void noisy_sums(const T* x, const T* grad_y, double* partials, const float* var, double eps, const AffinePair& affine, unsigned relu,
-                           unsigned width, const NoisePlace& place, Pool pool) {
-    float inverse[2] = {};
+__device__ __forceinline__ void gradient_sums(const T* x, const T* grad_y, double* partials, const NoisyPlace& place, const Pool& pool) {
     double sum[2] = {}, sum_u[2] = {};
-#pragma unroll
-    for (int half = 0; half < 2; ++half)
-        if (2 * place.at.column + half < place.columns) inverse[half] = (float)(1.0 / sqrt((double)var[2 * place.at.column + half] + eps));
-    for_upstream<T, COUNT>(x, grad_y, affine, relu_floor(relu), place, pool, [&](u64, float d, float dy, int half) {
-        sum[half] += dy;
-        sum_u[half] = fma((double)dy, (double)(d * inverse[half]), sum_u[half]);
+    for_upstream<T, COUNT>(x, grad_y, place, pool, [&](u64, float centred, float d, int half) {
+        sum[half] += d;
+        sum_u[half] = fma((double)d, (double)(centred * place.inverse[half]), sum_u[half]);
     });
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-        ColumnPlace at = place.at;
-        at.column = 2 * at.column + half;
         __syncthreads();
-        store_partials<Sum>(sum[half], sum_u[half], at, place.columns, width, partials);
+        store_partials<Sum>(sum[half], sum_u[half], place.noise.at[half], partials);
     }
 }
-extern "C" __global__ void __launch_bounds__(256)
-noisy_gradient_sums_f32(const float* x, const float* grad_y, const float* weight, const float* bias, const float* batch_mean, const float* var,
-                        const u64* state, double* partials, double eps, float mean, float scale, float spread, unsigned layer, unsigned relu,
-                        unsigned rows, unsigned columns, unsigned batch, unsigned rows_per_part, unsigned width, unsigned pool_width) {
-    NoisePlace place = noise_place(state, mean, scale, spread, layer, rows, columns, batch, rows_per_part, width, pool_width);
-    AffinePair affine = affine_pair(place, weight, bias, batch_mean, var, eps);
-    if (pool_width) noisy_sums<float, 4>(x, grad_y, partials, var, eps, affine, relu, width, place, {pool_width, batch});
-    else noisy_sums<float, 1>(x, grad_y, partials, var, eps, affine, relu, width, place, {});
-}
-extern "C" __global__ void __launch_bounds__(256)
-noisy_gradient_sums_bf16(const bf16* x, const bf16* grad_y, const float* weight, const float* bias, const float* batch_mean, const float* var,
-                         const u64* state, double* partials, double eps, float mean, float scale, float spread, unsigned layer, unsigned relu,
-                         unsigned rows, unsigned columns, unsigned batch, unsigned rows_per_part, unsigned width, unsigned pool_width) {
-    NoisePlace place = noise_place(state, mean, scale, spread, layer, rows, columns, batch, rows_per_part, width, pool_width);
-    AffinePair affine = affine_pair(place, weight, bias, batch_mean, var, eps);
-    if (pool_width) noisy_sums<bf16, 4>(x, grad_y, partials, var, eps, affine, relu, width, place, {pool_width, batch});
-    else noisy_sums<bf16, 1>(x, grad_y, partials, var, eps, affine, relu, width, place, {});
+// Each part's Σd and Σd·ŷ of every column.
+KERNEL_OF_T(256)
+noisy_gradient_sums(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var, const u64* state,
+                    double* partials, double eps, NoiseOptions noise, unsigned relu, Matrix matrix, Pool pool) {
+    NoisyPlace place = noisy_place(weight, bias, mean, var, state, eps, noise, relu, matrix, pool);
+    if (pool.width) gradient_sums<T, 4>(x, grad_y, partials, place, pool);
+    else gradient_sums<T, 1>(x, grad_y, partials, place, pool);
 }
 
-// dx = γ/S (d − Σd/m − ŷ Σd·ŷ/m), d being the upstream gradient, `rows` those of grad_y and m those of x
 template <typename T, unsigned COUNT>
-__device__ void noisy_gradient(const T* x, const T* grad_y, const float* grad_weight, const float* grad_bias, T* grad_x, const float* var,
-                               double eps, const AffinePair& affine, unsigned relu, unsigned rows, const NoisePlace& place, Pool pool) {
-    float inverse[2] = {}, mean_dy[2] = {}, mean_u[2] = {};
+__device__ __forceinline__ void gradient(const T* x, const T* grad_y, const float* grad_weight, const float* grad_bias, T* grad_x,
+                                         unsigned rows, const NoisyPlace& place, const Pool& pool) {
+    float mean_d[2] = {}, mean_u[2] = {};
     double samples = (double)rows * COUNT;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-        unsigned column = 2 * place.at.column + half;
-        if (column < place.columns) {
-            inverse[half] = (float)(1.0 / sqrt((double)var[column] + eps));
-            mean_dy[half] = (float)((double)grad_bias[column] / samples);
-            mean_u[half] = (float)((double)grad_weight[column] / samples);
-        }
+        const ColumnPlace& at = place.noise.at[half];
+        if (!at.there()) continue;
+        mean_d[half] = (float)((double)grad_bias[at.column] / samples);
+        mean_u[half] = (float)((double)grad_weight[at.column] / samples);
     }
-    for_upstream<T, COUNT>(x, grad_y, affine, relu_floor(relu), place, pool, [&](u64 i, float d, float dy, int half) {
-        grad_x[i] = from_f32<T>(affine.gain[half] * fmaf(-(d * inverse[half]), mean_u[half], dy - mean_dy[half]));
+    for_upstream<T, COUNT>(x, grad_y, place, pool, [&](u64 i, float centred, float d, int half) {
+        grad_x[i] = from_f32<T>(place.affine[half].gain * fmaf(-(centred * place.inverse[half]), mean_u[half], d - mean_d[half]));
     });
 }
-extern "C" __global__ void __launch_bounds__(256)
-noisy_gradient_f32(const float* x, const float* grad_y, const float* weight, const float* bias, const float* batch_mean, const float* var,
-                   const float* grad_weight, const float* grad_bias, const u64* state, float* grad_x, double eps, float mean, float scale,
-                   float spread, unsigned layer, unsigned relu, unsigned rows, unsigned columns, unsigned batch, unsigned rows_per_part,
-                   unsigned width, unsigned pool_width) {
-    NoisePlace place = noise_place(state, mean, scale, spread, layer, rows, columns, batch, rows_per_part, width, pool_width);
-    AffinePair affine = affine_pair(place, weight, bias, batch_mean, var, eps);
-    if (pool_width) noisy_gradient<float, 4>(x, grad_y, grad_weight, grad_bias, grad_x, var, eps, affine, relu, rows, place, {pool_width, batch});
-    else noisy_gradient<float, 1>(x, grad_y, grad_weight, grad_bias, grad_x, var, eps, affine, relu, rows, place, {});
-}
-extern "C" __global__ void __launch_bounds__(256)
-noisy_gradient_bf16(const bf16* x, const bf16* grad_y, const float* weight, const float* bias, const float* batch_mean, const float* var,
-                    const float* grad_weight, const float* grad_bias, const u64* state, bf16* grad_x, double eps, float mean, float scale,
-                    float spread, unsigned layer, unsigned relu, unsigned rows, unsigned columns, unsigned batch, unsigned rows_per_part,
-                    unsigned width, unsigned pool_width) {
-    NoisePlace place = noise_place(state, mean, scale, spread, layer, rows, columns, batch, rows_per_part, width, pool_width);
-    AffinePair affine = affine_pair(place, weight, bias, batch_mean, var, eps);
-    if (pool_width) noisy_gradient<bf16, 4>(x, grad_y, grad_weight, grad_bias, grad_x, var, eps, affine, relu, rows, place, {pool_width, batch});
-    else noisy_gradient<bf16, 1>(x, grad_y, grad_weight, grad_bias, grad_x, var, eps, affine, relu, rows, place, {});
+// dx = γ/S (d − Σd/m − ŷ Σd·ŷ/m); `matrix` is that of grad_y, m the rows of x.
+KERNEL_OF_T(256)
+noisy_gradient(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var,
+               const float* grad_weight, const float* grad_bias, const u64* state, T* grad_x, double eps, NoiseOptions noise, unsigned relu,
+               Matrix matrix, Pool pool) {
+    NoisyPlace place = noisy_place(weight, bias, mean, var, state, eps, noise, relu, matrix, pool);
+    if (pool.width) gradient<T, 4>(x, grad_y, grad_weight, grad_bias, grad_x, matrix.rows, place, pool);
+    else gradient<T, 1>(x, grad_y, grad_weight, grad_bias, grad_x, matrix.rows, place, pool);
 }

@@ -1,32 +1,9 @@
-// ReLU alone, and 2×2 max-pooling: src/ops/relu, src/ops/max_pool2d. A NaN passes the one and wins the other.
+// A linear layer's bias, and 2×2 max-pooling, in which a NaN wins: src/ops/linear, src/ops/max_pool2d.
 #include "prelude.cuh"
 
-template <typename T> __device__ void relu(const T* x, T* y, unsigned len) {
-    for (u64 i = global_thread(); i < len; i += global_threads()) y[i] = from_f32<T>(above(to_f32(x[i]), 0.0f));
-}
-extern "C" __global__ void __launch_bounds__(256) relu_f32(const float* x, float* y, unsigned len) { relu(x, y, len); }
-extern "C" __global__ void __launch_bounds__(256) relu_bf16(const bf16* x, bf16* y, unsigned len) { relu(x, y, len); }
-
-template <typename T> __device__ void relu_gradient(const T* x, const T* grad_y, T* grad_x, unsigned len) {
-    for (u64 i = global_thread(); i < len; i += global_threads())
-        grad_x[i] = to_f32(x[i]) <= 0.0f ? from_f32<T>(0.0f) : grad_y[i];
-}
-extern "C" __global__ void __launch_bounds__(256) relu_gradient_f32(const float* x, const float* grad_y, float* grad_x, unsigned len) {
-    relu_gradient(x, grad_y, grad_x, len);
-}
-extern "C" __global__ void __launch_bounds__(256) relu_gradient_bf16(const bf16* x, const bf16* grad_y, bf16* grad_x, unsigned len) {
-    relu_gradient(x, grad_y, grad_x, len);
-}
-
-// y ← y + bias, which the columns of a dense product have in common
-template <typename T> __device__ void add_bias(const float* bias, T* y, unsigned columns, unsigned len) {
+// y ← y + bias, which the columns of a dense product have in common.
+KERNEL_OF_T(256) add_bias(const float* bias, T* y, unsigned columns, unsigned len) {
     for (u64 i = global_thread(); i < len; i += global_threads()) y[i] = from_f32<T>(to_f32(y[i]) + bias[i % columns]);
-}
-extern "C" __global__ void __launch_bounds__(256) add_bias_f32(const float* bias, float* y, unsigned columns, unsigned len) {
-    add_bias(bias, y, columns, len);
-}
-extern "C" __global__ void __launch_bounds__(256) add_bias_bf16(const float* bias, bf16* y, unsigned columns, unsigned len) {
-    add_bias(bias, y, columns, len);
 }
 
 // The window of output element i: its four inputs in row order, and their places.
@@ -56,23 +33,18 @@ template <typename T> __device__ __forceinline__ unsigned first_largest(const T*
     return place;
 }
 
-template <typename T> __device__ void max_pool(const T* x, T* y, unsigned width, unsigned pixel, unsigned len) {
+// y = the largest of each 2×2 window of x.
+KERNEL_OF_T(256) max_pool(const T* x, T* y, unsigned width, unsigned pixel, unsigned len) {
     for (u64 i = global_thread(); i < len; i += global_threads()) {
         float best;
         first_largest(x, pool_window(i, width, pixel), best);
         y[i] = from_f32<T>(best);
     }
 }
-extern "C" __global__ void __launch_bounds__(256) max_pool_f32(const float* x, float* y, unsigned width, unsigned pixel, unsigned len) {
-    max_pool(x, y, width, pixel, len);
-}
-extern "C" __global__ void __launch_bounds__(256) max_pool_bf16(const bf16* x, bf16* y, unsigned width, unsigned pixel, unsigned len) {
-    max_pool(x, y, width, pixel, len);
-}
 
-// Each window's four gradients; a last odd row or column has none and gets 0 from the thread of its element. `len` counts x.
-template <typename T>
-__device__ void max_pool_gradient(const T* x, const T* grad_y, T* grad_x, unsigned height, unsigned width, unsigned pixel) {
+// Each window's four gradients: dy at its first largest, 0 elsewhere. A last odd row or column has no window: its elements get 0.
+KERNEL_OF_T(256)
+max_pool_gradient(const T* x, const T* grad_y, T* grad_x, unsigned height, unsigned width, unsigned pixel) {
     u64 half = width / 2, windows = height / 2 * half * pixel;
     for (u64 i = global_thread(); i < windows; i += global_threads()) {
         PoolWindow window = pool_window(i, width, pixel);
@@ -92,15 +64,6 @@ __device__ void max_pool_gradient(const T* x, const T* grad_y, T* grad_x, unsign
         for (u64 i = global_thread(); i < row; i += global_threads()) grad_x[(height - 1) * row + i] = from_f32<T>(0.0f);
     }
 }
-extern "C" __global__ void __launch_bounds__(256)
-max_pool_gradient_f32(const float* x, const float* grad_y, float* grad_x, unsigned height, unsigned width, unsigned pixel) {
-    max_pool_gradient(x, grad_y, grad_x, height, width, pixel);
-}
-extern "C" __global__ void __launch_bounds__(256)
-max_pool_gradient_bf16(const bf16* x, const bf16* grad_y, bf16* grad_x, unsigned height, unsigned width, unsigned pixel) {
-    max_pool_gradient(x, grad_y, grad_x, height, width, pixel);
-}
-
 // ẏ of a 2×2 max-pool: ẋ at the first largest of each window.
 extern "C" __global__ void __launch_bounds__(256)
 max_pool_tangent(const float* x, const float* x_tangent, float* y_tangent, unsigned width, unsigned pixel, unsigned len) {

@@ -1,6 +1,7 @@
 // What all kernels share; the only header. Text for two compilers: NVRTC (no CUDA header is needed) and, with NORMSCAPE_HOST,
 // the host's C++ compiler for the emulator, which declares the built-ins (threadIdx, __syncthreads, shuffles) in host.h.
 //
+// - KERNEL_OF_T and BY_VALUE: how kernels of both element types are written, and the structs of numbers that they take
 // - numbers: f32, bf16 (round to nearest even), tf32; no kernel relies on the compiler fusing a·b + c: it is written fmaf
 // - vectors of 4 elements; sums over a warp and a block, in a fixed order
 // - shared memory by macros: SHARED(type, name, [N][M]) and DYNAMIC_SHARED(name)
@@ -22,6 +23,31 @@ typedef unsigned long long u64;
 #define SHARED(type, name, dims) __shared__ __align__(16) type name dims
 #define DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
 #endif
+
+// ---- kernels and what they take -------------------------------------------------------------------------------------------
+
+// A kernel for both types in which activations are stored, T = float and T = bf16: build.rs appends its two entries, NAME_f32 and NAME_bf16,
+// to the file's text. The arguments are those of __launch_bounds__.
+#define KERNEL_OF_T(...) template <typename T> __device__ __forceinline__ void
+
+// Numbers that always go together, passed by value: build.rs makes the same struct of them for the host.
+#define BY_VALUE struct
+
+// A matrix, and how a pass over its columns shares it out: a block takes `width` columns, `rows_per_part` rows of them.
+BY_VALUE Matrix { unsigned rows, columns, rows_per_part, width; };
+
+// The map of a norm's input that a 2×2 max-pool follows: its `width`, 0 where no pool does, and the `batch` N.
+BY_VALUE Pool { unsigned width, batch; };
+
+// A convolution, or a linear layer, as products: `rows` and `columns` of the output, the `inner` dimension, the map's `height` and `width`, the
+// `batch` N, `taps` (9, or 1 of a linear layer); `direction` is 1 forward and -1 for the input's gradient.
+BY_VALUE Map { unsigned rows, inner, columns, height, width, batch, taps; int direction; };
+
+// Algorithm 1's noise at a `layer`, which is part of the draws' key: `mean` n_μ, `scale` n_σ, `spread` r_μ = r_σ.
+BY_VALUE NoiseOptions { float mean, scale, spread; unsigned layer; };
+
+// The `channels` of a sample, and the `count` of groups that they are in.
+BY_VALUE Groups { unsigned channels, count; };
 
 // Where a test plants a wrong number: NaN with a payload of its own.
 #define NAN_F32 __int_as_float(0x7fffffff)
@@ -130,16 +156,6 @@ template <typename T> __device__ T block_sum(T v) {
     T sum = sums[0];
     for (unsigned warp = 1; warp < (blockDim.x >> 5); ++warp) sum += sums[warp];
     return sum;
-}
-template <typename T> __device__ T block_max(T v) {
-    SHARED(T, largest, [32]);
-    v = warp_max(v);
-    __syncthreads();
-    if (lane_id() == 0) largest[warp_id()] = v;
-    __syncthreads();
-    T most = largest[0];
-    for (unsigned warp = 1; warp < (blockDim.x >> 5); ++warp) most = larger(most, largest[warp]);
-    return most;
 }
 
 // ---- the step state ---------------------------------------------------------------------------------------------------------
@@ -402,13 +418,19 @@ template <typename T> __device__ __forceinline__ T* cluster_map(T* shared, unsig
 // partial sums of a part are merged in order, whatever the device.
 
 struct ColumnPlace {
-    unsigned column, first_row, step, end_row;
+    unsigned column, first_row, step, end_row, columns, width;
+    // Whether the matrix has this column.
+    __device__ __forceinline__ bool there() const { return column < columns; }
+    __device__ __forceinline__ u64 element(unsigned row) const { return (u64)row * columns + column; }
 };
-
-__device__ __forceinline__ ColumnPlace column_place(unsigned rows, unsigned rows_per_part, unsigned width) {
-    unsigned begin = blockIdx.y * rows_per_part;
-    unsigned end = begin + rows_per_part < rows ? begin + rows_per_part : rows;
-    return {blockIdx.x * width + threadIdx.x % width, begin + threadIdx.x / width, 256u / width, end};
+__device__ __forceinline__ ColumnPlace column_place(const Matrix& matrix) {
+    unsigned width = matrix.width, begin = blockIdx.y * matrix.rows_per_part, end = min(begin + matrix.rows_per_part, matrix.rows);
+    return {blockIdx.x * width + threadIdx.x % width, begin + threadIdx.x / width, 256u / width, end, matrix.columns, width};
+}
+// Calls f(element) for every element of this thread, if it has a column.
+template <typename F> __device__ __forceinline__ void for_column(const ColumnPlace& at, F f) {
+    if (!at.there()) return;
+    for (unsigned row = at.first_row; row < at.end_row; row += at.step) f(at.element(row));
 }
 
 struct Sum {
@@ -420,46 +442,51 @@ struct Most {
     static __device__ __forceinline__ double none() { return 0.0; }
     static __device__ __forceinline__ double merge(double a, double b) { return larger(a, b); }
 };
-struct Least {
-    static __device__ __forceinline__ double none() { return 1e300; }
-    static __device__ __forceinline__ double merge(double a, double b) { return b < a ? b : a; }
-};
 
 // Merges a and b of the threads that share a column, in order of their rows, and stores them as
 // partials[(part · 2) · columns + column] and the next row of it.
 template <typename Merge>
-__device__ void store_partials(double a, double b, ColumnPlace place, unsigned columns, unsigned width, double* partials) {
+__device__ __forceinline__ void store_partials(double a, double b, const ColumnPlace& at, double* partials) {
     SHARED(double, pairs, [512]);
     pairs[threadIdx.x] = a;
     pairs[256 + threadIdx.x] = b;
     __syncthreads();
-    if (threadIdx.x >= width || place.column >= columns) return;
-    for (unsigned other = threadIdx.x + width; other < 256; other += width) {
+    if (threadIdx.x >= at.width || !at.there()) return;
+    for (unsigned other = threadIdx.x + at.width; other < 256; other += at.width) {
         a = Merge::merge(a, pairs[other]);
         b = Merge::merge(b, pairs[256 + other]);
     }
-    partials[(u64)(2 * blockIdx.y) * columns + place.column] = a;
-    partials[(u64)(2 * blockIdx.y + 1) * columns + place.column] = b;
+    partials[at.element(2 * blockIdx.y)] = a;
+    partials[at.element(2 * blockIdx.y + 1)] = b;
 }
 
-// The two numbers of a column over all parts. A warp takes a column: each lane merges every 32nd part in order, then lanes are merged as a
-// tree of fixed shape. All lanes call it and have the result; a block of 256 threads has eight columns.
-struct Pair {
-    double a, b;
-};
+// Calls f(column, a, b) on one thread for every column: its two numbers over all parts. A warp takes a column: each lane merges every 32nd part
+// in order, then lanes are merged as a tree of fixed shape. A block of 256 threads has eight columns.
 __device__ __forceinline__ unsigned merged_column() { return blockIdx.x * 8u + warp_id(); }
-template <typename Merge> __device__ __forceinline__ Pair merge_parts(const double* partials, unsigned columns, unsigned column, unsigned parts) {
-    Pair pair = {Merge::none(), Merge::none()};
+template <typename Merge, typename F>
+__device__ __forceinline__ void finish_columns(const double* partials, unsigned columns, unsigned parts, F f) {
+    unsigned column = merged_column();
+    if (column >= columns) return;
+    double a = Merge::none(), b = Merge::none();
     for (unsigned part = lane_id(); part < parts; part += 32) {
-        pair.a = Merge::merge(pair.a, partials[(u64)(2 * part) * columns + column]);
-        pair.b = Merge::merge(pair.b, partials[(u64)(2 * part + 1) * columns + column]);
+        a = Merge::merge(a, partials[(u64)(2 * part) * columns + column]);
+        b = Merge::merge(b, partials[(u64)(2 * part + 1) * columns + column]);
     }
 #pragma unroll
     for (int distance = 16; distance > 0; distance >>= 1) {
-        pair.a = Merge::merge(pair.a, __shfl_xor_sync(0xffffffffu, pair.a, distance));
-        pair.b = Merge::merge(pair.b, __shfl_xor_sync(0xffffffffu, pair.b, distance));
+        a = Merge::merge(a, __shfl_xor_sync(0xffffffffu, a, distance));
+        b = Merge::merge(b, __shfl_xor_sync(0xffffffffu, b, distance));
     }
-    return pair;
+    if (lane_id() == 0) f(column, a, b);
+}
+
+struct Pair {
+    double a, b;
+};
+// Mean and variance of `count` numbers from Σv and Σv². Rounding may leave a hair below 0 where all are equal; a NaN stays one.
+__device__ __forceinline__ Pair moments_of(double sum, double square, double count) {
+    double mean = sum / count, variance = square / count - mean * mean;
+    return {mean, variance < 0.0 ? 0.0 : variance};
 }
 
 // What a divisor that is all but 0 is multiplied by, and what it divides too: so that its inverse is a float. A power of two, nearly always 1.
@@ -469,13 +496,26 @@ __device__ __forceinline__ float lift_of(double divisor) { return divisor < 1e-3
 __device__ __forceinline__ float relu_floor(unsigned relu) { return relu ? 0.0f : NAN_F32; }
 // max(v, floor); a NaN passes: a diverged run must show it.
 __device__ __forceinline__ float above(float v, float floor) { return v <= floor ? floor : v; }
+// Whether a ReLU that made y, if there is one, let nothing through at i.
+__device__ __forceinline__ bool stopped(const float* y_or_null, u64 i) { return y_or_null && y_or_null[i] <= 0.0f; }
+// What stands at i, 0 where nothing is given.
+__device__ __forceinline__ float given(const float* p_or_null, unsigned i) { return p_or_null ? p_or_null[i] : 0.0f; }
+
+// What a norm makes of a column, and the ReLU: y = max((x − μ) lift · gain + β, floor). `lift` is 1 but where a norm calls lift_of.
+struct Affine {
+    float mean, lift, gain, bias, floor;
+    __device__ __forceinline__ float centred(float x) const { return (x - mean) * lift; }
+    __device__ __forceinline__ float before_relu(float x) const { return fmaf(centred(x), gain, bias); }
+    __device__ __forceinline__ float y(float x) const { return above(before_relu(x), floor); }
+    // dy where the ReLU let y through.
+    __device__ __forceinline__ float upstream(float x, float dy) const { return before_relu(x) <= floor ? 0.0f : dy; }
+};
+__device__ __forceinline__ Affine affine_of(float weight, float bias, float mean, double divisor, unsigned relu, float lift = 1.0f) {
+    return {mean, lift, (float)((double)weight / (divisor * lift)), bias, relu_floor(relu)};
+}
 
 // What a 2×2 max-pool that follows makes of a norm's passes: they then go over its outputs, of which each has a window of four rows of the
-// map, and the norm's own output is never stored. Without one (width 0) a window is the row itself. `width` and `batch` are the map's; it
-// has an even number of rows and columns.
-struct Pool {
-    unsigned width, batch;
-};
+// map, and the norm's own output is never stored. Without one a window is the row itself. The map has an even number of rows and columns.
 template <unsigned COUNT> struct Window {
     unsigned row[COUNT];
 };
@@ -502,32 +542,45 @@ template <typename T, unsigned COUNT> __device__ __forceinline__ unsigned larges
     return place;
 }
 
+// Reads x at a window, and tells where its largest y is.
+template <typename T, unsigned COUNT>
+__device__ __forceinline__ unsigned read_window(const T* x, const Affine& of, const ColumnPlace& at, const Window<COUNT>& window, float (&v)[COUNT]) {
+    float y[COUNT];
+#pragma unroll
+    for (unsigned k = 0; k < COUNT; ++k) {
+        v[k] = to_f32(x[at.element(window.row[k])]);
+        y[k] = of.y(v[k]);
+    }
+    return COUNT > 1 ? largest_place<T>(y) : 0;
+}
+
 // ---- Algorithm 1's noise of one pair of units (2·pair, 2·pair + 1): src/ops/noise ---------------------------------------------------------
 
 struct NoiseKey {
     u64 seed;
-    unsigned step, layer;
-    float mean, scale, spread;
+    unsigned step;
+    NoiseOptions noise;
 };
 // μ_j − r_μ and σ_j of a unit.
 struct NoiseUnit {
     float low, sigma;
 };
-__device__ __forceinline__ NoiseUnit noise_unit(NoiseKey key, unsigned unit) {
-    Words words = draw(key.seed, NOISE_UNIT, key.layer, key.step, unit, 0);
-    return {uniform_in(words.w[0], -key.mean, 2.0f * key.mean) - key.spread, uniform_in(words.w[1], 1.0f, key.scale - 1.0f)};
+__device__ __forceinline__ NoiseUnit noise_unit(const NoiseKey& key, unsigned unit) {
+    const NoiseOptions& noise = key.noise;
+    Words words = draw(key.seed, NOISE_UNIT, noise.layer, key.step, unit, 0);
+    return {uniform_in(words.w[0], -noise.mean, 2.0f * noise.mean) - noise.spread, uniform_in(words.w[1], 1.0f, noise.scale - 1.0f)};
 }
 // m_ij and s_ij of both units at a sample.
 struct NoisePair {
     float shift[2], scale[2];
 };
-__device__ __forceinline__ NoisePair noise_pair(NoiseKey key, const NoiseUnit (&units)[2], unsigned sample, unsigned pair) {
-    Words words = draw(key.seed, NOISE_SAMPLE, key.layer, key.step, sample, pair);
+__device__ __forceinline__ NoisePair noise_pair(const NoiseKey& key, const NoiseUnit (&units)[2], unsigned sample, unsigned pair) {
+    Words words = draw(key.seed, NOISE_SAMPLE, key.noise.layer, key.step, sample, pair);
     NoisePair drawn;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-        drawn.shift[half] = uniform_in(words.w[2 * half], 0.0f, 2.0f * key.spread) + units[half].low;
-        drawn.scale[half] = fmaf(normal(words.w[2 * half + 1]), key.spread, units[half].sigma);
+        drawn.shift[half] = uniform_in(words.w[2 * half], 0.0f, 2.0f * key.noise.spread) + units[half].low;
+        drawn.scale[half] = fmaf(normal(words.w[2 * half + 1]), key.noise.spread, units[half].sigma);
     }
     return drawn;
 }
@@ -539,21 +592,14 @@ __device__ __forceinline__ unsigned noise_sample(unsigned row, unsigned batch, u
 // ---- sums of products over the valid taps of a 3×3 convolution: what conv.cu and conv_mma.cu share ---------------------------------------
 //
 // Rows of activations are r = pixel·batch + n, and a tap moves all rows of a pixel to those of its neighbour: so a convolution is a sum
-// of dense products of the same rows, shifted. With taps = 1 it is a linear layer. direction is 1 forward, −1 for the input's gradient.
-
-struct Map {
-    unsigned rows, inner, columns, height, width, batch, taps;
-    int direction;
-};
+// of dense products of the same rows, shifted.
 
 // Row r of the output as pixel (h, w).
 struct Pixel {
     int h, w;
 };
-__device__ __forceinline__ Pixel pixel_of(const Map& map, unsigned row) {
-    unsigned pixel = row / map.batch;
-    return {(int)(pixel / map.width), (int)(pixel % map.width)};
-}
+__device__ __forceinline__ Pixel pixel_at(const Map& map, unsigned pixel) { return {(int)(pixel / map.width), (int)(pixel % map.width)}; }
+__device__ __forceinline__ Pixel pixel_of(const Map& map, unsigned row) { return pixel_at(map, row / map.batch); }
 // How far tap moves a pixel.
 __device__ __forceinline__ Pixel tap_shift(const Map& map, unsigned tap) {
     if (map.taps == 1) return {0, 0};
@@ -564,11 +610,8 @@ __device__ __forceinline__ bool on_map(const Map& map, Pixel pixel, Pixel shift)
     return h < map.height && w < map.width;
 }
 // The first element of the row that row r, at `pixel`, takes from `a` under `shift`; it must be on the map.
-__device__ __forceinline__ const float* shifted_row(const float* a, const Map& map, unsigned row, Pixel shift) {
-    return a + (long long)((long long)row + (long long)(shift.h * (int)map.width + shift.w) * map.batch) * map.inner;
-}
-__device__ __forceinline__ const bf16* shifted_row(const bf16* a, const Map& map, unsigned row, Pixel shift) {
-    return a + (long long)((long long)row + (long long)(shift.h * (int)map.width + shift.w) * map.batch) * map.inner;
+template <typename T> __device__ __forceinline__ const T* shifted_row(const T* a, const Map& map, unsigned row, Pixel shift) {
+    return a + (row + (long long)(shift.h * (int)map.width + shift.w) * map.batch) * map.inner;
 }
 
 // The taps of which at least one of the rows first … first + count is on the map, as bits: others are never multiplied.
@@ -576,10 +619,9 @@ __device__ __forceinline__ unsigned taps_of(const Map& map, unsigned first, unsi
     SHARED(unsigned, found, [9]);
     if (threadIdx.x < map.taps) {
         Pixel shift = tap_shift(map, threadIdx.x);
-        unsigned last = first + count < map.rows ? first + count : map.rows;
+        unsigned last = min(first + count, map.rows) - 1;
         bool any = false;
-        for (unsigned pixel = first / map.batch; pixel <= (last - 1) / map.batch && !any; ++pixel)
-            any = on_map(map, {(int)(pixel / map.width), (int)(pixel % map.width)}, shift);
+        for (unsigned pixel = first / map.batch; pixel <= last / map.batch && !any; ++pixel) any = on_map(map, pixel_at(map, pixel), shift);
         found[threadIdx.x] = any;
     }
     __syncthreads();
@@ -607,12 +649,7 @@ struct Rectangle {
     unsigned top, left, height, width;
 };
 __device__ __forceinline__ Rectangle rectangle_of(const Map& map, Pixel shift) {
-    Rectangle r;
-    r.top = shift.h < 0 ? 1 : 0;
-    r.left = shift.w < 0 ? 1 : 0;
-    r.height = map.height - (shift.h != 0 ? 1u : 0u);
-    r.width = map.width - (shift.w != 0 ? 1u : 0u);
-    return r;
+    return {shift.h < 0, shift.w < 0, map.height - (shift.h != 0), map.width - (shift.w != 0)};
 }
 // Row q of the rectangle as a row of the whole map.
 __device__ __forceinline__ unsigned rectangle_row(const Map& map, const Rectangle& r, unsigned q) {

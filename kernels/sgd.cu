@@ -14,7 +14,7 @@ sgd_plain(float* theta, const float* grad, bf16* operands_or_null, const u64* st
     }
 }
 
-// v ← μ v + g + λ θ, then θ ← θ − lr v, and likewise.
+// v ← μ v + g + λ θ, then θ ← θ − lr v, and rounded as by sgd_plain; where the step has halted v stays too.
 extern "C" __global__ void __launch_bounds__(256)
 sgd_momentum(float* theta, const float* grad, float* velocity, bf16* operands_or_null, const u64* state, float momentum, float decay,
              unsigned len) {

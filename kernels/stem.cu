@@ -24,9 +24,9 @@ __device__ __forceinline__ void gather_terms(const T* x, const Map& map, unsigne
 
 // out[r, j] = bias[j] + Σ_terms x · w, then the ReLU; sums as in conv_mma.cu, one pair a column for each `sum_rows` rows. A thread has eight
 // rows of four columns.
-template <typename T>
-__device__ void stem(const T* x, const T* weight, const float* bias, T* out, double* sums, const Map& map, unsigned sum_rows, unsigned relu,
-                     unsigned tf32) {
+KERNEL_OF_T(256)
+stem(const T* x, const T* weight, const float* bias_or_null, T* out, double* sums_or_null, Map map, unsigned sum_rows, unsigned relu,
+     unsigned tf32) {
     SHARED(float, terms, [TERMS][ROWS + 4]);
     SHARED(float, weights, [TERMS][COLUMNS + 4]);
     unsigned first_row = blockIdx.x * ROWS, first_column = blockIdx.y * COLUMNS, t = threadIdx.x, count = map.taps * map.inner;
@@ -48,18 +48,21 @@ __device__ void stem(const T* x, const T* weight, const float* bias, T* out, dou
     float floor = relu_floor(relu);
     double column_sum[4] = {}, column_square[4] = {};
 #pragma unroll
-    for (unsigned i = 0; i < 8; ++i)
+    for (unsigned i = 0; i < 8; ++i) {
+        unsigned row = first_row + own_row + i;
+        if (row >= map.rows) break;
 #pragma unroll
         for (unsigned j = 0; j < 4; ++j) {
-            unsigned row = first_row + own_row + i, column = first_column + own_column + j;
-            if (row >= map.rows || column >= map.columns) continue;
-            T v = from_f32<T>(above(sum[i][j] + (bias ? bias[column] : 0.0f), floor));
+            unsigned column = first_column + own_column + j;
+            if (column >= map.columns) break;
+            T v = from_f32<T>(above(sum[i][j] + given(bias_or_null, column), floor));
             out[(u64)row * map.columns + column] = v;
             double stored = to_f32(v);
             column_sum[j] += stored;
             column_square[j] = fma(stored, stored, column_square[j]);
         }
-    if (!sums) return;
+    }
+    if (!sums_or_null) return;
     SHARED(double, merging, [2][16][COLUMNS]);
 #pragma unroll
     for (unsigned j = 0; j < 4; ++j) {
@@ -72,29 +75,18 @@ __device__ void stem(const T* x, const T* weight, const float* bias, T* out, dou
         if (first_row + part * sum_rows >= map.rows || first_column + column >= map.columns) continue;
         double all = merging[which][part * each][column];
         for (unsigned group = 1; group < each; ++group) all += merging[which][part * each + group][column];
-        sums[(u64)(2 * (blockIdx.x * parts + part) + which) * map.columns + first_column + column] = all;
+        sums_or_null[(u64)(2 * (blockIdx.x * parts + part) + which) * map.columns + first_column + column] = all;
     }
-}
-extern "C" __global__ void __launch_bounds__(256)
-stem_f32(const float* x, const float* weight, const float* bias_or_null, float* out, double* sums_or_null, unsigned rows, unsigned inner,
-         unsigned columns, unsigned height, unsigned width, unsigned batch, unsigned taps, unsigned sum_rows, unsigned relu, unsigned tf32) {
-    stem(x, weight, bias_or_null, out, sums_or_null, {rows, inner, columns, height, width, batch, taps, 1}, sum_rows, relu, tf32);
-}
-extern "C" __global__ void __launch_bounds__(256)
-stem_bf16(const bf16* x, const bf16* weight, const float* bias_or_null, bf16* out, double* sums_or_null, unsigned rows, unsigned inner,
-          unsigned columns, unsigned height, unsigned width, unsigned batch, unsigned taps, unsigned sum_rows, unsigned relu, unsigned tf32) {
-    stem(x, weight, bias_or_null, out, sums_or_null, {rows, inner, columns, height, width, batch, taps, 1}, sum_rows, relu, tf32);
 }
 
 // One split's part of dw[term, k] = Σ_rows x · dy. Four groups of 64 threads take sixteen of each 64 rows; a thread has eight terms of four
 // columns. The groups are added up in order.
-template <typename T>
-__device__ void stem_gradient(const T* x, const T* grad_y, float* partials, const Map& map, unsigned per_split, unsigned tf32) {
+KERNEL_OF_T(256) stem_gradient(const T* x, const T* grad_y, float* partials, Map map, unsigned per_split, unsigned tf32) {
     constexpr unsigned TALL = 64;
     SHARED(float, terms, [TALL][TERMS + 4]);
     SHARED(float, dy, [TALL][COLUMNS + 4]);
     unsigned t = threadIdx.x, group = t / 64, own_term = t % 64 / 16 * 8, own_column = t % 16 * 4, first_column = blockIdx.x * COLUMNS;
-    unsigned begin = blockIdx.y * per_split, end = begin + per_split < map.rows ? begin + per_split : map.rows;
+    unsigned begin = blockIdx.y * per_split, end = min(begin + per_split, map.rows);
     float sum[8][4] = {};
     for (unsigned first = begin; first < end; first += TALL) {
         __syncthreads();
@@ -139,14 +131,4 @@ __device__ void stem_gradient(const T* x, const T* grad_y, float* partials, cons
         for (unsigned j = 0; j < 4; ++j)
             if (own_term + k < map.taps * map.inner && first_column + own_column + j < map.columns)
                 out[(u64)(own_term + k) * map.columns + first_column + own_column + j] = sum[k][j];
-}
-extern "C" __global__ void __launch_bounds__(256)
-stem_gradient_f32(const float* x, const float* grad_y, float* partials, unsigned rows, unsigned inner, unsigned columns, unsigned height,
-                  unsigned width, unsigned batch, unsigned taps, unsigned per_split, unsigned tf32) {
-    stem_gradient(x, grad_y, partials, {rows, inner, columns, height, width, batch, taps, 1}, per_split, tf32);
-}
-extern "C" __global__ void __launch_bounds__(256)
-stem_gradient_bf16(const bf16* x, const bf16* grad_y, float* partials, unsigned rows, unsigned inner, unsigned columns, unsigned height,
-                   unsigned width, unsigned batch, unsigned taps, unsigned per_split, unsigned tf32) {
-    stem_gradient(x, grad_y, partials, {rows, inner, columns, height, width, batch, taps, 1}, per_split, tf32);
 }

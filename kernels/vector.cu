@@ -1,12 +1,12 @@
 // Flat vectors: what the probes are made of. Sums in f64, in two stages of fixed shape: one partial sum a block, then one block.
 #include "prelude.cuh"
 
-// y ← y + a x
+// y ← y + a x.
 extern "C" __global__ void __launch_bounds__(256) axpy(float a, const float* x, float* y, unsigned len) {
     for (u64 i = global_thread(); i < len; i += global_threads()) y[i] = fmaf(a, x[i], y[i]);
 }
 
-// out ← x + a y
+// out ← x + a y.
 extern "C" __global__ void __launch_bounds__(256) displace(const float* x, float a, const float* y, float* out, unsigned len) {
     for (u64 i = global_thread(); i < len; i += global_threads()) out[i] = fmaf(a, y[i], x[i]);
 }
@@ -20,72 +20,65 @@ displace_rows(const float* x, const double* a, const float* y, float* out, unsig
     }
 }
 
-// A standard normal number for every element, or a sign; a thread takes the four of a block of Philox.
-extern "C" __global__ void __launch_bounds__(256) direction(const u64* state, float* out, unsigned index, unsigned signs, unsigned len) {
+// Calls f(element, its word of a direction's draws) for every element; a thread takes the four of a block of Philox.
+template <typename F> __device__ __forceinline__ void for_draws(const u64* state, unsigned index, unsigned len, F f) {
     u64 seed = state_seed(state), blocks = ((u64)len + 3) / 4;
     unsigned step = (unsigned)state_step(state);
     for (u64 i = global_thread(); i < blocks; i += global_threads()) {
         Words words = draw(seed, DIRECTION, index, step, (unsigned)i, 0);
 #pragma unroll
         for (unsigned k = 0; k < 4; ++k)
-            if (4 * i + k < len) out[4 * i + k] = signs ? (words.w[k] & 1u ? -1.0f : 1.0f) : normal(words.w[k]);
+            if (4 * i + k < len) f(4 * i + k, words.w[k]);
     }
 }
+
+// A standard normal number for every element, or a sign.
+extern "C" __global__ void __launch_bounds__(256) direction(const u64* state, float* out, unsigned index, unsigned signs, unsigned len) {
+    for_draws(state, index, len, [&](u64 i, unsigned word) { out[i] = signs ? (word & 1u ? -1.0f : 1.0f) : normal(word); });
+}
+
 // out ← x, each element moved by `part` of itself, up or down as the signs of a direction.
 extern "C" __global__ void __launch_bounds__(256)
 jitter(const float* x, const u64* state, float* out, float part, unsigned index, unsigned len) {
-    u64 seed = state_seed(state), blocks = ((u64)len + 3) / 4;
-    unsigned step = (unsigned)state_step(state);
-    for (u64 i = global_thread(); i < blocks; i += global_threads()) {
-        Words words = draw(seed, DIRECTION, index, step, (unsigned)i, 0);
-#pragma unroll
-        for (unsigned k = 0; k < 4; ++k)
-            if (4 * i + k < len) out[4 * i + k] = fmaf(words.w[k] & 1u ? -part : part, x[4 * i + k], x[4 * i + k]);
-    }
+    for_draws(state, index, len, [&](u64 i, unsigned word) { out[i] = fmaf(word & 1u ? -part : part, x[i], x[i]); });
 }
-// out ← lengths · by/over
+
+// out ← lengths · by/over.
 extern "C" __global__ void __launch_bounds__(256)
 stretch(const double* lengths, const double* by, const double* over, double* out, unsigned len) {
     for (u64 i = global_thread(); i < len; i += global_threads()) out[i] = lengths[i] * (by[0] / over[0]);
 }
 
-// to ← from, rounded to bf16: the operands of a pass's matrix products
+// to ← from, rounded to bf16: the operands of a pass's matrix products.
 extern "C" __global__ void __launch_bounds__(256) recast(const float* from, bf16* to, unsigned len) {
     u64 whole = len / 4;
     for (u64 i = global_thread(); i < whole; i += global_threads()) store4(to + 4 * i, load4(from + 4 * i));
     for (u64 i = 4 * whole + global_thread(); i < len; i += global_threads()) to[i] = from_f32<bf16>(from[i]);
 }
 
-// One number of a pair of elements, for each kind of sum.
-struct Product {
+// One number of a pair of elements, and how those are merged.
+struct Product : Sum {
     static __device__ __forceinline__ double of(float x, float y) { return (double)x * (double)y; }
-    static __device__ __forceinline__ double merge(double a, double b) { return a + b; }
 };
-struct Square {
-    static __device__ __forceinline__ double of(float x, float y) {
-        double d = (double)x - (double)y;
-        return d * d;
-    }
-    static __device__ __forceinline__ double merge(double a, double b) { return a + b; }
+struct Square : Sum {
+    static __device__ __forceinline__ double of(float x, float y) { return ((double)x - (double)y) * ((double)x - (double)y); }
 };
-struct Absolute {
+struct Absolute : Sum {
     static __device__ __forceinline__ double of(float x, float y) { return fabs((double)x - (double)y); }
-    static __device__ __forceinline__ double merge(double a, double b) { return a + b; }
 };
-struct Largest {
+struct Largest : Most {
     static __device__ __forceinline__ double of(float x, float y) { return fabs((double)x - (double)y); }
-    static __device__ __forceinline__ double merge(double a, double b) { return larger(a, b); }
 };
 
 // v of all threads of the block, merged: lanes as a tree, warps in order.
-template <typename Kind> __device__ double block_merge(double v) {
+template <typename Merge> __device__ double block_merge(double v) {
     SHARED(double, warps, [32]);
 #pragma unroll
-    for (int distance = 16; distance > 0; distance >>= 1) v = Kind::merge(v, __shfl_xor_sync(0xffffffffu, v, distance));
+    for (int distance = 16; distance > 0; distance >>= 1) v = Merge::merge(v, __shfl_xor_sync(0xffffffffu, v, distance));
     if (lane_id() == 0) warps[warp_id()] = v;
     __syncthreads();
     double all = warps[0];
-    for (unsigned warp = 1; warp < (blockDim.x >> 5); ++warp) all = Kind::merge(all, warps[warp]);
+    for (unsigned warp = 1; warp < (blockDim.x >> 5); ++warp) all = Merge::merge(all, warps[warp]);
     return all;
 }
 
@@ -96,38 +89,35 @@ template <typename Kind> __device__ void partial(const float* x, const float* y,
     if (threadIdx.x == 0) partials[blockIdx.x] = v;
 }
 
-// Each block's part of ⟨x, y⟩
+// Each block's part of ⟨x, y⟩.
 extern "C" __global__ void __launch_bounds__(256) dot_partial(const float* x, const float* y, double* partials, unsigned len) {
     partial<Product>(x, y, partials, len);
 }
-// Each block's part of Σ (x − y)², y being 0 where it is not there
-extern "C" __global__ void __launch_bounds__(256)
-square_partial(const float* x, const float* y_or_null, double* partials, unsigned len) {
+// Each block's part of Σ (x − y)², y being 0 where it is not there.
+extern "C" __global__ void __launch_bounds__(256) square_partial(const float* x, const float* y_or_null, double* partials, unsigned len) {
     partial<Square>(x, y_or_null, partials, len);
 }
-// Each block's part of Σ |x − y|
-extern "C" __global__ void __launch_bounds__(256)
-absolute_partial(const float* x, const float* y_or_null, double* partials, unsigned len) {
+// Each block's part of Σ |x − y|.
+extern "C" __global__ void __launch_bounds__(256) absolute_partial(const float* x, const float* y_or_null, double* partials, unsigned len) {
     partial<Absolute>(x, y_or_null, partials, len);
 }
-// Each block's part of max |x − y|
-extern "C" __global__ void __launch_bounds__(256)
-largest_partial(const float* x, const float* y_or_null, double* partials, unsigned len) {
+// Each block's part of max |x − y|.
+extern "C" __global__ void __launch_bounds__(256) largest_partial(const float* x, const float* y_or_null, double* partials, unsigned len) {
     partial<Largest>(x, y_or_null, partials, len);
 }
 
-// slot ← Σ partials, or its root
+// slot ← Σ partials, or its root.
 extern "C" __global__ void __launch_bounds__(256) sum_partials(const double* partials, double* slot, unsigned count, unsigned root) {
     double v = 0.0;
     for (unsigned i = threadIdx.x; i < count; i += blockDim.x) v += partials[i];
-    v = block_merge<Product>(v);
+    v = block_merge<Sum>(v);
     if (threadIdx.x == 0) slot[0] = root ? sqrt(v) : v;
 }
-// slot ← max partials
+// slot ← max partials.
 extern "C" __global__ void __launch_bounds__(256) largest_partials(const double* partials, double* slot, unsigned count) {
     double v = 0.0;
     for (unsigned i = threadIdx.x; i < count; i += blockDim.x) v = larger(v, partials[i]);
-    v = block_merge<Largest>(v);
+    v = block_merge<Most>(v);
     if (threadIdx.x == 0) slot[0] = v;
 }
 
@@ -135,7 +125,7 @@ extern "C" __global__ void __launch_bounds__(256) largest_partials(const double*
 // turn, so that y is near when the next row asks for it.
 extern "C" __global__ void __launch_bounds__(256)
 compare_partial(const float* matrix, const float* y, double* partials, unsigned len, unsigned rows, unsigned stride, unsigned each) {
-    u64 begin = (u64)blockIdx.x * each, end = begin + each < len ? begin + each : len;
+    u64 begin = (u64)blockIdx.x * each, end = min(begin + each, (u64)len);
     for (unsigned row = 0; row < rows; ++row) {
         const float* x = matrix + (u64)row * stride;
         double apart = 0.0, along = 0.0, own = 0.0;
@@ -156,7 +146,7 @@ compare_partial(const float* matrix, const float* y, double* partials, unsigned 
         }
     }
 }
-// Those parts added up: a block for each of a row's three numbers.
+// compare_partial's parts added up: a block for each of a row's three numbers.
 extern "C" __global__ void __launch_bounds__(256) compare_finish(const double* partials, double* out, unsigned blocks) {
     unsigned row = blockIdx.x / 3, which = blockIdx.x % 3;
     double v = 0.0;

@@ -4,7 +4,7 @@ use normscape::Error;
 use normscape::ops::sgd::Sgd;
 use normscape::ops::vector::{COMPARED, Direction, NormKind, Vector};
 use normscape::runtime::cpu::Cpu;
-use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Kernel, Region, scalar};
+use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Kernel, Number, Parameter, Region, scalar};
 use normscape::runtime::cuda::emulator::{Emulator, Options};
 use normscape::runtime::cuda::signature::Type;
 use normscape::runtime::cuda::{Cuda, Mode};
@@ -103,7 +103,11 @@ const KERNEL: Kernel = Kernel {
     source: 0,
     max_threads: 1024,
     cluster: 1,
-    parameters: &[("x", Type::F32), ("y", Type::F32), ("n", Type::U32)],
+    parameters: &[
+        Parameter { name: "x", numbers: &[] },
+        Parameter { name: "y", numbers: &[] },
+        Parameter { name: "n", numbers: &[Number { name: "n", ty: Type::U32, at: 0 }] },
+    ],
 };
 
 static PLAIN: Kernel = KERNEL;

@@ -8,9 +8,10 @@ mod shared;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use normscape::files::{Array, Arrays, Values};
+use normscape::ops::activation::{self, Activation};
 use normscape::ops::door::{Case, Law, norm, relative_error};
 use normscape::ops::noise::{Noise, NoiseOptions};
-use normscape::ops::{conv2d, cross_entropy, linear, lp_norm, max_pool2d, relu, squared_error, weight_norm};
+use normscape::ops::{conv2d, cross_entropy, linear, lp_norm, max_pool2d, squared_error, weight_norm};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::rng::{Purpose, normal, word};
 use normscape::runtime::state::StepState;
@@ -161,7 +162,7 @@ fn random(op: &str, seed: u64) -> Case {
             let [n, c, h, w] = map();
             max_pool2d::cases::case(name, [n, c, h + 1, w + 1], Law::Lattice)
         }
-        "relu" | "elu" | "selu" => relu::cases::case(name, &map(), Law::Away),
+        of if of.parse::<Activation>().is_ok() => activation::cases::case(name, &map(), Law::Away),
         "weight_norm" => weight_norm::cases::case(name, &map(), Law::NORMAL),
         "cross_entropy" => cross_entropy::cases::case(name, between(1, 60), between(2, 20) as u32, 2.0),
         "squared_error" => squared_error::cases::case(name, &map()),

@@ -1,10 +1,10 @@
 //! The deep linear network: `depth` linear layers `dim × dim`, no bias, a norm after every one but the last; weight
 //! normalisation in the same ones.
 
-use super::activation::Activation;
 use super::chain::{Loss, Network, Reduction};
 use super::layer::Layer;
 use super::norm::{Norm, Normalisation};
+use crate::ops::activation::Activation;
 use crate::ops::deep_linear::{Chain, ChainNorm};
 use crate::ops::linear::LinearLayer;
 use crate::runtime::tensor::Shape;

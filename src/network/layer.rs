@@ -103,7 +103,6 @@ layers! {
     LpNorm(crate::ops::lp_norm::LpNormLayer),
     GroupNorm(crate::ops::group_norm::GroupNormLayer),
     Noise(crate::ops::noise::NoiseLayer),
-    Relu(crate::ops::relu::ReluLayer),
-    Elu(crate::ops::elu::EluLayer),
+    Activation(crate::ops::activation::ActivationLayer),
     MaxPool2d(crate::ops::max_pool2d::MaxPool2dLayer),
 }

@@ -4,7 +4,6 @@
 //! - [`vgg()`], [`dln()`]: the paper's two networks as tables · [`initial_parameters`]: Glorot
 //! - [`chain`]: a network's description and slots · [`engine`]: a network on a backend: `loss`, `loss_and_grad`
 
-pub mod activation;
 pub mod chain;
 mod dln;
 pub mod engine;
@@ -13,7 +12,7 @@ pub mod layer;
 pub mod norm;
 mod vgg;
 
-pub use activation::Activation;
+pub use crate::ops::activation::Activation;
 pub use chain::{Loss, Network, Reduction, WeightedLayer};
 pub use dln::{Dln, dln};
 pub use engine::{Engine, Linearised, Scalar, Tangents, Unactivated};

@@ -1,14 +1,13 @@
 //! What `--norm`, `--noise` and `--activation` ask for, and the layers that this makes after a convolution or a linear layer.
 
-use super::activation::Activation;
 use super::layer::Layer;
+use crate::ops::activation::{Activation, ActivationLayer};
 use crate::ops::batch_norm::BatchNormLayer;
 use crate::ops::group_norm::{GroupNormLayer, Grouping};
 use crate::ops::lp_norm::LpNormLayer;
 use crate::ops::noise::{NoiseLayer, NoiseOptions};
 use crate::ops::noisy_batch_norm::NoisyBatchNormLayer;
 use crate::ops::norm::NormOptions;
-use crate::ops::relu::ReluLayer;
 use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -101,9 +100,11 @@ impl Normalisation {
     /// The layers after linear map number `index` (from 1), with the names of their parameters; with `activates` the non-linearity too.
     pub(super) fn layers(&self, index: usize, activates: bool) -> Vec<(String, Layer)> {
         // A ReLU is part of the norm's pass, or the noise's; another is a layer of its own after them.
-        let alone = self.activation.alone().filter(|_| activates);
-        let mut layers = self.before(index, activates && alone.is_none());
-        layers.extend(alone.map(|layer| (String::new(), layer)));
+        let fused = self.activation == Activation::Relu;
+        let mut layers = self.before(index, activates && fused);
+        if activates && !fused {
+            layers.push((String::new(), Layer::Activation(ActivationLayer { kind: self.activation })));
+        }
         layers
     }
 
@@ -114,7 +115,9 @@ impl Normalisation {
         let options = |relu| NormOptions { eps: self.eps, relu, pool: false };
         let alone = |noise| (String::new(), Layer::Noise(NoiseLayer { noise, relu }));
         match (self.norm, noise) {
-            (Norm::None | Norm::Weight, None) if relu => vec![(String::new(), Layer::Relu(ReluLayer))],
+            (Norm::None | Norm::Weight, None) if relu => {
+                vec![(String::new(), Layer::Activation(ActivationLayer { kind: self.activation }))]
+            }
             (Norm::None | Norm::Weight, None) => Vec::new(),
             (Norm::None | Norm::Weight, Some(noise)) => vec![alone(noise)],
             (Norm::Batch, None) => vec![(name, Layer::BatchNorm(BatchNormLayer { options: options(relu) }))],

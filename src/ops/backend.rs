@@ -1,11 +1,11 @@
 //! The whole operator list on one screen.
 
+use super::activation::Activate;
 use super::batch_norm::BatchNorm;
 use super::conv2d::Conv2d;
 use super::cross_entropy::CrossEntropy;
 use super::deep_linear::DeepLinear;
 use super::distribution::Distribution;
-use super::elu::Elu;
 use super::gather::Gather;
 use super::group_norm::GroupNorm;
 use super::linear::Linear;
@@ -14,7 +14,6 @@ use super::max_pool2d::MaxPool2d;
 use super::noise::Noise;
 use super::noisy_batch_norm::NoisyBatchNorm;
 use super::norm_tangent::NormTangent;
-use super::relu::Relu;
 use super::running::Running;
 use super::sgd::Sgd;
 use super::squared_error::SquaredError;
@@ -35,8 +34,7 @@ pub trait Backend:
     + NormTangent
     + Noise
     + Running
-    + Relu
-    + Elu
+    + Activate
     + MaxPool2d
     + DeepLinear
     + Distribution
@@ -61,8 +59,7 @@ impl<B> Backend for B where
         + NormTangent
         + Noise
         + Running
-        + Relu
-        + Elu
+        + Activate
         + MaxPool2d
         + DeepLinear
         + Distribution

@@ -3,6 +3,7 @@
 use crate::ops::norm::{NormOptions, units};
 use crate::runtime::cuda::count;
 use crate::runtime::cuda::driver::{Grid, SliceMut};
+use crate::runtime::cuda::kernels::{Matrix, Pool};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
 
@@ -29,16 +30,20 @@ fn width(columns: usize) -> usize {
 pub struct ColumnGrid {
     /// The grid of the pass.
     pub grid: Grid,
-    /// Rows of the matrix.
-    pub rows: u32,
-    /// Columns of the matrix.
-    pub columns: u32,
+    /// What its kernels are told of the matrix and of their share.
+    pub matrix: Matrix,
     /// Parts that the rows are cut into.
     pub parts: u32,
-    /// Rows of a part.
-    pub rows_per_part: u32,
-    /// Columns that a block takes.
-    pub width: u32,
+}
+
+/// What kernels are told. Errors: a number too large for them.
+fn matrix(op: &'static str, (rows, columns): (usize, usize), rows_per_part: usize, width: usize) -> Result<Matrix> {
+    Ok(Matrix {
+        rows: count(op, rows)?,
+        columns: count(op, columns)?,
+        rows_per_part: count(op, rows_per_part)?,
+        width: width as u32,
+    })
 }
 
 impl ColumnGrid {
@@ -46,11 +51,8 @@ impl ColumnGrid {
         let (width, parts) = (width(lanes), rows.div_ceil(rows_per_part.max(1)).max(1));
         Ok(ColumnGrid {
             grid: Grid::of([lanes.div_ceil(width), parts, 1], THREADS as u32),
-            rows: count(op, rows)?,
-            columns: count(op, columns)?,
+            matrix: matrix(op, (rows, columns), rows_per_part, width)?,
             parts: count(op, parts)?,
-            rows_per_part: count(op, rows_per_part)?,
-            width: width as u32,
         })
     }
 
@@ -96,11 +98,8 @@ impl ColumnGrid {
             let parts = rows.div_ceil(rows_per_part.max(1)).max(1);
             Ok(ColumnGrid {
                 grid: Grid::of([columns.div_ceil(width), parts, 1], THREADS as u32),
-                rows: count(op, rows)?,
-                columns: count(op, columns)?,
+                matrix: matrix(op, (rows, columns), rows_per_part, width)?,
                 parts: count(op, parts)?,
-                rows_per_part: count(op, rows_per_part)?,
-                width: width as u32,
             })
         };
         Ok([grid(rows.div_ceil(parts))?, grid(each)?])
@@ -108,12 +107,12 @@ impl ColumnGrid {
 
     /// Where the partial sums of this pass go: two numbers a part and column, at the workspace's beginning.
     pub fn partials<'w>(&self, workspace: &'w mut SliceMut<'_, f32>) -> SliceMut<'w, f64> {
-        workspace.cast(2 * self.parts as usize * self.columns as usize)
+        workspace.cast(2 * self.parts as usize * self.matrix.columns as usize)
     }
 
     /// The grid that merges parts: a warp for each column.
     pub fn per_column(&self) -> Grid {
-        merging(self.columns as usize)
+        merging(self.matrix.columns as usize)
     }
 }
 
@@ -147,10 +146,8 @@ pub fn workspace(x: Shape) -> Shape {
 pub struct Over {
     /// The shape of y and its gradient.
     pub shape: Shape,
-    /// Columns of the map that is pooled; 0 where none is.
-    pub pool_width: u32,
-    /// N
-    pub batch: u32,
+    /// The pool, as kernels are told of it: of width 0 where there is none.
+    pub pool: Pool,
 }
 
 impl Over {
@@ -159,19 +156,19 @@ impl Over {
         let [h, w, n, c] = x.hwnc();
         let batch = count(op, n)?;
         if !options.pool {
-            return Ok(Over { shape: x, pool_width: 0, batch });
+            return Ok(Over { shape: x, pool: Pool { width: 0, batch } });
         }
         if h < 2 || w < 2 || h % 2 + w % 2 > 0 {
             return Err(Error::operator(op, "a map of even height and width", format!("{h}×{w}")));
         }
-        Ok(Over { shape: Shape::new([h / 2, w / 2, n, c]), pool_width: count(op, w)?, batch })
+        Ok(Over { shape: Shape::new([h / 2, w / 2, n, c]), pool: Pool { width: count(op, w)?, batch } })
     }
 }
 
 impl Over {
     fn rows_per_part(&self) -> usize {
         let (rows, columns) = self.shape.matrix();
-        let window = if self.pool_width > 0 { 4 } else { 1 };
+        let window = if self.pool.width > 0 { 4 } else { 1 };
         rows.div_ceil(parts(window * rows, columns).min(rows.max(1)))
     }
 }

@@ -2,7 +2,7 @@
 //! (`layer.rs`), its arrays at the door (`door.rs`) and the cases that tests and benchmarks share (`cases.rs`).
 //!
 //! - the networks' layers: [`conv2d`], [`linear`], [`batch_norm`], [`noisy_batch_norm`], [`lp_norm`], [`group_norm`] with
-//!   [`layer_norm`] and [`instance_norm`], [`noise`], [`relu`], [`elu`] (and [`selu`]), [`max_pool2d`]; their losses: [`cross_entropy`],
+//!   [`layer_norm`] and [`instance_norm`], [`noise`], [`activation`], [`max_pool2d`]; their losses: [`cross_entropy`],
 //!   [`squared_error`]
 //! - a weight made of other parameters, before any layer takes it: [`weight_norm`]
 //! - a whole network as one operator: [`deep_linear`]; what a unit's values are like: [`distribution`]
@@ -13,6 +13,7 @@
 //!   what is linear in input and weight), [`columns`] (per-unit sums, on a device [`column_grid`]), [`affine`]
 //!   (scale and shift), [`product`] (the dense product, on a device [`tap_product`])
 
+pub mod activation;
 pub mod affine;
 pub mod backend;
 pub mod batch_norm;
@@ -24,7 +25,6 @@ pub mod cross_entropy;
 pub mod deep_linear;
 pub mod distribution;
 pub mod door;
-pub mod elu;
 pub mod gather;
 pub mod group_norm;
 pub mod instance_norm;
@@ -39,9 +39,7 @@ pub mod norm;
 pub mod norm_layer;
 pub mod norm_tangent;
 pub mod product;
-pub mod relu;
 pub mod running;
-pub mod selu;
 pub mod sgd;
 pub mod squared_error;
 pub mod step;

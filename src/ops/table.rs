@@ -1,15 +1,21 @@
 //! The operators that users can call by name: one row each.
 
+use super::activation::{self, Activation};
 use super::backend::Backend;
 use super::door::{Case, Inputs, Operator};
 use crate::files::Arrays;
 use crate::{Error, Result};
+use std::sync::LazyLock;
 
 macro_rules! operators {
     ($($room:ident),+ $(,)?) => {
-        /// The operators' names.
+        /// The operators' names: those of the rows below, and the activations'.
         pub fn names() -> &'static [&'static str] {
-            &[$(<super::$room::door::Entry as Operator>::NAME),+]
+            static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+                let activations = Activation::ALL.iter().map(|kind| kind.name());
+                [$(<super::$room::door::Entry as Operator>::NAME),+].into_iter().chain(activations).collect()
+            });
+            &NAMES
         }
 
         /// Runs operator `name` on the user's arrays. Errors: there is none of that name, or those of [`Operator::run`].
@@ -18,7 +24,7 @@ macro_rules! operators {
                 $(<super::$room::door::Entry as Operator>::NAME => {
                     <super::$room::door::Entry as Operator>::run(backend, inputs)
                 })+
-                _ => Err(unknown(name)),
+                _ => activation::door::run(activation(name)?, backend, inputs),
             }
         }
 
@@ -26,7 +32,7 @@ macro_rules! operators {
         pub fn cases(name: &str) -> Result<Vec<Case>> {
             match name {
                 $(<super::$room::door::Entry as Operator>::NAME => Ok(<super::$room::door::Entry as Operator>::cases()),)+
-                _ => Err(unknown(name)),
+                _ => activation(name).map(|_| activation::cases::cases()),
             }
         }
     };
@@ -42,19 +48,16 @@ operators! {
     instance_norm,
     noisy_batch_norm,
     max_pool2d,
-    relu,
-    elu,
-    selu,
     cross_entropy,
     squared_error,
     weight_norm,
 }
 
-/// Refuses a name that [`names`] does not have.
-fn unknown(name: &str) -> Error {
+/// The activation of that name. Errors: it is none, nor any other operator.
+fn activation(name: &str) -> Result<Activation> {
     let short: String = name.chars().take(64).collect();
     let place = format!("operator {}", short.escape_debug());
-    Error::input(place, "is unknown", format!("there are {}", names().join(", ")))
+    name.parse().map_err(|_| Error::input(place, "is unknown", format!("there are {}", names().join(", "))))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use crate::Result;
 use crate::ops::column_grid::{self, ColumnGrid};
 use crate::runtime::cuda::driver::{Driver, Grid, Pass, Region, Slice, SliceMut, Stored};
+use crate::runtime::cuda::kernels::Map;
 use crate::runtime::cuda::{Mode, count, kernels};
 use crate::runtime::tensor::Shape;
 
@@ -64,6 +65,25 @@ impl Extents {
     /// Numbers (f64) that a forward pass leaves for a norm: two a column and tile.
     pub fn sums(&self, mode: Mode) -> usize {
         2 * self.outputs * self.rows().div_ceil(tile_rows(mode, self.rows(), self.outputs))
+    }
+
+    /// What the kernels are told of a product in `direction`. Errors: an extent too large for them.
+    fn map(&self, op: &'static str, direction: Direction) -> Result<Map> {
+        let (inner, columns, sign) = match direction {
+            Direction::Forward => (self.inputs, self.outputs, 1),
+            Direction::Backward => (self.outputs, self.inputs, -1),
+        };
+        let of = |extent: usize| count(op, extent);
+        Ok(Map {
+            rows: of(self.rows())?,
+            inner: of(inner)?,
+            columns: of(columns)?,
+            height: of(self.height)?,
+            width: of(self.width)?,
+            batch: of(self.batch)?,
+            taps: self.taps as u32,
+            direction: sign,
+        })
     }
 
     fn weights(&self) -> usize {
@@ -139,58 +159,59 @@ pub fn product<D: Driver, T: Stored>(
     mode: Mode,
     extents: Extents,
     direction: Direction,
-    a: &Slice<'_, T>,
-    weight: &Slice<'_, T>,
-    bias: Option<&Slice<'_, f32>>,
+    a: Slice<'_, T>,
+    weight: Slice<'_, T>,
+    bias: Option<Slice<'_, f32>>,
     out: &mut SliceMut<'_, T>,
     epilogue: Epilogue<'_, '_>,
 ) -> Result<()> {
-    let Extents { height, width, batch, inputs, outputs, taps } = extents;
-    let (inner, columns, sign, transposed) = match direction {
-        Direction::Forward => (inputs, outputs, 1, 0),
-        Direction::Backward => (outputs, inputs, -1, 1),
+    let Extents { inputs, outputs, .. } = extents;
+    let (inner, columns) = match direction {
+        Direction::Forward => (inputs, outputs),
+        Direction::Backward => (outputs, inputs),
     };
+    let transposed = u32::from(direction == Direction::Backward);
     if direction == Direction::Backward {
         driver.enter_pass(Pass::InputGradient);
     }
     let rows = extents.rows();
-    let (m, k, n) = (count(op, rows)?, count(op, inner)?, count(op, columns)?);
-    let (height, width, batch, taps) = (count(op, height)?, count(op, width)?, count(op, batch)?, taps as u32);
+    let map = extents.map(op, direction)?;
     // An output of one of these sizes is what its elements are counted by.
     count(op, rows.saturating_mul(inner.max(columns)))?;
     let Epilogue { relu, sums } = epilogue;
     let relu = u32::from(relu);
     let across = if transposed == 1 { inner } else { columns };
     let vector = aligned::<T>(&[a.region, weight.region], &[inner, across]);
+    // Kernels of different tiles take the same operands.
+    macro_rules! product {
+        ($kernel:ident($a:ident, $b:ident, $out:ident, $grid:ident)) => {
+            kernels::$kernel { a: $a, b: $b, bias, out: $out, sums, map, transposed, relu, vector }
+                .launch(driver, $grid)
+        };
+    }
     if extents.stem() && direction == Direction::Forward {
         let grid = Grid::of([rows.div_ceil(STEM_ROWS), columns.div_ceil(64), 1], 256);
         let (sum_rows, tf32) = (tile_rows(mode, rows, columns) as u32, u32::from(mode == Mode::Tf32));
-        return kernels::stem(
-            driver, grid, a, weight, bias, out, sums, m, k, n, height, width, batch, taps, sum_rows, relu, tf32,
-        );
+        return kernels::Stem { x: a, weight, bias, out, sums, sum_rows, relu, tf32, map }.launch(driver, grid);
     }
     if mode != Mode::F32 {
         let tile = tile_rows(mode, rows, columns);
         let grid =
             Grid::of([rows.div_ceil(tile), columns.div_ceil(64), 1], 2 * tile as u32).shared(product_shared(tile));
-        let launch = if tile == 64 { kernels::product_mma_64 } else { kernels::product_mma };
-        return launch(
-            driver, grid, a, weight, bias, out, sums, m, k, n, height, width, batch, taps, sign, transposed, relu,
-            vector,
-        );
+        return match tile {
+            64 => product!(ProductMma64(a, weight, out, grid)),
+            _ => product!(ProductMma(a, weight, out, grid)),
+        };
     }
-    let (a, weight, out) = (&a.as_f32(), &weight.as_f32(), &mut out.as_f32());
+    let (a, weight, out) = (a.as_f32(), weight.as_f32(), &mut out.as_f32());
     let [tall, wide] = exact_tile(rows, columns);
-    let launch = match wide {
-        128 => kernels::product_128x128,
-        64 => kernels::product_128x64,
-        _ => kernels::product_32x32,
-    };
     let threads = if wide == 32 { 64 } else { 256 };
     let grid = Grid::of([rows.div_ceil(tall), columns.div_ceil(wide), 1], threads);
-    launch(
-        driver, grid, a, weight, bias, out, sums, m, k, n, height, width, batch, taps, sign, transposed, relu, vector,
-    )
+    match wide {
+        128 => product!(Product128x128(a, weight, out, grid)),
+        64 => product!(Product128x64(a, weight, out, grid)),
+        _ => product!(Product32x32(a, weight, out, grid)),
+    }
 }
 
 /// `out [taps, C, K] = Σ_rows xᵀ · dy` over the rows that have the tap on the map.
@@ -199,36 +220,32 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     op: &'static str,
     mode: Mode,
     extents: Extents,
-    x: &Slice<'_, T>,
-    grad_y: &Slice<'_, T>,
+    x: Slice<'_, T>,
+    grad_y: Slice<'_, T>,
     out: &mut SliceMut<'_, f32>,
     workspace: &mut SliceMut<'_, f32>,
 ) -> Result<()> {
-    let Extents { height, width, batch, inputs, outputs, taps } = extents;
+    let Extents { inputs, outputs, taps, .. } = extents;
     driver.enter_pass(Pass::WeightGradient);
     let (splits, each) = extents.splits();
-    let (m, k, n) = (count(op, extents.rows())?, count(op, inputs)?, count(op, outputs)?);
-    let (height, width, batch, each) = (count(op, height)?, count(op, width)?, count(op, batch)?, count(op, each)?);
+    let (map, per_split) = (extents.map(op, Direction::Forward)?, count(op, each)?);
     let len = count(op, extents.weights())?;
     let vector = aligned::<T>(&[x.region, grad_y.region], &[inputs, outputs]);
     // One split is the whole: it goes straight to its place.
     let partials = &mut if splits > 1 { workspace.first(splits * len as usize) } else { out.as_f32() };
     let grid = |side: usize, threads| Grid::of([inputs.div_ceil(side) * outputs.div_ceil(side), taps, splits], threads);
-    let t = taps as u32;
     if extents.stem() {
         let (grid, tf32) = (Grid::of([outputs.div_ceil(64), splits, 1], 256), u32::from(mode == Mode::Tf32));
-        kernels::stem_gradient(driver, grid, x, grad_y, partials, m, k, n, height, width, batch, t, each, tf32)?;
+        kernels::StemGradient { x, grad_y, partials, per_split, tf32, map }.launch(driver, grid)?;
     } else if mode != Mode::F32 {
         let grid = grid(64, 256).shared(GRADIENT_SHARED);
-        kernels::weight_gradient_mma(
-            driver, grid, x, grad_y, partials, m, k, n, height, width, batch, t, each, vector,
-        )?;
+        kernels::WeightGradientMma { x, grad_y, partials, per_split, vector, map }.launch(driver, grid)?;
     } else if inputs > 32 || outputs > 32 {
         let (x, dy, grid) = (x.as_f32(), grad_y.as_f32(), grid(64, 256));
-        kernels::weight_gradient_64(driver, grid, &x, &dy, partials, m, k, n, height, width, batch, t, each, vector)?;
+        kernels::WeightGradient64 { x, grad_y: dy, partials, per_split, vector, map }.launch(driver, grid)?;
     } else {
         let (x, dy, grid) = (x.as_f32(), grad_y.as_f32(), grid(32, 64));
-        kernels::weight_gradient_32(driver, grid, &x, &dy, partials, m, k, n, height, width, batch, t, each, vector)?;
+        kernels::WeightGradient32 { x, grad_y: dy, partials, per_split, vector, map }.launch(driver, grid)?;
     }
     if splits == 1 {
         return Ok(());
@@ -236,10 +253,11 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     let partials = workspace.first(splits * len as usize);
     if splits >= MANY_SPLITS {
         let grid = Grid::new((len as usize).div_ceil(32), 256);
-        return kernels::add_many_splits(driver, grid, &partials.read(), out, splits as u32, len);
+        return kernels::AddManySplits { partials: partials.read(), out, splits: splits as u32, len }
+            .launch(driver, grid);
     }
     let grid = Grid::cover(len as usize, 1, 256);
-    kernels::add_splits(driver, grid, &partials.read(), out, splits as u32, len)
+    kernels::AddSplits { partials: partials.read(), out, splits: splits as u32, len }.launch(driver, grid)
 }
 
 /// `out [K] = Σ_rows dy`
@@ -247,14 +265,15 @@ pub fn bias_gradient<D: Driver, T: Stored>(
     driver: &mut D,
     op: &'static str,
     extents: Extents,
-    grad_y: &Slice<'_, T>,
+    grad_y: Slice<'_, T>,
     out: &mut SliceMut<'_, f32>,
     workspace: &mut SliceMut<'_, f32>,
 ) -> Result<()> {
     driver.enter_pass(Pass::WeightGradient);
     let at = ColumnGrid::sums(op, Shape::new([extents.rows(), extents.outputs]))?;
-    let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = at;
+    let ColumnGrid { grid, matrix, parts } = at;
     let mut partials = at.partials(workspace);
-    kernels::column_sums(driver, grid, grad_y, &mut partials, rows, columns, rows_per_part, width)?;
-    kernels::column_sums_finish(driver, at.per_column(), &partials.read(), out, columns, parts)
+    kernels::ColumnSums { x: grad_y, partials: &mut partials, matrix }.launch(driver, grid)?;
+    kernels::ColumnSumsFinish { partials: partials.read(), sums: out, columns: matrix.columns, parts }
+        .launch(driver, at.per_column())
 }

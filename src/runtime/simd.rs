@@ -103,30 +103,30 @@ fn choose(asked: Option<&OsStr>, widest: Isa) -> Result<Isa> {
 /// The body is plain Rust: the compiler turns its loops into vectors of whatever width it is compiled for. It must not
 /// hand out closures to other threads: those would be compiled for the base instruction set.
 macro_rules! vectorize {
-    ($($(#[$meta:meta])* $vis:vis fn $name:ident<$T:ident>($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)+) => {$(
+    ($($(#[$meta:meta])* $vis:vis fn $name:ident<$T:ident $(, $G:ident: $B:path)*>($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)+) => {$(
         $(#[$meta])*
-        $vis fn $name<$T: $crate::runtime::float::Float>($($arg: $ty),*) $(-> $ret)? {
+        $vis fn $name<$T: $crate::runtime::float::Float $(, $G: $B)*>($($arg: $ty),*) $(-> $ret)? {
             #[inline(always)]
-            fn plain<$T: $crate::runtime::float::Float>($($arg: $ty),*) $(-> $ret)? $body
+            fn plain<$T: $crate::runtime::float::Float $(, $G: $B)*>($($arg: $ty),*) $(-> $ret)? $body
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
-                fn avx512<$T: $crate::runtime::float::Float>($($arg: $ty),*) $(-> $ret)? {
-                    plain::<$T>($($arg),*)
+                fn avx512<$T: $crate::runtime::float::Float $(, $G: $B)*>($($arg: $ty),*) $(-> $ret)? {
+                    plain::<$T $(, $G)*>($($arg),*)
                 }
                 #[target_feature(enable = "avx2,fma,bmi2")]
-                fn avx2<$T: $crate::runtime::float::Float>($($arg: $ty),*) $(-> $ret)? {
-                    plain::<$T>($($arg),*)
+                fn avx2<$T: $crate::runtime::float::Float $(, $G: $B)*>($($arg: $ty),*) $(-> $ret)? {
+                    plain::<$T $(, $G)*>($($arg),*)
                 }
                 match $crate::runtime::simd::isa() {
                     // SAFETY: `isa` saw these features on this machine.
-                    $crate::runtime::simd::Isa::Avx512 => return unsafe { avx512::<$T>($($arg),*) },
+                    $crate::runtime::simd::Isa::Avx512 => return unsafe { avx512::<$T $(, $G)*>($($arg),*) },
                     // SAFETY: likewise.
-                    $crate::runtime::simd::Isa::Avx2 => return unsafe { avx2::<$T>($($arg),*) },
+                    $crate::runtime::simd::Isa::Avx2 => return unsafe { avx2::<$T $(, $G)*>($($arg),*) },
                     $crate::runtime::simd::Isa::Portable => {}
                 }
             }
-            plain::<$T>($($arg),*)
+            plain::<$T $(, $G)*>($($arg),*)
         }
     )+};
 }

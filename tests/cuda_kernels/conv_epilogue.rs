@@ -72,10 +72,26 @@ fn epilogue<T: Stored>(mode: Mode, dtype: DType) {
         let (mut y_of, mut s) = (views.write::<T>(Out(y)).unwrap(), views.write::<f64>(Out(sums)).unwrap());
         let grid = Grid::of([rows.div_ceil(tile), k.div_ceil(64), 1], 2 * tile as u32).shared(3 * 80 * (tile + 64));
         let [m, c, k, h, w, n] = [rows, c, k, h, w, n].map(|v| v as u32);
-        let launch = if tile == 64 { kernels::product_mma_64 } else { kernels::product_mma };
-        let (bias, s) = (Some(&bias), Some(&mut s));
-        let (sign, across) = if transposed { (-1, 1) } else { (1, 0) };
-        launch(driver, grid, &a, &b, bias, &mut y_of, s, m, c, k, h, w, n, 9, sign, across, relu, 1).unwrap();
+        let (direction, across) = if transposed { (-1, 1) } else { (1, 0) };
+        let map = kernels::Map { rows: m, inner: c, columns: k, height: h, width: w, batch: n, taps: 9, direction };
+        macro_rules! launch {
+            ($kernel:ident) => {
+                kernels::$kernel {
+                    a,
+                    b,
+                    bias: Some(bias),
+                    out: &mut y_of,
+                    sums: Some(&mut s),
+                    map,
+                    transposed: across,
+                    relu,
+                    vector: 1,
+                }
+                .launch(driver, grid)
+            };
+        }
+        let launched = if tile == 64 { launch!(ProductMma64) } else { launch!(ProductMma) };
+        launched.unwrap();
         (gpu.download_f64(In(y)).unwrap(), gpu.download_f64(In(sums)).unwrap())
     };
     for transposed in [false, true] {

@@ -1,12 +1,12 @@
 //! The reference: the CPU in f64, rounding what it stores and multiplies where a device does.
 
 use normscape::Result;
+use normscape::ops::activation::{Activate, Activation};
 use normscape::ops::batch_norm::BatchNorm;
 use normscape::ops::conv2d::{Conv2d, Conv2dGrads, Map};
 use normscape::ops::cross_entropy::{CrossEntropy, LossOut};
 use normscape::ops::deep_linear::{Chain, ChainBatch, ChainOut, DeepLinear};
 use normscape::ops::distribution::{Bins, Distribution};
-use normscape::ops::elu::{Constants, Elu};
 use normscape::ops::gather::{Gather, ImageBytes};
 use normscape::ops::group_norm::GroupNorm;
 use normscape::ops::linear::{Extents, Linear, LinearGrads};
@@ -16,7 +16,6 @@ use normscape::ops::noise::{Noise, NoiseOptions};
 use normscape::ops::noisy_batch_norm::NoisyBatchNorm;
 use normscape::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
 use normscape::ops::norm_tangent::{Moving, NormTangent, Normed, Upstream};
-use normscape::ops::relu::Relu;
 use normscape::ops::running::{Running, RunningStatistics, Spread};
 use normscape::ops::sgd::Sgd;
 use normscape::ops::squared_error::SquaredError;
@@ -294,26 +293,25 @@ impl Running for Rounding {
     }
 }
 
-impl Relu for Rounding {
-    fn relu(&mut self, x: In, y: Out) -> Result<()> {
-        self.cpu.relu(x, y)
-    }
-    fn relu_backward(&mut self, x: In, dy: In, dx: Out) -> Result<()> {
-        self.cpu.relu_backward(x, dy, dx)
-    }
-}
-
-impl Elu for Rounding {
-    fn elu(&mut self, of: Constants, x: In, y: Out) -> Result<()> {
-        self.cpu.elu(of, x, y)?;
+impl Activate for Rounding {
+    fn activation(&mut self, kind: Activation, x: In, y: Out) -> Result<()> {
+        self.cpu.activation(kind, x, y)?;
         self.store(y)
     }
-    fn elu_backward(&mut self, of: Constants, x: In, dy: In, dx: Out) -> Result<()> {
-        self.cpu.elu_backward(of, x, dy, dx)?;
+    fn activation_backward(&mut self, kind: Activation, x: In, dy: In, dx: Out) -> Result<()> {
+        self.cpu.activation_backward(kind, x, dy, dx)?;
         self.store(dx)
     }
-    fn elu_tangent_backward(&mut self, of: Constants, x: In, xt: In, dy: In, dyt: In, out: Out) -> Result<()> {
-        self.cpu.elu_tangent_backward(of, x, xt, dy, dyt, out)
+    fn activation_tangent_backward(
+        &mut self,
+        kind: Activation,
+        x: In,
+        xt: In,
+        dy: In,
+        dyt: In,
+        out: Out,
+    ) -> Result<()> {
+        self.cpu.activation_tangent_backward(kind, x, xt, dy, dyt, out)
     }
 }
 

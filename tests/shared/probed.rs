@@ -106,9 +106,8 @@ pub fn values(network: &Network, n: usize, number: usize, pre_norm: bool) -> (Ve
     let end = match pre_norm {
         true => layer.links.start,
         false => {
-            let part_of_it = |&link: &usize| {
-                !matches!(network.links()[link].layer, Layer::Relu(_) | Layer::Elu(_) | Layer::MaxPool2d(_))
-            };
+            let part_of_it =
+                |&link: &usize| !matches!(network.links()[link].layer, Layer::Activation(_) | Layer::MaxPool2d(_));
             layer.links.clone().rev().find(part_of_it).unwrap()
         }
     };

@@ -19,18 +19,17 @@ pub const SCALE: u32 = 1;
 pub fn gradient_sums<D: Driver, T: Stored>(
     driver: &mut D,
     (at, over): (ColumnGrid, Over),
-    (x, grad_y): (&Slice<'_, T>, &Slice<'_, T>),
-    (weight, bias): (&Slice<'_, f32>, &Slice<'_, f32>),
-    (mean, spread, kind): (&Slice<'_, f32>, &Slice<'_, f32>, u32),
+    (x, grad_y): (Slice<'_, T>, Slice<'_, T>),
+    (weight, bias): (Slice<'_, f32>, Slice<'_, f32>),
+    (mean, spread, kind): (Slice<'_, f32>, Slice<'_, f32>, u32),
     options: NormOptions,
     (grad_weight, grad_bias): (&mut SliceMut<'_, f32>, &mut SliceMut<'_, f32>),
     partials: &mut SliceMut<'_, f64>,
 ) -> Result<()> {
-    let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = at;
+    let ColumnGrid { grid, matrix, parts } = at;
+    let kernels::Matrix { columns, .. } = matrix;
     let (eps, relu) = (options.eps, u32::from(options.relu));
-    kernels::norm_gradient_sums(
-        driver,
-        grid,
+    kernels::NormGradientSums {
         x,
         grad_y,
         weight,
@@ -41,14 +40,12 @@ pub fn gradient_sums<D: Driver, T: Stored>(
         eps,
         kind,
         relu,
-        rows,
-        columns,
-        rows_per_part,
-        width,
-        over.pool_width,
-        over.batch,
-    )?;
-    kernels::norm_gradient_finish(driver, at.per_column(), &partials.read(), grad_weight, grad_bias, columns, parts)
+        matrix,
+        pool: over.pool,
+    }
+    .launch(driver, grid)?;
+    kernels::NormGradientFinish { partials: partials.read(), grad_weight, grad_bias, columns, parts }
+        .launch(driver, at.per_column())
 }
 
 impl<D: Driver> Cuda<D> {
@@ -61,14 +58,16 @@ impl<D: Driver> Cuda<D> {
         workspace: Out,
     ) -> Result<()> {
         let at = ColumnGrid::sums(op, x.0.shape)?;
-        let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = at;
+        let ColumnGrid { grid, matrix, parts } = at;
+        let kernels::Matrix { rows, columns, .. } = matrix;
         let (driver, mut views) = self.begin(op);
         let (x, mut mean, mut var) =
             (views.read::<T>(x)?, views.write::<f32>(stats.mean)?, views.write::<f32>(stats.spread)?);
         let mut workspace = views.write::<f32>(workspace)?;
         let mut partials = at.partials(&mut workspace);
-        kernels::moments_partial(driver, grid, &x, &mut partials, rows, columns, rows_per_part, width)?;
-        kernels::moments_finish(driver, at.per_column(), &partials.read(), &mut mean, &mut var, rows, columns, parts)
+        kernels::MomentsPartial { x, partials: &mut partials, matrix }.launch(driver, grid)?;
+        kernels::MomentsFinish { partials: partials.read(), mean: &mut mean, var: &mut var, rows, columns, parts }
+            .launch(driver, at.per_column())
     }
 
     /// The same from the sums that a convolution has left.
@@ -80,7 +79,8 @@ impl<D: Driver> Cuda<D> {
         let mut workspace = views.write::<f32>(sums)?;
         let (rows, columns) = (count(op, rows)?, count(op, columns)?);
         let partials = workspace.cast::<f64>(2 * parts as usize * columns as usize);
-        kernels::moments_finish(driver, grid, &partials.read(), &mut mean, &mut var, rows, columns, parts)
+        kernels::MomentsFinish { partials: partials.read(), mean: &mut mean, var: &mut var, rows, columns, parts }
+            .launch(driver, grid)
     }
 
     /// `y = γ (x − mean)/S + β`, then ReLU and pool if asked for; `kind` says what `spread` is.
@@ -94,31 +94,14 @@ impl<D: Driver> Cuda<D> {
         y: Out,
     ) -> Result<()> {
         let over = Over::of(op, x.0.shape, options)?;
-        let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = ColumnGrid::each(op, over.shape)?;
+        let ColumnGrid { grid, matrix, .. } = ColumnGrid::each(op, over.shape)?;
         let (driver, mut views) = self.begin(op);
         let (x, weight, bias) =
             (views.read::<T>(x)?, views.read::<f32>(params.weight)?, views.read::<f32>(params.bias)?);
         let (mean, spread, mut y) = (views.read::<f32>(mean)?, views.read::<f32>(spread)?, views.write::<T>(y)?);
         let (eps, relu) = (options.eps, u32::from(options.relu));
-        kernels::norm_apply(
-            driver,
-            grid,
-            &x,
-            &weight,
-            &bias,
-            &mean,
-            &spread,
-            &mut y,
-            eps,
-            kind,
-            relu,
-            rows,
-            columns,
-            rows_per_part,
-            width,
-            over.pool_width,
-            over.batch,
-        )
+        kernels::NormApply { x, weight, bias, mean, spread, y: &mut y, eps, kind, relu, matrix, pool: over.pool }
+            .launch(driver, grid)
     }
 
     fn batch_norm_in<T: Stored>(
@@ -154,33 +137,28 @@ impl<D: Driver> Cuda<D> {
         let (mut grad_weight, mut grad_bias) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
         let mut workspace = views.write::<f32>(workspace)?;
         let per_unit = (&mut grad_weight, &mut grad_bias);
-        let statistics = (&mean, &var, VARIANCE);
+        let statistics = (mean, var, VARIANCE);
         let partials = &mut sums.partials(&mut workspace);
-        gradient_sums(driver, (sums, over), (&x, &grad_y), (&weight, &bias), statistics, options, per_unit, partials)?;
-        let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = each;
+        gradient_sums(driver, (sums, over), (x, grad_y), (weight, bias), statistics, options, per_unit, partials)?;
+        let ColumnGrid { grid, matrix, .. } = each;
         let (eps, relu) = (options.eps, u32::from(options.relu));
         let (grad_weight, grad_bias) = (grad_weight.read(), grad_bias.read());
-        kernels::batch_norm_gradient(
-            driver,
-            grid,
-            &x,
-            &grad_y,
-            &weight,
-            &bias,
-            &mean,
-            &var,
-            &grad_weight,
-            &grad_bias,
-            &mut grad_x,
+        kernels::BatchNormGradient {
+            x,
+            grad_y,
+            weight,
+            bias,
+            mean,
+            var,
+            grad_weight,
+            grad_bias,
+            grad_x: &mut grad_x,
             eps,
             relu,
-            rows,
-            columns,
-            rows_per_part,
-            width,
-            over.pool_width,
-            over.batch,
-        )
+            matrix,
+            pool: over.pool,
+        }
+        .launch(driver, grid)
     }
 }
 

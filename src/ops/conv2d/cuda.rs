@@ -35,7 +35,7 @@ impl<D: Driver> Cuda<D> {
         let (mut y, mut workspace) = (views.write::<T>(y)?, views.write::<f32>(workspace)?);
         let mut sums = fusion.leave_sums.then(|| workspace.cast::<f64>(extents.sums(mode)));
         let epilogue = Epilogue { relu: fusion.relu, sums: sums.as_mut() };
-        product(driver, OP, mode, extents, Direction::Forward, &x, &weight, bias.as_ref(), &mut y, epilogue)
+        product(driver, OP, mode, extents, Direction::Forward, x, weight, bias, &mut y, epilogue)
     }
 
     fn conv2d_gradient_in<T: Stored>(
@@ -53,13 +53,13 @@ impl<D: Driver> Cuda<D> {
         let (grad_x, grad_weight) = (views.write_some::<T>(grads.x)?, views.write_some::<f32>(grads.weight)?);
         let (grad_bias, mut workspace) = (views.write_some::<f32>(grads.bias)?, views.write::<f32>(workspace)?);
         if let Some(mut dx) = grad_x {
-            product(driver, OP, mode, extents, Direction::Backward, &dy, &weight, None, &mut dx, Epilogue::NONE)?;
+            product(driver, OP, mode, extents, Direction::Backward, dy, weight, None, &mut dx, Epilogue::NONE)?;
         }
         if let Some(mut dw) = grad_weight {
-            weight_gradient(driver, OP, mode, extents, &x, &dy, &mut dw, &mut workspace)?;
+            weight_gradient(driver, OP, mode, extents, x, dy, &mut dw, &mut workspace)?;
         }
         match grad_bias {
-            Some(mut db) => bias_gradient(driver, OP, extents, &dy, &mut db, &mut workspace),
+            Some(mut db) => bias_gradient(driver, OP, extents, dy, &mut db, &mut workspace),
             None => Ok(()),
         }
     }

@@ -28,20 +28,28 @@ impl<D: Driver> Cuda<D> {
         let blocks = n.div_ceil(WARPS).min(PARTIALS);
         let (count_n, count_k) = (count("cross_entropy", n)?, count("cross_entropy", k)?);
         let grid = Grid::new(blocks, 32 * WARPS as u32);
-        kernels::cross_entropy(driver, grid, &z, &labels, &mut samples, &mut right, grad.as_mut(), count_n, count_k)?;
+        kernels::CrossEntropy {
+            logits: z,
+            labels,
+            sample: &mut samples,
+            right: &mut right,
+            grad: grad.as_mut(),
+            samples: count_n,
+            classes: count_k,
+        }
+        .launch(driver, grid)?;
         let (samples, right) = (samples.read(), right.read());
         let one = Grid::new(1, 256);
-        kernels::loss_sum(
-            driver,
-            one,
-            &samples,
-            Some(&right),
-            &mut loss,
-            &mut correct,
-            n as f64,
-            count_n,
-            blocks as u32,
-        )
+        kernels::LossSum {
+            sample: samples,
+            right: Some(right),
+            loss: &mut loss,
+            correct: &mut correct,
+            divisor: n as f64,
+            samples: count_n,
+            counts: blocks as u32,
+        }
+        .launch(driver, one)
     }
 }
 
@@ -64,6 +72,7 @@ impl<D: Driver> CrossEntropy for Cuda<D> {
         let (driver, mut views) = self.begin("cross_entropy");
         let (z, zt) = (views.read::<f32>(logits)?, views.read::<f32>(logits_tangent)?);
         let mut out = views.write::<f32>(grad_tangent)?;
-        kernels::cross_entropy_tangent(driver, grid, &z, &zt, &mut out, n, k)
+        kernels::CrossEntropyTangent { logits: z, logits_tangent: zt, grad_tangent: &mut out, samples: n, classes: k }
+            .launch(driver, grid)
     }
 }

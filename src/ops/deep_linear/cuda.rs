@@ -75,29 +75,39 @@ impl<D: Driver> DeepLinear for Cuda<D> {
         let (mut y, mut sample) = (views.write_some::<f32>(y)?, views.write_some::<f64>(sample)?);
         let mut statistics = views.write_some::<f32>(statistics)?;
         let (mut loss, mut correct) = (views.write::<f64>(out.loss)?, views.write::<f64>(out.correct)?);
-        let launch = if chain.dim == 10 { kernels::deep_linear_10 } else { kernels::deep_linear_16 };
-        launch(
-            driver,
-            Grid::new(runs * RANKS, THREADS).shared(shared(chain)),
-            &theta,
-            &x,
-            &target,
-            grad.as_mut(),
-            y.as_mut(),
-            statistics.as_mut(),
-            sample.as_mut(),
-            &mut loss,
-            &mut correct,
-            chain.scale,
-            eps,
-            p,
-            kind,
-            u32::from(chain.norm_last),
-            count(OP, chain.depth)?,
-            count(OP, chain.dim)?,
-            count(OP, chain.samples)?,
-            count(OP, stride)?,
-        )?;
+        let (depth, dim) = (count(OP, chain.depth)?, count(OP, chain.dim)?);
+        let (samples, stride) = (count(OP, chain.samples)?, count(OP, stride)?);
+        let grid = Grid::new(runs * RANKS, THREADS).shared(shared(chain));
+        // The kernel of ten units and the one of at most sixteen take the same operands.
+        macro_rules! launch {
+            ($kernel:ident) => {
+                kernels::$kernel {
+                    theta,
+                    x,
+                    target,
+                    grad: grad.as_mut(),
+                    y: y.as_mut(),
+                    statistics: statistics.as_mut(),
+                    sample: sample.as_mut(),
+                    loss: &mut loss,
+                    correct: &mut correct,
+                    scale: chain.scale,
+                    eps,
+                    p,
+                    kind,
+                    norm_last: u32::from(chain.norm_last),
+                    depth,
+                    dim,
+                    samples,
+                    stride,
+                }
+                .launch(driver, grid)
+            };
+        }
+        match chain.dim {
+            10 => launch!(DeepLinear10)?,
+            _ => launch!(DeepLinear16)?,
+        }
         Ok(true)
     }
 }

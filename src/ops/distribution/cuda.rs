@@ -28,24 +28,32 @@ impl<D: Driver> Cuda<D> {
         let (mut sums, mut partial) = (sums.first(2 * parts), rest.cast::<u32>(parts * (many + 2)));
         let each = count(OP, rows.div_ceil(parts))?;
         let (unit, rows, units, many) = (count(OP, bins.unit)?, count(OP, rows)?, count(OP, units)?, count(OP, many)?);
-        kernels::distribution(
-            driver,
-            Grid::new(parts, 256),
-            &x,
-            &mut partial,
-            &mut sums,
-            bins.low,
-            bins.high,
+        kernels::Distribution {
+            x,
+            counts: &mut partial,
+            sums: &mut sums,
+            low: bins.low,
+            high: bins.high,
             scale,
             unit,
             rows,
-            units,
-            many,
+            columns: units,
+            bins: many,
             each,
-        )?;
+        }
+        .launch(driver, Grid::new(parts, 256))?;
         let (partial, sums) = (partial.read(), sums.read());
         let (one, parts) = (Grid::new(1, 256), count(OP, parts)?);
-        kernels::distribution_finish(driver, one, &partial, &sums, &mut counts, &mut moments, rows, many, parts)
+        kernels::DistributionFinish {
+            counts: partial,
+            sums,
+            count: &mut counts,
+            moments: &mut moments,
+            rows,
+            bins: many,
+            parts,
+        }
+        .launch(driver, one)
     }
 }
 

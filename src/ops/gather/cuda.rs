@@ -17,7 +17,8 @@ impl<D: Driver> Cuda<D> {
         // A block takes 32 images and an eighth of their pixels.
         let grid = Grid::of([batch.div_ceil(32), 8, 1], 256);
         let (batch, augment) = (count("gather", batch)?, u32::from(augment));
-        kernels::gather(driver, grid, &pixels, &classes, &table, &state, &mut x, &mut labels, images, batch, augment)
+        kernels::Gather { pixels, classes, table, state, x: &mut x, labels: &mut labels, images, batch, augment }
+            .launch(driver, grid)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::ops::column_grid::{ColumnGrid, merging, parts_of_few_rows};
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
 use crate::ops::norm_tangent::{Moving, Normed, Upstream};
 use crate::runtime::cuda::driver::{Driver, Grid, Stored};
+use crate::runtime::cuda::kernels::{Groups, Matrix};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
 use crate::runtime::tensor::{In, Out, Shape};
 use half::bf16;
@@ -21,10 +22,8 @@ pub(super) struct Shared {
     pub per_group: Grid,
     /// A warp for each channel.
     pub per_channel: Grid,
-    /// C
-    pub channels: u32,
-    /// G
-    pub groups: u32,
+    /// C, and G
+    pub groups: Groups,
 }
 
 impl Shared {
@@ -35,8 +34,7 @@ impl Shared {
             each,
             per_group: merging(of.samples * of.groups),
             per_channel: merging(of.channels),
-            channels: count(OP, of.channels)?,
-            groups: count(OP, of.groups)?,
+            groups: Groups { channels: count(OP, of.channels)?, count: count(OP, of.groups)? },
         })
     }
 }
@@ -72,46 +70,40 @@ impl<D: Driver> Cuda<D> {
         stats: Statistics,
         workspace: Out,
     ) -> Result<()> {
-        let Shared { sums, each, per_group, channels, groups, .. } = Shared::new(of)?;
+        let Shared { sums, each, per_group, groups, .. } = Shared::new(of)?;
         let (driver, mut views) = self.begin(OP);
         let (x, weight, bias) =
             (views.read::<T>(x)?, views.read::<f32>(params.weight)?, views.read::<f32>(params.bias)?);
         let (mut mean, mut var) = (views.write::<f32>(stats.mean)?, views.write::<f32>(stats.spread)?);
         let (mut y, mut room) = (views.write::<T>(y)?, views.write::<f32>(Places::of(workspace, of).sums)?);
-        let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = sums;
+        let ColumnGrid { grid, matrix, parts } = sums;
+        let Matrix { rows: pixels, columns, .. } = matrix;
         let mut partials = sums.partials(&mut room);
-        kernels::moments_partial(driver, grid, &x, &mut partials, rows, columns, rows_per_part, width)?;
-        kernels::group_moments_finish(
-            driver,
-            per_group,
-            &partials.read(),
-            &mut mean,
-            &mut var,
-            rows,
+        kernels::MomentsPartial { x, partials: &mut partials, matrix }.launch(driver, grid)?;
+        kernels::GroupMomentsFinish {
+            partials: partials.read(),
+            mean: &mut mean,
+            var: &mut var,
+            pixels,
             columns,
-            channels,
-            groups,
             parts,
-        )?;
-        let ColumnGrid { grid, rows_per_part, width, .. } = each;
-        kernels::group_apply(
-            driver,
-            grid,
-            &x,
-            &weight,
-            &bias,
-            &mean.read(),
-            &var.read(),
-            &mut y,
-            options.eps,
-            u32::from(options.relu),
-            rows,
-            columns,
-            rows_per_part,
-            width,
-            channels,
             groups,
-        )
+        }
+        .launch(driver, per_group)?;
+        let ColumnGrid { grid, matrix, .. } = each;
+        kernels::GroupApply {
+            x,
+            weight,
+            bias,
+            mean: mean.read(),
+            var: var.read(),
+            y: &mut y,
+            eps: options.eps,
+            relu: u32::from(options.relu),
+            groups,
+            matrix,
+        }
+        .launch(driver, grid)
     }
 
     fn group_norm_gradient_in<T: Stored>(
@@ -125,7 +117,7 @@ impl<D: Driver> Cuda<D> {
         grads: NormGrads,
         workspace: Out,
     ) -> Result<()> {
-        let Shared { sums, each, per_group, per_channel, channels, groups } = Shared::new(of)?;
+        let Shared { sums, each, per_group, per_channel, groups } = Shared::new(of)?;
         let (driver, mut views) = self.begin(OP);
         let (x, weight, bias) =
             (views.read::<T>(x)?, views.read::<f32>(params.weight)?, views.read::<f32>(params.bias)?);
@@ -136,66 +128,47 @@ impl<D: Driver> Cuda<D> {
         let (mut room, mut mean_q, mut mean_u) =
             (views.write::<f32>(room)?, views.write::<f32>(mean_q)?, views.write::<f32>(mean_u)?);
         let (eps, relu) = (options.eps, u32::from(options.relu));
-        let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = sums;
+        let ColumnGrid { grid, matrix, parts } = sums;
+        let Matrix { rows: pixels, columns, .. } = matrix;
         let mut partials = sums.partials(&mut room);
-        kernels::group_gradient_sums(
-            driver,
-            grid,
-            &x,
-            &grad_y,
-            &weight,
-            &bias,
-            &mean,
-            &var,
-            &mut partials,
+        kernels::GroupGradientSums {
+            x,
+            grad_y,
+            weight,
+            bias,
+            mean,
+            var,
+            partials: &mut partials,
             eps,
             relu,
-            rows,
-            columns,
-            rows_per_part,
-            width,
-            channels,
             groups,
-        )?;
+            matrix,
+        }
+        .launch(driver, grid)?;
         let partials = partials.read();
         let (q, u) = (&mut mean_q, &mut mean_u);
-        kernels::group_means(
-            driver,
-            per_group,
-            &partials,
-            Some(&weight),
-            q,
-            u,
-            rows,
-            columns,
-            channels,
-            groups,
-            parts,
-        )?;
+        kernels::GroupMeans { partials, weight: Some(weight), mean_a: q, mean_b: u, pixels, columns, parts, groups }
+            .launch(driver, per_group)?;
         let (dw, db) = (&mut grad_weight, &mut grad_bias);
-        kernels::group_channels(driver, per_channel, &partials, dw, db, columns, channels, parts)?;
-        let ColumnGrid { grid, rows_per_part, width, .. } = each;
-        kernels::group_gradient(
-            driver,
-            grid,
-            &x,
-            &grad_y,
-            &weight,
-            &bias,
-            &mean,
-            &var,
-            &mean_q.read(),
-            &mean_u.read(),
-            &mut grad_x,
+        kernels::GroupChannels { partials, grad_weight: dw, grad_bias: db, columns, channels: groups.channels, parts }
+            .launch(driver, per_channel)?;
+        let ColumnGrid { grid, matrix, .. } = each;
+        kernels::GroupGradient {
+            x,
+            grad_y,
+            weight,
+            bias,
+            mean,
+            var,
+            mean_q: mean_q.read(),
+            mean_u: mean_u.read(),
+            grad_x: &mut grad_x,
             eps,
             relu,
-            rows,
-            columns,
-            rows_per_part,
-            width,
-            channels,
             groups,
-        )
+            matrix,
+        }
+        .launch(driver, grid)
     }
 }
 

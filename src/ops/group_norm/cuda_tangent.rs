@@ -23,7 +23,7 @@ impl<D: Driver> Cuda<D> {
     ) -> Result<()> {
         let per_group = [norm.mean, norm.spread, stats.mean.into(), stats.spread.into()].map(|view| view.0.shape);
         let of = Grouped::of(norm.x.0.shape, groups, &[norm.weight.0.shape], &per_group)?;
-        let Shared { sums, each, per_group, channels, groups, .. } = Shared::new(of)?;
+        let Shared { sums, each, per_group, groups, .. } = Shared::new(of)?;
         let (driver, mut views) = self.begin(OP);
         let (x, xt, weight) =
             (views.read::<f32>(norm.x)?, views.read::<f32>(moving.x)?, views.read::<f32>(norm.weight)?);
@@ -32,49 +32,32 @@ impl<D: Driver> Cuda<D> {
         let (weight_t, bias_t) = (views.read_some::<f32>(moving.weight)?, views.read_some::<f32>(moving.bias)?);
         let (mut mean_t, mut divisor_t) = (views.write::<f32>(stats.mean)?, views.write::<f32>(stats.spread)?);
         let (mut y, mut room) = (views.write::<f32>(y)?, views.write::<f32>(Places::of(workspace, of).sums)?);
-        let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = sums;
+        let ColumnGrid { grid, matrix, parts } = sums;
+        let kernels::Matrix { rows: pixels, columns, .. } = matrix;
         let (mut partials, eps) = (sums.partials(&mut room), norm.eps);
-        kernels::group_tangent_sums(
-            driver,
-            grid,
-            &x,
-            &xt,
-            &mean,
-            &var,
-            &mut partials,
-            eps,
-            rows,
-            columns,
-            rows_per_part,
-            width,
-            channels,
-            groups,
-        )?;
+        kernels::GroupTangentSums { x, x_tangent: xt, mean, var, partials: &mut partials, eps, groups, matrix }
+            .launch(driver, grid)?;
         let (partials, mt, dt) = (partials.read(), &mut mean_t, &mut divisor_t);
-        kernels::group_means(driver, per_group, &partials, None, mt, dt, rows, columns, channels, groups, parts)?;
-        let ColumnGrid { grid, rows_per_part, width, .. } = each;
-        kernels::group_tangent_apply(
-            driver,
-            grid,
-            &x,
-            &xt,
-            relu.as_ref(),
-            &weight,
-            weight_t.as_ref(),
-            bias_t.as_ref(),
-            &mean,
-            &var,
-            &mean_t.read(),
-            &divisor_t.read(),
-            &mut y,
+        kernels::GroupMeans { partials, weight: None, mean_a: mt, mean_b: dt, pixels, columns, parts, groups }
+            .launch(driver, per_group)?;
+        let ColumnGrid { grid, matrix, .. } = each;
+        kernels::GroupTangentApply {
+            x,
+            x_tangent: xt,
+            y: relu,
+            weight,
+            weight_tangent: weight_t,
+            bias_tangent: bias_t,
+            mean,
+            var,
+            mean_tangent: mean_t.read(),
+            divisor_tangent: divisor_t.read(),
+            y_tangent: &mut y,
             eps,
-            rows,
-            columns,
-            rows_per_part,
-            width,
-            channels,
             groups,
-        )
+            matrix,
+        }
+        .launch(driver, grid)
     }
 
     /// See [`super::GroupNorm::group_norm_tangent_backward`].
@@ -91,7 +74,7 @@ impl<D: Driver> Cuda<D> {
         let per_channel = [norm.weight, grads.weight.into(), grads.bias.into()].map(|view| view.0.shape);
         let per_group = [norm.mean, norm.spread, stats.mean.into(), stats.spread.into()].map(|view| view.0.shape);
         let of = Grouped::of(norm.x.0.shape, groups, &per_channel, &per_group)?;
-        let Shared { sums, each, per_group, per_channel, channels, groups } = Shared::new(of)?;
+        let Shared { sums, each, per_group, per_channel, groups } = Shared::new(of)?;
         let (driver, mut views) = self.begin(OP);
         let (x, xt, weight) =
             (views.read::<f32>(norm.x)?, views.read::<f32>(moving.x)?, views.read::<f32>(norm.weight)?);
@@ -106,77 +89,73 @@ impl<D: Driver> Cuda<D> {
         let [q, u, qt, ut] = places.means;
         let (mut q, mut u) = (views.write::<f32>(q)?, views.write::<f32>(u)?);
         let (mut qt, mut ut) = (views.write::<f32>(qt)?, views.write::<f32>(ut)?);
-        let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = sums;
+        let ColumnGrid { grid, matrix, parts } = sums;
+        let kernels::Matrix { rows: pixels, columns, .. } = matrix;
         let (mut partials, mut partials_t) = (sums.partials(&mut room), sums.partials(&mut room_t));
-        kernels::group_tangent_gradient_sums(
-            driver,
-            grid,
-            &x,
-            &xt,
-            relu.as_ref(),
-            &dy,
-            &dyt,
-            &mean,
-            &var,
-            &mean_t,
-            &divisor_t,
-            &mut partials,
-            &mut partials_t,
-            norm.eps,
-            rows,
-            columns,
-            rows_per_part,
-            width,
-            channels,
+        kernels::GroupTangentGradientSums {
+            x,
+            x_tangent: xt,
+            y: relu,
+            grad_y: dy,
+            grad_y_tangent: dyt,
+            mean,
+            var,
+            mean_tangent: mean_t,
+            divisor_tangent: divisor_t,
+            partials: &mut partials,
+            partials_tangent: &mut partials_t,
+            eps: norm.eps,
             groups,
-        )?;
-        let (partials, partials_t, given) = (partials.read(), partials_t.read(), Some(&weight));
-        kernels::group_means(
-            driver, per_group, &partials, given, &mut q, &mut u, rows, columns, channels, groups, parts,
-        )?;
-        kernels::group_means_tangent(
-            driver,
-            per_group,
-            &partials,
-            &partials_t,
-            &weight,
-            weight_t.as_ref(),
-            &mut qt,
-            &mut ut,
-            rows,
+            matrix,
+        }
+        .launch(driver, grid)?;
+        let (partials, partials_t, given) = (partials.read(), partials_t.read(), Some(weight));
+        kernels::GroupMeans { partials, weight: given, mean_a: &mut q, mean_b: &mut u, pixels, columns, parts, groups }
+            .launch(driver, per_group)?;
+        kernels::GroupMeansTangent {
+            partials,
+            partials_tangent: partials_t,
+            weight,
+            weight_tangent: weight_t,
+            mean_a: &mut qt,
+            mean_b: &mut ut,
+            pixels,
             columns,
-            channels,
-            groups,
             parts,
-        )?;
-        kernels::group_channels(driver, per_channel, &partials_t, &mut dwt, &mut dbt, columns, channels, parts)?;
-        let ColumnGrid { grid, rows_per_part, width, .. } = each;
-        kernels::group_tangent_gradient(
-            driver,
-            grid,
-            &x,
-            &xt,
-            relu.as_ref(),
-            &dy,
-            &dyt,
-            &weight,
-            weight_t.as_ref(),
-            &mean,
-            &var,
-            &mean_t,
-            &divisor_t,
-            &q.read(),
-            &u.read(),
-            &qt.read(),
-            &ut.read(),
-            &mut out,
-            norm.eps,
-            rows,
-            columns,
-            rows_per_part,
-            width,
-            channels,
             groups,
-        )
+        }
+        .launch(driver, per_group)?;
+        kernels::GroupChannels {
+            partials: partials_t,
+            grad_weight: &mut dwt,
+            grad_bias: &mut dbt,
+            columns,
+            channels: groups.channels,
+            parts,
+        }
+        .launch(driver, per_channel)?;
+        let ColumnGrid { grid, matrix, .. } = each;
+        kernels::GroupTangentGradient {
+            x,
+            x_tangent: xt,
+            y: relu,
+            grad_y: dy,
+            grad_y_tangent: dyt,
+            weight,
+            weight_tangent: weight_t,
+            mean,
+            var,
+            mean_tangent: mean_t,
+            divisor_tangent: divisor_t,
+            mean_q: q.read(),
+            mean_u: u.read(),
+            mean_q_tangent: qt.read(),
+            mean_u_tangent: ut.read(),
+            grad_x_tangent: &mut out,
+            eps: norm.eps,
+            groups,
+            matrix,
+        }
+        .launch(driver, grid)
     }
 }

@@ -32,8 +32,8 @@ fn dense<D: Driver, T: Stored, R: Stored>(
     driver: &mut D,
     mode: Mode,
     [m, n, k]: [usize; 3],
-    (a, across_a): (&Slice<'_, T>, bool),
-    (b, across_b): (&Slice<'_, T>, bool),
+    (a, across_a): (Slice<'_, T>, bool),
+    (b, across_b): (Slice<'_, T>, bool),
     out: &mut SliceMut<'_, R>,
 ) -> Result<()> {
     let a = Operand { region: a.region, transposed: across_a };
@@ -51,12 +51,12 @@ impl<D: Driver> Cuda<D> {
         let mut y = views.write::<T>(y)?;
         if large(driver, &extents) {
             let tap_product::Extents { batch: n, inputs: i, outputs: o, .. } = extents;
-            dense(driver, mode, [n, o, i], (&x, false), (&weight, false), &mut y)?;
+            dense(driver, mode, [n, o, i], (x, false), (weight, false), &mut y)?;
             let Some(bias) = bias else { return Ok(()) };
             let (len, columns) = (count(OP, n * o)?, count(OP, o)?);
-            return kernels::add_bias(driver, Grid::cover(n * o, 8, 256), &bias, &mut y, columns, len);
+            return kernels::AddBias { bias, y: &mut y, columns, len }.launch(driver, Grid::cover(n * o, 8, 256));
         }
-        product(driver, OP, mode, extents, Direction::Forward, &x, &weight, bias.as_ref(), &mut y, Epilogue::NONE)
+        product(driver, OP, mode, extents, Direction::Forward, x, weight, bias, &mut y, Epilogue::NONE)
     }
 
     fn linear_gradient_in<T: Stored>(
@@ -77,22 +77,22 @@ impl<D: Driver> Cuda<D> {
             let tap_product::Extents { batch: n, inputs: i, outputs: o, .. } = extents;
             if let Some(mut dx) = grad_x {
                 driver.enter_pass(Pass::InputGradient);
-                dense(driver, mode, [n, i, o], (&dy, false), (&weight, true), &mut dx)?;
+                dense(driver, mode, [n, i, o], (dy, false), (weight, true), &mut dx)?;
             }
             if let Some(mut dw) = grad_weight {
                 driver.enter_pass(Pass::WeightGradient);
-                dense(driver, mode, [i, o, n], (&x, true), (&dy, false), &mut dw)?;
+                dense(driver, mode, [i, o, n], (x, true), (dy, false), &mut dw)?;
             }
         } else {
             if let Some(mut dx) = grad_x {
-                product(driver, OP, mode, extents, Direction::Backward, &dy, &weight, None, &mut dx, Epilogue::NONE)?;
+                product(driver, OP, mode, extents, Direction::Backward, dy, weight, None, &mut dx, Epilogue::NONE)?;
             }
             if let Some(mut dw) = grad_weight {
-                weight_gradient(driver, OP, mode, extents, &x, &dy, &mut dw, &mut workspace)?;
+                weight_gradient(driver, OP, mode, extents, x, dy, &mut dw, &mut workspace)?;
             }
         }
         match grad_bias {
-            Some(mut db) => bias_gradient(driver, OP, extents, &dy, &mut db, &mut workspace),
+            Some(mut db) => bias_gradient(driver, OP, extents, dy, &mut db, &mut workspace),
             None => Ok(()),
         }
     }

@@ -35,7 +35,8 @@ impl<D: Driver> Cuda<D> {
         workspace: Out,
     ) -> Result<()> {
         let (at, power) = (ColumnGrid::sums(OP, x.0.shape)?, power(p)?);
-        let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = at;
+        let ColumnGrid { grid, matrix, parts } = at;
+        let kernels::Matrix { rows, columns, .. } = matrix;
         let (driver, mut views) = self.begin(OP);
         let input = views.read::<T>(x)?;
         let (mut mean, mut scale) = (views.write::<f32>(stats.mean)?, views.write::<f32>(stats.spread)?);
@@ -43,35 +44,24 @@ impl<D: Driver> Cuda<D> {
         let mut partials = at.partials(&mut workspace);
         // max|x| first: s itself at p = ∞, what keeps the powers in range at any p but 1 and 2.
         if matches!(power, 0 | 3) {
-            kernels::lp_maxima_partial(driver, grid, &input, &mut partials, rows, columns, rows_per_part, width)?;
-            kernels::lp_maxima_finish(driver, at.per_column(), &partials.read(), &mut scale, columns, parts)?;
+            kernels::LpMaximaPartial { x: input, partials: &mut partials, matrix }.launch(driver, grid)?;
+            kernels::LpMaximaFinish { partials: partials.read(), scale: &mut scale, columns, parts }
+                .launch(driver, at.per_column())?;
         }
         let most = scale.read();
-        kernels::lp_powers(
-            driver,
-            grid,
-            &input,
-            &most,
-            &mut partials,
-            p as f32,
-            power,
-            rows,
-            columns,
-            rows_per_part,
-            width,
-        )?;
-        kernels::lp_finish(
-            driver,
-            at.per_column(),
-            &partials.read(),
-            &mut mean,
-            &mut scale,
+        kernels::LpPowers { x: input, most, partials: &mut partials, p: p as f32, power, matrix }
+            .launch(driver, grid)?;
+        kernels::LpFinish {
+            partials: partials.read(),
+            mean: &mut mean,
+            scale: &mut scale,
             p,
             power,
             rows,
             columns,
             parts,
-        )?;
+        }
+        .launch(driver, at.per_column())?;
         self.norm_apply::<T>(OP, x, params, options, (stats.mean.into(), stats.spread.into(), SCALE), y)
     }
 
@@ -98,14 +88,15 @@ impl<D: Driver> Cuda<D> {
         let (mut grad_weight, mut grad_bias) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
         let mut workspace = views.write::<f32>(workspace)?;
         let mut partials = sums.partials(&mut workspace);
-        let (statistics, per_unit) = ((&mean, &scale, SCALE), (&mut grad_weight, &mut grad_bias));
-        gradient_sums(driver, (sums, over), (&x, &dy), (&weight, &bias), statistics, options, per_unit, &mut partials)?;
+        let (statistics, per_unit) = ((mean, scale, SCALE), (&mut grad_weight, &mut grad_bias));
+        gradient_sums(driver, (sums, over), (x, dy), (weight, bias), statistics, options, per_unit, &mut partials)?;
         let largest = match power {
             3 => {
-                let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = of_x;
+                let ColumnGrid { grid, matrix, parts } = of_x;
+                let columns = matrix.columns;
                 let mut ties = of_x.partials(&mut workspace);
-                kernels::lp_ties(driver, grid, &x, &scale, &mut ties, rows, columns, rows_per_part, width)?;
-                kernels::lp_ties_finish(driver, of_x.per_column(), &mut ties, columns, parts)?;
+                kernels::LpTies { x, scale, partials: &mut ties, matrix }.launch(driver, grid)?;
+                kernels::LpTiesFinish { partials: &mut ties, columns, parts }.launch(driver, of_x.per_column())?;
                 Some(ties)
             }
             _ => None,
@@ -113,31 +104,26 @@ impl<D: Driver> Cuda<D> {
         let ties = largest.as_ref().map(|ties| ties.read());
         let (grad_weight, grad_bias) = (grad_weight.read(), grad_bias.read());
         let (eps, exponent, relu) = (options.eps, (p - 1.0) as f32, u32::from(options.relu));
-        let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = each;
-        kernels::lp_gradient(
-            driver,
-            grid,
-            &x,
-            &dy,
-            &weight,
-            &bias,
-            &mean,
-            &scale,
-            &grad_weight,
-            &grad_bias,
-            ties.as_ref(),
-            &mut dx,
+        let ColumnGrid { grid, matrix, .. } = each;
+        kernels::LpGradient {
+            x,
+            grad_y: dy,
+            weight,
+            bias,
+            mean,
+            scale,
+            grad_weight,
+            grad_bias,
+            ties,
+            grad_x: &mut dx,
             eps,
             exponent,
             power,
             relu,
-            rows,
-            columns,
-            rows_per_part,
-            width,
-            over.pool_width,
-            over.batch,
-        )
+            matrix,
+            pool: over.pool,
+        }
+        .launch(driver, grid)
     }
 }
 

@@ -24,7 +24,7 @@ impl<D: Driver> Cuda<D> {
         let len = count("max_pool2d", y.0.shape.len())?;
         let (driver, mut views) = self.begin("max_pool2d");
         let (x, mut y) = (views.read::<T>(x)?, views.write::<T>(y)?);
-        kernels::max_pool(driver, Grid::cover(len as usize, 4, 256), &x, &mut y, width, pixel, len)
+        kernels::MaxPool { x, y: &mut y, width, pixel, len }.launch(driver, Grid::cover(len as usize, 4, 256))
     }
 
     fn max_pool_gradient_in<T: Stored>(&mut self, x: In, grad_y: In, grad_x: Out) -> Result<()> {
@@ -35,7 +35,7 @@ impl<D: Driver> Cuda<D> {
         let grid = Grid::cover(grad_y.0.shape.len(), 4, 256);
         let (driver, mut views) = self.begin("max_pool2d");
         let (x, dy, mut dx) = (views.read::<T>(x)?, views.read::<T>(grad_y)?, views.write::<T>(grad_x)?);
-        kernels::max_pool_gradient(driver, grid, &x, &dy, &mut dx, height, width, pixel)
+        kernels::MaxPoolGradient { x, grad_y: dy, grad_x: &mut dx, height, width, pixel }.launch(driver, grid)
     }
 }
 
@@ -60,6 +60,6 @@ impl<D: Driver> MaxPool2d for Cuda<D> {
         let grid = Grid::cover(len as usize, 4, 256);
         let (driver, mut views) = self.begin("max_pool2d");
         let (x, xt, mut yt) = (views.read::<f32>(x)?, views.read::<f32>(x_tangent)?, views.write::<f32>(y_tangent)?);
-        kernels::max_pool_tangent(driver, grid, &x, &xt, &mut yt, width, pixel, len)
+        kernels::MaxPoolTangent { x, x_tangent: xt, y_tangent: &mut yt, width, pixel, len }.launch(driver, grid)
     }
 }

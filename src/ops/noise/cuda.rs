@@ -20,31 +20,20 @@ pub fn grid(op: &'static str, x: Shape) -> Result<(ColumnGrid, u32)> {
     Ok((ColumnGrid::pairs(op, x)?, count(op, x.hwnc()[2])?))
 }
 
+impl From<NoiseOptions> for kernels::NoiseOptions {
+    fn from(NoiseOptions { mean, scale, spread, layer }: NoiseOptions) -> Self {
+        kernels::NoiseOptions { mean, scale, spread, layer }
+    }
+}
+
 impl<D: Driver> Cuda<D> {
     fn noise_in<T: Stored>(&mut self, options: NoiseOptions, relu: bool, x: In, state: In, y: Out) -> Result<()> {
         let (at, batch) = grid("noise", x.0.shape)?;
-        let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = at;
-        let NoiseOptions { mean, scale, spread, layer } = options;
+        let ColumnGrid { grid, matrix, .. } = at;
         let (driver, mut views) = self.begin("noise");
         let (x, state, mut y) = (views.read::<T>(x)?, views.read::<u64>(state)?, views.write::<T>(y)?);
         let relu = u32::from(relu);
-        kernels::noise(
-            driver,
-            grid,
-            &x,
-            &state,
-            &mut y,
-            mean,
-            scale,
-            spread,
-            layer,
-            relu,
-            rows,
-            columns,
-            batch,
-            rows_per_part,
-            width,
-        )
+        kernels::Noise { x, state, y: &mut y, relu, batch, noise: options.into(), matrix }.launch(driver, grid)
     }
 
     fn noise_gradient_in<T: Stored>(
@@ -57,54 +46,22 @@ impl<D: Driver> Cuda<D> {
         grad_x: Out,
     ) -> Result<()> {
         let (at, batch) = grid("noise", x.0.shape)?;
-        let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = at;
-        let NoiseOptions { mean, scale, spread, layer } = options;
+        let ColumnGrid { grid, matrix, .. } = at;
         let (driver, mut views) = self.begin("noise");
         let (x, dy, state) = (views.read::<T>(x)?, views.read::<T>(grad_y)?, views.read::<u64>(state)?);
         let (mut dx, relu) = (views.write::<T>(grad_x)?, u32::from(relu));
-        kernels::noise_gradient(
-            driver,
-            grid,
-            &x,
-            &dy,
-            &state,
-            &mut dx,
-            mean,
-            scale,
-            spread,
-            layer,
-            relu,
-            rows,
-            columns,
-            batch,
-            rows_per_part,
-            width,
-        )
+        kernels::NoiseGradient { x, grad_y: dy, state, grad_x: &mut dx, relu, batch, noise: options.into(), matrix }
+            .launch(driver, grid)
     }
 
     fn noise_draws_in<T: Stored>(&mut self, options: NoiseOptions, state: In, shift: Out, scale: Out) -> Result<()> {
         let (at, batch) = grid("noise", shift.0.shape)?;
-        let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = at;
-        let NoiseOptions { mean, scale: n_scale, spread, layer } = options;
+        let ColumnGrid { grid, matrix, .. } = at;
         let (driver, mut views) = self.begin("noise");
         let (state, mut shift, mut scale) =
             (views.read::<u64>(state)?, views.write::<T>(shift)?, views.write::<T>(scale)?);
-        kernels::noise_draws(
-            driver,
-            grid,
-            &state,
-            &mut shift,
-            &mut scale,
-            mean,
-            n_scale,
-            spread,
-            layer,
-            rows,
-            columns,
-            batch,
-            rows_per_part,
-            width,
-        )
+        kernels::NoiseDraws { state, shift: &mut shift, drawn_scale: &mut scale, batch, noise: options.into(), matrix }
+            .launch(driver, grid)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The noise as a layer of its own, where a norm would be; at evaluation it is off.
 
 use super::NoiseOptions;
+use crate::ops::activation::Activation;
 use crate::ops::backend::Backend;
 use crate::ops::layer::{Backward, Forward, Kept, Layer, Tangent, TangentBackward};
 use crate::runtime::tensor::Shape;
@@ -40,7 +41,7 @@ impl Layer for NoiseLayer {
     }
 
     fn evaluate<B: Backend>(&self, b: &mut B, io: &Forward, _: Kept) -> Result<()> {
-        if self.relu { b.relu(io.x, io.y) } else { b.copy(io.x, io.y) }
+        if self.relu { b.activation(Activation::Relu, io.x, io.y) } else { b.copy(io.x, io.y) }
     }
 
     fn backward<B: Backend>(&self, b: &mut B, io: &Backward) -> Result<()> {

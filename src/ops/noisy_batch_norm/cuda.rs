@@ -4,7 +4,6 @@ use super::NoisyBatchNorm;
 use crate::Result;
 use crate::ops::column_grid::{ColumnGrid, Over, of_norm};
 use crate::ops::noise::NoiseOptions;
-use crate::ops::noise::cuda::grid;
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
 use crate::runtime::cuda::driver::{Driver, Stored};
 use crate::runtime::cuda::{Cuda, Mode, kernels};
@@ -26,38 +25,28 @@ impl<D: Driver> Cuda<D> {
         stats: Statistics,
     ) -> Result<()> {
         let over = Over::of(OP, x.0.shape, options)?;
-        let (at, batch) = grid(OP, over.shape)?;
-        let ColumnGrid { grid, rows, columns, rows_per_part, width, .. } = at;
-        let NoiseOptions { mean, scale, spread, layer } = noise;
+        let ColumnGrid { grid, matrix, .. } = ColumnGrid::pairs(OP, over.shape)?;
         let (driver, mut views) = self.begin(OP);
         let (x, weight, bias) =
             (views.read::<T>(x)?, views.read::<f32>(params.weight)?, views.read::<f32>(params.bias)?);
-        let (mu, var) = (views.read::<f32>(stats.mean.into())?, views.read::<f32>(stats.spread.into())?);
+        let (mean, var) = (views.read::<f32>(stats.mean.into())?, views.read::<f32>(stats.spread.into())?);
         let (state, mut y) = (views.read::<u64>(state)?, views.write::<T>(y)?);
         let (eps, relu) = (options.eps, u32::from(options.relu));
-        kernels::noisy_apply(
-            driver,
-            grid,
-            &x,
-            &weight,
-            &bias,
-            &mu,
-            &var,
-            &state,
-            &mut y,
-            eps,
+        kernels::NoisyApply {
+            x,
+            weight,
+            bias,
             mean,
-            scale,
-            spread,
-            layer,
+            var,
+            state,
+            y: &mut y,
+            eps,
             relu,
-            rows,
-            columns,
-            batch,
-            rows_per_part,
-            width,
-            over.pool_width,
-        )
+            noise: noise.into(),
+            matrix,
+            pool: over.pool,
+        }
+        .launch(driver, grid)
     }
 
     fn noisy_gradient_in<T: Stored>(
@@ -73,80 +62,62 @@ impl<D: Driver> Cuda<D> {
         workspace: Out,
     ) -> Result<()> {
         let over = Over::of(OP, x.0.shape, options)?;
-        let (sums, (each, batch)) = (ColumnGrid::pair_sums_over(OP, over)?, grid(OP, over.shape)?);
-        let NoiseOptions { mean, scale, spread, layer } = noise;
+        let (sums, each) = (ColumnGrid::pair_sums_over(OP, over)?, ColumnGrid::pairs(OP, over.shape)?);
         let (driver, mut views) = self.begin(OP);
         let (x, weight, bias) =
             (views.read::<T>(x)?, views.read::<f32>(params.weight)?, views.read::<f32>(params.bias)?);
-        let (mu, var) = (views.read::<f32>(stats.mean.into())?, views.read::<f32>(stats.spread.into())?);
+        let (mean, var) = (views.read::<f32>(stats.mean.into())?, views.read::<f32>(stats.spread.into())?);
         let (state, dy, mut dx) = (views.read::<u64>(state)?, views.read::<T>(grad_y)?, views.write::<T>(grads.x)?);
         let (mut grad_weight, mut grad_bias) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
         let mut workspace = views.write::<f32>(workspace)?;
         let mut partials = sums.partials(&mut workspace);
         let (eps, relu) = (options.eps, u32::from(options.relu));
-        let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = sums;
-        kernels::noisy_gradient_sums(
-            driver,
-            grid,
-            &x,
-            &dy,
-            &weight,
-            &bias,
-            &mu,
-            &var,
-            &state,
-            &mut partials,
-            eps,
+        let ColumnGrid { grid, matrix, parts } = sums;
+        kernels::NoisyGradientSums {
+            x,
+            grad_y: dy,
+            weight,
+            bias,
             mean,
-            scale,
-            spread,
-            layer,
+            var,
+            state,
+            partials: &mut partials,
+            eps,
             relu,
-            rows,
-            columns,
-            batch,
-            rows_per_part,
-            width,
-            over.pool_width,
-        )?;
+            noise: noise.into(),
+            matrix,
+            pool: over.pool,
+        }
+        .launch(driver, grid)?;
         let finish = sums.per_column();
-        kernels::norm_gradient_finish(
-            driver,
-            finish,
-            &partials.read(),
-            &mut grad_weight,
-            &mut grad_bias,
-            columns,
+        kernels::NormGradientFinish {
+            partials: partials.read(),
+            grad_weight: &mut grad_weight,
+            grad_bias: &mut grad_bias,
+            columns: matrix.columns,
             parts,
-        )?;
-        let ColumnGrid { grid, rows_per_part, width, .. } = each;
+        }
+        .launch(driver, finish)?;
+        let ColumnGrid { grid, matrix, .. } = each;
         let (grad_weight, grad_bias) = (grad_weight.read(), grad_bias.read());
-        kernels::noisy_gradient(
-            driver,
-            grid,
-            &x,
-            &dy,
-            &weight,
-            &bias,
-            &mu,
-            &var,
-            &grad_weight,
-            &grad_bias,
-            &state,
-            &mut dx,
-            eps,
+        kernels::NoisyGradient {
+            x,
+            grad_y: dy,
+            weight,
+            bias,
             mean,
-            scale,
-            spread,
-            layer,
+            var,
+            grad_weight,
+            grad_bias,
+            state,
+            grad_x: &mut dx,
+            eps,
             relu,
-            rows,
-            columns,
-            batch,
-            rows_per_part,
-            width,
-            over.pool_width,
-        )
+            noise: noise.into(),
+            matrix,
+            pool: over.pool,
+        }
+        .launch(driver, grid)
     }
 }
 

@@ -40,53 +40,46 @@ impl<D: Driver> NormTangent for Cuda<D> {
         let mut y = views.write::<f32>(y)?;
         let mut workspace = views.write::<f32>(workspace)?;
         let mut partials = sums.partials(&mut workspace);
-        let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = sums;
-        kernels::norm_tangent_sums(
-            driver,
-            grid,
-            &x,
-            &xt,
-            &mean,
-            &spread,
-            &mut partials,
-            eps,
-            p,
-            law,
-            rows,
-            columns,
-            rows_per_part,
-            width,
-        )?;
+        let ColumnGrid { grid, matrix, parts } = sums;
+        let kernels::Matrix { rows, columns, .. } = matrix;
+        kernels::NormTangentSums { x, x_tangent: xt, mean, spread, partials: &mut partials, eps, p, law, matrix }
+            .launch(driver, grid)?;
         let merging = sums.per_column();
         let (mt, dt) = (&mut mean_t, &mut divisor_t);
-        kernels::norm_tangent_finish(driver, merging, &partials.read(), mt, dt, law, rows, columns, parts)?;
-        if law == INFINITE {
-            kernels::lp_ties(driver, grid, &x, &spread, &mut partials, rows, columns, rows_per_part, width)?;
-            kernels::lp_ties_finish(driver, merging, &mut partials, columns, parts)?;
-            kernels::linf_tangent(driver, Grid::cover(columns as usize, 1, 256), &partials.read(), dt, columns)?;
-        }
-        let ColumnGrid { grid, rows_per_part, width, .. } = each;
-        kernels::norm_tangent_apply(
-            driver,
-            grid,
-            &x,
-            &xt,
-            relu.as_ref(),
-            &weight,
-            weight_t.as_ref(),
-            bias_t.as_ref(),
-            &mean,
-            &spread,
-            &mean_t.read(),
-            &divisor_t.read(),
-            &mut y,
-            eps,
+        kernels::NormTangentFinish {
+            partials: partials.read(),
+            mean_tangent: mt,
+            divisor_tangent: dt,
             law,
             rows,
             columns,
-            rows_per_part,
-            width,
-        )
+            parts,
+        }
+        .launch(driver, merging)?;
+        if law == INFINITE {
+            kernels::LpTies { x, scale: spread, partials: &mut partials, matrix }.launch(driver, grid)?;
+            kernels::LpTiesFinish { partials: &mut partials, columns, parts }.launch(driver, merging)?;
+            kernels::LinfTangent { ties: partials.read(), divisor_tangent: dt, columns }
+                .launch(driver, Grid::cover(columns as usize, 1, 256))?;
+        }
+        let ColumnGrid { grid, matrix, .. } = each;
+        kernels::NormTangentApply {
+            x,
+            x_tangent: xt,
+            y: relu,
+            weight,
+            weight_tangent: weight_t,
+            bias_tangent: bias_t,
+            mean,
+            spread,
+            mean_tangent: mean_t.read(),
+            divisor_tangent: divisor_t.read(),
+            y_tangent: &mut y,
+            eps,
+            law,
+            matrix,
+        }
+        .launch(driver, grid)
     }
 
     fn norm_tangent_backward(
@@ -114,61 +107,61 @@ impl<D: Driver> NormTangent for Cuda<D> {
         let mut dxt = views.write::<f32>(grads.x)?;
         let mut workspace = views.write::<f32>(workspace)?;
         let mut partials = sums.partials(&mut workspace);
-        let ColumnGrid { grid, rows, columns, parts, rows_per_part, width } = sums;
-        kernels::norm_tangent_gradient_sums(
-            driver,
-            grid,
-            &x,
-            &xt,
-            relu.as_ref(),
-            &dy,
-            &dyt,
-            &mean,
-            &spread,
-            &mean_t,
-            &divisor_t,
-            &mut partials,
+        let ColumnGrid { grid, matrix, parts } = sums;
+        let kernels::Matrix { columns, .. } = matrix;
+        kernels::NormTangentGradientSums {
+            x,
+            x_tangent: xt,
+            y: relu,
+            grad_y: dy,
+            grad_y_tangent: dyt,
+            mean,
+            spread,
+            mean_tangent: mean_t,
+            divisor_tangent: divisor_t,
+            partials: &mut partials,
             eps,
             law,
-            rows,
-            columns,
-            rows_per_part,
-            width,
-        )?;
+            matrix,
+        }
+        .launch(driver, grid)?;
         let merging = sums.per_column();
-        kernels::norm_gradient_finish(driver, merging, &partials.read(), &mut dwt, &mut dbt, columns, parts)?;
+        kernels::NormGradientFinish {
+            partials: partials.read(),
+            grad_weight: &mut dwt,
+            grad_bias: &mut dbt,
+            columns,
+            parts,
+        }
+        .launch(driver, merging)?;
         if law == INFINITE {
-            kernels::lp_ties(driver, grid, &x, &spread, &mut partials, rows, columns, rows_per_part, width)?;
-            kernels::lp_ties_finish(driver, merging, &mut partials, columns, parts)?;
+            kernels::LpTies { x, scale: spread, partials: &mut partials, matrix }.launch(driver, grid)?;
+            kernels::LpTiesFinish { partials: &mut partials, columns, parts }.launch(driver, merging)?;
         }
         let ties = (law == INFINITE).then(|| partials.read());
-        kernels::norm_tangent_gradient(
-            driver,
-            each.grid,
-            &x,
-            &xt,
-            relu.as_ref(),
-            &dy,
-            &dyt,
-            &weight,
-            weight_t.as_ref(),
-            &mean,
-            &spread,
-            &mean_t,
-            &divisor_t,
-            &dw,
-            &db,
-            &dwt.read(),
-            &dbt.read(),
-            ties.as_ref(),
-            &mut dxt,
+        kernels::NormTangentGradient {
+            x,
+            x_tangent: xt,
+            y: relu,
+            grad_y: dy,
+            grad_y_tangent: dyt,
+            weight,
+            weight_tangent: weight_t,
+            mean,
+            spread,
+            mean_tangent: mean_t,
+            divisor_tangent: divisor_t,
+            grad_weight: dw,
+            grad_bias: db,
+            grad_weight_tangent: dwt.read(),
+            grad_bias_tangent: dbt.read(),
+            ties,
+            grad_x_tangent: &mut dxt,
             eps,
             p,
             law,
-            rows,
-            columns,
-            each.rows_per_part,
-            each.width,
-        )
+            matrix: each.matrix,
+        }
+        .launch(driver, each.grid)
     }
 }

@@ -17,7 +17,8 @@ impl<D: Driver> Running for Cuda<D> {
         let (batch, factors) = (views.read::<f32>(batch)?, views.read::<f64>(factors)?);
         let mut running = views.write::<f32>(running)?;
         let grid = Grid::cover(len, 1, 256);
-        kernels::move_running(driver, grid, &batch, &factors, &mut running, momentum, count("running", len)?)
+        kernels::MoveRunning { batch, factors, running: &mut running, momentum, len: count("running", len)? }
+            .launch(driver, grid)
     }
 
     fn norm_eval(

@@ -39,10 +39,22 @@ impl<D: Driver> Cuda<D> {
         let (grid, decay, count) = (Grid::cover(len, 4, 256), weight_decay as f32, count("sgd", len)?);
         let operands = operands.as_mut();
         match velocity {
-            None => kernels::sgd_plain(driver, grid, &mut theta, &grad, operands, &state, decay, count),
+            None => {
+                kernels::SgdPlain { theta: &mut theta, grad, operands, state, decay, len: count }.launch(driver, grid)
+            }
             Some(mut v) => {
                 let momentum = momentum as f32;
-                kernels::sgd_momentum(driver, grid, &mut theta, &grad, &mut v, operands, &state, momentum, decay, count)
+                kernels::SgdMomentum {
+                    theta: &mut theta,
+                    grad,
+                    velocity: &mut v,
+                    operands,
+                    state,
+                    momentum,
+                    decay,
+                    len: count,
+                }
+                .launch(driver, grid)
             }
         }
     }
@@ -82,6 +94,6 @@ impl<D: Driver> Sgd for Cuda<D> {
         state_words("advance", state.0.shape.len())?;
         let (driver, mut views) = self.begin("advance");
         let mut state = views.write::<u64>(state)?;
-        kernels::advance(driver, Grid::new(1, 32), &mut state)
+        kernels::Advance { state: &mut state }.launch(driver, Grid::new(1, 32))
     }
 }

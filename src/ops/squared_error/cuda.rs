@@ -26,8 +26,18 @@ impl<D: Driver> Cuda<D> {
         let mut grad = views.write_some::<T>(out.grad)?;
         let (n, columns) = (count(OP, n)?, count(OP, columns)?);
         let grid = Grid::new((n as usize).div_ceil(4), 128);
-        kernels::squared_error(driver, grid, &x, &target, &mut samples, grad.as_mut(), scale, n, columns)?;
-        kernels::loss_sum(driver, Grid::new(1, 256), &samples.read(), None, &mut loss, &mut correct, 1.0, n, 0)
+        kernels::SquaredError { x, target, sample: &mut samples, grad: grad.as_mut(), scale, samples: n, columns }
+            .launch(driver, grid)?;
+        kernels::LossSum {
+            sample: samples.read(),
+            right: None,
+            loss: &mut loss,
+            correct: &mut correct,
+            divisor: 1.0,
+            samples: n,
+            counts: 0,
+        }
+        .launch(driver, Grid::new(1, 256))
     }
 }
 
@@ -45,6 +55,6 @@ impl<D: Driver> SquaredError for Cuda<D> {
         let grid = Grid::cover(len as usize, 8, 256);
         let (driver, mut views) = self.begin(OP);
         let (xt, mut out) = (views.read::<f32>(x_tangent)?, views.write::<f32>(grad_tangent)?);
-        kernels::squared_error_tangent(driver, grid, &xt, &mut out, scale, len)
+        kernels::SquaredErrorTangent { x_tangent: xt, grad_tangent: &mut out, scale, len }.launch(driver, grid)
     }
 }

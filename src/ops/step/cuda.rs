@@ -10,7 +10,7 @@ impl<D: Driver> Step for Cuda<D> {
     fn judge(&mut self, loss: In, state: Out) -> Result<()> {
         let (driver, mut views) = self.begin("judge");
         let (loss, mut state) = (views.read::<f64>(loss)?, views.write::<u64>(state)?);
-        kernels::judge(driver, Grid::new(1, 32), &loss, &mut state)
+        kernels::Judge { loss, state: &mut state }.launch(driver, Grid::new(1, 32))
     }
 
     fn put_back(&mut self, before: In, running: Out, state: In) -> Result<()> {
@@ -25,7 +25,8 @@ impl<D: Driver> Step for Cuda<D> {
         let (driver, mut views) = self.begin("put_back");
         let (before, mut running) = (views.read::<f32>(before)?, views.write::<f32>(running)?);
         let state = views.read::<u64>(state)?;
-        kernels::put_back(driver, Grid::cover(len, 4, 256), &before, &mut running, &state, count("put_back", len)?)
+        kernels::PutBack { before, running: &mut running, state, len: count("put_back", len)? }
+            .launch(driver, Grid::cover(len, 4, 256))
     }
 
     fn note(&mut self, loss: In, correct: In, journal: Out, state: In) -> Result<()> {
@@ -36,6 +37,7 @@ impl<D: Driver> Step for Cuda<D> {
         let (driver, mut views) = self.begin("note");
         let (loss, correct, state) = (views.read::<f64>(loss)?, views.read::<f64>(correct)?, views.read::<u64>(state)?);
         let mut journal = views.write::<f64>(journal)?;
-        kernels::note(driver, Grid::new(1, 32), &loss, &correct, &mut journal, &state, count("note", rows)?)
+        kernels::Note { loss, correct, journal: &mut journal, state, rows: count("note", rows)? }
+            .launch(driver, Grid::new(1, 32))
     }
 }

@@ -37,18 +37,19 @@ impl<D: Driver> Cuda<D> {
         let (driver, mut views) = self.begin(op);
         let (x, y) = (views.read::<f32>(x)?, views.read_some::<f32>(y)?);
         let (mut slot, mut partials) = (views.write::<f64>(slot)?, views.write::<f64>(partials)?);
-        let (grid, one, y) = (grid(len as usize), Grid::new(1, THREADS), y.as_ref());
+        let (grid, one, y) = (grid(len as usize), Grid::new(1, THREADS), y);
         let blocks = grid.blocks[0];
         match kind {
-            NormKind::L1 => kernels::absolute_partial(driver, grid, &x, y, &mut partials, len)?,
-            NormKind::L2 => kernels::square_partial(driver, grid, &x, y, &mut partials, len)?,
+            NormKind::L1 => kernels::AbsolutePartial { x, y, partials: &mut partials, len }.launch(driver, grid)?,
+            NormKind::L2 => kernels::SquarePartial { x, y, partials: &mut partials, len }.launch(driver, grid)?,
             NormKind::LInf => {
-                kernels::largest_partial(driver, grid, &x, y, &mut partials, len)?;
-                return kernels::largest_partials(driver, one, &partials.read(), &mut slot, blocks);
+                kernels::LargestPartial { x, y, partials: &mut partials, len }.launch(driver, grid)?;
+                return kernels::LargestPartials { partials: partials.read(), slot: &mut slot, count: blocks }
+                    .launch(driver, one);
             }
         }
         let root = u32::from(kind == NormKind::L2);
-        kernels::sum_partials(driver, one, &partials.read(), &mut slot, blocks, root)
+        kernels::SumPartials { partials: partials.read(), slot: &mut slot, count: blocks, root }.launch(driver, one)
     }
 }
 
@@ -57,14 +58,14 @@ impl<D: Driver> Vector for Cuda<D> {
         let len = same_length("axpy", &[x.0.shape.len(), y.0.shape.len()])?;
         let (driver, mut views) = self.begin("axpy");
         let (x, mut y) = (views.read::<f32>(x)?, views.write::<f32>(y)?);
-        kernels::axpy(driver, grid(len as usize), a as f32, &x, &mut y, len)
+        kernels::Axpy { a: a as f32, x, y: &mut y, len }.launch(driver, grid(len as usize))
     }
 
     fn displace(&mut self, x: In, a: f64, y: In, out: Out) -> Result<()> {
         let len = same_length("displace", &[x.0.shape.len(), y.0.shape.len(), out.0.shape.len()])?;
         let (driver, mut views) = self.begin("displace");
         let (x, y, mut out) = (views.read::<f32>(x)?, views.read::<f32>(y)?, views.write::<f32>(out)?);
-        kernels::displace(driver, grid(len as usize), &x, a as f32, &y, &mut out, len)
+        kernels::Displace { x, a: a as f32, y, out: &mut out, len }.launch(driver, grid(len as usize))
     }
 
     fn displace_rows(&mut self, x: In, a: In, y: In, out: Out) -> Result<()> {
@@ -74,7 +75,7 @@ impl<D: Driver> Vector for Cuda<D> {
         let (x, a, y) = (views.read::<f32>(x)?, views.read::<f64>(a)?, views.read::<f32>(y)?);
         let mut out = views.write::<f32>(out)?;
         let (rows, stride) = (count("displace_rows", rows)?, count("displace_rows", stride)?);
-        kernels::displace_rows(driver, grid(len as usize), &x, &a, &y, &mut out, len, rows, stride)
+        kernels::DisplaceRows { x, a, y, out: &mut out, len, rows, stride }.launch(driver, grid(len as usize))
     }
 
     fn compare_rows(&mut self, rows: In, y: In, out: Out) -> Result<()> {
@@ -93,9 +94,11 @@ impl<D: Driver> Vector for Cuda<D> {
             let mut partials = partials.first(some * blocks * COMPARED);
             let (some, stride) = (some as u32, count("compare_rows", stride)?);
             let grid = Grid::new(blocks, THREADS);
-            kernels::compare_partial(driver, grid, &rows, &y, &mut partials, len, some, stride, each)?;
+            kernels::ComparePartial { matrix: rows, y, partials: &mut partials, len, rows: some, stride, each }
+                .launch(driver, grid)?;
             let grid = Grid::new(some as usize * COMPARED, THREADS);
-            kernels::compare_finish(driver, grid, &partials.read(), &mut out, blocks as u32)?;
+            kernels::CompareFinish { partials: partials.read(), out: &mut out, blocks: blocks as u32 }
+                .launch(driver, grid)?;
         }
         Ok(())
     }
@@ -104,22 +107,15 @@ impl<D: Driver> Vector for Cuda<D> {
         let len = count("direction", out.0.shape.len())?;
         let (driver, mut views) = self.begin("direction");
         let (state, mut out) = (views.read::<u64>(state)?, views.write::<f32>(out)?);
-        kernels::direction(
-            driver,
-            grid(len as usize),
-            &state,
-            &mut out,
-            index,
-            u32::from(kind == Direction::Signs),
-            len,
-        )
+        kernels::Direction { state, out: &mut out, index, signs: u32::from(kind == Direction::Signs), len }
+            .launch(driver, grid(len as usize))
     }
 
     fn jitter(&mut self, x: In, part: f64, index: u32, state: In, out: Out) -> Result<()> {
         let len = same_length("jitter", &[x.0.shape.len(), out.0.shape.len()])?;
         let (driver, mut views) = self.begin("jitter");
         let (x, state, mut out) = (views.read::<f32>(x)?, views.read::<u64>(state)?, views.write::<f32>(out)?);
-        kernels::jitter(driver, grid(len as usize), &x, &state, &mut out, part as f32, index, len)
+        kernels::Jitter { x, state, out: &mut out, part: part as f32, index, len }.launch(driver, grid(len as usize))
     }
 
     fn stretch(&mut self, lengths: In, by: In, over: In, out: Out) -> Result<()> {
@@ -127,7 +123,7 @@ impl<D: Driver> Vector for Cuda<D> {
         let (driver, mut views) = self.begin("stretch");
         let (lengths, by, over) = (views.read::<f64>(lengths)?, views.read::<f64>(by)?, views.read::<f64>(over)?);
         let mut out = views.write::<f64>(out)?;
-        kernels::stretch(driver, Grid::cover(len as usize, 1, THREADS), &lengths, &by, &over, &mut out, len)
+        kernels::Stretch { lengths, by, over, out: &mut out, len }.launch(driver, Grid::cover(len as usize, 1, THREADS))
     }
 
     fn dot(&mut self, x: In, y: In, slot: Out) -> Result<()> {
@@ -137,8 +133,9 @@ impl<D: Driver> Vector for Cuda<D> {
         let (x, y) = (views.read::<f32>(x)?, views.read::<f32>(y)?);
         let (mut slot, mut partials) = (views.write::<f64>(slot)?, views.write::<f64>(partials)?);
         let grid = grid(len as usize);
-        kernels::dot_partial(driver, grid, &x, &y, &mut partials, len)?;
-        kernels::sum_partials(driver, Grid::new(1, THREADS), &partials.read(), &mut slot, grid.blocks[0], 0)
+        kernels::DotPartial { x, y, partials: &mut partials, len }.launch(driver, grid)?;
+        kernels::SumPartials { partials: partials.read(), slot: &mut slot, count: grid.blocks[0], root: 0 }
+            .launch(driver, Grid::new(1, THREADS))
     }
 
     fn norm(&mut self, kind: NormKind, x: In, slot: Out) -> Result<()> {
@@ -163,6 +160,6 @@ impl<D: Driver> Vector for Cuda<D> {
         }
         let (driver, mut views) = self.begin("recast");
         let (from, mut to) = (views.read::<f32>(from)?, views.write::<bf16>(to)?);
-        kernels::recast(driver, Grid::cover(len as usize, 8, THREADS), &from, &mut to, len)
+        kernels::Recast { from, to: &mut to, len }.launch(driver, Grid::cover(len as usize, 8, THREADS))
     }
 }

@@ -35,7 +35,7 @@ impl<D: Driver> Cuda<D> {
         let (driver, mut views) = self.begin(OP);
         let (v, g) = (views.read::<f32>(of.direction)?, views.read::<f32>(of.gain)?);
         let mut weight = views.write::<T>(weight)?;
-        kernels::weight_norm(driver, grid, &v, &g, &mut weight, rows, columns, width)
+        kernels::WeightNorm { direction: v, gain: g, weight: &mut weight, rows, columns, width }.launch(driver, grid)
     }
 }
 
@@ -54,7 +54,17 @@ impl<D: Driver> WeightNorm for Cuda<D> {
         let (v, g) = (views.read::<f32>(of.direction)?, views.read::<f32>(of.gain)?);
         let dw = views.read::<f32>(grad_weight)?;
         let (mut dv, mut dg) = (views.write::<f32>(grads.direction)?, views.write::<f32>(grads.gain)?);
-        kernels::weight_norm_gradient(driver, grid, &v, &g, &dw, &mut dv, &mut dg, rows, columns, width)
+        kernels::WeightNormGradient {
+            direction: v,
+            gain: g,
+            grad_weight: dw,
+            grad_direction: &mut dv,
+            grad_gain: &mut dg,
+            rows,
+            columns,
+            width,
+        }
+        .launch(driver, grid)
     }
 
     fn weight_norm_tangent(&mut self, of: Parts, moving: Parts, weight_tangent: Out) -> Result<()> {
@@ -64,7 +74,17 @@ impl<D: Driver> WeightNorm for Cuda<D> {
         let (v, g) = (views.read::<f32>(of.direction)?, views.read::<f32>(of.gain)?);
         let (vt, gt) = (views.read::<f32>(moving.direction)?, views.read::<f32>(moving.gain)?);
         let mut wt = views.write::<f32>(weight_tangent)?;
-        kernels::weight_norm_tangent(driver, grid, &v, &g, &vt, &gt, &mut wt, rows, columns, width)
+        kernels::WeightNormTangent {
+            direction: v,
+            gain: g,
+            direction_tangent: vt,
+            gain_tangent: gt,
+            weight_tangent: &mut wt,
+            rows,
+            columns,
+            width,
+        }
+        .launch(driver, grid)
     }
 
     fn weight_norm_tangent_backward(
@@ -83,8 +103,19 @@ impl<D: Driver> WeightNorm for Cuda<D> {
         let (dw, dwt) = (views.read::<f32>(grad_weight)?, views.read::<f32>(grad_weight_tangent)?);
         let mut dvt = views.write::<f32>(grads_tangent.direction)?;
         let mut dgt = views.write::<f32>(grads_tangent.gain)?;
-        kernels::weight_norm_gradient_tangent(
-            driver, grid, &v, &g, &vt, &gt, &dw, &dwt, &mut dvt, &mut dgt, rows, columns, width,
-        )
+        kernels::WeightNormGradientTangent {
+            direction: v,
+            gain: g,
+            direction_tangent: vt,
+            gain_tangent: gt,
+            grad_weight: dw,
+            grad_weight_tangent: dwt,
+            grad_direction_tangent: &mut dvt,
+            grad_gain_tangent: &mut dgt,
+            rows,
+            columns,
+            width,
+        }
+        .launch(driver, grid)
     }
 }

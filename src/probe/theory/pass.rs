@@ -3,6 +3,7 @@
 use super::{At, Inserted, PRODUCTS, Room};
 use crate::network::Engine;
 use crate::network::layer::Layer;
+use crate::ops::activation::Activation;
 use crate::ops::backend::Backend;
 use crate::ops::noise::NoiseOptions;
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
@@ -112,12 +113,12 @@ impl Layered<'_> {
         let After { noise, relu } = self.after;
         match (noise, relu) {
             (None, false) => backend.copy(x, out),
-            (None, true) => backend.relu_backward(self.output, x, out),
+            (None, true) => backend.activation_backward(Activation::Relu, self.output, x, out),
             (Some(noise), false) => backend.noise_backward(noise, false, self.output, x, state, out),
             (Some(noise), true) => {
                 let scaled = Out(self.spare[1]);
                 backend.noise_backward(noise, false, self.output, x, state, scaled)?;
-                backend.relu_backward(self.output, scaled.into(), out)
+                backend.activation_backward(Activation::Relu, self.output, scaled.into(), out)
             }
         }
     }

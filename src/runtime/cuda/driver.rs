@@ -54,8 +54,28 @@ pub struct Kernel {
     pub max_threads: u32,
     /// Blocks of a cluster; 1 without clusters.
     pub cluster: u32,
-    /// Names and types of its parameters, in order.
-    pub parameters: &'static [(&'static str, Type)],
+    /// Its parameters, in order.
+    pub parameters: &'static [Parameter],
+}
+
+/// One parameter of a kernel.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is made of: nothing where it is a tensor, one number, or the fields of a struct.
+    pub numbers: &'static [Number],
+}
+
+/// A number among a kernel's parameters.
+#[derive(Debug)]
+pub struct Number {
+    /// The parameter's name, or the field's.
+    pub name: &'static str,
+    /// Its type.
+    pub ty: Type,
+    /// Its first byte within the parameter.
+    pub at: usize,
 }
 
 /// How many threads run a kernel.
@@ -102,6 +122,11 @@ pub struct Region {
     pub bytes: usize,
 }
 
+/// The bytes of a number or of a struct of numbers, at an address that suits every type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(8))]
+pub struct Words(pub [u8; 32]);
+
 /// One argument of a launch.
 #[derive(Debug, Clone, Copy)]
 pub enum Arg {
@@ -114,8 +139,8 @@ pub enum Arg {
     },
     /// No tensor, where the kernel takes none.
     Null,
-    /// A number: its bytes, little end first.
-    Scalar([u8; 8]),
+    /// A number, or a struct of numbers.
+    Value(Words),
 }
 
 /// A tensor that a launch reads, resolved and checked.
@@ -212,9 +237,16 @@ impl Stored for bf16 {
 
 /// A number as an argument.
 pub fn scalar<T: bytemuck::Pod>(value: T) -> Arg {
-    let mut bytes = [0; 8];
-    bytes[..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));
-    Arg::Scalar(bytes)
+    let mut words = Words([0; 32]);
+    words.put(0, &value);
+    Arg::Value(words)
+}
+
+impl Words {
+    /// Puts a number of a struct to its place, `at` bytes from the beginning.
+    pub fn put<T: bytemuck::Pod>(&mut self, at: usize, value: &T) {
+        self.0[at..at + size_of::<T>()].copy_from_slice(bytemuck::bytes_of(value));
+    }
 }
 
 /// A matrix of a dense product: row-major, or its transpose.

@@ -2,7 +2,7 @@
 //!
 //! And [`Dry`], a device that does nothing: with it a whole step at full size is counted in milliseconds on any machine.
 
-use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Part, Pass, Properties, Region, check_grid};
+use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Number, Part, Pass, Properties, Region, check_grid};
 use super::signature::Type;
 use crate::Result;
 use crate::runtime::tensor::ArenaId;
@@ -46,9 +46,13 @@ const REPLAYS: u32 = 2;
 
 /// The number that parameter `name` of a launch has.
 fn number(kernel: &Kernel, args: &[Arg], name: &str) -> Option<f64> {
-    let place = kernel.parameters.iter().position(|(known, ty)| *known == name && *ty == Type::U32)?;
-    match args.get(place)? {
-        Arg::Scalar(bytes) => Some(f64::from(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))),
+    let known = |number: &&Number| number.name == name && number.ty == Type::U32;
+    let mut found =
+        kernel.parameters.iter().zip(args).filter_map(|(p, arg)| Some((p.numbers.iter().find(known)?, arg)));
+    match found.next()? {
+        (number, Arg::Value(words)) => {
+            Some(f64::from(bytemuck::pod_read_unaligned::<u32>(&words.0[number.at..number.at + 4])))
+        }
         _ => None,
     }
 }

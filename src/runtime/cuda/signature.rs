@@ -1,14 +1,18 @@
-//! The signatures of kernels, read from their text: what `build.rs` generates launch functions from.
+//! The signatures of kernels, read from their text: what `build.rs` generates launch structs from.
 //!
 //! The grammar is small on purpose, and anything outside it is an error that names the line:
 //!
 //! ```text
 //! kernel    = 'extern "C" __global__ void' attribute* NAME '(' parameter (',' parameter)* ')' '{'
-//! attribute = '__launch_bounds__(' N (',' N)? ')' | '__cluster_dims__(' N ', 1, 1)'
+//!           | 'KERNEL_OF_T(' bounds ')' NAME '(' parameter (',' parameter)* ')' '{'      T is float and bf16: two entries
+//! attribute = '__launch_bounds__(' bounds ')' | '__cluster_dims__(' N ', 1, 1)'
+//! bounds    = N (',' N)?
 //! parameter = 'const' TYPE '*' NAME      an input; may be absent where NAME ends in _or_null
 //!           | TYPE '*' NAME              an output, also one that is updated
 //!           | TYPE NAME                  a number
-//! TYPE      = 'float' | 'double' | 'bf16' | 'int' | 'unsigned' | 'u64' | 'unsigned char'
+//!           | STRUCT NAME                numbers that always go together
+//! struct    = 'BY_VALUE' STRUCT '{' (TYPE NAME (',' NAME)* ';')* '};'
+//! TYPE      = 'float' | 'double' | 'bf16' | 'int' | 'unsigned' | 'u64' | 'unsigned char'; of a pointer in KERNEL_OF_T also 'T'
 //! ```
 //!
 //! This file stands alone: `build.rs` includes it as it is, and the drivers use it to read kernels at run time.
@@ -30,10 +34,12 @@ pub enum Type {
     U64,
     /// `unsigned char`
     U8,
+    /// `T`: float in one of a kernel's two entries, bf16 in the other
+    T,
 }
 
 impl Type {
-    const ALL: [Type; 7] = [Type::F32, Type::F64, Type::Bf16, Type::I32, Type::U32, Type::U64, Type::U8];
+    const ALL: [Type; 8] = [Type::F32, Type::F64, Type::Bf16, Type::I32, Type::U32, Type::U64, Type::U8, Type::T];
 
     /// As kernels spell it.
     pub fn cuda(self) -> &'static str {
@@ -45,6 +51,7 @@ impl Type {
             Type::U32 => "unsigned",
             Type::U64 => "u64",
             Type::U8 => "unsigned char",
+            Type::T => "T",
         }
     }
 
@@ -58,23 +65,51 @@ impl Type {
             Type::U32 => "u32",
             Type::U64 => "u64",
             Type::U8 => "u8",
+            Type::T => "T",
         }
+    }
+
+    /// Bytes of one, which is also how it is aligned.
+    pub fn bytes(self) -> usize {
+        match self {
+            Type::F64 | Type::U64 => 8,
+            Type::F32 | Type::I32 | Type::U32 | Type::T => 4,
+            Type::Bf16 => 2,
+            Type::U8 => 1,
+        }
+    }
+
+    fn read(text: &str) -> Option<Type> {
+        Type::ALL.into_iter().find(|ty| ty.cuda() == text)
     }
 }
 
+/// Numbers that always go together: one struct that kernels take by value, laid out in C's way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Struct {
+    /// Its name, in the kernels and in Rust.
+    pub name: String,
+    /// The comment that stands right above it, a line each.
+    pub comment: Vec<String>,
+    /// Names and types of its fields, in order.
+    pub fields: Vec<(String, Type)>,
+}
+
 /// What a parameter is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// `const T*`: a tensor that is read.
-    Input,
+    Input(Type),
     /// `const T* …_or_null`: a tensor that is read where it is there.
-    Optional,
+    Optional(Type),
     /// `T*`: a tensor that is written.
-    Output,
+    Output(Type),
     /// `T* …_or_null`: a tensor that is written where it is there.
-    OptionalOutput,
+    OptionalOutput(Type),
     /// `T`: a number.
-    Scalar,
+    Scalar(Type),
+    /// Numbers that go together: the struct's name.
+    Struct(String),
 }
 
 /// One parameter of a kernel.
@@ -84,8 +119,19 @@ pub struct Parameter {
     pub name: String,
     /// What it is.
     pub kind: Kind,
-    /// Its type, or what it points to.
-    pub ty: Type,
+}
+
+impl Parameter {
+    /// The type of what the kernel takes, as kernels spell it, with `element` in place of T.
+    pub fn cuda(&self, element: &str) -> String {
+        let of = |ty: Type| if ty == Type::T { element.to_owned() } else { ty.cuda().to_owned() };
+        match &self.kind {
+            Kind::Input(ty) | Kind::Optional(ty) => format!("const {}*", of(*ty)),
+            Kind::Output(ty) | Kind::OptionalOutput(ty) => format!("{}*", of(*ty)),
+            Kind::Scalar(ty) => of(*ty),
+            Kind::Struct(name) => name.clone(),
+        }
+    }
 }
 
 /// One kernel: its name and what it takes.
@@ -95,14 +141,26 @@ pub struct Signature {
     pub name: String,
     /// The comment that stands right above it, a line each.
     pub comment: Vec<String>,
-    /// Threads that a block may have.
-    pub max_threads: u32,
+    /// It was written once for T = float and T = bf16.
+    pub of_t: bool,
+    /// What `__launch_bounds__` is given: the threads that a block may have come first.
+    pub bounds: Vec<u32>,
     /// Blocks of a cluster; 1 without clusters.
     pub cluster: u32,
     /// Its parameters, in order.
     pub parameters: Vec<Parameter>,
     /// The line on which it starts, from 1.
     pub line: usize,
+}
+
+impl Signature {
+    /// Names of the kernels that a module has of it, and what T is in each.
+    pub fn entries(&self) -> Vec<(String, Type)> {
+        if self.of_t {
+            return vec![(format!("{}_f32", self.name), Type::F32), (format!("{}_bf16", self.name), Type::Bf16)];
+        }
+        vec![(self.name.clone(), Type::T)]
+    }
 }
 
 /// What is wrong with a kernel's text, and where.
@@ -114,25 +172,88 @@ pub struct Mistake {
     pub problem: String,
 }
 
-/// The signatures of all kernels in `text`. Errors: a `__global__` outside the grammar, the first one.
+const GLOBAL: &str = "__global__";
+const OF_T: &str = "KERNEL_OF_T";
+const BY_VALUE: &str = "BY_VALUE";
+
+/// The signatures of all kernels in `text`. Errors: a kernel outside the grammar, the first one.
 pub fn read(text: &str) -> Result<Vec<Signature>, Mistake> {
     let code = without_comments(text);
     let mut found: Vec<Signature> = Vec::new();
     let mut at = 0;
-    while let Some(step) = code[at..].find("__global__") {
-        let start = at + step;
+    while let Some((start, of_t)) = next(&code, at) {
         let line = line_of(&code, start);
         let wrong = |problem: String| Mistake { line, problem };
-        if !code[..start].trim_end().ends_with("extern \"C\"") {
-            return Err(wrong("a kernel begins with extern \"C\" __global__ void".into()));
+        if !of_t && !code[..start].trim_end().ends_with("extern \"C\"") {
+            return Err(wrong("a kernel begins with extern \"C\" __global__ void, or with KERNEL_OF_T".into()));
         }
-        let open = code[start..].find('{').map(|n| start + n).ok_or_else(|| wrong("no { after __global__".into()))?;
-        let signature = one(&code[start + "__global__".len()..open]).map_err(wrong)?;
+        let open = code[start..].find('{').map(|n| start + n).ok_or_else(|| wrong("no { after the kernel".into()))?;
+        let signature = one(&code[start..open], of_t).map_err(wrong)?;
         if found.iter().any(|other| other.name == signature.name) {
             return Err(wrong(format!("a second kernel {}", signature.name)));
         }
         found.push(Signature { line, comment: comment_above(text, line), ..signature });
         at = open;
+    }
+    Ok(found)
+}
+
+/// Where the next kernel begins, and whether it is one of T.
+fn next(code: &str, at: usize) -> Option<(usize, bool)> {
+    let place = |word: &str| code[at..].find(word).map(|n| at + n);
+    match (place(GLOBAL), place(OF_T)) {
+        (Some(global), Some(of_t)) => Some((global.min(of_t), of_t < global)),
+        (global, of_t) => global.map(|at| (at, false)).or(of_t.map(|at| (at, true))),
+    }
+}
+
+/// The text with the two entries of every kernel of T at its end: what compilers are given. A parameter may have the kernel's own name.
+pub fn with_entries(text: &str, signatures: &[Signature]) -> String {
+    let mut out = text.to_owned();
+    for signature in signatures.iter().filter(|s| s.of_t) {
+        for (entry, ty) in signature.entries() {
+            let element = ty.cuda();
+            let bounds: Vec<_> = signature.bounds.iter().map(u32::to_string).collect();
+            let list =
+                |of: &dyn Fn(&Parameter) -> String| signature.parameters.iter().map(of).collect::<Vec<_>>().join(", ");
+            let takes = list(&|p| format!("{} {}", p.cuda(element), p.name));
+            let gives = list(&|p| p.name.clone());
+            out += &format!(
+                "extern \"C\" __global__ void __launch_bounds__({}) {entry}({takes}) {{ ::{}<{element}>({gives}); }}\n",
+                bounds.join(", "),
+                signature.name
+            );
+        }
+    }
+    out
+}
+
+/// The structs in `text` that kernels take by value. Errors: one outside the grammar, the first one.
+pub fn structs(text: &str) -> Result<Vec<Struct>, Mistake> {
+    let code = without_comments(text);
+    let mut found = Vec::new();
+    for (start, _) in code.match_indices(BY_VALUE) {
+        // What defines the word is none.
+        if code[..start].trim_end().ends_with("#define") {
+            continue;
+        }
+        let line = line_of(&code, start);
+        let wrong = |problem: String| Mistake { line, problem };
+        let body = || {
+            let (name, rest) = code[start + BY_VALUE.len()..].split_once('{')?;
+            Some((name.trim(), rest.split_once('}')?.0))
+        };
+        let (name, body) = body().ok_or_else(|| wrong("a struct by value is BY_VALUE NAME { … };".into()))?;
+        let mut fields = Vec::new();
+        for declaration in body.split(';').map(str::trim).filter(|d| !d.is_empty()) {
+            let (ty, names) = declaration.split_once(' ').unwrap_or((declaration, ""));
+            let ty = Type::read(ty).filter(|ty| *ty != Type::T);
+            let ty = ty.ok_or_else(|| wrong(format!("'{declaration}' in {name} is of no number's type")))?;
+            for field in names.split(',') {
+                fields.push((identifier(field.trim()).map_err(wrong)?, ty));
+            }
+        }
+        found.push(Struct { name: name.to_owned(), comment: comment_above(text, line), fields });
     }
     Ok(found)
 }
@@ -178,20 +299,23 @@ fn comment_above(text: &str, line: usize) -> Vec<String> {
     comment
 }
 
-/// From behind `__global__` to before `{`.
-fn one(text: &str) -> Result<Signature, String> {
+/// From `__global__` or `KERNEL_OF_T` to before `{`.
+fn one(text: &str, of_t: bool) -> Result<Signature, String> {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut rest = text.strip_prefix("void ").ok_or("a kernel gives void")?;
-    let (mut max_threads, mut cluster) = (1024, 1);
+    let (mut bounds, mut cluster) = (vec![1024], 1);
+    let mut rest = if of_t {
+        let (given, rest) = between(&text[OF_T.len()..], OF_T)?;
+        bounds = given;
+        rest
+    } else {
+        text[GLOBAL.len()..].trim_start().strip_prefix("void ").ok_or("a kernel gives void")?
+    };
     loop {
         rest = rest.trim_start();
-        if let Some(after) = rest.strip_prefix("__launch_bounds__(") {
-            let (numbers, after) = after.split_once(')').ok_or("__launch_bounds__ is not closed")?;
-            max_threads = number(numbers.split(',').next().unwrap_or_default())?;
-            rest = after;
-        } else if let Some(after) = rest.strip_prefix("__cluster_dims__(") {
-            let (numbers, after) = after.split_once(')').ok_or("__cluster_dims__ is not closed")?;
-            let numbers: Vec<_> = numbers.split(',').map(number).collect::<Result<_, _>>()?;
+        if let Some(after) = rest.strip_prefix("__launch_bounds__") {
+            (bounds, rest) = between(after, "__launch_bounds__")?;
+        } else if let Some(after) = rest.strip_prefix("__cluster_dims__") {
+            let (numbers, after) = between(after, "__cluster_dims__")?;
             match numbers[..] {
                 [n, 1, 1] => cluster = n,
                 _ => return Err("a cluster is written __cluster_dims__(N, 1, 1)".into()),
@@ -204,12 +328,16 @@ fn one(text: &str) -> Result<Signature, String> {
     let (name, parameters) = rest.split_once('(').ok_or("no parameters")?;
     let parameters = parameters.trim_end().strip_suffix(')').ok_or("the parameters do not end in ) {")?;
     let name = identifier(name.trim())?;
-    let parameters = parameters.split(',').map(parameter).collect::<Result<Vec<_>, _>>()?;
-    Ok(Signature { name, comment: Vec::new(), max_threads, cluster, parameters, line: 0 })
+    let parameters = parameters.split(',').map(|p| parameter(p, of_t)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Signature { name, comment: Vec::new(), of_t, bounds, cluster, parameters, line: 0 })
 }
 
-fn number(text: &str) -> Result<u32, String> {
-    text.trim().parse().map_err(|_| format!("{} is not a number", text.trim()))
+/// The numbers between the brackets at the beginning of `text`, which follow `word`; and what is behind them.
+fn between<'t>(text: &'t str, word: &str) -> Result<(Vec<u32>, &'t str), String> {
+    let bracket = || text.strip_prefix('(')?.split_once(')');
+    let (numbers, rest) = bracket().ok_or_else(|| format!("{word} is followed by numbers in brackets"))?;
+    let number = |text: &str| text.trim().parse().map_err(|_| format!("{} is not a number", text.trim()));
+    Ok((numbers.split(',').map(number).collect::<Result<_, _>>()?, rest))
 }
 
 fn identifier(text: &str) -> Result<String, String> {
@@ -220,33 +348,39 @@ fn identifier(text: &str) -> Result<String, String> {
     Err(format!("'{text}' is not a name in lower case"))
 }
 
-fn parameter(text: &str) -> Result<Parameter, String> {
+fn parameter(text: &str, of_t: bool) -> Result<Parameter, String> {
     let text = text.trim();
     let (constant, rest) = match text.strip_prefix("const ") {
         Some(rest) => (true, rest),
         None => (false, text),
     };
     let (pointer, ty, name) = match rest.split_once('*') {
-        Some((ty, name)) => (true, ty, name),
+        Some((ty, name)) => (true, ty.trim(), name),
         None => {
             let (ty, name) = rest.rsplit_once(' ').ok_or_else(|| format!("parameter '{text}' has no name"))?;
-            (false, ty, name)
+            (false, ty.trim(), name)
         }
     };
-    let known = || Type::ALL.map(Type::cuda).join(", ");
-    let ty = Type::ALL.into_iter().find(|t| t.cuda() == ty.trim());
-    let ty = ty.ok_or_else(|| format!("parameter '{text}' is of none of the types {}", known()))?;
     let name = identifier(name.trim())?;
     let absent = name.ends_with("_or_null");
+    if !pointer && (constant || absent) {
+        return Err(format!("parameter '{text}': a number is neither const nor null"));
+    }
+    // The names of structs begin with a capital; T alone is the element's type.
+    if !pointer && ty != "T" && ty.starts_with(|c: char| c.is_ascii_uppercase()) {
+        return Ok(Parameter { name, kind: Kind::Struct(ty.to_owned()) });
+    }
+    let known = || Type::ALL.map(Type::cuda).join(", ");
+    let found = Type::read(ty).filter(|ty| *ty != Type::T || (of_t && pointer));
+    let ty = found.ok_or_else(|| format!("parameter '{text}' is of none of the types {}", known()))?;
     let kind = match (pointer, constant) {
-        (true, true) if absent => Kind::Optional,
-        (true, true) => Kind::Input,
-        (true, false) if absent => Kind::OptionalOutput,
-        (true, false) => Kind::Output,
-        (false, false) if !absent => Kind::Scalar,
-        (false, _) => return Err(format!("parameter '{text}': a number is neither const nor null")),
+        (true, true) if absent => Kind::Optional(ty),
+        (true, true) => Kind::Input(ty),
+        (true, false) if absent => Kind::OptionalOutput(ty),
+        (true, false) => Kind::Output(ty),
+        (false, _) => Kind::Scalar(ty),
     };
-    Ok(Parameter { name, kind, ty })
+    Ok(Parameter { name, kind })
 }
 
 #[cfg(test)]
@@ -261,15 +395,47 @@ mod tests {
         let kernels = read(text).unwrap();
         assert_eq!(kernels.len(), 2);
         let first = &kernels[0];
-        assert_eq!((first.name.as_str(), first.line, first.max_threads, first.cluster), ("scale_f32", 5, 256, 1));
+        assert_eq!((first.name.as_str(), first.line, &first.bounds[..]), ("scale_f32", 5, &[256, 2][..]));
         assert_eq!(first.comment, ["y = a x.", "", "Twice."]);
-        let kinds: Vec<_> = first.parameters.iter().map(|p| (p.kind, p.ty)).collect();
+        let kinds: Vec<_> = first.parameters.iter().map(|p| p.kind.clone()).collect();
         use Kind::*;
         assert_eq!(
             kinds,
-            [(Input, Type::F32), (Scalar, Type::U32), (Optional, Type::Bf16), (Output, Type::F32), (Output, Type::U8)]
+            [Input(Type::F32), Scalar(Type::U32), Optional(Type::Bf16), Output(Type::F32), Output(Type::U8)]
         );
         assert_eq!((kernels[1].cluster, kernels[1].line), (8, 10));
+    }
+
+    #[test]
+    fn a_kernel_of_both_types_has_two_entries() {
+        let text = "extern \"C\" __global__ void first(u64 n) {}\n// y = x\nKERNEL_OF_T(256, 2)\ncopy(const T* x, const float* gain_or_null, T* y, Matrix matrix) {\n    y[0] = x[0];\n}\n";
+        let kernels = read(text).unwrap();
+        assert_eq!(
+            kernels.iter().map(|k| (k.name.as_str(), k.of_t, k.line)).collect::<Vec<_>>(),
+            [("first", false, 1), ("copy", true, 3)]
+        );
+        assert_eq!(kernels[1].parameters[3].kind, Kind::Struct("Matrix".into()));
+        let with = with_entries(text, &kernels);
+        assert!(with.starts_with(text), "{with}");
+        let entry = |suffix: &str, ty: &str| {
+            format!(
+                "extern \"C\" __global__ void __launch_bounds__(256, 2) copy_{suffix}(const {ty}* x, const float* gain_or_null, \
+                 {ty}* y, Matrix matrix) {{ ::copy<{ty}>(x, gain_or_null, y, matrix); }}\n"
+            )
+        };
+        assert_eq!(with[text.len()..], format!("{}{}", entry("f32", "float"), entry("bf16", "bf16")));
+    }
+
+    #[test]
+    fn structs_are_read_with_their_fields() {
+        let text = "#define BY_VALUE struct\n// A map.\nBY_VALUE Map {\n    unsigned rows, columns;  // of it\n    double eps;\n};\n";
+        let found = structs(text).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].name.as_str(), &found[0].comment[..]), ("Map", &["A map.".to_owned()][..]));
+        let fields = [("rows", Type::U32), ("columns", Type::U32), ("eps", Type::F64)];
+        assert_eq!(found[0].fields, fields.map(|(name, ty)| (name.to_owned(), ty)));
+        let mistake = structs("\nBY_VALUE Map { size_t rows; };").unwrap_err();
+        assert!(mistake.line == 2 && mistake.problem.contains("no number's type"), "{mistake:?}");
     }
 
     #[test]
@@ -279,12 +445,16 @@ mod tests {
             ("\n\n__global__ void k(int n) {}".to_owned(), "extern"),
             ("\n\nextern \"C\" __global__ int k(int n) {}".to_owned(), "void"),
             (kernel("size_t n"), "none of the types"),
+            (kernel("const T* x"), "none of the types"),
             (kernel("float** x"), "lower case"),
             (kernel("const float x"), "neither const"),
+            (kernel("const Map map"), "neither const"),
             (kernel("float"), "no name"),
             (kernel("float X"), "lower case"),
             (kernel(""), "no name"),
             ("\n\nextern \"C\" __global__ void __launch_bounds__(N) k(int n) {}".to_owned(), "not a number"),
+            ("\n\nKERNEL_OF_T k(int n) {}".to_owned(), "numbers in brackets"),
+            ("\n\nKERNEL_OF_T(256) k(T n) {}".to_owned(), "none of the types"),
         ] {
             let mistake = read(&text).unwrap_err();
             assert!(mistake.line == 3 && mistake.problem.contains(words), "{text}: {mistake:?}");

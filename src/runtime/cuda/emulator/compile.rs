@@ -4,7 +4,7 @@ use super::abi::{Entry, Slot};
 use crate::files::cache::{self, Kept};
 use crate::files::image::Image;
 use crate::runtime::cuda::kernels;
-use crate::runtime::cuda::signature::{self, Kind, Signature};
+use crate::runtime::cuda::signature::{self, Parameter, Signature};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -223,19 +223,12 @@ fn run(cxx: &OsString, name: &str, work: &Path, args: &[&str]) -> Result<()> {
     Err(Error::device("emulator", format!("compile kernels/{name}.cu"), first.join(" | ")))
 }
 
-/// For each kernel a function that takes pointers to its parameters' values.
+/// For each kernel a function that takes pointers to its parameters' values. Kernels of T are in the text as two entries.
 fn entries(signatures: &[Signature]) -> String {
     let mut out = String::new();
-    for Signature { name, parameters, .. } in signatures {
-        let values: Vec<_> = parameters
-            .iter()
-            .enumerate()
-            .map(|(i, p)| match p.kind {
-                Kind::Scalar => format!("*({}*)a[{i}]", p.ty.cuda()),
-                Kind::Input | Kind::Optional => format!("*(const {}**)a[{i}]", p.ty.cuda()),
-                Kind::Output | Kind::OptionalOutput => format!("*({}**)a[{i}]", p.ty.cuda()),
-            })
-            .collect();
+    for Signature { name, parameters, .. } in signatures.iter().filter(|signature| !signature.of_t) {
+        let value = |(i, p): (usize, &Parameter)| format!("*({}*)a[{i}]", p.cuda("T"));
+        let values: Vec<_> = parameters.iter().enumerate().map(value).collect();
         let unwatched = "__attribute__((no_sanitize_thread, no_sanitize_address, no_sanitize_undefined))";
         writeln!(out, "extern \"C\" {unwatched} void entry_{name}(void** a) {{ {name}({}); }}", values.join(", "))
             .unwrap_or_default();

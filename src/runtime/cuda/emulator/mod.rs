@@ -18,7 +18,7 @@ mod shadow;
 
 pub use compile::{Build, compiler_version};
 
-use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Properties, Region, check_grid};
+use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Properties, Region, Words, check_grid};
 use super::kernels;
 use crate::files::limits;
 use crate::runtime::memory::LARGE;
@@ -200,18 +200,17 @@ impl Driver for Emulator {
             None => (kernels::SOURCES[kernel.source].name, kernels::SOURCES[kernel.source].text),
         };
         let module = compile::module(name, text, self.options.build)?;
-        // Words, so that every type of parameter is aligned.
-        let (mut values, mut windows) = (Vec::<u64>::with_capacity(args.len()), Vec::new());
-        for (arg, (name, _)) in args.iter().zip(kernel.parameters) {
-            values.push(match *arg {
-                Arg::Null => 0,
-                Arg::Scalar(bytes) => u64::from_ne_bytes(bytes),
+        let (mut values, mut windows) = (vec![Words([0; 32]); args.len()], Vec::new());
+        for ((value, arg), parameter) in values.iter_mut().zip(args).zip(kernel.parameters) {
+            match *arg {
+                Arg::Null => {}
+                Arg::Value(words) => *value = words,
                 Arg::Tensor { region, written } => {
                     let start = self.address(region)? as usize;
-                    windows.push(Window { start, bytes: region.bytes, written, name });
-                    start as u64
+                    windows.push(Window { start, bytes: region.bytes, written, name: parameter.name });
+                    value.put(0, &start);
                 }
-            });
+            }
         }
         // An output may be split or reread: what one parameter may write, no other parameter's window forbids.
         windows.sort_by_key(|window| !window.written);

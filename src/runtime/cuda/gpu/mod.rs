@@ -12,7 +12,7 @@ mod guards;
 mod modules;
 mod symbols;
 
-use super::driver::{Arg, Driver, Gemm, Graph, Grid, Hardware, Kernel, Properties, Region, check_grid};
+use super::driver::{Arg, Driver, Gemm, Graph, Grid, Hardware, Kernel, Properties, Region, Words, check_grid};
 use crate::runtime::tensor::ArenaId;
 use crate::{Error, Result};
 pub use api::dotted;
@@ -285,14 +285,13 @@ impl Driver for Gpu {
         }
         let Properties { name, capability, shared, .. } = &self.properties;
         let function = self.modules.function(name, *capability, *shared, kernel)?;
-        // Words, so that every type of parameter is aligned.
-        let mut values = [0u64; MOST_PARAMETERS];
+        let mut values = [Words([0; 32]); MOST_PARAMETERS];
         for (value, arg) in values.iter_mut().zip(args) {
-            *value = match *arg {
-                Arg::Null => 0,
-                Arg::Scalar(bytes) => u64::from_ne_bytes(bytes),
-                Arg::Tensor { region, .. } => self.address(region)?,
-            };
+            match *arg {
+                Arg::Null => {}
+                Arg::Value(words) => *value = words,
+                Arg::Tensor { region, .. } => value.put(0, &self.address(region)?),
+            }
         }
         let mut pointers = [std::ptr::null_mut::<c_void>(); MOST_PARAMETERS];
         for (pointer, value) in pointers.iter_mut().zip(&mut values) {

@@ -1,13 +1,13 @@
-//! The cases of ELU and SELU.
+//! The activations' cases: the same for each.
 
 use crate::ops::door::{Case, Law};
 
-/// One of them on `shape`, x under `law`.
+/// An activation on `shape`, x under `law`.
 pub fn case(name: impl Into<String>, shape: &[usize], law: Law) -> Case {
     Case::new(name).with("x", shape, law).with("grad_y", shape, Law::NORMAL)
 }
 
-/// Any number of axes; values from where the exponential is 1 to where it is 0; and zeros, where one side's derivatives are taken.
+/// Any number of axes; values from where an exponential is 1 to where it is 0; and zeros, where derivatives are a convention.
 pub fn cases() -> Vec<Case> {
     vec![
         case("one", &[1], Law::Away),

@@ -1,0 +1,50 @@
+//! An activation as a layer: it follows the norm, or the noise.
+
+use super::Activation;
+use crate::ops::backend::Backend;
+use crate::ops::layer::{Backward, Forward, Layer, Tangent, TangentBackward};
+use crate::runtime::tensor::Shape;
+use crate::{Error, Result};
+
+/// An activation by itself. A ReLU is more often part of the pass before it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ActivationLayer {
+    /// Which one.
+    pub kind: Activation,
+}
+
+impl Layer for ActivationLayer {
+    fn describe(&self) -> String {
+        self.kind.name().into()
+    }
+
+    fn output(&self, x: Shape) -> Result<Shape> {
+        Ok(x)
+    }
+
+    fn is_relu(&self) -> bool {
+        self.kind == Activation::Relu
+    }
+
+    fn is_activation(&self) -> bool {
+        true
+    }
+
+    fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
+        b.activation(self.kind, io.x, io.y)
+    }
+
+    fn backward<B: Backend>(&self, b: &mut B, io: &Backward) -> Result<()> {
+        let none = || Error::operator(self.kind.name(), "a place for grad_x", "none planned");
+        b.activation_backward(self.kind, io.forward.x, io.grad_y, io.grad_x.ok_or_else(none)?)
+    }
+
+    fn tangent<B: Backend>(&self, b: &mut B, io: &Tangent) -> Result<()> {
+        b.activation_backward(self.kind, io.forward.x, io.moving(self.kind.name())?, io.y)
+    }
+
+    fn tangent_backward<B: Backend>(&self, b: &mut B, io: &TangentBackward) -> Result<()> {
+        let (t, to) = (&io.tangent, io.grad_x(self.kind.name())?);
+        b.activation_tangent_backward(self.kind, t.forward.x, t.moving(self.kind.name())?, io.grad_y, io.moving, to)
+    }
+}

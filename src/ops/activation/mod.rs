@@ -1,0 +1,55 @@
+//! Activations: a non-linearity by itself, where no other layer's pass carries it.
+//!
+//! ```text
+//! y = f(x)      dx = f′(x) dy      ẏ = f′(x) ẋ      ḋx = f″(x) ẋ dy + f′(x) ḋy
+//! ```
+//!
+//! `rows` has f, f′ and f″ of each. Where f′ is 0 no gradient passes, whatever it is; a NaN in x stays one.
+
+pub mod cases;
+pub mod cpu;
+mod cuda;
+pub mod door;
+mod layer;
+mod rows;
+
+pub use layer::ActivationLayer;
+pub use rows::Activation;
+
+use crate::runtime::float::Float;
+use crate::runtime::tensor::{In, Out};
+use crate::{Error, Result};
+
+/// The functions of one activation.
+trait Rule: 'static {
+    /// f
+    fn value<T: Float>(x: T) -> T;
+    /// f′ and f″
+    fn derivatives<T: Float>(x: T) -> (T, T);
+}
+
+/// Activations on tensors of any shape.
+pub trait Activate {
+    /// Writes y.
+    fn activation(&mut self, kind: Activation, x: In, y: Out) -> Result<()>;
+    /// Writes dx from the forward's input and `grad_y`; of a tangent, ẏ.
+    fn activation_backward(&mut self, kind: Activation, x: In, grad_y: In, grad_x: Out) -> Result<()>;
+    /// Writes ḋx, where x moves by `x_tangent` and dy by `grad_y_tangent`. In f32 and f64.
+    fn activation_tangent_backward(
+        &mut self,
+        kind: Activation,
+        x: In,
+        x_tangent: In,
+        grad_y: In,
+        grad_y_tangent: In,
+        grad_x_tangent: Out,
+    ) -> Result<()>;
+}
+
+/// Refuses tensors of another length than x's.
+fn same(kind: Activation, x: In, others: &[In]) -> Result<()> {
+    match others.iter().find(|other| other.0.shape.len() != x.0.shape.len()) {
+        None => Ok(()),
+        Some(other) => Err(Error::operator(kind.name(), format!("{} like x", x.0.shape), format!("{}", other.0.shape))),
+    }
+}

@@ -1,0 +1,100 @@
+//! The activations, a row each: the function, and its first and second derivative.
+//!
+//! A new one is a row here and its twin in `kernels/activation.cu`, in the same place; options, files of experiments, `normscape op` and the
+//! tests find it by its name.
+
+use super::Rule;
+use crate::runtime::float::Float;
+use crate::{Error, Result};
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! activations {
+    ($($(#[$meta:meta])+ $name:ident $word:literal |$x:ident| { $value:expr } { $derivatives:expr })+) => {
+        /// A choice of non-linearity.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub enum Activation {
+            $($(#[$meta])+ $name),+
+        }
+
+        impl Activation {
+            /// All of them.
+            pub const ALL: &'static [Activation] = &[$(Activation::$name),+];
+
+            /// What options and files call it.
+            pub fn name(self) -> &'static str {
+                match self { $(Activation::$name => $word),+ }
+            }
+
+            /// Its loops over elements of type T.
+            pub(super) fn passes<T: Float>(self) -> super::cpu::Passes<T> {
+                match self { $(Activation::$name => super::cpu::passes::<T, $name>()),+ }
+            }
+        }
+
+        $(
+            struct $name;
+            impl Rule for $name {
+                #[inline(always)]
+                fn value<T: Float>($x: T) -> T { $value }
+                #[inline(always)]
+                fn derivatives<T: Float>($x: T) -> (T, T) { $derivatives }
+            }
+        )+
+    };
+}
+
+activations! {
+    /// `max(x, 0)`, the paper's; the derivative at 0 is 0.
+    #[default]
+    Relu "relu" |x| { if x <= T::ZERO { T::ZERO } else { x } }
+    { (if x <= T::ZERO { T::ZERO } else { T::ONE }, T::ZERO) }
+
+    /// `x` above 0, `eˣ − 1` below (Clevert, Unterthiner and Hochreiter 2016).
+    Elu "elu" |x| { exponential(x, 1.0, 1.0) } { exponential_derivatives(x, 1.0, 1.0) }
+
+    /// `λ x` above 0, `λ α (eˣ − 1)` below, under which mean 0 and variance 1 reproduce themselves (Klambauer, Unterthiner, Mayr and
+    /// Hochreiter 2017).
+    Selu "selu" |x| { exponential(x, SELU[0], SELU[1]) } { exponential_derivatives(x, SELU[0], SELU[1]) }
+}
+
+/// SELU's λ and α, to the digits that its authors give.
+const SELU: [f64; 2] = [1.050_700_987_355_480_5, 1.673_263_242_354_377_2];
+
+/// 2ᵏ and eʳ − 1 of eˣ; of 1 where x > 0, so that nothing overflows.
+#[inline(always)]
+fn parts<T: Float>(x: T) -> (T, T) {
+    (if x > T::ZERO { T::ZERO } else { x }).exp_parts()
+}
+
+/// `scale · x` above 0, `scale · depth (eˣ − 1)` elsewhere.
+#[inline(always)]
+fn exponential<T: Float>(x: T, scale: f64, depth: f64) -> T {
+    let (power, part) = parts(x);
+    if x > T::ZERO { T::of(scale) * x } else { T::of(scale * depth) * power.fma(part, power - T::ONE) }
+}
+
+/// The derivatives of [`exponential`]. At 0 they are PyTorch's: the first is that from below, the second 0.
+#[inline(always)]
+fn exponential_derivatives<T: Float>(x: T, scale: f64, depth: f64) -> (T, T) {
+    let (power, part) = parts(x);
+    let below = T::of(scale * depth) * power.fma(part, power);
+    if x > T::ZERO { (T::of(scale), T::ZERO) } else { (below, if x == T::ZERO { T::ZERO } else { below }) }
+}
+
+impl FromStr for Activation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Activation> {
+        let names: Vec<_> = Activation::ALL.iter().map(|kind| kind.name()).collect();
+        let unknown =
+            || Error::input(format!("--activation {text}"), "unknown", format!("there are {}", names.join(", ")));
+        Activation::ALL.iter().copied().find(|kind| kind.name() == text).ok_or_else(unknown)
+    }
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,4 +1,0 @@
-//! SELU at the door: the operator of [`crate::ops::elu`] with its own constants.
-
-pub mod cases;
-pub mod door;
