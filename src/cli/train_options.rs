@@ -2,6 +2,7 @@
 
 use super::values;
 use crate::data::cifar10;
+use crate::network::Activation;
 use crate::train::Settings;
 use crate::train::probes::OF_UNITS;
 use crate::{Error, Result};
@@ -72,8 +73,8 @@ pub struct TrainOptions {
     /// ε of the normalisation [default: 1e-5]
     #[arg(long, help_heading = "Network", value_name = "X", value_parser = values::number)]
     pub eps: Option<f64>,
-    /// relu, elu or selu [default: relu]
-    #[arg(long, help_heading = "Network", value_name = "NAME")]
+    /// The non-linearity, by its name.
+    #[arg(long, help_heading = "Network", value_name = "NAME", help = format!("{} [default: relu]", Activation::names()))]
     pub activation: Option<String>,
     /// Convolutions as direct sums: the CPU else takes fewer products in f32, which round elsewhere
     #[arg(long, help_heading = "Network")]

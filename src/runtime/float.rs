@@ -61,12 +61,14 @@ pub trait Float:
     fn exp_parts(self) -> (Self, Self);
     /// selfᵖ
     fn powf(self, p: Self) -> Self;
+    /// `1 − erf(self)`, without loss of digits where that is small.
+    fn erfc(self) -> Self;
     /// Neither infinite nor NaN.
     fn is_finite(self) -> bool;
 }
 
 macro_rules! float {
-    ($t:ident, $faint:literal, $avx2:ident, $avx512:ident, $exp:ident) => {
+    ($t:ident, $faint:literal, $avx2:ident, $avx512:ident, $exp:ident, $erfc:ident) => {
         impl Float for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -122,6 +124,10 @@ macro_rules! float {
                 $t::powf(self, p)
             }
             #[inline(always)]
+            fn erfc(self) -> Self {
+                libm::$erfc(self)
+            }
+            #[inline(always)]
             fn is_finite(self) -> bool {
                 $t::is_finite(self)
             }
@@ -172,8 +178,8 @@ mod exp64 {
     pub const MANTISSA: u32 = 52;
 }
 
-float!(f32, 1e-30, F32x8, F32x16, exp32);
-float!(f64, 1e-280, F64x4, F64x8, exp64);
+float!(f32, 1e-30, F32x8, F32x16, exp32, erfcf);
+float!(f64, 1e-280, F64x4, F64x8, exp64, erfc);
 
 #[cfg(test)]
 mod tests {

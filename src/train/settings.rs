@@ -45,7 +45,7 @@ pub struct Settings {
     pub noise_spread: f32,
     /// ε
     pub eps: f64,
-    /// `relu`, `elu` or `selu`.
+    /// A name of [`Activation`]'s.
     pub activation: String,
     /// `images`, `gaussian`, or a path.
     pub data: String,

@@ -68,7 +68,7 @@ fn wrong_command_lines_are_refused_in_one_line() {
         (format!("{vgg} --width 0"), "--width 0"),
         (format!("{vgg} --width nan"), "--width NaN"),
         (format!("{vgg} --depth 3"), "--depth: not for vgg11"),
-        (format!("{vgg} --activation gelu"), "--activation gelu: unknown; there are relu, elu and selu"),
+        (format!("{vgg} --activation tanh"), "--activation tanh: unknown; there are relu, elu, selu"),
         (format!("{dln} --activation elu"), "--activation: not for dln; it is linear"),
         ("train --model vgg16 --out run".into(), "--data images (generated)"),
         ("train --model vgg16 --out run --data nowhere".into(), "nowhere: does not exist"),

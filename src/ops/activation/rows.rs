@@ -26,6 +26,11 @@ macro_rules! activations {
                 match self { $(Activation::$name => $word),+ }
             }
 
+            /// The names of all, for people.
+            pub fn names() -> String {
+                [$($word),+].join(", ")
+            }
+
             /// Its loops over elements of type T.
             pub(super) fn passes<T: Float>(self) -> super::cpu::Passes<T> {
                 match self { $(Activation::$name => super::cpu::passes::<T, $name>()),+ }
@@ -86,9 +91,8 @@ impl FromStr for Activation {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Activation> {
-        let names: Vec<_> = Activation::ALL.iter().map(|kind| kind.name()).collect();
-        let unknown =
-            || Error::input(format!("--activation {text}"), "unknown", format!("there are {}", names.join(", ")));
+        let there = || format!("there are {}", Activation::names());
+        let unknown = || Error::input(format!("--activation {text}"), "unknown", there());
         Activation::ALL.iter().copied().find(|kind| kind.name() == text).ok_or_else(unknown)
     }
 }
