@@ -28,12 +28,22 @@ struct Selu {
     static __device__ __forceinline__ float curve(float x) { return exponential_curve(x, SELU_SLOPE); }
 };
 
+// x Φ(x), Φ the normal distribution's.
+struct Gelu {
+    static __device__ __forceinline__ float below(float x) { return 0.5f * erfcf(x * -0.70710678f); }
+    static __device__ __forceinline__ float density(float x) { return 0.3989422804f * expf(-0.5f * x * x); }
+    static __device__ __forceinline__ float value(float x) { return x * below(x); }
+    static __device__ __forceinline__ float slope(float x) { return fmaf(x, density(x), below(x)); }
+    static __device__ __forceinline__ float curve(float x) { return fmaf(-x, x * density(x), 2.0f * density(x)); }
+};
+
 // Calls pass(f) for the activation of that number.
 template <typename Pass> __device__ __forceinline__ void with_activation(unsigned kind, Pass pass) {
     switch (kind) {
         case 0: return pass(Relu{});
         case 1: return pass(Elu{});
         case 2: return pass(Selu{});
+        case 3: return pass(Gelu{});
     }
 }
 

@@ -61,6 +61,23 @@ activations! {
     /// `λ x` above 0, `λ α (eˣ − 1)` below, under which mean 0 and variance 1 reproduce themselves (Klambauer, Unterthiner, Mayr and
     /// Hochreiter 2017).
     Selu "selu" |x| { exponential(x, SELU[0], SELU[1]) } { exponential_derivatives(x, SELU[0], SELU[1]) }
+
+    /// `x Φ(x)`, Φ the normal distribution's: without approximation (Hendrycks and Gimpel 2016).
+    Gelu "gelu" |x| { x * normal_below(x) }
+    { (x.fma(normal_density(x), normal_below(x)), (-x).fma(x * normal_density(x), T::of(2.0) * normal_density(x))) }
+}
+
+/// Φ(x)
+#[inline(always)]
+fn normal_below<T: Float>(x: T) -> T {
+    T::of(0.5) * (x * T::of(-std::f64::consts::FRAC_1_SQRT_2)).erfc()
+}
+
+/// Φ′(x)
+#[inline(always)]
+fn normal_density<T: Float>(x: T) -> T {
+    let (power, part) = (x * x * T::of(-0.5)).exp_parts();
+    T::of(0.398_942_280_401_432_7) * power.fma(part, power)
 }
 
 /// SELU's λ and α, to the digits that its authors give.
