@@ -37,6 +37,17 @@ struct Gelu {
     static __device__ __forceinline__ float curve(float x) { return fmaf(-x, x * density(x), 2.0f * density(x)); }
 };
 
+// x σ(x), σ the logistic function.
+struct Silu {
+    static __device__ __forceinline__ float logistic(float x) {
+        float small = expf(-fabsf(x));
+        return (x < 0.0f ? small : 1.0f) / (1.0f + small);
+    }
+    static __device__ __forceinline__ float value(float x) { return x * logistic(x); }
+    static __device__ __forceinline__ float slope(float x) { return logistic(x) * fmaf(x, logistic(-x), 1.0f); }
+    static __device__ __forceinline__ float curve(float x) { return logistic(x) * logistic(-x) * fmaf(x, logistic(-x) - logistic(x), 2.0f); }
+};
+
 // Calls pass(f) for the activation of that number.
 template <typename Pass> __device__ __forceinline__ void with_activation(unsigned kind, Pass pass) {
     switch (kind) {
@@ -44,6 +55,7 @@ template <typename Pass> __device__ __forceinline__ void with_activation(unsigne
         case 1: return pass(Elu{});
         case 2: return pass(Selu{});
         case 3: return pass(Gelu{});
+        case 4: return pass(Silu{});
     }
 }
 

@@ -65,6 +65,21 @@ activations! {
     /// `x Φ(x)`, Φ the normal distribution's: without approximation (Hendrycks and Gimpel 2016).
     Gelu "gelu" |x| { x * normal_below(x) }
     { (x.fma(normal_density(x), normal_below(x)), (-x).fma(x * normal_density(x), T::of(2.0) * normal_density(x))) }
+
+    /// `x σ(x)`, σ the logistic function: Swish (Elfwing, Uchibe and Doya 2018; Ramachandran, Zoph and Le 2017).
+    Silu "silu" |x| { x * logistic(x) }
+    {{
+        let (s, rest) = (logistic(x), logistic(-x));
+        (s * x.fma(rest, T::ONE), s * rest * x.fma(rest - s, T::of(2.0)))
+    }}
+}
+
+/// `1/(1 + e⁻ˣ)`
+#[inline(always)]
+fn logistic<T: Float>(x: T) -> T {
+    let (power, part) = (-x.abs()).exp_parts();
+    let small = power.fma(part, power);
+    (if x < T::ZERO { small } else { T::ONE }) / (T::ONE + small)
 }
 
 /// Φ(x)
