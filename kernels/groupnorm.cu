@@ -44,12 +44,14 @@ group_moments_finish(const double* partials, float* mean, float* var, unsigned p
     if (!of.there()) return;
     Pair sums = warp_pair(of.add({}, partials, nullptr));
     if (lane_id() != 0) return;
-    Pair moments = moments_of(sums.a, sums.b, of.size(pixels));
+    double size = of.size(pixels);
+    // Where the mean stays in, μ is 0 and σ² the mean square.
+    Pair moments = groups.centre ? moments_of(sums.a, sums.b, size) : Pair{0.0, sums.b / size};
     mean[of.group] = (float)moments.a;
     var[of.group] = (float)moments.b;
 }
 
-// The means of two sums over every sample's groups, times each channel's weight where one is given.
+// The means of two sums over every sample's groups, times each channel's weight where one is given; the first is what centring takes off.
 extern "C" __global__ void __launch_bounds__(256)
 group_means(const double* partials, const float* weight_or_null, float* mean_a, float* mean_b, unsigned pixels, unsigned columns, Groups groups,
             unsigned parts) {
@@ -57,7 +59,7 @@ group_means(const double* partials, const float* weight_or_null, float* mean_a, 
     if (!of.there()) return;
     Pair sums = warp_pair(of.add({}, partials, weight_or_null));
     if (lane_id() != 0) return;
-    mean_a[of.group] = (float)(sums.a / of.size(pixels));
+    mean_a[of.group] = groups.centre ? (float)(sums.a / of.size(pixels)) : 0.0f;
     mean_b[of.group] = (float)(sums.b / of.size(pixels));
 }
 
@@ -71,7 +73,7 @@ group_means_tangent(const double* partials, const double* partials_tangent, cons
     if (weight_tangent_or_null) sums = of.add(sums, partials, weight_tangent_or_null);
     sums = warp_pair(sums);
     if (lane_id() != 0) return;
-    mean_a[of.group] = (float)(sums.a / of.size(pixels));
+    mean_a[of.group] = groups.centre ? (float)(sums.a / of.size(pixels)) : 0.0f;
     mean_b[of.group] = (float)(sums.b / of.size(pixels));
 }
 

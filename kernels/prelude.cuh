@@ -46,8 +46,8 @@ BY_VALUE Map { unsigned rows, inner, columns, height, width, batch, taps; int di
 // Algorithm 1's noise at a `layer`, which is part of the draws' key: `mean` n_μ, `scale` n_σ, `spread` r_μ = r_σ.
 BY_VALUE NoiseOptions { float mean, scale, spread; unsigned layer; };
 
-// The `channels` of a sample, and the `count` of groups that they are in.
-BY_VALUE Groups { unsigned channels, count; };
+// The `channels` of a sample, the `count` of groups that they are in, and whether these are normalised about their mean (`centre`).
+BY_VALUE Groups { unsigned channels, count, centre; };
 
 // Where a test plants a wrong number: NaN with a payload of its own.
 #define NAN_F32 __int_as_float(0x7fffffff)

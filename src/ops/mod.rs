@@ -1,8 +1,8 @@
 //! Operators: one folder each, with its contract (`mod.rs`), its reference on the CPU (`cpu.rs`), its place in a network
 //! (`layer.rs`), its arrays at the door (`door.rs`) and the cases that tests and benchmarks share (`cases.rs`).
 //!
-//! - the networks' layers: [`conv2d`], [`linear`], [`batch_norm`], [`noisy_batch_norm`], [`lp_norm`], [`group_norm`] with
-//!   [`layer_norm`] and [`instance_norm`], [`noise`], [`activation`], [`max_pool2d`]; their losses: [`cross_entropy`],
+//! - the networks' layers: [`conv2d`], [`linear`], [`batch_norm`], [`noisy_batch_norm`], [`lp_norm`], [`group_norm`] (LayerNorm,
+//!   InstanceNorm and others too), [`noise`], [`activation`], [`max_pool2d`]; their losses: [`cross_entropy`],
 //!   [`squared_error`]
 //! - a weight made of other parameters, before any layer takes it: [`weight_norm`]
 //! - a whole network as one operator: [`deep_linear`]; what a unit's values are like: [`distribution`]
@@ -27,9 +27,7 @@ pub mod distribution;
 pub mod door;
 pub mod gather;
 pub mod group_norm;
-pub mod instance_norm;
 pub mod layer;
-pub mod layer_norm;
 pub mod linear;
 pub mod lp_norm;
 pub mod max_pool2d;

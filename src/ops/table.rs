@@ -3,17 +3,21 @@
 use super::activation::{self, Activation};
 use super::backend::Backend;
 use super::door::{Case, Inputs, Operator};
+use super::{
+    batch_norm, conv2d, cross_entropy, group_norm, linear, lp_norm, max_pool2d, noisy_batch_norm, squared_error,
+    weight_norm,
+};
 use crate::files::Arrays;
 use crate::{Error, Result};
 use std::sync::LazyLock;
 
 macro_rules! operators {
-    ($($room:ident),+ $(,)?) => {
+    ($($entry:path),+ $(,)?) => {
         /// The operators' names: those of the rows below, and the activations'.
         pub fn names() -> &'static [&'static str] {
             static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
                 let activations = Activation::ALL.iter().map(|kind| kind.name());
-                [$(<super::$room::door::Entry as Operator>::NAME),+].into_iter().chain(activations).collect()
+                [$(<$entry as Operator>::NAME),+].into_iter().chain(activations).collect()
             });
             &NAMES
         }
@@ -21,8 +25,8 @@ macro_rules! operators {
         /// Runs operator `name` on the user's arrays. Errors: there is none of that name, or those of [`Operator::run`].
         pub fn run<B: Backend>(name: &str, backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
             match name {
-                $(<super::$room::door::Entry as Operator>::NAME => {
-                    <super::$room::door::Entry as Operator>::run(backend, inputs)
+                $(<$entry as Operator>::NAME => {
+                    <$entry as Operator>::run(backend, inputs)
                 })+
                 _ => activation::door::run(activation(name)?, backend, inputs),
             }
@@ -31,7 +35,7 @@ macro_rules! operators {
         /// The cases of operator `name`. Errors: there is none of that name.
         pub fn cases(name: &str) -> Result<Vec<Case>> {
             match name {
-                $(<super::$room::door::Entry as Operator>::NAME => Ok(<super::$room::door::Entry as Operator>::cases()),)+
+                $(<$entry as Operator>::NAME => Ok(<$entry as Operator>::cases()),)+
                 _ => activation(name).map(|_| activation::cases::cases()),
             }
         }
@@ -39,18 +43,18 @@ macro_rules! operators {
 }
 
 operators! {
-    conv2d,
-    linear,
-    batch_norm,
-    lp_norm,
-    layer_norm,
-    group_norm,
-    instance_norm,
-    noisy_batch_norm,
-    max_pool2d,
-    cross_entropy,
-    squared_error,
-    weight_norm,
+    conv2d::door::Entry,
+    linear::door::Entry,
+    batch_norm::door::Entry,
+    lp_norm::door::Entry,
+    group_norm::door::Layer,
+    group_norm::door::Group,
+    group_norm::door::Instance,
+    noisy_batch_norm::door::Entry,
+    max_pool2d::door::Entry,
+    cross_entropy::door::Entry,
+    squared_error::door::Entry,
+    weight_norm::door::Entry,
 }
 
 /// The activation of that name. Errors: it is none, nor any other operator.

@@ -8,7 +8,7 @@ use normscape::ops::cross_entropy::{CrossEntropy, LossOut};
 use normscape::ops::deep_linear::{Chain, ChainBatch, ChainOut, DeepLinear};
 use normscape::ops::distribution::{Bins, Distribution};
 use normscape::ops::gather::{Gather, ImageBytes};
-use normscape::ops::group_norm::GroupNorm;
+use normscape::ops::group_norm::{GroupNorm, GroupSpec};
 use normscape::ops::linear::{Extents, Linear, LinearGrads};
 use normscape::ops::lp_norm::LpNorm;
 use normscape::ops::max_pool2d::MaxPool2d;
@@ -219,7 +219,7 @@ impl GroupNorm for Rounding {
     }
     fn group_norm(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         x: In,
         p: NormParams,
         o: NormOptions,
@@ -232,7 +232,7 @@ impl GroupNorm for Rounding {
     }
     fn group_norm_backward(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         x: In,
         p: NormParams,
         o: NormOptions,
@@ -244,12 +244,20 @@ impl GroupNorm for Rounding {
         self.cpu.group_norm_backward(groups, x, p, o, s, dy, g, w)?;
         self.store(g.x)
     }
-    fn group_norm_tangent(&mut self, groups: usize, n: Normed, m: Moving, y: Out, s: Statistics, w: Out) -> Result<()> {
+    fn group_norm_tangent(
+        &mut self,
+        groups: GroupSpec,
+        n: Normed,
+        m: Moving,
+        y: Out,
+        s: Statistics,
+        w: Out,
+    ) -> Result<()> {
         self.cpu.group_norm_tangent(groups, n, m, y, s, w)
     }
     fn group_norm_tangent_backward(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         n: Normed,
         m: Moving,
         s: Statistics,

@@ -1,6 +1,6 @@
-//! The cases of norms over groups.
+//! The cases of norms over groups: GroupNorm, LayerNorm and InstanceNorm.
 
-use crate::ops::door::norm::case;
+use crate::ops::door::norm::{SHAPES as OF_ALL_NORMS, case};
 use crate::ops::door::{Case, Law};
 
 /// Shapes with the number of their groups, and whether the ReLU follows. From one group to one for each channel; odd extents, several samples
@@ -25,7 +25,7 @@ const SHAPES: &[(&str, &[usize], usize, bool)] = &[
 
 /// All but the shapes: a mean far from 0, where sums of squares cancel; σ² near ε, where leaving ε out of a derivative shows; and groups that
 /// are constant.
-pub fn cases() -> Vec<Case> {
+pub fn group() -> Vec<Case> {
     let law = Law::Normal { mean: 0.5, scale: 2.0 };
     let of = |name: &str, shape: &[usize], law, groups: usize, relu| {
         case(name, shape, law, relu).set("groups", groups as f64)
@@ -40,5 +40,27 @@ pub fn cases() -> Vec<Case> {
     cases.push(of("no_eps", &[6, 6, 4, 4], law, 3, false).set("eps", 0.0));
     // y = β, and no x has a part in the variance; how far to move there no spread says.
     cases.push(of("constant", &[3, 4, 3, 3], Law::Zero, 2, false).on_a_kink());
+    cases
+}
+
+/// LayerNorm's: the shapes of all norms, and a mean far from 0. Where a sample has three values, ε is far above its least variance: else that
+/// sample alone would be looked at.
+pub fn layer() -> Vec<Case> {
+    let law = Law::Normal { mean: 0.5, scale: 2.0 };
+    let of = |&(name, shape, relu): &(&str, &[usize], bool)| {
+        let eps = if shape[1..].iter().product::<usize>() < 4 { 0.5 } else { 1e-5 };
+        case(name, shape, law, relu).set("eps", eps)
+    };
+    let mut cases: Vec<_> = OF_ALL_NORMS.iter().map(of).collect();
+    cases.push(case("far_mean", &[64, 8, 4, 4], Law::Normal { mean: 1000.0, scale: 1.0 }, false));
+    cases
+}
+
+/// InstanceNorm's: those shapes of all norms that have a map, and a mean far from 0.
+pub fn instance() -> Vec<Case> {
+    let law = Law::Normal { mean: 0.5, scale: 2.0 };
+    let maps = OF_ALL_NORMS.iter().filter(|(_, shape, _)| shape[2..].iter().product::<usize>() > 1);
+    let mut cases: Vec<_> = maps.map(|&(name, shape, relu)| case(name, shape, law, relu)).collect();
+    cases.push(case("far_mean", &[16, 8, 6, 6], Law::Normal { mean: 1000.0, scale: 1.0 }, false));
     cases
 }

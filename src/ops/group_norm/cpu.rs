@@ -1,7 +1,7 @@
 //! Norms over groups on the CPU. A chunk of samples is read three times forward, twice backward.
 
 use super::chunks::{self, Chunk, PIECE, Room, for_chunks, per_channel, total};
-use super::{GroupNorm, Grouped, OP, cpu_tangent, rows};
+use super::{GroupNorm, GroupSpec, Grouped, OP, cpu_tangent, rows};
 use crate::Result;
 use crate::ops::affine::{self, floor};
 use crate::ops::batch_norm::cpu::sums;
@@ -45,6 +45,9 @@ fn forward<T: Float>(
         });
         if mean.iter().zip(&*var).any(|(mean, var)| out_of_range::<T>(mean.f64(), var.f64())) {
             moments_again(chunk, x, mean, var);
+        }
+        for (mean, var) in mean.iter_mut().zip(&mut *var) {
+            (*mean, *var) = of.statistics(*mean, *var);
         }
         chunk.fill(origin, |group, _| mean[group]);
         chunk.fill(gain, |group, c| T::of(weight[c].f64() / (var[group].f64() + options.eps).sqrt()));
@@ -103,9 +106,9 @@ fn backward<T: Float>(
             let mut finite = true;
             chunk.each_group(|_, lanes| {
                 let w = &w[lanes.clone()];
-                let of = |sums: &[f64]| T::of(total(w.len(), |lane| w[lane].f64() * sums[lane]) / size);
-                let (q, u) = (of(&a[lanes.clone()]), of(&b[lanes.clone()]));
-                mean_q[lanes.clone()].fill(q);
+                let mean = |sums: &[f64]| T::of(total(w.len(), |lane| w[lane].f64() * sums[lane]) / size);
+                let (q, u) = (mean(&a[lanes.clone()]), mean(&b[lanes.clone()]));
+                mean_q[lanes.clone()].fill(of.mean(q));
                 mean_u[lanes].fill(u);
                 finite &= (q + u).is_finite();
             });
@@ -144,14 +147,14 @@ vectorize! {
 impl<T: Float> GroupNorm for Cpu<T> {
     fn group_norm_workspace(&self, x: Shape) -> Shape {
         let [h, w, samples, channels] = x.hwnc();
-        let of = Grouped { pixels: h * w, samples: samples.max(1), channels: channels.max(1), groups: 1 };
+        let of = Grouped { pixels: h * w, samples: samples.max(1), channels: channels.max(1), groups: 1, centre: true };
         let rows = if rows::takes(of) { rows::workspace(of) } else { 0 };
         Shape::new([2 * chunks::workspace(of).max(rows)])
     }
 
     fn group_norm(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         x: In,
         params: NormParams,
         options: NormOptions,
@@ -176,7 +179,7 @@ impl<T: Float> GroupNorm for Cpu<T> {
 
     fn group_norm_backward(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         x: In,
         params: NormParams,
         options: NormOptions,
@@ -204,7 +207,7 @@ impl<T: Float> GroupNorm for Cpu<T> {
 
     fn group_norm_tangent(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         norm: Normed,
         moving: Moving,
         y: Out,
@@ -216,7 +219,7 @@ impl<T: Float> GroupNorm for Cpu<T> {
 
     fn group_norm_tangent_backward(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         norm: Normed,
         moving: Moving,
         stats: Statistics,

@@ -1,7 +1,7 @@
 //! The tangents of norms over groups on the CPU.
 
 use super::chunks::{PIECE, Room, for_chunks, per_channel};
-use super::{Grouped, OP};
+use super::{GroupSpec, Grouped, OP};
 use crate::Result;
 use crate::ops::affine::floor;
 use crate::ops::columns::{Shared, as_f64};
@@ -56,7 +56,7 @@ vectorize! {
 /// See [`super::GroupNorm::group_norm_tangent`].
 pub fn forward<T: Float>(
     cpu: &mut Cpu<T>,
-    groups: usize,
+    groups: GroupSpec,
     norm: Normed,
     moving: Moving,
     y: Out,
@@ -85,7 +85,7 @@ pub fn forward<T: Float>(
             add_moving(&x[row.clone()], &xt[row], m, i, sum, sum_u);
         });
         chunk.each_group(|group, lanes| {
-            mean_t[group] = T::of(a[lanes.clone()].iter().sum::<f64>() / of.size());
+            mean_t[group] = of.mean(T::of(a[lanes.clone()].iter().sum::<f64>() / of.size()));
             divisor_t[group] = T::of(b[lanes].iter().sum::<f64>() / of.size());
         });
         chunk.fill(mt, |group, _| mean_t[group]);
@@ -105,7 +105,7 @@ pub fn forward<T: Float>(
 /// See [`super::GroupNorm::group_norm_tangent_backward`].
 pub fn backward<T: Float>(
     cpu: &mut Cpu<T>,
-    groups: usize,
+    groups: GroupSpec,
     norm: Normed,
     moving: Moving,
     stats: Statistics,
@@ -149,9 +149,9 @@ pub fn backward<T: Float>(
             let (q, u) = (mean(&|k| w[k].f64() * a[k]), mean(&|k| w[k].f64() * b[k]));
             let qt = mean(&|k| wt[k].f64() * a[k] + w[k].f64() * at[k]);
             let ut = mean(&|k| wt[k].f64() * b[k] + w[k].f64() * bt[k]);
-            mean_q[lanes.clone()].fill(q);
+            mean_q[lanes.clone()].fill(of.mean(q));
             mean_u[lanes.clone()].fill(u);
-            mean_qt[lanes.clone()].fill(qt);
+            mean_qt[lanes.clone()].fill(of.mean(qt));
             mean_ut[lanes.clone()].fill(ut);
         });
         for row in chunk.rows() {

@@ -1,6 +1,6 @@
 //! Norms over groups on a device: `kernels/groupnorm.cu`, and BatchNorm's kernel for Σx and Σx².
 
-use super::{GroupNorm, Grouped, OP};
+use super::{GroupNorm, GroupSpec, Grouped, OP};
 use crate::Result;
 use crate::ops::column_grid::{ColumnGrid, merging, parts_of_few_rows};
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
@@ -34,7 +34,11 @@ impl Shared {
             each,
             per_group: merging(of.samples * of.groups),
             per_channel: merging(of.channels),
-            groups: Groups { channels: count(OP, of.channels)?, count: count(OP, of.groups)? },
+            groups: Groups {
+                channels: count(OP, of.channels)?,
+                count: count(OP, of.groups)?,
+                centre: u32::from(of.centre),
+            },
         })
     }
 }
@@ -182,7 +186,7 @@ impl<D: Driver> GroupNorm for Cuda<D> {
 
     fn group_norm(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         x: In,
         params: NormParams,
         options: NormOptions,
@@ -201,7 +205,7 @@ impl<D: Driver> GroupNorm for Cuda<D> {
 
     fn group_norm_backward(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         x: In,
         params: NormParams,
         options: NormOptions,
@@ -221,7 +225,7 @@ impl<D: Driver> GroupNorm for Cuda<D> {
 
     fn group_norm_tangent(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         norm: Normed,
         moving: Moving,
         y: Out,
@@ -233,7 +237,7 @@ impl<D: Driver> GroupNorm for Cuda<D> {
 
     fn group_norm_tangent_backward(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         norm: Normed,
         moving: Moving,
         stats: Statistics,

@@ -1,7 +1,7 @@
 //! The tangents of norms over groups on a device: `kernels/groupnorm.cu`.
 
 use super::cuda::{Places, Shared};
-use super::{Grouped, OP};
+use super::{GroupSpec, Grouped, OP};
 use crate::Result;
 use crate::ops::column_grid::ColumnGrid;
 use crate::ops::norm::{NormGrads, Statistics};
@@ -14,7 +14,7 @@ impl<D: Driver> Cuda<D> {
     /// See [`super::GroupNorm::group_norm_tangent`].
     pub(super) fn group_tangent_in(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         norm: Normed,
         moving: Moving,
         y: Out,
@@ -63,7 +63,7 @@ impl<D: Driver> Cuda<D> {
     /// See [`super::GroupNorm::group_norm_tangent_backward`].
     pub(super) fn group_tangent_backward_in(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         norm: Normed,
         moving: Moving,
         stats: Statistics,

@@ -1,31 +1,41 @@
 //! The arrays of norms over groups: `x[N,C,…] weight[C] bias[C] grad_y?`, with `eps`, `relu` and for `group_norm` also `groups`.
 
-use super::{GroupNormLayer, Grouping, unfit};
+use super::{GroupNormLayer, Grouping, cases, unfit};
 use crate::Result;
 use crate::files::Arrays;
 use crate::ops::backend::Backend;
 use crate::ops::door::norm::{Keeps, NormInputs};
 use crate::ops::door::{Case, Inputs, Operator, Scratch};
 
-/// `op group_norm`
-pub struct Entry;
+macro_rules! entries {
+    ($($entry:ident $name:literal $inputs:ident => $grouping:expr, $cases:ident;)+) => {$(
+        #[doc = concat!("`op ", $name, "`")]
+        pub struct $entry;
 
-impl Operator for Entry {
-    const NAME: &'static str = "group_norm";
+        impl Operator for $entry {
+            const NAME: &'static str = $name;
 
-    fn run<B: Backend>(backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
-        let given = NormInputs::take(inputs)?;
-        let groups = inputs.required_integer("groups", 1, u64::from(u32::MAX))?;
-        run(Self::NAME, backend, inputs, given, Grouping::Groups(groups as usize))
-    }
+            fn run<B: Backend>(backend: &mut B, $inputs: &mut Inputs) -> Result<Arrays> {
+                let given = NormInputs::take($inputs)?;
+                let grouping = $grouping;
+                run(Self::NAME, backend, $inputs, given, grouping)
+            }
 
-    fn cases() -> Vec<Case> {
-        super::cases::cases()
-    }
+            fn cases() -> Vec<Case> {
+                cases::$cases()
+            }
+        }
+    )+};
+}
+
+entries! {
+    Group "group_norm" inputs => Grouping::Groups(inputs.required_integer("groups", 1, u64::from(u32::MAX))? as usize), group;
+    Layer "layer_norm" inputs => Grouping::Layer, layer;
+    Instance "instance_norm" inputs => Grouping::Instance, instance;
 }
 
 /// Runs a norm over groups, its settings taken. `mean` and `var` come out as `[N]` of LayerNorm, else as `[N,G]`.
-pub fn run<B: Backend>(
+fn run<B: Backend>(
     name: &'static str,
     backend: &mut B,
     inputs: &mut Inputs,
@@ -36,12 +46,16 @@ pub fn run<B: Backend>(
     let [samples, channels, ref map @ ..] = given.x.shape[..] else {
         return Err(inputs.refuse("x", "has one axis", "N×C×… fits"));
     };
-    let groups = grouping.groups(channels);
-    if let Some((problem, remedy)) = unfit(map.iter().product(), channels, groups) {
-        return Err(inputs.refuse(if channels.is_multiple_of(groups) { "x" } else { "attr.groups" }, problem, remedy));
+    let groups = grouping.of(channels);
+    if let Some((problem, remedy)) = unfit(map.iter().product(), channels, groups.count) {
+        return Err(inputs.refuse(
+            if channels.is_multiple_of(groups.count) { "x" } else { "attr.groups" },
+            problem,
+            remedy,
+        ));
     }
     let mut s = Scratch::new(backend);
-    let kept: &[usize] = if grouping == Grouping::Layer { &[samples] } else { &[samples, groups] };
+    let kept: &[usize] = if grouping == Grouping::Layer { &[samples] } else { &[samples, groups.count] };
     let v = given.plan_keeping(&mut s, "var", Keeps { shape: kept, workspace: B::group_norm_workspace })?;
     s.commit()?;
     s.backend.group_norm(groups, v.x, v.params, given.options, v.y, v.stats, v.workspace)?;

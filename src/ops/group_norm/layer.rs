@@ -1,6 +1,6 @@
 //! A norm over groups of channels as a layer, with the ReLU that may follow.
 
-use super::{Grouping, unfit};
+use super::{GroupSpec, Grouping, unfit};
 use crate::ops::backend::Backend;
 use crate::ops::layer::{Backward, Forward, Layer, Param, Tangent, TangentBackward};
 use crate::ops::norm::{NormGrads, NormOptions};
@@ -19,8 +19,8 @@ pub struct GroupNormLayer {
 }
 
 impl GroupNormLayer {
-    fn groups(&self, x: Shape) -> usize {
-        self.grouping.groups(x.hwnc()[3])
+    fn groups(&self, x: Shape) -> GroupSpec {
+        self.grouping.of(x.hwnc()[3])
     }
 }
 
@@ -28,9 +28,8 @@ impl Layer for GroupNormLayer {
     fn describe(&self) -> String {
         let rest = format!("eps {}{}", self.options.eps, if self.options.relu { ", relu" } else { "" });
         match self.grouping {
-            Grouping::Layer => format!("layer_norm({rest})"),
             Grouping::Groups(groups) => format!("group_norm(groups {groups}, {rest})"),
-            Grouping::Instance => format!("instance_norm({rest})"),
+            other => format!("{other}_norm({rest})"),
         }
     }
 
@@ -40,7 +39,7 @@ impl Layer for GroupNormLayer {
 
     fn output(&self, x: Shape) -> Result<Shape> {
         let [h, w, _, channels] = x.hwnc();
-        match unfit(h.saturating_mul(w), channels, self.groups(x)) {
+        match unfit(h.saturating_mul(w), channels, self.groups(x).count) {
             Some((problem, remedy)) => Err(Error::input(format!("--norm {}", self.grouping), problem, remedy)),
             None => Ok(x),
         }
@@ -52,7 +51,7 @@ impl Layer for GroupNormLayer {
 
     fn keeps(&self, x: Shape) -> Option<Shape> {
         let [_, _, samples, _] = x.hwnc();
-        Some(Shape::new([samples, self.groups(x)]))
+        Some(Shape::new([samples, self.groups(x).count]))
     }
 
     fn before_activation(&self) -> Self {

@@ -37,6 +37,7 @@ pub use layer::GroupNormLayer;
 
 use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
 use crate::ops::norm_tangent::{Moving, Normed, Upstream};
+use crate::runtime::float::Float;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 use std::fmt;
@@ -53,13 +54,14 @@ pub enum Grouping {
 }
 
 impl Grouping {
-    /// G of `channels` channels.
-    pub fn groups(self, channels: usize) -> usize {
-        match self {
+    /// The groups that it makes of `channels` channels.
+    pub fn of(self, channels: usize) -> GroupSpec {
+        let count = match self {
             Grouping::Layer => 1,
             Grouping::Groups(groups) => groups,
             Grouping::Instance => channels,
-        }
+        };
+        GroupSpec { count, centre: true }
     }
 }
 
@@ -90,6 +92,15 @@ pub fn unfit(pixels: usize, channels: usize, groups: usize) -> Option<(String, &
     None
 }
 
+/// Which of a sample's values are normalised together, and about what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupSpec {
+    /// G, which divides C.
+    pub count: usize,
+    /// Whether the mean is taken off. Else μ is 0, and σ² the mean square.
+    pub centre: bool,
+}
+
 /// The extents of a norm over groups.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Grouped {
@@ -101,13 +112,16 @@ pub(super) struct Grouped {
     pub channels: usize,
     /// G
     pub groups: usize,
+    /// See [`GroupSpec::centre`].
+    pub centre: bool,
 }
 
 impl Grouped {
     /// Of `x […, N, C]`, γ and the like being `[C]`, statistics `[N·G]`. Errors: lengths that differ from that; groups that do not fit.
-    pub fn of(x: Shape, groups: usize, per_channel: &[Shape], per_group: &[Shape]) -> Result<Self> {
+    pub fn of(x: Shape, spec: GroupSpec, per_channel: &[Shape], per_group: &[Shape]) -> Result<Self> {
         let [h, w, samples, channels] = x.hwnc();
-        let of = Grouped { pixels: h * w, samples, channels, groups };
+        let GroupSpec { count: groups, centre } = spec;
+        let of = Grouped { pixels: h * w, samples, channels, groups, centre };
         let expected = "x …×N×C, C values per channel, N·G statistics";
         if x.len() == 0 {
             return Err(Error::operator(OP, expected, format!("x {x}")));
@@ -131,19 +145,29 @@ impl Grouped {
     pub fn size(&self) -> f64 {
         (self.pixels * self.channels_each()) as f64
     }
+
+    /// The norm's μ and σ² of a group that has this mean and variance.
+    pub fn statistics<T: Float>(&self, mean: T, var: T) -> (T, T) {
+        if self.centre { (mean, var) } else { (T::ZERO, T::of(mean.f64().mul_add(mean.f64(), var.f64()))) }
+    }
+
+    /// A mean that centring takes off a gradient, and how μ moves: nothing where the mean stays in.
+    pub fn mean<T: Float>(&self, mean: T) -> T {
+        if self.centre { mean } else { T::ZERO }
+    }
 }
 
 /// What its errors call it.
 const OP: &str = "group_norm";
 
-/// Normalisation over groups of channels of `x […, N, C]`; `groups` divides C, statistics are `[N·G]`.
+/// Normalisation over groups of channels of `x […, N, C]`; statistics are `[N·G]`.
 pub trait GroupNorm {
     /// The shape of the workspace that all passes need, in the backend's dtype.
     fn group_norm_workspace(&self, x: Shape) -> Shape;
     /// Writes y and the statistics μ and σ².
     fn group_norm(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         x: In,
         params: NormParams,
         options: NormOptions,
@@ -154,7 +178,7 @@ pub trait GroupNorm {
     /// Writes the gradients, from the forward's operands, the statistics it wrote, and `grad_y`.
     fn group_norm_backward(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         x: In,
         params: NormParams,
         options: NormOptions,
@@ -166,7 +190,7 @@ pub trait GroupNorm {
     /// Writes ẏ, and to `stats` μ̇ and Ṡ; in f32 and f64. `norm`'s law is not looked at.
     fn group_norm_tangent(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         norm: Normed,
         moving: Moving,
         y: Out,
@@ -176,7 +200,7 @@ pub trait GroupNorm {
     /// Writes ḋx, ḋγ and ḋβ, from the statistics' tangents that [`GroupNorm::group_norm_tangent`] wrote.
     fn group_norm_tangent_backward(
         &mut self,
-        groups: usize,
+        groups: GroupSpec,
         norm: Normed,
         moving: Moving,
         stats: Statistics,

@@ -212,6 +212,7 @@ fn forward_strips<T: Float, const RELU: bool>(
                 moments_again(of, g, x, &mut m, &mut v);
             }
             for i in 0..WIDTH {
+                (m[i], v[i]) = of.statistics(m[i], v[i]);
                 inverse[i] = 1.0 / (v[i].f64() + options.eps).sqrt();
             }
             for i in 0..count {
@@ -308,7 +309,7 @@ fn backward_strips<T: Float, const RELU: bool>(
             }
             let (mut mean_q, mut mean_u) = ([T::ZERO; WIDTH], [T::ZERO; WIDTH]);
             for i in 0..WIDTH {
-                (mean_q[i], mean_u[i]) = (T::of(q[i] * inverse_size), T::of(u[i] * inverse_size));
+                (mean_q[i], mean_u[i]) = (of.mean(T::of(q[i] * inverse_size)), T::of(u[i] * inverse_size));
             }
             let tensors = strip.chunks_exact_mut(WIDTH).zip(strip_dy.chunks_exact_mut(WIDTH));
             for ((x, dy), &weight) in tensors.zip(&weight[g * each..]) {
