@@ -71,6 +71,7 @@ fn a_training_step_allocates_nothing() {
         Normalisation { activation: Activation::Selu, ..Normalisation::new(Norm::Batch) },
         Normalisation::new(Norm::Grouped(Grouping::Layer)),
         Normalisation::new(Norm::Grouped(Grouping::Instance)),
+        Normalisation { activation: Activation::Gelu, ..Normalisation::new(Norm::Grouped(Grouping::Rms)) },
     ] {
         let network = vgg("vgg11", 0.1, normalisation).unwrap();
         let theta0 = initial_parameters(&network, 1);

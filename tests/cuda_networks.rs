@@ -83,6 +83,9 @@ fn small_networks_agree_with_f64() {
         ("dln weight", deep(Norm::Weight), 100),
         ("vgg group:2", small_vgg(Norm::Grouped(Grouping::Groups(2)), true), 4),
         ("vgg instance", small_vgg(Norm::Grouped(Grouping::Instance), false), 4),
+        ("vgg rms", small_vgg(Norm::Grouped(Grouping::Rms), false), 4),
+        ("vgg gelu rms", bent_vgg(Activation::Gelu, Norm::Grouped(Grouping::Rms)), 4),
+        ("vgg silu batch", bent_vgg(Activation::Silu, Norm::Batch), 4),
         ("dln layer", deep(Norm::Grouped(Grouping::Layer)), 100),
         ("dln linf", deep(Norm::Lp(f64::INFINITY)), 100),
     ] {

@@ -148,7 +148,7 @@ fn random(op: &str, seed: u64) -> Case {
             norm::case(name, &map(), lp_norm::cases::smooth(p), on).set("p", p).set("eps", 1e-3)
         }
         // Of a sample's group too.
-        "layer_norm" | "instance_norm" => {
+        "layer_norm" | "instance_norm" | "rms_norm" => {
             let [n, c, h, w] = map();
             norm::case(name, &[n, c, h + 1, w + 1], law, on)
         }

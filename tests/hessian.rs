@@ -127,7 +127,14 @@ fn networks() -> Vec<(String, Network, usize)> {
         let normalisation = Normalisation { activation, ..Normalisation::new(norm) };
         (format!("vgg11 {name}"), vgg("vgg11", 0.0625, normalisation).unwrap(), 3)
     };
-    let bends = [("elu", Activation::Elu, Norm::None), ("selu batch", Activation::Selu, Norm::Batch)].map(bent);
+    let rms = Norm::Grouped(Grouping::Rms);
+    let bends = [
+        ("elu", Activation::Elu, Norm::None),
+        ("selu batch", Activation::Selu, Norm::Batch),
+        ("gelu rms", Activation::Gelu, rms),
+        ("silu", Activation::Silu, Norm::None),
+    ];
+    let bends = bends.map(bent);
     let instance = vgg("vgg11", 0.0625, Normalisation::new(Norm::Grouped(Grouping::Instance))).unwrap();
     normalisations().into_iter().flat_map(of).chain(bends).chain([("vgg11 instance".into(), instance, 3)]).collect()
 }

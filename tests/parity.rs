@@ -56,7 +56,7 @@ fn longest_sum(op: &str, arrays: &Arrays) -> f64 {
         "linear" => x[0].max(x[1]).max(shape("weight")[0]),
         "batch_norm" | "noisy_batch_norm" | "lp_norm" => length(&x) / x[1],
         // γ's gradient, or a sample's group.
-        "layer_norm" | "group_norm" | "instance_norm" => (length(&x) / x[1]).max(length(&x) / x[0]),
+        "layer_norm" | "group_norm" | "instance_norm" | "rms_norm" => (length(&x) / x[1]).max(length(&x) / x[0]),
         "cross_entropy" => length(&shape("logits")),
         "squared_error" => length(&x),
         _ => 1,
@@ -65,7 +65,7 @@ fn longest_sum(op: &str, arrays: &Arrays) -> f64 {
 
 /// How much a norm's subtraction of the mean magnifies rounding errors: the largest |μ|/σ of its units, or of its samples' groups.
 fn condition(op: &str, arrays: &Arrays) -> f64 {
-    if !op.ends_with("norm") || op == "weight_norm" {
+    if !op.ends_with("norm") || matches!(op, "weight_norm" | "rms_norm") {
         return 1.0;
     }
     let (x, values) = (&arrays["x"].shape, arrays["x"].to_f64().unwrap_or_default());
@@ -149,7 +149,7 @@ fn random_cases(op: &str) -> Vec<Case> {
             ),
             "batch_norm" => norm(case),
             "noisy_batch_norm" => norm(case).set("seed", i as f64).set("step", 3.0).set("layer", 2.0),
-            "layer_norm" if c * h * w > 3 => norm(case),
+            "layer_norm" | "rms_norm" if c * h * w > 3 => norm(case),
             "group_norm" if c * h * w > 3 => {
                 let groups = (1..=4).rev().find(|g| c % g == 0 && c / g * h * w > 3).unwrap_or(1);
                 norm(case).set("groups", groups as f64)

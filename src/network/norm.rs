@@ -23,7 +23,7 @@ pub enum Norm {
     Lp(f64),
     /// Weight normalisation: no layer of its own, but weights made of direction and gain.
     Weight,
-    /// LayerNorm, GroupNorm or InstanceNorm: each sample by itself, over groups of its channels.
+    /// LayerNorm, GroupNorm, InstanceNorm or RMSNorm: each sample by itself, over groups of its channels.
     Grouped(Grouping),
 }
 
@@ -32,7 +32,7 @@ impl FromStr for Norm {
 
     /// As `--norm` takes it, but for `noisy`, which is `batch` with noise.
     fn from_str(text: &str) -> Result<Norm> {
-        let known = "none, batch, noisy, l1, l2, linf, lp:P with P at least 1, layer, group:G, instance or weight";
+        let known = "none, batch, noisy, l1, l2, linf, lp:P with P at least 1, layer, group:G, instance, rms or weight";
         match text {
             "none" => Ok(Norm::None),
             "batch" => Ok(Norm::Batch),
@@ -42,6 +42,7 @@ impl FromStr for Norm {
             "weight" => Ok(Norm::Weight),
             "layer" => Ok(Norm::Grouped(Grouping::Layer)),
             "instance" => Ok(Norm::Grouped(Grouping::Instance)),
+            "rms" => Ok(Norm::Grouped(Grouping::Rms)),
             _ if text.starts_with("group:") => match text["group:".len()..].parse() {
                 Ok(groups) if groups > 0 => Ok(Norm::Grouped(Grouping::Groups(groups))),
                 _ => Err(Error::input(

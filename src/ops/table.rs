@@ -50,6 +50,7 @@ operators! {
     group_norm::door::Layer,
     group_norm::door::Group,
     group_norm::door::Instance,
+    group_norm::door::Rms,
     noisy_batch_norm::door::Entry,
     max_pool2d::door::Entry,
     cross_entropy::door::Entry,

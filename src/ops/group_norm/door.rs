@@ -32,9 +32,10 @@ entries! {
     Group "group_norm" inputs => Grouping::Groups(inputs.required_integer("groups", 1, u64::from(u32::MAX))? as usize), group;
     Layer "layer_norm" inputs => Grouping::Layer, layer;
     Instance "instance_norm" inputs => Grouping::Instance, instance;
+    Rms "rms_norm" inputs => Grouping::Rms, layer;
 }
 
-/// Runs a norm over groups, its settings taken. `mean` and `var` come out as `[N]` of LayerNorm, else as `[N,G]`.
+/// Runs a norm over groups, its settings taken. `mean` and `var` come out as `[N]` of LayerNorm and RMSNorm, else as `[N,G]`.
 fn run<B: Backend>(
     name: &'static str,
     backend: &mut B,
@@ -55,7 +56,8 @@ fn run<B: Backend>(
         ));
     }
     let mut s = Scratch::new(backend);
-    let kept: &[usize] = if grouping == Grouping::Layer { &[samples] } else { &[samples, groups.count] };
+    let kept: &[usize] =
+        if matches!(grouping, Grouping::Layer | Grouping::Rms) { &[samples] } else { &[samples, groups.count] };
     let v = given.plan_keeping(&mut s, "var", Keeps { shape: kept, workspace: B::group_norm_workspace })?;
     s.commit()?;
     s.backend.group_norm(groups, v.x, v.params, given.options, v.y, v.stats, v.workspace)?;

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! the means over a sample and group, the sums over samples and pixels. With relu, dy counts only where y > 0. A group of one value is
-//! refused: it is its own mean. No batch is looked at, so there are no running statistics, and evaluation is the same pass.
+//! refused: it is its own mean. RMSNorm is one group, too, with 0 in place of μ and the mean square in place of σ²; then neither `mean(γ dy)` nor
+//! μ̇ is taken off. No batch is looked at, so there are no running statistics, and evaluation is the same pass.
 //!
 //! Where x moves by ẋ, γ by γ̇, β by β̇ and dy by ḋy, with q = γ dy, a = mean q and b = mean(q x̂),
 //!
@@ -20,7 +21,7 @@
 //! ḋx = (q̇ − ȧ − x̂˙ b − x̂ ḃ)/S − Ṡ/S² (q − a − x̂ b)
 //! ```
 //!
-//! Source: Wu and He 2018; Ba, Kiros and Hinton 2016; Ulyanov, Vedaldi and Lempitsky 2016.
+//! Source: Wu and He 2018; Ba, Kiros and Hinton 2016; Ulyanov, Vedaldi and Lempitsky 2016; Zhang and Sennrich 2019 (RMSNorm, with their bias).
 
 pub mod cases;
 mod chunks;
@@ -51,17 +52,19 @@ pub enum Grouping {
     Groups(usize),
     /// Each by itself: InstanceNorm.
     Instance,
+    /// All together, the mean left in: RMSNorm.
+    Rms,
 }
 
 impl Grouping {
     /// The groups that it makes of `channels` channels.
     pub fn of(self, channels: usize) -> GroupSpec {
         let count = match self {
-            Grouping::Layer => 1,
+            Grouping::Layer | Grouping::Rms => 1,
             Grouping::Groups(groups) => groups,
             Grouping::Instance => channels,
         };
-        GroupSpec { count, centre: true }
+        GroupSpec { count, centre: self != Grouping::Rms }
     }
 }
 
@@ -72,6 +75,7 @@ impl fmt::Display for Grouping {
             Grouping::Layer => f.write_str("layer"),
             Grouping::Groups(groups) => write!(f, "group:{groups}"),
             Grouping::Instance => f.write_str("instance"),
+            Grouping::Rms => f.write_str("rms"),
         }
     }
 }
