@@ -3,8 +3,8 @@
 use super::values;
 use crate::data::cifar10;
 use crate::network::Activation;
+use crate::probe::table;
 use crate::train::Settings;
-use crate::train::probes::OF_UNITS;
 use crate::{Error, Result};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -275,7 +275,7 @@ impl TrainOptions {
             self.probe_bins.is_some(),
             self.probe_bin_range.is_some(),
         ];
-        if of_units.contains(&true) && !OF_UNITS.iter().any(|name| settings.asks(name)) {
+        if of_units.contains(&true) && !table::of_units().any(|name| settings.asks(name)) {
             let options = "--probe-layers, --probe-units, --probe-pre-norm, --probe-bins, --probe-bin-range";
             let right = "--probe activations, moments or theory does";
             return Err(Error::input(options, "no probe that is named looks at units", right));

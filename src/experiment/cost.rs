@@ -9,6 +9,7 @@ use crate::network::layer::Layer;
 use crate::network::{Network, Norm};
 use crate::ops::deep_linear::{FEWEST, WIDEST};
 use crate::ops::layer::Layer as _;
+use crate::probe::table::{Basis, ROWS, Row};
 use crate::train::Settings;
 
 /// A number that a layer gives, with its gradient: of any layer, of one that draws noise, of an activation with an exponential. BatchNorm's step of VGG-11 an eighth as wide takes
@@ -34,7 +35,7 @@ pub struct Costs {
     /// A step: a pass forward and backward, and the update.
     pub step: f64,
     test: f64,
-    probes: [(&'static str, f64); 8],
+    probes: Vec<(&'static str, f64)>,
 }
 
 impl Costs {
@@ -53,16 +54,10 @@ impl Costs {
         let chosen = settings.look(&network)?.map_or_else(Vec::new, |look| look.chosen);
         let entries = chosen.iter().map(|(_, units)| 3 + units.len()).sum::<usize>();
         let look = if coordinates.is_some() { FORWARD } else { 0.1 } * on_samples;
-        let probes = [
-            ("landscape", line),
-            ("predictiveness", line),
-            ("random", line),
-            ("ics", 0.25 * network.weighted_layers().len() as f64 * step),
-            ("curvature", (4.0 + 3.0 * products) * step),
-            ("theory", (4 + entries) as f64 * on_samples),
-            ("activations", look),
-            ("moments", look),
-        ];
+        let layers = network.weighted_layers().len() as f64;
+        let basis = Basis { step, on_samples, line, look, layers, products, entries: entries as f64 };
+        let of_row = |row: &'static Row| row.probes.iter().map(move |probe| (probe.name, (row.work)(&basis)));
+        let probes = ROWS.iter().flat_map(of_row).collect();
         Ok(Costs { step, test: FORWARD * test_images(settings) as f64 / settings.batch as f64 * step, probes })
     }
 

@@ -7,8 +7,8 @@ use super::file::{Form, Pick, Shown, Split};
 use super::plan::{Part, Plan, matches};
 use super::runs::Group;
 use super::scale::Scale;
+use crate::probe::table::{self, Entry};
 use crate::theory::{Choice, STATEMENTS};
-use crate::train::probe_arrays::{self, Entry};
 use crate::train::schedule;
 use crate::{Error, Result};
 use std::slice::from_ref;
@@ -198,7 +198,9 @@ impl<'a> Check<'a> {
                 chosen.map(|(_, of)| units(of.len())).sum()
             }
             // Told apart by their place alone.
-            Some(Entry::Bins) => look()?.map_or(0, |look| look.chosen.len() * look.units() * look.bins.max(2)),
+            Some(Entry::Bins | Entry::Outside) => {
+                look()?.map_or(0, |look| look.chosen.len() * look.units() * look.bins.max(2))
+            }
         };
         Ok(if pick.over.is_some() { count.min(1) } else { count })
     }
@@ -244,8 +246,9 @@ impl<'a> Check<'a> {
                     return self.bad(problem, "`split` makes a panel for each layer or run");
                 }
             }
-            let layered =
-                |pick: &&Pick| matches!(entry(&pick.quantity), Some(Entry::Layers | Entry::Units | Entry::Bins));
+            let layered = |pick: &&Pick| {
+                matches!(entry(&pick.quantity), Some(Entry::Layers | Entry::Units | Entry::Bins | Entry::Outside))
+            };
             let of_layers = self.pick(&panel.show).filter(layered).is_some_and(|pick| pick.layer.is_some());
             if panel.split == Some(Split::Layer) && !of_layers {
                 let problem = format!("panel \"{title}\" is split by the layers of {}, which has none", panel.show);
@@ -350,7 +353,7 @@ impl Pick {
                 Some((file, array)) => {
                     schedule::check(file)?;
                     if entry(quantity).is_none() {
-                        let there: Vec<_> = probe_arrays::of(file).into_iter().map(|(name, _)| name).collect();
+                        let there: Vec<_> = table::arrays(file).iter().map(|(name, _)| *name).collect();
                         let problem = format!("{file} has no array {array} with an entry for every step");
                         return bad(problem, format!("there are {}", there.join(", ")));
                     }
@@ -369,7 +372,7 @@ impl Pick {
 /// What a quantity has for each step; `None` of what is logged at every row.
 fn entry(quantity: &str) -> Option<Entry> {
     let (file, array) = quantity.split_once('.')?;
-    probe_arrays::of(file).into_iter().find(|(name, _)| *name == array).map(|(_, entry)| entry)
+    table::arrays(file).iter().find(|(name, _)| *name == array).map(|&(_, entry)| entry)
 }
 
 #[cfg(test)]

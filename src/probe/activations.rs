@@ -6,6 +6,8 @@
 //!
 //! Bins are equal, and the same at every step. An evaluation: θ, running statistics and the step state stay as they are.
 
+use super::table::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
+use crate::files::{Array, Arrays};
 use crate::network::{Engine, Unactivated};
 use crate::ops::backend::Backend;
 use crate::ops::distribution::{Bins, MOST_BINS};
@@ -150,6 +152,71 @@ pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<Distribut
         found.var.push(of[1]);
     }
     Ok(found)
+}
+
+/// The distributions as probes: the histograms, and the moments.
+pub struct Measured(Room);
+
+impl Kind for Measured {
+    const ROW: Row = Row {
+        probes: &[
+            Probe { name: "activations", arrays: &[("count", Entry::Bins), ("outside", Entry::Outside)] },
+            Probe { name: "moments", arrays: &[("mean", Entry::Units), ("var", Entry::Units)] },
+        ],
+        vectors: |_| 0,
+        tangents: false,
+        units: true,
+        fits: |_| true,
+        work: |of| of.look,
+        order: Order::First,
+    };
+
+    fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self> {
+        let none = || Error::operator("activations", "units to look at", "none");
+        Room::new(engine, options.look.clone().ok_or_else(none)?).map(Measured)
+    }
+}
+
+impl<B: Backend> Measurement<B> for Measured {
+    fn fixed(&self, name: &str) -> Arrays {
+        let look = self.0.look();
+        let layers: Vec<i64> = look.chosen.iter().map(|(number, _)| *number as i64).collect();
+        let units = look.chosen.iter().flat_map(|(_, units)| units.iter().map(|&unit| unit as i64)).collect();
+        let [of_layers, of_units] = [layers.len(), look.units()];
+        let mut fixed = Arrays::from([
+            ("layer".into(), Array::i64([of_layers], layers)),
+            ("unit".into(), Array::i64([of_layers, of_units], units)),
+        ]);
+        if name == "activations" {
+            let edges = look.edges().repeat(of_layers * of_units);
+            fixed.insert("edges".into(), Array::f64([of_layers, of_units, look.bins + 1], edges));
+        }
+        fixed
+    }
+
+    fn shape(&self, entry: Entry) -> Vec<usize> {
+        let look = self.0.look();
+        let mut shape = vec![look.chosen.len(), look.units()];
+        shape.extend(match entry {
+            Entry::Bins => Some(look.bins),
+            Entry::Outside => Some(2),
+            _ => None,
+        });
+        shape
+    }
+
+    fn ask(&self, engine: &mut Engine<B>, at: Moment) -> Result<()> {
+        ask(engine, at.theta, &self.0)
+    }
+
+    fn read(&self, engine: &mut Engine<B>, loss: f64) -> Result<Found> {
+        if !loss.is_finite() {
+            return Ok(Found { entries: vec![Vec::new(), Vec::new()], numbers: Vec::new() });
+        }
+        let Distributions { count, outside, mean, var } = read(engine, &self.0)?;
+        let whole = |counts: Vec<u32>| counts.into_iter().map(f64::from).collect();
+        Ok(Found { entries: vec![vec![whole(count), whole(outside)], vec![mean, var]], numbers: Vec::new() })
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@
 //! An evaluation: θ, running statistics and the step state stay as they are, and the random vectors are functions of (seed, step).
 
 use super::eigen;
+use super::table::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
+use crate::files::Arrays;
 use crate::network::{Engine, Scalar, Tangents};
 use crate::ops::backend::Backend;
 use crate::ops::vector::{COMPARED, Direction, NormKind};
@@ -168,4 +170,56 @@ pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<Curvature
         top: eigen::top_of_lanczos(&diagonal, &beside),
         trace: [mean, (variance / n).sqrt()],
     })
+}
+
+/// The curvature as a probe.
+pub struct Measured(Room);
+
+impl Kind for Measured {
+    const ROW: Row = Row {
+        probes: &[Probe {
+            name: "curvature",
+            arrays: &[
+                ("rayleigh", Entry::Number),
+                ("gain", Entry::Number),
+                ("top_eigenvalue", Entry::Number),
+                ("top_residual", Entry::Number),
+                ("trace", Entry::Number),
+                ("trace_stderr", Entry::Number),
+            ],
+        }],
+        vectors: |_| 7,
+        tangents: true,
+        units: false,
+        fits: |_| true,
+        work: |of| (4.0 + 3.0 * of.products) * of.step,
+        order: Order::Any,
+    };
+
+    fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self> {
+        let tangents = options.tangents.clone().map_or_else(|| engine.tangents(), Ok)?;
+        Room::with(engine, tangents, options.effort).map(Measured)
+    }
+}
+
+impl<B: Backend> Measurement<B> for Measured {
+    fn fixed(&self, _: &str) -> Arrays {
+        Arrays::new()
+    }
+
+    fn shape(&self, _: Entry) -> Vec<usize> {
+        Vec::new()
+    }
+
+    fn ask(&self, engine: &mut Engine<B>, at: Moment) -> Result<()> {
+        ask(engine, at.theta, at.grad, &self.0)
+    }
+
+    fn read(&self, engine: &mut Engine<B>, loss: f64) -> Result<Found> {
+        let found = if loss.is_finite() { read(engine, &self.0)? } else { Curvature::UNKNOWN };
+        let Curvature { rayleigh, gain, top: [top, residual], trace: [trace, stderr] } = found;
+        let numbers = [("rayleigh", rayleigh), ("gain", gain), ("top_eigenvalue", top), ("trace", trace)];
+        let entries = [rayleigh, gain, top, residual, trace, stderr].map(|number| vec![number]);
+        Ok(Found::one(entries.into(), numbers.map(|(name, number)| (name, Some(number))).into()))
+    }
 }

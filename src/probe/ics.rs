@@ -7,6 +7,8 @@
 //! What lies before layer i at θ_{t+1} is what lies before layer i + 1, and one layer more: so each layer is run forward at θ_{t+1} once, and
 //! G'_i costs the layers from i on, forward and backward. A backend may find all of them in one go. An evaluation: θ, velocity, running statistics and step state stay as they are.
 
+use super::table::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
+use crate::files::{Array, Arrays};
 use crate::mutant::{Mutant, made};
 use crate::network::{Engine, Scalar, WeightedLayer};
 use crate::ops::backend::Backend;
@@ -155,4 +157,58 @@ pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<Covariate
         found.grad_norm.push(of[3].sqrt());
     }
     Ok(found)
+}
+
+/// The covariate shift as a probe.
+pub struct Measured(Room);
+
+impl Kind for Measured {
+    const ROW: Row = Row {
+        probes: &[Probe {
+            name: "ics",
+            arrays: &[("l2", Entry::Layers), ("cosine", Entry::Layers), ("grad_norm", Entry::Layers)],
+        }],
+        vectors: |momentum| 3 + momentum,
+        tangents: false,
+        units: false,
+        fits: |network| network.weighted_layers().len() > 1,
+        work: |of| 0.25 * of.layers * of.step,
+        order: Order::Any,
+    };
+
+    fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self> {
+        Room::new(engine, options.momentum).map(Measured)
+    }
+}
+
+/// Numbers and names of layers, as a probe's file has them.
+pub(super) fn layers_of(layers: &[WeightedLayer]) -> Arrays {
+    let count = layers.len();
+    let names = Array::text([count], layers.iter().map(|layer| layer.name.clone()).collect());
+    let numbers = Array::i64([count], (1..=count as i64).collect());
+    Arrays::from([("layer".into(), numbers), ("name".into(), names)])
+}
+
+impl<B: Backend> Measurement<B> for Measured {
+    fn fixed(&self, _: &str) -> Arrays {
+        layers_of(self.0.layers())
+    }
+
+    fn shape(&self, _: Entry) -> Vec<usize> {
+        vec![self.0.layers().len()]
+    }
+
+    fn ask(&self, engine: &mut Engine<B>, at: Moment) -> Result<()> {
+        ask(engine, at.theta, at.grad, at.update, &self.0)
+    }
+
+    fn read(&self, engine: &mut Engine<B>, loss: f64) -> Result<Found> {
+        if !loss.is_finite() {
+            let unknown = Some(f64::NAN);
+            return Ok(Found::one(Vec::new(), vec![("cosine_mean", unknown), ("l2_mean", unknown)]));
+        }
+        let CovariateShift { l2, cosine, grad_norm } = read(engine, &self.0)?;
+        let [of_cosine, of_l2] = [&cosine, &l2].map(|values| Some(values.iter().sum::<f64>() / values.len() as f64));
+        Ok(Found::one(vec![l2, cosine, grad_norm], vec![("cosine_mean", of_cosine), ("l2_mean", of_l2)]))
+    }
 }

@@ -3,8 +3,7 @@
 //! It is what the run's own plans ask for, laid out as they will be on a backend that takes no memory, and what is needed beside them: data, the
 //! numbers that probes log, and the copies that are made where a checkpoint is written or read. So what is accepted is not killed later.
 
-use super::probe_arrays::{self, Entry};
-use super::probes::{self, Work};
+use super::probes::Work;
 use super::settings::Settings;
 use crate::Result;
 use crate::data::image_set::IMAGE;
@@ -12,6 +11,7 @@ use crate::data::images as generated;
 use crate::files::limits;
 use crate::network::{Engine, Network};
 use crate::ops::backend::Backend;
+use crate::probe::table::{self, Entry, ROWS};
 use crate::runtime::cpu::Cpu;
 use crate::runtime::tensor::{DType, Shape};
 use std::sync::Arc;
@@ -123,24 +123,22 @@ fn logged(settings: &Settings, network: &Network) -> Result<u128> {
         Entry::Points => settings.probe_points,
         Entry::Layers => network.weighted_layers().len(),
         Entry::Units => units,
-        Entry::Bins => units * bins,
+        Entry::Bins | Entry::Outside => units * bins,
     };
-    let of_probe = |name: &&str| {
-        let entry: usize = probe_arrays::of(name).iter().map(|&(_, entry)| numbers(entry)).sum();
-        settings.due_count(name) * (8 * entry + 8) as f64
+    let of_probe = |probe: &table::Probe| {
+        let entry: usize = probe.arrays.iter().map(|&(_, entry)| numbers(entry)).sum();
+        settings.due_count(probe.name) * (8 * entry + 8) as f64
     };
-    Ok(probes::names().iter().filter(|name| settings.asks(name)).map(of_probe).sum::<f64>() as u128)
+    Ok(table::probes().filter(|probe| settings.asks(probe.name)).map(of_probe).sum::<f64>() as u128)
 }
 
 /// Bytes that a run takes at the least: its flat vectors, what lies between its layers, and generated data.
 fn least(settings: &Settings, network: &Network) -> Result<u128> {
     let element = settings.dtype()?.size() as u128;
-    let asked = |name: &str| u128::from(settings.asks(name));
     let momentum = u128::from(settings.momentum > 0.0);
-    let line = asked("landscape").max(asked("predictiveness"));
-    let vectors =
-        2 + momentum + 2 * line + 3 * asked("random") + (3 + momentum) * asked("ics") + 7 * asked("curvature");
-    let probed = asked("curvature").max(asked("theory"));
+    let asked = || ROWS.iter().filter(|row| row.probes.iter().any(|probe| settings.asks(probe.name)));
+    let vectors = 2 + momentum + asked().map(|row| (row.vectors)(momentum)).sum::<u128>();
+    let probed = u128::from(asked().any(|row| row.tangents));
     // Weights that are made have a vector of their own, and of a linearised network three more; in bf16 the first is that of the operands.
     let made = u128::from(network.links().iter().any(|link| link.gain.is_some()));
     let vectors = vectors + made * (1 + 3 * probed);

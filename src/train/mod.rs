@@ -3,13 +3,12 @@
 //! - [`settings`]: everything a run depends on · [`schedule`]: when each probe runs · [`source`]: where its batches come from
 //! - [`trainer`]: the loop · [`checkpoint`]: what makes an interrupted run equal an uninterrupted one
 //! - [`footprint`]: the memory that a run takes, before it is taken
-//! - [`held_folder`]: its folder, worked in by one process · [`run_folder`], [`metrics`], [`probes`], [`probe_log`], [`probe_arrays`]: its files
+//! - [`held_folder`]: its folder, worked in by one process · [`run_folder`], [`metrics`], [`probes`], [`probe_log`]: its files
 
 pub mod checkpoint;
 pub mod footprint;
 pub mod held_folder;
 pub mod metrics;
-pub mod probe_arrays;
 pub mod probe_log;
 pub mod probes;
 pub mod run_folder;

@@ -1,8 +1,8 @@
 //! When each probe runs. An entry of `--probe` is a probe's name, which then follows `--probe-every` and `--probe-at`, or `NAME:STEPS`, which has
 //! an interval of its own: a cheap probe can look at every step while an expensive one does not.
 
-use super::probes::check_name;
 use super::settings::Settings;
+use crate::probe::table::check_name;
 use crate::{Error, Result};
 
 /// The name and the interval of an entry of [`Settings::probe`].

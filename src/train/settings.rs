@@ -1,12 +1,12 @@
 //! Everything that a run depends on, resolved: what `run.toml` records and `--resume` reads back.
 
-use super::probes::OF_UNITS;
 use super::schedule;
 use crate::mutant::{Mutant, made};
 use crate::network::{Activation, Dln, Network, Norm, Normalisation, Reduction, dln, vgg};
 use crate::ops::noise::NoiseOptions;
 use crate::probe::activations::Look;
 use crate::probe::line::{Spacing, step_lengths};
+use crate::probe::table::of_units;
 use crate::probe::units;
 use crate::runtime::tensor::DType;
 use crate::{Error, Result};
@@ -268,7 +268,7 @@ impl Settings {
         for (option, count) in [("probe-lanczos", self.probe_lanczos), ("probe-hutchinson", self.probe_hutchinson)] {
             require((1..=1000).contains(&count), option, count, "it lies between 1 and 1000")?;
         }
-        if OF_UNITS.iter().any(|name| self.asks(name)) {
+        if of_units().any(|name| self.asks(name)) {
             let network = self.network()?;
             if self.probe_layers.is_empty() {
                 self.probe_layers = units::default_layers(&network);
@@ -326,7 +326,7 @@ impl Settings {
     /// What the probes of single units look at; `None` where none of them is asked for. Errors: a layer, a number of units or bins that there
     /// cannot be.
     pub fn look(&self, network: &Network) -> Result<Option<Look>> {
-        if !OF_UNITS.iter().any(|name| self.asks(name)) {
+        if !of_units().any(|name| self.asks(name)) {
             return Ok(None);
         }
         let Settings { probe_units, probe_pre_norm: pre_norm, probe_bin_range: range, probe_bins: bins, .. } = *self;

@@ -18,6 +18,7 @@ use crate::ops::backend::Backend;
 use crate::ops::gather::ImageBytes;
 use crate::ops::step;
 use crate::probe::ics::Update;
+use crate::probe::table::Moment;
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
@@ -96,7 +97,7 @@ pub struct Trainer<B> {
     source: Source,
     folder: RunFolder,
     metrics: Metrics,
-    probes: Probes,
+    probes: Probes<B>,
     events: Option<EventLog>,
     theta: View,
     grad: View,
@@ -388,7 +389,7 @@ impl<B: Backend> Trainer<B> {
 }
 
 /// What a step asks of the device: the same work each time, so that a device may record it.
-struct StepWork<'a> {
+struct StepWork<'a, B> {
     /// The training set, where the device makes its own batches; and whether they are augmented.
     gather: Option<(ImageBytes, bool)>,
     theta: View,
@@ -400,11 +401,11 @@ struct StepWork<'a> {
     rule: (f64, f64),
     /// The last row has no update.
     last: bool,
-    probe: Option<(Due, &'a probes::Work)>,
+    probe: Option<(Due, &'a probes::Work<B>)>,
 }
 
-impl StepWork<'_> {
-    fn ask<B: Backend>(&self, engine: &mut Engine<B>) -> Result<()> {
+impl<B: Backend> StepWork<'_, B> {
+    fn ask(&self, engine: &mut Engine<B>) -> Result<()> {
         let (theta, grad) = (In(self.theta), Out(self.grad));
         let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
         let (running, before, state) = (engine.running(), self.running_before, engine.state());
@@ -418,7 +419,8 @@ impl StepWork<'_> {
         }
         let (momentum, weight_decay) = self.rule;
         if let Some((due, work)) = self.probe {
-            work.ask(engine, due, theta, grad.into(), Update { velocity: self.velocity, momentum, weight_decay })?;
+            let update = Update { velocity: self.velocity, momentum, weight_decay };
+            work.ask(engine, due, Moment { theta, grad: grad.into(), update })?;
         }
         // From here on nothing can be interrupted.
         let backend = engine.backend();

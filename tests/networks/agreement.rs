@@ -6,10 +6,11 @@ use normscape::files::{Array, Arrays, Values, npz};
 use normscape::network::{Norm, initial_parameters};
 use normscape::ops::backend::Backend;
 use normscape::ops::group_norm::Grouping;
+use normscape::probe::table;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::train::source::load_images;
-use normscape::train::{Place, Settings, Silent, Source, Start, Trainer, probes};
+use normscape::train::{Place, Settings, Silent, Source, Start, Trainer};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -26,7 +27,7 @@ fn files<B: Backend>(backend: B, settings: &Settings) -> Files {
     let place = Place::take(&out, Start::Fresh, "any").unwrap();
     let trainer = Trainer::open(backend, settings.clone(), source(settings), place, Arc::default(), &mut Silent);
     trainer.unwrap().run(&mut Silent).unwrap();
-    let names = probes::names().into_iter().filter(|name| settings.probe.iter().any(|probe| probe == name));
+    let names = table::names().into_iter().filter(|name| settings.probe.iter().any(|probe| probe == name));
     names.map(|name| (name, npz::read(&out.join(format!("{name}.npz"))).unwrap())).collect()
 }
 
@@ -67,7 +68,7 @@ fn cases() -> Vec<Settings> {
         let mut settings = Settings {
             steps: 1,
             // The theorems' sides are differences of large numbers: tests/theory_probe.rs holds them to each other.
-            probe: probes::names().into_iter().filter(|name| *name != "theory").map(Into::into).collect(),
+            probe: table::names().into_iter().filter(|name| *name != "theory").map(Into::into).collect(),
             probe_at: vec![0],
             probe_points: 3,
             probe_lanczos: 3,

@@ -8,6 +8,7 @@ use normscape::ops::backend::Backend;
 use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
 use normscape::probe::ics::Update;
+use normscape::probe::table::{self, Moment};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::tensor::{In, Out, View};
@@ -62,7 +63,8 @@ fn probed<B: Backend>(backend: B, network: &Network, n: usize, probe: &[&str]) {
     let vectors = [("gradient", grad), ("velocity", velocity)];
     let before = hashes(&mut here, &vectors);
     let update = Update { velocity: Some(velocity), momentum: 0.9, weight_decay: 1e-3 };
-    work.ask(&mut here.engine, probes::Due::at(&settings, 0), In(here.theta), In(grad), update).unwrap();
+    let at = Moment { theta: In(here.theta), grad: In(grad), update };
+    work.ask(&mut here.engine, probes::Due::at(&settings, 0), at).unwrap();
     assert_eq!(before, hashes(&mut here, &vectors), "{probe:?} moved something");
     // Batch, labels and noise are what they were: the same pass gives the same.
     let again = here.pass();
@@ -73,7 +75,7 @@ fn probed<B: Backend>(backend: B, network: &Network, n: usize, probe: &[&str]) {
 #[test]
 fn no_probe_moves_anything() {
     for (name, network, n) in networks() {
-        for probe in probes::names_for(&network) {
+        for probe in table::names_for(&network) {
             println!("{name}, {probe}");
             probed(Cpu::<f32>::default(), &network, n, &[probe]);
             if name.starts_with("dln") {
@@ -88,7 +90,7 @@ fn nor_do_they_on_the_kernels() {
     for (name, network, n) in networks() {
         println!("{name}");
         let device = crate::shared::plain_device(Mode::F32).unwrap_or_else(|e| panic!("{e:?}"));
-        probed(device, &network, n, &probes::names_for(&network));
+        probed(device, &network, n, &table::names_for(&network));
     }
 }
 
@@ -151,7 +153,7 @@ fn of_run(of: Normalisation, vgg: bool) -> Settings {
         seed: 3,
         ..small
     };
-    let fitting = probes::names_for(&settings.network().unwrap());
+    let fitting = table::names_for(&settings.network().unwrap());
     settings.probe = fitting.into_iter().map(Into::into).collect();
     settings.resolve().unwrap();
     settings

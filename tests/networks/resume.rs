@@ -4,10 +4,11 @@ use normscape::data::image_set::ImageSet;
 
 use normscape::files::{Array, Arrays, Values, npz, safetensors};
 use normscape::network::initial_parameters;
+use normscape::probe::table;
 use normscape::runtime::cpu::Cpu;
 use normscape::train::metrics::Row;
 use normscape::train::source::load_images;
-use normscape::train::{Observer, Place, Settings, Silent, Source, Start, Trainer, checkpoint, probes};
+use normscape::train::{Observer, Place, Settings, Silent, Source, Start, Trainer, checkpoint};
 use normscape::{Error, Result};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +30,7 @@ fn settings(steps: u64) -> Settings {
         limit_test: Some(20),
         eval_every: Some(17),
         checkpoint_every: Some(9),
-        probe: probes::names().into_iter().map(Into::into).collect(),
+        probe: table::names().into_iter().map(Into::into).collect(),
         probe_every: Some(11),
         probe_at: vec![5.min(steps)],
         probe_points: 2,
@@ -87,7 +88,7 @@ fn outcome(out: &Path, steps: u64) -> (Vec<String>, Vec<Arrays>) {
     let last = checkpoint::folder(&out.join("checkpoints"), steps);
     let tensors = |name: &str| safetensors::read(&last.join(name)).unwrap().0;
     let probe = |name: &str| npz::read(&out.join(format!("{name}.npz"))).unwrap();
-    let probes = probes::names().into_iter().map(probe);
+    let probes = table::names().into_iter().map(probe);
     let tensors = ["parameters.safetensors", "state.safetensors"].map(tensors);
     (rows, probes.chain(tensors).collect())
 }
@@ -118,7 +119,7 @@ fn probes_of_one_line_agree_and_move_nothing() {
         assert!((a - b).abs() <= 2.2 * 0.5f64.powi(24) * (theta.sqrt() + a), "{a} and {b}");
     }
     assert_ne!(landscape["loss"], random["loss"]);
-    let place = |name: &str| probes::names().iter().position(|probe| *probe == name).unwrap();
+    let place = |name: &str| table::names().iter().position(|probe| *probe == name).unwrap();
     let shift = &found[place("ics")];
     assert_eq!((shift["step"].shape.as_slice(), shift["cosine"].shape.as_slice()), (&[3][..], &[3, 9][..]));
     let names: Vec<String> = (1..=8).map(|i| format!("conv{i}")).chain(["fc".into()]).collect();
@@ -348,7 +349,7 @@ fn a_run_that_diverges_is_recorded_with_its_step() {
     let mut settings = Settings {
         lr: 1.0,
         steps: 50,
-        probe: probes::names().into_iter().map(Into::into).collect(),
+        probe: table::names().into_iter().map(Into::into).collect(),
         probe_every: Some(1),
         ..Settings::defaults("dln")
     };

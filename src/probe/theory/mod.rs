@@ -14,6 +14,8 @@ pub mod statements;
 
 pub use statements::Statements;
 
+use super::table::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
+use crate::files::{Array, Arrays};
 use crate::network::layer::Layer;
 use crate::network::{Engine, Scalar, Tangents};
 use crate::ops::backend::Backend;
@@ -185,4 +187,55 @@ pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<Vec<State
         }
     }
     Ok(found)
+}
+
+/// The statements as a probe.
+pub struct Measured(Room);
+
+impl Kind for Measured {
+    const ROW: Row = Row {
+        probes: &[Probe { name: "theory", arrays: Statements::ARRAYS }],
+        vectors: |_| 0,
+        tangents: true,
+        units: true,
+        // The theorems are about BatchNorm and no other norm.
+        fits: |network| {
+            !network.links().iter().any(|link| matches!(link.layer, Layer::LpNorm(_) | Layer::GroupNorm(_)))
+        },
+        work: |of| (4.0 + of.entries) * of.on_samples,
+        order: Order::Any,
+    };
+
+    fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self> {
+        let tangents = options.tangents.clone().map_or_else(|| engine.tangents(), Ok)?;
+        let chosen = options.look.as_ref().map_or(&[][..], |look| &look.chosen);
+        Room::with(engine, tangents, chosen, options.eps).map(Measured)
+    }
+}
+
+impl<B: Backend> Measurement<B> for Measured {
+    fn fixed(&self, _: &str) -> Arrays {
+        let entries = self.0.entries();
+        let column = |of: fn(&(usize, usize)) -> usize| {
+            Array::i64([entries.len()], entries.iter().map(|entry| of(entry) as i64).collect())
+        };
+        Arrays::from([("layer".into(), column(|e| e.0)), ("unit".into(), column(|e| e.1))])
+    }
+
+    fn shape(&self, _: Entry) -> Vec<usize> {
+        vec![self.0.entries().len()]
+    }
+
+    fn ask(&self, engine: &mut Engine<B>, at: Moment) -> Result<()> {
+        ask(engine, at.theta, &self.0)
+    }
+
+    fn read(&self, engine: &mut Engine<B>, loss: f64) -> Result<Found> {
+        if !loss.is_finite() {
+            return Ok(Found::one(Vec::new(), Vec::new()));
+        }
+        let values: Vec<_> = read(engine, &self.0)?.iter().map(Statements::values).collect();
+        let entry = |i: usize| values.iter().map(|of| of[i]).collect();
+        Ok(Found::one((0..Statements::ARRAYS.len()).map(entry).collect(), Vec::new()))
+    }
 }

@@ -1,5 +1,7 @@
 //! Both sides of the statements, in f64, from one unit's vectors and its products with H and Ĥ.
 
+use crate::probe::table::Entry;
+
 /// One unit on one batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unit {
@@ -70,28 +72,28 @@ fn normed(y: &[f64], eps: f64) -> (Vec<f64>, f64) {
 }
 
 impl Statements {
-    /// The names of [`Statements::values`] in files: `STATEMENT.left`, `STATEMENT.right`, and what is beside them.
-    pub const NAMES: [&'static str; 17] = [
-        "fact_c1.left",
-        "fact_c1.right",
-        "fact_c1.residual",
-        "theorem_4_1.left",
-        "theorem_4_1.right",
-        "theorem_4_1.printed",
-        "theorem_4_2.left",
-        "theorem_4_2.right",
-        "theorem_4_2.printed",
-        "theorem_4_2_second_form.left",
-        "theorem_4_2_second_form.right",
-        "gain",
-        "mean_share",
-        "along_share",
-        "along",
-        "v_h_v",
-        "g_h_g",
+    /// [`Statements::values`] in files: `STATEMENT.left`, `STATEMENT.right`, and what is beside them.
+    pub const ARRAYS: &'static [(&'static str, Entry)] = &[
+        ("fact_c1.left", Entry::Units),
+        ("fact_c1.right", Entry::Units),
+        ("fact_c1.residual", Entry::Units),
+        ("theorem_4_1.left", Entry::Units),
+        ("theorem_4_1.right", Entry::Units),
+        ("theorem_4_1.printed", Entry::Units),
+        ("theorem_4_2.left", Entry::Units),
+        ("theorem_4_2.right", Entry::Units),
+        ("theorem_4_2.printed", Entry::Units),
+        ("theorem_4_2_second_form.left", Entry::Units),
+        ("theorem_4_2_second_form.right", Entry::Units),
+        ("gain", Entry::Units),
+        ("mean_share", Entry::Units),
+        ("along_share", Entry::Units),
+        ("along", Entry::Units),
+        ("v_h_v", Entry::Units),
+        ("g_h_g", Entry::Units),
     ];
 
-    /// All numbers, in the order of [`Statements::NAMES`].
+    /// All numbers, in the order of [`Statements::ARRAYS`].
     pub fn values(&self) -> [f64; 17] {
         let Statements {
             fact_c1: [a, b, c], theorem_4_1: [d, e, f], theorem_4_2: [g, h, i], second_form: [j, k], ..

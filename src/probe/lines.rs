@@ -1,0 +1,127 @@
+//! The lines of a run as probes: along the gradient, for `landscape` and `predictiveness`, and along a random direction.
+
+use super::line::{self, Along, Landscape, Room};
+use super::table::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
+use crate::Result;
+use crate::files::{Array, Arrays};
+use crate::network::Engine;
+use crate::ops::backend::Backend;
+
+/// The arrays of a line's file: what does not depend on the point, and what each point has.
+const ARRAYS: &[(&str, Entry)] = &[
+    ("base_loss", Entry::Number),
+    ("grad_norm", Entry::Number),
+    ("loss", Entry::Points),
+    ("grad_l2_diff", Entry::Points),
+    ("distance", Entry::Points),
+    ("beta", Entry::Points),
+];
+
+/// Against the gradient: figures 4, 9 to 13.
+pub struct GradientLine(Line);
+
+/// Against a random direction of the gradient's length: section 3.2.
+pub struct RandomLine(Line);
+
+impl Kind for GradientLine {
+    const ROW: Row = Row {
+        probes: &[Probe { name: "landscape", arrays: ARRAYS }, Probe { name: "predictiveness", arrays: ARRAYS }],
+        vectors: |_| 2,
+        tangents: false,
+        units: false,
+        fits: |_| true,
+        work: |of| of.line,
+        order: Order::PlannedLast,
+    };
+
+    fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self> {
+        Line::plan(engine, options, Along::Gradient).map(GradientLine)
+    }
+}
+
+impl Kind for RandomLine {
+    const ROW: Row =
+        Row { probes: &[Probe { name: "random", arrays: ARRAYS }], vectors: |_| 3, ..<GradientLine as Kind>::ROW };
+
+    fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self> {
+        Line::plan(engine, options, Along::Random).map(RandomLine)
+    }
+}
+
+struct Line {
+    s: Vec<f64>,
+    /// That of the random directions.
+    seed: Option<u64>,
+    room: Room,
+}
+
+impl Line {
+    fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options, along: Along) -> Result<Self> {
+        let seed = (along == Along::Random).then_some(options.seed);
+        Ok(Line { s: options.s.clone(), seed, room: Room::new(engine, &options.s, along)? })
+    }
+
+    fn fixed(&self) -> Arrays {
+        let mut fixed = Arrays::from([("s".into(), Array::f64([self.s.len()], self.s.clone()))]);
+        fixed.extend(self.seed.map(|seed| ("seed".into(), Array::i64([], vec![seed as i64]))));
+        fixed
+    }
+
+    fn shape(&self, entry: Entry) -> Vec<usize> {
+        if entry == Entry::Points { vec![self.s.len()] } else { Vec::new() }
+    }
+
+    fn read<B: Backend>(&self, engine: &mut Engine<B>, loss: f64, probes: usize) -> Result<Found> {
+        let found = match loss.is_finite() {
+            true => line::read(engine, loss, &self.s, self.room)?,
+            false => Landscape::unknown(loss, &self.s),
+        };
+        let [loss_max, diff_max] = [&found.loss, &found.grad_l2_diff].map(|values| most(values));
+        let loss_min = -most(&found.loss.iter().map(|loss| -loss).collect::<Vec<_>>());
+        // β is NaN where the difference is too small to be resolved: such points are passed over, and where all are there is no maximum.
+        // Where the gradient itself was NaN, so is the maximum.
+        let resolved = found.beta.iter().copied().filter(|beta| !beta.is_nan()).reduce(f64::max);
+        let numbers = vec![
+            ("loss_min", Some(loss_min)),
+            ("loss_max", Some(loss_max)),
+            ("grad_l2_diff_max", Some(diff_max)),
+            ("beta_max", if diff_max.is_nan() { Some(f64::NAN) } else { resolved }),
+            ("grad_norm", Some(found.grad_norm)),
+        ];
+        let Landscape { base_loss, grad_norm, loss, grad_l2_diff, distance, beta, .. } = found;
+        let entries = vec![vec![base_loss], vec![grad_norm], loss, grad_l2_diff, distance, beta];
+        Ok(Found { entries: vec![entries; probes], numbers })
+    }
+}
+
+macro_rules! measured {
+    ($($kind:ident),+) => {$(
+        impl<B: Backend> Measurement<B> for $kind {
+            fn fixed(&self, _: &str) -> Arrays {
+                self.0.fixed()
+            }
+
+            fn shape(&self, entry: Entry) -> Vec<usize> {
+                self.0.shape(entry)
+            }
+
+            fn ask(&self, engine: &mut Engine<B>, at: Moment) -> Result<()> {
+                line::ask(engine, at.theta, at.grad, self.0.room)
+            }
+
+            fn read(&self, engine: &mut Engine<B>, loss: f64) -> Result<Found> {
+                self.0.read(engine, loss, <$kind as Kind>::ROW.probes.len())
+            }
+        }
+    )+};
+}
+
+measured!(GradientLine, RandomLine);
+
+/// The largest of some numbers; NaN where one is.
+fn most(values: &[f64]) -> f64 {
+    values
+        .iter()
+        .copied()
+        .fold(f64::NEG_INFINITY, |most, value| if most.is_nan() || most >= value { most } else { value })
+}
