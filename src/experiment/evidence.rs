@@ -6,6 +6,7 @@ use super::plan::{Part, Plan};
 use super::results::{Results, Track};
 use super::runs::Group;
 use super::scale::Scale;
+use crate::probe::table;
 use crate::theory;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -167,9 +168,7 @@ impl Seed {
 pub fn missing(pick: &Pick) -> Option<f64> {
     match pick.quantity.split_once('.').unwrap_or(("", &pick.quantity)) {
         ("", "loss" | "test_loss") => Some(f64::INFINITY),
-        ("landscape" | "predictiveness" | "random", "loss" | "grad_l2_diff" | "grad_norm" | "beta") => {
-            Some(f64::INFINITY)
-        }
+        (file, "loss" | "grad_l2_diff" | "grad_norm" | "beta") if table::is_line(file) => Some(f64::INFINITY),
         ("", "train_accuracy" | "test_accuracy") => Some(0.0),
         _ => None,
     }

@@ -5,6 +5,7 @@ use super::scale::Scale;
 use super::series::{Training, median, smoothed, training};
 use crate::files::{Array, Arrays, Values, npz};
 use crate::mutant::{Mutant, made};
+use crate::probe::table;
 use crate::train::Settings;
 use crate::{Error, Result};
 use std::cell::{OnceCell, RefCell};
@@ -135,11 +136,11 @@ impl Results {
         if of.shape.first() != Some(&steps.len()) || values.len() != steps.len() * width {
             return Err(missing(array));
         }
-        let along_a_line = ["landscape", "predictiveness", "random"].contains(&file);
+        let along_a_line = table::is_line(file);
         let changes = arrays.get("grad_l2_diff").filter(|_| array == "beta").and_then(Array::to_f64);
         let changes = changes.filter(|changes| changes.len() == values.len());
         let mut tracks = Vec::new();
-        for (place, facets) in self.places(file, &arrays, &of.shape[1..])?.into_iter().enumerate() {
+        for (place, facets) in self.places(&arrays, &of.shape[1..])?.into_iter().enumerate() {
             if !picked(pick, layers, &facets) {
                 continue;
             }
@@ -157,12 +158,11 @@ impl Results {
     }
 
     /// For each entry of a step what it is of: name, as shown, and number among those of its kind.
-    fn places(&self, file: &str, arrays: &Arrays, shape: &[usize]) -> Result<Vec<Vec<Facet>>> {
+    fn places(&self, arrays: &Arrays, shape: &[usize]) -> Result<Vec<Vec<Facet>>> {
         let numbers = |name: &str| arrays.get(name).and_then(|array| array.to_f64().or_else(|| whole(&array.values)));
         let (lr, count) = (self.settings.lr, shape.iter().product::<usize>());
-        Ok(match (file, shape) {
-            ("landscape" | "predictiveness" | "random", &[_]) => {
-                let along = numbers("s").unwrap_or_default();
+        Ok(match (shape, numbers("s"), numbers("layer")) {
+            (&[_], Some(along), _) => {
                 (0..count)
                     .map(|i| {
                         let s = along.get(i).map_or(f64::NAN, |s| s / lr);
@@ -170,8 +170,8 @@ impl Results {
                     })
                     .collect()
             }
-            ("ics", &[_]) | ("theory", &[_]) | ("moments" | "activations", &[_, _]) => {
-                let (layers, units) = (numbers("layer").unwrap_or_default(), numbers("unit").unwrap_or_default());
+            (&[_] | &[_, _], _, Some(layers)) => {
+                let units = numbers("unit").unwrap_or_default();
                 let across = if shape.len() == 2 { shape[1].max(1) } else { 1 };
                 let mut seen: BTreeMap<u64, usize> = BTreeMap::new();
                 let mut places = Vec::new();
@@ -187,7 +187,7 @@ impl Results {
                 }
                 places
             }
-            (_, &[]) => vec![Vec::new()],
+            (&[], ..) => vec![Vec::new()],
             _ => (0..count).map(|i| vec![("entry", i.to_string(), i as f64)]).collect(),
         })
     }

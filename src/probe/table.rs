@@ -216,6 +216,11 @@ pub fn arrays(name: &str) -> &'static [(&'static str, Entry)] {
     probes().find(|probe| probe.name == name).map_or(&[], |probe| probe.arrays)
 }
 
+/// Whether probe `name` looks at the points of a line.
+pub fn is_line(name: &str) -> bool {
+    arrays(name).iter().any(|(_, entry)| *entry == Entry::Points)
+}
+
 /// Refuses a probe that is not there.
 pub fn check_name(name: &str) -> Result<()> {
     let there = names();
