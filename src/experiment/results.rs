@@ -162,14 +162,12 @@ impl Results {
         let numbers = |name: &str| arrays.get(name).and_then(|array| array.to_f64().or_else(|| whole(&array.values)));
         let (lr, count) = (self.settings.lr, shape.iter().product::<usize>());
         Ok(match (shape, numbers("s"), numbers("layer")) {
-            (&[_], Some(along), _) => {
-                (0..count)
-                    .map(|i| {
-                        let s = along.get(i).map_or(f64::NAN, |s| s / lr);
-                        vec![("s/lr", crate::report::significant(s, 3), s)]
-                    })
-                    .collect()
-            }
+            (&[_], Some(along), _) => (0..count)
+                .map(|i| {
+                    let s = along.get(i).map_or(f64::NAN, |s| s / lr);
+                    vec![("s/lr", crate::report::significant(s, 3), s)]
+                })
+                .collect(),
             (&[_] | &[_, _], _, Some(layers)) => {
                 let units = numbers("unit").unwrap_or_default();
                 let across = if shape.len() == 2 { shape[1].max(1) } else { 1 };

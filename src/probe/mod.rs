@@ -5,6 +5,7 @@
 //! - [`ics`]: internal covariate shift
 //! - [`activations`]: how the values that enter non-linearities are distributed · [`units`]: of which layers and units
 //! - [`curvature`]: the Hessian along the gradient, its largest eigenvalue and its trace
+//! - `scale`: how long weights are, and what the loss says of it
 //! - [`theory`]: both sides of the paper's statements, per unit
 //! - [`door`]: a network at parameters and a batch that the user brings: `normscape probe`
 
@@ -16,6 +17,7 @@ pub mod ics;
 pub mod line;
 mod lines;
 pub mod resolution;
+mod scale;
 pub mod table;
 pub mod theory;
 pub mod units;

@@ -5,7 +5,7 @@
 
 use super::activations::{self, Look};
 use super::curvature::{self, Effort};
-use super::{ics, lines, theory};
+use super::{ics, lines, scale, theory};
 use crate::files::Arrays;
 use crate::network::{Engine, Network, Tangents};
 use crate::ops::backend::Backend;
@@ -184,6 +184,7 @@ kinds! {
     curvature::Measured,
     activations::Measured,
     theory::Measured,
+    scale::Measured,
 }
 
 /// All probes, by row.

@@ -2,7 +2,7 @@
 //!
 //! - passes: `convolution` (its algorithms), `network`, `exactness`, `agreement`, `arithmetic`, `range` (the ends of the numbers' range),
 //!   `deep_linear`, `coordinates`, `noise_laws`
-//! - probes: `lines`, `resolution` (where β is told), `ics`, `activations`, `theory_probe`, `purity` (that they move nothing)
+//! - probes: `lines`, `resolution` (where β is told), `ics`, `activations`, `scale`, `theory_probe`, `purity` (that they move nothing)
 //! - runs: `resume`, `protocol` · the paper's statements: `theory`
 
 mod activations;
@@ -21,6 +21,7 @@ mod purity;
 mod range;
 mod resolution;
 mod resume;
+mod scale;
 #[path = "../shared/mod.rs"]
 mod shared;
 mod theory;
