@@ -9,7 +9,8 @@ use crate::network::layer::Layer;
 use crate::network::{Network, Norm};
 use crate::ops::deep_linear::{FEWEST, WIDEST};
 use crate::ops::layer::Layer as _;
-use crate::probe::table::{Basis, ROWS, Row};
+use crate::probe::measure::{Basis, Row};
+use crate::probe::table::ROWS;
 use crate::train::Settings;
 
 /// A number that a layer gives, with its gradient: of any layer, of one that draws noise, of an activation with an exponential. BatchNorm's step of VGG-11 an eighth as wide takes

@@ -11,7 +11,7 @@
 //! An evaluation: θ, running statistics and the step state stay as they are, and the random vectors are functions of (seed, step).
 
 use super::eigen;
-use super::table::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
+use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
 use crate::files::Arrays;
 use crate::network::{Engine, Scalar, Tangents};
 use crate::ops::backend::Backend;
@@ -198,7 +198,8 @@ impl Kind for Measured {
 
     fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self> {
         let tangents = options.tangents.clone().map_or_else(|| engine.tangents(), Ok)?;
-        Room::with(engine, tangents, options.effort).map(Measured)
+        let effort = Effort { lanczos: options.lanczos, hutchinson: options.hutchinson };
+        Room::with(engine, tangents, effort).map(Measured)
     }
 }
 

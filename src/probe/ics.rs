@@ -7,7 +7,8 @@
 //! What lies before layer i at θ_{t+1} is what lies before layer i + 1, and one layer more: so each layer is run forward at θ_{t+1} once, and
 //! G'_i costs the layers from i on, forward and backward. A backend may find all of them in one go. An evaluation: θ, velocity, running statistics and step state stay as they are.
 
-use super::table::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
+pub use super::measure::Update;
+use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
 use crate::files::{Array, Arrays};
 use crate::mutant::{Mutant, made};
 use crate::network::{Engine, Scalar, WeightedLayer};
@@ -15,17 +16,6 @@ use crate::ops::backend::Backend;
 use crate::ops::vector::COMPARED;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
-
-/// The update that leads to θ_{t+1}.
-#[derive(Debug, Clone, Copy)]
-pub struct Update {
-    /// v, where there is momentum.
-    pub velocity: Option<View>,
-    /// μ
-    pub momentum: f64,
-    /// λ
-    pub weight_decay: f64,
-}
 
 /// Room to work in.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! The lines of a run as probes: along the gradient, for `landscape` and `predictiveness`, and along a random direction.
 
 use super::line::{self, Along, Landscape, Room};
-use super::table::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
+use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
 use crate::Result;
 use crate::files::{Array, Arrays};
 use crate::network::Engine;

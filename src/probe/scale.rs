@@ -5,7 +5,7 @@
 //! weight normalisation W is the direction vectors, to whose length the loss is indifferent by construction.
 
 use super::ics::layers_of;
-use super::table::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
+use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
 use crate::Result;
 use crate::files::Arrays;
 use crate::network::{Engine, WeightedLayer};

@@ -1,8 +1,52 @@
-//! Which layers and units a probe looks at: the user's layers, and of each some units at random.
+//! Which layers and units a probe looks at, the user's layers and of each some units at random; and how finely.
 
 use crate::network::Network;
+use crate::ops::distribution::MOST_BINS;
 use crate::runtime::rng::{Purpose, word};
 use crate::{Error, Result};
+
+/// What is looked at, and how finely.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// Weighted layers, from 1, with units, from 0; as many of each, as [`super::units::choose`] gives them.
+    pub chosen: Vec<(usize, Vec<usize>)>,
+    /// The layer's output before the norm, in place of what enters the non-linearity.
+    pub pre_norm: bool,
+    /// The lower edge of the first bin and the upper of the last.
+    pub range: [f64; 2],
+    /// Bins between them.
+    pub bins: usize,
+}
+
+impl Look {
+    /// Refuses, in the words of `--probe-bins` and `--probe-bin-range`, what no histogram has.
+    pub fn check(&self) -> Result<()> {
+        let ([low, high], bins) = (self.range, self.bins);
+        if bins == 0 || bins > MOST_BINS {
+            let right = format!("it lies between 1 and {MOST_BINS}");
+            return Err(Error::input(format!("--probe-bins {bins}"), "not a number of bins", right));
+        }
+        let scale = bins as f64 / (high - low);
+        if !(low < high && (high - low).is_finite() && scale.is_finite()) {
+            let right = "LO:HI with LO below HI, both finite, is needed";
+            return Err(Error::input(format!("--probe-bin-range {low:?}:{high:?}"), "not a range", right));
+        }
+        Ok(())
+    }
+
+    /// The edges of the bins, `bins + 1` of them. A bin holds its lower edge, the last one both; a value within rounding of an edge may be
+    /// counted on its other side.
+    pub fn edges(&self) -> Vec<f64> {
+        let [low, high] = self.range;
+        let edge = |i| if i == self.bins { high } else { low + (high - low) * i as f64 / self.bins as f64 };
+        (0..=self.bins).map(edge).collect()
+    }
+
+    /// Units per layer.
+    pub fn units(&self) -> usize {
+        self.chosen.first().map_or(0, |(_, units)| units.len())
+    }
+}
 
 /// The layers that are looked at where none is asked for: all that have weights but the last, whose output enters no non-linearity; of a
 /// network of one layer, that one. Numbers from 1.
@@ -96,6 +140,25 @@ mod tests {
         ] {
             let error = choose(&network, &[layer], count, 0).unwrap_err();
             assert!(error.exit_code() == 2 && error.to_string().starts_with(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn edges_hold_both_ends_and_what_is_no_histogram_is_refused() {
+        let look = Look { chosen: Vec::new(), pre_norm: false, range: [-1.0, 2.0], bins: 3 };
+        look.check().unwrap();
+        assert_eq!(look.edges(), [-1.0, 0.0, 1.0, 2.0]);
+        for (range, bins, says) in [
+            ([1.0, 1.0], 3, "--probe-bin-range 1.0:1.0"),
+            ([f64::NAN, 1.0], 3, "--probe-bin-range NaN:1.0"),
+            ([0.0, f64::INFINITY], 3, "--probe-bin-range 0.0:inf"),
+            ([-f64::MAX, f64::MAX], 3, "--probe-bin-range"),
+            ([0.0, f64::MIN_POSITIVE / 1e10], 3, "--probe-bin-range"),
+            ([0.0, 1.0], 0, "--probe-bins 0"),
+            ([0.0, 1.0], 513, "--probe-bins 513"),
+        ] {
+            let error = Look { range, bins, ..look.clone() }.check().unwrap_err().to_string();
+            assert!(error.starts_with(says), "{error}");
         }
     }
 }

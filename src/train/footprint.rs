@@ -11,7 +11,8 @@ use crate::data::images as generated;
 use crate::files::limits;
 use crate::network::{Engine, Network};
 use crate::ops::backend::Backend;
-use crate::probe::table::{self, Entry, ROWS};
+use crate::probe::measure::{Entry, Probe};
+use crate::probe::table::{self, ROWS};
 use crate::runtime::cpu::Cpu;
 use crate::runtime::tensor::{DType, Shape};
 use std::sync::Arc;
@@ -125,7 +126,7 @@ fn logged(settings: &Settings, network: &Network) -> Result<u128> {
         Entry::Units => units,
         Entry::Bins | Entry::Outside => units * bins,
     };
-    let of_probe = |probe: &table::Probe| {
+    let of_probe = |probe: &Probe| {
         let entry: usize = probe.arrays.iter().map(|&(_, entry)| numbers(entry)).sum();
         settings.due_count(probe.name) * (8 * entry + 8) as f64
     };

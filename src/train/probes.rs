@@ -7,8 +7,8 @@ use crate::Result;
 use crate::files::{Arrays, disk};
 use crate::network::Engine;
 use crate::ops::backend::Backend;
-use crate::probe::curvature::Effort;
-use crate::probe::table::{self, Entry, Found, Measurement, Moment, Options, Order, Probe, ROWS, Row};
+use crate::probe::measure::{Entry, Found, Measurement, Moment, Options, Order, Probe, Row};
+use crate::probe::table::{self, ROWS};
 
 /// Which probes are asked for at a step: a bit for each of [`table::names`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,8 @@ impl<B: Backend> Work<B> {
             lr: settings.lr,
             momentum: settings.momentum > 0.0,
             eps: settings.eps,
-            effort: Effort { lanczos, hutchinson },
+            lanczos,
+            hutchinson,
             look: settings.look(engine.network())?,
             tangents: ROWS.iter().any(|row| row.tangents && asked(row)).then(|| engine.tangents()).transpose()?,
         };

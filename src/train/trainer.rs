@@ -18,7 +18,7 @@ use crate::ops::backend::Backend;
 use crate::ops::gather::ImageBytes;
 use crate::ops::step;
 use crate::probe::ics::Update;
-use crate::probe::table::Moment;
+use crate::probe::measure::Moment;
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};

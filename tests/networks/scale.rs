@@ -3,9 +3,9 @@
 use super::shared::probed::{At, at};
 use normscape::network::{Activation, Network, Norm, Normalisation, Scalar, vgg};
 use normscape::ops::group_norm::Grouping;
-use normscape::probe::curvature::Effort;
 use normscape::probe::ics::Update;
-use normscape::probe::table::{self, Moment, Options, ROWS};
+use normscape::probe::measure::{Moment, Options};
+use normscape::probe::table::{self, ROWS};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::storage::Storage;
 use normscape::runtime::tensor::{In, Out, Shape, View};
@@ -21,7 +21,8 @@ fn found(here: &mut At<Cpu<f64>>, grad: View) -> Vec<Vec<f64>> {
         lr: LR,
         momentum: false,
         eps: 0.0,
-        effort: Effort { lanczos: 1, hutchinson: 1 },
+        lanczos: 1,
+        hutchinson: 1,
         look: None,
         tangents: None,
     };

@@ -14,7 +14,7 @@ pub mod statements;
 
 pub use statements::Statements;
 
-use super::table::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
+use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
 use crate::files::{Array, Arrays};
 use crate::network::layer::Layer;
 use crate::network::{Engine, Scalar, Tangents};

@@ -1,6 +1,6 @@
 //! Both sides of the statements, in f64, from one unit's vectors and its products with H and Ĥ.
 
-use crate::probe::table::Entry;
+use crate::probe::measure::Entry;
 
 /// One unit on one batch.
 #[derive(Debug, Clone, PartialEq)]
