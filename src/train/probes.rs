@@ -79,8 +79,8 @@ impl<B: Backend> Work<B> {
 
     /// Asks the device for what is due at this moment.
     pub fn ask(&self, engine: &mut Engine<B>, due: Due, at: Moment) -> Result<()> {
-        let due = self.measurements.iter().filter(|(row, _)| due.any(row));
-        due.map(|(_, measurement)| measurement.ask(engine, at)).collect()
+        let mut due = self.measurements.iter().filter(|(row, _)| due.any(row));
+        due.try_for_each(|(_, measurement)| measurement.ask(engine, at))
     }
 }
 
