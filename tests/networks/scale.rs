@@ -92,9 +92,10 @@ fn a_norm_makes_the_loss_indifferent_to_the_weights_length() {
         let grad = here.pass();
         let found = found(&mut here, grad);
         // All layers but the last, which no norm follows.
-        for i in 0..found[0].len() - 1 {
-            let [w, g, along] = [0, 1, 2].map(|which| found[which][i]);
-            assert!(g > 1e-6 && along.abs() <= 1e-10 * w * g, "{norm}, layer {i}: ‖W‖ {w}, ‖G‖ {g}, ⟨W, G⟩ {along:e}");
+        let layers = found[0].iter().zip(&found[1]).zip(&found[2]).enumerate();
+        for (i, ((w, g), along)) in layers.take(found[0].len() - 1) {
+            let indifferent = *g > 1e-6 && along.abs() <= 1e-10 * w * g;
+            assert!(indifferent, "{norm}, layer {i}: ‖W‖ {w}, ‖G‖ {g}, ⟨W, G⟩ {along:e}");
         }
     }
 }
