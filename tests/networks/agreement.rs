@@ -116,6 +116,11 @@ fn bounds(name: &str, exact: &Arrays, theta: f64) -> Vec<f64> {
             let all = of("grad_norm").iter().map(|g| g * g).sum::<f64>().sqrt();
             values.iter().map(|diff| GRADIENT * (2.0 * all + diff)).collect()
         }
+        // Of ⟨W, G⟩, which may be 0: as far as a gradient that is off by so much can bring it.
+        "along" => {
+            let all = of("grad_norm").iter().map(|g| g * g).sum::<f64>().sqrt();
+            of("weight_norm").iter().map(|w| GRADIENT * w * all).collect()
+        }
         // Of a unit's values, each off by a part of their size.
         "mean" => of("var").iter().zip(&values).map(|(var, mean)| GRADIENT * (mean * mean + var).sqrt()).collect(),
         "var" => of("mean").iter().zip(&values).map(|(mean, var)| 2.0 * GRADIENT * (mean * mean + var)).collect(),
