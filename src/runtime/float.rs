@@ -68,7 +68,7 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($t:ident, $faint:literal, $avx2:ident, $avx512:ident, $exp:ident, $erfc:ident) => {
+    ($t:ident, $faint:literal, $avx2:ident, $avx512:ident, $exp:ident, $erfc:path) => {
         impl Float for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -125,7 +125,7 @@ macro_rules! float {
             }
             #[inline(always)]
             fn erfc(self) -> Self {
-                libm::$erfc(self)
+                $erfc(self)
             }
             #[inline(always)]
             fn is_finite(self) -> bool {
@@ -133,6 +133,30 @@ macro_rules! float {
             }
         }
     };
+}
+
+/// `erfc` in f32: the Chebyshev fit of Numerical Recipes (section 6.2), whose relative error is 1.2e-7. Plain arithmetic, of which a loop becomes
+/// vectors; of libm's it does not.
+#[inline(always)]
+fn erfc_of_f32(x: f32) -> f32 {
+    const FIT: [f32; 10] = [
+        0.170_872_77,
+        -0.822_152_2,
+        1.488_515_9,
+        -1.135_204,
+        0.278_868_1,
+        -0.186_288_06,
+        0.096_784_18,
+        0.374_091_96,
+        1.000_023_7,
+        -1.265_512_2,
+    ];
+    let z = x.abs();
+    let t = 1.0 / 0.5f32.mul_add(z, 1.0);
+    let fit = FIT.iter().fold(0.0, |sum: f32, c| sum.mul_add(t, *c));
+    let (power, part) = Float::exp_parts((-z).mul_add(z, fit));
+    let above = t * Float::fma(power, part, power);
+    if x < 0.0 { 2.0 - above } else { above }
 }
 
 /// The constants of `exp_parts` in f32.
@@ -178,8 +202,8 @@ mod exp64 {
     pub const MANTISSA: u32 = 52;
 }
 
-float!(f32, 1e-30, F32x8, F32x16, exp32, erfcf);
-float!(f64, 1e-280, F64x4, F64x8, exp64, erfc);
+float!(f32, 1e-30, F32x8, F32x16, exp32, erfc_of_f32);
+float!(f64, 1e-280, F64x4, F64x8, exp64, libm::erfc);
 
 #[cfg(test)]
 mod tests {
@@ -218,5 +242,22 @@ mod tests {
         }
         assert_eq!((at::<f32>(0.0), at::<f64>(0.0)), ([1.0, 0.0], [1.0, 0.0]));
         assert!(at::<f32>(f64::NAN).iter().chain(&at::<f64>(f64::NAN)).all(|v| v.is_nan()));
+    }
+
+    #[test]
+    fn erfc_in_f32_is_that_of_f64() {
+        for i in -6_000..=9_000 {
+            let x = i as f32 * 1e-3;
+            let (found, exact) = (Float::erfc(x), libm::erfc(f64::from(x)));
+            // The fit's own error; half a unit in the last place of an exponent of up to 1.3 + x², rounded twice, and of the four operations after it.
+            let bound = 1.2e-7 + 0.5f64.powi(24) * (2.0 * (1.3 + f64::from(x * x)) + 4.0);
+            let error = ((f64::from(found) - exact) / exact).abs();
+            assert!(error < bound, "erfc({x}) = {found}, off by {error:e}");
+        }
+        assert!(Float::erfc(f32::NAN).is_nan());
+        assert_eq!(
+            [f32::INFINITY, f32::NEG_INFINITY, 0.0].map(Float::erfc).map(|v: f32| (v * 1e6).round() / 1e6),
+            [0.0, 2.0, 1.0]
+        );
     }
 }
