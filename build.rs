@@ -11,8 +11,8 @@ mod nvrtc;
 #[path = "src/runtime/cuda/signature.rs"]
 mod signature;
 
-use launchers::File;
-use signature::Signature;
+use launchers::{File, Header};
+use signature::{Signature, Struct};
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
@@ -39,15 +39,33 @@ fn refuse(path: &Path, line: usize, problem: &str) -> ! {
     exit(1)
 }
 
-/// The files of kernels, by name.
-fn kernels(folder: &Path) -> Vec<File> {
+/// The files of `folder` that end in `.EXTENSION`, by name, with their text.
+fn texts(folder: &Path, extension: &str) -> Vec<(PathBuf, String)> {
     let listing = std::fs::read_dir(folder).unwrap_or_else(|e| refuse(folder, 0, &e.to_string()));
     let mut paths: Vec<PathBuf> = listing.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
-    paths.retain(|path| path.extension().is_some_and(|e| e == "cu"));
-    let mut files: Vec<File> = Vec::new();
-    for path in paths {
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| refuse(&path, 0, &e.to_string()));
+    paths.retain(|path| path.extension().is_some_and(|e| e == extension));
+    let read = |path: PathBuf| match std::fs::read_to_string(&path) {
+        Ok(text) => (path, text),
+        Err(e) => refuse(&path, 0, &e.to_string()),
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// A part of a path, as text.
+fn name(part: Option<&std::ffi::OsStr>) -> String {
+    part.unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The files of kernels, and the structs that kernels take by value, of these files and of the headers.
+fn kernels(folder: &Path, headers: &[Header]) -> (Vec<File>, Vec<Struct>) {
+    let (mut files, mut structs): (Vec<File>, Vec<Struct>) = Default::default();
+    let mut take = |path: &Path, text: &str| {
+        structs.extend(signature::structs(text).unwrap_or_else(|m| refuse(path, m.line, &m.problem)));
+    };
+    headers.iter().for_each(|header| take(&header.path, &header.text));
+    for (path, text) in texts(folder, "cu") {
+        take(&path, &text);
         let found = signature::read(&text).unwrap_or_else(|m| refuse(&path, m.line, &m.problem));
         for kernel in &found {
             let mut others = files.iter().flat_map(|file| &file.kernels).flat_map(Signature::entries);
@@ -56,10 +74,9 @@ fn kernels(folder: &Path) -> Vec<File> {
                 refuse(&path, kernel.line, &format!("another file has a kernel {} too", kernel.name));
             }
         }
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        files.push(File::new(name, path, &text, found));
+        files.push(File::new(name(path.file_stem()), path, &text, found));
     }
-    files
+    (files, structs)
 }
 
 fn main() {
@@ -72,13 +89,13 @@ fn main() {
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     let folder = root.join("kernels");
-    let files = kernels(&folder);
-    let header = folder.join("prelude.cuh");
-    let prelude = std::fs::read_to_string(&header).unwrap_or_else(|e| refuse(&header, 0, &e.to_string()));
-    let structs = signature::structs(&prelude).unwrap_or_else(|m| refuse(&header, m.line, &m.problem));
-    let launches = launchers::generate(&files, &header.display().to_string(), &structs);
+    let header = |(path, text): (PathBuf, String)| Header { name: name(path.file_name()), path, text };
+    let headers: Vec<_> = texts(&folder, "cuh").into_iter().map(header).collect();
+    let (files, structs) = kernels(&folder, &headers);
+    let launches = launchers::generate(&files, &headers, &structs);
     let mut text = launches.unwrap_or_else(|problem| refuse(&folder, 0, &problem));
-    match compile::generate(&files, &prelude, &out, root.join("target/cuda")) {
+    let included: Vec<_> = headers.iter().map(|header| (header.name.as_str(), header.text.as_str())).collect();
+    match compile::generate(&files, &included, &out, root.join("target/cuda")) {
         Ok(tables) => text += &tables,
         Err(log) => {
             eprintln!("a kernel does not compile:\n{log}");

@@ -13,7 +13,7 @@ const TARGETS: [Target; 3] = [Target::Cubin(80), Target::Cubin(90), Target::Ptx(
 type Job<'a> = ((usize, &'a File), Target);
 
 /// Compiles what has changed and gives the tables `IMAGES` and `RESOURCES` as Rust text. Errors: NVRTC's log.
-pub fn generate(files: &[File], prelude: &str, out: &Path, packages: PathBuf) -> Result<String, String> {
+pub fn generate(files: &[File], headers: &[(&str, &str)], out: &Path, packages: PathBuf) -> Result<String, String> {
     println!("cargo:rerun-if-env-changed=NVRTC_PATH");
     println!("cargo:rerun-if-env-changed=VIRTUAL_ENV");
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
@@ -35,7 +35,7 @@ pub fn generate(files: &[File], prelude: &str, out: &Path, packages: PathBuf) ->
             let work = |part: Vec<(usize, &Job<'_>)>| -> Result<Vec<_>, String> {
                 part.into_iter()
                     .map(|(i, &((source, file), target))| {
-                        Ok((i, source, target, one(&nvrtc, file, prelude, target, out)?))
+                        Ok((i, source, target, one(&nvrtc, file, headers, target, out)?))
                     })
                     .collect()
             };
@@ -70,10 +70,16 @@ pub fn generate(files: &[File], prelude: &str, out: &Path, packages: PathBuf) ->
 }
 
 /// One file for one target: from an earlier build where nothing has changed since.
-fn one(nvrtc: &Nvrtc, file: &File, prelude: &str, target: Target, out: &Path) -> Result<(PathBuf, Vec<Usage>), String> {
+fn one(
+    nvrtc: &Nvrtc,
+    file: &File,
+    headers: &[(&str, &str)],
+    target: Target,
+    out: &Path,
+) -> Result<(PathBuf, Vec<Usage>), String> {
     let refuse = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
     let mut hash = DefaultHasher::new();
-    (&file.text, prelude, target.options(false), nvrtc.describe()).hash(&mut hash);
+    (&file.text, headers, target.options(false), nvrtc.describe()).hash(&mut hash);
     let stem = out.join(format!("{}-{:016x}", file.name, hash.finish()));
     let (code, table) = (stem.with_extension("bin"), stem.with_extension("txt"));
     if let (true, Ok(lines)) = (code.exists(), std::fs::read_to_string(&table)) {
@@ -85,7 +91,7 @@ fn one(nvrtc: &Nvrtc, file: &File, prelude: &str, target: Target, out: &Path) ->
         };
         return Ok((code, lines.lines().filter_map(usage).collect()));
     }
-    let Compiled { code: bytes, usage } = nvrtc.compile(&file.name, &file.text, prelude, target, false)?;
+    let Compiled { code: bytes, usage } = nvrtc.compile(&file.name, &file.text, headers, target, false)?;
     std::fs::write(&code, bytes).map_err(|e| refuse(&code, e))?;
     let line = |u: &Usage| format!("{} {} {} {}\n", u.kernel, u.registers, u.spills, u.shared);
     std::fs::write(&table, usage.iter().map(line).collect::<String>()).map_err(|e| refuse(&table, e))?;

@@ -23,18 +23,32 @@ impl File {
     }
 }
 
+/// A file that kernels include.
+pub struct Header {
+    /// Its name, as `#include` has it.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: String,
+}
+
 /// Bytes that a struct by value may have: those of an argument.
 const MOST_BYTES: usize = 32;
 
 /// The text of the module `kernels`. Errors: a parameter of a struct that `structs` does not have, or one that is too large.
-pub fn generate(files: &[File], header: &str, structs: &[Struct]) -> Result<String, String> {
+pub fn generate(files: &[File], headers: &[Header], structs: &[Struct]) -> Result<String, String> {
     let mut out = String::from("/// The files of kernels.\npub static SOURCES: &[Source] = &[\n");
     for File { name, text, path, .. } in files {
         // The text below is the file's own as it was read; this has the compiler know that it was.
         writeln!(out, "    Source {{ name: {name:?}, text: {{ const _: &str = include_str!({path:?}); {text:?} }} }},")
             .unwrap();
     }
-    writeln!(out, "];\n/// What every file includes.\npub static PRELUDE: &str = include_str!({header:?});").unwrap();
+    out += "];\n/// Names and texts of the files that these include.\npub static HEADERS: &[(&str, &str)] = &[\n";
+    for Header { name, path, .. } in headers {
+        writeln!(out, "    ({name:?}, include_str!({path:?})),").unwrap();
+    }
+    out += "];\n";
     out += "/// Every kernel.\npub static ALL: &[&Kernel] = &[\n";
     for (name, _) in files.iter().flat_map(|file| &file.kernels).flat_map(Signature::entries) {
         writeln!(out, "    &{},", name.to_uppercase()).unwrap();
@@ -65,7 +79,7 @@ fn by_value(of: &Struct) -> Result<String, String> {
     out += "}\n";
     let bytes = laid_out(of).last().map_or(0, |&(_, ty, at)| at + ty.bytes());
     if bytes > MOST_BYTES {
-        return Err(format!("prelude.cuh: {} has {bytes} bytes and {MOST_BYTES} at most", of.name));
+        return Err(format!("struct {} has {bytes} bytes; {MOST_BYTES} fit", of.name));
     }
     writeln!(
         out,
@@ -99,7 +113,7 @@ fn description(kernel: &Signature, name: &str, source: usize, structs: &[Struct]
             Kind::Scalar(ty) => vec![(name.as_str(), *ty, 0)],
             Kind::Struct(of) => {
                 let known = structs.iter().find(|known| known.name == *of);
-                laid_out(known.ok_or_else(|| format!("there is no struct {of} BY_VALUE in prelude.cuh"))?)
+                laid_out(known.ok_or_else(|| format!("there is no struct {of} BY_VALUE"))?)
             }
             _ => Vec::new(),
         };

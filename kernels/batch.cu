@@ -1,5 +1,5 @@
 // A batch of images from the bytes of the whole set: src/ops/gather. Lanes take neighbouring samples, which lie side by side in x.
-#include "prelude.cuh"
+#include "random.cuh"
 
 constexpr unsigned SIDE = 32, PLANE = 1024, IMAGE = 3 * PLANE, PADDING = 4;
 

@@ -1,6 +1,6 @@
 // BatchNorm, forward and backward, with the ReLU that may follow: src/ops/batch_norm. Forward reads x twice (statistics, apply) and
 // writes y once; backward reads x and dy twice and writes dx once.
-#include "prelude.cuh"
+#include "columns.cuh"
 
 // Each part's Σx and Σx² of every column.
 KERNEL_OF_T(256) moments_partial(const T* x, double* partials, Matrix matrix) {

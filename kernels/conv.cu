@@ -1,7 +1,8 @@
 // Convolution and linear layers in exact f32: sums of dense products over the valid taps (src/ops/conv2d), on the ordinary cores.
 // A block computes a tile of rows × columns; each thread a part of it in registers, from tiles in shared memory that hold 16 of the inner
 // dimension at a time. The next tiles are read into registers while the present ones are multiplied.
-#include "prelude.cuh"
+#include "columns.cuh"
+#include "taps.cuh"
 
 constexpr unsigned DEPTH = 16;
 

@@ -2,7 +2,8 @@
 // cp.async, three stages deep, 64 bytes of the inner dimension at a time; where rows are not aligned to 16 bytes, by ordinary loads.
 // Eight warps share a tile of 128 rows × 64 columns, each 32 × 32; where there are too few such tiles for a device, four share one of 64 × 64.
 // Pitches of tiles are chosen so that no two lanes meet in a bank.
-#include "prelude.cuh"
+#include "taps.cuh"
+#include "tensor_cores.cuh"
 
 constexpr unsigned STAGES = 3, COLUMNS = 64;
 

@@ -1,6 +1,6 @@
 // How the values of one unit are distributed: src/ops/distribution. A thread counts the bins that are its own in what the block has read, so
 // that nothing is ever added by two threads at once.
-#include "prelude.cuh"
+#include "columns.cuh"
 
 // Each part's counts (below the range, bins, above it), and its Σv and Σv² about 0.
 KERNEL_OF_T(256)

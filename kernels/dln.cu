@@ -1,7 +1,7 @@
 // The deep linear network's whole pass as one launch: src/ops/deep_linear. A cluster of eight blocks takes a run; each block holds its
 // share of the samples, and of those the inputs of all layers, in shared memory. Per-column sums cross the cluster through distributed
 // shared memory, merged in the order of the ranks. Several runs (points of a probe, seeds) are several clusters of one launch.
-#include "prelude.cuh"
+#include "cluster.cuh"
 
 #if CLUSTERS
 

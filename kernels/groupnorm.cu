@@ -3,7 +3,10 @@
 // A pixel's rows are a dense N × C matrix, so that all of x is a `matrix` of pixels × (N·C), whose `rows` are the pixels: a column is a sample's
 // channel, and lanes lie along it as in BatchNorm's passes. Its sums over the pixels come first (BatchNorm's kernel leaves Σx and Σx²), then a
 // warp adds up the columns and parts of each sample's group, or of each channel, in a fixed order.
-#include "prelude.cuh"
+#include "columns.cuh"
+
+// The `channels` of a sample, the `count` of groups that they are in, and whether these are normalised about their mean (`centre`).
+BY_VALUE Groups { unsigned channels, count, centre; };
 
 // A column's channel, and its group among those of all samples.
 struct GroupColumn {

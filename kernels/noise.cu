@@ -1,6 +1,43 @@
 // Algorithm 1's noise, drawn where it is used: src/ops/noise, src/ops/noisy_batch_norm. A thread keeps to a pair of units, whose two
 // samples share one draw of Philox; rows lie as (h·W + w)·N + n. `matrix.width` counts pairs here.
-#include "prelude.cuh"
+#include "columns.cuh"
+#include "random.cuh"
+
+// Algorithm 1's noise at a `layer`, which is part of the draws' key: `mean` n_μ, `scale` n_σ, `spread` r_μ = r_σ.
+BY_VALUE NoiseOptions { float mean, scale, spread; unsigned layer; };
+
+struct NoiseKey {
+    u64 seed;
+    unsigned step;
+    NoiseOptions noise;
+};
+// μ_j − r_μ and σ_j of a unit.
+struct NoiseUnit {
+    float low, sigma;
+};
+__device__ __forceinline__ NoiseUnit noise_unit(const NoiseKey& key, unsigned unit) {
+    const NoiseOptions& noise = key.noise;
+    Words words = draw(key.seed, NOISE_UNIT, noise.layer, key.step, unit, 0);
+    return {uniform_in(words.w[0], -noise.mean, 2.0f * noise.mean) - noise.spread, uniform_in(words.w[1], 1.0f, noise.scale - 1.0f)};
+}
+// m_ij and s_ij of both units at a sample.
+struct NoisePair {
+    float shift[2], scale[2];
+};
+__device__ __forceinline__ NoisePair noise_pair(const NoiseKey& key, const NoiseUnit (&units)[2], unsigned sample, unsigned pair) {
+    Words words = draw(key.seed, NOISE_SAMPLE, key.noise.layer, key.step, sample, pair);
+    NoisePair drawn;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        drawn.shift[half] = uniform_in(words.w[2 * half], 0.0f, 2.0f * key.noise.spread) + units[half].low;
+        drawn.scale[half] = fmaf(normal(words.w[2 * half + 1]), key.noise.spread, units[half].sigma);
+    }
+    return drawn;
+}
+// The number of the sample in row `row`, which does not depend on the batch size: rows lie as (h·W + w)·N + n.
+__device__ __forceinline__ unsigned noise_sample(unsigned row, unsigned batch, unsigned pixels) {
+    return row % batch * pixels + row / batch;
+}
 
 // What a thread knows of its pair.
 struct NoisePlace {

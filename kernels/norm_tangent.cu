@@ -1,6 +1,6 @@
 // How the norms move where their operands do: src/ops/norm_tangent. In f32 alone: these are parts of Hessian-vector products, with which
 // nobody trains.
-#include "prelude.cuh"
+#include "columns.cuh"
 
 // What a norm's spread is: the power mean of order 1, 2, any other p, ∞, or σ².
 enum { P_OTHER = 0, P_ONE = 1, P_TWO = 2, P_INFINITE = 3, VARIANCE = 4 };

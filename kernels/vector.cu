@@ -1,5 +1,5 @@
 // Flat vectors: what the probes are made of. Sums in f64, in two stages of fixed shape: one partial sum a block, then one block.
-#include "prelude.cuh"
+#include "random.cuh"
 
 // y ← y + a x.
 extern "C" __global__ void __launch_bounds__(256) axpy(float a, const float* x, float* y, unsigned len) {

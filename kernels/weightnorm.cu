@@ -1,7 +1,7 @@
 // Weight normalisation: src/ops/weight_norm. A column of rows × columns is a unit, w = g u with u = v/n, n = ‖v‖; a block of 256 threads takes
 // `width` of them (a power of two, at most 8) and 256 / width rows at a time. Sums in double, in an order that the shape alone fixes. What has
 // length 0 is 0.
-#include "prelude.cuh"
+#include "columns.cuh"
 
 // All rows are one part.
 __device__ __forceinline__ ColumnPlace unit_place(unsigned rows, unsigned columns, unsigned width) {

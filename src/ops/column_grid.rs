@@ -1,4 +1,4 @@
-//! How a matrix of rows × columns is shared out among a device's blocks: what the prelude's `column_place` undoes.
+//! How a matrix of rows × columns is shared out among a device's blocks: what `column_place` in `kernels/columns.cuh` undoes.
 
 use crate::ops::norm::{NormOptions, units};
 use crate::runtime::cuda::count;

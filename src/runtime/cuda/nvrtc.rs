@@ -161,26 +161,30 @@ impl Nvrtc {
         format!("NVRTC {}.{} ({})", self.version.0, self.version.1, self.path.display())
     }
 
-    /// Compiles the text of `kernels/NAME.cu`. Errors: what NVRTC says, with lines of that file; a missing function.
+    /// Compiles the text of `kernels/NAME.cu`; `headers` are the names and texts of the files that it may include. Errors: what NVRTC says,
+    /// with lines of that file; a missing function.
     pub fn compile(
         &self,
         name: &str,
         text: &str,
-        prelude: &str,
+        headers: &[(&str, &str)],
         target: Target,
         lines: bool,
     ) -> Result<Compiled, String> {
         let c = |text: &str| CString::new(text).map_err(|_| format!("kernels/{name}.cu holds a byte 0"));
         let (source, file) = (c(text)?, c(&format!("kernels/{name}.cu"))?);
-        let (header, header_name) = (c(prelude)?, c("prelude.cuh")?);
+        let strings = |of: &[&str]| of.iter().map(|text| c(text)).collect::<Result<Vec<_>, _>>();
+        let (names, texts): (Vec<_>, Vec<_>) = headers.iter().copied().unzip();
+        let (names, texts) = (strings(&names)?, strings(&texts)?);
+        let [names, texts] = [&names, &texts].map(|of| of.iter().map(|text| text.as_ptr()).collect::<Vec<_>>());
         let options = target.options(lines).iter().map(|o| c(o)).collect::<Result<Vec<_>, _>>()?;
         let options: Vec<_> = options.iter().map(|o| o.as_ptr()).collect();
         let mut program: Program = std::ptr::null_mut();
         // SAFETY: each function has the type that nvrtc.h gives it, and pointers are valid for the calls.
         unsafe {
             let create = self.get::<Create>("nvrtcCreateProgram")?;
-            let (headers, names) = ([header.as_ptr()], [header_name.as_ptr()]);
-            let made = create(&mut program, source.as_ptr(), file.as_ptr(), 1, headers.as_ptr(), names.as_ptr());
+            let (count, texts, names) = (headers.len() as c_int, texts.as_ptr(), names.as_ptr());
+            let made = create(&mut program, source.as_ptr(), file.as_ptr(), count, texts, names);
             if made != 0 {
                 return Err(format!("nvrtcCreateProgram gives {made}"));
             }

@@ -142,13 +142,16 @@ fn load(name: &str, text: &str, signatures: &[Signature], build: Build) -> Resul
     let entries = entries(signatures);
     let source = format!("#include \"host.h\"\n#line 1 \"kernels/{name}.cu\"\n{text}\n#line 1 \"entries\"\n{entries}");
     let options: Vec<_> = [COMMON, vector_options(), build.options()].concat();
-    let key = cache::key(&[&source, kernels::PRELUDE, HOST, HOOKS, version, &options.join(" "), LINK]);
+    let headers: String = kernels::HEADERS.iter().map(|(_, text)| *text).collect();
+    let key = cache::key(&[&source, &headers, HOST, HOOKS, version, &options.join(" "), LINK]);
     let file = format!("{name}-{key}.so");
     let make = || {
         let folder = cache::workshop()?;
         let work = folder.path();
         cache::put(work, "host.h", HOST)?;
-        cache::put(work, "prelude.cuh", kernels::PRELUDE)?;
+        for (name, text) in kernels::HEADERS {
+            cache::put(work, name, text)?;
+        }
         cache::put(work, "hooks.cpp", HOOKS)?;
         cache::put(work, "kernels.cpp", &source)?;
         // The hooks must not call themselves: they are compiled without instrumentation.

@@ -4,7 +4,7 @@ use super::api::{check, dotted, refuses_code, words};
 use super::symbols::{self as sys, CUfunction, CUfunction_attribute, CUmodule, Code};
 use crate::files::cache;
 use crate::runtime::cuda::driver::{Image, Kernel};
-use crate::runtime::cuda::kernels::{IMAGES, PRELUDE, SOURCES};
+use crate::runtime::cuda::kernels::{HEADERS, IMAGES, SOURCES};
 use crate::runtime::cuda::nvrtc::{Nvrtc, Target, line_info};
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -134,9 +134,10 @@ impl Modules {
             }
         };
         let (file, target) = (&SOURCES[source], Target::Cubin(capability));
-        let key = cache::key(&[file.text, PRELUDE, &target.options(line_info()).join(" "), &nvrtc.describe()]);
+        let headers: String = HEADERS.iter().map(|(_, text)| *text).collect();
+        let key = cache::key(&[file.text, &headers, &target.options(line_info()).join(" "), &nvrtc.describe()]);
         cache::bytes(&format!("{}-{key}.cubin", file.name), || {
-            let made = nvrtc.compile(file.name, file.text, PRELUDE, target, line_info());
+            let made = nvrtc.compile(file.name, file.text, HEADERS, target, line_info());
             let made = made.map_err(|log| Error::device(device, format!("compile kernels/{}.cu", file.name), log))?;
             Ok(made.code)
         })

@@ -1,0 +1,112 @@
+// Inline PTX of the products: asynchronous copies to shared memory (cp.async), ldmatrix and mma.sync. Each wrapper has a version for the host.
+#pragma once
+#include "prelude.cuh"
+
+// ---- asynchronous copies to shared memory: cp.async ------------------------------------------------------------------------------
+
+#ifdef NORMSCAPE_HOST
+// The emulator makes the copy when a wait asks for it: reading too early finds what was there before.
+__device__ __forceinline__ void cp_async_16(void* shared, const void* global, bool valid) {
+    emu_copy_async(shared, global, 16, valid ? 16 : 0);
+}
+__device__ __forceinline__ void cp_async_commit() { emu_copy_commit(); }
+template <int LEFT> __device__ __forceinline__ void cp_async_wait() { emu_copy_wait(LEFT); }
+#else
+// 16 bytes from global to shared memory, both aligned to 16; zeros where not valid (global must be an address all the same).
+__device__ __forceinline__ void cp_async_16(void* shared, const void* global, bool valid) {
+    unsigned to = (unsigned)__cvta_generic_to_shared(shared), bytes = valid ? 16u : 0u;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(bytes) : "memory");
+}
+// Closes a group of copies.
+__device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Waits until at most LEFT of this thread's groups are under way; a barrier must follow before others' copies are read.
+template <int LEFT> __device__ __forceinline__ void cp_async_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory"); }
+#endif
+
+// ---- tensor cores: ldmatrix and mma.sync; all 32 lanes call together ---------------------------------------------------------------
+//
+// With g = lane / 4 and t = lane % 4, lane holds
+//   mma_bf16 (16×8×16): a[0..3] = rows (g, g+8, g, g+8) × columns (2t, 2t, 2t+8, 2t+8) and the next, packed;
+//                       b[0..1] = column g × rows (2t, 2t+8) and the next, packed;
+//   mma_tf32 (16×8×8):  a[0..3] = rows (g, g+8, g, g+8) × columns (t, t, t+4, t+4); b[0..1] = column g × rows (t, t+4);
+//   both:               d[0..3] = rows (g, g, g+8, g+8) × columns (2t, 2t+1, 2t, 2t+1), updated.
+
+#ifdef NORMSCAPE_HOST
+__device__ inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    u64 mine[3] = {a[0] | (u64)a[1] << 32, a[2] | (u64)a[3] << 32, b[0] | (u64)b[1] << 32};
+    u64 all[96];
+    emu_exchange_into(all, 0xffffffffu, mine, 3);
+    unsigned g = lane_id() / 4, t = lane_id() % 4;
+    for (unsigned i = 0; i < 4; ++i) {
+        unsigned row = i / 2, column = 2 * t + i % 2;
+        for (unsigned k = 0; k < 16; ++k) {
+            // Lane that holds (row, k) of a, and (k, column) of b; word and half within.
+            unsigned from_a = 4 * g + k % 8 / 2, from_b = 4 * column + k % 8 / 2;
+            unsigned word_a = (unsigned)(all[3 * from_a + k / 8] >> (32 * row));
+            unsigned word_b = (unsigned)(all[3 * from_b + 2] >> (32 * (k / 8)));
+            float x = __uint_as_float(k % 2 ? word_a & 0xffff0000u : word_a << 16);
+            float y = __uint_as_float(k % 2 ? word_b & 0xffff0000u : word_b << 16);
+            d[i] = fmaf(x, y, d[i]);
+        }
+    }
+}
+__device__ inline void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    u64 mine[3] = {a[0] | (u64)a[1] << 32, a[2] | (u64)a[3] << 32, b[0] | (u64)b[1] << 32};
+    u64 all[96];
+    emu_exchange_into(all, 0xffffffffu, mine, 3);
+    unsigned g = lane_id() / 4, t = lane_id() % 4;
+    for (unsigned i = 0; i < 4; ++i) {
+        unsigned row = i / 2, column = 2 * t + i % 2;
+        for (unsigned k = 0; k < 8; ++k) {
+            unsigned from_a = 4 * g + k % 4, from_b = 4 * column + k % 4;
+            float x = __uint_as_float((unsigned)(all[3 * from_a + k / 4] >> (32 * row)) & 0xffffe000u);
+            float y = __uint_as_float((unsigned)(all[3 * from_b + 2] >> (32 * (k / 4))) & 0xffffe000u);
+            d[i] = fmaf(x, y, d[i]);
+        }
+    }
+}
+// Four 8×8 matrices of 16-bit elements: lane 8i + j gives the address of row j of matrix i, 16 bytes, aligned to 16; lane
+// gets in r[i] the elements (g, 2t) and (g, 2t + 1) of matrix i; with trans of its transpose.
+__device__ inline void ldmatrix_x4(unsigned (&r)[4], const void* row) {
+    u64 mine = (u64)row;
+    u64 rows[32];
+    emu_exchange_into(rows, 0xffffffffu, &mine, 1);
+    for (unsigned i = 0; i < 4; ++i) r[i] = ((const unsigned*)rows[8 * i + lane_id() / 4])[lane_id() % 4];
+}
+__device__ inline void ldmatrix_x4_trans(unsigned (&r)[4], const void* row) {
+    u64 mine = (u64)row;
+    u64 rows[32];
+    emu_exchange_into(rows, 0xffffffffu, &mine, 1);
+    for (unsigned i = 0; i < 4; ++i) {
+        unsigned j = 8 * i + 2 * (lane_id() % 4), column = lane_id() / 4;
+        r[i] = ((const unsigned short*)rows[j])[column] | (unsigned)((const unsigned short*)rows[j + 1])[column] << 16;
+    }
+}
+#else
+__device__ __forceinline__ void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+__device__ __forceinline__ void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+__device__ __forceinline__ void ldmatrix_x4(unsigned (&r)[4], const void* row) {
+    unsigned from = (unsigned)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(from)
+                 : "memory");
+}
+__device__ __forceinline__ void ldmatrix_x4_trans(unsigned (&r)[4], const void* row) {
+    unsigned from = (unsigned)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(from)
+                 : "memory");
+}
+#endif
