@@ -15,6 +15,7 @@ pub mod run_folder;
 pub mod schedule;
 pub mod settings;
 pub mod source;
+pub mod step_work;
 pub mod trainer;
 
 pub use held_folder::Start;

@@ -105,6 +105,24 @@ impl Record {
 }
 
 impl Record {
+    /// Refuses to go on with the run in `root`, whose record is `old`, as this one. What may differ (steps, checkpoints, the data's place) is not
+    /// looked at.
+    pub fn check_same(&self, old: &Record, root: &Path) -> Result<()> {
+        let same = [
+            ("network", &old.network.sha256, &self.network.sha256),
+            ("data", &old.data.sha256, &self.data.sha256),
+            ("device", &old.program.device, &self.program.device),
+        ];
+        match same.into_iter().find(|(_, was, is)| was != is) {
+            None => Ok(()),
+            Some((what, was, is)) => Err(Error::file(
+                &RunFolder::at(root).record(),
+                format!("the run's {what} is {was}"),
+                format!("it cannot go on with {is}"),
+            )),
+        }
+    }
+
     /// The same, computed by a card.
     pub fn on(mut self, hardware: Option<Hardware>) -> Record {
         (self.program.card, self.program.architecture) = hardware.map(|of| (of.card, of.architecture)).unzip();

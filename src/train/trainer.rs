@@ -7,18 +7,16 @@
 use super::checkpoint::{self, Keep, State, Vectors};
 use super::held_folder::{HeldFolder, Start};
 use super::metrics::{Metrics, Row};
-use super::probes::{self, Due, Probes};
+use super::probes::{Due, Probes, Work};
 use super::run_folder::{Record, RunFolder};
 use super::settings::Settings;
 use super::source::Source;
+use super::step_work::StepWork;
 use crate::files::disk;
 use crate::files::tfevents::EventLog;
-use crate::network::{Engine, Loss, Scalar, initial_parameters};
+use crate::network::{Engine, Loss, initial_parameters};
 use crate::ops::backend::Backend;
-use crate::ops::gather::ImageBytes;
 use crate::ops::step;
-use crate::probe::ics::Update;
-use crate::probe::measure::Moment;
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
@@ -26,9 +24,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-/// Momentum of the running statistics, as PyTorch counts it.
-const RUNNING_MOMENTUM: f64 = 0.1;
 
 /// Steps that a device which works on its own is asked for before the host looks at their losses: so many rows come at once at the most.
 pub const BURST: u64 = 64;
@@ -137,7 +132,7 @@ impl<B: Backend> Trainer<B> {
         let (theta, grad) = (engine.vector()?, engine.vector()?);
         let velocity = (settings.momentum > 0.0).then(|| engine.vector()).transpose()?;
         let running_before = engine.running_vector()?;
-        let probed = probes::Work::plan(&mut engine, &settings)?;
+        let probed = Work::plan(&mut engine, &settings)?;
         let mut plan = engine.backend().plan();
         let journal = plan.view(Shape::new([BURST as usize, step::COLUMNS]), DType::F64);
         engine.backend().commit(&plan)?;
@@ -150,7 +145,7 @@ impl<B: Backend> Trainer<B> {
         let hardware = engine.observe().hardware();
         let mut record = Record::new(&settings, engine.network(), source.describe(), device).on(hardware);
         if let Some(old) = held.record() {
-            same_run(old, &record, held.root())?;
+            record.check_same(old, held.root())?;
             if let Some(other_card) = record.continues(old) {
                 observer.warn(&other_card);
             }
@@ -386,71 +381,4 @@ impl<B: Backend> Trainer<B> {
         self.saved = Instant::now();
         Ok(())
     }
-}
-
-/// What a step asks of the device: the same work each time, so that a device may record it.
-struct StepWork<'a, B> {
-    /// The training set, where the device makes its own batches; and whether they are augmented.
-    gather: Option<(ImageBytes, bool)>,
-    theta: View,
-    grad: View,
-    velocity: Option<View>,
-    running_before: View,
-    journal: View,
-    /// Momentum and weight decay.
-    rule: (f64, f64),
-    /// The last row has no update.
-    last: bool,
-    probe: Option<(Due, &'a probes::Work<B>)>,
-}
-
-impl<B: Backend> StepWork<'_, B> {
-    fn ask(&self, engine: &mut Engine<B>) -> Result<()> {
-        let (theta, grad) = (In(self.theta), Out(self.grad));
-        let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
-        let (running, before, state) = (engine.running(), self.running_before, engine.state());
-        if let Some((set, augment)) = self.gather {
-            engine.gather(set, augment)?;
-        }
-        engine.loss_and_grad(theta, grad, Out(loss), Out(correct))?;
-        engine.backend().judge(In(loss), Out(state))?;
-        if !self.last {
-            engine.move_running(RUNNING_MOMENTUM)?;
-        }
-        let (momentum, weight_decay) = self.rule;
-        if let Some((due, work)) = self.probe {
-            let update = Update { velocity: self.velocity, momentum, weight_decay };
-            work.ask(engine, due, Moment { theta, grad: grad.into(), update })?;
-        }
-        // From here on nothing can be interrupted.
-        let backend = engine.backend();
-        backend.note(In(loss), In(correct), Out(self.journal), In(state))?;
-        if !self.last {
-            backend.put_back(In(before), Out(running), In(state))?;
-            backend.advance(Out(state))?;
-            engine.update(Out(self.theta), grad.into(), self.velocity.map(Out), momentum, weight_decay)?;
-        }
-        Ok(())
-    }
-}
-
-/// Refuses to continue a run as another one. What may differ (steps, checkpoints, the data's place) is not looked at.
-fn same_run(old: &Record, new: &Record, root: &Path) -> Result<()> {
-    let differs = |what: &str, was: &str, is: &str| {
-        Err(Error::file(
-            &RunFolder::at(root).record(),
-            format!("the run's {what} is {was}"),
-            format!("it cannot go on with {is}"),
-        ))
-    };
-    if old.network.sha256 != new.network.sha256 {
-        return differs("network", &old.network.sha256, &new.network.sha256);
-    }
-    if old.data.sha256 != new.data.sha256 {
-        return differs("data", &old.data.sha256, &new.data.sha256);
-    }
-    if old.program.device != new.program.device {
-        return differs("device", &old.program.device, &new.program.device);
-    }
-    Ok(())
 }
