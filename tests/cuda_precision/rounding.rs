@@ -1,7 +1,7 @@
 //! The reference: the CPU in f64, rounding what it stores and multiplies where a device does.
 
 use normscape::Result;
-use normscape::ops::activation::{Activate, Activation};
+use normscape::ops::activation::{Activate, Activation, TangentOperands};
 use normscape::ops::batch_norm::BatchNorm;
 use normscape::ops::conv2d::{Conv2d, Conv2dGrads, Map};
 use normscape::ops::cross_entropy::{CrossEntropy, LossOut};
@@ -137,284 +137,124 @@ impl Linear for Rounding {
     }
 }
 
-impl BatchNorm for Rounding {
-    fn norm_workspace(&self, x: Shape) -> Shape {
-        self.cpu.norm_workspace(x)
-    }
-    fn batch_norm(&mut self, x: In, p: NormParams, o: NormOptions, y: Out, s: Statistics, w: Out) -> Result<()> {
-        self.cpu.batch_norm(x, p, o, y, s, w)?;
-        self.store(y)
-    }
-    fn batch_norm_backward(
-        &mut self,
-        x: In,
-        p: NormParams,
-        o: NormOptions,
-        s: Statistics,
-        dy: In,
-        g: NormGrads,
-        w: Out,
-    ) -> Result<()> {
-        self.cpu.batch_norm_backward(x, p, o, s, dy, g, w)?;
-        self.store(g.x)
-    }
+/// The operators that compute as the CPU does, and store what follows `stores` as a device does. `shape` gives a workspace's.
+macro_rules! as_the_cpu {
+    ($($operator:ident {
+        $(shape $shape:ident($x:ident: $of:ty);)?
+        $(fn $name:ident($($arg:ident: $ty:ty),*) $(stores $stored:expr)?;)+
+    })+) => {$(
+        impl $operator for Rounding {
+            $(fn $shape(&self, $x: $of) -> Shape {
+                self.cpu.$shape($x)
+            })?
+            $(fn $name(&mut self, $($arg: $ty),*) -> Result<()> {
+                self.cpu.$name($($arg),*)?;
+                $(self.store_some($stored.into())?;)?
+                Ok(())
+            })+
+        }
+    )+};
 }
 
-impl NoisyBatchNorm for Rounding {
-    fn noisy_batch_norm(
-        &mut self,
-        noise: NoiseOptions,
-        x: In,
-        p: NormParams,
-        o: NormOptions,
-        state: In,
-        y: Out,
-        s: Statistics,
-        w: Out,
-    ) -> Result<()> {
-        self.cpu.noisy_batch_norm(noise, x, p, o, state, y, s, w)?;
-        self.store(y)
+as_the_cpu! {
+    BatchNorm {
+        shape norm_workspace(x: Shape);
+        fn batch_norm(x: In, p: NormParams, o: NormOptions, y: Out, s: Statistics, w: Out) stores y;
+        fn batch_norm_backward(
+            x: In, p: NormParams, o: NormOptions, s: Statistics, dy: In, g: NormGrads, w: Out
+        ) stores g.x;
     }
-    fn noisy_batch_norm_backward(
-        &mut self,
-        noise: NoiseOptions,
-        x: In,
-        p: NormParams,
-        o: NormOptions,
-        state: In,
-        s: Statistics,
-        dy: In,
-        g: NormGrads,
-        w: Out,
-    ) -> Result<()> {
-        self.cpu.noisy_batch_norm_backward(noise, x, p, o, state, s, dy, g, w)?;
-        self.store(g.x)
+    NoisyBatchNorm {
+        fn noisy_batch_norm(
+            noise: NoiseOptions, x: In, p: NormParams, o: NormOptions, state: In, y: Out, s: Statistics, w: Out
+        ) stores y;
+        fn noisy_batch_norm_backward(
+            noise: NoiseOptions, x: In, p: NormParams, o: NormOptions, state: In, s: Statistics, dy: In, g: NormGrads, w: Out
+        ) stores g.x;
     }
-}
-
-impl LpNorm for Rounding {
-    fn lp_norm(&mut self, e: f64, x: In, p: NormParams, o: NormOptions, y: Out, s: Statistics, w: Out) -> Result<()> {
-        self.cpu.lp_norm(e, x, p, o, y, s, w)?;
-        self.store(y)
+    LpNorm {
+        fn lp_norm(e: f64, x: In, p: NormParams, o: NormOptions, y: Out, s: Statistics, w: Out) stores y;
+        fn lp_norm_backward(
+            e: f64, x: In, p: NormParams, o: NormOptions, s: Statistics, dy: In, g: NormGrads, w: Out
+        ) stores g.x;
     }
-    fn lp_norm_backward(
-        &mut self,
-        e: f64,
-        x: In,
-        p: NormParams,
-        o: NormOptions,
-        s: Statistics,
-        dy: In,
-        g: NormGrads,
-        w: Out,
-    ) -> Result<()> {
-        self.cpu.lp_norm_backward(e, x, p, o, s, dy, g, w)?;
-        self.store(g.x)
+    GroupNorm {
+        shape group_norm_workspace(x: Shape);
+        fn group_norm(groups: GroupSpec, x: In, p: NormParams, o: NormOptions, y: Out, s: Statistics, w: Out) stores y;
+        fn group_norm_backward(
+            groups: GroupSpec, x: In, p: NormParams, o: NormOptions, s: Statistics, dy: In, g: NormGrads, w: Out
+        ) stores g.x;
+        fn group_norm_tangent(groups: GroupSpec, n: Normed, m: Moving, y: Out, s: Statistics, w: Out);
+        fn group_norm_tangent_backward(
+            groups: GroupSpec, n: Normed, m: Moving, s: Statistics, u: Upstream, g: NormGrads, w: Out
+        );
     }
-}
-
-impl GroupNorm for Rounding {
-    fn group_norm_workspace(&self, x: Shape) -> Shape {
-        self.cpu.group_norm_workspace(x)
+    Noise {
+        fn noise(options: NoiseOptions, relu: bool, x: In, state: In, y: Out) stores y;
+        fn noise_backward(o: NoiseOptions, relu: bool, x: In, dy: In, state: In, dx: Out) stores dx;
+        fn noise_draws(options: NoiseOptions, state: In, shift: Out, scale: Out);
     }
-    fn group_norm(
-        &mut self,
-        groups: GroupSpec,
-        x: In,
-        p: NormParams,
-        o: NormOptions,
-        y: Out,
-        s: Statistics,
-        w: Out,
-    ) -> Result<()> {
-        self.cpu.group_norm(groups, x, p, o, y, s, w)?;
-        self.store(y)
+    Running {
+        fn move_running(momentum: f64, batch: In, factors: In, running: Out);
+        fn norm_eval(k: Spread, x: In, p: NormParams, o: NormOptions, r: RunningStatistics, y: Out) stores y;
     }
-    fn group_norm_backward(
-        &mut self,
-        groups: GroupSpec,
-        x: In,
-        p: NormParams,
-        o: NormOptions,
-        s: Statistics,
-        dy: In,
-        g: NormGrads,
-        w: Out,
-    ) -> Result<()> {
-        self.cpu.group_norm_backward(groups, x, p, o, s, dy, g, w)?;
-        self.store(g.x)
+    Activate {
+        fn activation(kind: Activation, x: In, y: Out) stores y;
+        fn activation_backward(kind: Activation, x: In, dy: In, dx: Out) stores dx;
+        fn activation_tangent_backward(kind: Activation, of: TangentOperands, to: Out);
     }
-    fn group_norm_tangent(
-        &mut self,
-        groups: GroupSpec,
-        n: Normed,
-        m: Moving,
-        y: Out,
-        s: Statistics,
-        w: Out,
-    ) -> Result<()> {
-        self.cpu.group_norm_tangent(groups, n, m, y, s, w)
+    WeightNorm {
+        fn weight_norm(of: Parts, weight: Out);
+        fn weight_norm_backward(of: Parts, grad_weight: In, grads: PartsOut);
+        fn weight_norm_tangent(of: Parts, moving: Parts, weight_tangent: Out);
+        fn weight_norm_tangent_backward(of: Parts, by: Parts, grad: (In, In), to: PartsOut);
     }
-    fn group_norm_tangent_backward(
-        &mut self,
-        groups: GroupSpec,
-        n: Normed,
-        m: Moving,
-        s: Statistics,
-        u: Upstream,
-        g: NormGrads,
-        w: Out,
-    ) -> Result<()> {
-        self.cpu.group_norm_tangent_backward(groups, n, m, s, u, g, w)
+    MaxPool2d {
+        fn max_pool2d(x: In, y: Out);
+        fn max_pool2d_backward(x: In, dy: In, dx: Out);
+        fn max_pool2d_tangent(x: In, moving: In, y: Out);
     }
-}
-
-impl Noise for Rounding {
-    fn noise(&mut self, options: NoiseOptions, relu: bool, x: In, state: In, y: Out) -> Result<()> {
-        self.cpu.noise(options, relu, x, state, y)?;
-        self.store(y)
+    NormTangent {
+        fn norm_tangent(n: Normed, m: Moving, y: Out, s: Statistics, w: Out);
+        fn norm_tangent_backward(n: Normed, m: Moving, s: Statistics, u: Upstream, g: NormGrads, w: Out);
     }
-    fn noise_backward(&mut self, o: NoiseOptions, relu: bool, x: In, dy: In, state: In, dx: Out) -> Result<()> {
-        self.cpu.noise_backward(o, relu, x, dy, state, dx)?;
-        self.store(dx)
+    CrossEntropy {
+        fn cross_entropy(logits: In, labels: In, out: LossOut) stores out.grad;
+        fn cross_entropy_tangent(logits: In, moving: In, out: Out);
     }
-    fn noise_draws(&mut self, options: NoiseOptions, state: In, shift: Out, scale: Out) -> Result<()> {
-        self.cpu.noise_draws(options, state, shift, scale)
+    SquaredError {
+        fn squared_error(scale: f64, x: In, target: In, out: LossOut) stores out.grad;
+        fn squared_error_tangent(scale: f64, x: In, out: Out);
     }
-}
-
-impl Running for Rounding {
-    fn move_running(&mut self, momentum: f64, batch: In, factors: In, running: Out) -> Result<()> {
-        self.cpu.move_running(momentum, batch, factors, running)
+    Gather {
+        fn gather(set: ImageBytes, augment: bool, state: In, x: Out, labels: Out) stores x;
     }
-    fn norm_eval(
-        &mut self,
-        k: Spread,
-        x: In,
-        p: NormParams,
-        o: NormOptions,
-        r: RunningStatistics,
-        y: Out,
-    ) -> Result<()> {
-        self.cpu.norm_eval(k, x, p, o, r, y)?;
-        self.store(y)
+    Sgd {
+        fn sgd(theta: Out, g: In, v: Option<Out>, m: f64, decay: f64, state: In);
+        fn sgd_recast(theta: Out, g: In, v: Option<Out>, to: Out, m: f64, decay: f64, state: In);
+        fn advance(state: Out);
     }
-}
-
-impl Activate for Rounding {
-    fn activation(&mut self, kind: Activation, x: In, y: Out) -> Result<()> {
-        self.cpu.activation(kind, x, y)?;
-        self.store(y)
+    Step {
+        fn judge(loss: In, state: Out);
+        fn put_back(before: In, running: Out, state: In);
+        fn note(loss: In, correct: In, journal: Out, state: In);
     }
-    fn activation_backward(&mut self, kind: Activation, x: In, dy: In, dx: Out) -> Result<()> {
-        self.cpu.activation_backward(kind, x, dy, dx)?;
-        self.store(dx)
+    Distribution {
+        fn distribution(x: In, bins: Bins, count: Out, moments: Out);
     }
-    fn activation_tangent_backward(
-        &mut self,
-        kind: Activation,
-        x: In,
-        xt: In,
-        dy: In,
-        dyt: In,
-        out: Out,
-    ) -> Result<()> {
-        self.cpu.activation_tangent_backward(kind, x, xt, dy, dyt, out)
-    }
-}
-
-impl WeightNorm for Rounding {
-    fn weight_norm(&mut self, of: Parts, weight: Out) -> Result<()> {
-        self.cpu.weight_norm(of, weight)
-    }
-    fn weight_norm_backward(&mut self, of: Parts, grad_weight: In, grads: PartsOut) -> Result<()> {
-        self.cpu.weight_norm_backward(of, grad_weight, grads)
-    }
-    fn weight_norm_tangent(&mut self, of: Parts, moving: Parts, weight_tangent: Out) -> Result<()> {
-        self.cpu.weight_norm_tangent(of, moving, weight_tangent)
-    }
-    fn weight_norm_tangent_backward(&mut self, of: Parts, by: Parts, grad: (In, In), to: PartsOut) -> Result<()> {
-        self.cpu.weight_norm_tangent_backward(of, by, grad, to)
-    }
-}
-
-impl MaxPool2d for Rounding {
-    fn max_pool2d(&mut self, x: In, y: Out) -> Result<()> {
-        self.cpu.max_pool2d(x, y)
-    }
-    fn max_pool2d_backward(&mut self, x: In, dy: In, dx: Out) -> Result<()> {
-        self.cpu.max_pool2d_backward(x, dy, dx)
-    }
-    fn max_pool2d_tangent(&mut self, x: In, moving: In, y: Out) -> Result<()> {
-        self.cpu.max_pool2d_tangent(x, moving, y)
-    }
-}
-
-impl NormTangent for Rounding {
-    fn norm_tangent(&mut self, n: Normed, m: Moving, y: Out, s: Statistics, w: Out) -> Result<()> {
-        self.cpu.norm_tangent(n, m, y, s, w)
-    }
-    fn norm_tangent_backward(
-        &mut self,
-        n: Normed,
-        m: Moving,
-        s: Statistics,
-        u: Upstream,
-        g: NormGrads,
-        w: Out,
-    ) -> Result<()> {
-        self.cpu.norm_tangent_backward(n, m, s, u, g, w)
-    }
-}
-
-impl CrossEntropy for Rounding {
-    fn cross_entropy(&mut self, logits: In, labels: In, out: LossOut) -> Result<()> {
-        self.cpu.cross_entropy(logits, labels, out)?;
-        self.store_some(out.grad)
-    }
-    fn cross_entropy_tangent(&mut self, logits: In, moving: In, out: Out) -> Result<()> {
-        self.cpu.cross_entropy_tangent(logits, moving, out)
-    }
-}
-
-impl SquaredError for Rounding {
-    fn squared_error(&mut self, scale: f64, x: In, target: In, out: LossOut) -> Result<()> {
-        self.cpu.squared_error(scale, x, target, out)?;
-        self.store_some(out.grad)
-    }
-    fn squared_error_tangent(&mut self, scale: f64, x: In, out: Out) -> Result<()> {
-        self.cpu.squared_error_tangent(scale, x, out)
-    }
-}
-
-impl Gather for Rounding {
-    fn gather(&mut self, set: ImageBytes, augment: bool, state: In, x: Out, labels: Out) -> Result<()> {
-        self.cpu.gather(set, augment, state, x, labels)?;
-        self.store(x)
-    }
-}
-
-impl Sgd for Rounding {
-    fn sgd(&mut self, theta: Out, g: In, v: Option<Out>, m: f64, decay: f64, state: In) -> Result<()> {
-        self.cpu.sgd(theta, g, v, m, decay, state)
-    }
-    fn sgd_recast(&mut self, theta: Out, g: In, v: Option<Out>, to: Out, m: f64, decay: f64, state: In) -> Result<()> {
-        self.cpu.sgd_recast(theta, g, v, to, m, decay, state)
-    }
-    fn advance(&mut self, state: Out) -> Result<()> {
-        self.cpu.advance(state)
-    }
-}
-
-impl Step for Rounding {
-    fn judge(&mut self, loss: In, state: Out) -> Result<()> {
-        self.cpu.judge(loss, state)
-    }
-    fn put_back(&mut self, before: In, running: Out, state: In) -> Result<()> {
-        self.cpu.put_back(before, running, state)
-    }
-    fn note(&mut self, loss: In, correct: In, journal: Out, state: In) -> Result<()> {
-        self.cpu.note(loss, correct, journal, state)
+    Vector {
+        fn axpy(a: f64, x: In, y: Out);
+        fn displace(x: In, a: f64, y: In, out: Out);
+        fn displace_rows(x: In, a: In, y: In, out: Out);
+        fn compare_rows(rows: In, y: In, out: Out);
+        fn direction(kind: Direction, index: u32, state: In, out: Out);
+        fn jitter(x: In, part: f64, index: u32, state: In, out: Out);
+        fn stretch(lengths: In, by: In, over: In, out: Out);
+        fn dot(x: In, y: In, slot: Out);
+        fn norm(kind: NormKind, x: In, slot: Out);
+        fn diff_norm(kind: NormKind, x: In, y: In, slot: Out);
+        fn copy(from: In, to: Out);
+        fn recast(from: In, to: Out);
     }
 }
 
@@ -424,50 +264,5 @@ impl DeepLinear for Rounding {
     }
     fn deep_linear(&mut self, chain: &Chain, theta: In, batch: ChainBatch, out: ChainOut) -> Result<bool> {
         self.cpu.deep_linear(chain, theta, batch, out)
-    }
-}
-
-impl Distribution for Rounding {
-    fn distribution(&mut self, x: In, bins: Bins, count: Out, moments: Out) -> Result<()> {
-        self.cpu.distribution(x, bins, count, moments)
-    }
-}
-
-impl Vector for Rounding {
-    fn axpy(&mut self, a: f64, x: In, y: Out) -> Result<()> {
-        self.cpu.axpy(a, x, y)
-    }
-    fn displace(&mut self, x: In, a: f64, y: In, out: Out) -> Result<()> {
-        self.cpu.displace(x, a, y, out)
-    }
-    fn displace_rows(&mut self, x: In, a: In, y: In, out: Out) -> Result<()> {
-        self.cpu.displace_rows(x, a, y, out)
-    }
-    fn compare_rows(&mut self, rows: In, y: In, out: Out) -> Result<()> {
-        self.cpu.compare_rows(rows, y, out)
-    }
-    fn direction(&mut self, kind: Direction, index: u32, state: In, out: Out) -> Result<()> {
-        self.cpu.direction(kind, index, state, out)
-    }
-    fn jitter(&mut self, x: In, part: f64, index: u32, state: In, out: Out) -> Result<()> {
-        self.cpu.jitter(x, part, index, state, out)
-    }
-    fn stretch(&mut self, lengths: In, by: In, over: In, out: Out) -> Result<()> {
-        self.cpu.stretch(lengths, by, over, out)
-    }
-    fn dot(&mut self, x: In, y: In, slot: Out) -> Result<()> {
-        self.cpu.dot(x, y, slot)
-    }
-    fn norm(&mut self, kind: NormKind, x: In, slot: Out) -> Result<()> {
-        self.cpu.norm(kind, x, slot)
-    }
-    fn diff_norm(&mut self, kind: NormKind, x: In, y: In, slot: Out) -> Result<()> {
-        self.cpu.diff_norm(kind, x, y, slot)
-    }
-    fn copy(&mut self, from: In, to: Out) -> Result<()> {
-        self.cpu.copy(from, to)
-    }
-    fn recast(&mut self, from: In, to: Out) -> Result<()> {
-        self.cpu.recast(from, to)
     }
 }

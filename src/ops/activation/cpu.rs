@@ -1,6 +1,6 @@
 //! Activations on the CPU: loops that the compiler makes vectors of, one set for each activation.
 
-use super::{Activate, Activation, Rule, same};
+use super::{Activate, Activation, Rule, TangentOperands, same};
 use crate::Result;
 use crate::ops::columns::{Shared, for_pieces};
 use crate::runtime::cpu::Cpu;
@@ -75,12 +75,10 @@ impl<T: Float> Activate for Cpu<T> {
     fn activation_tangent_backward(
         &mut self,
         kind: Activation,
-        x: In,
-        x_tangent: In,
-        grad_y: In,
-        grad_y_tangent: In,
+        of: TangentOperands,
         grad_x_tangent: Out,
     ) -> Result<()> {
+        let TangentOperands { x, x_tangent, grad_y, grad_y_tangent } = of;
         same(kind, x, &[x_tangent, grad_y, grad_y_tangent, grad_x_tangent.into()])?;
         let pass = kind.passes::<T>().tangent_backward;
         let mut b = self.borrow(kind.name());

@@ -1,6 +1,6 @@
 //! Activations on a device: `kernels/activation.cu`.
 
-use super::{Activate, Activation, same};
+use super::{Activate, Activation, TangentOperands, same};
 use crate::Result;
 use crate::runtime::cuda::driver::{Driver, Grid, Stored};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
@@ -48,12 +48,10 @@ impl<D: Driver> Activate for Cuda<D> {
     fn activation_tangent_backward(
         &mut self,
         kind: Activation,
-        x: In,
-        x_tangent: In,
-        grad_y: In,
-        grad_y_tangent: In,
+        of: TangentOperands,
         grad_x_tangent: Out,
     ) -> Result<()> {
+        let TangentOperands { x, x_tangent, grad_y, grad_y_tangent } = of;
         same(kind, x, &[x_tangent, grad_y, grad_y_tangent, grad_x_tangent.into()])?;
         let len = count(kind.name(), x.0.shape.len())?;
         let (driver, mut views) = self.begin(kind.name());

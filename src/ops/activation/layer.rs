@@ -1,6 +1,6 @@
 //! An activation as a layer: it follows the norm, or the noise.
 
-use super::Activation;
+use super::{Activation, TangentOperands};
 use crate::ops::backend::Backend;
 use crate::ops::layer::{Backward, Forward, Layer, Tangent, TangentBackward};
 use crate::runtime::tensor::Shape;
@@ -44,7 +44,9 @@ impl Layer for ActivationLayer {
     }
 
     fn tangent_backward<B: Backend>(&self, b: &mut B, io: &TangentBackward) -> Result<()> {
-        let (t, to) = (&io.tangent, io.grad_x(self.kind.name())?);
-        b.activation_tangent_backward(self.kind, t.forward.x, t.moving(self.kind.name())?, io.grad_y, io.moving, to)
+        let (t, name) = (&io.tangent, self.kind.name());
+        let x_tangent = t.moving(name)?;
+        let of = TangentOperands { x: t.forward.x, x_tangent, grad_y: io.grad_y, grad_y_tangent: io.moving };
+        b.activation_tangent_backward(self.kind, of, io.grad_x(name)?)
     }
 }

@@ -28,22 +28,28 @@ trait Rule: 'static {
     fn derivatives<T: Float>(x: T) -> (T, T);
 }
 
+/// What a gradient's tangent is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct TangentOperands {
+    /// The forward's input.
+    pub x: In,
+    /// ẋ
+    pub x_tangent: In,
+    /// dy
+    pub grad_y: In,
+    /// ḋy
+    pub grad_y_tangent: In,
+}
+
 /// Activations on tensors of any shape.
 pub trait Activate {
     /// Writes y.
     fn activation(&mut self, kind: Activation, x: In, y: Out) -> Result<()>;
     /// Writes dx from the forward's input and `grad_y`; of a tangent, ẏ.
     fn activation_backward(&mut self, kind: Activation, x: In, grad_y: In, grad_x: Out) -> Result<()>;
-    /// Writes ḋx, where x moves by `x_tangent` and dy by `grad_y_tangent`. In f32 and f64.
-    fn activation_tangent_backward(
-        &mut self,
-        kind: Activation,
-        x: In,
-        x_tangent: In,
-        grad_y: In,
-        grad_y_tangent: In,
-        grad_x_tangent: Out,
-    ) -> Result<()>;
+    /// Writes ḋx. In f32 and f64.
+    fn activation_tangent_backward(&mut self, kind: Activation, of: TangentOperands, grad_x_tangent: Out)
+    -> Result<()>;
 }
 
 /// Refuses tensors of another length than x's.
