@@ -8,8 +8,8 @@
 //! G'_i costs the layers from i on, forward and backward. A backend may find all of them in one go. An evaluation: θ, velocity, running statistics and step state stay as they are.
 
 pub use super::measure::Update;
-use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
-use crate::files::{Array, Arrays};
+use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row, layers_of};
+use crate::files::Arrays;
 use crate::mutant::{Mutant, made};
 use crate::network::{Engine, Scalar, WeightedLayer};
 use crate::ops::backend::Backend;
@@ -169,14 +169,6 @@ impl Kind for Measured {
     fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self> {
         Room::new(engine, options.momentum).map(Measured)
     }
-}
-
-/// Numbers and names of layers, as a probe's file has them.
-pub(super) fn layers_of(layers: &[WeightedLayer]) -> Arrays {
-    let count = layers.len();
-    let names = Array::text([count], layers.iter().map(|layer| layer.name.clone()).collect());
-    let numbers = Array::i64([count], (1..=count as i64).collect());
-    Arrays::from([("layer".into(), numbers), ("name".into(), names)])
 }
 
 impl<B: Backend> Measurement<B> for Measured {

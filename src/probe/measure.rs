@@ -2,8 +2,8 @@
 
 use super::units::Look;
 use crate::Result;
-use crate::files::Arrays;
-use crate::network::{Engine, Network, Tangents};
+use crate::files::{Array, Arrays};
+use crate::network::{Engine, Network, Tangents, WeightedLayer};
 use crate::ops::backend::Backend;
 use crate::runtime::tensor::{In, View};
 
@@ -168,4 +168,12 @@ pub trait Kind: Sized {
     const ROW: Row;
     /// Allocates it. Errors: it does not fit the network; not enough memory.
     fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self>;
+}
+
+/// Numbers and names of layers, as a probe's file has them.
+pub(super) fn layers_of(layers: &[WeightedLayer]) -> Arrays {
+    let count = layers.len();
+    let names = Array::text([count], layers.iter().map(|layer| layer.name.clone()).collect());
+    let numbers = Array::i64([count], (1..=count as i64).collect());
+    Arrays::from([("layer".into(), numbers), ("name".into(), names)])
 }

@@ -4,8 +4,7 @@
 //! makes the loss indifferent to W's length (BatchNorm and its kin, but for ε), ⟨W, G⟩ = d L(cW)/dc at c = 1 is 0 (van Laarhoven 2017). Of
 //! weight normalisation W is the direction vectors, to whose length the loss is indifferent by construction.
 
-use super::ics::layers_of;
-use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
+use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row, layers_of};
 use crate::Result;
 use crate::files::Arrays;
 use crate::network::{Engine, WeightedLayer};
