@@ -12,6 +12,18 @@ use std::time::Duration;
 /// What a kill or a full disk may cost a run, at the most, unless it says otherwise.
 pub const SAVED_WITHIN: Duration = Duration::from_secs(5 * 60);
 
+/// What `--probe` says of itself.
+fn probes() -> String {
+    let names = table::names().join(", ");
+    format!("Measurements during training: {names}; NAME:STEPS gives one an interval of its own")
+}
+
+/// What `--probe-layers` says of itself.
+fn layers() -> String {
+    let names = table::of_units().collect::<Vec<_>>().join(", ");
+    format!("{names}: weighted layers, counted from 1, as 3,11 [default: all but the last]")
+}
+
 /// Options of `train`. Each is `None` where it was not given, so that `--resume` can tell.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(allow_negative_numbers = true)]
@@ -121,9 +133,8 @@ pub struct TrainOptions {
     /// Checkpoints kept [default: 2]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub keep_checkpoints: Option<usize>,
-    /// Measurements during training: landscape, predictiveness, random, ics, curvature, activations,
-    /// moments, theory; NAME:STEPS gives one an interval of its own
-    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "NAMES", value_delimiter = ',')]
+    /// Measurements during training, by name
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "NAMES", value_delimiter = ',', help = probes())]
     pub probe: Option<Vec<String>>,
     /// Probe every so many steps [default: every step]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "STEPS", value_parser = values::whole)]
@@ -146,8 +157,8 @@ pub struct TrainOptions {
     /// curvature: random vectors for the trace [default: 8]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub probe_hutchinson: Option<usize>,
-    /// activations, moments, theory: weighted layers, counted from 1, as 3,11 [default: all but the last]
-    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "LAYERS", value_parser = values::count, value_delimiter = ',')]
+    /// Weighted layers of those that look at single units
+    #[arg(long, help_heading = "Measurements and checkpoints", value_name = "LAYERS", value_parser = values::count, value_delimiter = ',', help = layers())]
     pub probe_layers: Option<Vec<usize>>,
     /// Units of each layer, at random by the seed [default: 2]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
