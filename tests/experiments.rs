@@ -3,6 +3,7 @@
 use normscape::experiment::plan::Plan;
 use normscape::experiment::runs::{Kind, Request};
 use normscape::experiment::{Scale, catalogue};
+use normscape::report::STYLES;
 use normscape::train::Settings;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,6 +46,15 @@ fn the_scale_paper_is_the_papers_protocol() {
     for (group, _, s) in all(&["fig9", "fig12"], Scale::Quick, Some(Kind::Dln), "images").runs() {
         assert_eq!((s.depth, s.dim, s.samples, s.steps), (25, 10, 1000, 10_000), "{}", group.id);
     }
+}
+
+#[test]
+fn no_two_variants_of_the_design_space_look_alike() {
+    let plan = all(&["design_space"], Scale::Quick, Some(Kind::Vgg), "images");
+    let looks: BTreeMap<&str, usize> =
+        plan.groups.iter().map(|group| (group.label.as_str(), group.style % STYLES.len())).collect();
+    let different: BTreeSet<usize> = looks.values().copied().collect();
+    assert!(looks.len() >= 16 && different.len() == looks.len(), "{looks:?}");
 }
 
 #[test]

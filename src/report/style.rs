@@ -20,7 +20,7 @@ pub struct Style {
 }
 
 /// The looks there are; a series names one by its number, counted round. The first seven are told apart most easily.
-pub const STYLES: [Style; 14] = [
+pub const STYLES: [Style; 16] = [
     look("#0072b2", "#4aa8e0", "", "m3 0a3 3 0 1 1-6 0 3 3 0 1 1 6 0z"),
     look("#d55e00", "#f2834a", "6 2.5", "m-2.7-2.7h5.4v5.4h-5.4z"),
     look("#009e73", "#2bc79c", "2 2", "m0-3.6l3.3 6h-6.6z"),
@@ -51,6 +51,8 @@ pub const STYLES: [Style; 14] = [
     look("#7d7d7d", "#a6a6a6", "1.5 1.5", "m-3.6 0l6-3.3v6.6z"),
     look("#1b6b34", "#7fcf94", "7 2 2 2 2 2 2 2", "m-1.6-3.1h3.2v6.2h-3.2z"),
     look("#c4475f", "#f29aa9", "3 1.5 1 1.5", "m-3.4-1.6h6.8a3.4 3.4 0 0 1-6.8 0z"),
+    look("#00707a", "#5cc8d0", "9 2 1 2 1 2", "m-1.7-3h3.4l1.7 3-1.7 3h-3.4l-1.7-3z"),
+    look("#34495e", "#9fb6cd", "6 1 1 1", "m-3.4 1.6h6.8a3.4 3.4 0 0 0-6.8 0z"),
 ];
 
 const fn look(light: &'static str, dark: &'static str, dash: &'static str, marker: &'static str) -> Style {
@@ -148,7 +150,7 @@ mod tests {
 
     #[test]
     fn there_are_looks_for_every_variant_of_an_experiment() {
-        assert!(STYLES.len() >= 13);
+        assert!(STYLES.len() >= 16);
         let sheet = sheet(&[1], true);
         assert!(sheet.contains(".nsc-1-t{fill:") && sheet.starts_with("@media"), "{sheet}");
         assert_eq!(mixed("#000000", "#ffffff"), "#bfbfbf");
