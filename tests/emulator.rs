@@ -121,7 +121,8 @@ fn run(body: &str) -> Result<Vec<f32>, Error> {
 
 fn run_as(kernel: &'static Kernel, order: Option<u64>, body: &str) -> Result<Vec<f32>, Error> {
     let text = format!(
-        "#include \"prelude.cuh\"\nextern \"C\" __global__ void k(const float* x, float* y, unsigned n) {{\n{body}\n}}\n"
+        "#include \"tensor_cores.cuh\"\n#include \"cluster.cuh\"\n\
+         extern \"C\" __global__ void k(const float* x, float* y, unsigned n) {{\n{body}\n}}\n"
     );
     let options = Options { order, ..Options::default() };
     let mut emulator = Emulator::new(options).unwrap().with_source("planted", String::leak(text));
@@ -285,5 +286,5 @@ fn what_is_recorded_is_replayed_with_its_arguments() {
 #[test]
 fn a_kernel_that_does_not_compile_names_its_line() {
     let said = found("y[threadIdx.x] = z;");
-    assert!(said.contains("kernels/planted.cu:3") && said.contains('z'), "{said}");
+    assert!(said.contains("kernels/planted.cu:4") && said.contains('z'), "{said}");
 }
