@@ -1,4 +1,4 @@
-// BatchNorm, forward and backward, with the ReLU that may follow: src/ops/batch_norm. Forward reads x twice (statistics, apply) and
+// BatchNorm, forward and backward, with the ReLU that may follow: src/ops/norm/batch. Forward reads x twice (statistics, apply) and
 // writes y once; backward reads x and dy twice and writes dx once.
 #include "columns.cuh"
 

@@ -1,4 +1,4 @@
-// Norms over groups of each sample's channels, forward, backward and how both move, with the ReLU that may follow: src/ops/group_norm.
+// Norms over groups of each sample's channels, forward, backward and how both move, with the ReLU that may follow: src/ops/norm/group.
 //
 // A pixel's rows are a dense N × C matrix, so that all of x is a `matrix` of pixels × (N·C), whose `rows` are the pixels: a column is a sample's
 // channel, and lanes lie along it as in BatchNorm's passes. Its sums over the pixels come first (BatchNorm's kernel leaves Σx and Σx²), then a

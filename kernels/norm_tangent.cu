@@ -1,4 +1,4 @@
-// How the norms move where their operands do: src/ops/norm_tangent. In f32 alone: these are parts of Hessian-vector products, with which
+// How the norms move where their operands do: src/ops/norm/batch. In f32 alone: these are parts of Hessian-vector products, with which
 // nobody trains.
 #include "columns.cuh"
 

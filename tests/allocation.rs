@@ -5,8 +5,8 @@ use normscape::data::batch::Batches;
 use normscape::data::images;
 use normscape::data::prefetch::Prefetch;
 use normscape::network::{Activation, Dln, Engine, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
-use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
+use normscape::ops::norm::Grouping;
 use normscape::ops::sgd::Sgd;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::state::StepState;
@@ -71,7 +71,7 @@ fn a_training_step_allocates_nothing() {
         Normalisation { activation: Activation::Selu, ..Normalisation::new(Norm::Batch) },
         Normalisation::new(Norm::Grouped(Grouping::Layer)),
         Normalisation::new(Norm::Grouped(Grouping::Instance)),
-        Normalisation { activation: Activation::Gelu, ..Normalisation::new(Norm::Grouped(Grouping::Rms)) },
+        Normalisation { activation: Activation::Gelu, ..Normalisation::new(Norm::Rms) },
     ] {
         let network = vgg("vgg11", 0.1, normalisation).unwrap();
         let theta0 = initial_parameters(&network, 1);

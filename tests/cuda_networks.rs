@@ -8,8 +8,8 @@ use normscape::bench::results::Work;
 use normscape::files::disk;
 use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
-use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
+use normscape::ops::norm::Grouping;
 use normscape::ops::vector::Vector;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::driver::Driver;
@@ -65,7 +65,7 @@ fn loss_and_grad<B: Backend>(backend: B, network: Network, batch: usize) -> (f64
 }
 
 fn relative(found: &[f64], expected: &[f64]) -> f64 {
-    normscape::ops::door::relative_error(found, expected)
+    normscape::ops::boundary::relative_error(found, expected)
 }
 
 #[test]
@@ -83,8 +83,8 @@ fn small_networks_agree_with_f64() {
         ("dln weight", deep(Norm::Weight), 100),
         ("vgg group:2", small_vgg(Norm::Grouped(Grouping::Groups(2)), true), 4),
         ("vgg instance", small_vgg(Norm::Grouped(Grouping::Instance), false), 4),
-        ("vgg rms", small_vgg(Norm::Grouped(Grouping::Rms), false), 4),
-        ("vgg gelu rms", bent_vgg(Activation::Gelu, Norm::Grouped(Grouping::Rms)), 4),
+        ("vgg rms", small_vgg(Norm::Rms, false), 4),
+        ("vgg gelu rms", bent_vgg(Activation::Gelu, Norm::Rms), 4),
         ("vgg silu batch", bent_vgg(Activation::Silu, Norm::Batch), 4),
         ("dln layer", deep(Norm::Grouped(Grouping::Layer)), 100),
         ("dln linf", deep(Norm::Lp(f64::INFINITY)), 100),

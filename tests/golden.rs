@@ -8,7 +8,7 @@ mod shared;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use normscape::files::{Arrays, npz};
 use normscape::ops::backend::Backend;
-use normscape::ops::door::{Inputs, compare, relative_error};
+use normscape::ops::boundary::{Inputs, compare, relative_error};
 use normscape::ops::table;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;

@@ -9,9 +9,9 @@ mod shared;
 use libtest_mimic::{Arguments, Failed, Trial};
 use normscape::files::{Array, Arrays, Values};
 use normscape::ops::activation::{self, Activation};
-use normscape::ops::door::{Case, Law, norm, relative_error};
+use normscape::ops::boundary::{Case, Law, relative_error};
 use normscape::ops::noise::{Noise, NoiseOptions};
-use normscape::ops::{conv2d, cross_entropy, linear, lp_norm, max_pool2d, squared_error, weight_norm};
+use normscape::ops::{conv2d, cross_entropy, linear, max_pool2d, norm, squared_error, weight_norm};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::rng::{Purpose, normal, word};
 use normscape::runtime::state::StepState;
@@ -143,21 +143,21 @@ fn random(op: &str, seed: u64) -> Case {
         }
         "lp_norm" => {
             // Also powers that have no kernel of their own.
-            let powers = lp_norm::cases::POWERS.into_iter().chain([1.2, 4.0, 7.5]).collect::<Vec<_>>();
+            let powers = norm::cases::POWERS.into_iter().chain([1.2, 4.0, 7.5]).collect::<Vec<_>>();
             let p = powers[seed as usize % powers.len()];
-            norm::case(name, &map(), lp_norm::cases::smooth(p), on).set("p", p).set("eps", 1e-3)
+            norm::cases::case(name, &map(), norm::cases::smooth(p), on).set("p", p).set("eps", 1e-3)
         }
         // Of a sample's group too.
         "layer_norm" | "instance_norm" | "rms_norm" => {
             let [n, c, h, w] = map();
-            norm::case(name, &[n, c, h + 1, w + 1], law, on)
+            norm::cases::case(name, &[n, c, h + 1, w + 1], law, on)
         }
         "group_norm" => {
             let [n, c, h, w] = map();
             let groups = (1..=c).filter(|g| c % g == 0).nth(seed as usize % 3).unwrap_or(1);
-            norm::case(name, &[n, c, h + 1, w + 1], law, on).set("groups", groups as f64)
+            norm::cases::case(name, &[n, c, h + 1, w + 1], law, on).set("groups", groups as f64)
         }
-        "noisy_batch_norm" => norm::case(name, &map(), law, on).set("step", seed as f64).set("seed", 5.0),
+        "noisy_batch_norm" => norm::cases::case(name, &map(), law, on).set("step", seed as f64).set("seed", 5.0),
         "max_pool2d" => {
             let [n, c, h, w] = map();
             max_pool2d::cases::case(name, [n, c, h + 1, w + 1], Law::Lattice)
@@ -167,7 +167,7 @@ fn random(op: &str, seed: u64) -> Case {
         "cross_entropy" => cross_entropy::cases::case(name, between(1, 60), between(2, 20) as u32, 2.0),
         "squared_error" => squared_error::cases::case(name, &map()),
         // Batch normalisation, and norms to come.
-        _ => norm::case(name, &map(), law, on),
+        _ => norm::cases::case(name, &map(), law, on),
     }
 }
 

@@ -6,8 +6,8 @@ use normscape::network::{
     Activation, Dln, Engine, Network, Norm, Normalisation, Reduction, Scalar, dln, initial_parameters, vgg,
 };
 use normscape::ops::backend::Backend;
-use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
+use normscape::ops::norm::Grouping;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::rng::{Purpose, normal, word};
@@ -127,7 +127,7 @@ fn networks() -> Vec<(String, Network, usize)> {
         let normalisation = Normalisation { activation, ..Normalisation::new(norm) };
         (format!("vgg11 {name}"), vgg("vgg11", 0.0625, normalisation).unwrap(), 3)
     };
-    let rms = Norm::Grouped(Grouping::Rms);
+    let rms = Norm::Rms;
     let bends = [
         ("elu", Activation::Elu, Norm::None),
         ("selu batch", Activation::Selu, Norm::Batch),

@@ -9,7 +9,7 @@ mod shared;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use normscape::files::{Array, Arrays, Values};
-use normscape::ops::door::{Case, Law, compare};
+use normscape::ops::boundary::{Case, Law, compare};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::rng::{Purpose, word};

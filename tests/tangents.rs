@@ -8,7 +8,7 @@ mod shared;
 use libtest_mimic::{Arguments, Failed, Trial};
 use normscape::files::{Array, Arrays, Values};
 use normscape::ops::backend::Backend;
-use normscape::ops::door::{Case, compare, relative_error};
+use normscape::ops::boundary::{Case, compare, relative_error};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::rng::{Purpose, word};

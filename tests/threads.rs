@@ -4,7 +4,7 @@ mod shared;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use normscape::files::Arrays;
-use normscape::ops::door::Case;
+use normscape::ops::boundary::Case;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::float::Float;
 use normscape::runtime::simd::{self, Isa};

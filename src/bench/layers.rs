@@ -3,11 +3,12 @@
 use super::limits::Limits;
 use super::results::{LayerTime, Work};
 use super::timing::time;
-use crate::ops::batch_norm::cpu as batch_norm;
+use crate::ops::affine::Affine;
 use crate::ops::columns;
 use crate::ops::conv2d::cpu::{forward, grad_input, grad_weight, workspace};
 use crate::ops::conv2d::{Algorithm, Map};
-use crate::ops::norm::NormOptions;
+use crate::ops::norm::NormSpec;
+use crate::ops::norm::batch::std;
 use crate::runtime::rng::{Purpose, normal, word};
 use crate::runtime::tensor::DType;
 
@@ -67,17 +68,19 @@ pub fn measure(width: f64, limits: &Limits, say: &mut dyn FnMut(&str)) -> Vec<La
 
         let layer = format!("norm, {} at {side}²", map.k);
         let (x, mut dx) = (y, vec![0.0f32; dy.len()]);
-        let options = NormOptions { eps: 1e-5, relu: true, pool: false };
+        let spec = NormSpec { relu: true, ..NormSpec::batch() };
         let (weight, bias) = (vec![1.0f32; map.k], vec![0.0f32; map.k]);
         let [mut mean, mut var, mut dw, mut db] = [0; 4].map(|_| vec![0.0f32; map.k]);
         let (mut y, mut room) = (vec![0.0f32; dy.len()], vec![0.0f64; columns::workspace(pixels, map.k)]);
         keep(&layer, "forward", x.len() + y.len(), None, &mut || {
-            batch_norm::forward(&x, &weight, &bias, options, &mut y, &mut mean, &mut var, &mut room);
+            std::statistics(&x, map.k, &mut mean, &mut var, &mut room);
+            let divisor = |c: usize| spec.divisor_of(var[c].into());
+            Affine::new(&mean, &weight, &bias, divisor, spec.relu).apply(&x, map.k, &mut y);
         });
         keep(&layer, "backward", 3 * x.len(), None, &mut || {
             let (params, statistics) = ((&weight[..], &bias[..]), (&mean[..], &var[..]));
-            let upstream = batch_norm::Upstream::Apart(&dy);
-            batch_norm::backward(&x, params, options, statistics, upstream, &mut dx, (&mut dw, &mut db), &mut room);
+            let upstream = std::Upstream::Apart(&dy);
+            std::backward(&x, params, spec, statistics, upstream, &mut dx, (&mut dw, &mut db), &mut room);
         });
     }
     layers

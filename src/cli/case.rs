@@ -3,7 +3,7 @@
 use super::device::{self, Device};
 use super::{Answer, Globals};
 use crate::files::{Array, Arrays, npz};
-use crate::ops::door::{Inputs, compare, relative_error};
+use crate::ops::boundary::{Inputs, compare, relative_error};
 use crate::report::{Cell, Table};
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};

@@ -6,7 +6,7 @@ use super::{Answer, Globals};
 use crate::Result;
 use crate::files::Arrays;
 use crate::ops::backend::Backend;
-use crate::ops::door::Inputs;
+use crate::ops::boundary::Inputs;
 use crate::ops::table;
 
 /// Options of `op`.

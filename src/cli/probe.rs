@@ -6,7 +6,7 @@ use super::{Answer, Globals};
 use crate::Result;
 use crate::files::{Array, Arrays};
 use crate::ops::backend::Backend;
-use crate::ops::door::Inputs;
+use crate::ops::boundary::Inputs;
 use crate::probe::door;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

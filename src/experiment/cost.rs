@@ -9,6 +9,7 @@ use crate::network::layer::Layer;
 use crate::network::{Network, Norm};
 use crate::ops::deep_linear::{FEWEST, WIDEST};
 use crate::ops::layer::Layer as _;
+use crate::ops::norm::Divisor;
 use crate::probe::measure::{Basis, Row};
 use crate::probe::table::ROWS;
 use crate::train::Settings;
@@ -102,15 +103,16 @@ fn pass(network: &Network, n: usize, samples: usize) -> Result<f64> {
         shape = link.layer.output(shape)?;
         let [h, w, n, channels] = shape.hwnc();
         let (number, more) = match &link.layer {
-            Layer::NoisyBatchNorm(_) | Layer::Noise(_) => (NOISE, 0.0),
+            Layer::Noise(_) => (NOISE, 0.0),
+            Layer::Norm(norm) if norm.spec.noise.is_some() => (NOISE, 0.0),
             Layer::Activation(layer) if !layer.is_relu() => (EXPONENTIAL, 0.0),
             Layer::Conv2d(_) => (NUMBER, WEIGHT * weights),
-            Layer::LpNorm(norm) => {
-                let each = match norm.p {
-                    1.0 => L1,
-                    2.0 => 0.0,
-                    f64::INFINITY => L_INFINITY,
-                    _ => LP,
+            Layer::Norm(norm) => {
+                let each = match norm.spec.divisor {
+                    Divisor::Std | Divisor::PowerMean(2.0) => 0.0,
+                    Divisor::PowerMean(1.0) => L1,
+                    Divisor::PowerMean(f64::INFINITY) => L_INFINITY,
+                    Divisor::PowerMean(_) => LP,
                 };
                 (NUMBER, each * (samples * channels) as f64)
             }

@@ -7,6 +7,7 @@ use super::norm::{Norm, Normalisation};
 use crate::ops::activation::Activation;
 use crate::ops::deep_linear::{Chain, ChainNorm};
 use crate::ops::linear::LinearLayer;
+use crate::ops::norm::{Axes, Divisor, NormLayer};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
 
@@ -72,8 +73,11 @@ pub(super) fn whole_chain(network: &Network, samples: usize) -> Option<Chain> {
                 depth += 1;
                 continue;
             }
-            Layer::BatchNorm(norm) if !norm.options.relu => ChainNorm::Batch { eps: norm.options.eps },
-            Layer::LpNorm(norm) if !norm.options.relu => ChainNorm::Lp { p: norm.p, eps: norm.options.eps },
+            Layer::Norm(NormLayer { spec }) if !spec.relu && spec.noise.is_none() => match (spec.axes, spec.divisor) {
+                (Axes::Batch, Divisor::Std) => ChainNorm::Batch { eps: spec.eps },
+                (Axes::Batch, Divisor::PowerMean(p)) => ChainNorm::Lp { p, eps: spec.eps },
+                (Axes::Groups(_), _) => return None,
+            },
             _ => return None,
         };
         if norms.len() + 1 != depth || norms.first().is_some_and(|first| *first != norm) {

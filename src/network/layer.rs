@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::ops::backend::Backend;
 use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer as _, Param, Tangent, TangentBackward};
-use crate::ops::running::Spread;
+use crate::ops::norm::Divisor;
 use crate::runtime::tensor::Shape;
 
 macro_rules! layers {
@@ -60,7 +60,7 @@ macro_rules! layers {
                 match self { $(Layer::$kind(l) => l.is_pool()),+ }
             }
             /// See [`crate::ops::layer::Layer::statistics`].
-            pub fn statistics(&self, x: Shape) -> Option<(usize, Spread)> {
+            pub fn statistics(&self, x: Shape) -> Option<(usize, Divisor)> {
                 match self { $(Layer::$kind(l) => l.statistics(x)),+ }
             }
             /// See [`crate::ops::layer::Layer::keeps`].
@@ -98,10 +98,7 @@ macro_rules! layers {
 layers! {
     Conv2d(crate::ops::conv2d::Conv2dLayer),
     Linear(crate::ops::linear::LinearLayer),
-    BatchNorm(crate::ops::batch_norm::BatchNormLayer),
-    NoisyBatchNorm(crate::ops::noisy_batch_norm::NoisyBatchNormLayer),
-    LpNorm(crate::ops::lp_norm::LpNormLayer),
-    GroupNorm(crate::ops::group_norm::GroupNormLayer),
+    Norm(crate::ops::norm::NormLayer),
     Noise(crate::ops::noise::NoiseLayer),
     Activation(crate::ops::activation::ActivationLayer),
     MaxPool2d(crate::ops::max_pool2d::MaxPool2dLayer),

@@ -2,12 +2,8 @@
 
 use super::layer::Layer;
 use crate::ops::activation::{Activation, ActivationLayer};
-use crate::ops::batch_norm::BatchNormLayer;
-use crate::ops::group_norm::{GroupNormLayer, Grouping};
-use crate::ops::lp_norm::LpNormLayer;
 use crate::ops::noise::{NoiseLayer, NoiseOptions};
-use crate::ops::noisy_batch_norm::NoisyBatchNormLayer;
-use crate::ops::norm::NormOptions;
+use crate::ops::norm::{Grouping, NormLayer, NormSpec};
 use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
@@ -23,8 +19,10 @@ pub enum Norm {
     Lp(f64),
     /// Weight normalisation: no layer of its own, but weights made of direction and gain.
     Weight,
-    /// LayerNorm, GroupNorm, InstanceNorm or RMSNorm: each sample by itself, over groups of its channels.
+    /// LayerNorm, GroupNorm or InstanceNorm: each sample by itself, over groups of its channels.
     Grouped(Grouping),
+    /// RMSNorm: each sample by itself, the mean left in.
+    Rms,
 }
 
 impl FromStr for Norm {
@@ -42,7 +40,7 @@ impl FromStr for Norm {
             "weight" => Ok(Norm::Weight),
             "layer" => Ok(Norm::Grouped(Grouping::Layer)),
             "instance" => Ok(Norm::Grouped(Grouping::Instance)),
-            "rms" => Ok(Norm::Grouped(Grouping::Rms)),
+            "rms" => Ok(Norm::Rms),
             _ if text.starts_with("group:") => match text["group:".len()..].parse() {
                 Ok(groups) if groups > 0 => Ok(Norm::Grouped(Grouping::Groups(groups))),
                 _ => Err(Error::input(
@@ -75,6 +73,7 @@ impl fmt::Display for Norm {
             Norm::Lp(p) => write!(f, "lp:{p}"),
             Norm::Weight => f.write_str("weight"),
             Norm::Grouped(grouping) => grouping.fmt(f),
+            Norm::Rms => f.write_str("rms"),
         }
     }
 }
@@ -111,30 +110,33 @@ impl Normalisation {
 
     /// Norm and noise, and the ReLU if asked for.
     fn before(&self, index: usize, relu: bool) -> Vec<(String, Layer)> {
-        let name = format!("norm{index}");
         let noise = self.noise.map(|n| NoiseOptions { layer: index as u32, ..n });
-        let options = |relu| NormOptions { eps: self.eps, relu, pool: false };
+        let named =
+            |spec| (format!("norm{index}"), Layer::Norm(NormLayer { spec: NormSpec { eps: self.eps, ..spec } }));
         let alone = |noise| (String::new(), Layer::Noise(NoiseLayer { noise, relu }));
-        match (self.norm, noise) {
-            (Norm::None | Norm::Weight, None) if relu => {
+        match (self.norm.spec(), noise) {
+            (None, None) if relu => {
                 vec![(String::new(), Layer::Activation(ActivationLayer { kind: self.activation }))]
             }
-            (Norm::None | Norm::Weight, None) => Vec::new(),
-            (Norm::None | Norm::Weight, Some(noise)) => vec![alone(noise)],
-            (Norm::Batch, None) => vec![(name, Layer::BatchNorm(BatchNormLayer { options: options(relu) }))],
-            (Norm::Batch, Some(noise)) => {
-                vec![(name, Layer::NoisyBatchNorm(NoisyBatchNormLayer { options: options(relu), noise }))]
-            }
-            (Norm::Lp(p), None) => vec![(name, Layer::LpNorm(LpNormLayer { p, options: options(relu) }))],
-            (Norm::Lp(p), Some(noise)) => {
-                vec![(name, Layer::LpNorm(LpNormLayer { p, options: options(false) })), alone(noise)]
-            }
-            (Norm::Grouped(grouping), None) => {
-                vec![(name, Layer::GroupNorm(GroupNormLayer { grouping, options: options(relu) }))]
-            }
-            (Norm::Grouped(grouping), Some(noise)) => {
-                vec![(name, Layer::GroupNorm(GroupNormLayer { grouping, options: options(false) })), alone(noise)]
-            }
+            (None, None) => Vec::new(),
+            (None, Some(noise)) => vec![alone(noise)],
+            (Some(spec), None) => vec![named(NormSpec { relu, ..spec })],
+            // Of BatchNorm the noise is part of the same pass.
+            (Some(spec), noise) if self.norm == Norm::Batch => vec![named(NormSpec { relu, noise, ..spec })],
+            (Some(spec), Some(noise)) => vec![named(spec), alone(noise)],
+        }
+    }
+}
+
+impl Norm {
+    /// The norm that is a layer; `None` where there is none.
+    fn spec(self) -> Option<NormSpec> {
+        match self {
+            Norm::None | Norm::Weight => None,
+            Norm::Batch => Some(NormSpec::batch()),
+            Norm::Lp(p) => Some(NormSpec::lp(p)),
+            Norm::Grouped(grouping) => Some(NormSpec::grouped(grouping)),
+            Norm::Rms => Some(NormSpec::rms()),
         }
     }
 }

@@ -1,19 +1,15 @@
 //! The whole operator list on one screen.
 
 use super::activation::Activate;
-use super::batch_norm::BatchNorm;
 use super::conv2d::Conv2d;
 use super::cross_entropy::CrossEntropy;
 use super::deep_linear::DeepLinear;
 use super::distribution::Distribution;
 use super::gather::Gather;
-use super::group_norm::GroupNorm;
 use super::linear::Linear;
-use super::lp_norm::LpNorm;
 use super::max_pool2d::MaxPool2d;
 use super::noise::Noise;
-use super::noisy_batch_norm::NoisyBatchNorm;
-use super::norm_tangent::NormTangent;
+use super::norm::Norm;
 use super::running::Running;
 use super::sgd::Sgd;
 use super::squared_error::SquaredError;
@@ -27,11 +23,7 @@ pub trait Backend:
     Storage
     + Conv2d
     + Linear
-    + BatchNorm
-    + NoisyBatchNorm
-    + LpNorm
-    + GroupNorm
-    + NormTangent
+    + Norm
     + Noise
     + Running
     + Activate
@@ -52,11 +44,7 @@ impl<B> Backend for B where
     B: Storage
         + Conv2d
         + Linear
-        + BatchNorm
-        + NoisyBatchNorm
-        + LpNorm
-        + GroupNorm
-        + NormTangent
+        + Norm
         + Noise
         + Running
         + Activate

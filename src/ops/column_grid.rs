@@ -1,6 +1,5 @@
 //! How a matrix of rows × columns is shared out among a device's blocks: what `column_place` in `kernels/columns.cuh` undoes.
 
-use crate::ops::norm::{NormOptions, units};
 use crate::runtime::cuda::count;
 use crate::runtime::cuda::driver::{Grid, SliceMut};
 use crate::runtime::cuda::kernels::{Matrix, Pool};
@@ -152,10 +151,10 @@ pub struct Over {
 
 impl Over {
     /// Errors: a pool over a map of an odd extent.
-    pub fn of(op: &'static str, x: Shape, options: NormOptions) -> Result<Over> {
+    pub fn of(op: &'static str, x: Shape, pool: bool) -> Result<Over> {
         let [h, w, n, c] = x.hwnc();
         let batch = count(op, n)?;
-        if !options.pool {
+        if !pool {
             return Ok(Over { shape: x, pool: Pool { width: 0, batch } });
         }
         if h < 2 || w < 2 || h % 2 + w % 2 > 0 {
@@ -171,22 +170,4 @@ impl Over {
         let window = if self.pool.width > 0 { 4 } else { 1 };
         rows.div_ceil(parts(window * rows, columns).min(rows.max(1)))
     }
-}
-
-/// Checks a norm's shapes: `outputs` like y, `inputs` like x.
-pub fn of_norm(
-    op: &'static str,
-    x: Shape,
-    options: NormOptions,
-    (outputs, inputs): (&[Shape], &[Shape]),
-    per_unit: &[Shape],
-) -> Result<()> {
-    units(op, x, per_unit)?;
-    let over = Over::of(op, x, options)?.shape;
-    for (shapes, like) in [(outputs, over), (inputs, x)] {
-        if let Some(other) = shapes.iter().find(|other| other.len() != like.len()) {
-            return Err(Error::operator(op, format!("tensors like {like}"), other.to_string()));
-        }
-    }
-    Ok(())
 }

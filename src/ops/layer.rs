@@ -3,8 +3,7 @@
 //! Each operator's `layer.rs` implements [`Layer`]; the table of all layers is in [`crate::network`].
 
 use super::backend::Backend;
-use super::norm::NormOptions;
-use super::running::Spread;
+use super::norm::Divisor;
 use crate::runtime::slots::Door;
 use crate::runtime::tensor::{In, Out, Shape, View};
 use crate::{Error, Result};
@@ -84,13 +83,6 @@ pub struct Fusion {
     pub leave_sums: bool,
     /// The layer before has left them there.
     pub take_sums: bool,
-}
-
-impl Fusion {
-    /// A norm's options with what is asked of it here.
-    pub fn norm(self, options: NormOptions) -> NormOptions {
-        NormOptions { pool: self.pool, ..options }
-    }
 }
 
 /// The tensors of a forward pass through one layer.
@@ -230,8 +222,8 @@ pub trait Layer {
     fn is_pool(&self) -> bool {
         false
     }
-    /// Units whose mean and spread forward keeps, and what that spread is; such layers have running statistics.
-    fn statistics(&self, x: Shape) -> Option<(usize, Spread)> {
+    /// Units whose mean and spread forward keeps, and what is divided by; such layers have running statistics.
+    fn statistics(&self, x: Shape) -> Option<(usize, Divisor)> {
         let _ = x;
         None
     }

@@ -1,23 +1,23 @@
 //! The operators that users can call by name: one row each.
 
-use super::activation::{self, Activation};
+use super::activation::OPERATORS as ACTIVATIONS;
 use super::backend::Backend;
-use super::door::{Case, Inputs, Operator};
-use super::{
-    batch_norm, conv2d, cross_entropy, group_norm, linear, lp_norm, max_pool2d, noisy_batch_norm, squared_error,
-    weight_norm,
-};
+use super::boundary::layered;
+use super::boundary::losses::{CrossEntropy, SquaredError};
+use super::boundary::weight_norm::WeightNorm;
+use super::boundary::{Case, Inputs, LayerOperator, Operator};
+use super::{conv2d, linear, max_pool2d, norm};
 use crate::files::Arrays;
 use crate::{Error, Result};
 use std::sync::LazyLock;
 
 macro_rules! operators {
-    ($($entry:path),+ $(,)?) => {
+    (layers { $($layer:path),+ $(,)? } others { $($other:path),+ $(,)? }) => {
         /// The operators' names: those of the rows below, and the activations'.
         pub fn names() -> &'static [&'static str] {
             static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-                let activations = Activation::ALL.iter().map(|kind| kind.name());
-                [$(<$entry as Operator>::NAME),+].into_iter().chain(activations).collect()
+                let activations = ACTIVATIONS.iter().map(|op| op.name);
+                [$($layer.name,)+ $(<$other as Operator>::NAME),+].into_iter().chain(activations).collect()
             });
             &NAMES
         }
@@ -25,44 +25,45 @@ macro_rules! operators {
         /// Runs operator `name` on the user's arrays. Errors: there is none of that name, or those of [`Operator::run`].
         pub fn run<B: Backend>(name: &str, backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
             match name {
-                $(<$entry as Operator>::NAME => {
-                    <$entry as Operator>::run(backend, inputs)
-                })+
-                _ => activation::door::run(activation(name)?, backend, inputs),
+                $(_ if name == $layer.name => layered::run(&$layer, backend, inputs),)+
+                $(<$other as Operator>::NAME => <$other as Operator>::run(backend, inputs),)+
+                _ => layered::run(activation(name)?, backend, inputs),
             }
         }
 
         /// The cases of operator `name`. Errors: there is none of that name.
         pub fn cases(name: &str) -> Result<Vec<Case>> {
             match name {
-                $(<$entry as Operator>::NAME => Ok(<$entry as Operator>::cases()),)+
-                _ => activation(name).map(|_| activation::cases::cases()),
+                $(_ if name == $layer.name => Ok(($layer.cases)()),)+
+                $(<$other as Operator>::NAME => Ok(<$other as Operator>::cases()),)+
+                _ => activation(name).map(|op| (op.cases)()),
             }
         }
     };
 }
 
 operators! {
-    conv2d::door::Entry,
-    linear::door::Entry,
-    batch_norm::door::Entry,
-    lp_norm::door::Entry,
-    group_norm::door::Layer,
-    group_norm::door::Group,
-    group_norm::door::Instance,
-    group_norm::door::Rms,
-    noisy_batch_norm::door::Entry,
-    max_pool2d::door::Entry,
-    cross_entropy::door::Entry,
-    squared_error::door::Entry,
-    weight_norm::door::Entry,
+    layers {
+        conv2d::OPERATOR,
+        linear::OPERATOR,
+        norm::operators::BATCH,
+        norm::operators::LP,
+        norm::operators::LAYER,
+        norm::operators::GROUP,
+        norm::operators::INSTANCE,
+        norm::operators::RMS,
+        norm::operators::NOISY,
+        max_pool2d::OPERATOR,
+    }
+    others { CrossEntropy, SquaredError, WeightNorm }
 }
 
 /// The activation of that name. Errors: it is none, nor any other operator.
-fn activation(name: &str) -> Result<Activation> {
+fn activation(name: &str) -> Result<&'static LayerOperator<super::activation::ActivationLayer>> {
     let short: String = name.chars().take(64).collect();
     let place = format!("operator {}", short.escape_debug());
-    name.parse().map_err(|_| Error::input(place, "is unknown", format!("there are {}", names().join(", "))))
+    let known = || Error::input(place, "is unknown", format!("there are {}", names().join(", ")));
+    ACTIVATIONS.iter().find(|op| op.name == name).ok_or_else(known)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::line::{self, Along, Room};
 use crate::files::{Array, Arrays, limits};
 use crate::network::{Activation, CLASSES, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, vgg};
 use crate::ops::backend::Backend;
-use crate::ops::door::{Extents, Inputs, Layout, Tensor};
+use crate::ops::boundary::{Extents, Inputs, Layout, Tensor};
 use crate::ops::noise::NoiseOptions;
 use crate::runtime::cpu::Cpu;
 use crate::runtime::state::StepState;

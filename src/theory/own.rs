@@ -10,9 +10,8 @@ use super::tally::Tally;
 use super::{Choice, Result as Found, theorem_4_1, theorem_4_2};
 use crate::Result;
 use crate::ops::backend::Backend;
-use crate::ops::door::tangent::supported;
-use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
-use crate::ops::norm_tangent::{Law, Moving, Normed, Upstream};
+use crate::ops::boundary::layered::check_tangents;
+use crate::ops::norm::{NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
 use crate::runtime::tensor::{DType, In, Out, Shape};
 use crate::theory::instance::Instance;
 
@@ -44,7 +43,7 @@ fn bound(p: &Point, y: &[f64], unit: f64) -> f64 {
 /// Evaluates them on `backend`, on the first instances of `choice` with their means at |μ| ≤ 10 σ. A row's `fails` is about the bound that
 /// the precision gives. Errors: a backend without tangents (bf16), or its own.
 pub fn run<B: Backend>(backend: &mut B, choice: &Choice) -> Result<Vec<Found>> {
-    supported(backend)?;
+    check_tangents(backend)?;
     let single = backend.dtype() == DType::F32;
     let held = |x: f64| if single { f64::from(x as f32) } else { x };
     let unit = if single { f64::from(f32::EPSILON) / 2.0 } else { f64::EPSILON / 2.0 };
@@ -90,7 +89,8 @@ fn column(of: &[f64], columns: usize, k: usize) -> Vec<f64> {
 fn passes<B: Backend>(b: &mut B, of: &[Instance], points: &[Point], eps: f64) -> Result<(Vec<f64>, Vec<f64>)> {
     let (m, columns, dtype) = (of[0].y.len(), of.len(), b.dtype());
     let (all, each) = (Shape::new([m, columns]), Shape::new([columns]));
-    let room = b.norm_workspace(all);
+    let spec = NormSpec { eps, ..NormSpec::batch() };
+    let room = b.norm_workspace(&spec, all);
     let mut plan = b.plan();
     let [x, y, grad_y, grad_x, moved, upstream, out] = std::array::from_fn(|_| plan.view(all, dtype));
     let [weight, bias, mean, spread, mean_t, spread_t] = std::array::from_fn(|_| plan.view(each, dtype));
@@ -105,33 +105,42 @@ fn passes<B: Backend>(b: &mut B, of: &[Instance], points: &[Point], eps: f64) ->
     b.upload_f64(&of.iter().map(|of| of.gamma).collect::<Vec<_>>(), Out(weight))?;
     b.upload_f64(&of.iter().map(|of| of.beta).collect::<Vec<_>>(), Out(bias))?;
 
-    let params = NormParams { weight: In(weight), bias: In(bias) };
-    let options = NormOptions { eps, relu: false, pool: false };
-    let stats = Statistics { mean: Out(mean), spread: Out(spread) };
-    b.batch_norm(In(x), params, options, Out(y), stats, workspace)?;
-    let grads = NormGrads { x: Out(grad_x), weight: Out(grad_weight), bias: Out(grad_bias) };
-    b.batch_norm_backward(In(x), params, options, stats, In(grad_y), grads, workspace)?;
-
-    // y moves along v; how z moves comes back, and H times it goes up again.
-    let normed = Normed {
-        law: Law::Variance,
-        eps,
+    let pass = NormPass {
         x: In(x),
         weight: In(weight),
-        mean: In(mean),
-        spread: In(spread),
-        relu: None,
+        bias: In(bias),
+        y: Out(y),
+        mean: Out(mean),
+        spread: Out(spread),
+        state: None,
+        sums_left: false,
+        workspace,
     };
-    let moving = Moving { x: In(grad_x), weight: None, bias: None };
-    let moving_stats = Statistics { mean: Out(mean_t), spread: Out(spread_t) };
-    b.norm_tangent(normed, moving, Out(moved), moving_stats, workspace)?;
+    b.norm_forward(spec, pass)?;
+    let grads = NormGrads { x: Out(grad_x), weight: Out(grad_weight), bias: Out(grad_bias) };
+    b.norm_backward(spec, pass, In(grad_y), grads)?;
+
+    // y moves along v; how z moves comes back, and H times it goes up again.
+    let tangents = NormTangents {
+        x: In(grad_x),
+        weight: None,
+        bias: None,
+        y: Out(moved),
+        mean: Out(mean_t),
+        divisor: Out(spread_t),
+    };
+    b.norm_tangent(spec, pass, tangents)?;
     let z_moves = b.download_f64(In(moved))?;
     let bent: Vec<Vec<f64>> =
         points.iter().enumerate().map(|(k, p)| p.h.apply(&column(&z_moves, columns, k))).collect();
     b.upload_f64(&rows(&|i, k| bent[k][i]), Out(upstream))?;
-    let reached =
-        Upstream { grad_y: In(grad_y), moving: In(upstream), grad_weight: In(grad_weight), grad_bias: In(grad_bias) };
+    let cotangents = NormCotangents {
+        grad_y: In(grad_y),
+        grad_y_tangent: In(upstream),
+        grad_weight: In(grad_weight),
+        grad_bias: In(grad_bias),
+    };
     let grads = NormGrads { x: Out(out), weight: Out(moved_weight), bias: Out(moved_bias) };
-    b.norm_tangent_backward(normed, moving, moving_stats, reached, grads, workspace)?;
+    b.norm_tangent_backward(spec, pass, tangents, cotangents, grads)?;
     Ok((b.download_f64(In(grad_x))?, b.download_f64(In(out))?))
 }

@@ -1,10 +1,9 @@
 //! What the parity cases are too small to reach: the large tiles of the dense products, and the epilogues of the tensor-core kernels.
 
-use normscape::ops::batch_norm::BatchNorm;
+use normscape::ops::boundary::compare;
 use normscape::ops::conv2d::{self, Conv2d, Map};
-use normscape::ops::door::compare;
 use normscape::ops::layer::Fusion;
-use normscape::ops::norm::{NormOptions, NormParams, Statistics};
+use normscape::ops::norm::{Norm, NormPass, NormSpec};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::driver::{Grid, Stored};
 use normscape::runtime::cuda::{Cuda, Mode, kernels};
@@ -133,7 +132,7 @@ fn sums_left<T: Stored>(mode: Mode, map: Map) {
     let (x, weight) = (plan.view(Shape::new([h, w, n, c]), float), plan.view(Shape::new([9, c, k]), float));
     let [y, z] = [0; 2].map(|_| plan.view(Shape::new([h, w, n, k]), float));
     let [gamma, beta, mean, var, own_mean, own_var] = [0; 6].map(|_| plan.view(Shape::new([k]), DType::F32));
-    let room = gpu.conv2d_workspace(map).len().max(gpu.norm_workspace(y.shape).len());
+    let room = gpu.conv2d_workspace(map).len().max(gpu.norm_workspace(&NormSpec::batch(), y.shape).len());
     let workspace = plan.view(Shape::new([room]), DType::F32);
     gpu.commit(&plan).unwrap();
     for (i, view) in [x, weight, gamma, beta].into_iter().enumerate() {
@@ -143,12 +142,20 @@ fn sums_left<T: Stored>(mode: Mode, map: Map) {
     }
     let fusion = Fusion { leave_sums: true, ..Fusion::default() };
     gpu.conv2d_fused(In(x), In(weight), None, fusion, Out(y), Out(workspace)).unwrap();
-    let options = NormOptions { eps: 1e-5, relu: false, pool: false };
-    let params = NormParams { weight: In(gamma), bias: In(beta) };
-    let stats = Statistics { mean: Out(mean), spread: Out(var) };
-    gpu.batch_norm_from_sums(In(y), params, options, Out(z), stats, Out(workspace)).unwrap();
-    let own = Statistics { mean: Out(own_mean), spread: Out(own_var) };
-    gpu.batch_norm(In(y), params, options, Out(z), own, Out(workspace)).unwrap();
+    let left = NormPass {
+        x: In(y),
+        weight: In(gamma),
+        bias: In(beta),
+        y: Out(z),
+        mean: Out(mean),
+        spread: Out(var),
+        state: None,
+        sums_left: true,
+        workspace: Out(workspace),
+    };
+    gpu.norm_forward(NormSpec::batch(), left).unwrap();
+    let own = NormPass { mean: Out(own_mean), spread: Out(own_var), sums_left: false, ..left };
+    gpu.norm_forward(NormSpec::batch(), own).unwrap();
     let [mean, var, own_mean, own_var] = [mean, var, own_mean, own_var].map(|view| gpu.download_f64(In(view)).unwrap());
     for j in 0..k {
         let close = |a: f64, b: f64| (a - b).abs() <= 1e-6 * own_var[j].max(1.0);

@@ -2,7 +2,7 @@
 
 use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Reduction, Scalar, dln, initial_parameters};
 use normscape::ops::backend::Backend;
-use normscape::ops::door::relative_error;
+use normscape::ops::boundary::relative_error;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::driver::Driver;
 use normscape::runtime::cuda::emulator::Options;

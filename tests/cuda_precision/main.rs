@@ -12,9 +12,9 @@ mod rounding;
 
 use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
-use normscape::ops::door::relative_error;
-use normscape::ops::group_norm::Grouping;
+use normscape::ops::boundary::relative_error;
 use normscape::ops::noise::NoiseOptions;
+use normscape::ops::norm::Grouping;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::rng::{Purpose, normal, word};

@@ -2,21 +2,16 @@
 
 use normscape::Result;
 use normscape::ops::activation::{Activate, Activation, TangentOperands};
-use normscape::ops::batch_norm::BatchNorm;
 use normscape::ops::conv2d::{Conv2d, Conv2dGrads, Map};
 use normscape::ops::cross_entropy::{CrossEntropy, LossOut};
 use normscape::ops::deep_linear::{Chain, ChainBatch, ChainOut, DeepLinear};
 use normscape::ops::distribution::{Bins, Distribution};
 use normscape::ops::gather::{Gather, ImageBytes};
-use normscape::ops::group_norm::{GroupNorm, GroupSpec};
 use normscape::ops::linear::{Extents, Linear, LinearGrads};
-use normscape::ops::lp_norm::LpNorm;
 use normscape::ops::max_pool2d::MaxPool2d;
 use normscape::ops::noise::{Noise, NoiseOptions};
-use normscape::ops::noisy_batch_norm::NoisyBatchNorm;
-use normscape::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
-use normscape::ops::norm_tangent::{Moving, NormTangent, Normed, Upstream};
-use normscape::ops::running::{Running, RunningStatistics, Spread};
+use normscape::ops::norm::{Norm, NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
+use normscape::ops::running::Running;
 use normscape::ops::sgd::Sgd;
 use normscape::ops::squared_error::SquaredError;
 use normscape::ops::step::Step;
@@ -140,12 +135,12 @@ impl Linear for Rounding {
 /// The operators that compute as the CPU does, and store what follows `stores` as a device does. `shape` gives a workspace's.
 macro_rules! as_the_cpu {
     ($($operator:ident {
-        $(shape $shape:ident($x:ident: $of:ty);)?
+        $(shape $shape:ident($($x:ident: $of:ty),*);)?
         $(fn $name:ident($($arg:ident: $ty:ty),*) $(stores $stored:expr)?;)+
     })+) => {$(
         impl $operator for Rounding {
-            $(fn $shape(&self, $x: $of) -> Shape {
-                self.cpu.$shape($x)
+            $(fn $shape(&self, $($x: $of),*) -> Shape {
+                self.cpu.$shape($($x),*)
             })?
             $(fn $name(&mut self, $($arg: $ty),*) -> Result<()> {
                 self.cpu.$name($($arg),*)?;
@@ -157,37 +152,13 @@ macro_rules! as_the_cpu {
 }
 
 as_the_cpu! {
-    BatchNorm {
-        shape norm_workspace(x: Shape);
-        fn batch_norm(x: In, p: NormParams, o: NormOptions, y: Out, s: Statistics, w: Out) stores y;
-        fn batch_norm_backward(
-            x: In, p: NormParams, o: NormOptions, s: Statistics, dy: In, g: NormGrads, w: Out
-        ) stores g.x;
-    }
-    NoisyBatchNorm {
-        fn noisy_batch_norm(
-            noise: NoiseOptions, x: In, p: NormParams, o: NormOptions, state: In, y: Out, s: Statistics, w: Out
-        ) stores y;
-        fn noisy_batch_norm_backward(
-            noise: NoiseOptions, x: In, p: NormParams, o: NormOptions, state: In, s: Statistics, dy: In, g: NormGrads, w: Out
-        ) stores g.x;
-    }
-    LpNorm {
-        fn lp_norm(e: f64, x: In, p: NormParams, o: NormOptions, y: Out, s: Statistics, w: Out) stores y;
-        fn lp_norm_backward(
-            e: f64, x: In, p: NormParams, o: NormOptions, s: Statistics, dy: In, g: NormGrads, w: Out
-        ) stores g.x;
-    }
-    GroupNorm {
-        shape group_norm_workspace(x: Shape);
-        fn group_norm(groups: GroupSpec, x: In, p: NormParams, o: NormOptions, y: Out, s: Statistics, w: Out) stores y;
-        fn group_norm_backward(
-            groups: GroupSpec, x: In, p: NormParams, o: NormOptions, s: Statistics, dy: In, g: NormGrads, w: Out
-        ) stores g.x;
-        fn group_norm_tangent(groups: GroupSpec, n: Normed, m: Moving, y: Out, s: Statistics, w: Out);
-        fn group_norm_tangent_backward(
-            groups: GroupSpec, n: Normed, m: Moving, s: Statistics, u: Upstream, g: NormGrads, w: Out
-        );
+    Norm {
+        shape norm_workspace(spec: &NormSpec, x: Shape);
+        fn norm_forward(spec: NormSpec, pass: NormPass) stores pass.y;
+        fn norm_eval(spec: NormSpec, pass: NormPass) stores pass.y;
+        fn norm_backward(spec: NormSpec, pass: NormPass, grad_y: In, grads: NormGrads) stores grads.x;
+        fn norm_tangent(spec: NormSpec, pass: NormPass, tangents: NormTangents);
+        fn norm_tangent_backward(s: NormSpec, p: NormPass, t: NormTangents, c: NormCotangents, g: NormGrads);
     }
     Noise {
         fn noise(options: NoiseOptions, relu: bool, x: In, state: In, y: Out) stores y;
@@ -196,7 +167,6 @@ as_the_cpu! {
     }
     Running {
         fn move_running(momentum: f64, batch: In, factors: In, running: Out);
-        fn norm_eval(k: Spread, x: In, p: NormParams, o: NormOptions, r: RunningStatistics, y: Out) stores y;
     }
     Activate {
         fn activation(kind: Activation, x: In, y: Out) stores y;
@@ -213,10 +183,6 @@ as_the_cpu! {
         fn max_pool2d(x: In, y: Out);
         fn max_pool2d_backward(x: In, dy: In, dx: Out);
         fn max_pool2d_tangent(x: In, moving: In, y: Out);
-    }
-    NormTangent {
-        fn norm_tangent(n: Normed, m: Moving, y: Out, s: Statistics, w: Out);
-        fn norm_tangent_backward(n: Normed, m: Moving, s: Statistics, u: Upstream, g: NormGrads, w: Out);
     }
     CrossEntropy {
         fn cross_entropy(logits: In, labels: In, out: LossOut) stores out.grad;

@@ -5,7 +5,7 @@ use normscape::data::image_set::ImageSet;
 use normscape::files::{Array, Arrays, Values, npz};
 use normscape::network::{Norm, initial_parameters};
 use normscape::ops::backend::Backend;
-use normscape::ops::group_norm::Grouping;
+use normscape::ops::norm::Grouping;
 use normscape::probe::table;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;

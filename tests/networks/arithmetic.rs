@@ -1,7 +1,7 @@
 //! Vector arithmetic, the update and the running statistics against numbers worked out by hand, in f32 and f64.
 
-use normscape::ops::norm::{NormOptions, NormParams};
-use normscape::ops::running::{Running, RunningStatistics, Spread};
+use normscape::ops::norm::{Divisor, Norm, NormPass, NormSpec};
+use normscape::ops::running::Running;
 use normscape::ops::sgd::Sgd;
 use normscape::ops::vector::{NormKind, Vector};
 use normscape::runtime::cpu::Cpu;
@@ -128,33 +128,41 @@ fn running<T: Float>() {
     let values: [&[f64]; 8] =
         [&[2.0, -1.0], &[4.0, 3.0], &[0.0, 0.0], &[1.0, 1.0], &[2.0, 1.0], &[0.5, -3.0], &[3.0, 1.0], &[0.0; 2]];
     let (v, _, _) = tensors(&mut b, &values);
-    let running = RunningStatistics { mean: Out(v[2]), spread: Out(v[3]) };
+    let (mean, spread) = (Out(v[2]), Out(v[3]));
     let mut plan = b.plan();
     let factors = plan.view(Shape::new([2]), DType::F64);
     b.commit(&plan).unwrap();
-    let move_by = |b: &mut Cpu<T>, batch: View, kind: Option<Spread>, to: Out| {
-        b.upload(&[kind.map_or(1.0, |kind| kind.factor(5)); 2], Out(factors)).unwrap();
+    let move_by = |b: &mut Cpu<T>, batch: View, divisor: Option<Divisor>, to: Out| {
+        b.upload(&[divisor.map_or(1.0, |divisor| divisor.running_factor(5)); 2], Out(factors)).unwrap();
         b.move_running(0.1, In(batch), In(factors), to).unwrap();
     };
     // Of five samples the unbiased variance is 5/4 of the biased one: 0.9 · 1 + 0.1 · 5 and 0.9 + 0.1 · 3.75.
-    move_by(&mut b, v[0], None, running.mean);
-    move_by(&mut b, v[1], Some(Spread::Variance), running.spread);
-    close(&b.download_f64(running.mean.into()).unwrap(), &[0.2, -0.1]);
-    close(&b.download_f64(running.spread.into()).unwrap(), &[1.4, 1.275]);
+    move_by(&mut b, v[0], None, mean);
+    move_by(&mut b, v[1], Some(Divisor::Std), spread);
+    close(&b.download_f64(mean.into()).unwrap(), &[0.2, -0.1]);
+    close(&b.download_f64(spread.into()).unwrap(), &[1.4, 1.275]);
     // s of an ℓp norm enters as it is.
-    move_by(&mut b, v[1], Some(Spread::Scale), running.spread);
-    close(&b.download_f64(running.spread.into()).unwrap(), &[1.66, 1.4475]);
-    assert_eq!(Spread::Variance.factor(1), 1.0);
-    b.upload_f64(&[1.0, -1.0], running.mean).unwrap();
-    b.upload_f64(&[3.0, 8.0], running.spread).unwrap();
-    let params = NormParams { weight: In(v[4]), bias: In(v[5]) };
+    move_by(&mut b, v[1], Some(Divisor::PowerMean(2.0)), spread);
+    close(&b.download_f64(spread.into()).unwrap(), &[1.66, 1.4475]);
+    assert_eq!(Divisor::Std.running_factor(1), 1.0);
+    b.upload_f64(&[1.0, -1.0], mean).unwrap();
+    b.upload_f64(&[3.0, 8.0], spread).unwrap();
     let y = Out(v[7]);
+    let pass = NormPass {
+        x: In(v[6]),
+        weight: In(v[4]),
+        bias: In(v[5]),
+        y,
+        mean,
+        spread,
+        state: None,
+        sums_left: false,
+        workspace: y,
+    };
     // One sample (3, 1): γ (x − μ)/√(σ² + 1) + β = 2 · 2/2 + ½ and 1 · 2/3 − 3, which the ReLU cuts.
-    let options = NormOptions { eps: 1.0, relu: true, pool: false };
-    b.norm_eval(Spread::Variance, In(v[6]), params, options, running, y).unwrap();
+    b.norm_eval(NormSpec { eps: 1.0, relu: true, ..NormSpec::batch() }, pass).unwrap();
     close(&b.download_f64(y.into()).unwrap(), &[2.5, 0.0]);
-    let options = NormOptions { eps: 1.0, relu: false, pool: false };
-    b.norm_eval(Spread::Scale, In(v[6]), params, options, running, y).unwrap();
+    b.norm_eval(NormSpec { eps: 1.0, ..NormSpec::lp(2.0) }, pass).unwrap();
     close(&b.download_f64(y.into()).unwrap(), &[1.5, 2.0 / 9.0 - 3.0]);
 }
 

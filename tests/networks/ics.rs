@@ -2,8 +2,8 @@
 
 use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
-use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
+use normscape::ops::norm::Grouping;
 use normscape::probe::ics::{self, CovariateShift, Room, Update};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;

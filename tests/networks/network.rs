@@ -3,8 +3,8 @@
 use normscape::network::{
     Activation, Dln, Engine, Network, Norm, Normalisation, Reduction, Scalar, dln, initial_parameters, vgg,
 };
-use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
+use normscape::ops::norm::Grouping;
 use normscape::ops::sgd::Sgd;
 use normscape::ops::vector::Vector;
 use normscape::runtime::cpu::Cpu;
@@ -129,7 +129,7 @@ fn vggs_gradient_is_the_slope_of_its_loss() {
     for (name, normalisation) in every_normalisation().into_iter().chain(every_activation()) {
         check_gradient(&format!("vgg11 {name}"), vgg("vgg11", 0.06, normalisation).unwrap(), 4);
     }
-    for norm in [Grouping::Groups(2), Grouping::Instance, Grouping::Rms].map(Norm::Grouped) {
+    for norm in [Norm::Grouped(Grouping::Groups(2)), Norm::Grouped(Grouping::Instance), Norm::Rms] {
         check_gradient(&format!("vgg11 {norm}"), vgg("vgg11", 0.0625, Normalisation::new(norm)).unwrap(), 4);
     }
     check_gradient("vgg16 batch", vgg("vgg16", 0.05, Normalisation::new(Norm::Batch)).unwrap(), 3);

@@ -1,8 +1,8 @@
 //! The paper's protocol: what a run does when nobody asks for anything else, and what is written of it.
 
 use normscape::network::{Activation, Dln, Norm, Normalisation, Reduction, dln, vgg};
-use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
+use normscape::ops::norm::Grouping;
 use normscape::train::settings::Settings;
 use std::collections::BTreeSet;
 

@@ -5,7 +5,7 @@
 //! the gradient of x is divided by it. So what a precision finds at an end of its range is compared with f64 in the middle of it.
 
 use normscape::files::{Array, Arrays};
-use normscape::ops::door::relative_error;
+use normscape::ops::boundary::relative_error;
 use normscape::ops::weight_norm::{Parts, WeightNorm};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;

@@ -2,7 +2,7 @@
 
 use super::shared::probed::{At, at};
 use normscape::network::{Activation, Network, Norm, Normalisation, Scalar, vgg};
-use normscape::ops::group_norm::Grouping;
+use normscape::ops::norm::Grouping;
 use normscape::probe::ics::Update;
 use normscape::probe::measure::{Moment, Options};
 use normscape::probe::table::{self, ROWS};
@@ -84,8 +84,7 @@ fn it_is_what_the_vectors_say_and_the_slope_of_the_loss() {
 
 #[test]
 fn a_norm_makes_the_loss_indifferent_to_the_weights_length() {
-    let norms =
-        [Norm::Batch, Norm::Lp(1.0), Norm::Grouped(Grouping::Layer), Norm::Grouped(Grouping::Rms), Norm::Weight];
+    let norms = [Norm::Batch, Norm::Lp(1.0), Norm::Grouped(Grouping::Layer), Norm::Rms, Norm::Weight];
     for norm in norms {
         let network = network(norm, Activation::Relu, 0.0);
         let mut here = at(Cpu::<f64>::default(), &network, 3);

@@ -2,8 +2,8 @@
 
 use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
-use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
+use normscape::ops::norm::Grouping;
 use normscape::probe::theory::{self, Statements};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;

@@ -8,7 +8,7 @@ pub mod probed;
 use libtest_mimic::Failed;
 use normscape::files::{Array, Arrays, Values};
 use normscape::ops::backend::Backend;
-use normscape::ops::door::{Case, Inputs};
+use normscape::ops::boundary::{Case, Inputs};
 use normscape::ops::table;
 use normscape::runtime::cuda::driver::Driver;
 use normscape::runtime::cuda::emulator::{Build, Emulator, Options};

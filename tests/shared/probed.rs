@@ -5,8 +5,8 @@ use normscape::network::{
     Activation, Dln, Engine, Loss, Network, Norm, Normalisation, Reduction, Scalar, dln, initial_parameters, vgg,
 };
 use normscape::ops::backend::Backend;
-use normscape::ops::group_norm::Grouping;
 use normscape::ops::noise::NoiseOptions;
+use normscape::ops::norm::Grouping;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::rng::{Purpose, normal, word};
 use normscape::runtime::state::StepState;
@@ -114,10 +114,7 @@ pub fn values(network: &Network, n: usize, number: usize, pre_norm: bool) -> (Ve
     let mut layers: Vec<_> =
         network.links()[..=end].iter().map(|link| (link.name.clone(), link.layer.clone())).collect();
     match &mut layers[end].1 {
-        Layer::BatchNorm(layer) => layer.options.relu = false,
-        Layer::NoisyBatchNorm(layer) => layer.options.relu = false,
-        Layer::LpNorm(layer) => layer.options.relu = false,
-        Layer::GroupNorm(layer) => layer.options.relu = false,
+        Layer::Norm(layer) => layer.spec.relu = false,
         Layer::Noise(layer) => layer.relu = false,
         _ => {}
     }

@@ -138,7 +138,7 @@ pub(super) fn lay_out<B: Backend>(
         }
         let y = if applied { x } else { plan.view(checked(shape)?, backend.activation_dtype()) };
         let mut kept = Kept::default();
-        if let (Some((_, kind)), Some([mean, spread])) = (link.layer.statistics(x.shape), link.running) {
+        if let (Some((_, divisor)), Some([mean, spread])) = (link.layer.statistics(x.shape), link.running) {
             let samples = x.shape.matrix().0;
             if samples < 2 {
                 let place = format!("--batch {batch}");
@@ -147,7 +147,7 @@ pub(super) fn lay_out<B: Backend>(
             }
             let [mean, spread] = [mean, spread].map(|slot| network.running().view(statistics, slot));
             factors[(spread.offset - statistics.offset) / dtype.size()..][..spread.shape.len()]
-                .fill(kind.factor(samples));
+                .fill(divisor.running_factor(samples));
             kept = Kept { mean: Some(mean), spread: Some(spread) };
         }
         if let Some(shape) = link.layer.keeps(x.shape) {

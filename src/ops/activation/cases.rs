@@ -1,6 +1,6 @@
 //! The activations' cases: the same for each.
 
-use crate::ops::door::{Case, Law};
+use crate::ops::boundary::{Case, Law};
 
 /// An activation on `shape`, x under `law`.
 pub fn case(name: impl Into<String>, shape: &[usize], law: Law) -> Case {

@@ -9,12 +9,11 @@
 pub mod cases;
 pub mod cpu;
 mod cuda;
-pub mod door;
 mod layer;
 mod rows;
 
 pub use layer::ActivationLayer;
-pub use rows::Activation;
+pub use rows::{Activation, OPERATORS};
 
 use crate::runtime::float::Float;
 use crate::runtime::tensor::{In, Out};

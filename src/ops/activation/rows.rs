@@ -3,7 +3,8 @@
 //! A new one is a row here and its twin in `kernels/activation.cu`, in the same place; options, files of experiments, `normscape op` and the
 //! tests find it by its name.
 
-use super::Rule;
+use super::{ActivationLayer, Rule, cases};
+use crate::ops::boundary::{Extents, LayerOperator, Layout};
 use crate::runtime::float::Float;
 use crate::{Error, Result};
 use std::fmt;
@@ -36,6 +37,16 @@ macro_rules! activations {
                 match self { $(Activation::$name => super::cpu::passes::<T, $name>()),+ }
             }
         }
+
+        /// Each as an operator: `x grad_y?`, of any shape.
+        pub const OPERATORS: &[LayerOperator<ActivationLayer>] = &[$(LayerOperator {
+            name: $word,
+            layout: Layout::Elements,
+            extents: Extents::Any,
+            layer: |_, _| Ok(ActivationLayer { kind: Activation::$name }.into()),
+            statistics: ["mean", "var"],
+            cases: cases::cases,
+        }),+];
 
         $(
             struct $name;

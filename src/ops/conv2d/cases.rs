@@ -3,7 +3,7 @@
 //! In f32 the CPU takes other algorithms where channels fill registers and there are eight images ([`super::Algorithm`]): a few are such.
 
 use super::Map;
-use crate::ops::door::{Case, Law};
+use crate::ops::boundary::{Case, Law};
 
 /// A convolution of these extents.
 pub fn case(name: impl Into<String>, map: Map, bias: bool) -> Case {

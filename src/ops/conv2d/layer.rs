@@ -3,6 +3,7 @@
 use super::{Conv2dGrads, Map};
 use crate::ops::backend::Backend;
 use crate::ops::bilinear::{self, Bilinear};
+use crate::ops::boundary::{Extents, LayerOperator, Layout};
 use crate::ops::layer::{Backward, Forward, Fusion, Init, Layer, Param, Tangent, TangentBackward};
 use crate::runtime::slots::Door;
 use crate::runtime::tensor::{In, Out, Shape};
@@ -108,3 +109,16 @@ impl Bilinear for Conv2dLayer {
 fn missing() -> Error {
     Error::operator("conv2d", "a weight", "none planned")
 }
+
+/// `op conv2d`: `x[N,C,H,W] weight[K,C,3,3] bias[K]? grad_y[N,K,H,W]?`.
+pub const OPERATOR: LayerOperator<Conv2dLayer> = LayerOperator {
+    name: "conv2d",
+    layout: Layout::Activations,
+    extents: Extents::Axes(4, "N×C×H×W"),
+    layer: |inputs, _| {
+        let channels = inputs.first_extent("weight")?;
+        Ok(Conv2dLayer { channels, bias: inputs.has("bias"), weight_norm: false }.into())
+    },
+    statistics: ["mean", "var"],
+    cases: super::cases::cases,
+};

@@ -20,12 +20,11 @@ pub mod cases;
 pub mod cpu;
 mod cuda;
 pub mod direct;
-pub mod door;
 mod layer;
 pub mod winograd;
 
 pub use algorithm::Algorithm;
-pub use layer::Conv2dLayer;
+pub use layer::{Conv2dLayer, OPERATOR};
 
 use crate::ops::layer::Fusion;
 use crate::runtime::tensor::{In, Out, Shape};

@@ -1,6 +1,6 @@
 //! The cross-entropy's cases.
 
-use crate::ops::door::{Case, Law};
+use crate::ops::boundary::{Case, Law};
 
 /// The cross-entropy of `n` samples in `k` classes, logits of standard deviation `scale`.
 pub fn case(name: impl Into<String>, n: usize, k: u32, scale: f32) -> Case {

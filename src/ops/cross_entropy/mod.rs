@@ -6,7 +6,6 @@
 pub mod cases;
 pub mod cpu;
 mod cuda;
-pub mod door;
 
 use crate::Result;
 use crate::runtime::tensor::{In, Out};

@@ -4,7 +4,7 @@
 //! before. A backend that can keep all samples and layers close together has this operator; any other, and any network that does not
 //! fit, takes the layers one by one, and finds the same but for rounding. Several runs (points of a probe, seeds) go side by side.
 //!
-//! Per layer `z = x w`, then the norm of [`crate::ops::batch_norm`] or [`crate::ops::lp_norm`] but for the last layer (with
+//! Per layer `z = x w`, then a norm over the batch ([`crate::ops::norm::batch`]) but for the last layer (with
 //! `norm_last` there too), then `L = scale Σ (y − target)²` as in [`crate::ops::squared_error`].
 
 mod backward;

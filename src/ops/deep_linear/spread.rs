@@ -3,7 +3,7 @@
 //!
 //! At p = 1 and p = ∞ there is a shorter way, see [`super::screen`], which numbers far out of range do not take.
 //!
-//! At p = ∞ the samples of largest |a| share the gradient, as in [`crate::ops::lp_norm`]: those that rounding alone could set apart from the
+//! At p = ∞ the samples of largest |a| share the gradient, as in [`crate::ops::norm::batch`]: those that rounding alone could set apart from the
 //! largest count as equal to it.
 
 use super::judge::Eights;

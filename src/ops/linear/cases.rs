@@ -1,7 +1,7 @@
 //! The linear layer's cases.
 
 use super::Extents;
-use crate::ops::door::{Case, Law};
+use crate::ops::boundary::{Case, Law};
 
 /// A linear layer of these extents.
 pub fn case(name: impl Into<String>, extents: Extents, bias: bool) -> Case {

@@ -3,6 +3,7 @@
 use super::{Extents, LinearGrads};
 use crate::ops::backend::Backend;
 use crate::ops::bilinear::{self, Bilinear};
+use crate::ops::boundary::{self, LayerOperator, Layout};
 use crate::ops::layer::{Backward, Forward, Init, Layer, Param, Tangent, TangentBackward};
 use crate::runtime::slots::Door;
 use crate::runtime::tensor::{In, Out, Shape};
@@ -103,3 +104,16 @@ impl Bilinear for LinearLayer {
 fn missing() -> Error {
     Error::operator("linear", "a weight", "none planned")
 }
+
+/// `op linear`: `x[N,I] weight[O,I] bias[O]? grad_y[N,O]?`.
+pub const OPERATOR: LayerOperator<LinearLayer> = LayerOperator {
+    name: "linear",
+    layout: Layout::Elements,
+    extents: boundary::Extents::Axes(2, "N×I"),
+    layer: |inputs, _| {
+        let outputs = inputs.first_extent("weight")?;
+        Ok(LinearLayer { outputs, bias: inputs.has("bias"), weight_norm: false }.into())
+    },
+    statistics: ["mean", "var"],
+    cases: super::cases::cases,
+};

@@ -5,10 +5,9 @@
 pub mod cases;
 pub mod cpu;
 mod cuda;
-pub mod door;
 mod layer;
 
-pub use layer::LinearLayer;
+pub use layer::{LinearLayer, OPERATOR};
 
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};

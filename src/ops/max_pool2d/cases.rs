@@ -1,6 +1,6 @@
 //! Max-pooling's cases.
 
-use crate::ops::door::{Case, Law};
+use crate::ops::boundary::{Case, Law};
 
 /// Max-pooling of `[N, C, H, W]`, x under `law`.
 pub fn case(name: impl Into<String>, [n, c, h, w]: [usize; 4], law: Law) -> Case {

@@ -2,6 +2,7 @@
 
 use super::pooled;
 use crate::ops::backend::Backend;
+use crate::ops::boundary::{Extents, LayerOperator, Layout};
 use crate::ops::layer::{Backward, Forward, Layer, Tangent, TangentBackward};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
@@ -40,3 +41,18 @@ impl Layer for MaxPool2dLayer {
         b.max_pool2d_backward(io.tangent.forward.x, io.moving, io.grad_x("max_pool2d")?)
     }
 }
+
+/// `op max_pool2d`: `x[N,C,H,W] grad_y[N,C,⌊H/2⌋,⌊W/2⌋]?`.
+pub const OPERATOR: LayerOperator<MaxPool2dLayer> = LayerOperator {
+    name: "max_pool2d",
+    layout: Layout::Activations,
+    extents: Extents::Axes(4, "N×C×H×W"),
+    layer: |inputs, x| match x.shape[..] {
+        [.., h, w] if h < 2 || w < 2 => {
+            Err(inputs.refuse("x", format!("has a map of {h}×{w}"), "2×2 is the smallest that can be pooled"))
+        }
+        _ => Ok(MaxPool2dLayer.into()),
+    },
+    statistics: ["mean", "var"],
+    cases: super::cases::cases,
+};

@@ -7,10 +7,9 @@
 pub mod cases;
 pub mod cpu;
 mod cuda;
-pub mod door;
 mod layer;
 
-pub use layer::MaxPool2dLayer;
+pub use layer::{MaxPool2dLayer, OPERATOR};
 
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};

@@ -11,7 +11,7 @@
 //! index is `(n·H + h)·W + w`: it does not depend on the batch size or on the memory order. Draws: [`crate::runtime::rng`],
 //! counter `[sample, unit / 2, step, purpose and layer]`, the unit's parity choosing two of the four words.
 //!
-//! After BatchNorm it is [`crate::ops::noisy_batch_norm`]; alone, where a norm would be, it is what "prevents the network from
+//! After BatchNorm it is [`crate::ops::norm::batch`]; alone, where a norm would be, it is what "prevents the network from
 //! training entirely" (section 2.1).
 
 pub mod cpu;

@@ -7,37 +7,8 @@
 mod cpu;
 mod cuda;
 
-use crate::ops::norm::{NormOptions, NormParams};
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
-
-/// Running mean and spread of one norm layer, `[C]` each.
-#[derive(Debug, Clone, Copy)]
-pub struct RunningStatistics {
-    /// Starts at 0.
-    pub mean: Out,
-    /// Running variance, or running s; starts at 1.
-    pub spread: Out,
-}
-
-/// What a norm's spread is, which decides how it divides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spread {
-    /// σ²: S = √(σ² + ε), unbiased in the running value.
-    Variance,
-    /// s: D = s + ε.
-    Scale,
-}
-
-impl Spread {
-    /// What a batch's spread over `samples` is multiplied by before it enters the running one.
-    pub fn factor(self, samples: usize) -> f64 {
-        match self {
-            Spread::Variance if samples > 1 => samples as f64 / (samples as f64 - 1.0),
-            _ => 1.0,
-        }
-    }
-}
 
 /// The lengths of a call's three vectors. Errors: they differ.
 fn same_length(batch: In, factors: In, running: Out) -> Result<usize> {
@@ -48,19 +19,9 @@ fn same_length(batch: In, factors: In, running: Out) -> Result<usize> {
     }
 }
 
-/// Running statistics and their use.
+/// Running statistics.
 pub trait Running {
     /// `running ← (1 − α) running + α f · batch`, element by element, α being the momentum: the statistics of all norms at once, with each
-    /// one's [`Spread::factor`] (1 for a mean) in `factors` (f64).
+    /// one's [`crate::ops::norm::Divisor::running_factor`] (1 for a mean) in `factors` (f64).
     fn move_running(&mut self, momentum: f64, batch: In, factors: In, running: Out) -> Result<()>;
-    /// The norm at evaluation: `y = γ (x − running mean)/D + β`, then the ReLU if asked for.
-    fn norm_eval(
-        &mut self,
-        kind: Spread,
-        x: In,
-        params: NormParams,
-        options: NormOptions,
-        running: RunningStatistics,
-        y: Out,
-    ) -> Result<()>;
 }

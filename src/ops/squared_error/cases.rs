@@ -1,6 +1,6 @@
 //! The squared error's cases.
 
-use crate::ops::door::{Case, Law};
+use crate::ops::boundary::{Case, Law};
 
 /// The squared error on `shape`.
 pub fn case(name: impl Into<String>, shape: &[usize]) -> Case {

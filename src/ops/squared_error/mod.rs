@@ -6,7 +6,6 @@
 pub mod cases;
 pub mod cpu;
 mod cuda;
-pub mod door;
 
 use super::cross_entropy::LossOut;
 use crate::Result;

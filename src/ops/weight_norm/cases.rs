@@ -1,6 +1,6 @@
 //! The cases of weight normalisation.
 
-use crate::ops::door::{Case, Law};
+use crate::ops::boundary::{Case, Law};
 
 /// Weight normalisation of a direction of these extents, units first, under `law`.
 pub fn case(name: impl Into<String>, shape: &[usize], law: Law) -> Case {

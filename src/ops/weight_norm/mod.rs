@@ -19,7 +19,6 @@
 pub mod cases;
 mod cpu;
 mod cuda;
-pub mod door;
 
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};

@@ -19,6 +19,7 @@ use crate::files::{Array, Arrays};
 use crate::network::layer::Layer;
 use crate::network::{Engine, Scalar, Tangents};
 use crate::ops::backend::Backend;
+use crate::ops::norm::{Axes, NormSpec};
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 use statements::{Products, Unit};
@@ -112,7 +113,7 @@ impl Room {
             units.iter().enumerate().for_each(|(row, unit)| rows_of[row * columns + unit] = 1.0);
             engine.backend().upload_f32(&rows_of, Out(chosen))?;
             (largest, widest) = (largest.max(rows * columns), widest.max(columns));
-            workspace = workspace.max(engine.backend().norm_workspace(y).len());
+            workspace = workspace.max(engine.backend().norm_workspace(&NormSpec::batch(), y).len());
             layers.push(At { number: *number, link, units: units.clone(), chosen, grad, gamma, inserted, products });
         }
         let mut plan = engine.backend().plan();
@@ -141,9 +142,9 @@ fn place<B: Backend>(engine: &Engine<B>, number: usize) -> Result<(usize, bool)>
     };
     let link = layer.links.start;
     match engine.network().links().get(link + 1).map(|link| &link.layer) {
-        Some(Layer::BatchNorm(_) | Layer::NoisyBatchNorm(_)) => Ok((link + 1, true)),
-        Some(Layer::LpNorm(_)) => Err(no_theorem("an ℓp norm")),
-        Some(Layer::GroupNorm(_)) => Err(no_theorem("a norm of each sample by itself")),
+        Some(Layer::Norm(norm)) if norm.spec.is_batch_norm() => Ok((link + 1, true)),
+        Some(Layer::Norm(norm)) if norm.spec.axes == Axes::Batch => Err(no_theorem("an ℓp norm")),
+        Some(Layer::Norm(_)) => Err(no_theorem("a norm of each sample by itself")),
         _ => Ok((link, false)),
     }
 }
@@ -200,7 +201,7 @@ impl Kind for Measured {
         units: true,
         // The theorems are about BatchNorm and no other norm.
         fits: |network| {
-            !network.links().iter().any(|link| matches!(link.layer, Layer::LpNorm(_) | Layer::GroupNorm(_)))
+            !network.links().iter().any(|link| matches!(&link.layer, Layer::Norm(norm) if !norm.spec.is_batch_norm()))
         },
         work: |of| (4.0 + of.entries) * of.on_samples,
         order: Order::Any,

@@ -6,9 +6,7 @@ use crate::network::layer::Layer;
 use crate::ops::activation::Activation;
 use crate::ops::backend::Backend;
 use crate::ops::noise::NoiseOptions;
-use crate::ops::norm::{NormGrads, NormOptions, NormParams, Statistics};
-use crate::ops::norm_tangent::{Law, Moving, Normed, Upstream};
-use crate::ops::running::{RunningStatistics, Spread};
+use crate::ops::norm::{NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
 use crate::runtime::tensor::{In, Out, Shape, View};
 use crate::{Error, Result};
 
@@ -36,8 +34,7 @@ pub fn run<B: Backend>(engine: &mut Engine<B>, theta: In, room: &Room, at: &At) 
     let (shape, columns) = (here.y.0.shape, here.y.0.shape.matrix().1);
     let [v, u, product, a, b] = room.vectors.map(|view| view.slice(0, Shape::new([shape.len()])).reshape(shape));
     let after = match &engine.network().links()[at.link].layer {
-        Layer::BatchNorm(layer) => After { noise: None, relu: layer.options.relu },
-        Layer::NoisyBatchNorm(layer) => After { noise: Some(layer.noise), relu: layer.options.relu },
+        Layer::Norm(layer) => After { noise: layer.spec.noise, relu: layer.spec.relu },
         _ => After::default(),
     };
     let layered = Layered { room, at, theta, after, output: here.y, spare: [a, b] };
@@ -100,10 +97,24 @@ impl Layered<'_> {
     ) -> Result<()> {
         let eps = if stats.is_some() { self.room.eps } else { 0.0 };
         let [mean, spread] = stats.unwrap_or([self.per_unit(0), self.per_unit(1)]);
-        let params = NormParams { weight: unit, bias: In(self.per_unit(0)) };
-        let options = NormOptions { eps, relu: false, pool: false };
-        let statistics = RunningStatistics { mean: Out(mean), spread: Out(spread) };
-        engine.backend().norm_eval(Spread::Variance, x, params, options, statistics, out)
+        let pass = NormPass { x, weight: unit, ..self.pass(self.per_unit(0), [mean, spread], out) };
+        engine.backend().norm_eval(NormSpec { eps, ..NormSpec::batch() }, pass)
+    }
+
+    /// A BatchNorm of z with β = 0, whose γ is all `weight`.
+    fn pass(&self, weight: View, statistics: [View; 2], y: Out) -> NormPass {
+        let [mean, spread] = statistics.map(Out);
+        NormPass {
+            x: self.output,
+            weight: In(weight),
+            bias: In(self.per_unit(0)),
+            y,
+            mean,
+            spread,
+            state: None,
+            sums_left: false,
+            workspace: Out(self.room.workspace),
+        }
     }
 
     /// `out ←` what noise and ReLU make of `x`, a tangent of z or a gradient of y: a diagonal is the same both ways.
@@ -134,15 +145,12 @@ impl Layered<'_> {
 
     /// The inserted norm's passes with γ = 1 and β = 0; `y` is written and not read.
     fn insert<B: Backend>(&self, engine: &mut Engine<B>, inserted: Inserted, y: Out) -> Result<()> {
-        let params = NormParams { weight: In(self.per_unit(1)), bias: In(self.per_unit(0)) };
-        let options = NormOptions { eps: self.room.eps, relu: false, pool: false };
-        let [mean, spread] = inserted.statistics.map(Out);
-        let (stats, workspace) = (Statistics { mean, spread }, Out(self.room.workspace));
+        let spec = NormSpec { eps: self.room.eps, ..NormSpec::batch() };
+        let pass = self.pass(self.per_unit(1), inserted.statistics, y);
         let [weight, bias] = inserted.grads.map(Out);
         let grads = NormGrads { x: Out(inserted.through), weight, bias };
-        let backend = engine.backend();
-        backend.batch_norm(self.output, params, options, y, stats, workspace)?;
-        backend.batch_norm_backward(self.output, params, options, stats, In(self.at.grad), grads, workspace)
+        engine.backend().norm_forward(spec, pass)?;
+        engine.backend().norm_backward(spec, pass, In(self.at.grad), grads)
     }
 
     /// The products of the inserted norm along `v`: u̇ᵀHu̇, and vᵀ with how its backward moves where g does not. `u` and `product` are room.
@@ -155,21 +163,21 @@ impl Layered<'_> {
         product: View,
         [hat, normed]: [Out; 2],
     ) -> Result<()> {
-        let [mean, spread] = inserted.statistics.map(In);
-        let (weight, law, eps) = (In(self.per_unit(1)), Law::Variance, self.room.eps);
-        let norm = Normed { law, eps, x: self.output, weight, mean, spread, relu: None };
-        let moving = Moving { x: In(v), weight: None, bias: None };
+        let spec = NormSpec { eps: self.room.eps, ..NormSpec::batch() };
+        // y is neither read nor written here.
+        let pass = self.pass(self.per_unit(1), inserted.statistics, Out(u));
         let [a, b, c, d] = [2, 3, 4, 5].map(|which| Out(self.per_unit(which)));
-        let (stats, workspace) = (Statistics { mean: a, spread: b }, Out(self.room.workspace));
-        engine.backend().norm_tangent(norm, moving, Out(u), stats, workspace)?;
+        let tangents = NormTangents { x: In(v), weight: None, bias: None, y: Out(u), mean: a, divisor: b };
+        engine.backend().norm_tangent(spec, pass, tangents)?;
         self.hessian(engine, In(u), Out(product))?;
         engine.backend().dot(In(u), In(product), hat)?;
         let zero = Out(self.spare[0]);
         self.select(engine, In(v), In(self.per_unit(0)), None, zero)?;
         let [grad_weight, grad_bias] = inserted.grads.map(In);
-        let upstream = Upstream { grad_y: In(self.at.grad), moving: zero.into(), grad_weight, grad_bias };
+        let grad_y_tangent = zero.into();
+        let cotangents = NormCotangents { grad_y: In(self.at.grad), grad_y_tangent, grad_weight, grad_bias };
         let grads = NormGrads { x: Out(product), weight: c, bias: d };
-        engine.backend().norm_tangent_backward(norm, moving, stats, upstream, grads, workspace)?;
+        engine.backend().norm_tangent_backward(spec, pass, tangents, cotangents, grads)?;
         engine.backend().dot(In(v), In(product), normed)
     }
 }

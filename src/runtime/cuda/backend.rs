@@ -19,6 +19,23 @@ pub enum Mode {
     Bf16,
 }
 
+/// `in_storage_type!(cuda, T => call)`: the call with `T` the type in which this backend stores activations.
+macro_rules! in_storage_type {
+    ($cuda:expr, $T:ident => $call:expr) => {
+        match $cuda.mode() {
+            $crate::runtime::cuda::Mode::Bf16 => {
+                type $T = half::bf16;
+                $call
+            }
+            _ => {
+                type $T = f32;
+                $call
+            }
+        }
+    };
+}
+pub(crate) use in_storage_type;
+
 /// A device with memory planned in arenas, computing in one [`Mode`].
 pub struct Cuda<D = Box<dyn Driver>> {
     driver: D,

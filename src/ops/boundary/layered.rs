@@ -1,0 +1,262 @@
+//! Operators that are layers: everything that a file may hold for one, and everything that comes out, follows from the layer itself.
+//!
+//! The names and shapes of parameters are [`Layer::params`], y's shape is [`Layer::output`], that of the statistics [`Layer::statistics`] or
+//! [`Layer::keeps`]. With `grad_y` the gradients come out too, as `grad_x` and `grad_` with a parameter's name. With any of `tangent_x`,
+//! `tangent_grad_y` and `tangent_` with a parameter's name it also says how all of that moves, those that are missing being 0: `tangent_y`, and
+//! with `grad_y` also `tangent_grad_x` and the like.
+
+use super::case::Case;
+use super::inputs::{Extents, Inputs, Tensor};
+use super::layout::Layout;
+use super::scratch::Scratch;
+use crate::files::Arrays;
+use crate::ops::backend::Backend;
+use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer, Params, Tangent, TangentBackward};
+use crate::ops::noise::NoiseOptions;
+use crate::runtime::slots::Door;
+use crate::runtime::state::StepState;
+use crate::runtime::tensor::{In, Out, Shape, View};
+use crate::{Error, Result};
+
+/// An operator that is a layer.
+pub struct LayerOperator<L> {
+    /// As in `normscape op NAME`.
+    pub name: &'static str,
+    /// The order of x and y.
+    pub layout: Layout,
+    /// What x's extents must be.
+    pub extents: Extents<'static>,
+    /// The layer that x and the file's settings ask for. Errors: settings that are wrong, or that do not fit x.
+    pub layer: fn(&mut Inputs, &Tensor) -> Result<Keyed<L>>,
+    /// The names under which the mean and the spread of a norm come out.
+    pub statistics: [&'static str; 2],
+    /// See [`super::Operator::cases`].
+    pub cases: fn() -> Vec<Case>,
+}
+
+/// A layer, and if noise is part of it that noise and its key; then its draws come out too, as `shift` and `scale`.
+pub struct Keyed<L> {
+    /// The layer.
+    pub layer: L,
+    /// Its noise.
+    pub noise: Option<(NoiseOptions, StepState)>,
+}
+
+impl<L> From<L> for Keyed<L> {
+    fn from(layer: L) -> Self {
+        Keyed { layer, noise: None }
+    }
+}
+
+/// A layer's weight and bias by whatever names it has for them.
+type Pair<T> = [Option<T>; 2];
+
+fn map<T, U>([a, b]: Pair<T>, mut of: impl FnMut(T) -> Result<U>) -> Result<Pair<U>> {
+    Ok([a.map(&mut of).transpose()?, b.map(&mut of).transpose()?])
+}
+
+fn params_of([weight, bias]: Pair<View>) -> Params {
+    Params { weight, bias }
+}
+
+/// Refuses a backend without tangents: one whose activations are of another type than its parameters.
+pub fn check_tangents<B: Backend>(backend: &B) -> Result<()> {
+    if backend.activation_dtype() == backend.dtype() {
+        return Ok(());
+    }
+    Err(Error::input("--precision bf16", "tangents are not taken in bf16", "f32, tf32 and f64 have them"))
+}
+
+/// What a file holds for a layer: tensors of the same names with a prefix, each like its operand.
+struct Operands {
+    x: Tensor,
+    params: Pair<Tensor>,
+    grad_y: Option<Tensor>,
+}
+
+impl Operands {
+    /// The tangents of `self`, where one is given.
+    fn tangents(&self, inputs: &mut Inputs, names: Pair<&'static str>) -> Result<Option<Operands>> {
+        let mut given = false;
+        let mut take = |name: &str, of: &Tensor| -> Result<Tensor> {
+            let found = inputs.optional(&format!("tangent_{name}"), of.layout, Extents::Exact(&of.shape))?;
+            given |= found.is_some();
+            Ok(found.unwrap_or_else(|| of.zero()))
+        };
+        let x = take("x", &self.x)?;
+        let mut params = [None, None];
+        for ((to, of), name) in params.iter_mut().zip(&self.params).zip(names) {
+            if let (Some(of), Some(name)) = (of, name) {
+                *to = Some(take(name, of)?);
+            }
+        }
+        let grad_y = self.grad_y.as_ref().map(|of| take("grad_y", of)).transpose()?;
+        Ok(given.then_some(Operands { x, params, grad_y }))
+    }
+}
+
+/// The names of a result for each parameter, with this prefix.
+fn prefixed(prefix: &'static str, names: Pair<&'static str>) -> Pair<String> {
+    names.map(|name| name.map(|name| format!("{prefix}{name}")))
+}
+
+/// Runs it on the user's arrays: see [`super::Operator::run`].
+pub fn run<L: Layer, B: Backend>(op: &LayerOperator<L>, backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
+    // What is asked for.
+    let x = inputs.tensor("x", op.layout, op.extents)?;
+    let Keyed { layer, noise } = (op.layer)(inputs, &x)?;
+    let inside = x.layout.shape(&x.shape);
+    let (mut names, mut params) = ([None; 2], [None, None]);
+    for ((name, param), of) in names.iter_mut().zip(&mut params).zip(layer.params(inside)) {
+        let layout = if of.door == Door::Plain { Layout::Plain } else { Layout::Parameter(of.door) };
+        *name = Some(of.name);
+        *param = Some(inputs.tensor(of.name, layout, Extents::Exact(&of.door.shape(of.shape)))?);
+    }
+    let y = outside(&x, inside, layer.output(inside)?);
+    let grad_y = inputs.optional("grad_y", op.layout, Extents::Exact(&y))?;
+    let operands = Operands { x, params, grad_y };
+    let tangents = operands.tangents(inputs, names)?;
+    inputs.finish(op.name)?;
+    if tangents.is_some() {
+        check_tangents(backend)?;
+    }
+
+    // Where it stands.
+    let mut s = Scratch::new(backend);
+    let state = noise.map(|(_, state)| s.state(state)).transpose()?;
+    let x = s.input(&operands.x)?;
+    let params = map(operands.params.each_ref().map(Option::as_ref), |of| s.input(of).map(|of| of.0))?;
+    let out_y = s.output("y", &y, op.layout)?;
+    let kept = layer.statistics(inside).map(|(channels, _)| Shape::new([channels])).or_else(|| layer.keeps(inside));
+    let mut keep = [None; 2];
+    if let Some(shape) = kept {
+        for (to, name) in keep.iter_mut().zip(op.statistics) {
+            *to = Some(s.output(name, shape.extents(), Layout::Plain)?.0);
+        }
+    }
+    let draws = match noise {
+        Some((options, _)) => {
+            Some((options, s.output_like("shift", &operands.x)?, s.output_like("scale", &operands.x)?))
+        }
+        None => None,
+    };
+    let backward = operands.grad_y.as_ref().map(|grad_y| s.input(grad_y)).transpose()?;
+    let grads = match backward {
+        Some(_) => Some(gradients(&mut s, "grad_", &operands, names)?),
+        None => None,
+    };
+    let moving = match &tangents {
+        Some(tangents) => Some(Moving::plan(&mut s, &operands, tangents, names, (&y, op.layout), kept)?),
+        None => None,
+    };
+    let room = layer.workspace(s.backend, inside);
+    let workspace = s.workspace(room)?.0;
+    s.commit()?;
+
+    // The passes.
+    let forward = Forward {
+        x,
+        y: out_y,
+        params: params_of(params),
+        kept: Kept { mean: keep[0], spread: keep[1] },
+        workspace,
+        // Who reads no state is given a tensor all the same, which nobody looks at.
+        state: state.unwrap_or(In(workspace)),
+        fusion: Fusion::default(),
+    };
+    layer.forward(s.backend, &forward)?;
+    if let (Some((options, shift, scale)), Some(state)) = (draws, state) {
+        s.backend.noise_draws(options, state, shift, scale)?;
+    }
+    let backward = match (backward, grads) {
+        (Some(grad_y), Some((grad_x, grads))) => Some(Backward { forward, grad_y, grad_x: Some(grad_x), grads }),
+        _ => None,
+    };
+    if let Some(io) = &backward {
+        layer.backward(s.backend, io)?;
+    }
+    if let Some(moving) = moving {
+        moving.run(&layer, s.backend, forward, backward)?;
+    }
+    s.finish()
+}
+
+/// The extents outside of y, which is of the shape `y` inside.
+fn outside(x: &Tensor, inside: Shape, y: Shape) -> Vec<usize> {
+    let [h, w, n, c] = y.hwnc();
+    match x.shape.len() {
+        _ if y == inside => x.shape.clone(),
+        4 => vec![n, c, h, w],
+        _ => vec![n, c],
+    }
+}
+
+/// Where the gradients of x and of the parameters go.
+fn gradients<B: Backend>(
+    s: &mut Scratch<'_, '_, B>,
+    prefix: &'static str,
+    of: &Operands,
+    names: Pair<&'static str>,
+) -> Result<(Out, Params)> {
+    let grad_x = s.output_like(format!("{prefix}x"), &of.x)?;
+    let mut grads = [None; 2];
+    for ((to, of), name) in grads.iter_mut().zip(&of.params).zip(prefixed(prefix, names)) {
+        if let (Some(of), Some(name)) = (of, name) {
+            *to = Some(s.output_like(name, of)?.0);
+        }
+    }
+    Ok((grad_x, params_of(grads)))
+}
+
+/// The handles of the tangents.
+struct Moving {
+    x: In,
+    params: Params,
+    y: Out,
+    kept: Kept,
+    spare: [View; 2],
+    backward: Option<(In, Out, Params)>,
+}
+
+impl Moving {
+    fn plan<'t, B: Backend>(
+        s: &mut Scratch<'_, 't, B>,
+        operands: &Operands,
+        tangents: &'t Operands,
+        names: Pair<&'static str>,
+        (y, layout): (&[usize], Layout),
+        kept: Option<Shape>,
+    ) -> Result<Moving> {
+        let x = s.input(&tangents.x)?;
+        let params = params_of(map(tangents.params.each_ref().map(Option::as_ref), |of| s.input(of).map(|of| of.0))?);
+        let y = s.output("tangent_y", y, layout)?;
+        let backward = match &tangents.grad_y {
+            None => None,
+            Some(grad_y) => {
+                let (grad_x, grads) = gradients(s, "tangent_grad_", operands, names)?;
+                Some((s.input(grad_y)?, grad_x, grads))
+            }
+        };
+        let mut keep = || kept.map(|shape| s.workspace(shape).map(|view| view.0)).transpose();
+        let kept = Kept { mean: keep()?, spread: keep()? };
+        let most = params.weight.map_or(0, |w| w.shape.len()).max(x.0.shape.len()).max(y.0.shape.len());
+        let spare = [s.workspace(Shape::new([most]))?.0, s.workspace(Shape::new([most]))?.0];
+        Ok(Moving { x, params, y, kept, spare, backward })
+    }
+
+    /// Computes them; the layer's own passes have run.
+    fn run<L: Layer, B: Backend>(
+        &self,
+        layer: &L,
+        backend: &mut B,
+        forward: Forward,
+        backward: Option<Backward>,
+    ) -> Result<()> {
+        let Moving { params, y, kept, spare, .. } = *self;
+        let tangent = Tangent { forward, x: Some(self.x), params, y, kept, spare };
+        layer.tangent(backend, &tangent)?;
+        let (Some(own), Some((moving, grad_x, grads_tangent))) = (backward, self.backward) else { return Ok(()) };
+        let (grad_y, grads, grad_x) = (own.grad_y, own.grads, Some(grad_x));
+        layer.tangent_backward(backend, &TangentBackward { tangent, grad_y, moving, grads, grad_x, grads_tangent })
+    }
+}

@@ -1,0 +1,42 @@
+//! The boundary of the operators: named arrays in, named arrays out, in the user's order (NCHW, OIHW).
+//!
+//! Inside, everything is HWNC; this is the only place where operators' arrays are reordered. Most operators are layers, and what a file
+//! holds for one follows from its layer: [`layered`]. [`crate::ops::table`] lists them all.
+//!
+//! - [`inputs`]: arrays and settings, taken by name and checked · [`layout`]: the order of elements, outside and inside
+//! - [`scratch`]: the memory of one call · [`layered`], [`losses`], [`weight_norm`]: the calls
+//! - [`case`]: inputs as data, which tests and benchmarks draw · [`mod@compare`]: how far outputs are from expectations
+
+pub mod case;
+pub mod compare;
+pub mod inputs;
+pub mod layered;
+pub mod layout;
+pub mod losses;
+pub mod scratch;
+pub mod weight_norm;
+
+pub use case::{Case, Law};
+pub use compare::{compare, relative_error};
+pub use inputs::{Extents, Inputs, Tensor};
+pub use layered::{Keyed, LayerOperator};
+pub use layout::Layout;
+pub use scratch::Scratch;
+
+use super::backend::Backend;
+use crate::Result;
+use crate::files::Arrays;
+
+/// An operator that is no layer, as the command line runs it.
+pub trait Operator {
+    /// Its name, as in `normscape op NAME`.
+    const NAME: &'static str;
+    /// Computes the outputs from the inputs: the gradients too, where `grad_y` is given. Errors: an array or setting that is
+    /// missing, unknown, or not what the operator takes; not enough memory.
+    fn run<B: Backend>(backend: &mut B, inputs: &mut Inputs) -> Result<Arrays>;
+    /// The inputs that parity tests, gradient checks and benchmarks share.
+    fn cases() -> Vec<Case>;
+}
+
+#[cfg(test)]
+mod tests;

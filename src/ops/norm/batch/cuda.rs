@@ -1,0 +1,299 @@
+//! Norms over the batch on a device: `kernels/batchnorm.cu`, `kernels/lpnorm.cu`, and `kernels/noise.cu` where noise is drawn in their passes.
+
+use crate::Error;
+use crate::Result;
+use crate::ops::column_grid::{ColumnGrid, Over, merging};
+use crate::ops::norm::{Divisor, NormGrads, NormPass, NormSpec};
+use crate::ops::tap_product::tile_rows;
+use crate::runtime::cuda::driver::{Driver, Slice, SliceMut, Stored};
+use crate::runtime::cuda::{Cuda, count, kernels};
+use crate::runtime::tensor::{In, Shape};
+
+/// What the kernels call a divisor: S of σ², or D of s.
+fn kind(divisor: Divisor) -> u32 {
+    match divisor {
+        Divisor::Std => 0,
+        Divisor::PowerMean(_) => 1,
+    }
+}
+
+/// p = ∞, as the kernels call it.
+pub(super) const INFINITE: u32 = 3;
+
+/// What the kernels call p: 1 and 2 by themselves, ∞, 0 for any other.
+pub(super) fn power(p: f64) -> u32 {
+    match p {
+        1.0 => 1,
+        2.0 => 2,
+        f64::INFINITY => INFINITE,
+        _ => 0,
+    }
+}
+
+/// What a pass goes over. Errors: shapes that do not fit; `outputs` are like y, `inputs` like x.
+fn over(spec: &NormSpec, pass: &NormPass, outputs: &[Shape], inputs: &[Shape], per_channel: &[Shape]) -> Result<Over> {
+    pass.channels(spec, per_channel)?;
+    let over = Over::of(spec.name(), pass.x.0.shape, spec.pool)?;
+    for (shapes, like) in [(outputs, over.shape), (inputs, pass.x.0.shape)] {
+        if let Some(other) = shapes.iter().find(|other| other.len() != like.len()) {
+            return Err(Error::operator(spec.name(), format!("tensors like {like}"), other.to_string()));
+        }
+    }
+    Ok(over)
+}
+
+/// Counts the elements of largest |x| of each column, and leaves the counts in the first part of `partials`.
+pub(super) fn count_ties<D: Driver, T: Stored>(
+    driver: &mut D,
+    at: ColumnGrid,
+    x: Slice<'_, T>,
+    scale: Slice<'_, f32>,
+    partials: &mut SliceMut<'_, f64>,
+) -> Result<()> {
+    let ColumnGrid { grid, matrix, parts } = at;
+    kernels::LpTies { x, scale, partials, matrix }.launch(driver, grid)?;
+    kernels::LpTiesFinish { partials, columns: matrix.columns, parts }.launch(driver, at.per_column())
+}
+
+impl<D: Driver> Cuda<D> {
+    /// Statistics, then what is applied by them.
+    pub(in crate::ops::norm) fn batch_norm<T: Stored>(&mut self, spec: &NormSpec, pass: NormPass) -> Result<()> {
+        over(spec, &pass, &[pass.y.0.shape], &[], &[])?;
+        match spec.divisor {
+            Divisor::Std if pass.sums_left => self.moments_from_sums(spec, &pass)?,
+            Divisor::Std => self.moments::<T>(spec, &pass)?,
+            Divisor::PowerMean(p) => self.power_means::<T>(p, spec, &pass)?,
+        }
+        self.norm_apply::<T>(spec, pass)
+    }
+
+    /// μ and σ² of every channel.
+    fn moments<T: Stored>(&mut self, spec: &NormSpec, pass: &NormPass) -> Result<()> {
+        let at = ColumnGrid::sums(spec.name(), pass.x.0.shape)?;
+        let ColumnGrid { grid, matrix, parts } = at;
+        let kernels::Matrix { rows, columns, .. } = matrix;
+        let (driver, mut views) = self.begin(spec.name());
+        let (x, mut mean, mut var) =
+            (views.read::<T>(pass.x)?, views.write::<f32>(pass.mean)?, views.write::<f32>(pass.spread)?);
+        let mut workspace = views.write::<f32>(pass.workspace)?;
+        let mut partials = at.partials(&mut workspace);
+        kernels::MomentsPartial { x, partials: &mut partials, matrix }.launch(driver, grid)?;
+        kernels::MomentsFinish { partials: partials.read(), mean: &mut mean, var: &mut var, rows, columns, parts }
+            .launch(driver, at.per_column())
+    }
+
+    /// The same from the sums that a convolution has left.
+    fn moments_from_sums(&mut self, spec: &NormSpec, pass: &NormPass) -> Result<()> {
+        let (op, (rows, columns)) = (spec.name(), pass.x.0.shape.matrix());
+        let (grid, parts) = (merging(columns), count(op, rows.div_ceil(tile_rows(self.mode(), rows, columns)))?);
+        let (driver, mut views) = self.begin(op);
+        let (mut mean, mut var) = (views.write::<f32>(pass.mean)?, views.write::<f32>(pass.spread)?);
+        let mut workspace = views.write::<f32>(pass.workspace)?;
+        let (rows, columns) = (count(op, rows)?, count(op, columns)?);
+        let partials = workspace.cast::<f64>(2 * parts as usize * columns as usize);
+        kernels::MomentsFinish { partials: partials.read(), mean: &mut mean, var: &mut var, rows, columns, parts }
+            .launch(driver, grid)
+    }
+
+    /// μ and s of every channel.
+    fn power_means<T: Stored>(&mut self, p: f64, spec: &NormSpec, pass: &NormPass) -> Result<()> {
+        let (at, power) = (ColumnGrid::sums(spec.name(), pass.x.0.shape)?, power(p));
+        let ColumnGrid { grid, matrix, parts } = at;
+        let kernels::Matrix { rows, columns, .. } = matrix;
+        let (driver, mut views) = self.begin(spec.name());
+        let x = views.read::<T>(pass.x)?;
+        let (mut mean, mut scale) = (views.write::<f32>(pass.mean)?, views.write::<f32>(pass.spread)?);
+        let mut workspace = views.write::<f32>(pass.workspace)?;
+        let mut partials = at.partials(&mut workspace);
+        // max|x| first: s itself at p = ∞, what keeps the powers in range at any p but 1 and 2.
+        if matches!(power, 0 | INFINITE) {
+            kernels::LpMaximaPartial { x, partials: &mut partials, matrix }.launch(driver, grid)?;
+            kernels::LpMaximaFinish { partials: partials.read(), scale: &mut scale, columns, parts }
+                .launch(driver, at.per_column())?;
+        }
+        let most = scale.read();
+        kernels::LpPowers { x, most, partials: &mut partials, p: p as f32, power, matrix }.launch(driver, grid)?;
+        let (mean, scale) = (&mut mean, &mut scale);
+        kernels::LpFinish { partials: partials.read(), mean, scale, p, power, rows, columns, parts }
+            .launch(driver, at.per_column())
+    }
+
+    /// `y = γ (x − μ)/D + β` by the statistics that are there; then noise, ReLU and pool if asked for.
+    pub(in crate::ops::norm) fn norm_apply<T: Stored>(&mut self, spec: &NormSpec, pass: NormPass) -> Result<()> {
+        let over = over(spec, &pass, &[pass.y.0.shape], &[], &[])?;
+        let key = spec.noise.map(|noise| Ok((noise.into(), pass.noise_key(spec)?))).transpose()?;
+        let (driver, mut views) = self.begin(spec.name());
+        let (x, weight, bias) =
+            (views.read::<T>(pass.x)?, views.read::<f32>(pass.weight)?, views.read::<f32>(pass.bias)?);
+        let (mean, spread) = (views.read::<f32>(pass.mean.into())?, views.read::<f32>(pass.spread.into())?);
+        let mut y = views.write::<T>(pass.y)?;
+        let (y, eps, relu, pool) = (&mut y, spec.eps, u32::from(spec.relu), over.pool);
+        let Some((noise, state)) = key else {
+            let (kind, ColumnGrid { grid, matrix, .. }) =
+                (kind(spec.divisor), ColumnGrid::each(spec.name(), over.shape)?);
+            return kernels::NormApply { x, weight, bias, mean, spread, y, eps, kind, relu, matrix, pool }
+                .launch(driver, grid);
+        };
+        let (state, ColumnGrid { grid, matrix, .. }) =
+            (views.read::<u64>(state)?, ColumnGrid::pairs(spec.name(), over.shape)?);
+        kernels::NoisyApply { x, weight, bias, mean, var: spread, state, y, eps, relu, noise, matrix, pool }
+            .launch(driver, grid)
+    }
+
+    /// See [`crate::ops::norm::Norm::norm_backward`].
+    pub(in crate::ops::norm) fn batch_norm_gradient<T: Stored>(
+        &mut self,
+        spec: &NormSpec,
+        pass: NormPass,
+        grad_y: In,
+        grads: NormGrads,
+    ) -> Result<()> {
+        let per_channel = [grads.weight.0.shape, grads.bias.0.shape];
+        let over = over(spec, &pass, &[grad_y.0.shape], &[grads.x.0.shape], &per_channel)?;
+        let op = spec.name();
+        let key = spec.noise.map(|noise| Ok((noise.into(), pass.noise_key(spec)?))).transpose()?;
+        let (sums, each) = match spec.noise {
+            None => (ColumnGrid::sums_over(op, over)?, ColumnGrid::each(op, over.shape)?),
+            Some(_) => (ColumnGrid::pair_sums_over(op, over)?, ColumnGrid::pairs(op, over.shape)?),
+        };
+        // How many are the largest, all of x tells.
+        let of_x = ColumnGrid::sums(op, pass.x.0.shape)?;
+        let (driver, mut views) = self.begin(op);
+        let (x, weight, bias) =
+            (views.read::<T>(pass.x)?, views.read::<f32>(pass.weight)?, views.read::<f32>(pass.bias)?);
+        let (mean, spread) = (views.read::<f32>(pass.mean.into())?, views.read::<f32>(pass.spread.into())?);
+        let key = match key {
+            Some((noise, state)) => Some((noise, views.read::<u64>(state)?)),
+            None => None,
+        };
+        let (grad_y, mut grad_x) = (views.read::<T>(grad_y)?, views.write::<T>(grads.x)?);
+        let (mut grad_weight, mut grad_bias) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
+        let mut workspace = views.write::<f32>(pass.workspace)?;
+        let (eps, relu, pool) = (spec.eps, u32::from(spec.relu), over.pool);
+
+        let mut room = sums.partials(&mut workspace);
+        let partials = &mut room;
+        let ColumnGrid { grid, matrix, parts } = sums;
+        match key {
+            None => {
+                let kind = kind(spec.divisor);
+                kernels::NormGradientSums {
+                    x,
+                    grad_y,
+                    weight,
+                    bias,
+                    mean,
+                    spread,
+                    partials,
+                    eps,
+                    kind,
+                    relu,
+                    matrix,
+                    pool,
+                }
+                .launch(driver, grid)?;
+            }
+            Some((noise, state)) => {
+                let var = spread;
+                kernels::NoisyGradientSums {
+                    x,
+                    grad_y,
+                    weight,
+                    bias,
+                    mean,
+                    var,
+                    state,
+                    partials,
+                    eps,
+                    relu,
+                    noise,
+                    matrix,
+                    pool,
+                }
+                .launch(driver, grid)?;
+            }
+        }
+        kernels::NormGradientFinish {
+            partials: room.read(),
+            grad_weight: &mut grad_weight,
+            grad_bias: &mut grad_bias,
+            columns: matrix.columns,
+            parts,
+        }
+        .launch(driver, sums.per_column())?;
+
+        let (grad_weight, grad_bias, grad_x) = (grad_weight.read(), grad_bias.read(), &mut grad_x);
+        let ColumnGrid { grid, matrix, .. } = each;
+        match (spec.divisor, key) {
+            (Divisor::Std, None) => {
+                let var = spread;
+                kernels::BatchNormGradient {
+                    x,
+                    grad_y,
+                    weight,
+                    bias,
+                    mean,
+                    var,
+                    grad_weight,
+                    grad_bias,
+                    grad_x,
+                    eps,
+                    relu,
+                    matrix,
+                    pool,
+                }
+                .launch(driver, grid)
+            }
+            (Divisor::Std, Some((noise, state))) => {
+                let var = spread;
+                kernels::NoisyGradient {
+                    x,
+                    grad_y,
+                    weight,
+                    bias,
+                    mean,
+                    var,
+                    grad_weight,
+                    grad_bias,
+                    state,
+                    grad_x,
+                    eps,
+                    relu,
+                    noise,
+                    matrix,
+                    pool,
+                }
+                .launch(driver, grid)
+            }
+            (Divisor::PowerMean(p), _) => {
+                let (power, exponent, scale) = (power(p), (p - 1.0) as f32, spread);
+                let mut ties = None;
+                if power == INFINITE {
+                    let mut room = of_x.partials(&mut workspace);
+                    count_ties(driver, of_x, x, scale, &mut room)?;
+                    ties = Some(room);
+                }
+                let ties = ties.as_ref().map(|ties| ties.read());
+                kernels::LpGradient {
+                    x,
+                    grad_y,
+                    weight,
+                    bias,
+                    mean,
+                    scale,
+                    grad_weight,
+                    grad_bias,
+                    ties,
+                    grad_x,
+                    eps,
+                    exponent,
+                    power,
+                    relu,
+                    matrix,
+                    pool,
+                }
+                .launch(driver, grid)
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The tangents of norms over the batch on a device: `kernels/norm_tangent.cu`.
+
+use super::cuda::{INFINITE, count_ties, power};
+use crate::Result;
+use crate::ops::column_grid::ColumnGrid;
+use crate::ops::norm::{Divisor, NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
+use crate::runtime::cuda::driver::{Driver, Grid};
+use crate::runtime::cuda::{Cuda, kernels};
+
+/// What the kernels call a divisor, and p.
+fn law_of(divisor: Divisor) -> (u32, f32) {
+    match divisor {
+        Divisor::Std => (4, 0.0),
+        Divisor::PowerMean(p) if p.is_infinite() => (INFINITE, 0.0),
+        Divisor::PowerMean(p) => (power(p), p as f32),
+    }
+}
+
+impl<D: Driver> Cuda<D> {
+    /// See [`crate::ops::norm::Norm::norm_tangent`].
+    pub(in crate::ops::norm) fn batch_norm_tangent(
+        &mut self,
+        spec: &NormSpec,
+        pass: NormPass,
+        tangents: NormTangents,
+    ) -> Result<()> {
+        pass.channels(spec, &[tangents.mean.0.shape, tangents.divisor.0.shape])?;
+        let ((law, p), eps, (op, shape)) = (law_of(spec.divisor), spec.eps, (spec.name(), pass.x.0.shape));
+        let (sums, each) = (ColumnGrid::sums(op, shape)?, ColumnGrid::each(op, shape)?);
+        let (driver, mut views) = self.begin(op);
+        let (x, xt, weight) =
+            (views.read::<f32>(pass.x)?, views.read::<f32>(tangents.x)?, views.read::<f32>(pass.weight)?);
+        let (mean, spread) = (views.read::<f32>(pass.mean.into())?, views.read::<f32>(pass.spread.into())?);
+        let relu = views.read_some::<f32>(pass.through_relu(spec))?;
+        let (weight_t, bias_t) = (views.read_some::<f32>(tangents.weight)?, views.read_some::<f32>(tangents.bias)?);
+        let (mut mean_t, mut divisor_t) = (views.write::<f32>(tangents.mean)?, views.write::<f32>(tangents.divisor)?);
+        let mut y = views.write::<f32>(tangents.y)?;
+        let mut workspace = views.write::<f32>(pass.workspace)?;
+        let mut partials = sums.partials(&mut workspace);
+        let ColumnGrid { grid, matrix, parts } = sums;
+        let kernels::Matrix { rows, columns, .. } = matrix;
+        kernels::NormTangentSums { x, x_tangent: xt, mean, spread, partials: &mut partials, eps, p, law, matrix }
+            .launch(driver, grid)?;
+        let merging = sums.per_column();
+        let (mt, dt) = (&mut mean_t, &mut divisor_t);
+        kernels::NormTangentFinish {
+            partials: partials.read(),
+            mean_tangent: mt,
+            divisor_tangent: dt,
+            law,
+            rows,
+            columns,
+            parts,
+        }
+        .launch(driver, merging)?;
+        if law == INFINITE {
+            count_ties(driver, sums, x, spread, &mut partials)?;
+            kernels::LinfTangent { ties: partials.read(), divisor_tangent: dt, columns }
+                .launch(driver, Grid::cover(columns as usize, 1, 256))?;
+        }
+        let ColumnGrid { grid, matrix, .. } = each;
+        kernels::NormTangentApply {
+            x,
+            x_tangent: xt,
+            y: relu,
+            weight,
+            weight_tangent: weight_t,
+            bias_tangent: bias_t,
+            mean,
+            spread,
+            mean_tangent: mean_t.read(),
+            divisor_tangent: divisor_t.read(),
+            y_tangent: &mut y,
+            eps,
+            law,
+            matrix,
+        }
+        .launch(driver, grid)
+    }
+
+    /// See [`crate::ops::norm::Norm::norm_tangent_backward`].
+    pub(in crate::ops::norm) fn batch_norm_tangent_backward(
+        &mut self,
+        spec: &NormSpec,
+        pass: NormPass,
+        tangents: NormTangents,
+        cotangents: NormCotangents,
+        grads: NormGrads,
+    ) -> Result<()> {
+        pass.channels(spec, &[grads.weight.0.shape, grads.bias.0.shape])?;
+        let ((law, p), eps, (op, shape)) = (law_of(spec.divisor), spec.eps, (spec.name(), pass.x.0.shape));
+        let (sums, each) = (ColumnGrid::sums(op, shape)?, ColumnGrid::each(op, shape)?);
+        let (driver, mut views) = self.begin(op);
+        let (x, xt, weight) =
+            (views.read::<f32>(pass.x)?, views.read::<f32>(tangents.x)?, views.read::<f32>(pass.weight)?);
+        let (mean, spread) = (views.read::<f32>(pass.mean.into())?, views.read::<f32>(pass.spread.into())?);
+        let (relu, weight_t) =
+            (views.read_some::<f32>(pass.through_relu(spec))?, views.read_some::<f32>(tangents.weight)?);
+        let (mean_t, divisor_t) =
+            (views.read::<f32>(tangents.mean.into())?, views.read::<f32>(tangents.divisor.into())?);
+        let (dy, dyt) = (views.read::<f32>(cotangents.grad_y)?, views.read::<f32>(cotangents.grad_y_tangent)?);
+        let (dw, db) = (views.read::<f32>(cotangents.grad_weight)?, views.read::<f32>(cotangents.grad_bias)?);
+        let (mut dwt, mut dbt) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
+        let mut dxt = views.write::<f32>(grads.x)?;
+        let mut workspace = views.write::<f32>(pass.workspace)?;
+        let mut partials = sums.partials(&mut workspace);
+        let ColumnGrid { grid, matrix, parts } = sums;
+        let kernels::Matrix { columns, .. } = matrix;
+        kernels::NormTangentGradientSums {
+            x,
+            x_tangent: xt,
+            y: relu,
+            grad_y: dy,
+            grad_y_tangent: dyt,
+            mean,
+            spread,
+            mean_tangent: mean_t,
+            divisor_tangent: divisor_t,
+            partials: &mut partials,
+            eps,
+            law,
+            matrix,
+        }
+        .launch(driver, grid)?;
+        let merging = sums.per_column();
+        kernels::NormGradientFinish {
+            partials: partials.read(),
+            grad_weight: &mut dwt,
+            grad_bias: &mut dbt,
+            columns,
+            parts,
+        }
+        .launch(driver, merging)?;
+        if law == INFINITE {
+            count_ties(driver, sums, x, spread, &mut partials)?;
+        }
+        let ties = (law == INFINITE).then(|| partials.read());
+        kernels::NormTangentGradient {
+            x,
+            x_tangent: xt,
+            y: relu,
+            grad_y: dy,
+            grad_y_tangent: dyt,
+            weight,
+            weight_tangent: weight_t,
+            mean,
+            spread,
+            mean_tangent: mean_t,
+            divisor_tangent: divisor_t,
+            grad_weight: dw,
+            grad_bias: db,
+            grad_weight_tangent: dwt.read(),
+            grad_bias_tangent: dbt.read(),
+            ties,
+            grad_x_tangent: &mut dxt,
+            eps,
+            p,
+            law,
+            matrix: each.matrix,
+        }
+        .launch(driver, each.grid)
+    }
+}

@@ -1,0 +1,155 @@
+//! The norms' cases.
+
+use crate::ops::boundary::{Case, Law};
+
+/// A case of a norm on `shape`, its x under `law`.
+pub fn case(name: impl Into<String>, shape: &[usize], law: Law, relu: bool) -> Case {
+    let units = [shape[1]];
+    Case::new(name)
+        .with("x", shape, law)
+        .with("weight", &units, Law::Normal { mean: 1.0, scale: 0.3 })
+        .with("bias", &units, Law::Normal { mean: 0.0, scale: 0.3 })
+        .with("grad_y", shape, Law::NORMAL)
+        .set("relu", f64::from(u8::from(relu)))
+}
+
+/// The shapes that every norm meets: name, extents, ReLU. One channel and one sample, few units (several rows share a
+/// register) and more than a line on the stack holds, more samples than one piece of a sum, enough to share among threads.
+pub const SHAPES: &[(&str, &[usize], bool)] = &[
+    ("two_axes", &[10, 3], false),
+    ("three_axes", &[4, 3, 11], true),
+    ("five_axes", &[2, 3, 2, 3, 2], false),
+    ("batch_1", &[1, 5, 7, 7], true),
+    ("one_channel", &[4, 1, 5, 5], false),
+    ("one_pixel", &[6, 33, 1, 1], true),
+    ("odd", &[3, 7, 5, 6], true),
+    ("map_33", &[2, 5, 33, 33], true),
+    ("long", &[700, 3], false),
+    ("wide", &[3, 1100], true),
+    ("threads", &[9, 70, 9, 9], true),
+];
+
+/// The shapes of all norms; a mean far from 0, where sums of squares cancel; and σ² near ε, where leaving ε out of a
+/// derivative shows.
+pub fn batch() -> Vec<Case> {
+    let law = Law::Normal { mean: 0.5, scale: 2.0 };
+    let mut cases: Vec<_> = SHAPES.iter().map(|&(name, shape, relu)| case(name, shape, law, relu)).collect();
+    cases.push(case("far_mean", &[64, 8, 4, 4], Law::Normal { mean: 1000.0, scale: 1.0 }, false));
+    let small = Law::Normal { mean: 0.01, scale: 3e-3 };
+    cases.push(case("eps_near_variance", &[6, 5, 4, 4], small, false).set("eps", 1e-5));
+    cases.push(case("large_eps", &[6, 5, 4, 4], law, true).set("eps", 2.0));
+    cases.push(case("no_eps", &[6, 5, 4, 4], law, false).set("eps", 0.0));
+    // The one sample of a unit is its mean: y = β, and no gradient reaches x.
+    cases.push(case("one_sample", &[1, 4, 1, 1], law, false));
+    cases
+}
+
+/// The shapes of all norms, at several layers and steps; and a large step and layer.
+pub fn noisy() -> Vec<Case> {
+    let law = Law::Normal { mean: 0.5, scale: 2.0 };
+    let keyed = |(i, &(name, shape, relu)): (usize, &(&str, &[usize], bool))| {
+        case(name, shape, law, relu).set("seed", 7.0).set("step", (3 * i) as f64).set("layer", (1 + i % 5) as f64)
+    };
+    let mut cases: Vec<_> = SHAPES.iter().enumerate().map(keyed).collect();
+    let far = case("far_key", &[5, 6, 3, 3], law, true);
+    cases.push(far.set("seed", 2f64.powi(40) + 1.0).set("step", 4_294_967_295.0).set("layer", 16_777_215.0));
+    let small = Law::Normal { mean: 0.01, scale: 3e-3 };
+    cases.push(case("eps_near_variance", &[6, 5, 4, 4], small, false));
+    cases
+}
+
+/// The powers: those with a kernel of their own, one where |x|ᵖ has no second derivative at 0, one beyond.
+pub const POWERS: [f64; 5] = [1.0, 1.5, 2.0, 3.0, f64::INFINITY];
+
+/// Inputs on which the norm of power `p` is smooth: away from 0, or with clear maxima.
+pub fn smooth(p: f64) -> Law {
+    match p {
+        2.0 => Law::Normal { mean: 0.5, scale: 2.0 },
+        f64::INFINITY => Law::Lattice,
+        _ => Law::Away,
+    }
+}
+
+/// Every power on the shapes of all norms; then kinks: maxima tied, zeros, and a unit of nothing but zeros.
+pub fn power_means() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for p in POWERS {
+        for &(name, shape, relu) in SHAPES {
+            cases.push(case(format!("p{p}_{name}"), shape, smooth(p), relu).set("p", p));
+        }
+        let shape = [6, 5, 4, 4];
+        cases.push(case(format!("p{p}_large_eps"), &shape, smooth(p), false).set("p", p).set("eps", 0.5));
+        cases.push(case(format!("p{p}_ties"), &shape, Law::Ties, true).set("p", p).on_a_kink());
+        cases.push(case(format!("p{p}_zero"), &shape, Law::Zero, false).set("p", p).on_a_kink());
+        cases.push(case(format!("p{p}_one_sample"), &[1, 4, 1, 1], smooth(p), false).set("p", p));
+    }
+    // Powers that are taken of x over its largest, by multiplication and otherwise.
+    for p in [2.5, 5.0] {
+        for (name, shape, relu) in [("four_axes", [7, 6, 5, 4], true), ("long", [70, 3, 9, 9], false)] {
+            cases.push(case(format!("p{p}_{name}"), &shape, smooth(p), relu).set("p", p));
+        }
+    }
+    cases
+}
+
+/// Shapes with the number of their groups, and whether the ReLU follows. From one group to one for each channel; odd extents, several samples
+/// in a chunk and several chunks, more pixels than one piece of a sum, and enough for several parts.
+const GROUPED: &[(&str, &[usize], usize, bool)] = &[
+    ("two_axes", &[10, 12], 3, false),
+    ("three_axes", &[4, 6, 11], 2, true),
+    ("five_axes", &[2, 6, 2, 3, 2], 3, false),
+    ("batch_1", &[1, 6, 7, 7], 3, true),
+    ("one_channel", &[4, 1, 5, 5], 1, false),
+    ("one_pixel", &[6, 33, 1, 1], 3, true),
+    ("one_group", &[3, 7, 5, 6], 1, false),
+    ("each_channel", &[3, 7, 5, 6], 7, true),
+    ("map_33", &[2, 6, 33, 33], 2, true),
+    ("long", &[700, 16], 2, false),
+    ("wide", &[3, 1100], 4, true),
+    ("rows", &[1700, 10], 2, true),
+    ("rows_of_many_groups", &[37, 96], 32, false),
+    ("threads", &[9, 70, 9, 9], 14, true),
+    ("big", &[5, 96, 16, 16], 8, false),
+];
+
+/// All but the shapes: a mean far from 0, where sums of squares cancel; σ² near ε, where leaving ε out of a derivative shows; and groups that
+/// are constant.
+pub fn group() -> Vec<Case> {
+    let law = Law::Normal { mean: 0.5, scale: 2.0 };
+    let of = |name: &str, shape: &[usize], law, groups: usize, relu| {
+        case(name, shape, law, relu).set("groups", groups as f64)
+    };
+    let mut cases: Vec<_> =
+        GROUPED.iter().map(|&(name, shape, groups, relu)| of(name, shape, law, groups, relu)).collect();
+    cases.push(of("far_mean", &[64, 8, 4, 4], Law::Normal { mean: 1000.0, scale: 1.0 }, 2, false));
+    cases.push(of("rows_far_mean", &[50, 9], Law::Normal { mean: 100.0, scale: 1.0 }, 1, false));
+    let small = Law::Normal { mean: 0.01, scale: 3e-3 };
+    cases.push(of("eps_near_variance", &[6, 6, 4, 4], small, 3, false).set("eps", 1e-5));
+    cases.push(of("large_eps", &[6, 6, 4, 4], law, 2, true).set("eps", 2.0));
+    cases.push(of("no_eps", &[6, 6, 4, 4], law, 3, false).set("eps", 0.0));
+    // y = β, and no x has a part in the variance; how far to move there no spread says.
+    cases.push(of("constant", &[3, 4, 3, 3], Law::Zero, 2, false).on_a_kink());
+    cases
+}
+
+/// LayerNorm's: the shapes of all norms, and a mean far from 0. Where a sample has three values, ε is far above its least variance: else that
+/// sample alone would be looked at.
+pub fn layer() -> Vec<Case> {
+    let law = Law::Normal { mean: 0.5, scale: 2.0 };
+    let of = |&(name, shape, relu): &(&str, &[usize], bool)| {
+        let eps = if shape[1..].iter().product::<usize>() < 4 { 0.5 } else { 1e-5 };
+        case(name, shape, law, relu).set("eps", eps)
+    };
+    let mut cases: Vec<_> = SHAPES.iter().map(of).collect();
+    cases.push(case("far_mean", &[64, 8, 4, 4], Law::Normal { mean: 1000.0, scale: 1.0 }, false));
+    cases
+}
+
+/// InstanceNorm's: those shapes of all norms that have a map, and a mean far from 0.
+pub fn instance() -> Vec<Case> {
+    let law = Law::Normal { mean: 0.5, scale: 2.0 };
+    let maps = SHAPES.iter().filter(|(_, shape, _)| shape[2..].iter().product::<usize>() > 1);
+    let mut cases: Vec<_> = maps.map(|&(name, shape, relu)| case(name, shape, law, relu)).collect();
+    cases.push(case("far_mean", &[16, 8, 6, 6], Law::Normal { mean: 1000.0, scale: 1.0 }, false));
+    cases
+}

@@ -1,0 +1,174 @@
+//! Norms over groups on a device: `kernels/groupnorm.cu`, and BatchNorm's kernel for Σx and Σx².
+
+use super::Grouped;
+use crate::Result;
+use crate::ops::column_grid::{ColumnGrid, merging, parts_of_few_rows};
+use crate::ops::norm::{NormGrads, NormPass, NormSpec};
+use crate::runtime::cuda::driver::{Driver, Grid, Stored};
+use crate::runtime::cuda::kernels::{Groups, Matrix};
+use crate::runtime::cuda::{Cuda, count, kernels};
+use crate::runtime::tensor::{In, Out, Shape};
+
+/// How the passes share out x, and the kernels' words for its extents.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shared {
+    /// The sums over pixels.
+    pub sums: ColumnGrid,
+    /// What goes over every element.
+    pub each: ColumnGrid,
+    /// A warp for each sample's group.
+    pub per_group: Grid,
+    /// A warp for each channel.
+    pub per_channel: Grid,
+    /// C, and G
+    pub groups: Groups,
+}
+
+impl Shared {
+    pub fn new(spec: &NormSpec, of: Grouped) -> Result<Self> {
+        let op = spec.name();
+        let [sums, each] = ColumnGrid::few_rows(op, (of.pixels, of.samples * of.channels))?;
+        Ok(Shared {
+            sums,
+            each,
+            per_group: merging(of.samples * of.groups),
+            per_channel: merging(of.channels),
+            groups: Groups {
+                channels: count(op, of.channels)?,
+                count: count(op, of.groups)?,
+                centre: u32::from(of.centre),
+            },
+        })
+    }
+}
+
+/// A workspace's parts: partial sums, those of how they move, and four means a group.
+pub(super) struct Places {
+    pub sums: Out,
+    pub moving: Out,
+    pub means: [Out; 4],
+}
+
+impl Places {
+    pub fn of(workspace: Out, of: Grouped) -> Self {
+        let columns = of.samples * of.channels;
+        let (sums, groups) = (4 * columns * parts_of_few_rows(of.pixels, columns), of.samples * of.groups);
+        let place = |start, len| Out(workspace.0.slice(start, Shape::new([len])));
+        Places {
+            sums: place(0, sums),
+            moving: place(sums, sums),
+            means: [0, 1, 2, 3].map(|which| place(2 * sums + which * groups, groups)),
+        }
+    }
+}
+
+/// f32 elements of the workspace of all passes over an x of this shape: with room for as many groups as there are channels.
+pub fn workspace(x: Shape) -> Shape {
+    let [h, w, samples, channels] = x.hwnc();
+    let columns = samples * channels;
+    Shape::new([8 * columns * parts_of_few_rows(h * w, columns) + 4 * columns])
+}
+
+impl<D: Driver> Cuda<D> {
+    /// See [`crate::ops::norm::Norm::norm_forward`].
+    pub(in crate::ops::norm) fn group_norm<T: Stored>(&mut self, spec: &NormSpec, pass: NormPass) -> Result<()> {
+        let of = Grouped::of(spec, &pass, &[], &[])?;
+        let Shared { sums, each, per_group, groups, .. } = Shared::new(spec, of)?;
+        let (driver, mut views) = self.begin(spec.name());
+        let (x, weight, bias) =
+            (views.read::<T>(pass.x)?, views.read::<f32>(pass.weight)?, views.read::<f32>(pass.bias)?);
+        let (mut mean, mut var) = (views.write::<f32>(pass.mean)?, views.write::<f32>(pass.spread)?);
+        let (mut y, mut room) = (views.write::<T>(pass.y)?, views.write::<f32>(Places::of(pass.workspace, of).sums)?);
+        let ColumnGrid { grid, matrix, parts } = sums;
+        let Matrix { rows: pixels, columns, .. } = matrix;
+        let mut partials = sums.partials(&mut room);
+        kernels::MomentsPartial { x, partials: &mut partials, matrix }.launch(driver, grid)?;
+        kernels::GroupMomentsFinish {
+            partials: partials.read(),
+            mean: &mut mean,
+            var: &mut var,
+            pixels,
+            columns,
+            parts,
+            groups,
+        }
+        .launch(driver, per_group)?;
+        let ColumnGrid { grid, matrix, .. } = each;
+        kernels::GroupApply {
+            x,
+            weight,
+            bias,
+            mean: mean.read(),
+            var: var.read(),
+            y: &mut y,
+            eps: spec.eps,
+            relu: u32::from(spec.relu),
+            groups,
+            matrix,
+        }
+        .launch(driver, grid)
+    }
+
+    /// See [`crate::ops::norm::Norm::norm_backward`].
+    pub(in crate::ops::norm) fn group_norm_gradient<T: Stored>(
+        &mut self,
+        spec: &NormSpec,
+        pass: NormPass,
+        grad_y: In,
+        grads: NormGrads,
+    ) -> Result<()> {
+        let of = Grouped::of(spec, &pass, &[grads.weight.0.shape, grads.bias.0.shape], &[])?;
+        let Shared { sums, each, per_group, per_channel, groups } = Shared::new(spec, of)?;
+        let (driver, mut views) = self.begin(spec.name());
+        let (x, weight, bias) =
+            (views.read::<T>(pass.x)?, views.read::<f32>(pass.weight)?, views.read::<f32>(pass.bias)?);
+        let (mean, var) = (views.read::<f32>(pass.mean.into())?, views.read::<f32>(pass.spread.into())?);
+        let (grad_y, mut grad_x) = (views.read::<T>(grad_y)?, views.write::<T>(grads.x)?);
+        let (mut grad_weight, mut grad_bias) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
+        let Places { sums: room, means: [mean_q, mean_u, ..], .. } = Places::of(pass.workspace, of);
+        let (mut room, mut mean_q, mut mean_u) =
+            (views.write::<f32>(room)?, views.write::<f32>(mean_q)?, views.write::<f32>(mean_u)?);
+        let (eps, relu) = (spec.eps, u32::from(spec.relu));
+        let ColumnGrid { grid, matrix, parts } = sums;
+        let Matrix { rows: pixels, columns, .. } = matrix;
+        let mut partials = sums.partials(&mut room);
+        kernels::GroupGradientSums {
+            x,
+            grad_y,
+            weight,
+            bias,
+            mean,
+            var,
+            partials: &mut partials,
+            eps,
+            relu,
+            groups,
+            matrix,
+        }
+        .launch(driver, grid)?;
+        let partials = partials.read();
+        let (q, u) = (&mut mean_q, &mut mean_u);
+        kernels::GroupMeans { partials, weight: Some(weight), mean_a: q, mean_b: u, pixels, columns, parts, groups }
+            .launch(driver, per_group)?;
+        let (dw, db) = (&mut grad_weight, &mut grad_bias);
+        kernels::GroupChannels { partials, grad_weight: dw, grad_bias: db, columns, channels: groups.channels, parts }
+            .launch(driver, per_channel)?;
+        let ColumnGrid { grid, matrix, .. } = each;
+        kernels::GroupGradient {
+            x,
+            grad_y,
+            weight,
+            bias,
+            mean,
+            var,
+            mean_q: mean_q.read(),
+            mean_u: mean_u.read(),
+            grad_x: &mut grad_x,
+            eps,
+            relu,
+            groups,
+            matrix,
+        }
+        .launch(driver, grid)
+    }
+}

@@ -1,0 +1,157 @@
+//! A norm as a layer, with the noise and the ReLU that may follow.
+
+use super::{Axes, Divisor, NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
+use crate::ops::backend::Backend;
+use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer, Param, Params, Tangent, TangentBackward};
+use crate::runtime::tensor::{In, Out, Shape};
+use crate::{Error, Result};
+
+/// A norm as a layer. At evaluation, norms over the batch take the running statistics, and no noise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NormLayer {
+    /// Which norm; its noise knows the layer's number.
+    pub spec: NormSpec,
+}
+
+impl NormLayer {
+    /// The spec of a pass that may be fused with a pool, and its tensors; `kept` are the statistics that it writes or reads.
+    fn pass(&self, f: &Forward, kept: Kept) -> Result<(NormSpec, NormPass)> {
+        let (Some(weight), Some(bias), Some(mean), Some(spread)) =
+            (f.params.weight, f.params.bias, kept.mean, kept.spread)
+        else {
+            return Err(self.unplanned());
+        };
+        let pass = NormPass {
+            x: f.x,
+            weight: In(weight),
+            bias: In(bias),
+            y: f.y,
+            mean: Out(mean),
+            spread: Out(spread),
+            state: Some(f.state),
+            sums_left: f.fusion.take_sums,
+            workspace: Out(f.workspace),
+        };
+        Ok((NormSpec { pool: f.fusion.pool, ..self.spec }, pass))
+    }
+
+    fn grads(&self, x: Option<Out>, params: Params) -> Result<NormGrads> {
+        match (x, params.weight, params.bias) {
+            (Some(x), Some(weight), Some(bias)) => Ok(NormGrads { x, weight: Out(weight), bias: Out(bias) }),
+            _ => Err(self.unplanned()),
+        }
+    }
+
+    fn tangents(&self, io: &Tangent, y: Out) -> Result<NormTangents> {
+        let (Some(mean), Some(divisor)) = (io.kept.mean, io.kept.spread) else { return Err(self.unplanned()) };
+        Ok(NormTangents {
+            x: io.moving(self.spec.name())?,
+            weight: io.params.weight.map(In),
+            bias: io.params.bias.map(In),
+            y,
+            mean: Out(mean),
+            divisor: Out(divisor),
+        })
+    }
+
+    fn unplanned(&self) -> Error {
+        Error::operator(self.spec.name(), "weight, bias, mean and spread", "not all planned")
+    }
+}
+
+impl Layer for NormLayer {
+    fn describe(&self) -> String {
+        self.spec.to_string()
+    }
+
+    fn prefix(&self) -> &'static str {
+        "norm"
+    }
+
+    fn output(&self, x: Shape) -> Result<Shape> {
+        let [h, w, _, channels] = x.hwnc();
+        let Axes::Groups(grouping) = self.spec.axes else { return Ok(x) };
+        match grouping.unfit(h.saturating_mul(w), channels) {
+            Some((problem, remedy)) => Err(Error::input(format!("--norm {grouping}"), problem, remedy)),
+            None => Ok(x),
+        }
+    }
+
+    fn params(&self, x: Shape) -> Vec<Param> {
+        let channels = x.hwnc()[3];
+        vec![Param::per_unit("weight", channels, 1.0), Param::per_unit("bias", channels, 0.0)]
+    }
+
+    fn statistics(&self, x: Shape) -> Option<(usize, Divisor)> {
+        (self.spec.axes == Axes::Batch).then(|| (x.hwnc()[3], self.spec.divisor))
+    }
+
+    fn keeps(&self, x: Shape) -> Option<Shape> {
+        (self.spec.axes != Axes::Batch).then(|| self.spec.kept(x))
+    }
+
+    fn takes_sums(&self) -> bool {
+        self.spec.is_batch_norm()
+    }
+
+    fn epilogues<B: Backend>(&self, backend: &B) -> Fusion {
+        Fusion { pool: self.spec.axes == Axes::Batch && backend.norm_pools(), ..Fusion::default() }
+    }
+
+    fn before_activation(&self) -> Self {
+        NormLayer { spec: NormSpec { relu: false, ..self.spec } }
+    }
+
+    fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
+        backend.norm_workspace(&self.spec, x)
+    }
+
+    fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
+        let (spec, pass) = self.pass(io, io.kept)?;
+        b.norm_forward(spec, pass)
+    }
+
+    fn evaluate<B: Backend>(&self, b: &mut B, io: &Forward, running: Kept) -> Result<()> {
+        if self.spec.axes != Axes::Batch {
+            return self.forward(b, io);
+        }
+        let (spec, pass) = self.pass(io, running)?;
+        b.norm_eval(spec, pass)
+    }
+
+    fn backward<B: Backend>(&self, b: &mut B, io: &Backward) -> Result<()> {
+        let (spec, pass) = self.pass(&io.forward, io.forward.kept)?;
+        b.norm_backward(spec, pass, io.grad_y, self.grads(io.grad_x, io.grads)?)
+    }
+
+    fn tangent<B: Backend>(&self, b: &mut B, io: &Tangent) -> Result<()> {
+        let (f, (spec, pass)) = (&io.forward, self.pass(&io.forward, io.forward.kept)?);
+        match spec.noise {
+            None => b.norm_tangent(spec, pass, self.tangents(io, io.y)?),
+            // The ReLU's gaps may come before the noise: 0 times s is 0.
+            Some(noise) => {
+                let normed = io.spare(0, io.y.0.shape);
+                b.norm_tangent(spec, pass, self.tangents(io, normed)?)?;
+                b.noise_backward(noise, false, f.x, normed.into(), f.state, io.y)
+            }
+        }
+    }
+
+    fn tangent_backward<B: Backend>(&self, b: &mut B, io: &TangentBackward) -> Result<()> {
+        let (t, f) = (&io.tangent, &io.tangent.forward);
+        let (spec, pass) = self.pass(f, f.kept)?;
+        let (Some(grad_weight), Some(grad_bias)) = (io.grads.weight.map(In), io.grads.bias.map(In)) else {
+            return Err(self.unplanned());
+        };
+        let (mut grad_y, mut grad_y_tangent) = (io.grad_y, io.moving);
+        if let Some(noise) = spec.noise {
+            let [own, moving] = [0, 1].map(|which| t.spare(which, f.y.0.shape));
+            b.noise_backward(noise, false, f.x, grad_y, f.state, own)?;
+            b.noise_backward(noise, false, f.x, grad_y_tangent, f.state, moving)?;
+            (grad_y, grad_y_tangent) = (own.into(), moving.into());
+        }
+        let cotangents = NormCotangents { grad_y, grad_y_tangent, grad_weight, grad_bias };
+        let grads = self.grads(io.grad_x, io.grads_tangent)?;
+        b.norm_tangent_backward(spec, pass, self.tangents(t, t.y)?, cotangents, grads)
+    }
+}

@@ -1,0 +1,150 @@
+//! The norms: BatchNorm, noisy BatchNorm, the ℓp norms, LayerNorm, GroupNorm, InstanceNorm and RMSNorm as one operator.
+//!
+//! Each is `y = γ (x − μ)/D + β`, then noise and the ReLU where they are asked for. A [`NormSpec`] says over which values μ and D are
+//! taken, and what D is; the formulas, gradients and tangents stand in two rooms:
+//!
+//! - [`mod@batch`]: statistics of a channel over the batch: BatchNorm, noisy or not, and the ℓp norms;
+//! - [`mod@group`]: statistics of a sample over groups of its channels: LayerNorm, GroupNorm, InstanceNorm, RMSNorm.
+//!
+//! Forward keeps μ and the spread for backward and writes nothing else: running statistics are an operator of their own,
+//! [`crate::ops::running`]. Norms over groups look at no batch, so they have none, and their evaluation is the same pass.
+
+pub mod batch;
+pub mod cases;
+mod cpu;
+mod cuda;
+pub mod group;
+mod layer;
+pub mod operators;
+pub mod spec;
+
+pub use layer::NormLayer;
+pub use spec::{Axes, Divisor, Grouping, NormSpec};
+
+use crate::runtime::tensor::{In, Out, Shape};
+use crate::{Error, Result};
+
+/// The tensors of a norm's passes. Per-channel tensors are `[C]`; those of γ, β and the statistics have the backend's dtype.
+#[derive(Debug, Clone, Copy)]
+pub struct NormPass {
+    /// `[…, N, C]`
+    pub x: In,
+    /// γ
+    pub weight: In,
+    /// β
+    pub bias: In,
+    /// Like x, or of the pool's shape: written by forward; where the ReLU follows, tangents read it.
+    pub y: Out,
+    /// μ, of the shape [`NormSpec::kept`]: written by forward and read by all others. At evaluation, the running mean.
+    pub mean: Out,
+    /// σ² or s, likewise.
+    pub spread: Out,
+    /// The step state, whose seed and step are the key of the noise. Norms without noise do not look at it.
+    pub state: Option<In>,
+    /// The convolution before has left x's sums in the workspace ([`crate::ops::conv2d::Conv2d::conv2d_fused`]), and x need not be read for
+    /// them. A backend that never leaves any reads x instead.
+    pub sums_left: bool,
+    /// Of the shape [`Norm::norm_workspace`].
+    pub workspace: Out,
+}
+
+/// Where a norm's gradients go.
+#[derive(Debug, Clone, Copy)]
+pub struct NormGrads {
+    /// Like x.
+    pub x: Out,
+    /// dγ
+    pub weight: Out,
+    /// dβ
+    pub bias: Out,
+}
+
+/// How a norm's operands move, and where how its results move goes.
+#[derive(Debug, Clone, Copy)]
+pub struct NormTangents {
+    /// ẋ
+    pub x: In,
+    /// γ̇; `None` where γ does not move.
+    pub weight: Option<In>,
+    /// β̇, likewise.
+    pub bias: Option<In>,
+    /// ẏ: written by [`Norm::norm_tangent`].
+    pub y: Out,
+    /// μ̇, of the shape of the mean: written there, and read by [`Norm::norm_tangent_backward`].
+    pub mean: Out,
+    /// Ḋ, likewise.
+    pub divisor: Out,
+}
+
+/// What reached a norm's backward pass, how that moves, and the gradients that the pass wrote.
+#[derive(Debug, Clone, Copy)]
+pub struct NormCotangents {
+    /// dy
+    pub grad_y: In,
+    /// ḋy
+    pub grad_y_tangent: In,
+    /// dγ
+    pub grad_weight: In,
+    /// dβ
+    pub grad_bias: In,
+}
+
+/// Every norm. Errors of all passes: a [`NormSpec`] that no backend computes, or shapes that do not fit it.
+pub trait Norm {
+    /// The shape of the workspace that all passes over an x of this shape need, in the backend's dtype.
+    fn norm_workspace(&self, spec: &NormSpec, x: Shape) -> Shape;
+    /// Whether this backend's norms over the batch can apply the 2×2 max-pool that follows them ([`NormSpec::pool`]).
+    fn norm_pools(&self) -> bool {
+        false
+    }
+    /// Writes y, and the statistics of x.
+    fn norm_forward(&mut self, spec: NormSpec, pass: NormPass) -> Result<()>;
+    /// Writes y by the statistics that `pass` brings; the noise is off. Only norms over the batch have it.
+    fn norm_eval(&mut self, spec: NormSpec, pass: NormPass) -> Result<()>;
+    /// Writes the gradients, from forward's operands, the statistics that it wrote, and `grad_y`.
+    fn norm_backward(&mut self, spec: NormSpec, pass: NormPass, grad_y: In, grads: NormGrads) -> Result<()>;
+    /// Writes how y and the statistics move, of the norm without its noise; in f32 and f64.
+    fn norm_tangent(&mut self, spec: NormSpec, pass: NormPass, tangents: NormTangents) -> Result<()>;
+    /// Writes how the gradients move, of the norm without its noise, from what [`Norm::norm_tangent`] wrote.
+    fn norm_tangent_backward(
+        &mut self,
+        spec: NormSpec,
+        pass: NormPass,
+        tangents: NormTangents,
+        cotangents: NormCotangents,
+        grads: NormGrads,
+    ) -> Result<()>;
+}
+
+impl NormPass {
+    /// y, where tangents look at what its ReLU let through.
+    fn through_relu(&self, spec: &NormSpec) -> Option<In> {
+        spec.relu.then_some(self.y.into())
+    }
+
+    /// The channels of a norm over the batch. Errors: tensors whose lengths differ from that, or no sample.
+    fn channels(&self, spec: &NormSpec, others: &[Shape]) -> Result<usize> {
+        let (rows, columns) = self.x.0.shape.matrix();
+        let own = [self.weight.0.shape, self.bias.0.shape, self.mean.0.shape, self.spread.0.shape];
+        if rows > 0 && columns > 0 && own.iter().chain(others).all(|s| s.len() == columns) {
+            return Ok(columns);
+        }
+        let found = format!("x {}, per channel {own:?} {others:?}", self.x.0.shape);
+        Err(Error::operator(spec.name(), "x …×C with at least one sample, and C values per channel", found))
+    }
+
+    /// The step state. Errors: there is none.
+    fn noise_key(&self, spec: &NormSpec) -> Result<In> {
+        self.state.ok_or_else(|| Error::operator(spec.name(), "the step state, the noise's key", "none"))
+    }
+}
+
+impl NormSpec {
+    /// Refuses what a backend without pools in its norms cannot do.
+    fn without_pool(&self) -> Result<()> {
+        match self.pool {
+            false => Ok(()),
+            true => Err(Error::operator(self.name(), "a backend whose norms pool", "one that does not")),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The norms that users can call by name: what a file's settings ask for.
+//!
+//! Each takes `x[N,C,…] weight[C] bias[C] grad_y?`, with `eps` and `relu`.
+
+use super::{Axes, Grouping, NormLayer, NormSpec, cases};
+use crate::Result;
+use crate::ops::boundary::{Case, Extents, Inputs, Keyed, LayerOperator, Layout, Tensor};
+use crate::ops::noise::NoiseOptions;
+use crate::runtime::state::StepState;
+
+/// The counter of a draw has 24 bits for the layer and 32 for the step.
+const LAYERS: u64 = (1 << 24) - 1;
+
+/// `op batch_norm`
+pub const BATCH: LayerOperator<NormLayer> =
+    norm("batch_norm", |inputs, x| with_settings(NormSpec::batch(), inputs, x), cases::batch);
+/// `op noisy_batch_norm`, with the paper's noise; `seed`, `step` and `layer` are its key.
+pub const NOISY: LayerOperator<NormLayer> = norm("noisy_batch_norm", noisy, cases::noisy);
+/// `op lp_norm`, with `p`
+pub const LP: LayerOperator<NormLayer> = LayerOperator {
+    statistics: ["mean", "scale"],
+    ..norm("lp_norm", |inputs, x| with_settings(NormSpec::lp(inputs.p()?), inputs, x), cases::power_means)
+};
+/// `op layer_norm`
+pub const LAYER: LayerOperator<NormLayer> =
+    norm("layer_norm", |inputs, x| with_settings(NormSpec::grouped(Grouping::Layer), inputs, x), cases::layer);
+/// `op group_norm`, with `groups`
+pub const GROUP: LayerOperator<NormLayer> = norm(
+    "group_norm",
+    |inputs, x| {
+        let groups = inputs.required_integer("groups", 1, u64::from(u32::MAX))? as usize;
+        with_settings(NormSpec::grouped(Grouping::Groups(groups)), inputs, x)
+    },
+    cases::group,
+);
+/// `op instance_norm`
+pub const INSTANCE: LayerOperator<NormLayer> =
+    norm("instance_norm", |inputs, x| with_settings(NormSpec::grouped(Grouping::Instance), inputs, x), cases::instance);
+/// `op rms_norm`
+pub const RMS: LayerOperator<NormLayer> =
+    norm("rms_norm", |inputs, x| with_settings(NormSpec::rms(), inputs, x), cases::layer);
+
+const fn norm(
+    name: &'static str,
+    layer: fn(&mut Inputs, &Tensor) -> Result<Keyed<NormLayer>>,
+    cases: fn() -> Vec<Case>,
+) -> LayerOperator<NormLayer> {
+    let (layout, extents) = (Layout::Activations, Extents::Activations);
+    LayerOperator { name, layout, extents, layer, statistics: ["mean", "var"], cases }
+}
+
+/// With `eps` and `relu`. Errors: groups that do not fit x.
+fn with_settings(spec: NormSpec, inputs: &mut Inputs, x: &Tensor) -> Result<Keyed<NormLayer>> {
+    let spec = NormSpec { eps: inputs.eps()?, relu: inputs.relu()?, ..spec };
+    if let (Axes::Groups(grouping), [_, channels, map @ ..]) = (spec.axes, &x.shape[..])
+        && let Some((problem, remedy)) = grouping.unfit(map.iter().product(), *channels)
+    {
+        let divides = channels.is_multiple_of(grouping.count(*channels));
+        return Err(inputs.refuse(if divides { "x" } else { "attr.groups" }, problem, remedy));
+    }
+    Ok(NormLayer { spec }.into())
+}
+
+fn noisy(inputs: &mut Inputs, x: &Tensor) -> Result<Keyed<NormLayer>> {
+    let seed = inputs.integer("seed", i64::MAX as u64, 0)?;
+    let step = inputs.integer("step", u64::from(u32::MAX), 0)?;
+    let layer = inputs.integer("layer", LAYERS, 1)? as u32;
+    let noise = NoiseOptions { layer, ..NoiseOptions::default() };
+    let keyed = with_settings(NormSpec::noisy(noise), inputs, x)?;
+    Ok(Keyed { noise: Some((noise, StepState::new(seed, step, 0.0))), ..keyed })
+}
