@@ -7,6 +7,7 @@ use normscape::data::prefetch::Prefetch;
 use normscape::network::{Activation, Dln, Engine, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::norm::Grouping;
+use normscape::ops::norm::renorm::RenormLimits;
 use normscape::ops::sgd::Sgd;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::state::StepState;
@@ -72,6 +73,7 @@ fn a_training_step_allocates_nothing() {
         Normalisation::new(Norm::Grouped(Grouping::Layer)),
         Normalisation::new(Norm::Grouped(Grouping::Instance)),
         Normalisation { activation: Activation::Gelu, ..Normalisation::new(Norm::Rms) },
+        Normalisation::new(Norm::Renorm(RenormLimits::default())),
     ] {
         let network = vgg("vgg11", 0.1, normalisation).unwrap();
         let theta0 = initial_parameters(&network, 1);

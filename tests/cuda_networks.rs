@@ -10,6 +10,7 @@ use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, 
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::norm::Grouping;
+use normscape::ops::norm::renorm::RenormLimits;
 use normscape::ops::vector::Vector;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::driver::Driver;
@@ -83,6 +84,7 @@ fn small_networks_agree_with_f64() {
         ("dln weight", deep(Norm::Weight), 100),
         ("vgg group:2", small_vgg(Norm::Grouped(Grouping::Groups(2)), true), 4),
         ("vgg instance", small_vgg(Norm::Grouped(Grouping::Instance), false), 4),
+        ("vgg renorm", small_vgg(Norm::Renorm(RenormLimits::default()), false), 4),
         ("vgg rms", small_vgg(Norm::Rms, false), 4),
         ("vgg gelu rms", bent_vgg(Activation::Gelu, Norm::Rms), 4),
         ("vgg silu batch", bent_vgg(Activation::Silu, Norm::Batch), 4),

@@ -157,6 +157,7 @@ fn random(op: &str, seed: u64) -> Case {
             let groups = (1..=c).filter(|g| c % g == 0).nth(seed as usize % 3).unwrap_or(1);
             norm::cases::case(name, &[n, c, h + 1, w + 1], law, on).set("groups", groups as f64)
         }
+        "batch_renorm" => norm::cases::renormed(norm::cases::case(name, &map(), law, on), true),
         "noisy_batch_norm" => norm::cases::case(name, &map(), law, on).set("step", seed as f64).set("seed", 5.0),
         "max_pool2d" => {
             let [n, c, h, w] = map();

@@ -8,6 +8,7 @@ use normscape::network::{
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::norm::Grouping;
+use normscape::ops::norm::renorm::RenormLimits;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::rng::{Purpose, normal, word};
@@ -101,6 +102,8 @@ fn normalisations() -> Vec<(&'static str, Normalisation)> {
         ("linf", plain(Norm::Lp(f64::INFINITY))),
         ("lp:3", plain(Norm::Lp(3.0))),
         ("lp:2.5 with noise", noisy(Norm::Lp(2.5))),
+        // Bounds that r and d meet in every channel: there they are constants, as curvature takes them.
+        ("renorm", plain(Norm::Renorm(RenormLimits { r_max: 1.000_001, d_max: 1e-6 }))),
         ("weight", plain(Norm::Weight)),
         ("weight with noise", noisy(Norm::Weight)),
         ("layer", plain(Norm::Grouped(Grouping::Layer))),

@@ -54,7 +54,7 @@ fn longest_sum(op: &str, arrays: &Arrays) -> f64 {
     (match op {
         "conv2d" => (9 * x[1]).max(9 * shape("weight")[0]).max(x[0] * x[2] * x[3]),
         "linear" => x[0].max(x[1]).max(shape("weight")[0]),
-        "batch_norm" | "noisy_batch_norm" | "lp_norm" => length(&x) / x[1],
+        "batch_norm" | "noisy_batch_norm" | "batch_renorm" | "lp_norm" => length(&x) / x[1],
         // γ's gradient, or a sample's group.
         "layer_norm" | "group_norm" | "instance_norm" | "rms_norm" => (length(&x) / x[1]).max(length(&x) / x[0]),
         "cross_entropy" => length(&shape("logits")),
@@ -148,6 +148,7 @@ fn random_cases(op: &str) -> Vec<Case> {
                 i % 2 == 0,
             ),
             "batch_norm" => norm(case),
+            "batch_renorm" => normscape::ops::norm::cases::renormed(norm(case), i % 2 == 0),
             "noisy_batch_norm" => norm(case).set("seed", i as f64).set("step", 3.0).set("layer", 2.0),
             "layer_norm" | "rms_norm" if c * h * w > 3 => norm(case),
             "group_norm" if c * h * w > 3 => {

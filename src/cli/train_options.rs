@@ -66,7 +66,7 @@ pub struct TrainOptions {
     /// dln: half the sum as the loss, as TensorFlow's l2_loss
     #[arg(long, help_heading = "Network")]
     pub half_loss: bool,
-    /// none, batch, noisy (batch with --noise), l1, l2, linf, lp:P, layer, group:G (G groups of channels), instance, rms or weight
+    /// none, batch, noisy (batch with --noise), renorm (or renorm:R:D), l1, l2, linf, lp:P, layer, group:G (G groups of channels), instance, rms or weight
     /// [default: none]
     #[arg(long, help_heading = "Network", value_name = "NORM")]
     pub norm: Option<String>,

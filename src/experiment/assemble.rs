@@ -253,7 +253,7 @@ fn outcome(claims: &[Judged]) -> String {
     let counts = counts(claims);
     let all: usize = counts.iter().map(|(_, count)| count).sum();
     if all == 0 {
-        return "No claim was judged.".into();
+        return "None of the paper's claims is among them.".into();
     }
     let there = counts.into_iter().filter(|(_, count)| *count > 0);
     let words = there.map(|(verdict, count)| match verdict {

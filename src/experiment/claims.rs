@@ -134,6 +134,11 @@ fn untested(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Option<(Verd
     if request.scale < claim.from() {
         return Some((Verdict::LargerScale, format!("the scale {} cannot tell", request.scale)));
     }
+    let alone = |at: &usize| evidence.plan.groups[*at].runs.len() < 2;
+    if part.experiment.shown.best.is_some() && part.groups.iter().all(alone) {
+        let why = "the first seed chooses the learning rates, and the others are compared: it takes two seeds or more";
+        return Some((Verdict::NotTested, why.into()));
+    }
     let images = part.groups.iter().any(|&at| Kind::of(evidence.plan.groups[at].settings()) == Kind::Vgg);
     let images = claim.cifar10 && images && request.pictures == "images";
     images.then(|| (Verdict::NotTested, "only CIFAR-10 can tell".into()))

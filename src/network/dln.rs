@@ -73,11 +73,13 @@ pub(super) fn whole_chain(network: &Network, samples: usize) -> Option<Chain> {
                 depth += 1;
                 continue;
             }
-            Layer::Norm(NormLayer { spec }) if !spec.relu && spec.noise.is_none() => match (spec.axes, spec.divisor) {
-                (Axes::Batch, Divisor::Std) => ChainNorm::Batch { eps: spec.eps },
-                (Axes::Batch, Divisor::PowerMean(p)) => ChainNorm::Lp { p, eps: spec.eps },
-                (Axes::Groups(_), _) => return None,
-            },
+            Layer::Norm(NormLayer { spec }) if !spec.relu && spec.noise.is_none() && spec.renorm.is_none() => {
+                match (spec.axes, spec.divisor) {
+                    (Axes::Batch, Divisor::Std) => ChainNorm::Batch { eps: spec.eps },
+                    (Axes::Batch, Divisor::PowerMean(p)) => ChainNorm::Lp { p, eps: spec.eps },
+                    (Axes::Groups(_), _) => return None,
+                }
+            }
             _ => return None,
         };
         if norms.len() + 1 != depth || norms.first().is_some_and(|first| *first != norm) {

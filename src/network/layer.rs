@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer as _, Param, Tangent, TangentBackward};
+use crate::ops::layer::{Backward, Forward, Fusion, Layer as _, Param, Tangent, TangentBackward};
 use crate::ops::norm::Divisor;
 use crate::runtime::tensor::Shape;
 
@@ -76,8 +76,8 @@ macro_rules! layers {
                 match self { $(Layer::$kind(l) => l.forward(backend, io)),+ }
             }
             /// See [`crate::ops::layer::Layer::evaluate`].
-            pub fn evaluate<B: Backend>(&self, backend: &mut B, io: &Forward, running: Kept) -> Result<()> {
-                match self { $(Layer::$kind(l) => l.evaluate(backend, io, running)),+ }
+            pub fn evaluate<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()> {
+                match self { $(Layer::$kind(l) => l.evaluate(backend, io)),+ }
             }
             /// See [`crate::ops::layer::Layer::tangent`].
             pub fn tangent<B: Backend>(&self, backend: &mut B, io: &Tangent) -> Result<()> {

@@ -3,6 +3,7 @@
 use super::layer::Layer;
 use crate::ops::activation::{Activation, ActivationLayer};
 use crate::ops::noise::{NoiseLayer, NoiseOptions};
+use crate::ops::norm::renorm::RenormLimits;
 use crate::ops::norm::{Grouping, NormLayer, NormSpec};
 use crate::{Error, Result};
 use std::fmt;
@@ -15,6 +16,8 @@ pub enum Norm {
     None,
     /// BatchNorm.
     Batch,
+    /// Batch renormalisation.
+    Renorm(RenormLimits),
     /// The ℓp norm, p ≥ 1 or infinity.
     Lp(f64),
     /// Weight normalisation: no layer of its own, but weights made of direction and gain.
@@ -30,10 +33,11 @@ impl FromStr for Norm {
 
     /// As `--norm` takes it, but for `noisy`, which is `batch` with noise.
     fn from_str(text: &str) -> Result<Norm> {
-        let known = "none, batch, noisy, l1, l2, linf, lp:P with P at least 1, layer, group:G, instance, rms or weight";
+        let known = "none, batch, noisy, renorm, renorm:R:D, l1, l2, linf, lp:P with P at least 1, layer, group:G, instance, rms or weight";
         match text {
             "none" => Ok(Norm::None),
             "batch" => Ok(Norm::Batch),
+            "renorm" => Ok(Norm::Renorm(RenormLimits::default())),
             "l1" => Ok(Norm::Lp(1.0)),
             "l2" => Ok(Norm::Lp(2.0)),
             "linf" => Ok(Norm::Lp(f64::INFINITY)),
@@ -41,6 +45,19 @@ impl FromStr for Norm {
             "layer" => Ok(Norm::Grouped(Grouping::Layer)),
             "instance" => Ok(Norm::Grouped(Grouping::Instance)),
             "rms" => Ok(Norm::Rms),
+            _ if text.starts_with("renorm:") => {
+                let bounds = text["renorm:".len()..].split_once(':').map(|(r, d)| (r.parse(), d.parse()));
+                match bounds {
+                    Some((Ok(r_max), Ok(d_max))) if (RenormLimits { r_max, d_max }).are_right() => {
+                        Ok(Norm::Renorm(RenormLimits { r_max, d_max }))
+                    }
+                    _ => Err(Error::input(
+                        format!("--norm {text}"),
+                        "no bounds of r and d",
+                        "R must be a number of at least 1 and D one of at least 0, as in renorm:3:5",
+                    )),
+                }
+            }
             _ if text.starts_with("group:") => match text["group:".len()..].parse() {
                 Ok(groups) if groups > 0 => Ok(Norm::Grouped(Grouping::Groups(groups))),
                 _ => Err(Error::input(
@@ -67,6 +84,8 @@ impl fmt::Display for Norm {
         match self {
             Norm::None => f.write_str("none"),
             Norm::Batch => f.write_str("batch"),
+            Norm::Renorm(limits) if *limits == RenormLimits::default() => f.write_str("renorm"),
+            Norm::Renorm(RenormLimits { r_max, d_max }) => write!(f, "renorm:{r_max}:{d_max}"),
             Norm::Lp(p) if *p == 1.0 => f.write_str("l1"),
             Norm::Lp(p) if *p == 2.0 => f.write_str("l2"),
             Norm::Lp(p) if p.is_infinite() => f.write_str("linf"),
@@ -134,6 +153,7 @@ impl Norm {
         match self {
             Norm::None | Norm::Weight => None,
             Norm::Batch => Some(NormSpec::batch()),
+            Norm::Renorm(limits) => Some(NormSpec::renorm(limits)),
             Norm::Lp(p) => Some(NormSpec::lp(p)),
             Norm::Grouped(grouping) => Some(NormSpec::grouped(grouping)),
             Norm::Rms => Some(NormSpec::rms()),

@@ -10,6 +10,7 @@ use super::linear::Linear;
 use super::max_pool2d::MaxPool2d;
 use super::noise::Noise;
 use super::norm::Norm;
+use super::norm::renorm::Renorm;
 use super::running::Running;
 use super::sgd::Sgd;
 use super::squared_error::SquaredError;
@@ -24,6 +25,7 @@ pub trait Backend:
     + Conv2d
     + Linear
     + Norm
+    + Renorm
     + Noise
     + Running
     + Activate
@@ -45,6 +47,7 @@ impl<B> Backend for B where
         + Conv2d
         + Linear
         + Norm
+        + Renorm
         + Noise
         + Running
         + Activate

@@ -100,6 +100,8 @@ pub struct Forward {
     pub workspace: View,
     /// The step state: the key of the noise.
     pub state: In,
+    /// The running statistics of layers that have them: read at evaluation, and by batch renormalisation in training too.
+    pub running: Kept,
     /// What it does for its neighbours.
     pub fusion: Fusion,
 }
@@ -227,6 +229,10 @@ pub trait Layer {
         let _ = x;
         None
     }
+    /// Whether it reads its running statistics in training too.
+    fn reads_running(&self) -> bool {
+        false
+    }
     /// The shape of the mean and of the spread that forward keeps of its batch alone, where no running statistics go with them.
     fn keeps(&self, x: Shape) -> Option<Shape> {
         let _ = x;
@@ -239,9 +245,8 @@ pub trait Layer {
     }
     /// x to y, in training mode.
     fn forward<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()>;
-    /// x to y at evaluation; `running` holds the running statistics of layers that have them.
-    fn evaluate<B: Backend>(&self, backend: &mut B, io: &Forward, running: Kept) -> Result<()> {
-        let _ = running;
+    /// x to y at evaluation, by the running statistics where there are some.
+    fn evaluate<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()> {
         self.forward(backend, io)
     }
     /// Gradients, from what forward was given and kept.

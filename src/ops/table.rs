@@ -53,6 +53,7 @@ operators! {
         norm::operators::INSTANCE,
         norm::operators::RMS,
         norm::operators::NOISY,
+        norm::operators::RENORM,
         max_pool2d::OPERATOR,
     }
     others { CrossEntropy, SquaredError, WeightNorm }

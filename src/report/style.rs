@@ -20,7 +20,7 @@ pub struct Style {
 }
 
 /// The looks there are; a series names one by its number, counted round. The first seven are told apart most easily.
-pub const STYLES: [Style; 16] = [
+pub const STYLES: [Style; 17] = [
     look("#0072b2", "#4aa8e0", "", "m3 0a3 3 0 1 1-6 0 3 3 0 1 1 6 0z"),
     look("#d55e00", "#f2834a", "6 2.5", "m-2.7-2.7h5.4v5.4h-5.4z"),
     look("#009e73", "#2bc79c", "2 2", "m0-3.6l3.3 6h-6.6z"),
@@ -53,6 +53,7 @@ pub const STYLES: [Style; 16] = [
     look("#c4475f", "#f29aa9", "3 1.5 1 1.5", "m-3.4-1.6h6.8a3.4 3.4 0 0 1-6.8 0z"),
     look("#00707a", "#5cc8d0", "9 2 1 2 1 2", "m-1.7-3h3.4l1.7 3-1.7 3h-3.4l-1.7-3z"),
     look("#34495e", "#9fb6cd", "6 1 1 1", "m-3.4 1.6h6.8a3.4 3.4 0 0 0-6.8 0z"),
+    look("#a05195", "#d6a0cf", "4 1 4 3", "m-3.2-3.2l3.2 2 3.2-2-2 3.2 2 3.2-3.2-2-3.2 2 2-3.2z"),
 ];
 
 const fn look(light: &'static str, dark: &'static str, dash: &'static str, marker: &'static str) -> Style {

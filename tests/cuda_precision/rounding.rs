@@ -10,6 +10,7 @@ use normscape::ops::gather::{Gather, ImageBytes};
 use normscape::ops::linear::{Extents, Linear, LinearGrads};
 use normscape::ops::max_pool2d::MaxPool2d;
 use normscape::ops::noise::{Noise, NoiseOptions};
+use normscape::ops::norm::renorm::{Correction, Renorm, RenormLimits, Uncorrected};
 use normscape::ops::norm::{Norm, NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
 use normscape::ops::running::Running;
 use normscape::ops::sgd::Sgd;
@@ -155,10 +156,16 @@ as_the_cpu! {
     Norm {
         shape norm_workspace(spec: &NormSpec, x: Shape);
         fn norm_forward(spec: NormSpec, pass: NormPass) stores pass.y;
+        fn norm_statistics(spec: NormSpec, pass: NormPass);
         fn norm_eval(spec: NormSpec, pass: NormPass) stores pass.y;
         fn norm_backward(spec: NormSpec, pass: NormPass, grad_y: In, grads: NormGrads) stores grads.x;
         fn norm_tangent(spec: NormSpec, pass: NormPass, tangents: NormTangents);
         fn norm_tangent_backward(s: NormSpec, p: NormPass, t: NormTangents, c: NormCotangents, g: NormGrads);
+    }
+    Renorm {
+        fn renorm(limits: RenormLimits, eps: f64, of: Uncorrected, to: Correction);
+        fn renorm_tangent(by: Correction, w: Option<In>, b: Option<In>, to_w: Out, to_b: Out);
+        fn renorm_gradient(by: Correction, raw: In, grad_bias: In, to: Out);
     }
     Noise {
         fn noise(options: NoiseOptions, relu: bool, x: In, state: In, y: Out) stores y;

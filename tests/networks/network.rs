@@ -5,6 +5,7 @@ use normscape::network::{
 };
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::norm::Grouping;
+use normscape::ops::norm::renorm::RenormLimits;
 use normscape::ops::sgd::Sgd;
 use normscape::ops::vector::Vector;
 use normscape::runtime::cpu::Cpu;
@@ -63,6 +64,9 @@ fn noisy() -> Normalisation {
     Normalisation { noise: Some(NoiseOptions::default()), ..Normalisation::new(Norm::Batch) }
 }
 
+/// Bounds that r and d meet in every channel: there they are constants, as the gradient takes them.
+const RENORM: Norm = Norm::Renorm(RenormLimits { r_max: 1.000_001, d_max: 1e-6 });
+
 fn every_normalisation() -> Vec<(&'static str, Normalisation)> {
     let bare_noise = Normalisation { noise: Some(NoiseOptions::default()), ..Normalisation::new(Norm::None) };
     let noisy_l1 = Normalisation { noise: Some(NoiseOptions::default()), ..Normalisation::new(Norm::Lp(1.0)) };
@@ -76,6 +80,7 @@ fn every_normalisation() -> Vec<(&'static str, Normalisation)> {
         ("l2", Normalisation::new(Norm::Lp(2.0))),
         ("linf", Normalisation::new(Norm::Lp(f64::INFINITY))),
         ("lp:3", Normalisation::new(Norm::Lp(3.0))),
+        ("renorm", Normalisation::new(RENORM)),
         ("weight", Normalisation::new(Norm::Weight)),
         ("weight and noise", Normalisation { norm: Norm::Weight, ..noisy() }),
         ("layer", Normalisation::new(Norm::Grouped(Grouping::Layer))),
@@ -358,4 +363,29 @@ fn any_number_of_threads_gives_the_same_bits() {
             assert!(trained(threads, normalisation) == one, "{name}: {threads} threads give other bits than one");
         }
     }
+}
+
+#[test]
+fn batch_renormalisation_lies_between_batch_norm_and_evaluation() {
+    let renorm = |r_max, d_max| Norm::Renorm(RenormLimits { r_max, d_max });
+    let at = |norm| {
+        let mut fixture = fixture(vgg("vgg11", 0.0625, Normalisation::new(norm)).unwrap(), 4);
+        // Running statistics of a batch that has been seen once: neither their start nor this batch's.
+        fixture.loss_and_grad();
+        fixture.engine.move_running(0.6).unwrap();
+        fixture
+    };
+    let grad = |fixture: &mut Fixture| fixture.engine.backend().download_f64(In(fixture.grad)).unwrap();
+    // With bounds of 1 and 0, it is BatchNorm to the bit.
+    let (mut none, mut batch) = (at(renorm(1.0, 0.0)), at(Norm::Batch));
+    assert_eq!(none.loss_and_grad().to_bits(), batch.loss_and_grad().to_bits());
+    assert_eq!(grad(&mut none), grad(&mut batch));
+    // Without bounds, it is the norm at evaluation.
+    let mut free = at(renorm(f64::INFINITY, f64::INFINITY));
+    let loss = free.loss_and_grad();
+    let (to, correct) = (free.engine.slot(Scalar::TestLoss), free.engine.slot(Scalar::TestCorrect));
+    free.engine.evaluate(In(free.theta), Out(to), Out(correct)).unwrap();
+    let evaluated = free.engine.scalar(Scalar::TestLoss).unwrap();
+    assert!((loss - evaluated).abs() < 1e-12 * loss, "{loss} and {evaluated}");
+    assert!((loss - batch.loss_and_grad()).abs() > 1e-3 * loss, "{loss}");
 }

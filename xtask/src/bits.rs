@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 /// The operators that golden files are called after, as `OPERATOR_…`.
 const OPERATORS: &str = "conv2d linear batch_norm lp_norm layer_norm group_norm instance_norm noisy_batch_norm max_pool2d relu elu selu gelu silu rms_norm \
-                         cross_entropy squared_error weight_norm";
+                         cross_entropy squared_error weight_norm batch_renorm";
 /// What the golden files of whole networks are called after.
 const MODEL: &str = "model";
 /// A run that diverges ends with it; it has numbers too.

@@ -149,8 +149,8 @@ impl<B: Backend> Engine<B> {
                 continue;
             }
             self.make_weights(index..index + 1, theta)?;
-            let (io, running) = (self.io(index, theta), self.running_of(index));
-            self.network.links()[index].layer.evaluate(&mut self.backend, &io, running)?;
+            let io = self.io(index, theta);
+            self.network.links()[index].layer.evaluate(&mut self.backend, &io)?;
         }
         self.judge(loss, correct, None)
     }
@@ -251,7 +251,8 @@ impl<B: Backend> Engine<B> {
             params.weight = self.params(index, operands).weight;
         }
         let Planned { x, y, kept, fusion, .. } = self.planned[index];
-        Forward { x: In(x), y: Out(y), params, kept, workspace: self.workspace, state: In(self.state), fusion }
+        let (workspace, state, running) = (self.workspace, In(self.state), self.running_of(index));
+        Forward { x: In(x), y: Out(y), params, kept, workspace, state, running, fusion }
     }
 
     pub(super) fn params(&self, index: usize, whole: View) -> Params {
@@ -260,7 +261,7 @@ impl<B: Backend> Engine<B> {
         Params { weight: view(weight), bias: view(bias) }
     }
 
-    fn running_of(&self, index: usize) -> Kept {
+    pub(super) fn running_of(&self, index: usize) -> Kept {
         let view = |slot| self.network.running().view(self.running, slot);
         match self.network.links()[index].running {
             Some([mean, spread]) => Kept { mean: Some(view(mean)), spread: Some(view(spread)) },

@@ -240,7 +240,8 @@ impl<B: Backend> Engine<B> {
     fn forward_at(&self, room: &Tangents, index: usize, theta: In) -> Forward {
         let Planned { x, y, kept, fusion, .. } = room.links[index].planned;
         let params = self.made(room.moved.map(|moved| moved.weights), index, theta.0);
-        Forward { x: In(x), y: Out(y), params, kept, workspace: room.workspace, state: In(self.state), fusion }
+        let (workspace, state, running) = (room.workspace, In(self.state), self.running_of(index));
+        Forward { x: In(x), y: Out(y), params, kept, workspace, state, running, fusion }
     }
 
     fn tangent_at(

@@ -1,7 +1,7 @@
 //! Operators that are layers: everything that a file may hold for one, and everything that comes out, follows from the layer itself.
 //!
 //! The names and shapes of parameters are [`Layer::params`], y's shape is [`Layer::output`], that of the statistics [`Layer::statistics`] or
-//! [`Layer::keeps`]. With `grad_y` the gradients come out too, as `grad_x` and `grad_` with a parameter's name. With any of `tangent_x`,
+//! [`Layer::keeps`]; a layer that reads running statistics is brought `running_mean` and `running_var`. With `grad_y` the gradients come out too, as `grad_x` and `grad_` with a parameter's name. With any of `tangent_x`,
 //! `tangent_grad_y` and `tangent_` with a parameter's name it also says how all of that moves, those that are missing being 0: `tangent_y`, and
 //! with `grad_y` also `tangent_grad_x` and the like.
 
@@ -47,6 +47,9 @@ impl<L> From<L> for Keyed<L> {
         Keyed { layer, noise: None }
     }
 }
+
+/// What the running statistics are called, of layers that read them.
+const RUNNING: [&str; 2] = ["running_mean", "running_var"];
 
 /// A layer's weight and bias by whatever names it has for them.
 type Pair<T> = [Option<T>; 2];
@@ -112,6 +115,14 @@ pub fn run<L: Layer, B: Backend>(op: &LayerOperator<L>, backend: &mut B, inputs:
         *name = Some(of.name);
         *param = Some(inputs.tensor(of.name, layout, Extents::Exact(&of.door.shape(of.shape)))?);
     }
+    let kept = layer.statistics(inside).map(|(channels, _)| Shape::new([channels])).or_else(|| layer.keeps(inside));
+    let running = match kept.filter(|_| layer.reads_running()) {
+        Some(shape) => {
+            Some([0, 1].map(|which| inputs.tensor(RUNNING[which], Layout::Plain, Extents::Exact(shape.extents()))))
+        }
+        None => None,
+    };
+    let running = running.map(|[mean, spread]| Ok::<_, Error>([mean?, spread?])).transpose()?;
     let y = outside(&x, inside, layer.output(inside)?);
     let grad_y = inputs.optional("grad_y", op.layout, Extents::Exact(&y))?;
     let operands = Operands { x, params, grad_y };
@@ -127,13 +138,16 @@ pub fn run<L: Layer, B: Backend>(op: &LayerOperator<L>, backend: &mut B, inputs:
     let x = s.input(&operands.x)?;
     let params = map(operands.params.each_ref().map(Option::as_ref), |of| s.input(of).map(|of| of.0))?;
     let out_y = s.output("y", &y, op.layout)?;
-    let kept = layer.statistics(inside).map(|(channels, _)| Shape::new([channels])).or_else(|| layer.keeps(inside));
     let mut keep = [None; 2];
     if let Some(shape) = kept {
         for (to, name) in keep.iter_mut().zip(op.statistics) {
             *to = Some(s.output(name, shape.extents(), Layout::Plain)?.0);
         }
     }
+    let [running_mean, running_var] = match &running {
+        Some([mean, var]) => [Some(s.input(mean)?.0), Some(s.input(var)?.0)],
+        None => [None, None],
+    };
     let draws = match noise {
         Some((options, _)) => {
             Some((options, s.output_like("shift", &operands.x)?, s.output_like("scale", &operands.x)?))
@@ -162,6 +176,7 @@ pub fn run<L: Layer, B: Backend>(op: &LayerOperator<L>, backend: &mut B, inputs:
         workspace,
         // Who reads no state is given a tensor all the same, which nobody looks at.
         state: state.unwrap_or(In(workspace)),
+        running: Kept { mean: running_mean, spread: running_var },
         fusion: Fusion::default(),
     };
     layer.forward(s.backend, &forward)?;

@@ -3,7 +3,7 @@
 use super::NoiseOptions;
 use crate::ops::activation::Activation;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Kept, Layer, Tangent, TangentBackward};
+use crate::ops::layer::{Backward, Forward, Layer, Tangent, TangentBackward};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
 
@@ -40,7 +40,7 @@ impl Layer for NoiseLayer {
         b.noise(self.noise, self.relu, io.x, io.state, io.y)
     }
 
-    fn evaluate<B: Backend>(&self, b: &mut B, io: &Forward, _: Kept) -> Result<()> {
+    fn evaluate<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
         if self.relu { b.activation(Activation::Relu, io.x, io.y) } else { b.copy(io.x, io.y) }
     }
 

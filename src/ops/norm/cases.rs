@@ -58,6 +58,35 @@ pub fn noisy() -> Vec<Case> {
     cases
 }
 
+/// Batch renormalisation of a case of a norm: running statistics near the batch's, or (`bounded`) so far from them that r and d meet their bounds
+/// in every channel. Only there are they constants, as gradients take them.
+pub fn renormed(case: Case, bounded: bool) -> Case {
+    let channels = [case.tensors[0].1[1]];
+    let (mean, var) = if bounded { (2e3, 1e4) } else { (0.5, 4.0) };
+    let law = |mean, scale| Law::Normal { mean, scale };
+    let case = case.with("running_mean", &channels, law(mean, if bounded { 1.0 } else { 0.3 })).with(
+        "running_var",
+        &channels,
+        law(var, if bounded { 1.0 } else { 0.3 }),
+    );
+    if bounded { case } else { case.on_a_kink() }
+}
+
+/// The shapes of all norms, with r and d at their bounds and not; and bounds that leave nothing but BatchNorm.
+pub fn renorm() -> Vec<Case> {
+    let law = Law::Normal { mean: 0.5, scale: 2.0 };
+    let mut cases = Vec::new();
+    for &(name, shape, relu) in SHAPES {
+        cases.push(renormed(case(name, shape, law, relu), true));
+        cases.push(renormed(case(format!("{name}_near"), shape, law, relu), false));
+    }
+    let wide = renormed(case("wide_bounds", &[6, 5, 4, 4], law, true), false);
+    cases.push(wide.set("r_max", f64::INFINITY).set("d_max", f64::INFINITY));
+    let none = renormed(case("batch_norm", &[6, 5, 4, 4], law, true), true);
+    cases.push(none.set("r_max", 1.0).set("d_max", 0.0).set("eps", 1e-3));
+    cases
+}
+
 /// The powers: those with a kernel of their own, one where |x|ᵖ has no second derivative at 0, one beyond.
 pub const POWERS: [f64; 5] = [1.0, 1.5, 2.0, 3.0, f64::INFINITY];
 

@@ -22,6 +22,11 @@ impl<T: Float> Norm for Cpu<T> {
         }
     }
 
+    fn norm_statistics(&mut self, spec: NormSpec, pass: NormPass) -> Result<()> {
+        spec.check()?;
+        batch::cpu::statistics(self, spec, pass)
+    }
+
     fn norm_eval(&mut self, spec: NormSpec, pass: NormPass) -> Result<()> {
         spec.check().and_then(|()| spec.without_pool())?;
         batch::cpu::evaluate(self, spec, pass)

@@ -27,6 +27,11 @@ impl<D: Driver> Norm for Cuda<D> {
         }
     }
 
+    fn norm_statistics(&mut self, spec: NormSpec, pass: NormPass) -> Result<()> {
+        spec.check()?;
+        in_storage_type!(self, T => self.batch_statistics::<T>(&spec, &pass))
+    }
+
     fn norm_eval(&mut self, spec: NormSpec, pass: NormPass) -> Result<()> {
         spec.check()?;
         let spec = NormSpec { noise: None, ..spec };

@@ -1,5 +1,6 @@
 //! A norm as a layer, with the noise and the ReLU that may follow.
 
+use super::renorm::passes as renorm;
 use super::{Axes, Divisor, NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
 use crate::ops::backend::Backend;
 use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer, Param, Params, Tangent, TangentBackward};
@@ -54,6 +55,15 @@ impl NormLayer {
         })
     }
 
+    /// The running statistics, which batch renormalisation reads.
+    fn running(&self, f: &Forward) -> Result<[In; 2]> {
+        f.running
+            .mean
+            .zip(f.running.spread)
+            .map(|(mean, var)| [In(mean), In(var)])
+            .ok_or_else(|| Error::operator(self.spec.name(), "running statistics", "none planned"))
+    }
+
     fn unplanned(&self) -> Error {
         Error::operator(self.spec.name(), "weight, bias, mean and spread", "not all planned")
     }
@@ -90,8 +100,12 @@ impl Layer for NormLayer {
         (self.spec.axes != Axes::Batch).then(|| self.spec.kept(x))
     }
 
+    fn reads_running(&self) -> bool {
+        self.spec.renorm.is_some()
+    }
+
     fn takes_sums(&self) -> bool {
-        self.spec.is_batch_norm()
+        self.spec.axes == Axes::Batch && self.spec.divisor == Divisor::Std
     }
 
     fn epilogues<B: Backend>(&self, backend: &B) -> Fusion {
@@ -103,33 +117,44 @@ impl Layer for NormLayer {
     }
 
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
-        backend.norm_workspace(&self.spec, x)
+        match self.spec.renorm {
+            None => backend.norm_workspace(&self.spec, x),
+            Some(_) => renorm::workspace(backend, &self.spec, x),
+        }
     }
 
     fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
         let (spec, pass) = self.pass(io, io.kept)?;
-        b.norm_forward(spec, pass)
+        match spec.renorm {
+            None => b.norm_forward(spec, pass),
+            Some(limits) => renorm::forward(b, limits, spec, pass, self.running(io)?),
+        }
     }
 
-    fn evaluate<B: Backend>(&self, b: &mut B, io: &Forward, running: Kept) -> Result<()> {
+    fn evaluate<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
         if self.spec.axes != Axes::Batch {
             return self.forward(b, io);
         }
-        let (spec, pass) = self.pass(io, running)?;
-        b.norm_eval(spec, pass)
+        let (spec, pass) = self.pass(io, io.running)?;
+        b.norm_eval(NormSpec { renorm: None, ..spec }, pass)
     }
 
     fn backward<B: Backend>(&self, b: &mut B, io: &Backward) -> Result<()> {
         let (spec, pass) = self.pass(&io.forward, io.forward.kept)?;
-        b.norm_backward(spec, pass, io.grad_y, self.grads(io.grad_x, io.grads)?)
+        let grads = self.grads(io.grad_x, io.grads)?;
+        match spec.renorm {
+            None => b.norm_backward(spec, pass, io.grad_y, grads),
+            Some(limits) => renorm::backward(b, limits, spec, pass, self.running(&io.forward)?, io.grad_y, grads),
+        }
     }
 
     fn tangent<B: Backend>(&self, b: &mut B, io: &Tangent) -> Result<()> {
         let (f, (spec, pass)) = (&io.forward, self.pass(&io.forward, io.forward.kept)?);
-        match spec.noise {
-            None => b.norm_tangent(spec, pass, self.tangents(io, io.y)?),
+        match (spec.noise, spec.renorm) {
+            (None, None) => b.norm_tangent(spec, pass, self.tangents(io, io.y)?),
+            (_, Some(limits)) => renorm::tangent(b, limits, spec, pass, self.running(f)?, self.tangents(io, io.y)?),
             // The ReLU's gaps may come before the noise: 0 times s is 0.
-            Some(noise) => {
+            (Some(noise), None) => {
                 let normed = io.spare(0, io.y.0.shape);
                 b.norm_tangent(spec, pass, self.tangents(io, normed)?)?;
                 b.noise_backward(noise, false, f.x, normed.into(), f.state, io.y)
@@ -152,6 +177,13 @@ impl Layer for NormLayer {
         }
         let cotangents = NormCotangents { grad_y, grad_y_tangent, grad_weight, grad_bias };
         let grads = self.grads(io.grad_x, io.grads_tangent)?;
-        b.norm_tangent_backward(spec, pass, self.tangents(t, t.y)?, cotangents, grads)
+        let tangents = self.tangents(t, t.y)?;
+        match spec.renorm {
+            None => b.norm_tangent_backward(spec, pass, tangents, cotangents, grads),
+            Some(limits) => {
+                let (running, spare) = (self.running(f)?, t.spare(0, f.x.0.shape));
+                renorm::tangent_backward(b, limits, spec, pass, running, tangents, cotangents, grads, spare)
+            }
+        }
     }
 }

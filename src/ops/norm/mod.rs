@@ -1,9 +1,10 @@
-//! The norms: BatchNorm, noisy BatchNorm, the ℓp norms, LayerNorm, GroupNorm, InstanceNorm and RMSNorm as one operator.
+//! The norms as one operator: BatchNorm, noisy BatchNorm, batch renormalisation, the ℓp norms, LayerNorm, GroupNorm, InstanceNorm and RMSNorm.
 //!
 //! Each is `y = γ (x − μ)/D + β`, then noise and the ReLU where they are asked for. A [`NormSpec`] says over which values μ and D are
 //! taken, and what D is; the formulas, gradients and tangents stand in two rooms:
 //!
 //! - [`mod@batch`]: statistics of a channel over the batch: BatchNorm, noisy or not, and the ℓp norms;
+//!   beside it [`renorm`], which makes batch renormalisation of BatchNorm;
 //! - [`mod@group`]: statistics of a sample over groups of its channels: LayerNorm, GroupNorm, InstanceNorm, RMSNorm.
 //!
 //! Forward keeps μ and the spread for backward and writes nothing else: running statistics are an operator of their own,
@@ -16,6 +17,7 @@ mod cuda;
 pub mod group;
 mod layer;
 pub mod operators;
+pub mod renorm;
 pub mod spec;
 
 pub use layer::NormLayer;
@@ -99,6 +101,8 @@ pub trait Norm {
     }
     /// Writes y, and the statistics of x.
     fn norm_forward(&mut self, spec: NormSpec, pass: NormPass) -> Result<()>;
+    /// Writes the statistics of x alone. Only norms over the batch have it.
+    fn norm_statistics(&mut self, spec: NormSpec, pass: NormPass) -> Result<()>;
     /// Writes y by the statistics that `pass` brings; the noise is off. Only norms over the batch have it.
     fn norm_eval(&mut self, spec: NormSpec, pass: NormPass) -> Result<()>;
     /// Writes the gradients, from forward's operands, the statistics that it wrote, and `grad_y`.

@@ -2,6 +2,7 @@
 //!
 //! Each takes `x[N,C,…] weight[C] bias[C] grad_y?`, with `eps` and `relu`.
 
+use super::renorm::RenormLimits;
 use super::{Axes, Grouping, NormLayer, NormSpec, cases};
 use crate::Result;
 use crate::ops::boundary::{Case, Extents, Inputs, Keyed, LayerOperator, Layout, Tensor};
@@ -16,6 +17,8 @@ pub const BATCH: LayerOperator<NormLayer> =
     norm("batch_norm", |inputs, x| with_settings(NormSpec::batch(), inputs, x), cases::batch);
 /// `op noisy_batch_norm`, with the paper's noise; `seed`, `step` and `layer` are its key.
 pub const NOISY: LayerOperator<NormLayer> = norm("noisy_batch_norm", noisy, cases::noisy);
+/// `op batch_renorm`, with `running_mean[C]`, `running_var[C]`, and the bounds `r_max` and `d_max`
+pub const RENORM: LayerOperator<NormLayer> = norm("batch_renorm", renorm, cases::renorm);
 /// `op lp_norm`, with `p`
 pub const LP: LayerOperator<NormLayer> = LayerOperator {
     statistics: ["mean", "scale"],
@@ -59,6 +62,14 @@ fn with_settings(spec: NormSpec, inputs: &mut Inputs, x: &Tensor) -> Result<Keye
         return Err(inputs.refuse(if divides { "x" } else { "attr.groups" }, problem, remedy));
     }
     Ok(NormLayer { spec }.into())
+}
+
+fn renorm(inputs: &mut Inputs, x: &Tensor) -> Result<Keyed<NormLayer>> {
+    let usual = RenormLimits::default();
+    let r_max = inputs.number("r_max", "a number of at least 1, or inf, is taken", |v| v >= 1.0)?;
+    let d_max = inputs.number("d_max", "a number of at least 0, or inf, is taken", |v| v >= 0.0)?;
+    let limits = RenormLimits { r_max: r_max.unwrap_or(usual.r_max), d_max: d_max.unwrap_or(usual.d_max) };
+    with_settings(NormSpec::renorm(limits), inputs, x)
 }
 
 fn noisy(inputs: &mut Inputs, x: &Tensor) -> Result<Keyed<NormLayer>> {

@@ -1,5 +1,6 @@
 //! Which norm: what its statistics are taken over, and what it divides by.
 
+use super::renorm::RenormLimits;
 use crate::ops::noise::NoiseOptions;
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
@@ -18,6 +19,8 @@ pub struct NormSpec {
     pub eps: f64,
     /// Algorithm 1's noise, laid over the norm's output before the ReLU; only BatchNorm's passes draw it.
     pub noise: Option<NoiseOptions>,
+    /// BatchNorm's output is brought to the running statistics within these bounds: batch renormalisation.
+    pub renorm: Option<RenormLimits>,
     /// The ReLU follows.
     pub relu: bool,
     /// A 2×2 max-pool follows, and is part of the pass: y and its gradient have its shape, and what lies between is not stored. Only
@@ -107,6 +110,7 @@ impl NormSpec {
             divisor: Divisor::Std,
             eps: 1e-5,
             noise: None,
+            renorm: None,
             relu: false,
             pool: false,
         }
@@ -120,6 +124,11 @@ impl NormSpec {
     /// BatchNorm with Algorithm 1's noise.
     pub fn noisy(noise: NoiseOptions) -> Self {
         NormSpec { noise: Some(noise), ..Self::batch() }
+    }
+
+    /// Batch renormalisation.
+    pub fn renorm(limits: RenormLimits) -> Self {
+        NormSpec { renorm: Some(limits), ..Self::batch() }
     }
 
     /// LayerNorm, GroupNorm or InstanceNorm.
@@ -137,6 +146,7 @@ impl NormSpec {
         match (self.axes, self.divisor) {
             (Axes::Batch, Divisor::PowerMean(_)) => "lp_norm",
             (Axes::Batch, Divisor::Std) if self.noise.is_some() => "noisy_batch_norm",
+            (Axes::Batch, Divisor::Std) if self.renorm.is_some() => "batch_renorm",
             (Axes::Batch, Divisor::Std) => "batch_norm",
             (Axes::Groups(Grouping::Layer), _) if !self.centre => "rms_norm",
             (Axes::Groups(Grouping::Layer), _) => "layer_norm",
@@ -147,7 +157,7 @@ impl NormSpec {
 
     /// Whether it is BatchNorm, with noise or without: the norm of the paper's theorems.
     pub fn is_batch_norm(&self) -> bool {
-        self.axes == Axes::Batch && self.divisor == Divisor::Std
+        self.axes == Axes::Batch && self.divisor == Divisor::Std && self.renorm.is_none()
     }
 
     /// S or D, of the spread that is kept.
@@ -175,6 +185,9 @@ impl NormSpec {
             (Axes::Groups(_), _) if self.noise.is_some() => refuse("no noise over groups", "some".into()),
             (Axes::Groups(_), _) if self.pool => refuse("a norm whose passes pool", "one over groups".into()),
             (_, Divisor::PowerMean(_)) if self.noise.is_some() => refuse("no noise over a power mean", "some".into()),
+            (_, _) if self.renorm.is_some() => {
+                refuse("the passes of a layer for batch renormalisation", "a bare pass".into())
+            }
             (Axes::Batch, _) if !self.centre => refuse("the mean taken off", "a norm over the batch without".into()),
             _ => Ok(()),
         }
@@ -204,6 +217,9 @@ impl fmt::Display for NormSpec {
         write!(f, "eps {}", self.eps)?;
         if let Some(noise) = &self.noise {
             write!(f, ", {}", noise.describe())?;
+        }
+        if let Some(limits) = &self.renorm {
+            write!(f, ", {limits}")?;
         }
         f.write_str(if self.relu { ", relu)" } else { ")" })
     }

@@ -143,6 +143,7 @@ fn place<B: Backend>(engine: &Engine<B>, number: usize) -> Result<(usize, bool)>
     let link = layer.links.start;
     match engine.network().links().get(link + 1).map(|link| &link.layer) {
         Some(Layer::Norm(norm)) if norm.spec.is_batch_norm() => Ok((link + 1, true)),
+        Some(Layer::Norm(norm)) if norm.spec.renorm.is_some() => Err(no_theorem("batch renormalisation")),
         Some(Layer::Norm(norm)) if norm.spec.axes == Axes::Batch => Err(no_theorem("an ℓp norm")),
         Some(Layer::Norm(_)) => Err(no_theorem("a norm of each sample by itself")),
         _ => Ok((link, false)),

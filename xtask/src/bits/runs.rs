@@ -24,6 +24,7 @@ pub const TRAINED: [(&str, &[&str]); 5] = [
             "--model vgg11 --width 0.125 --norm batch --precision f64 --augment --momentum 0.5 --probe theory:3",
             "--model vgg11 --width 0.07 --norm noisy --precision f64 --activation elu",
             "--model vgg13 --width 0.07 --norm group:1 --precision f64",
+            "--model vgg11 --width 0.07 --norm renorm",
         ],
     ),
     (
@@ -54,6 +55,7 @@ pub const TRAINED: [(&str, &[&str]); 5] = [
             "--model vgg11 --width 0.07 --norm group:1 --precision tf32 --noise --probe ics:2",
             "--model vgg11 --width 0.02 --norm weight --momentum 0.9 --probe curvature:3 --probe-lanczos 2",
             "--model vgg11 --width 0.02 --norm instance --probe curvature:3 --probe-lanczos 2",
+            "--model vgg11 --width 0.02 --norm renorm:1.5:0.5 --probe curvature:3 --probe-lanczos 2",
         ],
     ),
     (

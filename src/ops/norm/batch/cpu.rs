@@ -57,10 +57,7 @@ pub fn forward<T: Float>(cpu: &mut Cpu<T>, spec: NormSpec, pass: NormPass) -> Re
     let (x, weight, bias) = (b.read::<T>(pass.x)?, b.read::<T>(pass.weight)?, b.read::<T>(pass.bias)?);
     let (mean, spread) = (b.write::<T>(pass.mean)?, b.write::<T>(pass.spread)?);
     let (y, workspace) = (b.write::<T>(pass.y)?, as_f64(b.write::<T>(pass.workspace)?));
-    match spec.divisor {
-        Divisor::Std => std::statistics(x, columns, mean, spread, workspace),
-        Divisor::PowerMean(p) => power::statistics(p, x, columns, mean, spread, workspace),
-    }
+    find_statistics(&spec, x, columns, mean, spread, workspace);
     let divisor = |c: usize| spec.divisor_of(spread[c].f64());
     let affine = Affine::new(mean, weight, bias, divisor, spec.relu && draws.is_none());
     match draws {
@@ -82,6 +79,31 @@ pub fn forward<T: Float>(cpu: &mut Cpu<T>, spec: NormSpec, pass: NormPass) -> Re
         }
     }
     Ok(())
+}
+
+/// See [`crate::ops::norm::Norm::norm_statistics`].
+pub fn statistics<T: Float>(cpu: &mut Cpu<T>, spec: NormSpec, pass: NormPass) -> Result<()> {
+    let columns = pass.channels(&spec, &[])?;
+    let mut b = cpu.borrow(spec.name());
+    let (mean, spread) = (b.write::<T>(pass.mean)?, b.write::<T>(pass.spread)?);
+    let workspace = as_f64(b.write::<T>(pass.workspace)?);
+    find_statistics(&spec, b.read::<T>(pass.x)?, columns, mean, spread, workspace);
+    Ok(())
+}
+
+/// μ, and σ² or s.
+fn find_statistics<T: Float>(
+    spec: &NormSpec,
+    x: &[T],
+    columns: usize,
+    mean: &mut [T],
+    spread: &mut [T],
+    workspace: &mut [f64],
+) {
+    match spec.divisor {
+        Divisor::Std => std::statistics(x, columns, mean, spread, workspace),
+        Divisor::PowerMean(p) => power::statistics(p, x, columns, mean, spread, workspace),
+    }
 }
 
 /// See [`crate::ops::norm::Norm::norm_eval`].

@@ -59,12 +59,18 @@ impl<D: Driver> Cuda<D> {
     /// Statistics, then what is applied by them.
     pub(in crate::ops::norm) fn batch_norm<T: Stored>(&mut self, spec: &NormSpec, pass: NormPass) -> Result<()> {
         over(spec, &pass, &[pass.y.0.shape], &[], &[])?;
-        match spec.divisor {
-            Divisor::Std if pass.sums_left => self.moments_from_sums(spec, &pass)?,
-            Divisor::Std => self.moments::<T>(spec, &pass)?,
-            Divisor::PowerMean(p) => self.power_means::<T>(p, spec, &pass)?,
-        }
+        self.batch_statistics::<T>(spec, &pass)?;
         self.norm_apply::<T>(spec, pass)
+    }
+
+    /// See [`crate::ops::norm::Norm::norm_statistics`].
+    pub(in crate::ops::norm) fn batch_statistics<T: Stored>(&mut self, spec: &NormSpec, pass: &NormPass) -> Result<()> {
+        pass.channels(spec, &[])?;
+        match spec.divisor {
+            Divisor::Std if pass.sums_left => self.moments_from_sums(spec, pass),
+            Divisor::Std => self.moments::<T>(spec, pass),
+            Divisor::PowerMean(p) => self.power_means::<T>(p, spec, pass),
+        }
     }
 
     /// μ and σ² of every channel.
