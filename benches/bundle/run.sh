@@ -77,9 +77,11 @@ same_bits() {
 for part in "${parts[@]}"; do
   case $part in
   parity)
-    blocking tests parity "$here/tests/parity" --test-threads 1 --quiet
-    blocking tests golden "$here/tests/golden" --test-threads 1 --quiet cuda_f32
-    for name in cuda_kernels cuda_networks cuda_precision hessian curvature; do blocking tests "$name" "$here/tests/$name" --test-threads 1; done
+    # Each in a process of its own: after a fault nothing more runs on a device in the same one.
+    blocking tests parity "$here/tests/operators" --test-threads 1 --quiet parity::
+    blocking tests golden "$here/tests/operators" --test-threads 1 --quiet --skip tangents:: cuda_f32
+    for name in cuda_kernels cuda_networks cuda_precision; do blocking tests "$name" "$here/tests/device" --test-threads 1 "$name::"; done
+    for name in hessian curvature; do blocking tests "$name" "$here/tests/networks" --test-threads 1 "$name::"; done
     ;;
   sanitizers)
     # Lines of kernels are told where they can be compiled here, with line numbers; what the build compiled has none.
@@ -96,9 +98,11 @@ for part in "${parts[@]}"; do
       if [ "$tool" = synccheck ]; then
         step planted planted_synccheck_return "${check[@]}" "$python" "$here/planted.py" synccheck_return
       fi
-      step sanitized "$tool" "${check[@]}" "$here/tests/parity" --test-threads 1 --quiet odd_channels
-      step sanitized "${tool}_chain" "${check[@]}" "$here/tests/cuda_kernels" --test-threads 1 runs_go_side
-      step sanitized "${tool}_norm" "${check[@]}" "$here/tests/parity" --test-threads 1 --quiet batch_norm
+      step sanitized "$tool" "${check[@]}" "$here/tests/operators" --test-threads 1 --quiet parity::conv2d::odd_channels
+      step sanitized "${tool}_chain" "${check[@]}" "$here/tests/device" --test-threads 1 runs_go_side
+      for norm in batch_norm noisy_batch_norm; do
+        step sanitized "${tool}_$norm" "${check[@]}" "$here/tests/operators" --test-threads 1 --quiet "parity::$norm::"
+      done
     done
     unset NORMSCAPE_LINE_INFO NORMSCAPE_GPU_MEMORY
     ;;

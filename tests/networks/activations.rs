@@ -1,6 +1,6 @@
 //! The distributions that the probe finds against those of what enters the non-linearities, by the definition; on every backend.
 
-use crate::shared::probed::{At, at, networks, values};
+use crate::probed::{At, at, networks, values};
 use normscape::network::{Dln, Network, Norm, Normalisation, dln};
 use normscape::ops::backend::Backend;
 use normscape::probe::activations::{self, Distributions, Look, Room};

@@ -1,7 +1,7 @@
 //! A probe moves nothing: parameters, gradient, running statistics, velocity, step state, the batch's results; and a run with all probes is the
 //! run without any. Every probe that fits, with every norm: a new one is looked at without a line here.
 
-use crate::shared::probed::{At, activations, at, networks, norms};
+use crate::probed::{At, activations, at, networks, norms};
 use normscape::data::image_set::ImageSet;
 use normscape::network::{Network, Norm, Normalisation, Scalar};
 use normscape::ops::backend::Backend;

@@ -1,6 +1,6 @@
 //! The probe `scale`: what it finds is what the vectors say, ⟨W, ∇_W L⟩ is the slope of the loss in W's length, and 0 where a norm follows.
 
-use super::shared::probed::{At, at};
+use crate::probed::{At, at};
 use normscape::network::{Activation, Network, Norm, Normalisation, Scalar, vgg};
 use normscape::ops::norm::Grouping;
 use normscape::probe::ics::Update;

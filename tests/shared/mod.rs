@@ -1,31 +1,24 @@
-//! What the tests over all operators' cases share.
-
-#[allow(dead_code)] // Not every test measures derivatives.
-pub mod kinks;
-#[allow(dead_code)] // Not every test probes.
-pub mod probed;
+//! What several programs of tests share: the device, and an operator's run on any.
 
 use libtest_mimic::Failed;
 use normscape::files::{Array, Arrays, Values};
 use normscape::ops::backend::Backend;
-use normscape::ops::boundary::{Case, Inputs};
+use normscape::ops::boundary::Inputs;
 use normscape::ops::table;
 use normscape::runtime::cuda::driver::Driver;
 use normscape::runtime::cuda::emulator::{Build, Emulator, Options};
 use normscape::runtime::cuda::gpu::{Gpu, Start};
 use normscape::runtime::cuda::{Cuda, Mode};
-use normscape::runtime::rng::{Purpose, normal, word};
 use std::collections::BTreeSet;
 
 /// The device that the CUDA tests run on: the emulator, with `NORMSCAPE_TEST_DEVICE=cuda` a GPU. Memory starts as NaN, on a GPU
 /// between bands that every download looks at (`NORMSCAPE_GPU_MEMORY=bare` leaves it to a sanitizer); `order` shuffles its threads, and `NORMSCAPE_EMULATOR` chooses how kernels are compiled for it.
-#[allow(dead_code)] // Not every test has to do with CUDA.
 pub fn device(mode: Mode, order: Option<u64>) -> Result<Cuda, Failed> {
     Ok(Cuda::new(driver(Options { order, poison: true, ..Options::from_environment()? })?, mode)?)
 }
 
 /// The same, without the emulator's checks, which every kernel goes through elsewhere: for what asks for a great many launches.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "no test of one operator asks for so many")]
 pub fn plain_device(mode: Mode) -> Result<Cuda, Failed> {
     let options = Options::from_environment()?;
     let build = if options.build == Build::Watched { Build::Plain } else { options.build };
@@ -33,7 +26,6 @@ pub fn plain_device(mode: Mode) -> Result<Cuda, Failed> {
 }
 
 /// A GPU, or the emulator with these options.
-#[allow(dead_code)]
 pub fn driver(options: Options) -> Result<Box<dyn Driver>, Failed> {
     Ok(match std::env::var("NORMSCAPE_TEST_DEVICE").as_deref() {
         Ok("cuda") => Box::new(Gpu::open_with(0, Start::from_environment(Start::Guarded)?)?),
@@ -41,35 +33,13 @@ pub fn driver(options: Options) -> Result<Box<dyn Driver>, Failed> {
     })
 }
 
-/// Every case of every operator.
-#[allow(dead_code)]
-pub fn every_case() -> impl Iterator<Item = (&'static str, Case)> {
-    // A name from the table has cases.
-    table::names().iter().flat_map(|&op| table::cases(op).unwrap_or_default().into_iter().map(move |case| (op, case)))
-}
-
-/// The arrays with a tangent for each operand that may have one, normal numbers under `seed`.
-#[allow(dead_code)]
-pub fn with_tangents(arrays: &Arrays, seed: u64) -> Arrays {
-    let operands =
-        ["x", "weight", "bias", "grad_y", "logits", "direction", "gain", "grad_weight"].into_iter().enumerate();
-    let tangent = |(stream, name): (usize, &str)| {
-        let shape = arrays.get(name)?.shape.clone();
-        let draw = |i: usize| normal(word(seed, Purpose::Case, 100 + stream as u32, 0, i as u64));
-        let values = Values::F32((0..shape.iter().product()).map(draw).collect());
-        Some((format!("tangent_{name}"), Array { shape, values }))
-    };
-    arrays.clone().into_iter().chain(operands.filter_map(tangent)).collect()
-}
-
 /// Runs operator `op` on `arrays`.
-#[allow(dead_code)]
 pub fn run<B: Backend>(op: &str, backend: &mut B, arrays: &Arrays) -> Result<Arrays, Failed> {
     Ok(table::run(op, backend, &mut Inputs::new(op, arrays.clone()))?)
 }
 
 /// The outputs whose bits differ, by name.
-#[allow(dead_code)] // Not every test compares bits.
+#[allow(dead_code, reason = "what networks give is compared by its numbers")]
 pub fn different(a: &Arrays, b: &Arrays) -> Vec<String> {
     let bits = |array: &Array| -> Vec<u64> {
         match &array.values {

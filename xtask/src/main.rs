@@ -35,7 +35,7 @@ Usage: cargo xtask COMMAND [ARGS...]
 
 Commands:
   test [ARGS...]   set up what the tests need, run every test, and end with 'N passed, N failed, N skipped'.
-                   ARGS go to `cargo test`, for example: cargo xtask test --test golden
+                   ARGS go to `cargo test`, for example: cargo xtask test --test operators
   cuda             put NVRTC (NVIDIA's Python package) under target/cuda, so that the build compiles the kernels
   mutants          make each known mistake and see that its test finds it; ends with 'N passed, N failed, N skipped'
   torture [KINDS]  campaigns against what a run promises; they take long. Kinds: kills, calls [default: both], and fuzz,

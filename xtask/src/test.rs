@@ -23,7 +23,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
     match crate::cuda::fetch() {
         Ok(line) => say(&line),
         Err(reason) => {
-            let effect = if ci() { "tests/kernels.rs fails" } else { "kernels are compiled at first use" };
+            let effect = if ci() { "the tests device kernels:: fail" } else { "kernels are compiled at first use" };
             say(&format!("{reason}: {effect}"));
         }
     }

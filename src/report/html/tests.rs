@@ -1,4 +1,4 @@
-//! Unit tests of the document's text; `tests/report_page.rs` opens it in a browser.
+//! Unit tests of the document's text; `tests/outside/report_page` opens it in a browser.
 
 use super::super::page::Verdict;
 use super::super::plot::{Axis, Ridge, Series};

@@ -1,6 +1,6 @@
-//! A training step allocates nothing, on any thread: counted by the allocator itself. (Layers of up to 1,024 units; logs,
-//! tests, probes' records and checkpoints aside.)
+//! A training step allocates nothing, on any thread. (Layers of up to 1,024 units; logs, tests, probes' records and checkpoints aside.)
 
+use crate::ALLOCATOR;
 use normscape::data::batch::Batches;
 use normscape::data::images;
 use normscape::data::prefetch::Prefetch;
@@ -12,34 +12,8 @@ use normscape::ops::sgd::Sgd;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::state::StepState;
 use normscape::runtime::tensor::{In, Out};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-struct Counting;
-
-static COUNT: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is the system allocator's own.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(p, layout) }
-    }
-    unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        COUNT.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(p, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use std::sync::atomic::Ordering;
 
 /// Allocations of ten steps, after ten that fill every pool and cache.
 fn count(pool: &rayon::ThreadPool, mut step: impl FnMut(u64) + Send) -> u64 {
@@ -47,15 +21,13 @@ fn count(pool: &rayon::ThreadPool, mut step: impl FnMut(u64) + Send) -> u64 {
         // A thread's own start allocates, and may come late: wait until every one has run something.
         rayon::broadcast(|_| ());
         (0..10).for_each(&mut step);
-        let before = COUNT.load(Ordering::Relaxed);
+        let before = ALLOCATOR.asked.load(Ordering::Relaxed);
         (10..20).for_each(&mut step);
-        COUNT.load(Ordering::Relaxed) - before
+        ALLOCATOR.asked.load(Ordering::Relaxed) - before
     })
 }
 
-// One test: a second one running beside it would be counted too.
-#[test]
-fn a_training_step_allocates_nothing() {
+pub fn a_training_step_allocates_nothing() {
     // One pool for all networks, to the end. A pool that is dropped does not wait for its threads; their ends allocate (what
     // crossbeam's collector was handed), and on a busy machine come in the middle of the next network's steps.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();

@@ -4,9 +4,10 @@
 //! over all elements of NAME, or over directions of random signs where there are many. Inputs lie away from kinks: by
 //! their laws, and for a ReLU after a norm by biases that are put into gaps of what the norm gives.
 
-mod shared;
-
-use libtest_mimic::{Arguments, Failed, Trial};
+use crate::cases::every_case;
+use crate::kinks::{floats, leave_the_kink, put};
+use crate::shared;
+use libtest_mimic::{Failed, Trial};
 use normscape::files::{Array, Arrays, Values};
 use normscape::ops::activation::{self, Activation};
 use normscape::ops::boundary::{Case, Law, relative_error};
@@ -17,8 +18,6 @@ use normscape::runtime::rng::{Purpose, normal, word};
 use normscape::runtime::state::StepState;
 use normscape::runtime::storage::Storage;
 use normscape::runtime::tensor::{DType, In, Out, Shape};
-use shared::kinks::{floats, leave_the_kink, put};
-use std::process::ExitCode;
 
 /// The relative error that is allowed.
 const BOUND: f64 = 1e-6;
@@ -202,13 +201,14 @@ fn noise(relu: bool) -> Result<(), Failed> {
     judge("grad_x", &measured, &claimed)
 }
 
-fn main() -> ExitCode {
-    let trial =
-        |(op, case): (&'static str, Case)| Trial::test(format!("{op}::{}", case.name), move || check(op, &case));
-    let fixed = shared::every_case().filter(|(_, case)| case.smooth);
+pub fn trials() -> Vec<Trial> {
+    let trial = |(op, case): (&'static str, Case)| {
+        Trial::test(format!("gradients::{op}::{}", case.name), move || check(op, &case))
+    };
+    let fixed = every_case().filter(|(_, case)| case.smooth);
     let names = normscape::ops::table::names().iter();
     let random = names.flat_map(|&op| (0..RANDOM).map(move |seed| (op, random(op, seed))));
     let mut all: Vec<Trial> = fixed.chain(random).map(trial).collect();
-    all.extend([false, true].map(|relu| Trial::test(format!("noise::relu_{relu}"), move || noise(relu))));
-    libtest_mimic::run(&Arguments::from_args(), all).exit_code()
+    all.extend([false, true].map(|relu| Trial::test(format!("gradients::noise::relu_{relu}"), move || noise(relu))));
+    all
 }

@@ -1,49 +1,11 @@
-//! A run takes no more memory than it was judged by, and not much less: the allocator itself tells how much was taken at once.
+//! A run takes no more memory than it was judged by, and not much less.
 
+use crate::ALLOCATOR;
 use normscape::runtime::cpu::Cpu;
 use normscape::train::metrics::Row;
 use normscape::train::{Observer, Place, Settings, Source, Start, Trainer, footprint};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-fn taken(bytes: usize) {
-    MOST.fetch_max(NOW.fetch_add(bytes, Ordering::Relaxed) + bytes, Ordering::Relaxed);
-}
-
-// SAFETY: every call is the system allocator's own.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        taken(layout.size());
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        taken(layout.size());
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(p, layout) }
-    }
-    unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Large blocks are moved by their pages, not copied.
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        taken(size);
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(p, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use std::sync::atomic::Ordering;
 
 struct Silent;
 
@@ -57,8 +19,8 @@ impl Observer for Silent {
 
 /// Bytes that were taken at once while a run was made, or made longer.
 fn most(settings: &Settings, out: &std::path::Path, resume: bool) -> usize {
-    let before = NOW.load(Ordering::Relaxed);
-    MOST.store(before, Ordering::Relaxed);
+    let before = ALLOCATOR.now.load(Ordering::Relaxed);
+    ALLOCATOR.most.store(before, Ordering::Relaxed);
     let source = Source::open(settings).unwrap();
     let place = Place::take(out, Start::resumed(resume), "cpu").unwrap();
     let (stop, mut silent) = (Arc::default(), Silent);
@@ -74,12 +36,10 @@ fn most(settings: &Settings, out: &std::path::Path, resume: bool) -> usize {
                 .unwrap(),
         ),
     }
-    MOST.load(Ordering::Relaxed) - before
+    ALLOCATOR.most.load(Ordering::Relaxed) - before
 }
 
-// One test: a second one running beside it would be counted too.
-#[test]
-fn a_run_takes_what_it_was_judged_by() {
+pub fn a_run_takes_what_it_was_judged_by() {
     let dir = tempfile::tempdir().unwrap();
     let vgg = |width, batch| Settings {
         width,

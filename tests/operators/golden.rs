@@ -3,9 +3,8 @@
 //! The folder is `NORMSCAPE_GOLDEN`, or the committed part of the set, `tests/golden`. A file is called after what it is a case
 //! of, `OPERATOR_…` or `model_…`; each file and precision is one trial.
 
-mod shared;
-
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use crate::shared;
+use libtest_mimic::{Completion, Failed, Trial};
 use normscape::files::{Arrays, npz};
 use normscape::ops::backend::Backend;
 use normscape::ops::boundary::{Inputs, compare, relative_error};
@@ -13,7 +12,6 @@ use normscape::ops::table;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 /// What names the folder of the whole set.
 const FOLDER: &str = "NORMSCAPE_GOLDEN";
@@ -152,12 +150,12 @@ fn run_model<B: Backend>(golden: &Golden, precision: Precision, backend: B) -> R
 }
 
 /// The trials of one file.
-fn trials(golden: Golden) -> Vec<Trial> {
+fn of_file(golden: Golden) -> Vec<Trial> {
     let golden = std::sync::Arc::new(golden);
     let trial = |precision: Precision| {
         let golden = golden.clone();
         let model = golden.name.starts_with("model_");
-        Trial::test(format!("{}::{}", golden.name, precision.name()), move || match (model, precision) {
+        Trial::test(format!("golden::{}::{}", golden.name, precision.name()), move || match (model, precision) {
             (false, Precision::F32) => run_operator(&golden, precision, Cpu::<f32>::default()),
             (false, Precision::F64) => run_operator(&golden, precision, Cpu::<f64>::default()),
             (false, Precision::Cuda) => run_operator(&golden, precision, shared::device(Mode::F32, None)?),
@@ -171,7 +169,7 @@ fn trials(golden: Golden) -> Vec<Trial> {
 
 /// The trial that says whether the whole set was there: absent, it is reported as ignored, and on CI it has failed.
 fn whole_set(folder: Option<PathBuf>) -> Trial {
-    Trial::ignorable_test("full_golden_set", move || {
+    Trial::ignorable_test("golden::full_golden_set", move || {
         if folder.is_some() {
             return Ok(Completion::Completed);
         }
@@ -184,14 +182,13 @@ fn whole_set(folder: Option<PathBuf>) -> Trial {
     })
 }
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+pub fn trials() -> Vec<Trial> {
     let whole = std::env::var_os(FOLDER).map(PathBuf::from);
     let folder = whole.clone().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"));
     let mut all = vec![whole_set(whole)];
     match files(&folder) {
-        Ok(files) => all.extend(files.into_iter().flat_map(trials)),
-        Err(failed) => all.push(Trial::test("golden_files", move || Err(failed))),
+        Ok(files) => all.extend(files.into_iter().flat_map(of_file)),
+        Err(failed) => all.push(Trial::test("golden::golden_files", move || Err(failed))),
     }
-    libtest_mimic::run(&arguments, all).exit_code()
+    all
 }

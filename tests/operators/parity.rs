@@ -5,15 +5,14 @@
 //! - Memory starts as NaN, so an element that is not written fails; the emulator refuses every access outside a tensor.
 //! - The emulator runs every case again with its threads in another order: no bit may change.
 
-mod shared;
-
-use libtest_mimic::{Arguments, Failed, Trial};
+use crate::cases::every_case;
+use crate::shared;
+use libtest_mimic::{Failed, Trial};
 use normscape::files::{Array, Arrays, Values};
 use normscape::ops::boundary::{Case, Law, compare};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::rng::{Purpose, word};
-use std::process::ExitCode;
 
 const MODES: [(Mode, &str); 3] = [(Mode::F32, "f32"), (Mode::Tf32, "tf32"), (Mode::Bf16, "bf16")];
 
@@ -179,18 +178,18 @@ fn large() -> Case {
     normscape::ops::linear::cases::case("large", extents, true)
 }
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
-    let named = shared::every_case().chain(
+    let named = every_case().chain(
         normscape::ops::table::names().iter().flat_map(|&op| random_cases(op).into_iter().map(move |case| (op, case))),
     );
     for (i, (op, case)) in named.chain([("linear", large())]).enumerate() {
         for (mode, precision) in MODES {
             let case = case.clone();
             let seed = 1 + i as u64 % 5;
-            trials.push(Trial::test(format!("{op}::{}::{precision}", case.name), move || check(op, &case, mode, seed)));
+            let name = format!("parity::{op}::{}::{precision}", case.name);
+            trials.push(Trial::test(name, move || check(op, &case, mode, seed)));
         }
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    trials
 }

@@ -4,13 +4,13 @@
 //! Without the package they are reported as ignored, with the reason; under `CI=true` that is a failure. `cargo xtask test`
 //! prepares the Python.
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Completion, Failed, Trial};
 use normscape::files::npz;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// The exit code by which `read.py` says that something is not installed.
@@ -249,7 +249,7 @@ fn read_all() -> Any<Outcome> {
     let out = |story: &Story| root.path().join(story.name);
     let python = std::env::var_os("NORMSCAPE_PYTHON").filter(|p| !p.is_empty()).unwrap_or_else(|| "python3".into());
     let read = |folders: Vec<PathBuf>| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tensorboard/read.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outside/tensorboard/read.py");
         Command::new(&python).arg("-B").arg(script).args(folders).stdin(Stdio::null()).output()
     };
     // Without TensorBoard nothing need be told.
@@ -287,8 +287,7 @@ fn check(story: &Story) -> Result<Completion, Failed> {
     }
 }
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let trials = STORIES.iter().map(|story| Trial::ignorable_test(story.name, move || check(story)));
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+pub fn trials() -> Vec<Trial> {
+    let trial = |story: &'static Story| Trial::ignorable_test(format!("tensorboard::{}", story.name), || check(story));
+    STORIES.iter().map(trial).collect()
 }

@@ -1,7 +1,6 @@
 //! Hessian-vector products of whole networks: against differences of gradients, against the full Hessian, and on the kernels.
 
-mod shared;
-
+use crate::shared;
 use normscape::network::{
     Activation, Dln, Engine, Network, Norm, Normalisation, Reduction, Scalar, dln, initial_parameters, vgg,
 };

@@ -1,7 +1,6 @@
 //! Whole networks and training on the CUDA backend, against the CPU.
 
-mod shared;
-
+use crate::shared;
 use normscape::bench::device::work_of;
 use normscape::bench::limits::Limits;
 use normscape::bench::results::Work;

@@ -1,14 +1,14 @@
 //! 1, 2 and 4 threads give the same bits, for every case of every operator in f32 and f64; and so does every instruction set of the machine.
 
-mod shared;
-
-use libtest_mimic::{Arguments, Failed, Trial};
+use crate::cases::{every_case, with_tangents};
+use crate::shared;
+use libtest_mimic::{Failed, Trial};
 use normscape::files::Arrays;
 use normscape::ops::boundary::Case;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::float::Float;
 use normscape::runtime::simd::{self, Isa};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 fn with_threads<T: Float>(threads: usize, op: &'static str, arrays: &Arrays) -> Result<Arrays, Failed> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
@@ -16,7 +16,7 @@ fn with_threads<T: Float>(threads: usize, op: &'static str, arrays: &Arrays) -> 
 }
 
 fn check<T: Float>(op: &'static str, case: &Case) -> Result<(), Failed> {
-    let arrays = shared::with_tangents(&case.arrays(1), 5);
+    let arrays = with_tangents(&case.arrays(1), 5);
     let one = with_threads::<T>(1, op, &arrays)?;
     for threads in [2, 4] {
         let different = shared::different(&one, &with_threads::<T>(threads, op, &arrays)?);
@@ -27,13 +27,18 @@ fn check<T: Float>(op: &'static str, case: &Case) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Set where this program runs itself to say what bits an instruction set gives.
+/// Set where this program runs itself to say what bits an instruction set gives, and nothing else.
 const SAY: &str = "NORMSCAPE_TEST_SAY_BITS";
+
+/// What this program is to say in place of running tests, where it was started by itself.
+pub fn asked() -> Option<String> {
+    std::env::var_os(SAY).map(|_| bits())
+}
 
 /// Of every case and precision a line with its name and a digest of all that came out.
 fn bits() -> String {
     fn digest<T: Float>(op: &'static str, case: &Case) -> u64 {
-        let arrays = shared::with_tangents(&case.arrays(1), 5);
+        let arrays = with_tangents(&case.arrays(1), 5);
         let found = with_threads::<T>(1, op, &arrays).unwrap_or_default();
         let values = found.iter().flat_map(|(name, array)| {
             let numbers = array.to_f64().unwrap_or_default().into_iter().map(f64::to_bits);
@@ -45,7 +50,7 @@ fn bits() -> String {
     let line = |(op, case): (&'static str, Case)| {
         format!("{op}::{} {:x} {:x}\n", case.name, digest::<f32>(op, &case), digest::<f64>(op, &case))
     };
-    shared::every_case().map(line).collect()
+    every_case().map(line).collect()
 }
 
 fn instruction_sets() -> Result<(), Failed> {
@@ -56,7 +61,7 @@ fn instruction_sets() -> Result<(), Failed> {
     };
     let widest = simd::widest();
     let expected = with(widest)?;
-    if expected.lines().count() != shared::every_case().count() {
+    if expected.lines().count() != every_case().count() {
         return Err("not every case was computed".into());
     }
     for isa in [Isa::Avx2, Isa::Portable].into_iter().filter(|isa| *isa > widest) {
@@ -69,18 +74,14 @@ fn instruction_sets() -> Result<(), Failed> {
     Ok(())
 }
 
-fn main() -> ExitCode {
-    if std::env::var_os(SAY).is_some() {
-        print!("{}", bits());
-        return ExitCode::SUCCESS;
-    }
+pub fn trials() -> Vec<Trial> {
     let trial = |(op, case): (&'static str, Case)| {
-        Trial::test(format!("{op}::{}", case.name), move || {
+        Trial::test(format!("threads::{op}::{}", case.name), move || {
             check::<f32>(op, &case)?;
             check::<f64>(op, &case)
         })
     };
-    let mut trials: Vec<_> = shared::every_case().map(trial).collect();
-    trials.push(Trial::test("every_instruction_set_gives_the_same_bits", instruction_sets));
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    let mut trials: Vec<_> = every_case().map(trial).collect();
+    trials.push(Trial::test("threads::every_instruction_set_gives_the_same_bits", instruction_sets));
+    trials
 }

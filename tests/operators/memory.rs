@@ -1,16 +1,15 @@
 //! Operators write their outputs whole, read nothing that nobody wrote, and touch nothing else: every case in memory that
 //! starts as NaN, between guard bands, gives the bits that it gives in memory that starts as 0.
 
-mod shared;
-
-use libtest_mimic::{Arguments, Failed, Trial};
+use crate::cases::{every_case, with_tangents};
+use crate::shared;
+use libtest_mimic::{Failed, Trial};
 use normscape::ops::boundary::Case;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::float::Float;
-use std::process::ExitCode;
 
 fn check<T: Float>(op: &str, case: &Case) -> Result<(), Failed> {
-    let arrays = shared::with_tangents(&case.arrays(1), 5);
+    let arrays = with_tangents(&case.arrays(1), 5);
     let plain = shared::run(op, &mut Cpu::<T>::default(), &arrays)?;
     let mut guarded = Cpu::<T>::guarded();
     let outputs = shared::run(op, &mut guarded, &arrays)?;
@@ -57,14 +56,14 @@ fn the_guards_work() -> Result<(), Failed> {
     Err(format!("writes beside tensors at {beside:?}, seen at {seen:?}; writes inside seen at {inside:?}").into())
 }
 
-fn main() -> ExitCode {
+pub fn trials() -> Vec<Trial> {
     let trial = |(op, case): (&'static str, Case)| {
-        Trial::test(format!("{op}::{}", case.name), move || {
+        Trial::test(format!("memory::{op}::{}", case.name), move || {
             check::<f32>(op, &case)?;
             check::<f64>(op, &case)
         })
     };
-    let mut all = vec![Trial::test("the_guards_work", the_guards_work)];
-    all.extend(shared::every_case().map(trial));
-    libtest_mimic::run(&Arguments::from_args(), all).exit_code()
+    let mut all = vec![Trial::test("memory::the_guards_work", the_guards_work)];
+    all.extend(every_case().map(trial));
+    all
 }

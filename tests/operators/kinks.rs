@@ -1,5 +1,6 @@
 //! Inputs that lie away from kinks, where derivatives can be measured by differences.
 
+use crate::shared;
 use libtest_mimic::Failed;
 use normscape::files::{Array, Arrays, Values};
 use normscape::runtime::cpu::Cpu;
@@ -27,7 +28,7 @@ pub fn leave_the_kink(op: &str, arrays: &mut Arrays) -> Result<(), Failed> {
     plain.remove("grad_y");
     let mut bias = floats(arrays, "bias")?;
     put(&mut plain, "bias", vec![0.0; bias.len()]);
-    let outputs = super::run(op, &mut Cpu::<f64>::default(), &plain)?;
+    let outputs = shared::run(op, &mut Cpu::<f64>::default(), &plain)?;
     let mut u = floats(&outputs, "y")?;
     if outputs.contains_key("shift") {
         u.iter_mut().zip(floats(&outputs, "scale")?).for_each(|(u, s)| *u /= s);

@@ -1,8 +1,7 @@
 //! The curvature probe where curvature is known: on a quadratic, on a network small enough for its whole Hessian, and as the limit of what
 //! the landscape measures.
 
-mod shared;
-
+use crate::shared;
 use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
 use normscape::probe::curvature::{self, Curvature, Effort};

@@ -3,22 +3,22 @@
 //! Without it they are reported as ignored, with the reason; under `CI=true` that is a failure, unless
 //! `NORMSCAPE_WITHOUT_DATA=1` says that it is meant.
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 use normscape::data::cifar10;
 use normscape::data::image_set::Standardisation;
 use normscape::runtime::cpu::Cpu;
 use normscape::train::metrics::Row;
 use normscape::train::{Observer, Place, Settings, Source, Start, Trainer};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+pub fn trials() -> Vec<Trial> {
     let data = std::env::var_os("NORMSCAPE_DATA").filter(|p| !p.is_empty()).map(PathBuf::from);
     type Test = fn(&Path) -> Result<(), Failed>;
-    let tests: [(&str, Test); 2] =
-        [("the_set_is_whole_and_has_the_known_moments", whole), ("batch_norm_leads_from_the_start", batch_norm_leads)];
+    let tests: [(&str, Test); 2] = [
+        ("real_data::the_set_is_whole_and_has_the_known_moments", whole),
+        ("real_data::batch_norm_leads_from_the_start", batch_norm_leads),
+    ];
     let trials = tests.map(|(name, test)| match data.clone() {
         Some(data) => Trial::test(name, move || test(&data)),
         None if may_lack_data() => {
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         }
         None => Trial::test(name, || Err("NORMSCAPE_DATA is not set; NORMSCAPE_WITHOUT_DATA=1 would skip this".into())),
     });
-    libtest_mimic::run(&arguments, trials.into()).exit_code()
+    trials.into()
 }
 
 fn may_lack_data() -> bool {

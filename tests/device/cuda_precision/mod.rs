@@ -5,11 +5,9 @@
 //! puts it on the other side of grows through the layers. How much is measured: the reference is run again with every stored number
 //! disturbed by an f32 rounding error, and the device may be four times as far off, or within the bounds for networks that are calm.
 
-#[path = "../shared/mod.rs"]
-mod shared;
-
 mod rounding;
 
+use crate::shared;
 use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;
 use normscape::ops::boundary::relative_error;

@@ -1,6 +1,5 @@
 //! What the program makes of the CUDA drivers that there are: whole ones, incomplete ones, and such as do not start. A stand-in of a driver's
 //! library is compiled for each case; it has a device whose launches do nothing, so that a run on it comes to its end.
-#![cfg(target_os = "linux")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +7,7 @@ use std::process::{Command, Output};
 
 const DRIVER: &str = include_str!("libcuda.cpp");
 const COMPILER: &str = include_str!("libnvrtc.cpp");
-const SYMBOLS: &str = include_str!("../../src/runtime/cuda/gpu/symbols.rs");
+const SYMBOLS: &str = include_str!("../../../src/runtime/cuda/gpu/symbols.rs");
 
 /// Compiles `text` to the library `path`; false where this machine has no compiler, which may be so only where nobody builds in earnest.
 fn compiled(text: &str, path: &Path) -> bool {

@@ -3,17 +3,16 @@
 //!
 //! All operands move together, dy too, each by a random tangent: `tangent_NAME` must be the derivative of output NAME.
 
-mod shared;
-
-use libtest_mimic::{Arguments, Failed, Trial};
+use crate::cases::{every_case, with_tangents};
+use crate::kinks::{floats, leave_the_kink, put};
+use crate::shared;
+use libtest_mimic::{Failed, Trial};
 use normscape::files::{Array, Arrays, Values};
 use normscape::ops::backend::Backend;
 use normscape::ops::boundary::{Case, compare, relative_error};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::rng::{Purpose, word};
-use shared::kinks::{floats, leave_the_kink, put};
-use std::process::ExitCode;
 
 /// The relative error that differences are allowed.
 const BOUND: f64 = 1e-6;
@@ -36,7 +35,7 @@ fn differences(op: &str, case: &Case) -> Result<(), Failed> {
     if arrays.get("attr.relu").and_then(Array::as_f64_scalar) == Some(1.0) {
         leave_the_kink(op, &mut arrays)?;
     }
-    let moving = shared::with_tangents(&arrays, 6);
+    let moving = with_tangents(&arrays, 6);
     let found = shared::run(op, &mut Cpu::<f64>::default(), &moving)?;
     let tangents: Vec<(&str, Vec<f64>)> = moving
         .keys()
@@ -138,24 +137,27 @@ fn agrees<B: Backend>(op: &str, arrays: &Arrays, backend: &mut B, shuffled: Opti
     }
 }
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+/// The operands of a case that is compared with f64: made when its test runs, since there are many.
+fn operands(case: &Case) -> Arrays {
+    with_tangents(&case.arrays(3), 7)
+}
+
+pub fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
-    for (op, case) in shared::every_case() {
-        let name = format!("{op}::{}", case.name);
+    for (op, case) in every_case() {
+        let name = format!("tangents::{op}::{}", case.name);
         if case.smooth {
             let case = case.clone();
             trials.push(Trial::test(format!("{name}::differences"), move || differences(op, &case)));
         }
-        let arrays = shared::with_tangents(&case.arrays(3), 7);
-        let same = arrays.clone();
+        let same = case.clone();
         trials.push(Trial::test(format!("{name}::f32"), move || {
-            agrees(op, &same, &mut Cpu::<f32>::default(), Some(&mut Cpu::<f32>::default()))
+            agrees(op, &operands(&same), &mut Cpu::<f32>::default(), Some(&mut Cpu::<f32>::default()))
         }));
         trials.push(Trial::test(format!("{name}::cuda_f32"), move || {
             let mut shuffled = shared::device(Mode::F32, Some(4))?;
-            agrees(op, &arrays, &mut shared::device(Mode::F32, None)?, Some(&mut shuffled))
+            agrees(op, &operands(&case), &mut shared::device(Mode::F32, None)?, Some(&mut shuffled))
         }));
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    trials
 }

@@ -7,10 +7,10 @@
 
 mod sample;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Completion, Failed, Trial};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// The checks, as `drive.py` calls them.
@@ -61,7 +61,7 @@ fn drive() -> Result<Outcome, std::io::Error> {
     let page = folder.join("report.html");
     std::fs::write(&page, sample::page().html())?;
     let python = std::env::var_os("NORMSCAPE_PYTHON").filter(|p| !p.is_empty()).unwrap_or_else(|| "python3".into());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report_page/drive.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/outside/report_page/drive.py");
     let started = Command::new(&python).arg("-B").arg(script).args([&page, &folder]).stdin(Stdio::null()).output();
     let output = match started {
         Ok(output) => output,
@@ -92,8 +92,6 @@ fn check(name: &str) -> Result<Completion, Failed> {
     }
 }
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let trials = CHECKS.map(|name| Trial::ignorable_test(name, move || check(name)));
-    libtest_mimic::run(&arguments, trials.into()).exit_code()
+pub fn trials() -> Vec<Trial> {
+    CHECKS.map(|name| Trial::ignorable_test(format!("report_page::{name}"), move || check(name))).into()
 }

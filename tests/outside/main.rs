@@ -1,0 +1,18 @@
+//! What comes from outside: the data set CIFAR-10, and the browser and the TensorBoard that read what this program writes. One test program,
+//! since each that there is links everything.
+//!
+//! Each may be missing on a machine. Its tests are then reported as ignored, with the reason; under `CI=true` that is a failure.
+
+mod real_data;
+mod report_page;
+mod tensorboard;
+
+use libtest_mimic::Arguments;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The browser first: its tests wait for one another, so that nothing that takes the whole machine runs beside it.
+    let files = [report_page::trials, tensorboard::trials, real_data::trials];
+    let trials = files.into_iter().flat_map(|trials| trials()).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
