@@ -7,6 +7,7 @@
 //! - on the CPU: [`layers`]: each pass of VGG-16's layers · [`steps`]: whole training and probe steps
 //! - on a CUDA device: [`device`]: steps as graphs, layers and kernels beside the device's limits
 
+mod cpu;
 pub mod device;
 pub mod kind;
 pub mod layers;
@@ -16,7 +17,7 @@ pub mod step;
 pub mod steps;
 pub mod timing;
 
-use crate::Result;
+pub use cpu::run;
 pub use kind::StepKind;
 pub use results::Results;
 
@@ -30,27 +31,4 @@ pub struct Choice {
     pub layers: bool,
     /// The precision was asked for: deep linear networks are timed on the CPU in f32, and not in f64, in which their runs are made else.
     pub asked: bool,
-}
-
-/// Runs the benchmarks on the current thread pool. `say` hears what is about to be measured.
-pub fn run(choice: Choice, mut say: impl FnMut(&str) + Send) -> Result<Results> {
-    say("limits of the machine");
-    let limits = limits::measure();
-    let steps = steps::measure(choice, &mut say)?;
-    let layers = if choice.layers {
-        layers::measure(if choice.full { 1.0 } else { 0.25 }, &limits, &mut say)
-    } else {
-        Vec::new()
-    };
-    Ok(Results {
-        version: env!("CARGO_PKG_VERSION"),
-        commit: env!("NORMSCAPE_COMMIT"),
-        device: "cpu".into(),
-        precision: "f32".into(),
-        threads: Some(rayon::current_num_threads()),
-        limits,
-        steps,
-        layers,
-        kernels: Vec::new(),
-    })
 }

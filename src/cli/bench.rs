@@ -1,6 +1,7 @@
 //! `normscape bench`
 
-use super::device::{Device, Precision};
+use super::device::Device;
+use super::device_options::Precision;
 use super::{Answer, Globals};
 use crate::bench::results::OneStep;
 use crate::bench::{Choice, StepKind, run as measure};

@@ -1,6 +1,7 @@
 //! What `op` and `probe` share: a file of arrays in, a file of arrays out, and how far they are from what was expected.
 
 use super::device::{self, Device};
+use super::device_options::Precision;
 use super::{Answer, Globals};
 use crate::files::{Array, Arrays, npz};
 use crate::ops::boundary::{Inputs, compare, relative_error};
@@ -32,7 +33,7 @@ pub fn run(
     deep_linear: impl FnOnce(&Arrays) -> bool,
     compute: impl FnOnce(Device, &mut Inputs) -> Result<Arrays>,
 ) -> Result<Answer> {
-    let device = Device::choose(globals.device, globals.precision.unwrap_or(device::Precision::F32))?;
+    let device = Device::choose(globals.device, globals.precision.unwrap_or(Precision::F32))?;
     if files.input == files.output {
         let place = format!("--output {}", files.output.display());
         return Err(Error::input(place, "would write over the input", "give another file"));

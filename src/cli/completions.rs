@@ -11,9 +11,9 @@ pub struct Options {
     shell: Shell,
 }
 
-/// The script, from the same table that parses.
-pub fn run(options: &Options) -> Answer {
+/// The script, from the table that parses.
+pub fn run(options: &Options, table: &mut clap::Command) -> Answer {
     let mut script = Vec::new();
-    clap_complete::generate(options.shell, &mut super::command(), "normscape", &mut script);
+    clap_complete::generate(options.shell, table, "normscape", &mut script);
     Answer::text(String::from_utf8_lossy(&script))
 }

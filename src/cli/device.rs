@@ -1,7 +1,7 @@
-//! Devices and precisions: what there is, what is taken, and why. The device is matched here and nowhere else.
+//! Devices: which is taken, and why. The device is matched here and nowhere else.
 
 use super::Globals;
-use super::values::Parsed;
+use super::device_options::{Choice, Precision};
 use crate::ops::backend::Backend;
 use crate::runtime::cpu::Cpu;
 use crate::runtime::cuda::driver::Driver;
@@ -10,98 +10,7 @@ use crate::runtime::cuda::gpu::Gpu;
 use crate::runtime::cuda::{Cuda, Mode};
 use crate::runtime::simd::{self, isa};
 use crate::{Error, Result};
-use clap::builder::PossibleValue;
-use std::fmt;
 use std::sync::OnceLock;
-
-/// What `--device` asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Choice {
-    /// CUDA where it works, else the CPU.
-    Auto,
-    /// This machine's processor.
-    Cpu,
-    /// The CUDA kernels on the host.
-    Emulator,
-    /// A GPU, by its number.
-    Cuda(u32),
-}
-
-impl fmt::Display for Choice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Choice::Auto => f.write_str("auto"),
-            Choice::Cpu => f.write_str("cpu"),
-            Choice::Emulator => f.write_str("emulator"),
-            Choice::Cuda(0) => f.write_str("cuda"),
-            Choice::Cuda(n) => write!(f, "cuda:{n}"),
-        }
-    }
-}
-
-/// Reads a `--device`.
-pub fn parse(text: &str) -> Parsed<Choice> {
-    match text {
-        "auto" => Ok(Choice::Auto),
-        "cpu" => Ok(Choice::Cpu),
-        "emulator" => Ok(Choice::Emulator),
-        "cuda" => Ok(Choice::Cuda(0)),
-        _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(Choice::Cuda).ok_or_else(|| {
-            let known = "auto, cpu, emulator, cuda and cuda:N";
-            format!("there are {known}")
-        }),
-    }
-}
-
-/// What `--precision` asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// Single precision
-    F32,
-    /// Matrix products in TF32 (CUDA)
-    Tf32,
-    /// Activations and matrix operands in bfloat16 (CUDA)
-    Bf16,
-    /// Double precision, the reference (CPU)
-    F64,
-}
-
-impl Precision {
-    /// As options and records have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Precision::F32 => "f32",
-            Precision::Tf32 => "tf32",
-            Precision::Bf16 => "bf16",
-            Precision::F64 => "f64",
-        }
-    }
-
-    /// The mode of a CUDA device, which has no f64.
-    fn mode(self) -> Option<Mode> {
-        match self {
-            Precision::F32 => Some(Mode::F32),
-            Precision::Tf32 => Some(Mode::Tf32),
-            Precision::Bf16 => Some(Mode::Bf16),
-            Precision::F64 => None,
-        }
-    }
-
-    /// The precision of this name.
-    pub fn named(name: &str) -> Option<Precision> {
-        [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F64].into_iter().find(|p| p.name() == name)
-    }
-}
-
-// Not derived: the derived one puts these comments into the help, which doubles its length.
-impl clap::ValueEnum for Precision {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F64]
-    }
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.name()))
-    }
-}
 
 /// The pairs that exist, for messages.
 const PAIRS: &str = "there are --device cpu with f32 and f64, emulator and cuda with f32, tf32 and bf16";
@@ -275,15 +184,6 @@ pub fn isa_name() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn devices_are_read() {
-        assert_eq!(parse("cuda:3"), Ok(Choice::Cuda(3)));
-        assert_eq!(parse("cuda").map(|c| c.to_string()), Ok("cuda".into()));
-        for text in ["gpu", "cuda:", "cuda:-1", "cuda:x", ""] {
-            assert!(parse(text).unwrap_err().contains("emulator"), "{text}");
-        }
-    }
 
     #[test]
     fn pairs_that_do_not_exist_name_those_that_do() {

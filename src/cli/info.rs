@@ -1,6 +1,7 @@
 //! `normscape info`: the machine, what was found on it and what was not, and what would run.
 
-use super::device::{Choice, Device, Precision, isa_name};
+use super::device::{Device, isa_name};
+use super::device_options::{Choice, Precision};
 use super::{Answer, Globals, VERSION};
 use crate::Result;
 use crate::data::cifar10;

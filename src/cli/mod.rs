@@ -1,7 +1,8 @@
 //! The command line: one file per subcommand, one table (the clap types) behind help, completions and parsing.
 //!
 //! - [`expand`]: `@FILE` · [`refuse`]: the parser's errors, on one line · [`values`]: what options' values may be
-//! - [`device`]: the one place where the device is matched
+//! - [`globals`]: the options that every command has · [`device_options`]: what of them asks for a device, [`device`]: what is taken, and
+//!   the one place where it is matched
 //! - [`mod@answer`]: what a command leaves behind: text for standard output, a line for standard error, an exit code
 //! - [`terminal`]: how it gets there; [`progress`], [`plan_progress`]: what is said meanwhile; [`plan_list`]: the runs of a plan · [`interrupt`]: signals that ask to save and end
 //! - the commands: [`reproduce`]; [`train`], with its options ([`train_options`]) and what they may change of a run that
@@ -17,7 +18,9 @@ pub mod case;
 pub mod completions;
 pub mod data;
 pub mod device;
+pub mod device_options;
 pub mod expand;
+pub mod globals;
 pub mod info;
 pub mod interrupt;
 pub mod op;
@@ -36,17 +39,14 @@ pub mod train_options;
 pub mod values;
 
 pub use answer::Answer;
+pub use globals::{Globals, VERSION};
 
-use crate::files::{limits, notice};
+use crate::files::notice;
 use crate::runtime::simd;
 use crate::{Error, Result};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use device::{Choice, Precision};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
-
-/// Version and commit: what `--version` says after the name.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("NORMSCAPE_COMMIT"), ")");
 
 const AFTER: &str = "Any command line can stand in a file, one argument per line, given as @FILE.\n\
                      Exit codes: 0 done; 2 wrong input; 3 no such device or library; 4 diverged; 5 a claim failed; 130 interrupted, and saved.";
@@ -60,27 +60,6 @@ pub struct Cli {
     globals: Globals,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Options that mean the same in every command.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Everywhere")]
-pub struct Globals {
-    /// What computes: auto, cpu, emulator, cuda or cuda:N
-    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", value_parser = device::parse)]
-    pub device: Choice,
-    /// Numbers it computes with [default: f32; of a dln on the CPU f64]
-    #[arg(long, global = true, value_name = "PRECISION", value_enum)]
-    pub precision: Option<Precision>,
-    /// Threads on the CPU; results do not depend on it [default: as many as this process may use at once]
-    #[arg(long, global = true, value_name = "N", value_parser = values::threads, allow_negative_numbers = true)]
-    pub threads: Option<usize>,
-    /// Say nothing but results and errors
-    #[arg(long, short, global = true)]
-    pub quiet: bool,
-    /// Results as JSON
-    #[arg(long, global = true)]
-    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -140,13 +119,6 @@ fn answer(args: impl IntoIterator<Item = OsString>) -> Result<Answer> {
     pool.install(|| cli.run())
 }
 
-impl Globals {
-    /// `--threads`, or as many as this process may use at once.
-    pub fn thread_count(&self) -> usize {
-        self.threads.unwrap_or_else(|| limits::threads().count)
-    }
-}
-
 impl Cli {
     fn run(self) -> Result<Answer> {
         let globals = &self.globals;
@@ -162,7 +134,7 @@ impl Cli {
             Command::Theory(options) => theory::run(&options, globals),
             Command::Bench(options) => bench::run(&options, globals),
             Command::Info => info::run(globals),
-            Command::Completions(options) => Ok(completions::run(&options)),
+            Command::Completions(options) => Ok(completions::run(&options, &mut command())),
         }
     }
 }

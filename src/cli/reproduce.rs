@@ -1,6 +1,7 @@
 //! `normscape reproduce`: the paper's figures, claims and report from one command.
 
-use super::device::{Device, Job, Precision, announce_in, isa_name};
+use super::device::{Device, Job, announce_in, isa_name};
+use super::device_options::Precision;
 use super::interrupt;
 use super::plan_list;
 use super::plan_progress::PlanProgress;

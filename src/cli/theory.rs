@@ -1,6 +1,7 @@
 //! `normscape theory`: the paper's statements on random instances, and on the device's own BatchNorm.
 
-use super::device::{self, Device, Job, Precision};
+use super::device::{self, Device, Job};
+use super::device_options::Precision;
 use super::{Answer, Globals, values};
 use crate::Result;
 use crate::ops::backend::Backend;

@@ -1,6 +1,7 @@
 //! `normscape train`
 
-use super::device::{self, Device, Job, Precision};
+use super::device::{self, Device, Job};
+use super::device_options::Precision;
 use super::interrupt;
 use super::progress::{Progress, duration};
 use super::terminal::line;

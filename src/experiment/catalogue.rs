@@ -85,9 +85,8 @@ pub fn read(name: &str, file: &str, text: &str) -> Result<Experiment> {
         shown.values.entry(name).or_insert(pick);
     }
     shown.claims = shown.claims.iter().flat_map(|claim| claim.expanded(&shared.reasons)).collect();
-    let experiment = Experiment { name: name.into(), file: file.into(), shown };
-    super::headline::check(&experiment)?;
-    Ok(experiment)
+    shown.check_headlines(file)?;
+    Ok(Experiment { name: name.into(), file: file.into(), shown })
 }
 
 /// What experiments share. Errors: as [`read`].

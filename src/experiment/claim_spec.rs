@@ -1,8 +1,8 @@
 //! A claim as an experiment's file states it, and the tests that decide it, each on a line.
 
-use super::file::Over;
-use super::runs::{combinations, shown};
+use super::pick::Over;
 use super::scale::{ByScale, Scale};
+use super::vary::{combinations, filled};
 use crate::report::ClaimKind;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -202,7 +202,7 @@ impl ClaimSpec {
 
 fn fill(text: &mut String, chosen: &[(&String, &Value)]) {
     for (key, value) in chosen {
-        *text = text.replace(&format!("{{{key}}}"), &shown(value));
+        *text = filled(text, key, value);
     }
 }
 

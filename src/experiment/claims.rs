@@ -7,7 +7,7 @@ mod words;
 use super::best;
 use super::claim_spec::{ClaimSpec, Measure, Side, Test};
 use super::evidence::{Draw, Evidence, Seed};
-use super::file::Over;
+use super::pick::Over;
 use super::plan::Part;
 use super::runs::{Group, Kind};
 use super::scale::ByScale;

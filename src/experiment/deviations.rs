@@ -4,7 +4,7 @@ use super::plan::{Part, Plan};
 use super::results::MANY;
 use super::runs::{Group, Kind};
 use crate::report::significant;
-use crate::train::{Settings, schedule};
+use crate::train::{Settings, probe_entry};
 
 /// A sentence for each kind of network whose runs differ from the paper's setting.
 pub fn of(plan: &Plan, part: &Part) -> Vec<String> {
@@ -86,8 +86,8 @@ fn of_kind(kind: Kind, groups: &[&Group], landscapes: bool) -> Option<String> {
 
 /// The interval of a run's landscapes, in steps.
 fn landscape_every(settings: &Settings) -> Option<u64> {
-    let of = |entry: &String| schedule::parts(entry).1.and_then(|every| every.parse().ok()).or(settings.probe_every);
-    settings.probe.iter().find(|entry| schedule::parts(entry).0 == "landscape").and_then(of)
+    let of = |entry: &String| probe_entry::parts(entry).1.and_then(|every| every.parse().ok()).or(settings.probe_every);
+    settings.probe.iter().find(|entry| probe_entry::parts(entry).0 == "landscape").and_then(of)
 }
 
 /// 15,000

@@ -7,7 +7,7 @@ use super::memory;
 use super::plan::{Part, Plan};
 use super::runner::{Make, each};
 use crate::data::image_set::IMAGE;
-use crate::files::disk::Scratch;
+use crate::files::scratch::Scratch;
 use crate::train::{Settings, Silent};
 use crate::{Error, Result};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Everything that a plan's figures and claims are made of: the results of its runs, and the paper's statements where they were evaluated.
 
 use super::claim_spec::Measure;
-use super::file::{Over, Pick};
+use super::pick::{Over, Pick};
 use super::plan::{Part, Plan};
 use super::results::{Results, Track};
 use super::runs::Group;

@@ -5,7 +5,8 @@ mod thin;
 
 use super::evidence::Evidence;
 use super::figures::{along, histograms, looked_at};
-use super::file::{ExploreSpec, Form, Over, Pick};
+use super::file::{ExploreSpec, Form};
+use super::pick::{Over, Pick};
 use super::plan::Part;
 use super::results::{Results, Track, ends};
 use super::runs::Group;

@@ -1,7 +1,8 @@
 //! An experiment's panels, drawn from its runs.
 
 use super::evidence::{Evidence, made_of, missing};
-use super::file::{Form, Over, PanelSpec, Pick, Split};
+use super::file::{Form, PanelSpec, Split};
+use super::pick::{Over, Pick};
 use super::plan::Part;
 use super::results::{Results, Track, ends, middle, spread};
 use super::runs::Group;

@@ -1,9 +1,10 @@
 //! What an experiment's TOML file holds: runs, values, panels, explorers, and [`ClaimSpec`]s. Unknown keys are errors.
 
-use super::claim_spec::{ClaimSpec, Measure};
-use super::headline::HeadlineSpec;
+use super::claim_spec::{ClaimSpec, Measure, Side};
+use super::pick::{Over, Pick};
 use super::runs::RunSpec;
 use super::scale::ByScale;
+use crate::{Error, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -54,75 +55,54 @@ pub struct Shown {
     pub theory: Option<TheorySpec>,
 }
 
-/// Which numbers of a run: an array of one of its files, and what is made of it at each step.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pick {
-    /// `loss`, `train_accuracy`, `test_accuracy`, `test_loss`, `diverged`, or FILE.ARRAY of a probe, as `landscape.beta`.
-    pub quantity: String,
-    /// What each value is divided by: another of the same kind.
-    pub per: Option<String>,
-    /// What it is called on axes and in tables.
-    pub label: String,
-    /// Of arrays with a value for each layer: the layers that are taken, counted from 1.
-    pub layer: Option<ByScale<Vec<usize>>>,
-    /// Of arrays with a value for each unit: the one that is taken, by its place among those looked at, from 0.
-    pub unit: Option<usize>,
-    /// Of arrays along a line: the part that is taken, in learning rates.
-    pub along: Option<[f64; 2]>,
-    /// Each value without its sign.
-    #[serde(default)]
-    pub abs: bool,
-    /// Each value times the run's learning rate: 2 is where a step along a quadratic's gradient no longer lowers it.
-    #[serde(default)]
-    pub times_rate: bool,
-    /// What is made of several values at one step.
-    pub over: Option<Over>,
-    /// The change from each step that was looked at to the next, in absolute value.
-    #[serde(default)]
-    pub change: bool,
-    /// Means over windows of so many rows.
-    pub smooth: Option<ByScale<usize>>,
-}
-
-/// What is made of several numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Over {
-    /// The lowest.
-    Min,
-    /// The highest.
-    Max,
-    /// The mean.
-    Mean,
-    /// The middle one.
-    Median,
-    /// The highest over the lowest.
-    Ratio,
-    /// The highest less the lowest.
-    Spread,
-    /// The first.
-    First,
-    /// The last.
-    Last,
-    /// The share of them that is above 0.
-    Positive,
-}
-
-impl Over {
-    /// In words: "highest".
-    pub fn word(self) -> &'static str {
-        match self {
-            Over::Min => "lowest",
-            Over::Max => "highest",
-            Over::Mean => "mean",
-            Over::Median => "median",
-            Over::Ratio => "highest over lowest",
-            Over::Spread => "highest less lowest",
-            Over::First => "first",
-            Over::Last => "last",
-            Over::Positive => "share above 0",
+impl Shown {
+    /// Refuses a headline that names what is not there. Errors name `file`.
+    pub fn check_headlines(&self, file: &str) -> Result<()> {
+        for spec in &self.headlines {
+            let bad = |problem: &str, right: &str| {
+                Err(Error::input(file, format!("headline {}: {problem}", spec.claim), right))
+            };
+            let Some(claim) = self.claims.iter().find(|claim| claim.id == spec.claim) else {
+                return bad("no such claim", "`claim` is the id of one in the same file");
+            };
+            if let Some(title) = &spec.panel {
+                match self.panels.iter().find(|panel| panel.title == *title) {
+                    None => {
+                        return bad(&format!("no panel \"{title}\""), "`panel` is the title of one in the same file");
+                    }
+                    Some(panel) if panel.form == Form::Ridge => {
+                        return bad(
+                            &format!("panel \"{title}\" draws histograms"),
+                            "a card has room for lines and bands",
+                        );
+                    }
+                    Some(_) => {}
+                }
+            }
+            if let Some(value) = spec.show.as_ref().filter(|value| !self.values.contains_key(*value)) {
+                return bad(&format!("no value {value}"), "[value.NAME] describes one");
+            }
+            let Some(test) = spec.test.checked_sub(1).and_then(|at| claim.tests.get(at)) else {
+                return bad(&format!("no test {}", spec.test), "tests are counted from 1");
+            };
+            if (spec.number == Number::Steps) != test.share.is_some() && spec.number != Number::Draws {
+                return bad(
+                    "the test has no such number",
+                    "with `share` it has steps and draws, without left, right and draws",
+                );
+            }
+            let right = matches!(
+                spec.number,
+                Number::Right | Number::LeftOfRight | Number::LeftOverRight | Number::RightOverLeft
+            );
+            if right && matches!(test.right, Side::Number(_)) {
+                return bad("nothing is measured on the right", "`number` is left or draws");
+            }
+            if spec.words.matches("{}").count() != 1 {
+                return bad("no place for the number", "`words` has {} in it once");
+            }
         }
+        Ok(())
     }
 }
 
@@ -215,6 +195,53 @@ pub struct ExploreSpec {
     pub y_log: bool,
 }
 
+/// A headline, as an experiment's file has it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadlineSpec {
+    /// The claim, by its id.
+    pub claim: String,
+    /// What its figure shows, in a few words.
+    pub title: String,
+    /// The panel that is drawn, by its title; where it is split, the first. Without one the number stands in its place.
+    pub panel: Option<String>,
+    /// The value that is drawn there, by name: the panel's where it says nothing.
+    pub show: Option<String>,
+    /// The groups of runs that are drawn, by id or pattern: the panel's where it says nothing.
+    pub runs: Option<Vec<String>>,
+    /// Which test of the claim the number is of, from 1.
+    #[serde(default = "first")]
+    pub test: usize,
+    /// Which number of that test.
+    pub number: Number,
+    /// What the number says; `{}` stands for it.
+    pub words: String,
+}
+
+fn first() -> usize {
+    1
+}
+
+/// A number that a test has measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Number {
+    /// The left side.
+    Left,
+    /// The right side, where it was measured.
+    Right,
+    /// The left side in per cent of the right one.
+    LeftOfRight,
+    /// How many times the left side the right one is.
+    RightOverLeft,
+    /// The other way about.
+    LeftOverRight,
+    /// The share of the steps at which the test holds, where it is judged by that.
+    Steps,
+    /// In how many draws it holds, and of how many.
+    Draws,
+}
+
 /// Variants at the best of several learning rates: groups that differ in the rate alone are one variant.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -257,4 +284,35 @@ pub struct TheorySpec {
     pub m: usize,
     /// λ
     pub lambda: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue;
+
+    const FILE: &str = "title = \"own\"\n[value.loss]\nquantity = \"loss\"\nlabel = \"loss\"\n[[panel]]\ntitle = \"p\"\nshow = \"loss\"\n\
+                        [[claim]]\nid = \"a\"\nplace = \"\"\nstatement = \"\"\ntest = [{ run = \"x\", value = \"loss\", is = \"<\", than = 1.0 }]\n\
+                        [[headline]]\nclaim = \"a\"\ntitle = \"t\"\npanel = \"p\"\nnumber = \"left\"\nwords = \"loss {}\"\n";
+
+    #[test]
+    fn what_a_headline_names_must_be_there() {
+        catalogue::read("own", "own.toml", FILE).unwrap();
+        for (from, to, says) in [
+            ("claim = \"a\"", "claim = \"b\"", "headline b: no such claim"),
+            ("panel = \"p\"", "panel = \"q\"", "headline a: no panel \"q\""),
+            ("number = \"left\"", "show = \"beta\"\nnumber = \"left\"", "no value beta"),
+            ("number = \"left\"", "number = \"steps\"", "the test has no such number"),
+            ("number = \"left\"", "number = \"left-over-right\"", "nothing is measured on the right"),
+            ("number = \"left\"", "number = \"left\"\ntest = 2", "no test 2"),
+            ("number = \"left\"", "number = \"left\"\ntest = 0", "no test 0"),
+            ("words = \"loss {}\"", "words = \"loss\"", "no place for the number"),
+            ("title = \"t\"", "titel = \"t\"", "unknown field"),
+        ] {
+            assert!(FILE.contains(from), "{from}");
+            let (head, tail) = FILE.split_once("[[headline]]").unwrap();
+            let text = format!("{head}[[headline]]{}", tail.replace(from, to));
+            let message = catalogue::read("own", "own.toml", &text).unwrap_err().to_string();
+            assert!(message.starts_with("own.toml") && message.contains(says), "{message}");
+        }
+    }
 }

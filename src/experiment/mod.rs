@@ -2,8 +2,8 @@
 //!
 //! An experiment is a TOML file: the runs that it uses, the values that it takes from them, panels, claims. A new one needs no code.
 //!
-//! - what is to be done: [`catalogue`] (the files), [`mod@file`] and [`claim_spec`] (what they hold), [`runs`] (runs and groups of seeds), [`scale`],
-//!   `keys`, [`plan`] (each run once), `validate` (whether runs have what is shown and tested of them)
+//! - what is to be done: [`catalogue`] (the files), [`mod@file`], [`pick`] and [`claim_spec`] (what they hold), [`runs`] (runs and groups of seeds), [`scale`],
+//!   `keys`, `vary`, [`plan`] (each run once), `validate` (whether runs have what is shown and tested of them)
 //! - doing it: [`cost`] (work, counted), [`estimate`] (how long it will take), [`memory`], [`runner`], `images` (sets that runs share), [`pace`] (how
 //!   long the rest will take)
 //! - what came of it: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`best`] (of several learning
@@ -29,6 +29,7 @@ mod keys;
 pub mod memory;
 pub mod networks;
 pub mod pace;
+pub mod pick;
 pub mod plan;
 pub mod results;
 pub mod runner;
@@ -36,5 +37,6 @@ pub mod runs;
 pub mod scale;
 pub mod series;
 mod validate;
+mod vary;
 
 pub use scale::Scale;

@@ -1,8 +1,8 @@
 //! What a reproduction makes: experiments, the groups of runs that they use, and every run once.
 
 use super::catalogue::Experiment;
-use super::runs::{Group, Request, RunSpec, Shared, shown};
-use super::validate::validate;
+use super::runs::{Group, Request, RunSpec, Shared};
+use super::vary::filled;
 use crate::train::Settings;
 use crate::{Error, Result};
 
@@ -27,36 +27,27 @@ pub struct Part {
 }
 
 impl Plan {
-    /// Brings experiments together. Runs that two of them share are made once.
+    /// Takes an experiment in, and gives the groups of runs that it has at some scale. Runs that two experiments share are made once.
     ///
-    /// Errors name the experiment's file: a run, value or probe that it names and that is not there; a setting that `train` would refuse;
-    /// two runs of one name and different settings.
-    pub fn new(experiments: Vec<Experiment>, shared: &Shared, request: Request) -> Result<Plan> {
-        let mut plan = Plan { request, parts: Vec::new(), groups: Vec::new() };
-        for experiment in experiments {
-            let file = experiment.file.clone();
-            check_count(&experiment, &plan.request)?;
-            let mut groups = Vec::new();
-            for spec in &shared.runs {
-                if experiment.shown.uses.iter().any(|pattern| names(spec).iter().any(|name| matches(pattern, name))) {
-                    let of = spec.groups("experiments/runs.toml", shared, &plan.request)?;
-                    let used = |group: &Group| experiment.shown.uses.iter().any(|pattern| matches(pattern, &group.id));
-                    groups.extend(of.into_iter().filter(used));
-                }
+    /// Errors name the experiment's file: a run that it names and that is not there; a setting that `train` would refuse; two runs of one name
+    /// and different settings.
+    pub(super) fn add(&mut self, experiment: Experiment, shared: &Shared) -> Result<Vec<String>> {
+        check_count(&experiment, &self.request)?;
+        let mut groups = Vec::new();
+        for spec in &shared.runs {
+            if experiment.shown.uses.iter().any(|pattern| names(spec).iter().any(|name| matches(pattern, name))) {
+                let of = spec.groups("experiments/runs.toml", shared, &self.request)?;
+                let used = |group: &Group| experiment.shown.uses.iter().any(|pattern| matches(pattern, &group.id));
+                groups.extend(of.into_iter().filter(used));
             }
-            for spec in &experiment.shown.runs {
-                groups.extend(spec.groups(&file, shared, &plan.request)?);
-            }
-            let there = there(&experiment, shared)?;
-            let mut places = Vec::new();
-            for group in groups {
-                places.push(plan.place(&file, group)?);
-            }
-            plan.parts.push(Part { experiment, groups: places });
-            let part = &plan.parts[plan.parts.len() - 1];
-            validate(&plan, part, &there)?;
         }
-        Ok(plan)
+        for spec in &experiment.shown.runs {
+            groups.extend(spec.groups(&experiment.file, shared, &self.request)?);
+        }
+        let there = there(&experiment, shared)?;
+        let groups = groups.into_iter().map(|group| self.place(&experiment.file, group)).collect::<Result<_>>()?;
+        self.parts.push(Part { experiment, groups });
+        Ok(there)
     }
 
     /// The group's place, which is that of the same group if it is there already.
@@ -91,8 +82,7 @@ impl Plan {
 /// Every id that a run's description can come to.
 fn names(spec: &RunSpec) -> Vec<String> {
     spec.vary.iter().fold(vec![spec.id.clone()], |names, (key, values)| {
-        let with = |name: &String, value: &toml::Value| name.replace(&format!("{{{key}}}"), &shown(value));
-        names.iter().flat_map(|name| values.iter().map(move |value| with(name, value))).collect()
+        names.iter().flat_map(|name| values.iter().map(move |value| filled(name, key, value))).collect()
     })
 }
 

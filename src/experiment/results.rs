@@ -1,6 +1,6 @@
 //! A finished run's files as numbers: tracks, each a value at every step that was looked at.
 
-use super::file::{Over, Pick};
+use super::pick::{Over, Pick};
 use super::scale::Scale;
 use super::series::{Training, median, smoothed, training};
 use crate::files::{Array, Arrays, Values, npz};

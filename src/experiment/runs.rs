@@ -1,7 +1,8 @@
 //! Runs as an experiment's file describes them, and what they come to at a scale: settings, resolved.
 
-use super::file::Pick;
+use super::pick::Pick;
 use super::scale::{ByScale, Scale};
+use super::vary::{combinations, filled};
 use crate::data::batch::check_batch;
 use crate::data::image_set::check_limit;
 use crate::data::images;
@@ -210,9 +211,8 @@ impl RunSpec {
         for varied in combinations(&self.vary) {
             let (mut id, mut label, mut table) = (self.id.clone(), self.label.clone(), base.clone());
             for (key, value) in varied {
-                let shown = shown(value);
-                id = id.replace(&format!("{{{key}}}"), &shown);
-                label = label.map(|label| label.replace(&format!("{{{key}}}"), &shown));
+                id = filled(&id, key, value);
+                label = label.map(|label| filled(&label, key, value));
                 table.insert(key.clone(), value.clone());
             }
             if let Some(key) = self.vary.keys().find(|key| !self.id.contains(&format!("{{{key}}}"))) {
@@ -331,29 +331,4 @@ fn settings(table: &Table, seed: u64) -> Result<Settings> {
 
 fn lay(onto: &mut Table, over: &Table) {
     onto.extend(over.iter().map(|(key, value)| (key.clone(), value.clone())));
-}
-
-/// A value as it stands in an id.
-pub(super) fn shown(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        // The shortest that reads back: 1e-6, 0.1, 3.
-        Value::Float(number) => format!("{number:?}").trim_end_matches(".0").to_owned(),
-        other => other.to_string(),
-    }
-}
-
-/// Every choice of one value for each key; one empty choice where there are no keys.
-pub(super) fn combinations(vary: &BTreeMap<String, Vec<Value>>) -> Vec<Vec<(&String, &Value)>> {
-    vary.iter().fold(vec![Vec::new()], |all, (key, values)| {
-        all.iter()
-            .flat_map(|chosen: &Vec<(&String, &Value)>| {
-                values.iter().map(move |value| {
-                    let mut chosen = chosen.clone();
-                    chosen.push((key, value));
-                    chosen
-                })
-            })
-            .collect()
-    })
 }

@@ -2,23 +2,39 @@
 //!
 //! Whatever shows or tests a value is a [`Use`] of it: what is used must be there, of every group of runs that it is taken from.
 
+use super::catalogue::Experiment;
 use super::claim_spec::{ClaimSpec, Side, Test};
-use super::file::{Form, Pick, Shown, Split};
+use super::file::{Form, Shown, Split};
+use super::pick::Pick;
 use super::plan::{Part, Plan, matches};
-use super::runs::Group;
+use super::runs::{Group, Request, Shared};
 use super::scale::Scale;
 use crate::probe::measure::Entry;
 use crate::probe::table;
 use crate::theory::{Choice, STATEMENTS};
-use crate::train::schedule;
+use crate::train::probe_entry;
 use crate::{Error, Result};
 use std::slice::from_ref;
+
+impl Plan {
+    /// Brings experiments together, each looked at once its runs are there.
+    ///
+    /// Errors name the experiment's file: those of its runs, and of what it shows and tests of them.
+    pub fn new(experiments: Vec<Experiment>, shared: &Shared, request: Request) -> Result<Plan> {
+        let mut plan = Plan { request, parts: Vec::new(), groups: Vec::new() };
+        for experiment in experiments {
+            let names = plan.add(experiment, shared)?;
+            plan.parts.last().map_or(Ok(()), |part| validate(&plan, part, &names))?;
+        }
+        Ok(plan)
+    }
+}
 
 /// Looks at everything that a part of the plan shows or tests. `names` are the groups of runs that it has at some scale.
 ///
 /// Errors name the experiment's file, and the value, panel, claim or run: what contradicts itself or names what is not there; a probe that
 /// the run has not; layers, units or points that it does not look at; several numbers where one is needed.
-pub fn validate(plan: &Plan, part: &Part, names: &[String]) -> Result<()> {
+fn validate(plan: &Plan, part: &Part, names: &[String]) -> Result<()> {
     let shown = &part.experiment.shown;
     let check = Check { plan, part, shown };
     for (name, pick) in &shown.values {
@@ -352,7 +368,7 @@ impl Pick {
                 |problem: String, right: String| Err(Error::input(format!("quantity {quantity}"), problem, right));
             match quantity.split_once('.') {
                 Some((file, array)) => {
-                    schedule::check(file)?;
+                    probe_entry::check(file)?;
                     if entry(quantity).is_none() {
                         let there: Vec<_> = table::arrays(file).iter().map(|(name, _)| *name).collect();
                         let problem = format!("{file} has no array {array} with an entry for every step");

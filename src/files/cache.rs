@@ -5,6 +5,7 @@
 //! emulator runs what it finds there. What is damaged, or another's, is made anew; and where nothing can be kept the work goes on without, and
 //! one sentence says why ([`super::notice`]).
 
+use super::scratch::{Scratch, private};
 use super::{disk, notice};
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
@@ -186,22 +187,15 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> std::result::Result<PathBuf
     Ok(path)
 }
 
-/// Makes a folder that only this user may enter.
-pub(super) fn private(builder: &mut fs::DirBuilder, path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(builder, 0o700);
-    builder.create(path)
-}
-
 /// A folder to make something in, which goes afterwards: among the system's for such, or in the cache's where those take none.
 ///
 /// # Errors
 /// [`Error::Io`] where neither takes one.
-pub fn workshop() -> Result<disk::Scratch> {
-    disk::Scratch::new().or_else(|error| match folder() {
+pub fn workshop() -> Result<Scratch> {
+    Scratch::new().or_else(|error| match folder() {
         Ok(folder) if owned(&folder).is_ok() => {
             let made = private(fs::DirBuilder::new().recursive(true), &folder);
-            made.map_err(|_| error).and_then(|()| disk::Scratch::below(&folder))
+            made.map_err(|_| error).and_then(|()| Scratch::below(&folder))
         }
         _ => Err(error),
     })

@@ -204,43 +204,6 @@ fn is_partial(path: &Path) -> bool {
         .is_some_and(|name| name.starts_with('.') && name.contains(PARTIAL))
 }
 
-/// A folder for what nobody needs afterwards, under the system's own for such; it goes when this is dropped.
-#[derive(Debug)]
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    /// Makes one, which only this user may enter. Errors: [`Error::Io`] where the system's folder takes none.
-    pub fn new() -> Result<Scratch> {
-        Scratch::below(&std::env::temp_dir())
-    }
-
-    /// The same in another folder.
-    pub(super) fn below(parent: &Path) -> Result<Scratch> {
-        for number in 0u32.. {
-            let path = parent.join(format!("normscape-{}-{number}", std::process::id()));
-            // One that is there already, whoever made it, is not taken.
-            match super::cache::private(&mut fs::DirBuilder::new(), &path) {
-                Ok(()) => return Ok(Scratch(path)),
-                Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(Error::io(&path, "create", source)),
-            }
-        }
-        Err(Error::file(parent, "has no free name for a folder", "set TMPDIR to another"))
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What is left there is the system's to clear.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! Bytes that the loader takes as a library: a copy that is this process's own, so that what was checked is what is loaded.
 
-use super::disk::Scratch;
+use super::scratch::Scratch;
 use crate::{Error, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};

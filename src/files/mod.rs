@@ -5,7 +5,7 @@
 //! that it declares are compared with the bytes it has before any memory is taken for them.
 //!
 //! - [`mod@array`]: dense arrays as `.npz` files hold them, with [`Arrays`] as one file's content
-//! - [`disk`]: opening, listing and removing, with messages that say what would be right
+//! - [`disk`]: opening, listing and removing, with messages that say what would be right · [`scratch`]: folders that go when they are done with
 //! - [`atomic`]: whole files and whole folders
 //! - [`cache`]: what can be made again · [`image`]: bytes that the loader takes as a library
 //! - [`append`]: a log of lines that grows, and is cut back on resume
@@ -37,6 +37,7 @@ mod npy_header;
 pub mod npz;
 pub mod part;
 pub mod safetensors;
+pub mod scratch;
 pub mod tfevents;
 mod zip_guard;
 

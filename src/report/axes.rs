@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use super::font::width;
+use super::marks::{line_attributes, marker_attributes, markers};
 use super::plot::{Kind, Panel, Series};
 use super::ridge;
 use super::scale::{Label, Mapping, Ticks};
-use super::style::{AXIS, GRID, MUTED, PAPER, PREFIX, TEXT, style};
+use super::style::{AXIS, GRID, MUTED, TEXT, style};
 use super::svg::{Anchor, Document, Font, Span, fill, number, polyline, stroke, wrap};
 use super::trace::Area;
 
@@ -226,28 +227,6 @@ pub fn vertical(panel: &Panel, height: f64) -> Mapping {
         None => (0.05, 0.05),
     };
     Mapping::padded(&panel.y, panel.series.iter().flat_map(Series::ys), pad)
-}
-
-/// The attributes of a line in this style.
-pub fn line_attributes(number: usize, width: f64) -> String {
-    let look = style(number);
-    let dash = if look.dash.is_empty() { String::new() } else { format!(" stroke-dasharray=\"{}\"", look.dash) };
-    // Round ends would close the gaps between dashes.
-    let cap = if look.dash.is_empty() { "round" } else { "butt" };
-    let stroke = stroke(number % super::STYLES.len(), look.light, width);
-    format!("{stroke}{dash} stroke-linecap=\"{cap}\" stroke-linejoin=\"round\"")
-}
-
-/// The attributes of a marker in this style.
-pub fn marker_attributes(class: usize, light: &str) -> String {
-    // A rim in the page's colour lifts a marker off the lines it lies on.
-    let rim = format!("{PREFIX}{}-s", PAPER.class);
-    format!("class=\"{PREFIX}{class}-f {rim}\" fill=\"{light}\" stroke=\"{}\" stroke-width=\"0.7\"", PAPER.light)
-}
-
-/// One path with the marker drawn at every place.
-pub fn markers(outline: &str, places: &[(f64, f64)]) -> String {
-    places.iter().map(|&(x, y)| format!("M{} {}{outline}", number(x), number(y))).collect()
 }
 
 fn labelled_places(ticks: &Ticks) -> impl Iterator<Item = f64> + '_ {

@@ -1,8 +1,9 @@
 //! A figure as an SVG document: title, legend, rows of panels, notes.
 
-use super::axes::{Axes, BELOW, RIGHT, line_attributes, marker_attributes, markers, vertical};
+use super::axes::{Axes, BELOW, RIGHT, vertical};
 use super::font::width;
 use super::frame::{BOLD, Frame, MARGIN};
+use super::marks::{line_attributes, marker_attributes, markers};
 use super::plot::{Entry, Figure, Kind, Scale, legend};
 use super::ridge;
 use super::style::{PAPER, STYLES, TEXT, sheet, style};

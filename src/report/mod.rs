@@ -1,7 +1,7 @@
 //! Plots and tables, from plain data that this room defines: it knows nothing of networks, runs or files.
 //!
 //! - `table.rs`: a table as aligned text, and numbers to a given number of significant digits;
-//! - `plot.rs`: what a figure is: panels, axes, series. Everything else here draws it;
+//! - `plot.rs`: what a figure is: panels, axes, series, and `distribution.rs`: those of a ridge plot. Everything else here draws it;
 //! - `scale.rs`: from values to places on an axis, and where its ticks stand;
 //! - `trace.rs`: from a series to the pieces of line that are drawn: broken where a value is missing, thinned where
 //!   there are more values than the page has places;
@@ -11,7 +11,7 @@
 //! - `frame.rs`: titles above a picture and notes below it;
 //! - `layout.rs`: a figure as an SVG document: [`Figure::svg`];
 //! - `axes.rs`: one panel of it;
-//! - `ridge.rs`: distributions one behind another;
+//! - `ridge.rs`: distributions one behind another; `marks.rs`: lines and markers;
 //! - `words.rs`: a figure in words;
 //! - `boxes.rs`: a diagram as an SVG document: [`Diagram::svg`];
 //! - `data.rs`: what a figure draws, as a CSV table and as NumPy arrays: [`Figure::csv`], [`Figure::arrays`];
@@ -27,11 +27,13 @@ mod axes;
 mod boxes;
 mod data;
 mod diagram;
+mod distribution;
 mod files;
 mod font;
 mod frame;
 mod html;
 mod layout;
+mod marks;
 mod page;
 mod plot;
 mod raster;

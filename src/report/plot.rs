@@ -1,6 +1,7 @@
 //! What a figure is, as plain data.
 
-use super::ridge;
+use super::distribution;
+pub use super::distribution::Ridge;
 
 /// A figure: panels side by side under one title and one legend.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -81,17 +82,6 @@ pub enum Kind {
     Ridge(Vec<Ridge>),
 }
 
-/// One distribution of a ridge plot.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ridge {
-    /// Where its foot lies on the vertical axis: the step at which it was taken.
-    pub at: f64,
-    /// Ends of the bins on the horizontal axis, rising; one more than `density` has entries.
-    pub edges: Vec<f64>,
-    /// Share of the samples in each bin over its width. All NaN where nothing was measured: nothing is drawn.
-    pub density: Vec<f64>,
-}
-
 impl Axis {
     /// A linear axis over the data's own range.
     pub fn linear(label: impl Into<String>) -> Self {
@@ -136,7 +126,7 @@ impl Series {
         match &self.kind {
             Kind::Line(points) | Kind::Points(points) => Box::new(points.iter().map(|p| p.0)),
             Kind::Band(points) => Box::new(points.iter().map(|p| p.0)),
-            Kind::Ridge(ridges) => Box::new(ridge::span(ridges).into_iter()),
+            Kind::Ridge(ridges) => Box::new(distribution::span(ridges).into_iter()),
         }
     }
 

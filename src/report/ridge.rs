@@ -1,22 +1,17 @@
 //! Ridge plots: distributions one behind another, as activations over training are shown.
 //!
-//! All ridges of a panel share one scale of heights, of which the middle one of their peaks is the measure: were it the
-//! highest, one narrow distribution (a layer as it was initialised) would press the others flat. They are drawn from the
-//! highest foot down, so that each hides a little of those behind it. Outlines are unbroken, unless a panel has ridges of
-//! several looks.
+//! All ridges of a panel share one scale of heights, which [`measure`] gives. They are drawn from the highest foot down, so that
+//! each hides a little of those behind it. Outlines are unbroken, unless a panel has ridges of several looks.
 
-use super::axes::line_attributes;
-use super::plot::{Kind, Panel, Ridge, Scale, Series};
+use super::distribution::{Ridge, measure};
+use super::marks::line_attributes;
+use super::plot::{Kind, Panel, Scale, Series};
 use super::style::{GRID, STYLES, tint_attributes};
 use super::svg::{Document, polyline, stroke};
 use super::trace::Area;
 
 /// So many distances between two feet is the height of the curve that the scale is measured by.
 const RISE: f64 = 2.6;
-/// That curve is the highest of all, but no more than so many times as high as the middle one.
-const OVER_MIDDLE: f64 = 1.6;
-/// What is lower than this share of it cannot be seen, and needs no room at the sides.
-const VISIBLE: f64 = 0.01;
 /// Pixels between two feet, at least: of more ridges than have room, some are left out.
 const CLOSEST: f64 = 4.5;
 /// Width of the outline.
@@ -24,52 +19,6 @@ const OUTLINE: f64 = 1.0;
 /// So many pixels above its foot a curve begins; the axis keeps no more room than for so many distances between feet.
 const BEGINS: f64 = 0.25;
 const MOST_ROOM: f64 = 6.0;
-
-impl Ridge {
-    /// The highest density; `None` where nothing was measured.
-    pub(super) fn peak(&self) -> Option<f64> {
-        if !self.at.is_finite() {
-            return None;
-        }
-        self.density.iter().copied().filter(|d| d.is_finite() && *d >= 0.0).reduce(f64::max)
-    }
-
-    /// Mean and standard deviation, taking the samples of a bin to lie in its middle; `None` where nothing was measured.
-    pub(super) fn moments(&self) -> Option<(f64, f64)> {
-        self.peak()?;
-        let sum = |value: &dyn Fn(f64) -> f64| -> f64 {
-            let share = |(low, high, density): (f64, f64, f64)| (high - low) * density * value(0.5 * (low + high));
-            self.bins().map(share).filter(|share| share.is_finite()).sum()
-        };
-        let all = sum(&|_| 1.0);
-        let mean = sum(&|x| x) / all;
-        let spread = (sum(&|x| (x - mean).powi(2)) / all).sqrt();
-        (mean.is_finite() && spread.is_finite()).then_some((mean, spread))
-    }
-
-    /// Low end, high end and density of each bin.
-    pub(super) fn bins(&self) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
-        self.edges.windows(2).zip(&self.density).map(|(ends, &density)| (ends[0], ends[1], density))
-    }
-}
-
-/// The ends of what can be seen of these ridges, low and high; empty where there is nothing.
-pub fn span(ridges: &[Ridge]) -> Vec<f64> {
-    let Some(measure) = measure(ridges.iter()) else { return Vec::new() };
-    let seen = |ridge: &Ridge| ridge.bins().filter(|bin| bin.2 >= VISIBLE * measure).collect::<Vec<_>>();
-    let all: Vec<f64> = ridges.iter().flat_map(seen).flat_map(|(low, high, _)| [low, high]).collect();
-    let low = all.iter().copied().reduce(f64::min);
-    let high = all.iter().copied().reduce(f64::max);
-    low.into_iter().chain(high).collect()
-}
-
-/// The density that rises as high as is measured out for it.
-fn measure<'a>(ridges: impl Iterator<Item = &'a Ridge>) -> Option<f64> {
-    let mut peaks: Vec<f64> = ridges.filter_map(Ridge::peak).filter(|peak| *peak > 0.0).collect();
-    peaks.sort_unstable_by(f64::total_cmp);
-    let (middle, highest) = (peaks.get(peaks.len() / 2)?, peaks.last()?);
-    Some(highest.min(OVER_MIDDLE * middle))
-}
 
 /// All ridges of a panel that show something, with their styles.
 fn all(series: &[Series]) -> Vec<(usize, &Ridge)> {
@@ -228,6 +177,7 @@ fn standing(points: Vec<(f64, f64)>, foot: f64) -> Option<Vec<(f64, f64)>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::distribution::{OVER_MIDDLE, span};
     use super::super::{Axis, Figure};
     use super::*;
 
@@ -270,9 +220,9 @@ mod tests {
 
     #[test]
     fn the_sides_are_trimmed_to_what_can_be_seen() {
-        let span = span(&[ridge(0.0, 0.0, 0.2), ridge(1.0, 1.0, 0.2), missing(2.0)]);
-        assert!(span.len() == 2 && (-0.9..-0.5).contains(&span[0]) && (1.5..1.9).contains(&span[1]), "{span:?}");
-        assert!(super::span(&[missing(0.0)]).is_empty());
+        let edges = span(&[ridge(0.0, 0.0, 0.2), ridge(1.0, 1.0, 0.2), missing(2.0)]);
+        assert!(edges.len() == 2 && (-0.9..-0.5).contains(&edges[0]) && (1.5..1.9).contains(&edges[1]), "{edges:?}");
+        assert!(span(&[missing(0.0)]).is_empty());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! One panel as a small figure, for a card: its curves, their names, and few ticks.
 
-use super::axes::{Axes, BELOW, line_attributes};
+use super::axes::{Axes, BELOW};
 use super::font::width;
+use super::marks::line_attributes;
 use super::plot::{Axis, Figure, Panel, legend};
 use super::style::{PAPER, STYLES, TEXT, sheet, style};
 use super::svg::{Anchor, Document, Font, Span, fill, number, polyline};

@@ -1,6 +1,6 @@
 //! The borrow check of one operator's views: whatever device holds the memory, a tensor that is written overlaps nothing.
 
-use super::memory::Element;
+use super::element::Element;
 use super::tensor::View;
 use crate::{Error, Result};
 

@@ -1,13 +1,13 @@
 //! The two element types that the CPU computes in.
 
-use super::memory::Element;
-use super::simd::{Lanes, Portable};
+use super::element::Element;
+use super::lanes::{Lanes, Portable};
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
 #[cfg(target_arch = "x86_64")]
-use super::simd::x86;
+use super::lanes::x86;
 
 /// f32, in which runs are made, or f64, by which everything else is judged.
 pub trait Float:

@@ -1,11 +1,13 @@
 //! Host arenas, and the borrow check of one operator's views.
 
 use super::claims::Claims;
-use super::tensor::{ArenaId, ArenaPlan, DType, In, Out, View};
+use super::tensor::{ArenaId, ArenaPlan, In, Out, View};
 use crate::files::limits;
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
 use std::marker::PhantomData;
+
+pub use super::element::Element;
 
 /// One cache line: the unit in which arenas are allocated, which aligns them.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -14,31 +16,6 @@ struct Line([u8; 64]);
 
 /// Bytes above which the system is asked whether it has them.
 pub const LARGE: usize = 64 << 20;
-
-/// An element type that arenas can hold.
-pub trait Element: Pod + Send + Sync {
-    /// Its run-time tag.
-    const DTYPE: DType;
-}
-
-impl Element for f32 {
-    const DTYPE: DType = DType::F32;
-}
-impl Element for f64 {
-    const DTYPE: DType = DType::F64;
-}
-impl Element for half::bf16 {
-    const DTYPE: DType = DType::Bf16;
-}
-impl Element for u8 {
-    const DTYPE: DType = DType::U8;
-}
-impl Element for u32 {
-    const DTYPE: DType = DType::U32;
-}
-impl Element for u64 {
-    const DTYPE: DType = DType::U64;
-}
 
 /// All host memory of a CPU backend.
 #[derive(Default)]
@@ -144,7 +121,7 @@ impl<'a> Borrow<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::tensor::Shape;
+    use crate::runtime::tensor::{DType, Shape};
 
     #[test]
     fn a_borrow_refuses_overlap_with_anything_written() {

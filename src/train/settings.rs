@@ -1,6 +1,6 @@
 //! Everything that a run depends on, resolved: what `run.toml` records and `--resume` reads back.
 
-use super::schedule;
+use super::probe_entry;
 use crate::mutant::{Mutant, made};
 use crate::network::{Activation, Dln, Network, Norm, Normalisation, Reduction, dln, vgg};
 use crate::ops::noise::NoiseOptions;
@@ -252,12 +252,12 @@ impl Settings {
     }
 
     fn check_probes(&mut self) -> Result<()> {
-        self.probe.iter().try_for_each(|entry| schedule::check(entry))?;
+        self.probe.iter().try_for_each(|entry| probe_entry::check(entry))?;
         let when = self.probe_every.is_some() || !self.probe_at.is_empty();
         if self.probe.is_empty() && when {
             return Err(Error::input("--probe-every, --probe-at", "no probe is named", "--probe landscape says which"));
         }
-        let common = self.probe.iter().any(|entry| !schedule::has_own(entry));
+        let common = self.probe.iter().any(|entry| !probe_entry::has_own(entry));
         if when && !self.probe.is_empty() && !common {
             let right = "leave them out, or the intervals after the names";
             return Err(Error::input("--probe-every, --probe-at", "every probe has its own interval", right));

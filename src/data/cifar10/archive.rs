@@ -7,7 +7,8 @@ use std::path::Path;
 use flate2::bufread::MultiGzDecoder;
 use tar::{Archive, EntryType};
 
-use super::{At, BINARY_BYTES, Batch, Form, NAMES, PICKLE_BYTES, Source, python, records};
+use super::batch_file::{At, BINARY_BYTES, Batch, Form, NAMES, PICKLE_BYTES, Source};
+use super::{python, records};
 use crate::files::disk::open_read;
 use crate::{Error, Result};
 

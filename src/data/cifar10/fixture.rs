@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::{BINARY_BYTES, IMAGES, NAMES, RECORD};
+use super::batch_file::{BINARY_BYTES, IMAGES, NAMES, RECORD};
 
 /// Batch `number` as a `.bin` file: labels and some pixels tell batch and record; the rest is black and packs well.
 pub(super) fn binary(number: usize) -> Vec<u8> {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 use rayon::prelude::*;
 
-use super::{At, BINARY_BYTES, Batch, Form, IMAGES, NAMES, PICKLE_BYTES, Source, python, records};
+use super::batch_file::{At, BINARY_BYTES, Batch, Form, IMAGES, NAMES, PICKLE_BYTES, Source};
+use super::{python, records};
 use crate::data::image_set::IMAGE;
 use crate::files::disk::{list_dir, open_read, read_to_end_capped};
 use crate::files::lookup::{Kind, kind};

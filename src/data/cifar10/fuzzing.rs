@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{At, Batch, IMAGES, archive, python, records};
+use super::batch_file::{At, Batch, IMAGES};
+use super::{archive, python, records};
 use crate::Result;
 use crate::data::image_set::Images;
 

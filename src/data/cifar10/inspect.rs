@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{IMAGES, Source, read};
+use super::batch_file::{IMAGES, Source};
+use super::load::read;
 use crate::data::image_set::{CHANNELS, CLASSES, IMAGE, Images, Standardisation};
 use crate::files::hash::md5_reader;
 use crate::{Error, Result};
@@ -48,7 +49,7 @@ pub struct BatchFile {
 ///
 /// # Errors
 ///
-/// Those of [`super::load`].
+/// Those of [`load`](super::load()).
 pub fn inspect(path: &Path) -> Result<Inspection> {
     let (set, found, sources) = read(path)?;
     let batches = [&set.train, &set.test].into_iter().flat_map(|images| {

@@ -1,6 +1,6 @@
 //! The machine that turns a pickle's opcodes into values.
 
-use super::pickle::{Array, Flaw, Global, Id, Value, integers};
+use super::value::{Array, Flaw, Global, Id, Value, integers};
 
 /// Opcodes that a pickle may have: a batch as Python 3 writes it with protocol 2 has 110,000.
 pub(super) const OPCODES: usize = 1 << 20;

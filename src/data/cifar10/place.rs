@@ -3,7 +3,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use super::{Form, NAMES, archive, folder};
+use super::batch_file::{Form, NAMES};
+use super::{archive, folder};
 use crate::files::disk;
 use crate::files::lookup::{Kind, kind};
 use crate::{Error, Result};
@@ -237,7 +238,7 @@ pub fn usual_places_in_words() -> String {
 /// Where CIFAR-10 is: `explicit`, else what `NORMSCAPE_DATA` says, else the first of [`usual_places`] that holds all of
 /// it, or else a part.
 ///
-/// The first two are returned without a look: where they are wrong, [`super::load`] says how.
+/// The first two are returned without a look: where they are wrong, [`load`](super::load()) says how.
 pub fn find(explicit: Option<&Path>) -> Option<PathBuf> {
     if let Some(path) = explicit {
         return Some(path.to_owned());

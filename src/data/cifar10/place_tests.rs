@@ -2,8 +2,8 @@
 
 use std::fs::{self, File};
 
+use super::super::batch_file::{BINARY_BYTES, IMAGES};
 use super::super::fixture::{gzip, put, tar};
-use super::super::{BINARY_BYTES, IMAGES};
 use super::*;
 
 fn layout(path: &Path) -> Layout {

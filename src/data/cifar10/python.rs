@@ -2,8 +2,9 @@
 //! blue planes), and `labels`, a list. What NumPy makes of it is read too: `data` in Fortran order or out of a memory map,
 //! labels that are an array or NumPy's integers.
 
-use super::pickle::{Array, Flaw, Pickle, Value, bytes_of};
-use super::{At, Batch, IMAGES};
+use super::batch_file::{At, Batch, IMAGES};
+use super::pickle::Pickle;
+use super::value::{Array, Flaw, Value, bytes_of};
 use crate::data::image_set::{CLASSES, IMAGE};
 use crate::{Error, Result};
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::{At, BINARY_BYTES, Batch, RECORD};
+use super::batch_file::{At, BINARY_BYTES, Batch, RECORD};
 use crate::Result;
 use crate::data::image_set::{CLASSES, IMAGE};
 

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use super::batch_file::{At, BINARY_BYTES, Batch, Form, IMAGES, NAMES, PICKLE_BYTES, RECORD};
 use super::fixture::{binary, black_folder, gzip, pickled, put, python2, python3_protocol_2, python3_protocol_5, tar};
 use super::*;
+use crate::data::image_set::IMAGE;
 
 /// The one-line message of a set that cannot be loaded.
 fn refusal(path: &Path) -> String {

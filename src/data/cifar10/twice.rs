@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::{IMAGES, REMEDY, Source};
+use super::batch_file::{IMAGES, REMEDY, Source};
 use crate::data::image_set::{IMAGE, Images};
 use crate::{Error, Result};
 
@@ -95,7 +95,7 @@ mod tests {
 
     fn refused(train: &Images, test: &Images) -> Option<String> {
         let source = |name: &&str| Source { name: (*name).to_string(), bytes: 0 };
-        let sources: Vec<_> = super::super::NAMES.iter().map(source).collect();
+        let sources: Vec<_> = super::super::batch_file::NAMES.iter().map(source).collect();
         refuse(train, test, &sources, Path::new("here")).err().map(|error| {
             assert_eq!(error.exit_code(), 2);
             error.to_string()

@@ -2,7 +2,7 @@
 
 use super::super::claim_spec::{ClaimSpec, Measure, Side, Test};
 use super::super::evidence::Evidence;
-use super::super::file::{Over, Pick};
+use super::super::pick::{Over, Pick};
 use super::super::plan::Part;
 use super::super::runs::Group;
 use super::words::{Names, bound};

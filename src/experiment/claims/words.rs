@@ -3,7 +3,7 @@
 use super::super::claim_spec::{ClaimSpec, Measure, Side, Test};
 use super::super::evidence::Evidence;
 use super::super::explore::apart;
-use super::super::file::Over;
+use super::super::pick::Over;
 use super::super::plan::Part;
 use super::super::runs::Group;
 use crate::report::significant;

@@ -4,7 +4,7 @@
 //! A pass over a narrow network leaves threads idle between its operators, however each of these is shared out; passes at different θ need not
 //! wait for one another. Who evaluates a θ decides no bit of what is found there.
 
-use super::{Engine, Scalar};
+use super::{Companion, Engine, Scalar};
 use crate::Result;
 use crate::files::limits;
 use crate::ops::backend::Backend;
@@ -17,13 +17,6 @@ use std::iter::once;
 /// the least: what three times that leaves over is more than a checkpoint takes.
 const MOST: u64 = 256 << 20;
 const PART: u64 = 4;
-
-/// An engine beside another, with a place for a θ and its gradient.
-pub(super) struct Companion<B> {
-    engine: Engine<B>,
-    theta: View,
-    grad: View,
-}
 
 /// What is found at one θ, in the memory of the engine that finds it.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +48,11 @@ impl<B: Backend> Engine<B> {
             }
         }
         Ok(wanted.min(1 + self.companions.len()))
+    }
+
+    /// Bytes that it has allocated, companions included.
+    pub fn bytes(&self) -> usize {
+        self.backend.bytes() + self.companions.iter().map(Companion::bytes).sum::<usize>()
     }
 
     /// Evaluates each of `rows`, at the same time as far as there are companions.
@@ -95,7 +93,7 @@ impl<B: Backend> Companion<B> {
     }
 
     /// Bytes that it has allocated.
-    pub(super) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.engine.bytes()
     }
 

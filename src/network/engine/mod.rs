@@ -1,13 +1,15 @@
-//! A network on a backend: all memory planned once (`plan`), and two visible loops, forward and backward (`passes`); how their
-//! results move with θ (`tangents`), for Hessian-vector products; weights that are made of other parameters (`effective`); what enters a
+//! A network on a backend: all memory planned once (`plan`, `allocate`), and two visible loops, forward and backward (`passes`); how their
+//! results move with θ (`tangents`), for Hessian-vector products; weights that are made of other parameters (`effective`, `weights`); what enters a
 //! layer's non-linearity (`activations`); and engines beside it that evaluate other θ at the same time (`companions`).
 
 mod activations;
+mod allocate;
 mod companions;
 mod effective;
 mod passes;
 mod plan;
 mod tangents;
+mod weights;
 
 use super::chain::Network;
 use crate::ops::backend::Backend;
@@ -18,7 +20,6 @@ use crate::runtime::storage::Graph;
 use crate::runtime::tensor::{In, Out, Shape, View};
 use crate::{Error, Result};
 pub use activations::Unactivated;
-use companions::Companion;
 use effective::Effective;
 use plan::Planned;
 use std::sync::Arc;
@@ -106,6 +107,13 @@ struct Recorded {
     after: Option<View>,
 }
 
+/// An engine beside another, with a place for a θ and its gradient.
+struct Companion<B> {
+    engine: Engine<B>,
+    theta: View,
+    grad: View,
+}
+
 impl<B: Backend> Engine<B> {
     /// A new flat vector with the network's slots, zero: θ, a gradient, a velocity, a point of a probe.
     pub fn vector(&mut self) -> Result<View> {
@@ -142,11 +150,6 @@ impl<B: Backend> Engine<B> {
     /// and so work that is recorded stays the same.
     pub fn observe(&mut self) -> &mut B {
         &mut self.backend
-    }
-
-    /// Bytes that it has allocated, companions included.
-    pub fn bytes(&self) -> usize {
-        self.backend.bytes() + self.companions.iter().map(Companion::bytes).sum::<usize>()
     }
 
     /// Whether a pass takes the network as one operator: then the layers one by one round elsewhere.

@@ -118,11 +118,11 @@ pub fn run<L: Layer, B: Backend>(op: &LayerOperator<L>, backend: &mut B, inputs:
     let kept = layer.statistics(inside).map(|(channels, _)| Shape::new([channels])).or_else(|| layer.keeps(inside));
     let running = match kept.filter(|_| layer.reads_running()) {
         Some(shape) => {
-            Some([0, 1].map(|which| inputs.tensor(RUNNING[which], Layout::Plain, Extents::Exact(shape.extents()))))
+            let mut take = |name| inputs.tensor(name, Layout::Plain, Extents::Exact(shape.extents()));
+            Some([take(RUNNING[0])?, take(RUNNING[1])?])
         }
         None => None,
     };
-    let running = running.map(|[mean, spread]| Ok::<_, Error>([mean?, spread?])).transpose()?;
     let y = outside(&x, inside, layer.output(inside)?);
     let grad_y = inputs.optional("grad_y", op.layout, Extents::Exact(&y))?;
     let operands = Operands { x, params, grad_y };

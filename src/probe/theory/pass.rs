@@ -1,6 +1,6 @@
 //! What the device is asked for of one layer's units.
 
-use super::{At, Inserted, PRODUCTS, Room};
+use super::room::{At, Inserted, PRODUCTS, Room};
 use crate::network::Engine;
 use crate::network::layer::Layer;
 use crate::ops::activation::Activation;

@@ -1,8 +1,8 @@
 //! How the claims came out: counts, and a table of all of them for each kind.
 
 use super::super::page::{ClaimKind, ClaimRow, Verdict};
-use super::View;
 use super::parts::{badge, class, findings, paragraphs, sign, target};
+use super::view::View;
 use maud::{Markup, html};
 
 /// The kinds of claims that are not the paper's, in the order in which they are shown.

@@ -1,7 +1,7 @@
 //! A report as one HTML file, which needs nothing but itself: no network, no other file, and for reading no script.
 //!
 //! - here: the document, its navigation, and what of it may differ between two reports of the same results;
-//! - `parts.rs`: links, anchors that never clash, tables, verdicts, what was measured;
+//! - `view.rs`: the page with its anchors · `parts.rs`: links, anchors that never clash, tables, verdicts, what was measured;
 //! - `opening.rs`: the first screen: the question, the answer, and a card for each headline;
 //! - `claims.rs`: the counts and the tables of claims;
 //! - `section.rs`: an experiment: the paper's words beside what was measured, figures, files;
@@ -19,6 +19,7 @@ mod parts;
 mod section;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use super::page::{Captioned, ClaimKind, ClaimRow, Page, Section};
 use super::style::STYLES;
@@ -26,6 +27,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use parts::{Ids, table, tally};
 use sha2::{Digest, Sha256};
+use view::View;
 
 /// Stands before the only part in which two reports of the same results may differ.
 pub const COST_START: &str = "<!-- cost -->";
@@ -50,17 +52,6 @@ const SCRIPT: &str = concat!(
     include_str!("assets/explorer.js"),
     "})();\n"
 );
-
-/// A page with the anchors of its parts.
-struct View<'a> {
-    page: &'a Page,
-    /// Of each claim's row in the table of claims.
-    rows: Vec<String>,
-    /// Of each claim's entry in its section, where it has one.
-    entries: Vec<Option<String>>,
-    /// Of each section.
-    sections: Vec<String>,
-}
 
 impl Page {
     /// The report as a file of its own.

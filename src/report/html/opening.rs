@@ -1,8 +1,8 @@
 //! The first screen: what was asked, what came of it, and the claims that say most, each with a small figure and one number.
 
 use super::super::page::Headline;
-use super::View;
 use super::parts::{badge, class, paragraphs};
+use super::view::View;
 use maud::{Markup, PreEscaped, html};
 
 /// Everything above the contents.

@@ -1,8 +1,9 @@
 //! An experiment: the paper's words beside what was measured, what differs, figures, panels, tables.
 
 use super::super::page::{ClaimKind, ClaimRow, Picture, Section};
+use super::explorer;
 use super::parts::{Ids, badge, class, findings, paragraphs, table, target};
-use super::{View, explorer};
+use super::view::View;
 use maud::{Markup, PreEscaped, html};
 use std::borrow::Cow;
 

@@ -5,7 +5,6 @@
 //! a kernel that is right gives the same bits in any.
 
 use super::abi::{Calls, Dim3, Entry, Slot, Thread};
-use super::calls::CALLS;
 use super::shadow::{Moment, Shadow};
 use crate::runtime::cuda::driver::{Grid, Kernel};
 use crate::runtime::rng::{Purpose, word};
@@ -39,6 +38,8 @@ pub struct Launch<'a> {
     pub grid: Grid,
     pub entry: Entry,
     pub slot: Slot,
+    /// What its threads may ask for.
+    pub calls: &'static Calls,
     /// Addresses of the parameters' values.
     pub values: &'a [*const c_void],
     pub windows: &'a [Window],
@@ -286,7 +287,7 @@ impl Workshop {
         cluster.ready.clear();
         let pointer: *mut Cluster = cluster;
         let [nx, ny, _] = launch.grid.blocks;
-        let calls: *const Calls = &CALLS;
+        let calls: *const Calls = launch.calls;
         for rank in 0..size {
             let at = number * u64::from(size) + u64::from(rank);
             let block = Dim3 {

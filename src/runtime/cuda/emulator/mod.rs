@@ -24,6 +24,7 @@ use crate::files::limits;
 use crate::runtime::memory::LARGE;
 use crate::runtime::tensor::ArenaId;
 use crate::{Error, Result};
+use calls::CALLS;
 use cluster::{Launch, Window, Workshop};
 use graph::Command;
 use rayon::prelude::*;
@@ -220,6 +221,7 @@ impl Driver for Emulator {
             grid,
             entry: module.entry(kernel.name)?,
             slot: module.slot_function(),
+            calls: &CALLS,
             values: &values,
             windows: &windows,
             constants: module.image(),

@@ -4,7 +4,7 @@ use super::api::{self, check_opening};
 use super::symbols::{self as sys, CUdevice_attribute as Attribute};
 use crate::Result;
 use crate::runtime::cuda::nvrtc::Nvrtc;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What of this machine a user may want to know, whether or not a device works.
 pub struct Found {
@@ -31,9 +31,14 @@ pub fn cublas_path() -> Option<PathBuf> {
     super::cublas::find().map(|(_, path, _)| path)
 }
 
+/// Where `cargo xtask cuda` puts NVIDIA's Python packages.
+pub(super) fn packages() -> Option<PathBuf> {
+    option_env!("CARGO_MANIFEST_DIR").map(|root| Path::new(root).join("target/cuda"))
+}
+
 /// What NVRTC was found, and where, if it was.
 pub fn nvrtc() -> Option<String> {
-    Nvrtc::find(super::packages()).map(|nvrtc| nvrtc.describe())
+    Nvrtc::find(packages()).map(|nvrtc| nvrtc.describe())
 }
 
 pub(super) fn attribute(device: sys::CUdevice, attribute: Attribute) -> u32 {

@@ -25,16 +25,10 @@ use guards::{Bands, FILL};
 use modules::Modules;
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::path::{Path, PathBuf};
 use symbols::{self as sys, CUdevice_attribute as Attribute, CUevent, CUgraphExec, CUstream, Code};
 
 /// Parameters that a kernel may have.
 const MOST_PARAMETERS: usize = 32;
-
-/// Where `cargo xtask cuda` puts NVIDIA's Python packages.
-fn packages() -> Option<PathBuf> {
-    option_env!("CARGO_MANIFEST_DIR").map(|root| Path::new(root).join("target/cuda"))
-}
 
 /// What is known of a piece of work that may be replayed.
 enum Known {

@@ -124,7 +124,7 @@ impl Modules {
             Some(nvrtc) => nvrtc,
             None => {
                 let (major, version) = (self.driver / 1000, dotted(self.driver));
-                let found = Nvrtc::find_up_to(super::packages(), major).ok_or_else(|| Error::Missing {
+                let found = Nvrtc::find_up_to(super::devices::packages(), major).ok_or_else(|| Error::Missing {
                     what: format!("NVRTC {major} or older, which compiles kernels for {device} and its driver (CUDA {version}),"),
                     looked: "looked for in NVRTC_PATH, a CUDA toolkit, the Python package nvidia-cuda-nvrtc and the loader's folders; \
                              a newer driver may run what the build has compiled"

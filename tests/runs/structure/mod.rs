@@ -1,5 +1,8 @@
 //! The house's own rules, read from the source: floors, files' lengths, and who may touch the disk.
 
+mod circles;
+mod paths;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

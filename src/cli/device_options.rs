@@ -1,0 +1,109 @@
+//! What `--device` and `--precision` may ask for.
+
+use super::values::Parsed;
+use crate::runtime::cuda::Mode;
+use clap::builder::PossibleValue;
+use std::fmt;
+
+/// What `--device` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// CUDA where it works, else the CPU.
+    Auto,
+    /// This machine's processor.
+    Cpu,
+    /// The CUDA kernels on the host.
+    Emulator,
+    /// A GPU, by its number.
+    Cuda(u32),
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Choice::Auto => f.write_str("auto"),
+            Choice::Cpu => f.write_str("cpu"),
+            Choice::Emulator => f.write_str("emulator"),
+            Choice::Cuda(0) => f.write_str("cuda"),
+            Choice::Cuda(n) => write!(f, "cuda:{n}"),
+        }
+    }
+}
+
+/// Reads a `--device`.
+pub fn parse(text: &str) -> Parsed<Choice> {
+    match text {
+        "auto" => Ok(Choice::Auto),
+        "cpu" => Ok(Choice::Cpu),
+        "emulator" => Ok(Choice::Emulator),
+        "cuda" => Ok(Choice::Cuda(0)),
+        _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(Choice::Cuda).ok_or_else(|| {
+            let known = "auto, cpu, emulator, cuda and cuda:N";
+            format!("there are {known}")
+        }),
+    }
+}
+
+/// What `--precision` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// Single precision
+    F32,
+    /// Matrix products in TF32 (CUDA)
+    Tf32,
+    /// Activations and matrix operands in bfloat16 (CUDA)
+    Bf16,
+    /// Double precision, the reference (CPU)
+    F64,
+}
+
+impl Precision {
+    /// As options and records have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Tf32 => "tf32",
+            Precision::Bf16 => "bf16",
+            Precision::F64 => "f64",
+        }
+    }
+
+    /// The mode of a CUDA device, which has no f64.
+    pub fn mode(self) -> Option<Mode> {
+        match self {
+            Precision::F32 => Some(Mode::F32),
+            Precision::Tf32 => Some(Mode::Tf32),
+            Precision::Bf16 => Some(Mode::Bf16),
+            Precision::F64 => None,
+        }
+    }
+
+    /// The precision of this name.
+    pub fn named(name: &str) -> Option<Precision> {
+        [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F64].into_iter().find(|p| p.name() == name)
+    }
+}
+
+// Not derived: the derived one puts these comments into the help, which doubles its length.
+impl clap::ValueEnum for Precision {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F64]
+    }
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_read() {
+        assert_eq!(parse("cuda:3"), Ok(Choice::Cuda(3)));
+        assert_eq!(parse("cuda").map(|c| c.to_string()), Ok("cuda".into()));
+        for text in ["gpu", "cuda:", "cuda:-1", "cuda:x", ""] {
+            assert!(parse(text).unwrap_err().contains("emulator"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What is varied: every choice of values, and a value in the place of its name.
+
+use std::collections::BTreeMap;
+use toml::Value;
+
+/// A text in which `{key}` stands for a value.
+pub(super) fn filled(text: &str, key: &str, value: &Value) -> String {
+    text.replace(&format!("{{{key}}}"), &shown(value))
+}
+
+/// A value as it stands in an id.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        // The shortest that reads back: 1e-6, 0.1, 3.
+        Value::Float(number) => format!("{number:?}").trim_end_matches(".0").to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Every choice of one value for each key; one empty choice where there are no keys.
+pub(super) fn combinations(vary: &BTreeMap<String, Vec<Value>>) -> Vec<Vec<(&String, &Value)>> {
+    vary.iter().fold(vec![Vec::new()], |all, (key, values)| {
+        all.iter()
+            .flat_map(|chosen: &Vec<(&String, &Value)>| {
+                values.iter().map(move |value| {
+                    let mut chosen = chosen.clone();
+                    chosen.push((key, value));
+                    chosen
+                })
+            })
+            .collect()
+    })
+}

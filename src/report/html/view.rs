@@ -1,0 +1,14 @@
+//! A page with the anchors of its parts.
+
+use super::super::page::Page;
+
+/// A page with the anchors of its parts.
+pub struct View<'a> {
+    pub page: &'a Page,
+    /// Of each claim's row in the table of claims.
+    pub rows: Vec<String>,
+    /// Of each claim's entry in its section, where it has one.
+    pub entries: Vec<Option<String>>,
+    /// Of each section.
+    pub sections: Vec<String>,
+}
