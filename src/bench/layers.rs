@@ -4,7 +4,7 @@ use super::limits::Limits;
 use super::results::{LayerTime, Work};
 use super::timing::time;
 use crate::ops::affine::Affine;
-use crate::ops::columns;
+use crate::ops::channel_reduce;
 use crate::ops::conv2d::cpu::{forward, grad_input, grad_weight, workspace};
 use crate::ops::conv2d::{Algorithm, Map};
 use crate::ops::norm::NormSpec;
@@ -71,7 +71,7 @@ pub fn measure(width: f64, limits: &Limits, say: &mut dyn FnMut(&str)) -> Vec<La
         let spec = NormSpec { relu: true, ..NormSpec::batch() };
         let (weight, bias) = (vec![1.0f32; map.k], vec![0.0f32; map.k]);
         let [mut mean, mut var, mut dw, mut db] = [0; 4].map(|_| vec![0.0f32; map.k]);
-        let (mut y, mut room) = (vec![0.0f32; dy.len()], vec![0.0f64; columns::workspace(pixels, map.k)]);
+        let (mut y, mut room) = (vec![0.0f32; dy.len()], vec![0.0f64; channel_reduce::workspace(pixels, map.k)]);
         keep(&layer, "forward", x.len() + y.len(), None, &mut || {
             std::statistics(&x, map.k, &mut mean, &mut var, &mut room);
             let divisor = |c: usize| spec.divisor_of(var[c].into());

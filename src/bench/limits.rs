@@ -1,7 +1,7 @@
 //! What the machine can do at best, measured: the yardstick of every share.
 
 use super::timing::time;
-use crate::ops::product::{Block, Segment, panel_width};
+use crate::ops::gemm::{Block, Segment, panel_width};
 use rayon::prelude::*;
 use serde::Serialize;
 

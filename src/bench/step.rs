@@ -5,7 +5,7 @@ use crate::network::{Engine, Network, Scalar, initial_parameters};
 use crate::ops::backend::Backend;
 use crate::probe::activations::{self, Look};
 use crate::probe::ics;
-use crate::probe::line::{self, Along, Room};
+use crate::probe::line::{self, Along, Workspace};
 use crate::probe::units;
 use crate::runtime::rng::{Purpose, normal, word};
 use crate::runtime::state::StepState;
@@ -18,9 +18,9 @@ pub struct Bench<B> {
     pub engine: Engine<B>,
     theta: View,
     grad: View,
-    room: Room,
-    shift: Option<ics::Room>,
-    distributions: activations::Room,
+    room: Workspace,
+    shift: Option<ics::Workspace>,
+    distributions: activations::Workspace,
 }
 
 /// Units of a layer whose distributions are looked at, where it has so many.
@@ -44,15 +44,15 @@ impl<B: Backend> Bench<B> {
         }
         engine.set_state(&StepState::new(1, 0, rate))?;
         let s: Vec<_> = (1..=points).map(|i| rate * i as f64).collect();
-        let room = Room::new(&mut engine, &s, Along::Gradient)?;
+        let room = Workspace::new(&mut engine, &s, Along::Gradient)?;
         let layers = units::default_layers(engine.network());
         // The thinnest networks have layers of one unit.
         let choose = |count| units::choose(engine.network(), &layers, count, 1);
         let chosen = choose(UNITS).or_else(|_| choose(1))?;
         let look = Look { chosen, pre_norm: false, range: [-4.0, 4.0], bins: 64 };
-        let distributions = activations::Room::new(&mut engine, look)?;
+        let distributions = activations::Workspace::new(&mut engine, look)?;
         // A network of one layer has none.
-        let shift = ics::Room::new(&mut engine, false).ok();
+        let shift = ics::Workspace::new(&mut engine, false).ok();
         Ok(Bench { engine, theta, grad, room, shift, distributions })
     }
 

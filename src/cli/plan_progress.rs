@@ -4,7 +4,7 @@ use super::progress::duration;
 use super::terminal::line;
 use crate::Result;
 use crate::experiment::cost::Costs;
-use crate::experiment::pace::Pace;
+use crate::experiment::eta::Eta;
 use crate::experiment::plan::Plan;
 use crate::experiment::runner::{Task, Watch};
 use crate::report::significant;
@@ -31,7 +31,7 @@ pub struct PlanProgress {
 }
 
 struct State {
-    pace: Pace,
+    eta: Eta,
     ended: usize,
     said: Instant,
 }
@@ -41,7 +41,7 @@ impl PlanProgress {
     pub fn new(plan: &Plan, quiet: bool) -> Result<PlanProgress> {
         let costs = plan.runs().map(|(_, _, settings)| Costs::of(settings)).collect::<Result<Vec<_>>>()?;
         let works = plan.runs().zip(&costs).map(|((_, _, settings), costs)| costs.run(settings)).collect();
-        let state = State { pace: Pace::new(works), ended: 0, said: Instant::now() };
+        let state = State { eta: Eta::new(works), ended: 0, said: Instant::now() };
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{bar:24} {wide_msg}");
@@ -87,7 +87,7 @@ impl PlanProgress {
         );
         match &self.bar {
             Some(bar) => {
-                bar.set_position((1000.0 * state.pace.share()) as u64);
+                bar.set_position((1000.0 * state.eta.share()) as u64);
                 bar.set_message(words);
             }
             None => line(&words),
@@ -98,12 +98,12 @@ impl PlanProgress {
 impl State {
     /// "31 of 57 runs done, 12 min left".
     fn words(&self, all: usize) -> String {
-        let left = self.pace.left().map_or(String::new(), |left| format!(", {} left", duration(left)));
+        let left = self.eta.left().map_or(String::new(), |left| format!(", {} left", duration(left)));
         format!("{} of {all} runs done{left}", self.ended)
     }
 
     fn ended(&mut self, run: usize) {
-        self.pace.ended(run);
+        self.eta.ended(run);
         self.ended += 1;
     }
 }
@@ -115,7 +115,7 @@ impl Watch for PlanProgress {
 
     fn begins(&self, task: &Task, first: u64, resumed: bool) {
         let before = first as f64 / (task.settings.steps + 1) as f64;
-        self.state().pace.begins(task.number, before, self.now());
+        self.state().eta.begins(task.number, before, self.now());
         if resumed {
             self.say(&format!("{} goes on at step {first}", task.name));
         }
@@ -124,7 +124,7 @@ impl Watch for PlanProgress {
     fn row(&self, task: &Task, row: &Row) {
         let work = self.costs[task.number].row(task.settings, row.step);
         let mut state = self.state();
-        state.pace.row(task.number, work, self.now());
+        state.eta.row(task.number, work, self.now());
         self.show(&mut state, task, row);
     }
 

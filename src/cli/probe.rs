@@ -7,7 +7,7 @@ use crate::Result;
 use crate::files::{Array, Arrays};
 use crate::ops::backend::Backend;
 use crate::ops::boundary::Inputs;
-use crate::probe::door;
+use crate::probe::boundary;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -41,6 +41,6 @@ impl Job for Probe<'_> {
         if self.direct {
             backend.convolve_directly();
         }
-        door::run(backend, self.inputs, self.stop)
+        boundary::run(backend, self.inputs, self.stop)
     }
 }

@@ -22,13 +22,13 @@ pub struct Batch {
 /// What the two threads share. Plain lock and signal rather than a channel: they allocate nothing, ever.
 #[derive(Debug, Default)]
 struct Shared {
-    desk: Mutex<Desk>,
+    buffers: Mutex<Buffers>,
     changed: Condvar,
 }
 
 /// The two buffers' places: one is used while the other is filled.
 #[derive(Debug, Default)]
-struct Desk {
+struct Buffers {
     empty: Option<Batch>,
     ready: Option<Batch>,
     stop: bool,
@@ -36,13 +36,17 @@ struct Desk {
 }
 
 impl Shared {
-    /// A panic of the other thread leaves the desk in order: it never panics while it holds it.
-    fn lock(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A panic of the other thread leaves the buffers in order: it never panics while it holds it.
+    fn lock(&self) -> MutexGuard<'_, Buffers> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait_while<'a>(&self, desk: MutexGuard<'a, Desk>, busy: impl Fn(&Desk) -> bool) -> MutexGuard<'a, Desk> {
-        self.changed.wait_while(desk, |desk| busy(desk)).unwrap_or_else(PoisonError::into_inner)
+    fn wait_while<'a>(
+        &self,
+        buffers: MutexGuard<'a, Buffers>,
+        busy: impl Fn(&Buffers) -> bool,
+    ) -> MutexGuard<'a, Buffers> {
+        self.changed.wait_while(buffers, |buffers| busy(buffers)).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -77,15 +81,15 @@ impl Prefetch {
 
     /// The next step's batch, lent until the next call, when its buffer goes back to be filled.
     pub fn next_batch(&mut self) -> Result<&Batch> {
-        let mut desk = self.shared.wait_while(self.shared.lock(), |d| d.ready.is_none() && d.failed.is_none());
-        match desk.ready.take() {
-            Some(ready) => desk.empty = Some(std::mem::replace(&mut self.current, ready)),
+        let mut buffers = self.shared.wait_while(self.shared.lock(), |d| d.ready.is_none() && d.failed.is_none());
+        match buffers.ready.take() {
+            Some(ready) => buffers.empty = Some(std::mem::replace(&mut self.current, ready)),
             None => {
-                let problem = desk.failed.clone().unwrap_or_default();
+                let problem = buffers.failed.clone().unwrap_or_default();
                 return Err(Error::input("--data", problem, "this is a defect of the program: please report it"));
             }
         }
-        drop(desk);
+        drop(buffers);
         self.shared.changed.notify_all();
         Ok(&self.current)
     }
@@ -102,29 +106,29 @@ impl Drop for Prefetch {
     }
 }
 
-/// What the thread does: fill the empty buffer, put it on the desk, until it is told to stop.
+/// What the thread does: fill the empty buffer, put it on the buffers, until it is told to stop.
 fn prepare(shared: &Shared, first_step: u64, mut fill: impl FnMut(&mut Batch)) {
     let mut step = first_step;
     loop {
-        let mut desk = shared.wait_while(shared.lock(), |d| (d.empty.is_none() || d.ready.is_some()) && !d.stop);
-        if desk.stop {
+        let mut buffers = shared.wait_while(shared.lock(), |d| (d.empty.is_none() || d.ready.is_some()) && !d.stop);
+        if buffers.stop {
             return;
         }
-        let Some(mut buffer) = desk.empty.take() else { continue };
-        drop(desk);
+        let Some(mut buffer) = buffers.empty.take() else { continue };
+        drop(buffers);
         buffer.step = step;
         let filled = catch_unwind(AssertUnwindSafe(|| fill(&mut buffer)));
-        let mut desk = shared.lock();
+        let mut buffers = shared.lock();
         match filled {
-            Ok(()) => desk.ready = Some(buffer),
+            Ok(()) => buffers.ready = Some(buffer),
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-                desk.failed = Some(format!("the batch of step {step} could not be made ({text})"));
+                buffers.failed = Some(format!("the batch of step {step} could not be made ({text})"));
             }
         }
-        let failed = desk.failed.is_some();
-        drop(desk);
+        let failed = buffers.failed.is_some();
+        drop(buffers);
         shared.changed.notify_all();
         if failed {
             return;

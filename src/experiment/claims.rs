@@ -1,8 +1,8 @@
 //! The paper's claims, judged: what was measured, by which rule, and what came of it.
 
+mod describe;
 mod findings;
 mod verdict;
-mod words;
 
 use super::best;
 use super::claim_spec::{ClaimSpec, Measure, Side, Test};
@@ -71,7 +71,7 @@ fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judg
             }
             Tried::Unknown => {
                 untested = untested.or_else(|| {
-                    let why = format!("nothing was measured to compare: {}", words::rule(evidence, part, test));
+                    let why = format!("nothing was measured to compare: {}", describe::rule(evidence, part, test));
                     Some((Verdict::NotTested, why))
                 });
             }
@@ -86,7 +86,7 @@ fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judg
     measured.dedup();
     let diverged = diverged(evidence, part, claim)?;
     measured.extend(diverged.iter().map(|(group, count)| {
-        let called = words::called(evidence, part, group);
+        let called = describe::called(evidence, part, group);
         (format!("{called}: draws that diverged, of {}", group.runs.len()), *count as f64)
     }));
     let (verdict, untested) = match untested {
@@ -104,7 +104,7 @@ fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judg
         place: claim.place.clone(),
         statement: claim.statement.clone(),
         measured: findings::of(evidence, part, claim, &found, &diverged),
-        rule: words::rules(evidence, part, claim),
+        rule: describe::rules(evidence, part, claim),
         verdict,
         remark,
         runs,
@@ -155,8 +155,8 @@ enum Tried {
 }
 
 fn try_one(evidence: &Evidence, part: &Part, test: &Test) -> Result<Tried> {
-    let name = |measure: &Measure| words::name(evidence, part, measure, test.share.is_some());
-    let so = words::comparison(evidence, part, test);
+    let name = |measure: &Measure| describe::name(evidence, part, measure, test.share.is_some());
+    let so = describe::comparison(evidence, part, test);
     if let Some(least) = test.share {
         let Some(draws) = at_every_step(evidence, part, test)? else { return Ok(Tried::Absent) };
         let fits = |(pairs, _): &Steps| {

@@ -4,7 +4,7 @@
 //!
 //! - what is to be done: [`catalogue`] (the files), [`mod@file`], [`pick`] and [`claim_spec`] (what they hold), [`runs`] (runs and groups of seeds), [`scale`],
 //!   `keys`, `vary`, [`plan`] (each run once), `validate` (whether runs have what is shown and tested of them)
-//! - doing it: [`cost`] (work, counted), [`estimate`] (how long it will take), [`memory`], [`runner`], `images` (sets that runs share), [`pace`] (how
+//! - doing it: [`cost`] (work, counted), [`estimate`] (how long it will take), [`memory`], [`runner`], `images` (sets that runs share), [`eta`] (how
 //!   long the rest will take)
 //! - what came of it: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`best`] (of several learning
 //!   rates), [`figures`], [`networks`], [`explore`], [`deviations`], [`headline`] and `answer`
@@ -19,6 +19,7 @@ pub mod claims;
 pub mod cost;
 pub mod deviations;
 pub mod estimate;
+pub mod eta;
 pub mod evidence;
 pub mod explore;
 pub mod figures;
@@ -28,7 +29,6 @@ mod images;
 mod keys;
 pub mod memory;
 pub mod networks;
-pub mod pace;
 pub mod pick;
 pub mod plan;
 pub mod results;

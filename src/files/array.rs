@@ -1,4 +1,4 @@
-//! Arrays at the door: what `.npz` files hold, and what the command line hands to operators and networks.
+//! Arrays at the order: what `.npz` files hold, and what the command line hands to operators and networks.
 
 use std::collections::BTreeMap;
 

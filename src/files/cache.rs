@@ -191,7 +191,7 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> std::result::Result<PathBuf
 ///
 /// # Errors
 /// [`Error::Io`] where neither takes one.
-pub fn workshop() -> Result<Scratch> {
+pub fn build_folder() -> Result<Scratch> {
     Scratch::new().or_else(|error| match folder() {
         Ok(folder) if owned(&folder).is_ok() => {
             let made = private(fs::DirBuilder::new().recursive(true), &folder);
@@ -201,7 +201,7 @@ pub fn workshop() -> Result<Scratch> {
     })
 }
 
-/// Writes a text into a folder that [`workshop`] handed out.
+/// Writes a text into a folder that [`build_folder`] handed out.
 pub fn put(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     let path = folder.join(name);
     fs::write(&path, text).map_err(|source| Error::io(&path, "write", source))?;

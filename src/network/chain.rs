@@ -3,7 +3,7 @@
 use super::layer::Layer;
 use crate::mutant::{Mutant, made};
 use crate::ops::layer::Init;
-use crate::runtime::slots::{Door, Slots};
+use crate::runtime::slots::{FileOrder, Slots};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
@@ -98,7 +98,7 @@ impl Network {
                         "a smaller --width or --dim has fewer",
                     ));
                 }
-                *place = Some(slots.push(format!("{name}.{}", param.name), param.shape, param.door));
+                *place = Some(slots.push(format!("{name}.{}", param.name), param.shape, param.order));
                 inits.push(param.init);
             }
             let (params, gain) = match places {
@@ -106,7 +106,7 @@ impl Network {
                 [weight, bias, _] => ([weight, bias], None),
             };
             let statistics = layer.statistics(shape).map(|(units, _)| {
-                let mut push = |what| running.push(format!("{name}.{what}"), Shape::new([units]), Door::Plain);
+                let mut push = |what| running.push(format!("{name}.{what}"), Shape::new([units]), FileOrder::Plain);
                 [push("running_mean"), push("running_var")]
             });
             shape = layer.output(shape).map_err(|error| error.in_layer(&name))?;

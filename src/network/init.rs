@@ -25,7 +25,7 @@ pub fn initial_parameters(network: &Network, seed: u64) -> Vec<f32> {
                 let bound = (6.0 / (fan_in + fan_out) as f32).sqrt();
                 for index in 0..part.len() {
                     let word = word(seed, Purpose::Init, number, 0, index as u64);
-                    part[slot.door.inside(slot.shape, index)] = uniform_in(word, -bound, 2.0 * bound);
+                    part[slot.order.inside(slot.shape, index)] = uniform_in(word, -bound, 2.0 * bound);
                 }
             }
         }

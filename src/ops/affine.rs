@@ -1,6 +1,6 @@
 //! What every norm ends in: `y = a (x − μ) + β` per unit, and the ReLU that may follow.
 
-use super::columns::{Line, Shared, for_pieces};
+use super::channel_reduce::{Line, Shared, for_pieces};
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
 

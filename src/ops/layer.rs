@@ -4,7 +4,7 @@
 
 use super::backend::Backend;
 use super::norm::Divisor;
-use crate::runtime::slots::Door;
+use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::{In, Out, Shape, View};
 use crate::{Error, Result};
 
@@ -32,7 +32,7 @@ pub struct Param {
     /// Shape inside.
     pub shape: Shape,
     /// Order in files.
-    pub door: Door,
+    pub order: FileOrder,
     /// Starting value.
     pub init: Init,
 }
@@ -40,7 +40,7 @@ pub struct Param {
 impl Param {
     /// A per-unit parameter of `units` elements, all starting at `value`.
     pub fn per_unit(name: &'static str, units: usize, value: f32) -> Self {
-        Param { name, shape: Shape::new([units]), door: Door::Plain, init: Init::Constant(value) }
+        Param { name, shape: Shape::new([units]), order: FileOrder::Plain, init: Init::Constant(value) }
     }
 
     /// The weight itself, or with `weight_norm` its direction, which starts as the weight would, and a gain for each unit.
@@ -48,8 +48,8 @@ impl Param {
         if !weight_norm {
             return vec![self];
         }
-        let door = Door::Gain(self.door.shape(self.shape).len());
-        let gain = Param { init: Init::Length, door, ..Param::per_unit("gain", self.shape.matrix().1, 1.0) };
+        let order = FileOrder::Gain(self.order.shape(self.shape).len());
+        let gain = Param { init: Init::Length, order, ..Param::per_unit("gain", self.shape.matrix().1, 1.0) };
         vec![Param { name: "direction", ..self }, gain]
     }
 }
@@ -65,7 +65,7 @@ pub struct Params {
 
 /// What one layer keeps beside its output, as planned.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Kept {
+pub struct Saved {
     /// Statistics of the batch: mean and spread per unit, or per sample and group.
     pub mean: Option<View>,
     /// See `mean`.
@@ -95,13 +95,13 @@ pub struct Forward {
     /// Weight and bias at the θ of this pass.
     pub params: Params,
     /// Written for backward.
-    pub kept: Kept,
+    pub saved: Saved,
     /// Shared by all layers.
     pub workspace: View,
     /// The step state: the key of the noise.
     pub state: In,
     /// The running statistics of layers that have them: read at evaluation, and by batch renormalisation in training too.
-    pub running: Kept,
+    pub running: Saved,
     /// What it does for its neighbours.
     pub fusion: Fusion,
 }
@@ -131,7 +131,7 @@ pub struct Tangent {
     /// ẏ
     pub y: Out,
     /// Tangents of what forward kept: μ̇, and Ḋ of the norm's divisor.
-    pub kept: Kept,
+    pub saved: Saved,
     /// Room for two tensors, each like the largest of the activations and weights.
     pub spare: [View; 2],
 }
@@ -172,7 +172,7 @@ impl TangentBackward {
     }
 }
 
-/// One layer of a chain. Forward has no side effects but `y` and `kept`; backward assigns, never accumulates.
+/// One layer of a chain. Forward has no side effects but `y` and `saved`; backward assigns, never accumulates.
 pub trait Layer {
     /// Its word in the network's description, with its settings.
     fn describe(&self) -> String;

@@ -9,32 +9,32 @@
 //! - on flat vectors: [`sgd`], [`vector`]; on per-unit vectors: [`running`]; a step's batch and bookkeeping: [`gather`], [`step`]
 //! - [`backend`]: all of them as one trait · [`layer`]: what a network needs to know of a layer
 //! - [`boundary`]: users' arrays in and out · [`table`]: the operators that users can call by name
-//! - what several share: [`bilinear`] (tangents of what is linear in input and weight), [`columns`] (per-unit sums, on a device
-//!   [`column_grid`]), [`affine`] (scale and shift), [`product`] (the dense product, on a device [`tap_product`])
+//! - what several share: [`bilinear`] (tangents of what is linear in input and weight), [`channel_reduce`] (per-unit sums, on a device
+//!   [`launch_grid`]), [`affine`] (scale and shift), [`gemm`] (the dense product, on a device [`implicit_gemm`])
 
 pub mod activation;
 pub mod affine;
 pub mod backend;
 pub mod bilinear;
 pub mod boundary;
-pub mod column_grid;
-pub mod columns;
+pub mod channel_reduce;
 pub mod conv2d;
 pub mod cross_entropy;
 pub mod deep_linear;
 pub mod distribution;
 pub mod gather;
+pub mod gemm;
+pub mod implicit_gemm;
+pub mod launch_grid;
 pub mod layer;
 pub mod linear;
 pub mod max_pool2d;
 pub mod noise;
 pub mod norm;
-pub mod product;
 pub mod running;
 pub mod sgd;
 pub mod squared_error;
 pub mod step;
 pub mod table;
-pub mod tap_product;
 pub mod vector;
 pub mod weight_norm;

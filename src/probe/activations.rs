@@ -15,9 +15,9 @@ use crate::ops::distribution::Bins;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 
-/// Room to work in.
+/// Workspace to work in.
 #[derive(Debug, Clone)]
-pub struct Room {
+pub struct Workspace {
     look: Look,
     /// The link of each layer whose output is taken.
     links: Vec<usize>,
@@ -41,10 +41,10 @@ pub struct Distributions {
     pub var: Vec<f64>,
 }
 
-impl Room {
+impl Workspace {
     /// Allocates it. Errors: those of [`Look::check`]; a layer that the network does not have, or layers of unequally many units; not enough
     /// memory.
-    pub fn new<B: Backend>(engine: &mut Engine<B>, look: Look) -> Result<Room> {
+    pub fn new<B: Backend>(engine: &mut Engine<B>, look: Look) -> Result<Workspace> {
         look.check()?;
         let network = engine.network();
         let layers = network.weighted_layers();
@@ -64,7 +64,7 @@ impl Room {
         let count = plan.view(Shape::new([rows, 2 + look.bins]), DType::U32);
         let moments = plan.view(Shape::new([rows, 2]), DType::F64);
         engine.backend().commit(&plan)?;
-        Ok(Room { look, links, aside, count, moments })
+        Ok(Workspace { look, links, aside, count, moments })
     }
 
     /// What it is for.
@@ -75,7 +75,7 @@ impl Room {
 
 /// Asks the device for the distributions at `theta`, after a training-mode pass at it and before any other; nothing is read back. The same
 /// work each time: it may be part of a graph.
-pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, room: &Room) -> Result<()> {
+pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, room: &Workspace) -> Result<()> {
     if engine.takes_whole() {
         // The one operator leaves nothing of what lies between the layers.
         let all = 0..engine.network().links().len();
@@ -97,7 +97,7 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, room: &Room) -> Result
 }
 
 /// Reads what [`ask`] asked for.
-pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<Distributions> {
+pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Workspace) -> Result<Distributions> {
     let mut counts = vec![0u32; room.count.shape.len()];
     engine.backend().download(In(room.count), &mut counts)?;
     let mut found = Distributions::default();
@@ -113,7 +113,7 @@ pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<Distribut
 }
 
 /// The distributions as probes: the histograms, and the moments.
-pub struct Measured(Room);
+pub struct Measured(Workspace);
 
 impl Kind for Measured {
     const ROW: Row = Row {
@@ -131,7 +131,7 @@ impl Kind for Measured {
 
     fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self> {
         let none = || Error::operator("activations", "units to look at", "none");
-        Room::new(engine, options.look.clone().ok_or_else(none)?).map(Measured)
+        Workspace::new(engine, options.look.clone().ok_or_else(none)?).map(Measured)
     }
 }
 

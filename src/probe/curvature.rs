@@ -31,9 +31,9 @@ pub struct Effort {
 /// Random directions of this probe: the first for Lanczos, those after it for Hutchinson. [`super::line`] has number 0.
 const FIRST_DIRECTION: u32 = 1;
 
-/// Room to work in.
+/// Workspace to work in.
 #[derive(Debug, Clone)]
-pub struct Room {
+pub struct Workspace {
     tangents: Tangents,
     effort: Effort,
     /// The vector that is multiplied, the one before it, the product, and room for an intermediate.
@@ -68,15 +68,15 @@ impl Curvature {
         Curvature { rayleigh: f64::NAN, gain: f64::NAN, top: [f64::NAN; 2], trace: [f64::NAN; 2] };
 }
 
-impl Room {
+impl Workspace {
     /// Allocates it. Errors: no effort at all; bf16, which has no Hessian-vector products; not enough memory.
-    pub fn new<B: Backend>(engine: &mut Engine<B>, effort: Effort) -> Result<Room> {
+    pub fn new<B: Backend>(engine: &mut Engine<B>, effort: Effort) -> Result<Workspace> {
         let tangents = engine.tangents()?;
         Self::with(engine, tangents, effort)
     }
 
     /// The same beside `tangents`, which others may use at other times.
-    pub fn with<B: Backend>(engine: &mut Engine<B>, tangents: Tangents, effort: Effort) -> Result<Room> {
+    pub fn with<B: Backend>(engine: &mut Engine<B>, tangents: Tangents, effort: Effort) -> Result<Workspace> {
         if effort.lanczos == 0 || effort.hutchinson == 0 {
             let problem = format!("{} steps of Lanczos and {} vectors", effort.lanczos, effort.hutchinson);
             return Err(Error::input("--probe curvature", problem, "at least one of each is needed"));
@@ -95,7 +95,7 @@ impl Room {
         engine.backend().commit(&plan)?;
         engine.backend().upload(&[-1.0, 1.0, 0.0, 0.0, 0.0, 0.0], Out(numbers))?;
         engine.backend().upload_f32(&vec![0.0; zero.shape.len()], Out(zero))?;
-        Ok(Room { tangents, effort, vectors: [a, b, c, d], zero, along, lanczos, traces, numbers })
+        Ok(Workspace { tangents, effort, vectors: [a, b, c, d], zero, along, lanczos, traces, numbers })
     }
 
     fn number(&self, at: usize) -> View {
@@ -110,7 +110,7 @@ fn row(vector: View) -> View {
 
 /// Asks the device for the curvature at `theta`, whose gradient is `grad`; nothing is read back. The same work each time: it may be part
 /// of a graph. One pass forward and backward, and `1 + lanczos + hutchinson` Hessian-vector products.
-pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: &Room) -> Result<()> {
+pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: &Workspace) -> Result<()> {
     let (loss, correct) = (Out(engine.slot(Scalar::Aside)), Out(engine.slot(Scalar::AsideCorrect)));
     let state = In(engine.state());
     let [mut v, mut before, product, aside] = room.vectors;
@@ -155,7 +155,7 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: &Room)
 }
 
 /// Reads what [`ask`] asked for.
-pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<Curvature> {
+pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Workspace) -> Result<Curvature> {
     let (along, lanczos) = (engine.read(room.along)?, engine.read(room.lanczos)?);
     let traces = engine.read(room.traces)?;
     // Not of those three: where ‖Hg‖ is 1e8 times as long as g, nothing of ‖g‖² is left in ‖Hg − g‖² − ‖Hg‖² + 2⟨Hg, g⟩.
@@ -173,7 +173,7 @@ pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<Curvature
 }
 
 /// The curvature as a probe.
-pub struct Measured(Room);
+pub struct Measured(Workspace);
 
 impl Kind for Measured {
     const ROW: Row = Row {
@@ -199,7 +199,7 @@ impl Kind for Measured {
     fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self> {
         let tangents = options.tangents.clone().map_or_else(|| engine.tangents(), Ok)?;
         let effort = Effort { lanczos: options.lanczos, hutchinson: options.hutchinson };
-        Room::with(engine, tangents, effort).map(Measured)
+        Workspace::with(engine, tangents, effort).map(Measured)
     }
 }
 

@@ -17,9 +17,9 @@ use crate::ops::vector::COMPARED;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 
-/// Room to work in.
+/// Workspace to work in.
 #[derive(Debug, Clone)]
-pub struct Room {
+pub struct Workspace {
     layers: Vec<WeightedLayer>,
     /// θ_{t+1}, and the velocity that it was made with.
     next: View,
@@ -48,9 +48,9 @@ pub struct CovariateShift {
     pub grad_norm: Vec<f64>,
 }
 
-impl Room {
+impl Workspace {
     /// Allocates it; `momentum` says whether updates have a velocity. Errors: a network of one layer, which has nothing before it; memory.
-    pub fn new<B: Backend>(engine: &mut Engine<B>, momentum: bool) -> Result<Room> {
+    pub fn new<B: Backend>(engine: &mut Engine<B>, momentum: bool) -> Result<Workspace> {
         let layers = engine.network().weighted_layers();
         if layers.len() < 2 {
             let problem = format!("the network has {} layer with weights", layers.len());
@@ -62,7 +62,7 @@ impl Room {
         let mut plan = engine.backend().plan();
         let results = plan.view(Shape::new([layers.len(), RESULTS]), DType::F64);
         engine.backend().commit(&plan)?;
-        Ok(Room { layers, next, velocity, mixed, base, moved, results })
+        Ok(Workspace { layers, next, velocity, mixed, base, moved, results })
     }
 
     /// The layers: numbers from 1, and names.
@@ -72,7 +72,7 @@ impl Room {
 }
 
 /// Asks the device for the shift of every layer at `theta`, whose gradient is `grad`; nothing is read back.
-pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, update: Update, room: &Room) -> Result<()> {
+pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, update: Update, room: &Workspace) -> Result<()> {
     let (loss, correct) = (Out(engine.slot(Scalar::Aside)), Out(engine.slot(Scalar::AsideCorrect)));
     let state = In(engine.state());
     let Update { velocity, momentum, weight_decay } = update;
@@ -139,7 +139,7 @@ fn compare<B: Backend>(engine: &mut Engine<B>, moved: View, own: View, results: 
 }
 
 /// Reads what [`ask`] asked for.
-pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<CovariateShift> {
+pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Workspace) -> Result<CovariateShift> {
     let mut found = CovariateShift::default();
     for of in engine.read(room.results)?.chunks_exact(RESULTS) {
         found.l2.push(of[0].sqrt());
@@ -150,7 +150,7 @@ pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<Covariate
 }
 
 /// The covariate shift as a probe.
-pub struct Measured(Room);
+pub struct Measured(Workspace);
 
 impl Kind for Measured {
     const ROW: Row = Row {
@@ -167,7 +167,7 @@ impl Kind for Measured {
     };
 
     fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self> {
-        Room::new(engine, options.momentum).map(Measured)
+        Workspace::new(engine, options.momentum).map(Measured)
     }
 }
 

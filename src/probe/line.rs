@@ -14,9 +14,9 @@ use crate::ops::vector::{COMPARED, Direction, NormKind};
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 
-/// Room to work in: θ_s and its gradient at some points at once, and slots for the results of every point.
+/// Workspace to work in: θ_s and its gradient at some points at once, and slots for the results of every point.
 #[derive(Debug, Clone, Copy)]
-pub struct Room {
+pub struct Workspace {
     /// `[points at once, …]`
     thetas: View,
     grads: View,
@@ -45,13 +45,13 @@ pub enum Along {
 /// Bytes that the points which a device takes at once may have for their parameters.
 const AT_ONCE: usize = 256 << 20;
 
-impl Room {
+impl Workspace {
     /// Allocates it, for the step lengths `s` of a line along `along`. A device that works on its own takes several points at once; the CPU as many
     /// as there are engines. Errors: not enough memory.
-    pub fn new<B: Backend>(engine: &mut Engine<B>, s: &[f64], along: Along) -> Result<Room> {
+    pub fn new<B: Backend>(engine: &mut Engine<B>, s: &[f64], along: Along) -> Result<Workspace> {
         let bytes = engine.network().slots().len().max(1) * engine.backend().dtype().size();
         let (points, all) = (s.len(), s.len() + 1);
-        let at_once = match engine.on_its_own() {
+        let at_once = match engine.is_async() {
             true => all.min((AT_ONCE / bytes).max(1)),
             false => engine.accompany(points)?,
         };
@@ -66,11 +66,11 @@ impl Room {
         for to in [lengths, displacements] {
             engine.backend().upload(&negative, Out(to))?;
         }
-        Ok(Room { thetas, grads, lengths, displacements, random, loss, correct, compared, moved })
+        Ok(Workspace { thetas, grads, lengths, displacements, random, loss, correct, compared, moved })
     }
 }
 
-impl Room {
+impl Workspace {
     /// What [`crate::ops::vector::Vector::compare_rows`] found of ∇L(θ_s) and g at every point, f64 `[points + 1, 3]`; then of θ′.
     pub fn compared(&self) -> View {
         self.compared
@@ -109,7 +109,13 @@ impl Landscape {
 ///
 /// Costs one forward and backward pass per point, and one more where the points are so near that rounding may matter; a device that works on
 /// its own, and asks for the same work each time, always makes that. Errors: those of [`check`], an interruption.
-pub fn landscape<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, s: &[f64], room: Room) -> Result<Landscape> {
+pub fn landscape<B: Backend>(
+    engine: &mut Engine<B>,
+    theta: In,
+    grad: In,
+    s: &[f64],
+    room: Workspace,
+) -> Result<Landscape> {
     check(s)?;
     ask(engine, theta, grad, room)?;
     let base_loss = engine.scalar(Scalar::Loss)?;
@@ -129,7 +135,7 @@ pub fn check(s: &[f64]) -> Result<()> {
 
 /// Asks the device for a landscape at the step lengths that `room` was made for; nothing is read back. The same work each time: it may be
 /// part of a graph.
-pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Room) -> Result<()> {
+pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Workspace) -> Result<()> {
     let slot = engine.slot(Scalar::GradNorm);
     engine.backend().norm(NormKind::L2, grad, Out(slot))?;
     let mut along = grad;
@@ -144,7 +150,7 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Room) 
     let mut first = 0;
     while first <= points {
         // Whether θ′ is needed is found out after all points, where that can be found out: with however many of them at once.
-        let end = if first < points && !engine.on_its_own() { points } else { points + 1 };
+        let end = if first < points && !engine.is_async() { points } else { points + 1 };
         let some = at_once.clamp(1, end - first);
         let [thetas, grads] = [room.thetas, room.grads].map(|rows| rows.slice(0, Shape::new([some, stride])));
         let part = |view: View| view.slice(first, Shape::new([some]));
@@ -177,8 +183,8 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Room) 
 }
 
 /// Whether rounding cannot matter at any of the points; never known of a device that works on its own, which is not waited for.
-fn beyond_rounding<B: Backend>(engine: &mut Engine<B>, room: Room) -> Result<bool> {
-    if engine.on_its_own() {
+fn beyond_rounding<B: Backend>(engine: &mut Engine<B>, room: Workspace) -> Result<bool> {
+    if engine.is_async() {
         return Ok(false);
     }
     let points = room.lengths.shape.len();
@@ -193,7 +199,7 @@ fn beyond_rounding<B: Backend>(engine: &mut Engine<B>, room: Room) -> Result<boo
 }
 
 /// Reads what [`ask`] asked for; `base_loss` is L(θ), and `s` what `room` was made for.
-pub fn read<B: Backend>(engine: &mut Engine<B>, base_loss: f64, s: &[f64], room: Room) -> Result<Landscape> {
+pub fn read<B: Backend>(engine: &mut Engine<B>, base_loss: f64, s: &[f64], room: Workspace) -> Result<Landscape> {
     let grad_norm = engine.scalar(Scalar::GradNorm)?;
     let mut loss = engine.read(room.loss)?;
     loss.truncate(s.len());

@@ -1,6 +1,6 @@
 //! The lines of a run as probes: along the gradient, for `landscape` and `predictiveness`, and along a random direction.
 
-use super::line::{self, Along, Landscape, Room};
+use super::line::{self, Along, Landscape, Workspace};
 use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
 use crate::Result;
 use crate::files::{Array, Arrays};
@@ -52,13 +52,13 @@ struct Line {
     s: Vec<f64>,
     /// That of the random directions.
     seed: Option<u64>,
-    room: Room,
+    room: Workspace,
 }
 
 impl Line {
     fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options, along: Along) -> Result<Self> {
         let seed = (along == Along::Random).then_some(options.seed);
-        Ok(Line { s: options.s.clone(), seed, room: Room::new(engine, &options.s, along)? })
+        Ok(Line { s: options.s.clone(), seed, room: Workspace::new(engine, &options.s, along)? })
     }
 
     fn fixed(&self) -> Arrays {

@@ -7,11 +7,11 @@
 //! - [`curvature`]: the Hessian along the gradient, its largest eigenvalue and its trace
 //! - `scale`: how long weights are, and what the loss says of it
 //! - [`theory`]: both sides of the paper's statements, per unit
-//! - [`door`]: a network at parameters and a batch that the user brings: `normscape probe`
+//! - [`boundary`]: a network at parameters and a batch that the user brings: `normscape probe`
 
 pub mod activations;
+pub mod boundary;
 pub mod curvature;
-pub mod door;
 mod eigen;
 pub mod ics;
 pub mod line;

@@ -1,6 +1,6 @@
 //! Host arenas, and the borrow check of one operator's views.
 
-use super::claims::Claims;
+use super::alias_check::AliasCheck;
 use super::tensor::{ArenaId, ArenaPlan, In, Out, View};
 use crate::files::limits;
 use crate::{Error, Result};
@@ -81,13 +81,13 @@ impl Memory {
 
     /// Starts resolving the views of one call of operator `op`.
     pub fn borrow(&mut self, op: &'static str) -> Borrow<'_> {
-        Borrow { claims: Claims::new(op), arenas: &mut self.arenas, life: PhantomData }
+        Borrow { claims: AliasCheck::new(op), arenas: &mut self.arenas, life: PhantomData }
     }
 }
 
 /// Resolves views to slices, and refuses a slice that overlaps another where either is written.
 pub struct Borrow<'a> {
-    claims: Claims,
+    claims: AliasCheck,
     arenas: *mut Vec<Vec<Line>>,
     life: PhantomData<&'a mut Memory>,
 }

@@ -3,12 +3,12 @@
 //! - [`tensor`]: shape + dtype + place, as handles · [`element`]: element types · [`slots`]: named parts of a flat vector · [`state`]: what changes from
 //!   step to step
 //! - [`rng`]: random numbers as pure functions, the same bits on every device
-//! - [`storage`]: what every backend can do with memory · [`claims`]: the borrow check of an operator's views
+//! - [`storage`]: what every backend can do with memory · [`alias_check`]: the borrow check of an operator's views
 //! - [`cuda`]: the CUDA backend, on a GPU or on an emulator
 //! - [`memory`], [`cpu`]: host arenas and the CPU backend · [`float`], [`simd`], [`lanes`]: its element types and vector units ·
 //!   [`rounding`]: f64 to bf16
 
-pub mod claims;
+pub mod alias_check;
 pub mod cpu;
 pub mod cuda;
 pub mod element;

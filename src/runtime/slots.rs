@@ -5,7 +5,7 @@ use crate::{Error, Result};
 
 /// How a slot's elements are ordered in users' files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
+pub enum FileOrder {
     /// As inside.
     Plain,
     /// A linear weight: inside `[I, O]`, in files `[O, I]`.
@@ -17,15 +17,15 @@ pub enum Door {
     Gain(usize),
 }
 
-impl Door {
+impl FileOrder {
     /// The shape in files.
     pub fn shape(self, inside: Shape) -> Vec<usize> {
         let e = inside.extents();
         match self {
-            Door::Plain => e.to_vec(),
-            Door::Linear => vec![e[1], e[0]],
-            Door::Conv3x3 => vec![e[2], e[1], 3, 3],
-            Door::Gain(axes) => gain_shape(e[0], axes),
+            FileOrder::Plain => e.to_vec(),
+            FileOrder::Linear => vec![e[1], e[0]],
+            FileOrder::Conv3x3 => vec![e[2], e[1], 3, 3],
+            FileOrder::Gain(axes) => gain_shape(e[0], axes),
         }
     }
 
@@ -33,7 +33,7 @@ impl Door {
     /// without PyTorch's axes of 1, as earlier versions wrote them), or the same again.
     pub fn read_shapes(self, inside: Shape) -> [Vec<usize>; 2] {
         match self {
-            Door::Gain(_) => [self.shape(inside), inside.extents().to_vec()],
+            FileOrder::Gain(_) => [self.shape(inside), inside.extents().to_vec()],
             _ => [self.shape(inside), self.shape(inside)],
         }
     }
@@ -42,9 +42,9 @@ impl Door {
     pub fn inside(self, shape: Shape, index: usize) -> usize {
         let e = shape.extents();
         match self {
-            Door::Plain | Door::Gain(_) => index,
-            Door::Linear => (index % e[0]) * e[1] + index / e[0],
-            Door::Conv3x3 => {
+            FileOrder::Plain | FileOrder::Gain(_) => index,
+            FileOrder::Linear => (index % e[0]) * e[1] + index / e[0],
+            FileOrder::Conv3x3 => {
                 let (tap, kc) = (index % 9, index / 9);
                 (tap * e[1] + kc % e[1]) * e[2] + kc / e[1]
             }
@@ -79,7 +79,7 @@ pub struct Slot {
     /// Its shape inside.
     pub shape: Shape,
     /// Its order in files.
-    pub door: Door,
+    pub order: FileOrder,
 }
 
 /// The slots of one flat vector, laid end to end in network order.
@@ -91,8 +91,8 @@ pub struct Slots {
 
 impl Slots {
     /// Appends a slot and gives its position.
-    pub fn push(&mut self, name: String, shape: Shape, door: Door) -> usize {
-        self.slots.push(Slot { name, start: self.len, shape, door });
+    pub fn push(&mut self, name: String, shape: Shape, order: FileOrder) -> usize {
+        self.slots.push(Slot { name, start: self.len, shape, order });
         self.len += shape.len();
         self.slots.len() - 1
     }
@@ -143,16 +143,16 @@ mod tests {
                 }
             }
         }
-        let file = Door::Conv3x3.to_file(shape, &inside);
+        let file = FileOrder::Conv3x3.to_file(shape, &inside);
         let expected: Vec<_> =
             (0..4).flat_map(|k| (0..2).flat_map(move |c| (0..9).map(move |t| k * 100 + c * 10 + t))).collect();
         assert_eq!(file, expected);
         let mut back = vec![0; inside.len()];
-        Door::Conv3x3.from_file(shape, &file, &mut back);
+        FileOrder::Conv3x3.from_file(shape, &file, &mut back);
         assert_eq!(back, inside);
-        assert_eq!(Door::Linear.to_file(Shape::new([2, 3]), &[1, 2, 3, 4, 5, 6]), [1, 4, 2, 5, 3, 6]);
+        assert_eq!(FileOrder::Linear.to_file(Shape::new([2, 3]), &[1, 2, 3, 4, 5, 6]), [1, 4, 2, 5, 3, 6]);
         for (axes, shape) in [(2, vec![3, 1]), (4, vec![3, 1, 1, 1])] {
-            let (gain, inside) = (Door::Gain(axes), Shape::new([3]));
+            let (gain, inside) = (FileOrder::Gain(axes), Shape::new([3]));
             assert_eq!(gain.shape(inside), shape);
             assert_eq!(gain.read_shapes(inside), [shape, vec![3]]);
             assert_eq!(gain.to_file(inside, &[7, 8, 9]), [7, 8, 9]);

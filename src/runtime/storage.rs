@@ -136,7 +136,7 @@ pub trait Storage: Sized {
         }
     }
     /// Whether the device works on its own: then data stay on it, and the host looks at results only every so many steps.
-    fn on_its_own(&self) -> bool {
+    fn is_async(&self) -> bool {
         false
     }
     /// Begins a piece of work that is asked for again and again with the same operands, known by `key`: a device may record it

@@ -252,10 +252,10 @@ pub fn read_slots<B: Backend>(
     let tensors = slots.iter().map(|slot| {
         let range = slot.start..slot.start + slot.shape.len();
         let values = match double {
-            true => slot.door.to_file(slot.shape, &wide[range]),
-            false => slot.door.to_file(slot.shape, &narrow[range].iter().copied().map(f64::from).collect::<Vec<_>>()),
+            true => slot.order.to_file(slot.shape, &wide[range]),
+            false => slot.order.to_file(slot.shape, &narrow[range].iter().copied().map(f64::from).collect::<Vec<_>>()),
         };
-        let shape = slot.door.shape(slot.shape);
+        let shape = slot.order.shape(slot.shape);
         let array = match double {
             true => Array::f64(shape, values),
             // Exact: the values were f32 before they were widened.
@@ -279,7 +279,7 @@ fn write_slots<B: Backend>(
     let (mut narrow, mut wide) = (vec![0.0f32; narrow], vec![0.0; wide]);
     for slot in slots.iter() {
         let name = format!("{prefix}{}", slot.name);
-        let fitting = slot.door.read_shapes(slot.shape);
+        let fitting = slot.order.read_shapes(slot.shape);
         let values = tensors.get(&name).filter(|array| fitting.contains(&array.shape)).and_then(Array::to_f64);
         let Some(values) = values else {
             return Err(Error::file(
@@ -290,10 +290,10 @@ fn write_slots<B: Backend>(
         };
         let range = slot.start..slot.start + values.len();
         if double {
-            slot.door.from_file(slot.shape, &values, &mut wide[range]);
+            slot.order.from_file(slot.shape, &values, &mut wide[range]);
         } else {
             let mut part = vec![0.0; values.len()];
-            slot.door.from_file(slot.shape, &values, &mut part);
+            slot.order.from_file(slot.shape, &values, &mut part);
             narrow[range].iter_mut().zip(part).for_each(|(to, value)| *to = value as f32);
         }
     }

@@ -133,7 +133,7 @@ impl Source {
     /// any first one.
     pub fn hand_over<B: Backend>(&mut self, t: u64, engine: &mut Engine<B>) -> Result<()> {
         match self {
-            Source::Images { batches, resident, .. } if engine.on_its_own() => {
+            Source::Images { batches, resident, .. } if engine.is_async() => {
                 if resident.is_none() {
                     *resident = Some(upload(batches, engine)?);
                 }

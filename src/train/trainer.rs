@@ -245,7 +245,7 @@ impl<B: Backend> Trainer<B> {
     /// Steps from the present one on that can be asked for before the host must look: one, but on a device that works on its
     /// own. A burst ends before a test, and with a probe, a checkpoint or the last step.
     fn burst_length(&mut self) -> u64 {
-        if !self.engine.on_its_own() {
+        if !self.engine.is_async() {
             return 1;
         }
         let first = self.step;

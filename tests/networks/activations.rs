@@ -3,7 +3,7 @@
 use crate::probed::{At, at, networks, values};
 use normscape::network::{Dln, Network, Norm, Normalisation, dln};
 use normscape::ops::backend::Backend;
-use normscape::probe::activations::{self, Distributions, Look, Room};
+use normscape::probe::activations::{self, Distributions, Look, Workspace};
 use normscape::probe::units;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
@@ -20,7 +20,7 @@ fn look(network: &Network, count: usize, pre_norm: bool) -> Look {
 fn measured<B: Backend>(backend: B, network: &Network, n: usize, look: &Look) -> Distributions {
     let mut here = at(backend, network, n);
     here.pass();
-    let room = Room::new(&mut here.engine, look.clone()).unwrap();
+    let room = Workspace::new(&mut here.engine, look.clone()).unwrap();
     activations::ask(&mut here.engine, In(here.theta), &room).unwrap();
     activations::read(&mut here.engine, &room).unwrap()
 }
@@ -178,7 +178,7 @@ fn it_leaves_the_values_that_it_reads() {
         let look = look(&network, 2, false);
         let mut here: At<Cpu<f32>> = at(Cpu::default(), &network, n);
         here.pass();
-        let room = Room::new(&mut here.engine, look).unwrap();
+        let room = Workspace::new(&mut here.engine, look).unwrap();
         let mut all = Vec::new();
         for _ in 0..2 {
             activations::ask(&mut here.engine, In(here.theta), &room).unwrap();
@@ -199,7 +199,7 @@ fn what_is_no_number_is_in_no_bin_and_shows() {
     (x[0], x[3]) = (f64::NAN, f64::INFINITY);
     here.engine.set_batch_f64(&x, None, None).unwrap();
     here.pass();
-    let room = Room::new(&mut here.engine, look(&network, 1, false)).unwrap();
+    let room = Workspace::new(&mut here.engine, look(&network, 1, false)).unwrap();
     activations::ask(&mut here.engine, In(here.theta), &room).unwrap();
     let found = activations::read(&mut here.engine, &room).unwrap();
     // Of four samples the first is no number in any unit, the second infinite.

@@ -191,7 +191,7 @@ fn landscapes_agree() {
             let network = dln(Dln { depth: 6, ..Dln::default() }, Normalisation::new(norm)).unwrap();
             let found = both(&network, &plain(60, 10)).map(|mut side| {
                 let loss = side.pass();
-                let room = line::Room::new(&mut side.engine, &s, along).unwrap();
+                let room = line::Workspace::new(&mut side.engine, &s, along).unwrap();
                 line::ask(&mut side.engine, In(side.theta), In(side.grad), room).unwrap();
                 line::read(&mut side.engine, loss, &s, room).unwrap()
             });
@@ -215,7 +215,7 @@ fn covariate_shift_agrees_and_is_the_gradient_at_the_first_layer() {
             let found = both(&network, &plain(45, dim)).map(|mut side| {
                 side.pass();
                 side.engine.set_state(&StepState::new(5, 2, 0.05)).unwrap();
-                let room = ics::Room::new(&mut side.engine, false).unwrap();
+                let room = ics::Workspace::new(&mut side.engine, false).unwrap();
                 let update = Update { velocity: None, momentum: 0.0, weight_decay: 0.01 };
                 ics::ask(&mut side.engine, In(side.theta), In(side.grad), update, &room).unwrap();
                 ics::read(&mut side.engine, &room).unwrap()
@@ -260,7 +260,7 @@ fn curvature_agrees() {
         let network = dln(Dln { depth: 5, ..Dln::default() }, Normalisation::new(norm)).unwrap();
         let found = both(&network, &plain(60, 10)).map(|mut side| {
             side.pass();
-            let room = curvature::Room::new(&mut side.engine, Effort { lanczos: 8, hutchinson: 3 }).unwrap();
+            let room = curvature::Workspace::new(&mut side.engine, Effort { lanczos: 8, hutchinson: 3 }).unwrap();
             curvature::ask(&mut side.engine, In(side.theta), In(side.grad), &room).unwrap();
             curvature::read(&mut side.engine, &room).unwrap()
         });

@@ -47,7 +47,7 @@ fn at<B: Backend>(backend: B, network: &Network, n: usize) -> At<B> {
 
 impl<B: Backend> At<B> {
     fn curvature(&mut self, lanczos: usize, hutchinson: usize) -> Curvature {
-        let room = curvature::Room::new(&mut self.engine, Effort { lanczos, hutchinson }).unwrap();
+        let room = curvature::Workspace::new(&mut self.engine, Effort { lanczos, hutchinson }).unwrap();
         curvature::ask(&mut self.engine, In(self.theta), In(self.grad), &room).unwrap();
         curvature::read(&mut self.engine, &room).unwrap()
     }
@@ -157,7 +157,7 @@ fn the_landscape_tends_to_it() {
             let limit = here.curvature(1, 1);
             // Lengths at which a step turns the gradient by a ten-millionth to a billionth of itself.
             let s = [1e-7, 1e-8, 1e-9].map(|part| part / limit.gain);
-            let room = line::Room::new(&mut here.engine, &s, Along::Gradient).unwrap();
+            let room = line::Workspace::new(&mut here.engine, &s, Along::Gradient).unwrap();
             let found = line::landscape(&mut here.engine, In(here.theta), In(here.grad), &s, room).unwrap();
             let compared = here.engine.read(room.compared()).unwrap();
             let square = found.grad_norm * found.grad_norm;
@@ -202,7 +202,7 @@ fn no_effort_finds_nothing() {
     let network = dln(Dln { depth: 2, dim: 3, ..Dln::default() }, Normalisation::new(Norm::None)).unwrap();
     let mut here = at(Cpu::<f32>::default(), &network, 4);
     for effort in [Effort { lanczos: 0, hutchinson: 1 }, Effort { lanczos: 1, hutchinson: 0 }] {
-        let error = curvature::Room::new(&mut here.engine, effort).unwrap_err();
+        let error = curvature::Workspace::new(&mut here.engine, effort).unwrap_err();
         assert!(error.to_string().contains("at least one of each"), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, 
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::norm::Grouping;
-use normscape::probe::ics::{self, CovariateShift, Room, Update};
+use normscape::probe::ics::{self, CovariateShift, Update, Workspace};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::rng::{Purpose, normal, word};
@@ -40,7 +40,7 @@ fn measured<B: Backend>(backend: B, network: &Network, batch: usize, rate: f64) 
     engine.backend().upload_f32(&start.iter().map(|v| 0.1 * v).collect::<Vec<_>>(), Out(velocity)).unwrap();
     let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
     engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();
-    let room = Room::new(&mut engine, true).unwrap();
+    let room = Workspace::new(&mut engine, true).unwrap();
     let kept = |engine: &mut Engine<B>| -> Vec<Vec<u64>> {
         let views: [View; 5] = [theta, grad, velocity, engine.running(), loss];
         let bits = |view| engine.read(view).unwrap().into_iter().map(f64::to_bits).collect();
@@ -149,6 +149,6 @@ fn every_device_finds_the_same() {
 #[test]
 fn a_network_of_one_layer_is_refused() {
     let network = dln(Dln { depth: 1, ..Dln::default() }, Normalisation::new(Norm::None)).unwrap();
-    let error = Room::new(&mut engine(Cpu::<f32>::default(), &network, 4, 0.1), false).unwrap_err();
+    let error = Workspace::new(&mut engine(Cpu::<f32>::default(), &network, 4, 0.1), false).unwrap_err();
     assert!(error.exit_code() == 2 && error.to_string().contains("1 layer"), "{error}");
 }

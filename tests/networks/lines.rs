@@ -3,7 +3,7 @@
 use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters};
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
-use normscape::probe::line::{Along, Landscape, Room, landscape};
+use normscape::probe::line::{Along, Landscape, Workspace, landscape};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
 use normscape::runtime::rng::{Purpose, normal, word};
@@ -32,7 +32,7 @@ fn measured<B: Backend>(
     engine.backend().upload_f32(&initial_parameters(network, 3), Out(theta)).unwrap();
     let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
     engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();
-    let room = Room::new(&mut engine, s, along).unwrap();
+    let room = Workspace::new(&mut engine, s, along).unwrap();
     let found = landscape(&mut engine, In(theta), In(grad), s, room).unwrap();
     (found, engine.read(grad).unwrap())
 }

@@ -5,7 +5,7 @@ use normscape::data::gaussian::GaussianSet;
 use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters};
 use normscape::ops::backend::Backend;
 use normscape::probe::curvature::{self, Effort};
-use normscape::probe::line::{Along, Landscape, Room, landscape};
+use normscape::probe::line::{Along, Landscape, Workspace, landscape};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::{Cuda, Mode};
 use normscape::runtime::rng::{Purpose, normal, word};
@@ -51,14 +51,14 @@ impl<B: Backend> At<B> {
     /// At `theta`.
     fn landscape(&mut self, theta: &[f64], s: &[f64], along: Along) -> Landscape {
         self.grad(theta);
-        let room = Room::new(&mut self.engine, s, along).unwrap();
+        let room = Workspace::new(&mut self.engine, s, along).unwrap();
         landscape(&mut self.engine, In(self.theta), In(self.grad), s, room).unwrap()
     }
 
     /// ‖Hg‖/‖g‖
     fn gain(&mut self, theta: &[f64]) -> f64 {
         self.grad(theta);
-        let room = curvature::Room::new(&mut self.engine, Effort { lanczos: 1, hutchinson: 1 }).unwrap();
+        let room = curvature::Workspace::new(&mut self.engine, Effort { lanczos: 1, hutchinson: 1 }).unwrap();
         curvature::ask(&mut self.engine, In(self.theta), In(self.grad), &room).unwrap();
         curvature::read(&mut self.engine, &room).unwrap().gain
     }

@@ -39,7 +39,7 @@ fn statements<B: Backend>(backend: B, of: &Case) -> Vec<Statements> {
     let theta0: Vec<f64> =
         start.iter().zip(drawn(4, start.len())).map(|(&t, z)| f64::from((f64::from(t) + 0.1 * z) as f32)).collect();
     engine.backend().upload_f64(&theta0, Out(theta)).unwrap();
-    let room = theory::Room::new(&mut engine, chosen, eps).unwrap();
+    let room = theory::Workspace::new(&mut engine, chosen, eps).unwrap();
     let entries: usize = chosen.iter().map(|(_, units)| units.len()).sum();
     assert_eq!(room.entries().len(), entries);
     theory::ask(&mut engine, In(theta), &room).unwrap();
@@ -158,7 +158,7 @@ fn every_backend_finds_the_same() {
 fn what_does_not_fit_is_refused() {
     let refused = |norm, chosen: &[(usize, Vec<usize>)]| {
         let network = dln(Dln { depth: 3, dim: 4, ..Dln::default() }, Normalisation::new(norm)).unwrap();
-        theory::Room::new(&mut engine(Cpu::<f32>::default(), &network, 8), chosen, 1e-5).unwrap_err().to_string()
+        theory::Workspace::new(&mut engine(Cpu::<f32>::default(), &network, 8), chosen, 1e-5).unwrap_err().to_string()
     };
     let says = |text: String, words: &[&str]| assert!(words.iter().all(|word| text.contains(word)), "{text}");
     says(refused(Norm::Lp(2.0), &[(1, vec![0])]), &["ℓp norm", "--norm batch"]);

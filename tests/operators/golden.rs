@@ -117,10 +117,10 @@ fn model_tolerances(name: &str, precision: Precision) -> [f64; 3] {
     }
 }
 
-/// A whole network through the door of `normscape probe`: the gradient is judged as one vector, all `grad.*` end to end.
+/// A whole network at the boundary of `normscape probe`: the gradient is judged as one vector, all `grad.*` end to end.
 fn run_model<B: Backend>(golden: &Golden, precision: Precision, backend: B) -> Result<(), Failed> {
     let mut inputs = Inputs::new(golden.path.display().to_string(), npz::read(&golden.path)?);
-    let outputs = normscape::probe::door::run(backend, &mut inputs, Default::default())?;
+    let outputs = normscape::probe::boundary::run(backend, &mut inputs, Default::default())?;
     let expected = inputs.expected();
     let names = |arrays: &Arrays| arrays.keys().cloned().collect::<Vec<_>>();
     if names(&outputs) != names(&expected) {

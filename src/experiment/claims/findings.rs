@@ -5,7 +5,7 @@ use super::super::evidence::Evidence;
 use super::super::pick::{Over, Pick};
 use super::super::plan::Part;
 use super::super::runs::Group;
-use super::words::{Names, bound};
+use super::describe::{Names, bound};
 use crate::report::{Finding, Line, rounded};
 use crate::theory::STATEMENTS;
 

@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::Result;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Fusion, Kept};
+use crate::ops::layer::{Fusion, Saved};
 use crate::runtime::tensor::{In, Out, Shape, View};
 
 /// Room for the output of one link at a time, and for what its norm keeps: what the pass itself has kept stays as it is.
@@ -13,7 +13,7 @@ pub struct Unactivated {
     /// Like the largest output that is made once more; of one element where none is.
     y: View,
     /// Mean and spread.
-    kept: [View; 2],
+    saved: [View; 2],
 }
 
 impl<B: Backend> Engine<B> {
@@ -23,14 +23,14 @@ impl<B: Backend> Engine<B> {
         for &index in links.iter().filter(|&&index| !self.is_bare(index)) {
             let shape = self.network.links()[index].layer.output(self.planned[index].x.shape)?;
             largest = largest.max(shape.len());
-            let kept = self.planned[index].kept.mean.map_or(0, |mean| mean.shape.len());
-            widest = widest.max(kept);
+            let saved = self.planned[index].saved.mean.map_or(0, |mean| mean.shape.len());
+            widest = widest.max(saved);
         }
         let mut plan = self.backend.plan();
         let y = plan.view(Shape::new([largest]), self.backend.activation_dtype());
-        let kept = [0; 2].map(|_| plan.view(Shape::new([widest]), self.backend.dtype()));
+        let saved = [0; 2].map(|_| plan.view(Shape::new([widest]), self.backend.dtype()));
         self.backend.commit(&plan)?;
-        Ok(Unactivated { y, kept })
+        Ok(Unactivated { y, saved })
     }
 
     /// The output of link `index` on the batch, `[H, W, N, C]`, without the ReLU and the pool that may be part of its pass; with the same noise.
@@ -38,7 +38,7 @@ impl<B: Backend> Engine<B> {
     /// The last pass was layer by layer, in training mode, and at `theta`. Where the convolution before had left a norm its sums, they are
     /// made anew here, and may round elsewhere.
     pub fn unactivated(&mut self, index: usize, theta: In, room: &Unactivated) -> Result<In> {
-        self.look_up()?;
+        self.check_interrupted()?;
         if self.is_bare(index) {
             return Ok(In(self.planned[index].y));
         }
@@ -48,9 +48,9 @@ impl<B: Backend> Engine<B> {
         let mut io = self.io(index, theta);
         let shape = layer.output(io.x.0.shape)?;
         let per_unit = |place: View, like: Option<View>| like.map(|like| place.slice(0, like.shape));
-        let [mean, spread] = room.kept;
+        let [mean, spread] = room.saved;
         io.y = Out(room.y.slice(0, shape));
-        io.kept = Kept { mean: per_unit(mean, io.kept.mean), spread: per_unit(spread, io.kept.spread) };
+        io.saved = Saved { mean: per_unit(mean, io.saved.mean), spread: per_unit(spread, io.saved.spread) };
         io.fusion = Fusion::default();
         layer.forward(&mut self.backend, &io)?;
         Ok(io.y.into())

@@ -162,9 +162,9 @@ impl<B: Backend> Engine<B> {
         self.whole = None;
     }
 
-    /// See [`crate::runtime::storage::Storage::on_its_own`].
-    pub fn on_its_own(&self) -> bool {
-        self.backend.on_its_own()
+    /// See [`crate::runtime::storage::Storage::is_async`].
+    pub fn is_async(&self) -> bool {
+        self.backend.is_async()
     }
 
     /// The values of any tensor, widened.
@@ -304,7 +304,7 @@ impl<B: Backend> Engine<B> {
 
     /// Asks for `work`, which is the same each time that `key` is given: a device may record and replay it as one.
     pub fn as_graph(&mut self, key: u64, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        self.look_up()?;
+        self.check_interrupted()?;
         let before = self.rounded;
         let known = self.graphs.iter().position(|graph| graph.key == key && graph.before == before);
         let place = known.unwrap_or_else(|| {
@@ -333,7 +333,7 @@ impl<B: Backend> Engine<B> {
         self.backend.upload_f64(&values, Out(self.input))
     }
 
-    fn look_up(&self) -> Result<()> {
+    fn check_interrupted(&self) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
     }
 }

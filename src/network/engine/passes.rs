@@ -7,8 +7,8 @@ use super::plan::Planned;
 use crate::Result;
 use crate::ops::backend::Backend;
 use crate::ops::cross_entropy::LossOut;
-use crate::ops::deep_linear::{Chain, ChainBatch, ChainKept, ChainOut};
-use crate::ops::layer::{Backward, Forward, Kept, Params};
+use crate::ops::deep_linear::{Chain, ChainBatch, ChainOut, ChainSaved};
+use crate::ops::layer::{Backward, Forward, Params, Saved};
 use crate::runtime::storage::{Part, Pass};
 use crate::runtime::tensor::{In, Out, Shape, View};
 use std::ops::Range;
@@ -62,12 +62,12 @@ impl<B: Backend> Engine<B> {
     /// Losses and gradients at several θ on one batch: the rows of `thetas` and `grads`, which [`Engine::vectors`] made; `loss` and
     /// `correct` have an entry for each. What [`Engine::output`] and [`Engine::samples`] then hold is of any of them, or of the pass before.
     pub fn losses_and_grads(&mut self, thetas: In, grads: Out, loss: Out, correct: Out) -> Result<()> {
-        self.look_up()?;
+        self.check_interrupted()?;
         let (runs, stride) = thetas.0.shape.matrix();
         if runs > 1
             && let Some((chain, batch)) = self.whole_batch()?
         {
-            let out = ChainOut { loss, correct, grad: Some(grads), kept: None };
+            let out = ChainOut { loss, correct, grad: Some(grads), saved: None };
             if self.backend.deep_linear(&chain, thetas, batch, out)? {
                 return Ok(());
             }
@@ -83,11 +83,11 @@ impl<B: Backend> Engine<B> {
 
     /// One run of the network as a whole; `false` where the layers are to be taken one by one.
     fn whole_pass(&mut self, theta: In, grad: Option<Out>, loss: Out, correct: Out) -> Result<bool> {
-        self.look_up()?;
+        self.check_interrupted()?;
         let Some((chain, batch)) = self.whole_batch()? else { return Ok(false) };
         let (y, sample, statistics) = (Out(self.prediction()), Out(self.samples), Out(self.statistics));
-        let kept = ChainKept { y, sample, statistics };
-        let out = ChainOut { loss, correct, grad: grad.map(|grad| Out(one_row(grad.0))), kept: Some(kept) };
+        let saved = ChainSaved { y, sample, statistics };
+        let out = ChainOut { loss, correct, grad: grad.map(|grad| Out(one_row(grad.0))), saved: Some(saved) };
         let taken = self.backend.deep_linear(&chain, In(one_row(theta.0)), batch, out)?;
         self.leave_unmade(taken);
         Ok(taken)
@@ -131,7 +131,7 @@ impl<B: Backend> Engine<B> {
     /// Every layer's weight gradient with the layers before it at `next`, in one pass: see [`crate::ops::deep_linear::DeepLinear`].
     /// `false` where each is to be found by itself.
     pub fn moved_gradients(&mut self, theta: In, next: In, out: Out) -> Result<bool> {
-        self.look_up()?;
+        self.check_interrupted()?;
         if !self.has_moved_gradients() {
             return Ok(false);
         }
@@ -144,7 +144,7 @@ impl<B: Backend> Engine<B> {
         self.leave_unmade(false);
         self.recast(theta)?;
         for index in 0..self.planned.len() {
-            self.look_up()?;
+            self.check_interrupted()?;
             if self.planned[index].applied {
                 continue;
             }
@@ -176,7 +176,7 @@ impl<B: Backend> Engine<B> {
         self.leave_unmade(false);
         self.recast(theta)?;
         for index in links {
-            self.look_up()?;
+            self.check_interrupted()?;
             if self.planned[index].applied {
                 continue;
             }
@@ -193,7 +193,7 @@ impl<B: Backend> Engine<B> {
     fn backward_to(&mut self, first: usize, of: Weights, theta: In, grad: Out) -> Result<()> {
         let [mut upper, mut lower] = self.gradients;
         for index in (first..self.planned.len()).rev() {
-            self.look_up()?;
+            self.check_interrupted()?;
             let planned = self.planned[index];
             if planned.gone {
                 continue;
@@ -250,9 +250,9 @@ impl<B: Backend> Engine<B> {
         if let Some(operands) = self.operands.filter(|_| self.network.links()[index].layer.multiplies()) {
             params.weight = self.params(index, operands).weight;
         }
-        let Planned { x, y, kept, fusion, .. } = self.planned[index];
+        let Planned { x, y, saved, fusion, .. } = self.planned[index];
         let (workspace, state, running) = (self.workspace, In(self.state), self.running_of(index));
-        Forward { x: In(x), y: Out(y), params, kept, workspace, state, running, fusion }
+        Forward { x: In(x), y: Out(y), params, saved, workspace, state, running, fusion }
     }
 
     pub(super) fn params(&self, index: usize, whole: View) -> Params {
@@ -261,11 +261,11 @@ impl<B: Backend> Engine<B> {
         Params { weight: view(weight), bias: view(bias) }
     }
 
-    pub(super) fn running_of(&self, index: usize) -> Kept {
+    pub(super) fn running_of(&self, index: usize) -> Saved {
         let view = |slot| self.network.running().view(self.running, slot);
         match self.network.links()[index].running {
-            Some([mean, spread]) => Kept { mean: Some(view(mean)), spread: Some(view(spread)) },
-            None => Kept::default(),
+            Some([mean, spread]) => Saved { mean: Some(view(mean)), spread: Some(view(spread)) },
+            None => Saved::default(),
         }
     }
 }

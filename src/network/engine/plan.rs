@@ -3,7 +3,7 @@
 use super::super::chain::Network;
 use super::super::layer::Layer;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Fusion, Kept};
+use crate::ops::layer::{Fusion, Saved};
 use crate::runtime::tensor::{ArenaPlan, Shape, View};
 use crate::{Error, Result};
 
@@ -12,7 +12,7 @@ use crate::{Error, Result};
 pub(super) struct Planned {
     pub x: View,
     pub y: View,
-    pub kept: Kept,
+    pub saved: Saved,
     pub fusion: Fusion,
     /// A ReLU or a pool that the layer before applies: x is y, and forward has nothing to do.
     pub applied: bool,
@@ -67,7 +67,7 @@ pub(super) fn lay_out<B: Backend>(
             shape = next.output(shape)?;
         }
         let y = if applied { x } else { plan.view(checked(shape)?, backend.activation_dtype()) };
-        let mut kept = Kept::default();
+        let mut saved = Saved::default();
         if let (Some((_, divisor)), Some([mean, spread])) = (link.layer.statistics(x.shape), link.running) {
             let samples = x.shape.matrix().0;
             if samples < 2 {
@@ -78,14 +78,14 @@ pub(super) fn lay_out<B: Backend>(
             let [mean, spread] = [mean, spread].map(|slot| network.running().view(statistics, slot));
             factors[(spread.offset - statistics.offset) / dtype.size()..][..spread.shape.len()]
                 .fill(divisor.running_factor(samples));
-            kept = Kept { mean: Some(mean), spread: Some(spread) };
+            saved = Saved { mean: Some(mean), spread: Some(spread) };
         }
         if let Some(shape) = link.layer.keeps(x.shape) {
-            kept = Kept { mean: Some(plan.view(shape, dtype)), spread: Some(plan.view(shape, dtype)) };
+            saved = Saved { mean: Some(plan.view(shape, dtype)), spread: Some(plan.view(shape, dtype)) };
         }
         workspace = workspace.max(link.layer.workspace(backend, x.shape).len());
         widest = widest.max(y.shape.len());
-        planned.push(Planned { x, y, kept, fusion, applied, gone });
+        planned.push(Planned { x, y, saved, fusion, applied, gone });
         x = y;
     }
     Ok(Laid { planned, x, workspace, widest, factors })

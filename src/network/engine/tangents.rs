@@ -9,7 +9,7 @@ use super::effective::Moved;
 use super::plan::{Laid, Planned, lay_out};
 use super::{Engine, Scalar};
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Kept, Params, Tangent, TangentBackward};
+use crate::ops::layer::{Backward, Forward, Params, Saved, Tangent, TangentBackward};
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 
@@ -22,7 +22,7 @@ struct Linear {
     /// ẏ
     moving: View,
     /// Tangents of what forward kept.
-    kept: Kept,
+    saved: Saved,
 }
 
 /// Room for a network at one θ and for how it moves: about three times its activations, beside those of the engine.
@@ -52,7 +52,7 @@ pub struct Linearised {
     /// The gradient of its output.
     pub grad_y: In,
     /// A norm's statistics of the batch.
-    pub kept: Kept,
+    pub saved: Saved,
 }
 
 impl<B: Backend> Engine<B> {
@@ -73,14 +73,14 @@ impl<B: Backend> Engine<B> {
         for (link, planned) in self.network.links().iter().zip(planned) {
             let of = |[mean, spread]: [usize; 2]| {
                 let [mean, spread] = [mean, spread].map(|slot| self.network.running().view(statistics[1], slot));
-                Kept { mean: Some(mean), spread: Some(spread) }
+                Saved { mean: Some(mean), spread: Some(spread) }
             };
-            let kept = match link.layer.keeps(planned.x.shape) {
-                Some(shape) => Kept { mean: Some(plan.view(shape, dtype)), spread: Some(plan.view(shape, dtype)) },
-                None => link.running.map_or(Kept::default(), of),
+            let saved = match link.layer.keeps(planned.x.shape) {
+                Some(shape) => Saved { mean: Some(plan.view(shape, dtype)), spread: Some(plan.view(shape, dtype)) },
+                None => link.running.map_or(Saved::default(), of),
             };
             let [grad_y, moving] = [0; 2].map(|_| plan.view(planned.y.shape, dtype));
-            links.push(Linear { planned, grad_y, moving, kept });
+            links.push(Linear { planned, grad_y, moving, saved });
         }
         let workspace = plan.view(Shape::new([workspace]), dtype);
         let spare = [0; 2].map(|_| plan.view(Shape::new([widest.max(weight)]), dtype));
@@ -97,7 +97,7 @@ impl<B: Backend> Engine<B> {
     /// Runs forward and backward at `theta` on the batch, in training mode, and keeps every tensor in `room`.
     pub fn linearise(&mut self, room: &Tangents, theta: In, loss: Out, correct: Out) -> Result<()> {
         for index in 0..room.links.len() {
-            self.look_up()?;
+            self.check_interrupted()?;
             if let Some(moved) = room.moved {
                 self.make_weight(index, theta, moved.weights)?;
             }
@@ -108,7 +108,7 @@ impl<B: Backend> Engine<B> {
         let (y, grad_y) = (In(last.planned.y), Out(last.grad_y));
         self.judge_of(y, loss, correct, Some(grad_y))?;
         for index in (0..room.links.len()).rev() {
-            self.look_up()?;
+            self.check_interrupted()?;
             let io = Backward {
                 forward: self.forward_at(room, index, theta),
                 grad_y: In(room.links[index].grad_y),
@@ -132,7 +132,7 @@ impl<B: Backend> Engine<B> {
 
     /// `out ← ∇²L(θ) v`, at the θ that [`Engine::ready_products`] or [`Engine::linearise`] was called at.
     pub fn hessian_vector(&mut self, room: &Tangents, theta: In, v: In, out: Out) -> Result<()> {
-        self.look_up()?;
+        self.check_interrupted()?;
         if let Some(whole) = room.whole
             && let Some((chain, batch)) = self.whole_batch()?
         {
@@ -170,7 +170,7 @@ impl<B: Backend> Engine<B> {
     /// A layer of it.
     pub fn linearised(&self, room: &Tangents, index: usize) -> Linearised {
         let Linear { planned, grad_y, .. } = room.links[index];
-        Linearised { x: In(planned.x), y: In(planned.y), grad_y: In(grad_y), kept: planned.kept }
+        Linearised { x: In(planned.x), y: In(planned.y), grad_y: In(grad_y), saved: planned.saved }
     }
 
     /// The weight of link `index` in the vector `theta`: a norm's γ. `None` where it has none.
@@ -187,7 +187,7 @@ impl<B: Backend> Engine<B> {
         v: Option<In>,
     ) -> Result<()> {
         for index in first..room.links.len() {
-            self.look_up()?;
+            self.check_interrupted()?;
             if let Some(v) = v {
                 self.move_weight(room, index, theta, v)?;
             }
@@ -212,7 +212,7 @@ impl<B: Backend> Engine<B> {
         let top = View { shape: last.planned.y.shape, ..upper };
         self.judge_tangent(In(last.planned.y), In(last.moving), Out(top))?;
         for index in (first..room.links.len()).rev() {
-            self.look_up()?;
+            self.check_interrupted()?;
             let Linear { planned, grad_y, .. } = room.links[index];
             let moving = View { shape: planned.y.shape, ..upper };
             let below = View { shape: planned.x.shape, ..lower };
@@ -238,10 +238,10 @@ impl<B: Backend> Engine<B> {
     }
 
     fn forward_at(&self, room: &Tangents, index: usize, theta: In) -> Forward {
-        let Planned { x, y, kept, fusion, .. } = room.links[index].planned;
+        let Planned { x, y, saved, fusion, .. } = room.links[index].planned;
         let params = self.made(room.moved.map(|moved| moved.weights), index, theta.0);
         let (workspace, state, running) = (room.workspace, In(self.state), self.running_of(index));
-        Forward { x: In(x), y: Out(y), params, kept, workspace, state, running, fusion }
+        Forward { x: In(x), y: Out(y), params, saved, workspace, state, running, fusion }
     }
 
     fn tangent_at(
@@ -252,13 +252,13 @@ impl<B: Backend> Engine<B> {
         theta: In,
         v: Option<In>,
     ) -> Tangent {
-        let Linear { moving, kept, .. } = room.links[index];
+        let Linear { moving, saved, .. } = room.links[index];
         Tangent {
             forward: self.forward_at(room, index, theta),
             x: if index == first { x } else { Some(In(room.links[index - 1].moving)) },
             params: v.map_or(Params::default(), |v| self.made(room.moved.map(|moved| moved.moving), index, v.0)),
             y: Out(moving),
-            kept,
+            saved,
             spare: room.spare,
         }
     }

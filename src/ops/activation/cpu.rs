@@ -2,7 +2,7 @@
 
 use super::{Activate, Activation, Rule, TangentOperands, same};
 use crate::Result;
-use crate::ops::columns::{Shared, for_pieces};
+use crate::ops::channel_reduce::{Shared, for_pieces};
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;

@@ -11,9 +11,9 @@ use super::layout::Layout;
 use super::scratch::Scratch;
 use crate::files::Arrays;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer, Params, Tangent, TangentBackward};
+use crate::ops::layer::{Backward, Forward, Fusion, Layer, Params, Saved, Tangent, TangentBackward};
 use crate::ops::noise::NoiseOptions;
-use crate::runtime::slots::Door;
+use crate::runtime::slots::FileOrder;
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{In, Out, Shape, View};
 use crate::{Error, Result};
@@ -111,12 +111,12 @@ pub fn run<L: Layer, B: Backend>(op: &LayerOperator<L>, backend: &mut B, inputs:
     let inside = x.layout.shape(&x.shape);
     let (mut names, mut params) = ([None; 2], [None, None]);
     for ((name, param), of) in names.iter_mut().zip(&mut params).zip(layer.params(inside)) {
-        let layout = if of.door == Door::Plain { Layout::Plain } else { Layout::Parameter(of.door) };
+        let layout = if of.order == FileOrder::Plain { Layout::Plain } else { Layout::Parameter(of.order) };
         *name = Some(of.name);
-        *param = Some(inputs.tensor(of.name, layout, Extents::Exact(&of.door.shape(of.shape)))?);
+        *param = Some(inputs.tensor(of.name, layout, Extents::Exact(&of.order.shape(of.shape)))?);
     }
-    let kept = layer.statistics(inside).map(|(channels, _)| Shape::new([channels])).or_else(|| layer.keeps(inside));
-    let running = match kept.filter(|_| layer.reads_running()) {
+    let saved = layer.statistics(inside).map(|(channels, _)| Shape::new([channels])).or_else(|| layer.keeps(inside));
+    let running = match saved.filter(|_| layer.reads_running()) {
         Some(shape) => {
             let mut take = |name| inputs.tensor(name, Layout::Plain, Extents::Exact(shape.extents()));
             Some([take(RUNNING[0])?, take(RUNNING[1])?])
@@ -139,7 +139,7 @@ pub fn run<L: Layer, B: Backend>(op: &LayerOperator<L>, backend: &mut B, inputs:
     let params = map(operands.params.each_ref().map(Option::as_ref), |of| s.input(of).map(|of| of.0))?;
     let out_y = s.output("y", &y, op.layout)?;
     let mut keep = [None; 2];
-    if let Some(shape) = kept {
+    if let Some(shape) = saved {
         for (to, name) in keep.iter_mut().zip(op.statistics) {
             *to = Some(s.output(name, shape.extents(), Layout::Plain)?.0);
         }
@@ -160,7 +160,7 @@ pub fn run<L: Layer, B: Backend>(op: &LayerOperator<L>, backend: &mut B, inputs:
         None => None,
     };
     let moving = match &tangents {
-        Some(tangents) => Some(Moving::plan(&mut s, &operands, tangents, names, (&y, op.layout), kept)?),
+        Some(tangents) => Some(Moving::plan(&mut s, &operands, tangents, names, (&y, op.layout), saved)?),
         None => None,
     };
     let room = layer.workspace(s.backend, inside);
@@ -172,11 +172,11 @@ pub fn run<L: Layer, B: Backend>(op: &LayerOperator<L>, backend: &mut B, inputs:
         x,
         y: out_y,
         params: params_of(params),
-        kept: Kept { mean: keep[0], spread: keep[1] },
+        saved: Saved { mean: keep[0], spread: keep[1] },
         workspace,
         // Who reads no state is given a tensor all the same, which nobody looks at.
         state: state.unwrap_or(In(workspace)),
-        running: Kept { mean: running_mean, spread: running_var },
+        running: Saved { mean: running_mean, spread: running_var },
         fusion: Fusion::default(),
     };
     layer.forward(s.backend, &forward)?;
@@ -228,7 +228,7 @@ struct Moving {
     x: In,
     params: Params,
     y: Out,
-    kept: Kept,
+    saved: Saved,
     spare: [View; 2],
     backward: Option<(In, Out, Params)>,
 }
@@ -240,7 +240,7 @@ impl Moving {
         tangents: &'t Operands,
         names: Pair<&'static str>,
         (y, layout): (&[usize], Layout),
-        kept: Option<Shape>,
+        saved: Option<Shape>,
     ) -> Result<Moving> {
         let x = s.input(&tangents.x)?;
         let params = params_of(map(tangents.params.each_ref().map(Option::as_ref), |of| s.input(of).map(|of| of.0))?);
@@ -252,11 +252,11 @@ impl Moving {
                 Some((s.input(grad_y)?, grad_x, grads))
             }
         };
-        let mut keep = || kept.map(|shape| s.workspace(shape).map(|view| view.0)).transpose();
-        let kept = Kept { mean: keep()?, spread: keep()? };
+        let mut keep = || saved.map(|shape| s.workspace(shape).map(|view| view.0)).transpose();
+        let saved = Saved { mean: keep()?, spread: keep()? };
         let most = params.weight.map_or(0, |w| w.shape.len()).max(x.0.shape.len()).max(y.0.shape.len());
         let spare = [s.workspace(Shape::new([most]))?.0, s.workspace(Shape::new([most]))?.0];
-        Ok(Moving { x, params, y, kept, spare, backward })
+        Ok(Moving { x, params, y, saved, spare, backward })
     }
 
     /// Computes them; the layer's own passes have run.
@@ -267,8 +267,8 @@ impl Moving {
         forward: Forward,
         backward: Option<Backward>,
     ) -> Result<()> {
-        let Moving { params, y, kept, spare, .. } = *self;
-        let tangent = Tangent { forward, x: Some(self.x), params, y, kept, spare };
+        let Moving { params, y, saved, spare, .. } = *self;
+        let tangent = Tangent { forward, x: Some(self.x), params, y, saved, spare };
         layer.tangent(backend, &tangent)?;
         let (Some(own), Some((moving, grad_x, grads_tangent))) = (backward, self.backward) else { return Ok(()) };
         let (grad_y, grads, grad_x) = (own.grad_y, own.grads, Some(grad_x));

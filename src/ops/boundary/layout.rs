@@ -1,6 +1,6 @@
 //! How a tensor's elements are ordered outside (NCHW, OIHW, row-major) and inside (HWNC, taps × C × K).
 
-use crate::runtime::slots::Door;
+use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::Shape;
 
 /// The order of a tensor's elements, outside and inside.
@@ -13,7 +13,7 @@ pub enum Layout {
     /// Activations of two or more axes: outside `[N, C, …]`, inside `[…, N, C]`.
     Activations,
     /// A parameter, as the networks' slots hold it.
-    Parameter(Door),
+    Parameter(FileOrder),
 }
 
 /// The extents `[N, C, …]` of activations, the rest as one: a matrix of N × C for each of `pixels` places.
@@ -50,8 +50,8 @@ impl Layout {
             (Layout::Activations, &[n, c, h, w]) => Shape::new([h, w, n, c]),
             (Layout::Activations, &[n, c, ref rest @ ..]) => Shape::new([rest.iter().product(), n, c]),
             // More axes than two are one: of a weight of any kind, units outermost.
-            (Layout::Parameter(Door::Linear), &[o, ref rest @ ..]) => Shape::new([rest.iter().product(), o]),
-            (Layout::Parameter(Door::Conv3x3), &[k, c, ..]) => Shape::new([9, c, k]),
+            (Layout::Parameter(FileOrder::Linear), &[o, ref rest @ ..]) => Shape::new([rest.iter().product(), o]),
+            (Layout::Parameter(FileOrder::Conv3x3), &[k, c, ..]) => Shape::new([9, c, k]),
             (_, []) => Shape::new([]),
             (_, &[only]) => Shape::new([only]),
             (_, &[first, ref rest @ ..]) => Shape::new([first, rest.iter().product()]),
@@ -64,7 +64,7 @@ impl Layout {
         match self {
             Layout::Plain | Layout::Elements => {}
             Layout::Activations => Pixels::of(outside).each(|out, into| inside[into] = values[out]),
-            Layout::Parameter(door) => door.from_file(self.shape(outside), values, &mut inside),
+            Layout::Parameter(order) => order.from_file(self.shape(outside), values, &mut inside),
         }
         inside
     }
@@ -78,7 +78,7 @@ impl Layout {
                 Pixels::of(outside).each(|to, from| out[to] = values[from]);
                 out
             }
-            Layout::Parameter(door) => door.to_file(self.shape(outside), &values),
+            Layout::Parameter(order) => order.to_file(self.shape(outside), &values),
         }
     }
 }
@@ -109,10 +109,10 @@ mod tests {
 
     #[test]
     fn parameters_are_ordered_as_the_networks_slots_are() {
-        let weight = Layout::Parameter(Door::Linear);
+        let weight = Layout::Parameter(FileOrder::Linear);
         assert_eq!(weight.shape(&[2, 3]), Shape::new([3, 2]));
         assert_eq!(weight.enter(&[2, 3], &[1, 2, 3, 4, 5, 6]), [1, 4, 2, 5, 3, 6]);
-        let taps = Layout::Parameter(Door::Conv3x3);
+        let taps = Layout::Parameter(FileOrder::Conv3x3);
         let values: Vec<usize> = (0..5 * 4 * 9).collect();
         assert_eq!(taps.shape(&[5, 4, 3, 3]), Shape::new([9, 4, 5]));
         assert_eq!(taps.leave(&[5, 4, 3, 3], taps.enter(&[5, 4, 3, 3], &values)), values);

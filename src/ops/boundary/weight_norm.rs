@@ -10,13 +10,13 @@ use crate::Result;
 use crate::files::Arrays;
 use crate::ops::backend::Backend;
 use crate::ops::weight_norm::{self, Parts, PartsOut};
-use crate::runtime::slots::{Door, gain_shape};
+use crate::runtime::slots::{FileOrder, gain_shape};
 
 /// `op weight_norm`
 pub struct WeightNorm;
 
 /// Units outermost outside, innermost inside; the order of a unit's weights plays no part.
-const LAYOUT: Layout = Layout::Parameter(Door::Linear);
+const LAYOUT: Layout = Layout::Parameter(FileOrder::Linear);
 
 impl Operator for WeightNorm {
     const NAME: &'static str = "weight_norm";

@@ -4,7 +4,7 @@ use super::algorithm::Algorithm;
 use super::winograd::{self, Filtering, FourByThree, TwoByTwo};
 use super::{Conv2d, Conv2dGrads, Map, direct};
 use crate::Result;
-use crate::ops::columns;
+use crate::ops::channel_reduce;
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
 use crate::runtime::tensor::{In, Out, Shape};
@@ -90,7 +90,7 @@ impl<T: Float> Conv2d for Cpu<T> {
     }
 
     fn conv2d_workspace(&self, map: Map) -> Shape {
-        let sums = 2 * columns::workspace(map.h * map.w * map.n, map.k);
+        let sums = 2 * channel_reduce::workspace(map.h * map.w * map.n, map.k);
         Shape::new([workspace::<T>(self.algorithm(&map), &map).max(sums)])
     }
 
@@ -113,7 +113,7 @@ impl<T: Float> Conv2d for Cpu<T> {
             grad_input(algorithm, &map, weight, grad_y, b.write(grad_x)?, workspace);
         }
         if let Some(grad_bias) = grads.bias {
-            columns::sums(grad_y, map.k, b.write(grad_bias)?, columns::as_f64(workspace), |sum| sum);
+            channel_reduce::sums(grad_y, map.k, b.write(grad_bias)?, channel_reduce::as_f64(workspace), |sum| sum);
         }
         if let Some(to) = grads.weight {
             grad_weight(algorithm, &map, x, grad_y, b.write(to)?, workspace);

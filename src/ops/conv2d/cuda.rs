@@ -1,9 +1,9 @@
-//! 3×3 convolution on a device: products over the valid taps, see [`crate::ops::tap_product`].
+//! 3×3 convolution on a device: products over the valid taps, see [`crate::ops::implicit_gemm`].
 
 use super::{Conv2d, Conv2dGrads, Map};
 use crate::Result;
+use crate::ops::implicit_gemm::{Direction, Epilogue, Extents, bias_gradient, product, weight_gradient};
 use crate::ops::layer::Fusion;
-use crate::ops::tap_product::{Direction, Epilogue, Extents, bias_gradient, product, weight_gradient};
 use crate::runtime::cuda::driver::{Driver, Stored};
 use crate::runtime::cuda::{Cuda, Mode};
 use crate::runtime::tensor::{In, Out, Shape};

@@ -1,8 +1,8 @@
 //! Convolution as it is defined: for each output pixel, a sum of dense products over its valid taps.
 
 use super::Map;
-use crate::ops::product::few::{self, Few};
-use crate::ops::product::{Block, Segment, pack, pack_transposed, panel_len, panel_width, panels};
+use crate::ops::gemm::few::{self, Few};
+use crate::ops::gemm::{Block, Segment, pack, pack_transposed, panel_len, panel_width, panels};
 use crate::runtime::float::Float;
 use rayon::prelude::*;
 

@@ -5,7 +5,7 @@ use crate::ops::backend::Backend;
 use crate::ops::bilinear::{self, Bilinear};
 use crate::ops::boundary::{Extents, LayerOperator, Layout};
 use crate::ops::layer::{Backward, Forward, Fusion, Init, Layer, Param, Tangent, TangentBackward};
-use crate::runtime::slots::Door;
+use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 
@@ -38,7 +38,7 @@ impl Layer for Conv2dLayer {
     fn params(&self, x: Shape) -> Vec<Param> {
         let (c, k) = (x.hwnc()[3], self.channels);
         let init = Init::Glorot { fan_in: 9 * c, fan_out: 9 * k };
-        let weight = Param { name: "weight", shape: Shape::new([9, c, k]), door: Door::Conv3x3, init };
+        let weight = Param { name: "weight", shape: Shape::new([9, c, k]), order: FileOrder::Conv3x3, init };
         let mut params = weight.in_parts(self.weight_norm);
         if self.bias {
             params.push(Param::per_unit("bias", k, 0.0));

@@ -180,7 +180,7 @@ impl<T: Float> DeepLinear for Cpu<T> {
         let (runs, stride) = theta.0.shape.matrix();
         let per_run = out.loss.0.shape.len() == runs && out.correct.0.shape.len() == runs;
         let rows = out.grad.is_none_or(|grad| grad.0.shape.matrix() == (runs, stride));
-        let statistics = out.kept.map(|kept| kept.statistics).filter(|view| view.0.shape.len() > 0);
+        let statistics = out.saved.map(|kept| kept.statistics).filter(|view| view.0.shape.len() > 0);
         let of_one = statistics.is_none_or(|view| runs == 1 && view.0.shape.len() == chain.statistics().len());
         if runs == 0 || stride < chain.parameters() || !(per_run && rows && of_one) {
             let expected = format!("θ runs×{}, and results of as many runs", chain.parameters());

@@ -58,7 +58,7 @@ impl<D: Driver> DeepLinear for Cuda<D> {
         let per_run = out.loss.0.shape.len() == runs && out.correct.0.shape.len() == runs;
         let batch = x.0.shape.len() == elements && target.0.shape.len() == elements;
         let like_theta = out.grad.is_none_or(|grad| grad.0.shape.matrix() == (runs, stride));
-        let kept = out.kept.is_none_or(|kept| {
+        let kept = out.saved.is_none_or(|kept| {
             let shapes = [kept.y, kept.sample, kept.statistics].map(|view| view.0.shape.len());
             runs == 1 && shapes == [elements, chain.samples, chain.statistics().len()]
         });
@@ -70,8 +70,8 @@ impl<D: Driver> DeepLinear for Cuda<D> {
         let (driver, mut views) = self.begin(OP);
         let (theta, x, target) = (views.read::<f32>(theta)?, views.read::<f32>(x)?, views.read::<f32>(target)?);
         let mut grad = views.write_some::<f32>(out.grad)?;
-        let (y, sample) = (out.kept.map(|k| k.y), out.kept.map(|k| k.sample));
-        let statistics = out.kept.map(|k| k.statistics).filter(|s| s.0.shape.len() > 0);
+        let (y, sample) = (out.saved.map(|k| k.y), out.saved.map(|k| k.sample));
+        let statistics = out.saved.map(|k| k.statistics).filter(|s| s.0.shape.len() > 0);
         let (mut y, mut sample) = (views.write_some::<f32>(y)?, views.write_some::<f64>(sample)?);
         let mut statistics = views.write_some::<f32>(statistics)?;
         let (mut loss, mut correct) = (views.write::<f64>(out.loss)?, views.write::<f64>(out.correct)?);

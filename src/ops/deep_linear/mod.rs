@@ -90,12 +90,12 @@ pub struct ChainOut {
     /// Gradients like `theta`; not computed where there is no place for them.
     pub grad: Option<Out>,
     /// What else one run leaves; of several none is kept.
-    pub kept: Option<ChainKept>,
+    pub saved: Option<ChainSaved>,
 }
 
 /// What a single run leaves beside loss and gradient.
 #[derive(Debug, Clone, Copy)]
-pub struct ChainKept {
+pub struct ChainSaved {
     /// The prediction `[N, D]`; here and below, of a backend that makes it when asked ([`DeepLinear::deep_linear_kept`]), untouched.
     pub y: Out,
     /// The loss of each sample, f64 `[N]`.

@@ -2,8 +2,8 @@
 
 use super::{Extents, Linear, LinearGrads};
 use crate::Result;
-use crate::ops::columns;
-use crate::ops::product::{Block, Segment, pack, pack_transposed, panel_len, panel_width};
+use crate::ops::channel_reduce;
+use crate::ops::gemm::{Block, Segment, pack, pack_transposed, panel_len, panel_width};
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
 use crate::runtime::tensor::{In, Out, Shape};
@@ -98,7 +98,7 @@ fn grad_weight<T: Float>(e: Extents, x: &[T], dy: &[T], dw: &mut [T]) {
 impl<T: Float> Linear for Cpu<T> {
     fn linear_workspace(&self, e: Extents) -> Shape {
         let panels = panel_len::<T>(1, e.i, e.o).max(panel_len::<T>(1, e.o, e.i));
-        Shape::new([panels.max(2 * columns::workspace(e.n, e.o))])
+        Shape::new([panels.max(2 * channel_reduce::workspace(e.n, e.o))])
     }
 
     fn linear(&mut self, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()> {
@@ -118,7 +118,7 @@ impl<T: Float> Linear for Cpu<T> {
             grad_input(e, weight, dy, b.write(dx)?, workspace);
         }
         if let Some(db) = grads.bias {
-            columns::sums(dy, e.o, b.write(db)?, columns::as_f64(workspace), |sum| sum);
+            channel_reduce::sums(dy, e.o, b.write(db)?, channel_reduce::as_f64(workspace), |sum| sum);
         }
         if let Some(to) = grads.weight {
             grad_weight(e, x, dy, b.write(to)?);

@@ -3,7 +3,7 @@
 
 use super::{Extents, Linear, LinearGrads};
 use crate::Result;
-use crate::ops::tap_product::{self, Direction, Epilogue, bias_gradient, product, weight_gradient};
+use crate::ops::implicit_gemm::{self, Direction, Epilogue, bias_gradient, product, weight_gradient};
 use crate::runtime::cuda::driver::{Driver, Gemm, Grid, Operand, Pass, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
 use crate::runtime::tensor::{In, Out, Shape};
@@ -12,9 +12,9 @@ use half::bf16;
 const OP: &str = "linear";
 
 impl Extents {
-    fn as_taps(self) -> tap_product::Extents {
+    fn as_taps(self) -> implicit_gemm::Extents {
         let Extents { n, i, o } = self;
-        tap_product::Extents { height: 1, width: 1, batch: n, inputs: i, outputs: o, taps: 1 }
+        implicit_gemm::Extents { height: 1, width: 1, batch: n, inputs: i, outputs: o, taps: 1 }
     }
 }
 
@@ -22,7 +22,7 @@ impl Extents {
 const LARGE: usize = 1 << 27;
 
 /// Whether a layer's products are the driver's.
-fn large(driver: &mut impl Driver, extents: &tap_product::Extents) -> bool {
+fn large(driver: &mut impl Driver, extents: &implicit_gemm::Extents) -> bool {
     let work = extents.batch.saturating_mul(extents.inputs).saturating_mul(extents.outputs);
     work >= LARGE && driver.has_gemm()
 }
@@ -50,7 +50,7 @@ impl<D: Driver> Cuda<D> {
         let (x, weight, bias) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read_some::<f32>(bias)?);
         let mut y = views.write::<T>(y)?;
         if large(driver, &extents) {
-            let tap_product::Extents { batch: n, inputs: i, outputs: o, .. } = extents;
+            let implicit_gemm::Extents { batch: n, inputs: i, outputs: o, .. } = extents;
             dense(driver, mode, [n, o, i], (x, false), (weight, false), &mut y)?;
             let Some(bias) = bias else { return Ok(()) };
             let (len, columns) = (count(OP, n * o)?, count(OP, o)?);
@@ -74,7 +74,7 @@ impl<D: Driver> Cuda<D> {
         let (grad_x, grad_weight) = (views.write_some::<T>(grads.x)?, views.write_some::<f32>(grads.weight)?);
         let (grad_bias, mut workspace) = (views.write_some::<f32>(grads.bias)?, views.write::<f32>(workspace)?);
         if large(driver, &extents) {
-            let tap_product::Extents { batch: n, inputs: i, outputs: o, .. } = extents;
+            let implicit_gemm::Extents { batch: n, inputs: i, outputs: o, .. } = extents;
             if let Some(mut dx) = grad_x {
                 driver.enter_pass(Pass::InputGradient);
                 dense(driver, mode, [n, i, o], (dy, false), (weight, true), &mut dx)?;

@@ -5,7 +5,7 @@ use crate::ops::backend::Backend;
 use crate::ops::bilinear::{self, Bilinear};
 use crate::ops::boundary::{self, LayerOperator, Layout};
 use crate::ops::layer::{Backward, Forward, Init, Layer, Param, Tangent, TangentBackward};
-use crate::runtime::slots::Door;
+use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 
@@ -41,7 +41,7 @@ impl Layer for LinearLayer {
     fn params(&self, x: Shape) -> Vec<Param> {
         let (i, o) = (x.hwnc()[3], self.outputs);
         let init = Init::Glorot { fan_in: i, fan_out: o };
-        let weight = Param { name: "weight", shape: Shape::new([i, o]), door: Door::Linear, init };
+        let weight = Param { name: "weight", shape: Shape::new([i, o]), order: FileOrder::Linear, init };
         let mut params = weight.in_parts(self.weight_norm);
         if self.bias {
             params.push(Param::per_unit("bias", o, 0.0));

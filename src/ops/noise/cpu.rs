@@ -3,7 +3,7 @@
 use super::{Noise, NoiseOptions};
 use crate::mutant::{Mutant, made};
 use crate::ops::affine::floor;
-use crate::ops::columns::{Line, Shared, for_pieces};
+use crate::ops::channel_reduce::{Line, Shared, for_pieces};
 use crate::runtime::cpu::{Cpu, read_state};
 use crate::runtime::float::Float;
 use crate::runtime::rng::{Purpose, domain, draw, key, normal, philox_lanes, uniform_in};

@@ -1,7 +1,7 @@
 //! The noise on a device: `kernels/noise.cu`.
 
 use super::{Noise, NoiseOptions};
-use crate::ops::column_grid::ColumnGrid;
+use crate::ops::launch_grid::ColumnGrid;
 use crate::runtime::cuda::driver::{Driver, Stored};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
 use crate::runtime::tensor::{In, Out, Shape};

@@ -2,7 +2,7 @@
 
 use super::{Axes, Norm, NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
 use crate::Result;
-use crate::ops::column_grid;
+use crate::ops::launch_grid;
 use crate::runtime::cuda::driver::Driver;
 use crate::runtime::cuda::{Cuda, in_storage_type};
 use crate::runtime::tensor::{In, Shape};
@@ -10,7 +10,7 @@ use crate::runtime::tensor::{In, Shape};
 impl<D: Driver> Norm for Cuda<D> {
     fn norm_workspace(&self, spec: &NormSpec, x: Shape) -> Shape {
         match spec.axes {
-            Axes::Batch => column_grid::workspace(x),
+            Axes::Batch => launch_grid::workspace(x),
             Axes::Groups(_) => super::group::cuda::workspace(x),
         }
     }

@@ -3,7 +3,7 @@
 use super::renorm::passes as renorm;
 use super::{Axes, Divisor, NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Fusion, Kept, Layer, Param, Params, Tangent, TangentBackward};
+use crate::ops::layer::{Backward, Forward, Fusion, Layer, Param, Params, Saved, Tangent, TangentBackward};
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 
@@ -15,10 +15,10 @@ pub struct NormLayer {
 }
 
 impl NormLayer {
-    /// The spec of a pass that may be fused with a pool, and its tensors; `kept` are the statistics that it writes or reads.
-    fn pass(&self, f: &Forward, kept: Kept) -> Result<(NormSpec, NormPass)> {
+    /// The spec of a pass that may be fused with a pool, and its tensors; `saved` are the statistics that it writes or reads.
+    fn pass(&self, f: &Forward, saved: Saved) -> Result<(NormSpec, NormPass)> {
         let (Some(weight), Some(bias), Some(mean), Some(spread)) =
-            (f.params.weight, f.params.bias, kept.mean, kept.spread)
+            (f.params.weight, f.params.bias, saved.mean, saved.spread)
         else {
             return Err(self.unplanned());
         };
@@ -44,7 +44,7 @@ impl NormLayer {
     }
 
     fn tangents(&self, io: &Tangent, y: Out) -> Result<NormTangents> {
-        let (Some(mean), Some(divisor)) = (io.kept.mean, io.kept.spread) else { return Err(self.unplanned()) };
+        let (Some(mean), Some(divisor)) = (io.saved.mean, io.saved.spread) else { return Err(self.unplanned()) };
         Ok(NormTangents {
             x: io.moving(self.spec.name())?,
             weight: io.params.weight.map(In),
@@ -97,7 +97,7 @@ impl Layer for NormLayer {
     }
 
     fn keeps(&self, x: Shape) -> Option<Shape> {
-        (self.spec.axes != Axes::Batch).then(|| self.spec.kept(x))
+        (self.spec.axes != Axes::Batch).then(|| self.spec.saved_shape(x))
     }
 
     fn reads_running(&self) -> bool {
@@ -124,7 +124,7 @@ impl Layer for NormLayer {
     }
 
     fn forward<B: Backend>(&self, b: &mut B, io: &Forward) -> Result<()> {
-        let (spec, pass) = self.pass(io, io.kept)?;
+        let (spec, pass) = self.pass(io, io.saved)?;
         match spec.renorm {
             None => b.norm_forward(spec, pass),
             Some(limits) => renorm::forward(b, limits, spec, pass, self.running(io)?),
@@ -140,7 +140,7 @@ impl Layer for NormLayer {
     }
 
     fn backward<B: Backend>(&self, b: &mut B, io: &Backward) -> Result<()> {
-        let (spec, pass) = self.pass(&io.forward, io.forward.kept)?;
+        let (spec, pass) = self.pass(&io.forward, io.forward.saved)?;
         let grads = self.grads(io.grad_x, io.grads)?;
         match spec.renorm {
             None => b.norm_backward(spec, pass, io.grad_y, grads),
@@ -149,7 +149,7 @@ impl Layer for NormLayer {
     }
 
     fn tangent<B: Backend>(&self, b: &mut B, io: &Tangent) -> Result<()> {
-        let (f, (spec, pass)) = (&io.forward, self.pass(&io.forward, io.forward.kept)?);
+        let (f, (spec, pass)) = (&io.forward, self.pass(&io.forward, io.forward.saved)?);
         match (spec.noise, spec.renorm) {
             (None, None) => b.norm_tangent(spec, pass, self.tangents(io, io.y)?),
             (_, Some(limits)) => renorm::tangent(b, limits, spec, pass, self.running(f)?, self.tangents(io, io.y)?),
@@ -164,7 +164,7 @@ impl Layer for NormLayer {
 
     fn tangent_backward<B: Backend>(&self, b: &mut B, io: &TangentBackward) -> Result<()> {
         let (t, f) = (&io.tangent, &io.tangent.forward);
-        let (spec, pass) = self.pass(f, f.kept)?;
+        let (spec, pass) = self.pass(f, f.saved)?;
         let (Some(grad_weight), Some(grad_bias)) = (io.grads.weight.map(In), io.grads.bias.map(In)) else {
             return Err(self.unplanned());
         };

@@ -37,7 +37,7 @@ pub struct NormPass {
     pub bias: In,
     /// Like x, or of the pool's shape: written by forward; where the ReLU follows, tangents read it.
     pub y: Out,
-    /// μ, of the shape [`NormSpec::kept`]: written by forward and read by all others. At evaluation, the running mean.
+    /// μ, of the shape [`NormSpec::saved_shape`]: written by forward and read by all others. At evaluation, the running mean.
     pub mean: Out,
     /// σ² or s, likewise.
     pub spread: Out,

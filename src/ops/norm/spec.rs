@@ -167,7 +167,7 @@ impl NormSpec {
 
     /// The shape of the mean and of the spread that a pass over `x` keeps: `[C]`; over groups `[N, G]`, of all
     /// channels together `[N]`.
-    pub fn kept(&self, x: Shape) -> Shape {
+    pub fn saved_shape(&self, x: Shape) -> Shape {
         let [.., samples, channels] = x.hwnc();
         match self.axes {
             Axes::Batch => Shape::new([channels]),

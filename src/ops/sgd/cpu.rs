@@ -1,7 +1,7 @@
 //! SGD on the CPU.
 
 use super::Sgd;
-use crate::ops::columns::{Shared, for_pieces};
+use crate::ops::channel_reduce::{Shared, for_pieces};
 use crate::ops::vector::Vector;
 use crate::runtime::cpu::{Cpu, read_state};
 use crate::runtime::float::Float;

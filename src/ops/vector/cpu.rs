@@ -1,7 +1,7 @@
 //! Flat vectors on the CPU: pieces of fixed length, each summed in 16 lanes, lanes and pieces merged in order.
 
 use super::{COMPARED, Direction, NormKind, Vector, rows_of};
-use crate::ops::columns::{Shared, for_pieces};
+use crate::ops::channel_reduce::{Shared, for_pieces};
 use crate::runtime::cpu::{Cpu, read_state};
 use crate::runtime::float::Float;
 use crate::runtime::rng::{Purpose, WORDS, normal, words};

@@ -2,7 +2,7 @@
 
 use super::{Parts, PartsOut, WeightNorm, extents};
 use crate::Result;
-use crate::ops::columns::Shared;
+use crate::ops::channel_reduce::Shared;
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;

@@ -13,7 +13,7 @@ mod pass;
 mod room;
 pub mod statements;
 
-pub use room::Room;
+pub use room::Workspace;
 pub use statements::Statements;
 
 use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
@@ -28,14 +28,14 @@ use statements::{Products, Unit};
 
 /// Asks the device for all that the statements need at `theta`; nothing is read back. One pass forward and backward, and for every unit
 /// four Hessian-vector products of the layers after the norm.
-pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, room: &Room) -> Result<()> {
+pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, room: &Workspace) -> Result<()> {
     let (loss, correct) = (Out(engine.slot(Scalar::Aside)), Out(engine.slot(Scalar::AsideCorrect)));
     engine.linearise(&room.tangents, theta, loss, correct)?;
     room.layers.iter().try_for_each(|at| pass::run(engine, theta, room, at))
 }
 
-/// Reads what [`ask`] asked for: an entry for each of [`Room::entries`].
-pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<Vec<Statements>> {
+/// Reads what [`ask`] asked for: an entry for each of [`Workspace::entries`].
+pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Workspace) -> Result<Vec<Statements>> {
     let mut found = Vec::new();
     for at in &room.layers {
         let here = engine.linearised(&room.tangents, at.link);
@@ -63,7 +63,7 @@ pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Room) -> Result<Vec<State
 }
 
 /// The statements as a probe.
-pub struct Measured(Room);
+pub struct Measured(Workspace);
 
 impl Kind for Measured {
     const ROW: Row = Row {
@@ -82,7 +82,7 @@ impl Kind for Measured {
     fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self> {
         let tangents = options.tangents.clone().map_or_else(|| engine.tangents(), Ok)?;
         let chosen = options.look.as_ref().map_or(&[][..], |look| &look.chosen);
-        Room::with(engine, tangents, chosen, options.eps).map(Measured)
+        Workspace::with(engine, tangents, chosen, options.eps).map(Measured)
     }
 }
 

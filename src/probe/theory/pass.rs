@@ -1,6 +1,6 @@
 //! What the device is asked for of one layer's units.
 
-use super::room::{At, Inserted, PRODUCTS, Room};
+use super::room::{At, Inserted, PRODUCTS, Workspace};
 use crate::network::Engine;
 use crate::network::layer::Layer;
 use crate::ops::activation::Activation;
@@ -19,7 +19,7 @@ struct After {
 
 /// One layer, with room.
 struct Layered<'a> {
-    room: &'a Room,
+    room: &'a Workspace,
     at: &'a At,
     theta: In,
     after: After,
@@ -29,7 +29,7 @@ struct Layered<'a> {
 }
 
 /// Asks for it.
-pub fn run<B: Backend>(engine: &mut Engine<B>, theta: In, room: &Room, at: &At) -> Result<()> {
+pub fn run<B: Backend>(engine: &mut Engine<B>, theta: In, room: &Workspace, at: &At) -> Result<()> {
     let here = engine.linearised(&room.tangents, at.link);
     let (shape, columns) = (here.y.0.shape, here.y.0.shape.matrix().1);
     let [v, u, product, a, b] = room.vectors.map(|view| view.slice(0, Shape::new([shape.len()])).reshape(shape));
@@ -49,7 +49,7 @@ pub fn run<B: Backend>(engine: &mut Engine<B>, theta: In, room: &Room, at: &At) 
             (here.y, inserted.statistics, In(inserted.through))
         }
         None => {
-            let Some(stats) = here.kept.mean.zip(here.kept.spread) else {
+            let Some(stats) = here.saved.mean.zip(here.saved.spread) else {
                 return Err(Error::operator("theory", "a norm's statistics", "none planned"));
             };
             let through = engine.linearised(&room.tangents, at.link - 1).grad_y;

@@ -40,9 +40,9 @@ pub(super) struct Inserted {
     pub(super) grads: [View; 2],
 }
 
-/// Room to work in.
+/// Workspace to work in.
 #[derive(Debug, Clone)]
-pub struct Room {
+pub struct Workspace {
     pub(super) tangents: Tangents,
     pub(super) layers: Vec<At>,
     /// ε of every norm: the network's, or one that is inserted.
@@ -54,12 +54,12 @@ pub struct Room {
     pub(super) workspace: View,
 }
 
-impl Room {
+impl Workspace {
     /// Allocates it, for some units (from 0) of some layers (weighted ones, from 1); `eps` is the ε of the network's norms, or of one that is
     /// inserted.
     ///
     /// Errors: a layer or a unit that the network does not have; a network with another norm than BatchNorm; bf16; not enough memory.
-    pub fn new<B: Backend>(engine: &mut Engine<B>, chosen: &[(usize, Vec<usize>)], eps: f64) -> Result<Room> {
+    pub fn new<B: Backend>(engine: &mut Engine<B>, chosen: &[(usize, Vec<usize>)], eps: f64) -> Result<Workspace> {
         let tangents = engine.tangents()?;
         Self::with(engine, tangents, chosen, eps)
     }
@@ -70,7 +70,7 @@ impl Room {
         tangents: Tangents,
         chosen: &[(usize, Vec<usize>)],
         eps: f64,
-    ) -> Result<Room> {
+    ) -> Result<Workspace> {
         let dtype = engine.backend().dtype();
         let (mut layers, mut largest, mut widest, mut workspace) = (Vec::new(), 0, 1, 0);
         for (number, units) in chosen {
@@ -107,7 +107,7 @@ impl Room {
         for (value, to) in [0.0, 1.0].into_iter().zip(per_unit) {
             engine.backend().upload_f32(&vec![value; widest], Out(to))?;
         }
-        Ok(Room { tangents, layers, eps, vectors, per_unit, workspace })
+        Ok(Workspace { tangents, layers, eps, vectors, per_unit, workspace })
     }
 
     /// Layer and unit of every entry, in order.

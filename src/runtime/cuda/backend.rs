@@ -116,7 +116,7 @@ impl<D: Driver> Storage for Cuda<D> {
     fn bytes(&self) -> usize {
         self.arenas.bytes()
     }
-    fn on_its_own(&self) -> bool {
+    fn is_async(&self) -> bool {
         true
     }
     fn begin_graph(&mut self, key: u64) -> Result<Graph> {

@@ -2,7 +2,7 @@
 
 use super::driver::{Driver, Region, Slice, SliceMut};
 use crate::Result;
-use crate::runtime::claims::Claims;
+use crate::runtime::alias_check::AliasCheck;
 use crate::runtime::memory::Element;
 use crate::runtime::tensor::{ArenaId, ArenaPlan, In, Out};
 
@@ -34,13 +34,13 @@ impl Arenas {
 
     /// Starts resolving the views of one call of operator `op`.
     pub fn borrow(&mut self, op: &'static str) -> DeviceBorrow<'_> {
-        DeviceBorrow { claims: Claims::new(op), arenas: self }
+        DeviceBorrow { claims: AliasCheck::new(op), arenas: self }
     }
 }
 
 /// Resolves views to slices of device memory, and refuses a slice that overlaps another where either is written.
 pub struct DeviceBorrow<'a> {
-    claims: Claims,
+    claims: AliasCheck,
     arenas: &'a Arenas,
 }
 

@@ -4,7 +4,7 @@ use super::faint::{FaintUnit, faint};
 use super::{power, std};
 use crate::Result;
 use crate::ops::affine::{Affine, floor};
-use crate::ops::columns::{self, Line, Shared, as_f64, for_pieces};
+use crate::ops::channel_reduce::{self, Line, Shared, as_f64, for_pieces};
 use crate::ops::noise::cpu::{Draws, apply, apply_backward};
 use crate::ops::norm::{Divisor, NormGrads, NormPass, NormSpec};
 use crate::runtime::cpu::{Cpu, read_state};
@@ -14,7 +14,7 @@ use crate::runtime::tensor::{In, Shape};
 /// The workspace of all passes over an x of this shape.
 pub fn workspace(x: Shape) -> Shape {
     let (rows, columns) = x.matrix();
-    Shape::new([2 * columns::workspace(rows, columns)])
+    Shape::new([2 * channel_reduce::workspace(rows, columns)])
 }
 
 /// The constants of a backward pass, as lines.

@@ -3,7 +3,7 @@
 use super::faint::{FaintUnit, Moves, faint};
 use crate::Result;
 use crate::ops::affine::floor;
-use crate::ops::columns::{self, Line, Shared, as_f64, for_pieces, pair_sums};
+use crate::ops::channel_reduce::{self, Line, Shared, as_f64, for_pieces, pair_sums};
 use crate::ops::norm::{Divisor, NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
@@ -89,7 +89,7 @@ impl<T: Float> Lines<T> {
         let columns = mean.len();
         let largest = spec.divisor == Divisor::PowerMean(f64::INFINITY);
         if largest {
-            columns::counts_of(x, columns, spread, room, workspace);
+            channel_reduce::counts_of(x, columns, spread, room, workspace);
         }
         let rows = (x.len() / columns) as f64;
         Lines {

@@ -2,9 +2,9 @@
 
 use crate::Error;
 use crate::Result;
-use crate::ops::column_grid::{ColumnGrid, Over, merging};
+use crate::ops::implicit_gemm::tile_rows;
+use crate::ops::launch_grid::{ColumnGrid, Over, merging};
 use crate::ops::norm::{Divisor, NormGrads, NormPass, NormSpec};
-use crate::ops::tap_product::tile_rows;
 use crate::runtime::cuda::driver::{Driver, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Cuda, count, kernels};
 use crate::runtime::tensor::{In, Shape};

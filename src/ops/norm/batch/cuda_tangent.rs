@@ -2,7 +2,7 @@
 
 use super::cuda::{INFINITE, count_ties, power};
 use crate::Result;
-use crate::ops::column_grid::ColumnGrid;
+use crate::ops::launch_grid::ColumnGrid;
 use crate::ops::norm::{Divisor, NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
 use crate::runtime::cuda::driver::{Driver, Grid};
 use crate::runtime::cuda::{Cuda, kernels};

@@ -73,7 +73,7 @@ impl FaintUnit {
         let lift = if T::DTYPE == DType::F64 { 2f64.powi(600) } else { 1.0 };
         let rows = x.len() / columns;
         let values = || x[column..].iter().step_by(columns).map(|v| v.f64() * lift);
-        let scale = crate::ops::columns::power_mean(p, values());
+        let scale = crate::ops::channel_reduce::power_mean(p, values());
         FaintUnit {
             p,
             column,

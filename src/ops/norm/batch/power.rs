@@ -4,7 +4,7 @@ use super::cpu::Constants;
 use super::faint::{FaintUnit, faint};
 use super::powers::{BLOCK, MOST, Power};
 use crate::mutant::{Mutant, made};
-use crate::ops::columns::{self, Line, Shared, for_pieces, out_of_range, pair_sums, power_mean};
+use crate::ops::channel_reduce::{self, Line, Shared, for_pieces, out_of_range, pair_sums, power_mean};
 use crate::ops::norm::NormSpec;
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
@@ -20,10 +20,10 @@ pub fn statistics<T: Float>(p: f64, x: &[T], columns: usize, mean: &mut [T], sca
     // max|x| first: s itself at p = ∞, else what keeps the powers in range.
     let scaled = !matches!(power, Power::Whole(_)) || p > UNSCALED;
     if scaled {
-        columns::maxima(x, columns, scale, workspace);
+        channel_reduce::maxima(x, columns, scale, workspace);
     }
     if p == f64::INFINITY {
-        return columns::sums(x, columns, mean, workspace, |sum| sum / count);
+        return channel_reduce::sums(x, columns, mean, workspace, |sum| sum / count);
     }
     let factor = Line::new(columns, |c| if scaled { inverse_of_most(p, scale[c]) } else { T::ONE });
     let factor = factor.get();
@@ -93,7 +93,7 @@ pub fn backward<T: Float>(
     let spread = Line::new(columns, |c| if p.is_infinite() { scale[c] } else { inverse(scale[c]) });
     // What ∂s/∂x is multiplied by: dγ/m; at p = ∞ the elements of largest |x| share dγ, and their number waits where dx will stand.
     if p.is_infinite() {
-        columns::counts_of(x, columns, scale, &mut dx[..columns], workspace);
+        channel_reduce::counts_of(x, columns, scale, &mut dx[..columns], workspace);
     }
     let factor = Line::new(columns, |c| {
         let share = if p.is_infinite() { dx[c].f64() } else { count };
@@ -237,7 +237,7 @@ mod tests {
         };
         let x: Vec<T> = (0..rows * columns).map(of).collect();
         let (mut mean, mut scale) = (vec![T::ZERO; columns], vec![T::ZERO; columns]);
-        let mut room = vec![0.0; columns::workspace(rows, columns)];
+        let mut room = vec![0.0; channel_reduce::workspace(rows, columns)];
         statistics(p, &x, columns, &mut mean, &mut scale, &mut room);
         let exact = |c: usize| power_mean(p, x[c..].iter().step_by(columns).map(|v| v.f64()));
         (0..columns).map(|c| ((scale[c].f64() - exact(c)) / exact(c) / place).abs()).fold(0.0, f64::max)

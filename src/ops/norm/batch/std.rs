@@ -2,14 +2,14 @@
 
 use super::cpu::Constants;
 use crate::mutant::{Mutant, made};
-use crate::ops::columns::{self, Line, Shared, for_pieces, pair_sums};
+use crate::ops::channel_reduce::{self, Line, Shared, for_pieces, pair_sums};
 use crate::ops::norm::NormSpec;
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
 
 /// μ and σ² of every unit.
 pub fn statistics<T: Float>(x: &[T], columns: usize, mean: &mut [T], var: &mut [T], workspace: &mut [f64]) {
-    columns::moments(x, columns, mean, var, workspace);
+    channel_reduce::moments(x, columns, mean, var, workspace);
     if made(Mutant::M6) {
         let m = (x.len() / columns) as f64;
         var.iter_mut().for_each(|v| *v = T::of(v.f64() * m / (m - 1.0)));

@@ -26,7 +26,7 @@ pub struct Chunk {
 }
 
 /// Where a chunk works.
-pub struct Room<'a, T> {
+pub struct Workspace<'a, T> {
     /// f64 a lane.
     pub sums: [&'a mut [f64]; SUMS],
     /// T a lane.
@@ -51,7 +51,7 @@ pub fn workspace(of: Grouped) -> usize {
 }
 
 /// Calls `work` for every chunk.
-pub fn for_chunks<T: Float>(of: Grouped, workspace: &mut [f64], work: impl Fn(Chunk, Room<'_, T>) + Sync) {
+pub fn for_chunks<T: Float>(of: Grouped, workspace: &mut [f64], work: impl Fn(Chunk, Workspace<'_, T>) + Sync) {
     let (each, size) = (samples_each(of), room(of));
     let one = |(index, room): (usize, &mut [f64])| {
         let first = index * each;
@@ -64,7 +64,7 @@ pub fn for_chunks<T: Float>(of: Grouped, workspace: &mut [f64], work: impl Fn(Ch
         let mut lines = bytemuck::cast_slice_mut::<f64, T>(lines).chunks_exact_mut(each * of.channels);
         let sums = [(); SUMS].map(|()| &mut sums.next().unwrap_or_default()[..lanes]);
         let lines = [(); LINES].map(|()| &mut lines.next().unwrap_or_default()[..lanes]);
-        work(chunk, Room { sums, lines, channels });
+        work(chunk, Workspace { sums, lines, channels });
     };
     let chunks = of.samples.div_ceil(each);
     let workspace = &mut workspace[..chunks * size];
@@ -75,7 +75,7 @@ pub fn for_chunks<T: Float>(of: Grouped, workspace: &mut [f64], work: impl Fn(Ch
     }
 }
 
-/// Adds up what the chunks have left with [`Room::leave`]: `finish(channel, a, b)`.
+/// Adds up what the chunks have left with [`Workspace::leave`]: `finish(channel, a, b)`.
 pub fn per_channel(of: Grouped, workspace: &[f64], mut finish: impl FnMut(usize, f64, f64)) {
     let (chunks, size) = (of.samples.div_ceil(samples_each(of)), room(of));
     for c in 0..of.channels {
@@ -163,7 +163,7 @@ impl Chunk {
     }
 }
 
-impl<T> Room<'_, T> {
+impl<T> Workspace<'_, T> {
     /// Leaves the sums `a` and `b` of the chunk's lanes for [`per_channel`], added up over the samples.
     pub fn leave(&mut self, a: usize, b: usize) {
         self.channels.fill(0.0);

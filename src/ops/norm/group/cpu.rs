@@ -1,10 +1,10 @@
 //! Norms over groups on the CPU. A chunk of samples is read three times forward, twice backward.
 
-use super::chunks::{self, Chunk, PIECE, Room, for_chunks, per_channel, total};
+use super::chunks::{self, Chunk, PIECE, Workspace, for_chunks, per_channel, total};
 use super::{Grouped, rows};
 use crate::Result;
 use crate::ops::affine::{self, floor};
-use crate::ops::columns::{Extremes, Shared, add_lines, add_lines_about, as_f64, not_below_0, out_of_range};
+use crate::ops::channel_reduce::{Extremes, Shared, add_lines, add_lines_about, as_f64, not_below_0, out_of_range};
 use crate::ops::norm::batch::std::sums;
 use crate::ops::norm::{NormGrads, NormPass, NormSpec};
 use crate::runtime::cpu::Cpu;
@@ -28,7 +28,7 @@ fn forward_chunks<T: Float>(
     let (y, mean, var, size) = (Shared::new(y), Shared::new(mean), Shared::new(var), of.size());
     let floor = floor(spec.relu);
     for_chunks::<T>(of, workspace, |chunk, room| {
-        let Room { sums: [a, b, ..], lines: [sum, square, origin, gain, shift, ..], .. } = room;
+        let Workspace { sums: [a, b, ..], lines: [sum, square, origin, gain, shift, ..], .. } = room;
         // SAFETY: chunks do not overlap.
         let (mean, var) = unsafe { (mean.range(chunk.groups()), var.range(chunk.groups())) };
         chunk.sum(PIECE, [&mut *sum], [&mut *a], |row, [sum]| add_lines(&x[row], sum));
@@ -91,7 +91,7 @@ fn backward_chunks<T: Float>(
     for_chunks::<T>(of, workspace, |chunk, mut room| {
         let (mean, var) = (&mean[chunk.groups()], &var[chunk.groups()]);
         let inverse = |group: usize| 1.0 / spec.divisor_of(var[group].f64());
-        let Room { sums: [a, b, ..], lines: [m, i, g, s, w, mean_q, mean_u, ..], .. } = &mut room;
+        let Workspace { sums: [a, b, ..], lines: [m, i, g, s, w, mean_q, mean_u, ..], .. } = &mut room;
         chunk.fill(m, |group, _| mean[group]);
         chunk.fill(i, |group, _| T::of(inverse(group)));
         chunk.fill(g, |group, c| T::of(weight[c].f64() / spec.divisor_of(var[group].f64())));

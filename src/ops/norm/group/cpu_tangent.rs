@@ -1,10 +1,10 @@
 //! The tangents of norms over groups on the CPU.
 
 use super::Grouped;
-use super::chunks::{PIECE, Room, for_chunks, per_channel};
+use super::chunks::{PIECE, Workspace, for_chunks, per_channel};
 use crate::Result;
 use crate::ops::affine::floor;
-use crate::ops::columns::{Shared, as_f64};
+use crate::ops::channel_reduce::{Shared, as_f64};
 use crate::ops::norm::batch::cpu_tangent::{add_upstream, apply};
 use crate::ops::norm::{NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
 use crate::runtime::cpu::Cpu;
@@ -64,7 +64,7 @@ pub fn forward<T: Float>(cpu: &mut Cpu<T>, spec: NormSpec, pass: NormPass, tange
     let (mean_t, divisor_t) = (Shared::new(mean_t), Shared::new(divisor_t));
     let (mask, floor, out) = (relu.unwrap_or(x), floor(relu.is_some()), Shared::new(b.write::<T>(tangents.y)?));
     for_chunks::<T>(of, as_f64(b.write::<T>(pass.workspace)?), |chunk, room| {
-        let Room { sums: [a, b, ..], lines: [m, i, mt, dt, w, wt, bt, sum, sum_u, ..], .. } = room;
+        let Workspace { sums: [a, b, ..], lines: [m, i, mt, dt, w, wt, bt, sum, sum_u, ..], .. } = room;
         let (mean, var) = (&mean[chunk.groups()], &var[chunk.groups()]);
         // SAFETY: chunks do not overlap.
         let (mean_t, divisor_t) = unsafe { (mean_t.range(chunk.groups()), divisor_t.range(chunk.groups())) };
@@ -113,7 +113,7 @@ pub fn backward<T: Float>(
     let (out, workspace) = (Shared::new(b.write::<T>(grads.x)?), as_f64(b.write::<T>(pass.workspace)?));
     let (mask, floor) = (relu.unwrap_or(x), floor(relu.is_some()));
     for_chunks::<T>(of, workspace, |chunk, mut room| {
-        let Room { sums: [a, b, at, bt], lines: [m, i, mt, dt, w, wt, mean_q, mean_u, mean_qt, mean_ut], .. } =
+        let Workspace { sums: [a, b, at, bt], lines: [m, i, mt, dt, w, wt, mean_q, mean_u, mean_qt, mean_ut], .. } =
             &mut room;
         let (mean, var) = (&mean[chunk.groups()], &var[chunk.groups()]);
         let (mean_t, divisor_t) = (&mean_t[chunk.groups()], &divisor_t[chunk.groups()]);

@@ -2,7 +2,7 @@
 
 use super::Grouped;
 use crate::Result;
-use crate::ops::column_grid::{ColumnGrid, merging, parts_of_few_rows};
+use crate::ops::launch_grid::{ColumnGrid, merging, parts_of_few_rows};
 use crate::ops::norm::{NormGrads, NormPass, NormSpec};
 use crate::runtime::cuda::driver::{Driver, Grid, Stored};
 use crate::runtime::cuda::kernels::{Groups, Matrix};

@@ -3,7 +3,7 @@
 use super::Grouped;
 use super::cuda::{Places, Shared};
 use crate::Result;
-use crate::ops::column_grid::ColumnGrid;
+use crate::ops::launch_grid::ColumnGrid;
 use crate::ops::norm::{NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
 use crate::runtime::cuda::driver::Driver;
 use crate::runtime::cuda::{Cuda, kernels};

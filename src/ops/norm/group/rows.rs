@@ -7,7 +7,7 @@
 use super::Grouped;
 use super::transpose::transpose;
 use crate::ops::affine::floor;
-use crate::ops::columns::{Extremes, Shared, not_below_0, out_of_range};
+use crate::ops::channel_reduce::{Extremes, Shared, not_below_0, out_of_range};
 use crate::ops::norm::NormSpec;
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;

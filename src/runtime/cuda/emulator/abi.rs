@@ -11,7 +11,7 @@ pub struct Dim3 {
     pub z: u32,
 }
 
-/// What a running thread knows of itself: the beginning of a [`super::cluster::Strand`].
+/// What a running thread knows of itself: the beginning of a [`super::cluster::ThreadState`].
 #[derive(Debug)]
 #[repr(C)]
 pub struct Thread {

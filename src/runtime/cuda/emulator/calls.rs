@@ -5,7 +5,7 @@
 //! good: the scheduler then ends the launch.
 
 use super::abi::{Calls, Thread};
-use super::cluster::{Array, Cluster, Copy, GAP, Strand, WORDS};
+use super::cluster::{Array, Cluster, Copy, GAP, ThreadState, WORDS};
 use super::shadow::{Who, Wrong};
 use std::ffi::{c_int, c_void};
 
@@ -24,23 +24,23 @@ pub static CALLS: Calls = Calls {
     access,
 };
 
-/// The running strand and its cluster.
+/// The running thread and its cluster.
 ///
 /// # Safety
-/// `thread` is the first field of a strand of a running cluster; the caller holds the result only until it suspends.
-unsafe fn parts<'a>(thread: *mut Thread) -> (&'a mut Strand, &'a mut Cluster) {
-    let strand: *mut Strand = thread.cast();
-    // SAFETY: by the caller's promise. The strand lies in the cluster's vector: no call touches it through both at once.
-    unsafe { (&mut *strand, &mut *(*strand).cluster) }
+/// `thread` is the first field of a thread of a running cluster; the caller holds the result only until it suspends.
+unsafe fn parts<'a>(thread: *mut Thread) -> (&'a mut ThreadState, &'a mut Cluster) {
+    let thread_state: *mut ThreadState = thread.cast();
+    // SAFETY: by the caller's promise. The thread lies in the cluster's vector: no call touches it through both at once.
+    unsafe { (&mut *thread_state, &mut *(*thread_state).cluster) }
 }
 
 /// Lets others run.
 ///
 /// # Safety
-/// `thread` is a running strand's; no reference into the cluster is alive.
+/// `thread` is a running thread's; no reference into the cluster is alive.
 unsafe fn suspend(thread: *mut Thread) {
     // SAFETY: the yielder lives as long as the coroutine, which is running.
-    unsafe { (*(*thread.cast::<Strand>()).yielder).suspend(()) }
+    unsafe { (*(*thread.cast::<ThreadState>()).yielder).suspend(()) }
 }
 
 /// Leaves an error and never comes back.
@@ -50,8 +50,8 @@ unsafe fn suspend(thread: *mut Thread) {
 unsafe fn fail(thread: *mut Thread, problem: String) -> ! {
     // SAFETY: as [`suspend`].
     unsafe {
-        let (strand, cluster) = parts(thread);
-        let error = cluster.fault(strand.number, problem);
+        let (thread_state, cluster) = parts(thread);
+        let error = cluster.fault(thread_state.number, problem);
         cluster.error.get_or_insert(error);
         loop {
             suspend(thread);
@@ -62,9 +62,9 @@ unsafe fn fail(thread: *mut Thread, problem: String) -> ! {
 unsafe extern "C-unwind" fn shared(thread: *mut Thread, key: *const c_void, bytes: u32) -> *mut c_void {
     // SAFETY: kernels pass their own thread.
     unsafe {
-        let (strand, cluster) = parts(thread);
+        let (thread_state, cluster) = parts(thread);
         let limit = (*cluster.launch).shared;
-        let block = &mut cluster.blocks[strand.rank as usize];
+        let block = &mut cluster.blocks[thread_state.rank as usize];
         let found = block.arrays.iter().find(|array| array.key == key).copied();
         let array = found.unwrap_or_else(|| {
             let array = Array { key, offset: block.used.next_multiple_of(128), bytes: bytes as usize };
@@ -84,17 +84,17 @@ unsafe extern "C-unwind" fn shared(thread: *mut Thread, key: *const c_void, byte
 unsafe extern "C-unwind" fn dynamic(thread: *mut Thread) -> *mut c_void {
     // SAFETY: kernels pass their own thread.
     unsafe {
-        let (strand, cluster) = parts(thread);
-        cluster.blocks[strand.rank as usize].base() as *mut c_void
+        let (thread_state, cluster) = parts(thread);
+        cluster.blocks[thread_state.rank as usize].base() as *mut c_void
     }
 }
 
 unsafe extern "C-unwind" fn barrier(thread: *mut Thread, line: c_int) {
     // SAFETY: kernels pass their own thread.
     unsafe {
-        let (strand, cluster) = parts(thread);
-        let (number, rank) = (strand.number, strand.rank);
-        let threads = strand.abi.threads.x;
+        let (thread_state, cluster) = parts(thread);
+        let (number, rank) = (thread_state.number, thread_state.rank);
+        let threads = thread_state.abi.threads.x;
         let block = &mut cluster.blocks[rank as usize];
         if block.left < threads {
             let gone = threads - block.left;
@@ -124,13 +124,13 @@ unsafe extern "C-unwind" fn barrier(thread: *mut Thread, line: c_int) {
 /// Meets the lanes in `mask`; the last to arrive releases the rest. Gives the round whose words to read.
 ///
 /// # Safety
-/// `thread` is a running strand's, `words` points to `count` words.
+/// `thread` is a running thread's, `words` points to `count` words.
 unsafe fn meet(thread: *mut Thread, mask: u32, words: *const u64, count: u32) -> usize {
     // SAFETY: by the caller's promise.
     unsafe {
-        let (strand, cluster) = parts(thread);
-        let number = strand.number;
-        let lane = strand.abi.thread.x % 32;
+        let (thread_state, cluster) = parts(thread);
+        let number = thread_state.number;
+        let lane = thread_state.abi.thread.x % 32;
         let (at, first) = (cluster.warp_of(number), number - lane);
         let warp = &mut cluster.warps[at];
         if mask >> lane & 1 == 0 {
@@ -144,7 +144,7 @@ unsafe fn meet(thread: *mut Thread, mask: u32, words: *const u64, count: u32) ->
             fail(thread, problem);
         }
         let wanted = mask & warp.present;
-        let gone = (0..32).find(|l| wanted >> l & 1 == 1 && cluster.strands[(first + l) as usize].done);
+        let gone = (0..32).find(|l| wanted >> l & 1 == 1 && cluster.thread_states[(first + l) as usize].done);
         if let Some(lane) = gone {
             fail(thread, format!("waits for lane {lane} of its warp, which has left the kernel"));
         }
@@ -176,8 +176,8 @@ unsafe extern "C-unwind" fn exchange(thread: *mut Thread, mask: u32, words: *con
     // SAFETY: kernels pass their own thread, as many words as they say, and room for those of 32 lanes.
     unsafe {
         let round = meet(thread, mask, words, count);
-        let (strand, cluster) = parts(thread);
-        let from = cluster.warps[cluster.warp_of(strand.number)].words[round].as_ptr();
+        let (thread_state, cluster) = parts(thread);
+        let from = cluster.warps[cluster.warp_of(thread_state.number)].words[round].as_ptr();
         std::ptr::copy_nonoverlapping(from, all, 32 * count as usize);
     }
 }
@@ -192,10 +192,10 @@ unsafe extern "C-unwind" fn warp_sync(thread: *mut Thread, mask: u32, _line: c_i
 unsafe extern "C-unwind" fn cluster_sync(thread: *mut Thread, _line: c_int) {
     // SAFETY: kernels pass their own thread.
     unsafe {
-        let (strand, cluster) = parts(thread);
-        let number = strand.number;
+        let (thread_state, cluster) = parts(thread);
+        let number = thread_state.number;
         cluster.cluster_arrived += 1;
-        if cluster.cluster_arrived < cluster.strands.len() as u32 {
+        if cluster.cluster_arrived < cluster.thread_states.len() as u32 {
             suspend(thread);
             return;
         }
@@ -205,17 +205,17 @@ unsafe extern "C-unwind" fn cluster_sync(thread: *mut Thread, _line: c_int) {
         for block in &mut cluster.blocks {
             block.moment = cluster.clock;
         }
-        cluster.ready.extend((0..cluster.strands.len() as u32).filter(|&other| other != number));
+        cluster.ready.extend((0..cluster.thread_states.len() as u32).filter(|&other| other != number));
     }
 }
 
 unsafe extern "C-unwind" fn cluster_map(thread: *mut Thread, shared: *mut c_void, rank: u32) -> *mut c_void {
     // SAFETY: kernels pass their own thread.
     unsafe {
-        let (strand, cluster) = parts(thread);
-        let own = &cluster.blocks[strand.rank as usize];
+        let (thread_state, cluster) = parts(thread);
+        let own = &cluster.blocks[thread_state.rank as usize];
         let offset = (shared as usize).wrapping_sub(own.base());
-        if offset >= own.room() || rank >= strand.abi.cluster_blocks {
+        if offset >= own.room() || rank >= thread_state.abi.cluster_blocks {
             fail(thread, format!("asks for block {rank}'s copy of what is not in its shared memory"));
         }
         (cluster.blocks[rank as usize].base() + offset) as *mut c_void
@@ -238,8 +238,8 @@ unsafe extern "C-unwind" fn copy_async(
         if valid > 0 {
             access(thread, from, valid, 0);
         }
-        let (strand, _) = parts(thread);
-        strand.copies.push(Copy { group: strand.group, to: to.cast(), from: from.cast(), bytes, valid });
+        let (thread_state, _) = parts(thread);
+        thread_state.copies.push(Copy { group: thread_state.group, to: to.cast(), from: from.cast(), bytes, valid });
     }
 }
 
@@ -267,7 +267,7 @@ unsafe extern "C-unwind" fn access(thread: *mut Thread, address: *const c_void, 
     let (start, bytes, written) = (address as usize, bytes as usize, written != 0);
     // SAFETY: kernels pass their own thread; the launch outlives the cluster.
     unsafe {
-        let (strand, cluster) = parts(thread);
+        let (thread_state, cluster) = parts(thread);
         let launch = &*cluster.launch;
         // Tensors first: most accesses go there.
         for window in launch.windows {
@@ -279,7 +279,7 @@ unsafe extern "C-unwind" fn access(thread: *mut Thread, address: *const c_void, 
             }
         }
         let verb = if written { "writes" } else { "reads" };
-        let own = strand.rank as usize;
+        let own = thread_state.rank as usize;
         for rank in std::iter::once(own).chain((0..cluster.blocks.len()).filter(|&rank| rank != own)) {
             let block = &mut cluster.blocks[rank];
             let offset = start.wrapping_sub(block.base());
@@ -292,11 +292,11 @@ unsafe extern "C-unwind" fn access(thread: *mut Thread, address: *const c_void, 
             if !inside {
                 fail(thread, format!("{verb} {bytes} bytes outside all shared arrays, at byte {offset}"));
             }
-            let (number, at) = (strand.number, cluster.moment(strand.number));
+            let (number, at) = (thread_state.number, cluster.moment(thread_state.number));
             let who = Who { thread: number, block: own as u32, warp: cluster.warp_of(number) as u32, at };
             let checked = cluster.blocks[rank].shadow.access(offset, bytes, written, who);
             let of = |thread: u32| {
-                let other = &cluster.strands[thread as usize];
+                let other = &cluster.thread_states[thread as usize];
                 match other.rank as usize == own {
                     true => format!("thread {}", other.abi.thread.x),
                     false => format!("thread {} of the cluster's block {}", other.abi.thread.x, other.rank),

@@ -67,8 +67,8 @@ pub struct Copy {
 
 /// One CUDA thread.
 #[repr(C)]
-pub struct Strand {
-    /// What the kernel sees; first, so that a pointer to it is a pointer to the strand.
+pub struct ThreadState {
+    /// What the kernel sees; first, so that a pointer to it is a pointer to the thread.
     pub abi: Thread,
     pub cluster: *mut Cluster,
     pub yielder: *const Yielder<(), ()>,
@@ -124,14 +124,14 @@ impl Block {
     }
 }
 
-/// The state of a running cluster. It is only touched through pointers while a strand runs, one at a time.
+/// The state of a running cluster. It is only touched through pointers while a thread runs, one at a time.
 pub struct Cluster {
     pub kernel: &'static Kernel,
     pub launch: *const Launch<'static>,
     pub blocks: Vec<Block>,
-    pub strands: Vec<Strand>,
+    pub thread_states: Vec<ThreadState>,
     pub warps: Vec<Warp>,
-    /// Strands to run next.
+    /// Threads to run next.
     pub ready: Vec<u32>,
     pub clock: u32,
     pub cluster_moment: u32,
@@ -140,18 +140,18 @@ pub struct Cluster {
 }
 
 /// What one thread of the operating system keeps between clusters: stacks and shared memory.
-pub struct Workshop {
+pub struct BlockRunner {
     stacks: Vec<DefaultStack>,
     cluster: Box<Cluster>,
 }
 
-impl Workshop {
+impl BlockRunner {
     pub fn new(kernel: &'static Kernel) -> Self {
         let cluster = Cluster {
             kernel,
             launch: std::ptr::null(),
             blocks: Vec::new(),
-            strands: Vec::new(),
+            thread_states: Vec::new(),
             warps: Vec::new(),
             ready: Vec::new(),
             clock: 0,
@@ -159,7 +159,7 @@ impl Workshop {
             cluster_arrived: 0,
             error: None,
         };
-        Workshop { stacks: Vec::new(), cluster: Box::new(cluster) }
+        BlockRunner { stacks: Vec::new(), cluster: Box::new(cluster) }
     }
 
     fn stack(&mut self) -> Result<DefaultStack> {
@@ -174,21 +174,21 @@ impl Workshop {
     /// Runs the blocks of cluster `number` to their end.
     pub fn run(&mut self, launch: &Launch<'_>, number: u64) -> Result<()> {
         self.begin(launch, number);
-        let strands = self.cluster.strands.len();
-        let mut routines: Vec<Coroutine<(), (), (), DefaultStack>> = Vec::with_capacity(strands);
+        let thread_states = self.cluster.thread_states.len();
+        let mut routines: Vec<Coroutine<(), (), (), DefaultStack>> = Vec::with_capacity(thread_states);
         let (entry, values) = (launch.entry, launch.values.as_ptr());
-        for i in 0..strands {
+        for i in 0..thread_states {
             let stack = self.stack()?;
-            let strand: *mut Strand = &mut self.cluster.strands[i];
-            // SAFETY: `strands` is not resized while coroutines run.
+            let thread_state: *mut ThreadState = &mut self.cluster.thread_states[i];
+            // SAFETY: `threads` is not resized while coroutines run.
             unsafe {
-                (*strand).abi.stack = stack.limit().get() as *const u8;
-                (*strand).abi.stack_bytes = (stack.base().get() - stack.limit().get()) as u64;
+                (*thread_state).abi.stack = stack.limit().get() as *const u8;
+                (*thread_state).abi.stack_bytes = (stack.base().get() - stack.limit().get()) as u64;
             }
             routines.push(Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
-                // SAFETY: the strand and the values outlive the coroutine; the entry takes exactly these values.
+                // SAFETY: the thread and the values outlive the coroutine; the entry takes exactly these values.
                 unsafe {
-                    (*strand).yielder = yielder;
+                    (*thread_state).yielder = yielder;
                     entry(values);
                 }
             }));
@@ -215,27 +215,27 @@ impl Workshop {
         // SAFETY: the slot is of this thread of the operating system, on which all of this runs.
         let slot = unsafe { (launch.slot)() };
         let (mut now, mut pass) = (Vec::new(), 0u32);
-        // SAFETY: between two resumes nothing else touches the cluster; during one only the strand's calls do, and no
+        // SAFETY: between two resumes nothing else touches the cluster; during one only the thread's calls do, and no
         // reference into it is held here.
         unsafe {
             loop {
                 std::mem::swap(&mut now, &mut (*cluster).ready);
                 if now.is_empty() {
-                    return if (*cluster).strands.iter().all(|s| s.done) { None } else { Some(stuck(&*cluster)) };
+                    return if (*cluster).thread_states.iter().all(|s| s.done) { None } else { Some(stuck(&*cluster)) };
                 }
                 if let Some(seed) = launch.order {
                     shuffle(&mut now, seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15), pass);
                     pass += 1;
                 }
                 for i in now.drain(..) {
-                    let strand: *mut Strand = &mut (&mut (*cluster).strands)[i as usize];
-                    *slot = strand.cast();
+                    let thread_state: *mut ThreadState = &mut (&mut (*cluster).thread_states)[i as usize];
+                    *slot = thread_state.cast();
                     let result = routines[i as usize].resume(());
                     if (*cluster).error.is_some() {
                         return (*cluster).error.take();
                     }
                     if let CoroutineResult::Return(()) = result {
-                        (*strand).done = true;
+                        (*thread_state).done = true;
                         if let Some(error) = leave(&mut *cluster, i) {
                             return Some(error);
                         }
@@ -283,7 +283,7 @@ impl Workshop {
             block.shadow.begin(room, cluster.clock);
         }
         cluster.warps.clear();
-        cluster.strands.clear();
+        cluster.thread_states.clear();
         cluster.ready.clear();
         let pointer: *mut Cluster = cluster;
         let [nx, ny, _] = launch.grid.blocks;
@@ -309,8 +309,8 @@ impl Workshop {
             }
             for x in 0..threads {
                 let [bx, by, bz] = launch.grid.blocks;
-                cluster.ready.push(cluster.strands.len() as u32);
-                cluster.strands.push(Strand {
+                cluster.ready.push(cluster.thread_states.len() as u32);
+                cluster.thread_states.push(ThreadState {
                     abi: Thread {
                         thread: Dim3 { x, y: 0, z: 0 },
                         block,
@@ -337,11 +337,11 @@ impl Workshop {
 
 /// A thread has left the kernel: nobody may wait for it.
 fn leave(cluster: &mut Cluster, number: u32) -> Option<Error> {
-    let strand = &cluster.strands[number as usize];
-    if strand.copies.iter().any(|copy| copy.group < strand.group || copy.valid > 0) {
+    let thread_state = &cluster.thread_states[number as usize];
+    if thread_state.copies.iter().any(|copy| copy.group < thread_state.group || copy.valid > 0) {
         return Some(cluster.fault(number, "leaves the kernel while its asynchronous copies are under way".into()));
     }
-    let block = &mut cluster.blocks[strand.rank as usize];
+    let block = &mut cluster.blocks[thread_state.rank as usize];
     block.left -= 1;
     let waiting = block.arrived > 0;
     let line = block.line;
@@ -349,7 +349,7 @@ fn leave(cluster: &mut Cluster, number: u32) -> Option<Error> {
         let problem = format!("leaves the kernel while others of its block wait at the barrier of line {line}");
         return Some(cluster.fault(number, problem));
     }
-    let per_block = cluster.strands.len() as u32 / cluster.blocks.len().max(1) as u32;
+    let per_block = cluster.thread_states.len() as u32 / cluster.blocks.len().max(1) as u32;
     let warp = &cluster.warps[cluster.warp_of(number)];
     let lane = 1 << (number % per_block % 32);
     if warp.arrived > 0 && warp.mask & lane != 0 {
@@ -360,14 +360,14 @@ fn leave(cluster: &mut Cluster, number: u32) -> Option<Error> {
 
 /// Nobody can go on: who waits for whom.
 fn stuck(cluster: &Cluster) -> Error {
-    let first = cluster.strands.iter().find(|s| !s.done).map_or(0, |s| s.number);
-    let rank = cluster.strands[first as usize].rank as usize;
+    let first = cluster.thread_states.iter().find(|s| !s.done).map_or(0, |s| s.number);
+    let rank = cluster.thread_states[first as usize].rank as usize;
     let block = &cluster.blocks[rank];
     let warp = &cluster.warps[cluster.warp_of(first)];
     let problem = if cluster.cluster_arrived > 0 {
         format!("waits at a barrier of its cluster that only {} threads reach", cluster.cluster_arrived)
     } else if block.arrived > 0 {
-        let threads = cluster.strands.iter().filter(|s| s.rank as usize == rank).count();
+        let threads = cluster.thread_states.iter().filter(|s| s.rank as usize == rank).count();
         format!("waits at the barrier of line {}, which {} of {threads} threads reach", block.line, block.arrived)
     } else {
         format!("waits for lanes of its warp: mask {:08x}, arrived {:08x}", warp.mask, warp.arrived)
@@ -385,22 +385,23 @@ fn shuffle(order: &mut [u32], seed: u64, pass: u32) {
 impl Cluster {
     /// The warp of thread `number`.
     pub fn warp_of(&self, number: u32) -> usize {
-        let per_block = (self.strands.len() / self.strands.last().map_or(1, |s| s.rank as usize + 1)) as u32;
+        let per_block =
+            (self.thread_states.len() / self.thread_states.last().map_or(1, |s| s.rank as usize + 1)) as u32;
         let warps = per_block.div_ceil(32);
         (number / per_block * warps + number % per_block / 32) as usize
     }
 
     /// When thread `number` makes an access.
     pub fn moment(&self, number: u32) -> Moment {
-        let strand = &self.strands[number as usize];
-        let block = self.blocks[strand.rank as usize].moment;
+        let thread_state = &self.thread_states[number as usize];
+        let block = self.blocks[thread_state.rank as usize].moment;
         Moment { block, cluster: self.cluster_moment, warp: self.warps[self.warp_of(number)].synced }
     }
 
     /// An error of thread `number`.
     pub fn fault(&self, number: u32, problem: String) -> Error {
-        let strand = &self.strands[number as usize];
-        let Dim3 { x, y, z } = strand.abi.block;
-        Error::Kernel { kernel: self.kernel.name, block: [x, y, z], thread: strand.abi.thread.x, problem }
+        let thread_state = &self.thread_states[number as usize];
+        let Dim3 { x, y, z } = thread_state.abi.block;
+        Error::Kernel { kernel: self.kernel.name, block: [x, y, z], thread: thread_state.abi.thread.x, problem }
     }
 }

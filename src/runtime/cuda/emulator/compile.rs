@@ -146,7 +146,7 @@ fn load(name: &str, text: &str, signatures: &[Signature], build: Build) -> Resul
     let key = cache::key(&[&source, &headers, HOST, HOOKS, version, &options.join(" "), LINK]);
     let file = format!("{name}-{key}.so");
     let make = || {
-        let folder = cache::workshop()?;
+        let folder = cache::build_folder()?;
         let work = folder.path();
         cache::put(work, "host.h", HOST)?;
         for (name, text) in kernels::HEADERS {

@@ -25,7 +25,7 @@ use crate::runtime::memory::LARGE;
 use crate::runtime::tensor::ArenaId;
 use crate::{Error, Result};
 use calls::CALLS;
-use cluster::{Launch, Window, Workshop};
+use cluster::{BlockRunner, Launch, Window};
 use graph::Command;
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -124,7 +124,7 @@ impl Emulator {
 }
 
 thread_local! {
-    static WORKSHOP: RefCell<Option<Workshop>> = const { RefCell::new(None) };
+    static RUNNER: RefCell<Option<BlockRunner>> = const { RefCell::new(None) };
 }
 
 impl Driver for Emulator {
@@ -236,8 +236,8 @@ impl Driver for Emulator {
             None => number,
         };
         let run = |number: u64| {
-            WORKSHOP.with_borrow_mut(|workshop| {
-                workshop.get_or_insert_with(|| Workshop::new(kernel)).run(&launch, shuffled(number))
+            RUNNER.with_borrow_mut(|runner| {
+                runner.get_or_insert_with(|| BlockRunner::new(kernel)).run(&launch, shuffled(number))
             })
         };
         // Of several errors the first block's is told, whichever worker was first.

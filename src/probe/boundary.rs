@@ -1,6 +1,6 @@
 //! `normscape probe`: loss, gradient and landscape at the user's own parameters and batch.
 
-use super::line::{self, Along, Room};
+use super::line::{self, Along, Workspace};
 use crate::files::{Array, Arrays, limits};
 use crate::network::{Activation, CLASSES, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, vgg};
 use crate::ops::backend::Backend;
@@ -28,8 +28,8 @@ pub fn run<B: Backend>(backend: B, inputs: &mut Inputs, stop: Arc<AtomicBool>) -
     // Gradients come in the shapes in which their parameters were given.
     let mut shapes = Vec::new();
     for slot in network.slots().iter() {
-        let [shape, same] = slot.door.read_shapes(slot.shape);
-        let given = inputs.tensor(&slot.name, Layout::Parameter(slot.door), Extents::Either(&shape, &same))?;
+        let [shape, same] = slot.order.read_shapes(slot.shape);
+        let given = inputs.tensor(&slot.name, Layout::Parameter(slot.order), Extents::Either(&shape, &same))?;
         theta[slot.start..][..slot.shape.len()].copy_from_slice(&given.inside());
         shapes.push(given.shape);
     }
@@ -41,7 +41,7 @@ pub fn run<B: Backend>(backend: B, inputs: &mut Inputs, stop: Arc<AtomicBool>) -
     inputs.finish("probe")?;
 
     // Of a device's own memory the device tells.
-    if !backend.on_its_own() {
+    if !backend.is_async() {
         let vectors = if steps.is_some() { 4 } else { 2 };
         let planned = match double {
             true => planned(Cpu::<f64>::planning(), &network, x.shape[0], vectors)?,
@@ -69,11 +69,11 @@ pub fn run<B: Backend>(backend: B, inputs: &mut Inputs, stop: Arc<AtomicBool>) -
     out.insert("loss".into(), array(Vec::new(), vec![engine.scalar(Scalar::Loss)?]));
     let flat = engine.backend().download_f64(In(grad))?;
     for (slot, shape) in engine.network().slots().iter().zip(shapes) {
-        let values = slot.door.to_file(slot.shape, &flat[slot.start..][..slot.shape.len()]);
+        let values = slot.order.to_file(slot.shape, &flat[slot.start..][..slot.shape.len()]);
         out.insert(format!("grad.{}", slot.name), array(shape, values));
     }
     if let Some(steps) = steps {
-        let room = Room::new(&mut engine, &steps, Along::Gradient)?;
+        let room = Workspace::new(&mut engine, &steps, Along::Gradient)?;
         let found = line::landscape(&mut engine, In(at), In(grad), &steps, room)?;
         let count = vec![steps.len()];
         for (name, values) in [("loss", found.loss), ("grad_l2_diff", found.grad_l2_diff), ("beta", found.beta)] {

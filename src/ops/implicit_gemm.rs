@@ -4,7 +4,7 @@
 //! kernels of its own (`kernels/stem.cu`). Tiles and splits depend on the shapes alone, so the order of every sum does too.
 
 use crate::Result;
-use crate::ops::column_grid::{self, ColumnGrid};
+use crate::ops::launch_grid::{self, ColumnGrid};
 use crate::runtime::cuda::driver::{Driver, Grid, Pass, Region, Slice, SliceMut, Stored};
 use crate::runtime::cuda::kernels::Map;
 use crate::runtime::cuda::{Mode, count, kernels};
@@ -95,7 +95,7 @@ impl Extents {
     pub fn workspace(&self, mode: Mode) -> Shape {
         let (splits, _) = self.splits();
         let partials = if splits > 1 { splits * self.weights() } else { 0 };
-        let bias = column_grid::workspace(Shape::new([self.rows(), self.outputs])).len();
+        let bias = launch_grid::workspace(Shape::new([self.rows(), self.outputs])).len();
         let sums = 2 * self.sums(mode);
         Shape::new([partials.max(bias).max(sums)])
     }

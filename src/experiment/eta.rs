@@ -5,7 +5,7 @@ const LATELY: f64 = 30.0;
 
 /// The work of a plan's runs, and the rate at which it is done. Times are seconds since any beginning.
 #[derive(Debug)]
-pub struct Pace {
+pub struct Eta {
     all: f64,
     /// Of each run.
     left: Vec<f64>,
@@ -15,10 +15,10 @@ pub struct Pace {
     last: Option<f64>,
 }
 
-impl Pace {
+impl Eta {
     /// Of runs that cost so much each, of which nothing was done yet.
-    pub fn new(runs: Vec<f64>) -> Pace {
-        Pace { all: runs.iter().sum(), left: runs, done: 0.0, seconds: 0.0, last: None }
+    pub fn new(runs: Vec<f64>) -> Eta {
+        Eta { all: runs.iter().sum(), left: runs, done: 0.0, seconds: 0.0, last: None }
     }
 
     /// A run begins, of which this share was done before.
@@ -59,34 +59,34 @@ mod tests {
 
     #[test]
     fn what_is_left_takes_as_long_as_what_was_done_lately() {
-        let mut pace = Pace::new(vec![1000.0, 1000.0]);
-        assert_eq!(pace.left(), None);
-        pace.begins(0, 0.0, 5.0);
-        assert_eq!(pace.left(), None);
+        let mut eta = Eta::new(vec![1000.0, 1000.0]);
+        assert_eq!(eta.left(), None);
+        eta.begins(0, 0.0, 5.0);
+        assert_eq!(eta.left(), None);
         // Ten a second, in rows that cost 1 and 9, of which two may come at once.
         for second in 6..=45 {
-            pace.row(0, 9.0, f64::from(second));
-            pace.row(0, 1.0, f64::from(second));
+            eta.row(0, 9.0, f64::from(second));
+            eta.row(0, 1.0, f64::from(second));
         }
-        assert!((pace.left().unwrap() - 160.0).abs() < 1e-9 && (pace.share() - 0.2).abs() < 1e-12);
+        assert!((eta.left().unwrap() - 160.0).abs() < 1e-9 && (eta.share() - 0.2).abs() < 1e-12);
         // Then half as fast, for two minutes: what was before is almost forgotten.
-        (1..=120).for_each(|i| pace.row(0, 5.0, 45.0 + f64::from(i)));
-        let left = pace.left().unwrap();
+        (1..=120).for_each(|i| eta.row(0, 5.0, 45.0 + f64::from(i)));
+        let left = eta.left().unwrap();
         assert!((0.95..1.0).contains(&(left / 200.0)), "{left}");
     }
 
     #[test]
     fn what_has_ended_or_was_done_before_takes_no_more_time() {
-        let mut pace = Pace::new(vec![100.0, 200.0, 300.0]);
-        pace.ended(0);
-        pace.begins(1, 0.5, 0.0);
-        pace.row(1, 10.0, 1.0);
-        assert!((pace.left().unwrap() - 39.0).abs() < 1e-9);
+        let mut eta = Eta::new(vec![100.0, 200.0, 300.0]);
+        eta.ended(0);
+        eta.begins(1, 0.5, 0.0);
+        eta.row(1, 10.0, 1.0);
+        assert!((eta.left().unwrap() - 39.0).abs() < 1e-9);
         // It diverges.
-        pace.ended(1);
-        assert!((pace.left().unwrap() - 30.0).abs() < 1e-9);
-        pace.ended(2);
-        assert_eq!((pace.left(), pace.share()), (Some(0.0), 1.0));
-        assert_eq!(Pace::new(Vec::new()).share(), 1.0);
+        eta.ended(1);
+        assert!((eta.left().unwrap() - 30.0).abs() < 1e-9);
+        eta.ended(2);
+        assert_eq!((eta.left(), eta.share()), (Some(0.0), 1.0));
+        assert_eq!(Eta::new(Vec::new()).share(), 1.0);
     }
 }

@@ -5,9 +5,9 @@ use super::tensor::View;
 use crate::{Error, Result};
 
 /// The views that one call of an operator has named so far.
-pub struct Claims {
+pub struct AliasCheck {
     op: &'static str,
-    taken: [Taken; Claims::MOST],
+    taken: [Taken; AliasCheck::MOST],
     count: usize,
 }
 
@@ -19,13 +19,13 @@ struct Taken {
     written: bool,
 }
 
-impl Claims {
+impl AliasCheck {
     /// Views that one operator may name.
     const MOST: usize = 24;
 
     /// Nothing named yet, by operator `op`.
     pub fn new(op: &'static str) -> Self {
-        Claims { op, taken: [Taken { arena: u32::MAX, start: 0, end: 0, written: false }; Self::MOST], count: 0 }
+        AliasCheck { op, taken: [Taken { arena: u32::MAX, start: 0, end: 0, written: false }; Self::MOST], count: 0 }
     }
 
     /// The byte at which `view` starts in its arena; `room` gives an arena's bytes.
