@@ -119,8 +119,16 @@ fn exit_code(code: Option<i32>) -> ExitCode {
 }
 
 /// The cargo that runs this program, to be run in the repository's root.
+///
+/// What cargo told this program of its own package is taken away: the build script of `ring` looks at such variables, and with other values than a
+/// shell's it would be run again, and everything above it be built again.
 fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|n| n.starts_with("CARGO_PKG_") || n.starts_with("CARGO_MANIFEST_")) {
+            command.env_remove(name);
+        }
+    }
     command.current_dir(root());
     command
 }

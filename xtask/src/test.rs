@@ -45,12 +45,6 @@ pub fn run(args: &[OsString]) -> ExitCode {
             }
         }
     }
-    // What xtask was started with is not for the tests: `CARGO_MANIFEST_DIR` and the like are those of this package.
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|n| n.starts_with("CARGO_PKG_") || n.starts_with("CARGO_MANIFEST_")) {
-            cargo.env_remove(name);
-        }
-    }
     // Colours would stand between the words that are read below.
     cargo.env("CARGO_TERM_COLOR", "never").stdin(Stdio::null()).stdout(Stdio::piped());
 
