@@ -1,7 +1,7 @@
 //! Operators against float64 PyTorch: every case of a folder of golden files, in f32 and in f64.
 //!
-//! The folder is `NORMSCAPE_GOLDEN`, or the committed part of the set, `tests/golden`. A file is called after what it is a case
-//! of, `OPERATOR_…` or `model_…`; each file and precision is one trial.
+//! The folders are the committed part of the set, `tests/golden`, and `NORMSCAPE_GOLDEN` if it is set, whose files go before those of the same
+//! name. A file is called after what it is a case of, `OPERATOR_…` or `model_…`; each file and precision is one trial.
 
 use crate::shared;
 use libtest_mimic::{Completion, Failed, Trial};
@@ -11,6 +11,7 @@ use normscape::ops::boundary::{Inputs, compare, relative_error};
 use normscape::ops::table;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What names the folder of the whole set.
@@ -68,8 +69,7 @@ fn files(folder: &Path) -> Result<Vec<Golden>, Failed> {
         let name = path.file_stem()?.to_str()?.to_owned();
         (path.extension()? == "npz").then_some(Golden { path, name })
     };
-    let mut files: Vec<_> = paths.into_iter().filter_map(named).collect();
-    files.sort_by(|a, b| a.name.cmp(&b.name));
+    let files: Vec<_> = paths.into_iter().filter_map(named).collect();
     if files.is_empty() {
         return Err(format!("{} has no .npz file; make_golden.py writes them", folder.display()).into());
     }
@@ -184,11 +184,16 @@ fn whole_set(folder: Option<PathBuf>) -> Trial {
 
 pub fn trials() -> Vec<Trial> {
     let whole = std::env::var_os(FOLDER).map(PathBuf::from);
-    let folder = whole.clone().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"));
-    let mut all = vec![whole_set(whole)];
-    match files(&folder) {
-        Ok(files) => all.extend(files.into_iter().flat_map(of_file)),
-        Err(failed) => all.push(Trial::test("golden::golden_files", move || Err(failed))),
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut all = vec![whole_set(whole.clone())];
+    let mut found = BTreeMap::new();
+    // What comes later stands in for what has the same name.
+    for folder in std::iter::once(committed).chain(whole) {
+        match files(&folder) {
+            Ok(files) => found.extend(files.into_iter().map(|golden| (golden.name.clone(), golden))),
+            Err(failed) => all.push(Trial::test("golden::golden_files", move || Err(failed))),
+        }
     }
+    all.extend(found.into_values().flat_map(of_file));
     all
 }
