@@ -2,7 +2,8 @@
 
 use crate::Result;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Fusion, Layer as _, Param, Tangent, TangentBackward};
+use crate::ops::fusion::Fusion;
+use crate::ops::layer::{Backward, Forward, Layer as _, Param, Tangent, TangentBackward};
 use crate::ops::norm::Divisor;
 use crate::runtime::tensor::Shape;
 

@@ -3,6 +3,7 @@
 //! Each operator's `layer.rs` implements [`Layer`]; the table of all layers is in [`crate::network`].
 
 use super::backend::Backend;
+use super::fusion::Fusion;
 use super::norm::Divisor;
 use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::{In, Out, Shape, View};
@@ -70,19 +71,6 @@ pub struct Saved {
     pub mean: Option<View>,
     /// See `mean`.
     pub spread: Option<View>,
-}
-
-/// What a layer's pass does for its neighbours, where the backend can: a tensor that need not be read again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Fusion {
-    /// The ReLU that follows is applied to y.
-    pub relu: bool,
-    /// The 2×2 max-pool that follows is applied to y, which is of its shape; the gradient of y is too.
-    pub pool: bool,
-    /// The sums that the norm which follows needs of y are left in the workspace.
-    pub leave_sums: bool,
-    /// The layer before has left them there.
-    pub take_sums: bool,
 }
 
 /// The tensors of a forward pass through one layer.

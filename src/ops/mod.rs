@@ -7,7 +7,7 @@
 //! - a weight made of other parameters, before any layer takes it: [`weight_norm`]
 //! - a whole network as one operator: [`deep_linear`]; what a unit's values are like: [`distribution`]
 //! - on flat vectors: [`sgd`], [`vector`]; on per-unit vectors: [`running`]; a step's batch and bookkeeping: [`gather`], [`step`]
-//! - [`backend`]: all of them as one trait · [`layer`]: what a network needs to know of a layer
+//! - [`backend`]: all of them as one trait · [`layer`]: what a network needs to know of a layer · [`fusion`]: what its pass does beside
 //! - [`boundary`]: users' arrays in and out · [`table`]: the operators that users can call by name
 //! - what several share: [`bilinear`] (tangents of what is linear in input and weight), [`channel_reduce`] (per-unit sums, on a device
 //!   [`launch_grid`]), [`affine`] (scale and shift), [`gemm`] (the dense product, on a device [`implicit_gemm`])
@@ -22,6 +22,7 @@ pub mod conv2d;
 pub mod cross_entropy;
 pub mod deep_linear;
 pub mod distribution;
+pub mod fusion;
 pub mod gather;
 pub mod gemm;
 pub mod implicit_gemm;

@@ -1,11 +1,11 @@
 //! The operators that users can call by name: one row each.
 
-use super::activation::OPERATORS as ACTIVATIONS;
+use super::activation::{self, Activation};
 use super::backend::Backend;
 use super::boundary::layered;
 use super::boundary::losses::{CrossEntropy, SquaredError};
 use super::boundary::weight_norm::WeightNorm;
-use super::boundary::{Case, Inputs, LayerOperator, Operator};
+use super::boundary::{Case, Inputs, Operator};
 use super::{conv2d, linear, max_pool2d, norm};
 use crate::files::Arrays;
 use crate::{Error, Result};
@@ -16,7 +16,7 @@ macro_rules! operators {
         /// The operators' names: those of the rows below, and the activations'.
         pub fn names() -> &'static [&'static str] {
             static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-                let activations = ACTIVATIONS.iter().map(|op| op.name);
+                let activations = Activation::ALL.iter().map(|kind| kind.name());
                 [$($layer.name,)+ $(<$other as Operator>::NAME),+].into_iter().chain(activations).collect()
             });
             &NAMES
@@ -27,7 +27,7 @@ macro_rules! operators {
             match name {
                 $(_ if name == $layer.name => layered::run(&$layer, backend, inputs),)+
                 $(<$other as Operator>::NAME => <$other as Operator>::run(backend, inputs),)+
-                _ => layered::run(activation(name)?, backend, inputs),
+                _ => layered::run(&activation::operator(activation(name)?), backend, inputs),
             }
         }
 
@@ -36,7 +36,7 @@ macro_rules! operators {
             match name {
                 $(_ if name == $layer.name => Ok(($layer.cases)()),)+
                 $(<$other as Operator>::NAME => Ok(<$other as Operator>::cases()),)+
-                _ => activation(name).map(|op| (op.cases)()),
+                _ => activation(name).map(|_| activation::cases::cases()),
             }
         }
     };
@@ -60,11 +60,10 @@ operators! {
 }
 
 /// The activation of that name. Errors: it is none, nor any other operator.
-fn activation(name: &str) -> Result<&'static LayerOperator<super::activation::ActivationLayer>> {
+fn activation(name: &str) -> Result<Activation> {
     let short: String = name.chars().take(64).collect();
     let place = format!("operator {}", short.escape_debug());
-    let known = || Error::input(place, "is unknown", format!("there are {}", names().join(", ")));
-    ACTIVATIONS.iter().find(|op| op.name == name).ok_or_else(known)
+    name.parse().map_err(|_| Error::input(place, "is unknown", format!("there are {}", names().join(", "))))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 use super::Engine;
 use crate::Result;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Fusion, Saved};
+use crate::ops::fusion::Fusion;
+use crate::ops::layer::Saved;
 use crate::runtime::tensor::{In, Out, Shape, View};
 
 /// Room for the output of one link at a time, and for what its norm keeps: what the pass itself has kept stays as it is.

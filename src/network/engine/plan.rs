@@ -3,7 +3,8 @@
 use super::super::chain::Network;
 use super::super::layer::Layer;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Fusion, Saved};
+use crate::ops::fusion::Fusion;
+use crate::ops::layer::Saved;
 use crate::runtime::tensor::{ArenaPlan, Shape, View};
 use crate::{Error, Result};
 

@@ -1,7 +1,8 @@
 //! An activation as a layer: it follows the norm, or the noise.
 
-use super::{Activation, TangentOperands};
+use super::{Activation, TangentOperands, cases};
 use crate::ops::backend::Backend;
+use crate::ops::boundary::{Extents, Inputs, Keyed, LayerOperator, Layout, Tensor};
 use crate::ops::layer::{Backward, Forward, Layer, Tangent, TangentBackward};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
@@ -48,5 +49,17 @@ impl Layer for ActivationLayer {
         let x_tangent = t.moving(name)?;
         let of = TangentOperands { x: t.forward.x, x_tangent, grad_y: io.grad_y, grad_y_tangent: io.moving };
         b.activation_tangent_backward(self.kind, of, io.grad_x(name)?)
+    }
+}
+
+/// The activation as an operator, `op relu` and the like: `x grad_y?`, of any shape.
+pub fn operator(kind: Activation) -> LayerOperator<impl Fn(&mut Inputs, &Tensor) -> Result<Keyed<ActivationLayer>>> {
+    LayerOperator {
+        name: kind.name(),
+        layout: Layout::Elements,
+        extents: Extents::Any,
+        layer: move |_: &mut Inputs, _: &Tensor| Ok(ActivationLayer { kind }.into()),
+        statistics: ["mean", "var"],
+        cases: cases::cases,
     }
 }

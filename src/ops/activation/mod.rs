@@ -10,22 +10,15 @@ pub mod cases;
 pub mod cpu;
 mod cuda;
 mod layer;
+mod loops;
 mod rows;
+mod rule;
 
-pub use layer::ActivationLayer;
-pub use rows::{Activation, OPERATORS};
+pub use layer::{ActivationLayer, operator};
+pub use rows::Activation;
 
-use crate::runtime::float::Float;
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
-
-/// The functions of one activation.
-trait Rule: 'static {
-    /// f
-    fn value<T: Float>(x: T) -> T;
-    /// f′ and f″
-    fn derivatives<T: Float>(x: T) -> (T, T);
-}
 
 /// What a gradient's tangent is made of.
 #[derive(Debug, Clone, Copy)]

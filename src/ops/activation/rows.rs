@@ -3,8 +3,8 @@
 //! A new one is a row here and its twin in `kernels/activation.cu`, in the same place; options, files of experiments, `normscape op` and the
 //! tests find it by its name.
 
-use super::{ActivationLayer, Rule, cases};
-use crate::ops::boundary::{Extents, LayerOperator, Layout};
+use super::loops::{Passes, passes};
+use super::rule::Rule;
 use crate::runtime::float::Float;
 use crate::{Error, Result};
 use std::fmt;
@@ -33,20 +33,10 @@ macro_rules! activations {
             }
 
             /// Its loops over elements of type T.
-            pub(super) fn passes<T: Float>(self) -> super::cpu::Passes<T> {
-                match self { $(Activation::$name => super::cpu::passes::<T, $name>()),+ }
+            pub(super) fn passes<T: Float>(self) -> Passes<T> {
+                match self { $(Activation::$name => passes::<T, $name>()),+ }
             }
         }
-
-        /// Each as an operator: `x grad_y?`, of any shape.
-        pub const OPERATORS: &[LayerOperator<ActivationLayer>] = &[$(LayerOperator {
-            name: $word,
-            layout: Layout::Elements,
-            extents: Extents::Any,
-            layer: |_, _| Ok(ActivationLayer { kind: Activation::$name }.into()),
-            statistics: ["mean", "var"],
-            cases: cases::cases,
-        }),+];
 
         $(
             struct $name;

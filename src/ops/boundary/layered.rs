@@ -11,7 +11,8 @@ use super::layout::Layout;
 use super::scratch::Scratch;
 use crate::files::Arrays;
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Fusion, Layer, Params, Saved, Tangent, TangentBackward};
+use crate::ops::fusion::Fusion;
+use crate::ops::layer::{Backward, Forward, Layer, Params, Saved, Tangent, TangentBackward};
 use crate::ops::noise::NoiseOptions;
 use crate::runtime::slots::FileOrder;
 use crate::runtime::state::StepState;
@@ -19,7 +20,7 @@ use crate::runtime::tensor::{In, Out, Shape, View};
 use crate::{Error, Result};
 
 /// An operator that is a layer.
-pub struct LayerOperator<L> {
+pub struct LayerOperator<F> {
     /// As in `normscape op NAME`.
     pub name: &'static str,
     /// The order of x and y.
@@ -27,12 +28,15 @@ pub struct LayerOperator<L> {
     /// What x's extents must be.
     pub extents: Extents<'static>,
     /// The layer that x and the file's settings ask for. Errors: settings that are wrong, or that do not fit x.
-    pub layer: fn(&mut Inputs, &Tensor) -> Result<Keyed<L>>,
+    pub layer: F,
     /// The names under which the mean and the spread of a norm come out.
     pub statistics: [&'static str; 2],
     /// See [`super::Operator::cases`].
     pub cases: fn() -> Vec<Case>,
 }
+
+/// An operator whose layer is of this kind, whatever the file says.
+pub type OperatorOf<L> = LayerOperator<fn(&mut Inputs, &Tensor) -> Result<Keyed<L>>>;
 
 /// A layer, and if noise is part of it that noise and its key; then its draws come out too, as `shift` and `scale`.
 pub struct Keyed<L> {
@@ -104,7 +108,10 @@ fn prefixed(prefix: &'static str, names: Pair<&'static str>) -> Pair<String> {
 }
 
 /// Runs it on the user's arrays: see [`super::Operator::run`].
-pub fn run<L: Layer, B: Backend>(op: &LayerOperator<L>, backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
+pub fn run<L: Layer, F, B: Backend>(op: &LayerOperator<F>, backend: &mut B, inputs: &mut Inputs) -> Result<Arrays>
+where
+    F: Fn(&mut Inputs, &Tensor) -> Result<Keyed<L>>,
+{
     // What is asked for.
     let x = inputs.tensor("x", op.layout, op.extents)?;
     let Keyed { layer, noise } = (op.layer)(inputs, &x)?;

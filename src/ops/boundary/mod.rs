@@ -19,7 +19,7 @@ pub mod weight_norm;
 pub use case::{Case, Law};
 pub use compare::{compare, relative_error};
 pub use inputs::{Extents, Inputs, Tensor};
-pub use layered::{Keyed, LayerOperator};
+pub use layered::{Keyed, LayerOperator, OperatorOf};
 pub use layout::Layout;
 pub use scratch::Scratch;
 

@@ -2,8 +2,8 @@
 
 use super::{Conv2d, Conv2dGrads, Map};
 use crate::Result;
+use crate::ops::fusion::Fusion;
 use crate::ops::implicit_gemm::{Direction, Epilogue, Extents, bias_gradient, product, weight_gradient};
-use crate::ops::layer::Fusion;
 use crate::runtime::cuda::driver::{Driver, Stored};
 use crate::runtime::cuda::{Cuda, Mode};
 use crate::runtime::tensor::{In, Out, Shape};

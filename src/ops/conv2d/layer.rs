@@ -3,8 +3,9 @@
 use super::{Conv2dGrads, Map};
 use crate::ops::backend::Backend;
 use crate::ops::bilinear::{self, Bilinear};
-use crate::ops::boundary::{Extents, LayerOperator, Layout};
-use crate::ops::layer::{Backward, Forward, Fusion, Init, Layer, Param, Tangent, TangentBackward};
+use crate::ops::boundary::{Extents, LayerOperator, Layout, OperatorOf};
+use crate::ops::fusion::Fusion;
+use crate::ops::layer::{Backward, Forward, Init, Layer, Param, Tangent, TangentBackward};
 use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
@@ -111,7 +112,7 @@ fn missing() -> Error {
 }
 
 /// `op conv2d`: `x[N,C,H,W] weight[K,C,3,3] bias[K]? grad_y[N,K,H,W]?`.
-pub const OPERATOR: LayerOperator<Conv2dLayer> = LayerOperator {
+pub const OPERATOR: OperatorOf<Conv2dLayer> = LayerOperator {
     name: "conv2d",
     layout: Layout::Activations,
     extents: Extents::Axes(4, "N×C×H×W"),

@@ -26,7 +26,7 @@ pub mod winograd;
 pub use algorithm::Algorithm;
 pub use layer::{Conv2dLayer, OPERATOR};
 
-use crate::ops::layer::Fusion;
+use crate::ops::fusion::Fusion;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 

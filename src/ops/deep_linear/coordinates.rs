@@ -72,7 +72,7 @@ pub fn prepare(chain: &Chain, layout: &Layout, x: &[f64], target: &[f64], room: 
     if constant {
         basis[dim * padded..][..samples].fill(1.0 / (samples as f64).sqrt());
     }
-    let mut parts = [0.0; super::layout::WIDEST + 1];
+    let mut parts = [0.0; super::widths::WIDEST + 1];
     let parts = &mut parts[..=dim];
     for unit in 0..dim {
         let scaled = magnitude((0..samples).map(|n| x[n * dim + unit]));

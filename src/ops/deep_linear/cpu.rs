@@ -4,9 +4,10 @@
 //! One run is worked on by one thread, whatever there are; runs follow one another.
 
 use super::coordinates::prepare;
-use super::layout::{Layout, fits, needs_samples, width};
+use super::layout::{Layout, fits, needs_samples};
 use super::pass::Net;
 use super::rows::{Dual, Row};
+use super::widths::width;
 use super::{Chain, ChainBatch, ChainNorm, ChainOut, DeepLinear};
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;

@@ -15,10 +15,12 @@ mod judge;
 mod layout;
 mod pass;
 mod rows;
+mod samples;
 mod screen;
 mod spread;
+mod widths;
 
-pub use layout::{FEWEST, WIDEST};
+pub use widths::{FEWEST, WIDEST};
 
 use crate::Result;
 use crate::runtime::tensor::{In, Out, Shape};

@@ -15,7 +15,8 @@
 
 use super::layout::{Layout, needs_samples};
 use super::rows::Row;
-use super::spread::{Spread, spread};
+use super::samples::Spread;
+use super::spread::spread;
 use super::{Chain, ChainNorm};
 
 /// Squares of spreads outside of this have lost digits, or may soon: the samples are left to look at them.

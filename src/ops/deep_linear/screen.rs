@@ -8,8 +8,8 @@
 
 use super::ChainNorm;
 use super::judge::{Eights, Judge};
-use super::layout::{SAMPLES, WIDEST, width};
-use super::spread::{APART, Spread};
+use super::samples::{APART, Spread};
+use super::widths::{SAMPLES, WIDEST, width};
 use crate::runtime::simd::Lanes;
 
 /// Samples that have a place in the table together.

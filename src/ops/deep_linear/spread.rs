@@ -7,9 +7,10 @@
 //! largest count as equal to it.
 
 use super::judge::Eights;
-use super::layout::{SAMPLES, width};
 use super::rows::Row;
+use super::samples::{APART, Spread};
 use super::screen::{screened, screens};
+use super::widths::{SAMPLES, width};
 use crate::runtime::simd::{Isa, isa};
 use std::ops::Range;
 
@@ -25,25 +26,6 @@ const ROWS: usize = 4;
 const NEAR: usize = 128;
 /// The largest whole power that is made of products.
 const MOST_FACTORS: f64 = 16.0;
-/// Values that differ by less, relatively, are equal at p = ∞: what sums of the basis may differ by.
-pub const APART: f64 = 1e-13;
-
-/// What it takes.
-#[derive(Clone, Copy)]
-pub struct Spread {
-    pub p: f64,
-    pub samples: usize,
-    pub padded: usize,
-    pub dim: usize,
-    pub stride: usize,
-    /// `[dim + 1, padded]`, and what [`super::screen`] has made of it.
-    pub basis: *const f64,
-    /// `[width, padded]`, written.
-    pub values: *mut f64,
-    /// `[dim + 1, width, 8]`, written.
-    pub sums: *mut f64,
-}
-
 /// s of every unit of the rows `a` and of the constant's, into `to`; and, where asked for, v: how s moves with each coordinate, `dim + 1` rows.
 ///
 /// # Safety

@@ -3,7 +3,7 @@
 use super::{Extents, LinearGrads};
 use crate::ops::backend::Backend;
 use crate::ops::bilinear::{self, Bilinear};
-use crate::ops::boundary::{self, LayerOperator, Layout};
+use crate::ops::boundary::{self, LayerOperator, Layout, OperatorOf};
 use crate::ops::layer::{Backward, Forward, Init, Layer, Param, Tangent, TangentBackward};
 use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::{In, Out, Shape};
@@ -106,7 +106,7 @@ fn missing() -> Error {
 }
 
 /// `op linear`: `x[N,I] weight[O,I] bias[O]? grad_y[N,O]?`.
-pub const OPERATOR: LayerOperator<LinearLayer> = LayerOperator {
+pub const OPERATOR: OperatorOf<LinearLayer> = LayerOperator {
     name: "linear",
     layout: Layout::Elements,
     extents: boundary::Extents::Axes(2, "N×I"),

@@ -2,7 +2,7 @@
 
 use super::pooled;
 use crate::ops::backend::Backend;
-use crate::ops::boundary::{Extents, LayerOperator, Layout};
+use crate::ops::boundary::{Extents, LayerOperator, Layout, OperatorOf};
 use crate::ops::layer::{Backward, Forward, Layer, Tangent, TangentBackward};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
@@ -43,7 +43,7 @@ impl Layer for MaxPool2dLayer {
 }
 
 /// `op max_pool2d`: `x[N,C,H,W] grad_y[N,C,⌊H/2⌋,⌊W/2⌋]?`.
-pub const OPERATOR: LayerOperator<MaxPool2dLayer> = LayerOperator {
+pub const OPERATOR: OperatorOf<MaxPool2dLayer> = LayerOperator {
     name: "max_pool2d",
     layout: Layout::Activations,
     extents: Extents::Axes(4, "N×C×H×W"),

@@ -3,7 +3,8 @@
 use super::renorm::passes as renorm;
 use super::{Axes, Divisor, NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
 use crate::ops::backend::Backend;
-use crate::ops::layer::{Backward, Forward, Fusion, Layer, Param, Params, Saved, Tangent, TangentBackward};
+use crate::ops::fusion::Fusion;
+use crate::ops::layer::{Backward, Forward, Layer, Param, Params, Saved, Tangent, TangentBackward};
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 

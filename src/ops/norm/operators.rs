@@ -5,7 +5,7 @@
 use super::renorm::RenormLimits;
 use super::{Axes, Grouping, NormLayer, NormSpec, cases};
 use crate::Result;
-use crate::ops::boundary::{Case, Extents, Inputs, Keyed, LayerOperator, Layout, Tensor};
+use crate::ops::boundary::{Case, Extents, Inputs, Keyed, LayerOperator, Layout, OperatorOf, Tensor};
 use crate::ops::noise::NoiseOptions;
 use crate::runtime::state::StepState;
 
@@ -13,22 +13,22 @@ use crate::runtime::state::StepState;
 const LAYERS: u64 = (1 << 24) - 1;
 
 /// `op batch_norm`
-pub const BATCH: LayerOperator<NormLayer> =
+pub const BATCH: OperatorOf<NormLayer> =
     norm("batch_norm", |inputs, x| with_settings(NormSpec::batch(), inputs, x), cases::batch);
 /// `op noisy_batch_norm`, with the paper's noise; `seed`, `step` and `layer` are its key.
-pub const NOISY: LayerOperator<NormLayer> = norm("noisy_batch_norm", noisy, cases::noisy);
+pub const NOISY: OperatorOf<NormLayer> = norm("noisy_batch_norm", noisy, cases::noisy);
 /// `op batch_renorm`, with `running_mean[C]`, `running_var[C]`, and the bounds `r_max` and `d_max`
-pub const RENORM: LayerOperator<NormLayer> = norm("batch_renorm", renorm, cases::renorm);
+pub const RENORM: OperatorOf<NormLayer> = norm("batch_renorm", renorm, cases::renorm);
 /// `op lp_norm`, with `p`
-pub const LP: LayerOperator<NormLayer> = LayerOperator {
+pub const LP: OperatorOf<NormLayer> = LayerOperator {
     statistics: ["mean", "scale"],
     ..norm("lp_norm", |inputs, x| with_settings(NormSpec::lp(inputs.p()?), inputs, x), cases::power_means)
 };
 /// `op layer_norm`
-pub const LAYER: LayerOperator<NormLayer> =
+pub const LAYER: OperatorOf<NormLayer> =
     norm("layer_norm", |inputs, x| with_settings(NormSpec::grouped(Grouping::Layer), inputs, x), cases::layer);
 /// `op group_norm`, with `groups`
-pub const GROUP: LayerOperator<NormLayer> = norm(
+pub const GROUP: OperatorOf<NormLayer> = norm(
     "group_norm",
     |inputs, x| {
         let groups = inputs.required_integer("groups", 1, u64::from(u32::MAX))? as usize;
@@ -37,17 +37,17 @@ pub const GROUP: LayerOperator<NormLayer> = norm(
     cases::group,
 );
 /// `op instance_norm`
-pub const INSTANCE: LayerOperator<NormLayer> =
+pub const INSTANCE: OperatorOf<NormLayer> =
     norm("instance_norm", |inputs, x| with_settings(NormSpec::grouped(Grouping::Instance), inputs, x), cases::instance);
 /// `op rms_norm`
-pub const RMS: LayerOperator<NormLayer> =
+pub const RMS: OperatorOf<NormLayer> =
     norm("rms_norm", |inputs, x| with_settings(NormSpec::rms(), inputs, x), cases::layer);
 
 const fn norm(
     name: &'static str,
     layer: fn(&mut Inputs, &Tensor) -> Result<Keyed<NormLayer>>,
     cases: fn() -> Vec<Case>,
-) -> LayerOperator<NormLayer> {
+) -> OperatorOf<NormLayer> {
     let (layout, extents) = (Layout::Activations, Extents::Activations);
     LayerOperator { name, layout, extents, layer, statistics: ["mean", "var"], cases }
 }

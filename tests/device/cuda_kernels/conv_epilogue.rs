@@ -2,7 +2,7 @@
 
 use normscape::ops::boundary::compare;
 use normscape::ops::conv2d::{self, Conv2d, Map};
-use normscape::ops::layer::Fusion;
+use normscape::ops::fusion::Fusion;
 use normscape::ops::norm::{Norm, NormPass, NormSpec};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::driver::{Grid, Stored};

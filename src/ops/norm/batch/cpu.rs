@@ -4,7 +4,7 @@ use super::faint::{FaintUnit, faint};
 use super::{power, std};
 use crate::Result;
 use crate::ops::affine::{Affine, floor};
-use crate::ops::channel_reduce::{self, Line, Shared, as_f64, for_pieces};
+use crate::ops::channel_reduce::{self, Shared, as_f64, for_pieces};
 use crate::ops::noise::cpu::{Draws, apply, apply_backward};
 use crate::ops::norm::{Divisor, NormGrads, NormPass, NormSpec};
 use crate::runtime::cpu::{Cpu, read_state};
@@ -15,35 +15,6 @@ use crate::runtime::tensor::{In, Shape};
 pub fn workspace(x: Shape) -> Shape {
     let (rows, columns) = x.matrix();
     Shape::new([2 * channel_reduce::workspace(rows, columns)])
-}
-
-/// The constants of a backward pass, as lines.
-pub struct Constants<T> {
-    /// μ
-    pub mean: Line<T>,
-    /// 1/D
-    pub inverse: Line<T>,
-    /// γ/D
-    pub gain: Line<T>,
-    /// β
-    pub shift: Line<T>,
-    /// See [`Affine::floor`].
-    pub floor: T,
-}
-
-impl<T: Float> Constants<T> {
-    /// `divisor` gives D. A unit whose D is 0 has y = NaN, as 0/0 does.
-    #[inline(always)] // so that the lines are made where they stay
-    pub fn new(mean: &[T], (weight, bias): (&[T], &[T]), divisor: impl Fn(usize) -> f64, relu: bool) -> Self {
-        let columns = mean.len();
-        Constants {
-            mean: Line::new(columns, |c| mean[c]),
-            inverse: Line::new(columns, |c| T::of(1.0 / divisor(c))),
-            gain: Line::new(columns, |c| T::of(weight[c].f64() / divisor(c))),
-            shift: Line::new(columns, |c| bias[c]),
-            floor: floor(relu),
-        }
-    }
 }
 
 /// See [`crate::ops::norm::Norm::norm_forward`].

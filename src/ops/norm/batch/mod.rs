@@ -29,6 +29,7 @@
 //! Source: Ioffe and Szegedy 2015; the paper's section 2, section 3.3, Algorithm 1 and Appendix C. A power mean per unit, and ε added to s, are this
 //! project's reading of section 3.3.
 
+mod constants;
 pub(super) mod cpu;
 pub(super) mod cpu_tangent;
 pub(super) mod cuda;

@@ -1,6 +1,6 @@
 //! The ℓp norms' statistics and gradients on the CPU: D = s + ε.
 
-use super::cpu::Constants;
+use super::constants::Constants;
 use super::faint::{FaintUnit, faint};
 use super::powers::{BLOCK, MOST, Power};
 use crate::mutant::{Mutant, made};

@@ -1,6 +1,6 @@
 //! BatchNorm's statistics and gradients on the CPU: D = √(σ² + ε).
 
-use super::cpu::Constants;
+use super::constants::Constants;
 use crate::mutant::{Mutant, made};
 use crate::ops::channel_reduce::{self, Line, Shared, for_pieces, pair_sums};
 use crate::ops::norm::NormSpec;
