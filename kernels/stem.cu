@@ -1,4 +1,4 @@
-// The convolution of a network's first layer, whose input has at most three channels: src/ops/implicit_gemm. All taps and channels together are
+// The convolution of a network's first layer, whose input has at most three channels: src/ops/implicit_gemm.rs. All taps and channels together are
 // at most 27 terms, fewer than one step of the general kernels takes for a tap alone: here they are gathered side by side, once for all taps.
 // Ordinary cores do: the layer is limited by memory. Operands are f32 (rounded to tf32 where asked) or bf16, sums f32.
 #include "taps.cuh"

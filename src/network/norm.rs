@@ -48,7 +48,7 @@ impl FromStr for Norm {
             _ if text.starts_with("renorm:") => {
                 let bounds = text["renorm:".len()..].split_once(':').map(|(r, d)| (r.parse(), d.parse()));
                 match bounds {
-                    Some((Ok(r_max), Ok(d_max))) if (RenormLimits { r_max, d_max }).are_right() => {
+                    Some((Ok(r_max), Ok(d_max))) if (RenormLimits { r_max, d_max }).are_valid() => {
                         Ok(Norm::Renorm(RenormLimits { r_max, d_max }))
                     }
                     _ => Err(Error::input(

@@ -1,8 +1,9 @@
-//! The tangents of layers that are linear in x and in their weight: convolution and linear layer. `y = x ∗ w + b` moves by
-//! `ẏ = ẋ ∗ w + x ∗ ẇ + ḃ`, and its gradients, linear in dy as well, by the same rule: each tangent is two of the layer's own passes.
+//! Layers that are linear in x and in their weight: convolution and linear layer. The tangent of `y = x ∗ w + b` is
+//! `ẏ = ẋ ∗ w + x ∗ ẇ + ḃ`, and the gradients, linear in dy as well, follow the same rule: each tangent is two of the layer's own passes.
 
 use super::backend::Backend;
-use super::layer::{Tangent, TangentBackward};
+use super::layer::{Backward, Forward, Tangent, TangentBackward};
+use super::weight_grads::WeightGrads;
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 
@@ -18,14 +19,25 @@ pub trait Bilinear {
         x: In,
         weight: In,
         grad_y: In,
-        grads: (Option<Out>, Out, Option<Out>),
+        grads: WeightGrads,
         workspace: Out,
     ) -> Result<()>;
 }
 
+/// The weight of a pass. Errors: none is planned.
+pub fn weight<L: Bilinear>(io: &Forward) -> Result<In> {
+    io.params.weight.map(In).ok_or_else(|| missing(L::OP))
+}
+
+/// See [`super::layer::Layer::backward`].
+pub fn backward<L: Bilinear, B: Backend>(b: &mut B, io: &Backward) -> Result<()> {
+    let grads = WeightGrads { x: io.grad_x, weight: io.grads.weight.map(Out), bias: io.grads.bias.map(Out) };
+    L::gradients(b, io.forward.x, weight::<L>(&io.forward)?, io.grad_y, grads, Out(io.forward.workspace))
+}
+
 /// See [`super::layer::Layer::tangent`].
 pub fn tangent<L: Bilinear, B: Backend>(b: &mut B, io: &Tangent) -> Result<()> {
-    let (f, weight) = (&io.forward, weight::<L>(io)?);
+    let (f, weight) = (&io.forward, weight::<L>(&io.forward)?);
     let (workspace, bias_t) = (Out(f.workspace), io.params.bias.map(In));
     match (io.x, io.params.weight.map(In)) {
         (Some(xt), None) => L::product(b, xt, weight, bias_t, io.y, workspace),
@@ -43,23 +55,20 @@ pub fn tangent<L: Bilinear, B: Backend>(b: &mut B, io: &Tangent) -> Result<()> {
 /// See [`super::layer::Layer::tangent_backward`].
 pub fn tangent_backward<L: Bilinear, B: Backend>(b: &mut B, io: &TangentBackward) -> Result<()> {
     let (t, f) = (&io.tangent, &io.tangent.forward);
-    let (weight, workspace) = (weight::<L>(t)?, Out(f.workspace));
+    let (weight, workspace) = (weight::<L>(f)?, Out(f.workspace));
     let grad_w = io.grads_tangent.weight.ok_or_else(|| missing(L::OP))?;
-    let grads = (io.grad_x, Out(grad_w), io.grads_tangent.bias.map(Out));
+    let grads = WeightGrads { x: io.grad_x, weight: Some(Out(grad_w)), bias: io.grads_tangent.bias.map(Out) };
     L::gradients(b, f.x, weight, io.moving, grads, workspace)?;
     // A weight that does not move adds nothing to x's gradient, an x that does not move nothing to the weight's; where only x moves,
     // the weight's is not asked for.
     let (Some(xt), Some(wt)) = (t.x, t.params.weight) else { return Ok(()) };
     let (of_x, of_w) = (io.grad_x.map(|to| t.spare(0, to.0.shape)), t.spare(1, grad_w.shape));
-    L::gradients(b, xt, In(wt), io.grad_y, (of_x, of_w, None), workspace)?;
+    let more = WeightGrads { x: of_x, weight: Some(of_w), bias: None };
+    L::gradients(b, xt, In(wt), io.grad_y, more, workspace)?;
     if let (Some(more), Some(to)) = (of_x, io.grad_x) {
         b.axpy(1.0, more.into(), to)?;
     }
     b.axpy(1.0, of_w.into(), Out(grad_w))
-}
-
-fn weight<L: Bilinear>(io: &Tangent) -> Result<In> {
-    io.forward.params.weight.map(In).ok_or_else(|| missing(L::OP))
 }
 
 fn missing(op: &'static str) -> Error {

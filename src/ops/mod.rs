@@ -9,7 +9,7 @@
 //! - on flat vectors: [`sgd`], [`vector`]; on per-unit vectors: [`running`]; a step's batch and bookkeeping: [`gather`], [`step`]
 //! - [`backend`]: all of them as one trait · [`layer`]: what a network needs to know of a layer · [`fusion`]: what its pass does beside
 //! - [`boundary`]: users' arrays in and out · [`table`]: the operators that users can call by name
-//! - what several share: [`bilinear`] (tangents of what is linear in input and weight), [`channel_reduce`] (per-unit sums, on a device
+//! - what several share: [`bilinear`] (layers that are linear in input and weight; [`weight_grads`], where their gradients go), [`channel_reduce`] (per-unit sums, on a device
 //!   [`launch_grid`]), [`affine`] (scale and shift), [`gemm`] (the dense product, on a device [`implicit_gemm`])
 
 pub mod activation;
@@ -38,4 +38,5 @@ pub mod squared_error;
 pub mod step;
 pub mod table;
 pub mod vector;
+pub mod weight_grads;
 pub mod weight_norm;

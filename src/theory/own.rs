@@ -11,7 +11,7 @@ use super::{Choice, Result as Found, theorem_4_1, theorem_4_2};
 use crate::Result;
 use crate::ops::backend::Backend;
 use crate::ops::boundary::layered::check_tangents;
-use crate::ops::norm::{NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
+use crate::ops::norm::{NormGrads, NormPass, NormSpec, NormTangentBackward, NormTangents};
 use crate::runtime::tensor::{DType, In, Out, Shape};
 use crate::theory::instance::Instance;
 
@@ -134,13 +134,14 @@ fn passes<B: Backend>(b: &mut B, of: &[Instance], points: &[Point], eps: f64) ->
     let bent: Vec<Vec<f64>> =
         points.iter().enumerate().map(|(k, p)| p.h.apply(&column(&z_moves, columns, k))).collect();
     b.upload_f64(&rows(&|i, k| bent[k][i]), Out(upstream))?;
-    let cotangents = NormCotangents {
+    let back = NormTangentBackward {
+        tangents,
         grad_y: In(grad_y),
         grad_y_tangent: In(upstream),
         grad_weight: In(grad_weight),
         grad_bias: In(grad_bias),
+        grads: NormGrads { x: Out(out), weight: Out(moved_weight), bias: Out(moved_bias) },
     };
-    let grads = NormGrads { x: Out(out), weight: Out(moved_weight), bias: Out(moved_bias) };
-    b.norm_tangent_backward(spec, pass, tangents, cotangents, grads)?;
+    b.norm_tangent_backward(spec, pass, back)?;
     Ok((b.download_f64(In(grad_x))?, b.download_f64(In(out))?))
 }

@@ -67,7 +67,7 @@ fn cases() -> Vec<Settings> {
     let probed = |settings: Settings| {
         let mut settings = Settings {
             steps: 1,
-            // The theorems' sides are differences of large numbers: tests/theory_probe.rs holds them to each other.
+            // The theorems' sides are differences of large numbers: tests/networks/theory_probe.rs holds them to each other.
             probe: table::names().into_iter().filter(|name| *name != "theory").map(Into::into).collect(),
             probe_at: vec![0],
             probe_points: 3,
@@ -155,7 +155,7 @@ fn agree(what: &str, found: &Files, exact: &Files, settings: &Settings) {
             }
         }
     }
-    // Which bin a sample near an edge falls into is up to rounding (tests/activations.rs counts those); that it falls somewhere is not.
+    // Which bin a sample near an edge falls into is up to rounding (tests/networks/activations.rs counts those); that it falls somewhere is not.
     let samples = |of: &Arrays| {
         let (count, outside) = (whole(of, "count"), whole(of, "outside"));
         let units = count.chunks(settings.probe_bins).zip(outside.chunks(2));

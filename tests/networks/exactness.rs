@@ -1,5 +1,5 @@
 //! What a run's files hold of a quadratic, whose gradients and Hessian are known: exact to ten digits in f64, at every probed step. (Single
-//! landscapes: tests/lines.rs; covariate shift: tests/ics.rs.)
+//! landscapes: tests/networks/lines.rs; covariate shift: tests/networks/ics.rs.)
 
 use normscape::data::gaussian::GaussianSet;
 use normscape::files::{Arrays, npz};

@@ -1,9 +1,11 @@
 //! Operators that are layers: everything that a file may hold for one, and everything that comes out, follows from the layer itself.
 //!
 //! The names and shapes of parameters are [`Layer::params`], y's shape is [`Layer::output`], that of the statistics [`Layer::statistics`] or
-//! [`Layer::keeps`]; a layer that reads running statistics is brought `running_mean` and `running_var`. With `grad_y` the gradients come out too, as `grad_x` and `grad_` with a parameter's name. With any of `tangent_x`,
-//! `tangent_grad_y` and `tangent_` with a parameter's name it also says how all of that moves, those that are missing being 0: `tangent_y`, and
-//! with `grad_y` also `tangent_grad_x` and the like.
+//! [`Layer::keeps`]. A layer that reads running statistics in training is brought `running_mean` and `running_var`.
+//!
+//! With `grad_y` in the file the gradients come out too: `grad_x`, and `grad_` before a parameter's name. With any of `tangent_x`,
+//! `tangent_grad_y` and `tangent_` before a parameter's name the tangents come out: `tangent_y`, and with `grad_y` also `tangent_grad_x` and the
+//! like. Tangents that the file lacks are 0.
 
 use super::case::Case;
 use super::inputs::{Extents, Inputs, Tensor};
@@ -74,7 +76,7 @@ pub fn check_tangents<B: Backend>(backend: &B) -> Result<()> {
     Err(Error::input("--precision bf16", "tangents are not taken in bf16", "f32, tf32 and f64 have them"))
 }
 
-/// What a file holds for a layer: tensors of the same names with a prefix, each like its operand.
+/// The operands that a file holds for a layer, or their tangents (the same names after `tangent_`), which have the same shapes.
 struct Operands {
     x: Tensor,
     params: Pair<Tensor>,
@@ -139,7 +141,7 @@ where
         check_tangents(backend)?;
     }
 
-    // Where it stands.
+    // The memory of it.
     let mut s = Scratch::new(backend);
     let state = noise.map(|(_, state)| s.state(state)).transpose()?;
     let x = s.input(&operands.x)?;
@@ -181,7 +183,7 @@ where
         params: params_of(params),
         saved: Saved { mean: keep[0], spread: keep[1] },
         workspace,
-        // Who reads no state is given a tensor all the same, which nobody looks at.
+        // A layer without noise looks at no state: any tensor will do.
         state: state.unwrap_or(In(workspace)),
         running: Saved { mean: running_mean, spread: running_var },
         fusion: Fusion::default(),

@@ -2,9 +2,10 @@
 
 use super::algorithm::Algorithm;
 use super::winograd::{self, Filtering, FourByThree, TwoByTwo};
-use super::{Conv2d, Conv2dGrads, Map, direct};
+use super::{Conv2d, Map, direct};
 use crate::Result;
 use crate::ops::channel_reduce;
+use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
 use crate::runtime::tensor::{In, Out, Shape};
@@ -103,7 +104,7 @@ impl<T: Float> Conv2d for Cpu<T> {
         Ok(())
     }
 
-    fn conv2d_backward(&mut self, x: In, weight: In, grad_y: In, grads: Conv2dGrads, workspace: Out) -> Result<()> {
+    fn conv2d_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()> {
         let map = Map::of(x.0.shape, weight.0.shape, grads.bias.map(|b| b.0.shape), grad_y.0.shape)?;
         let algorithm = self.algorithm(&map);
         let mut b = self.borrow("conv2d");

@@ -1,9 +1,10 @@
 //! 3×3 convolution on a device: products over the valid taps, see [`crate::ops::implicit_gemm`].
 
-use super::{Conv2d, Conv2dGrads, Map};
+use super::{Conv2d, Map};
 use crate::Result;
 use crate::ops::fusion::Fusion;
 use crate::ops::implicit_gemm::{Direction, Epilogue, Extents, bias_gradient, product, weight_gradient};
+use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::cuda::driver::{Driver, Stored};
 use crate::runtime::cuda::{Cuda, Mode};
 use crate::runtime::tensor::{In, Out, Shape};
@@ -43,7 +44,7 @@ impl<D: Driver> Cuda<D> {
         x: In,
         weight: In,
         grad_y: In,
-        grads: Conv2dGrads,
+        grads: WeightGrads,
         workspace: Out,
     ) -> Result<()> {
         let extents = Map::of(x.0.shape, weight.0.shape, None, grad_y.0.shape)?.extents();
@@ -93,7 +94,7 @@ impl<D: Driver> Conv2d for Cuda<D> {
         }
     }
 
-    fn conv2d_backward(&mut self, x: In, weight: In, grad_y: In, grads: Conv2dGrads, workspace: Out) -> Result<()> {
+    fn conv2d_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()> {
         match self.mode() {
             Mode::Bf16 => self.conv2d_gradient_in::<bf16>(x, weight, grad_y, grads, workspace),
             _ => self.conv2d_gradient_in::<f32>(x, weight, grad_y, grads, workspace),

@@ -1,14 +1,15 @@
 //! A 3×3 convolution as a layer.
 
-use super::{Conv2dGrads, Map};
+use super::Map;
+use crate::Result;
 use crate::ops::backend::Backend;
 use crate::ops::bilinear::{self, Bilinear};
 use crate::ops::boundary::{Extents, LayerOperator, Layout, OperatorOf};
 use crate::ops::fusion::Fusion;
 use crate::ops::layer::{Backward, Forward, Init, Layer, Param, Tangent, TangentBackward};
+use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::{In, Out, Shape};
-use crate::{Error, Result};
 
 /// Convolution to `channels`; its bias is there only where no norm follows.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,18 +66,16 @@ impl Layer for Conv2dLayer {
     }
 
     fn forward<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()> {
-        let weight = io.params.weight.ok_or_else(missing)?;
+        let weight = bilinear::weight::<Self>(io)?;
         let bias = io.params.bias.map(In);
         match io.fusion == Fusion::default() {
-            true => backend.conv2d(io.x, In(weight), bias, io.y, Out(io.workspace)),
-            false => backend.conv2d_fused(io.x, In(weight), bias, io.fusion, io.y, Out(io.workspace)),
+            true => backend.conv2d(io.x, weight, bias, io.y, Out(io.workspace)),
+            false => backend.conv2d_fused(io.x, weight, bias, io.fusion, io.y, Out(io.workspace)),
         }
     }
 
     fn backward<B: Backend>(&self, backend: &mut B, io: &Backward) -> Result<()> {
-        let weight = io.forward.params.weight.ok_or_else(missing)?;
-        let grads = Conv2dGrads { x: io.grad_x, weight: io.grads.weight.map(Out), bias: io.grads.bias.map(Out) };
-        backend.conv2d_backward(io.forward.x, In(weight), io.grad_y, grads, Out(io.forward.workspace))
+        bilinear::backward::<Self, B>(backend, io)
     }
 
     fn tangent<B: Backend>(&self, backend: &mut B, io: &Tangent) -> Result<()> {
@@ -100,15 +99,11 @@ impl Bilinear for Conv2dLayer {
         x: In,
         weight: In,
         grad_y: In,
-        (grad_x, grad_w, bias): (Option<Out>, Out, Option<Out>),
+        grads: WeightGrads,
         workspace: Out,
     ) -> Result<()> {
-        b.conv2d_backward(x, weight, grad_y, Conv2dGrads { x: grad_x, weight: Some(grad_w), bias }, workspace)
+        b.conv2d_backward(x, weight, grad_y, grads, workspace)
     }
-}
-
-fn missing() -> Error {
-    Error::operator("conv2d", "a weight", "none planned")
 }
 
 /// `op conv2d`: `x[N,C,H,W] weight[K,C,3,3] bias[K]? grad_y[N,K,H,W]?`.

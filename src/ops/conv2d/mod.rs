@@ -27,6 +27,7 @@ pub use algorithm::Algorithm;
 pub use layer::{Conv2dLayer, OPERATOR};
 
 use crate::ops::fusion::Fusion;
+use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 
@@ -59,17 +60,6 @@ impl Map {
     }
 }
 
-/// Where a convolution's gradients go; what is `None` is not computed.
-#[derive(Debug, Clone, Copy)]
-pub struct Conv2dGrads {
-    /// `[H, W, N, C]`; the first layer of a network needs none.
-    pub x: Option<Out>,
-    /// `[9, C, K]`
-    pub weight: Option<Out>,
-    /// `[K]`
-    pub bias: Option<Out>,
-}
-
 /// 3×3 convolution.
 pub trait Conv2d {
     /// From now on every convolution is the direct sum of its definition, which takes more time and other roundings. To be asked for before a
@@ -98,5 +88,5 @@ pub trait Conv2d {
         Err(Error::operator("conv2d", "a convolution by itself", format!("{fusion:?}")))
     }
     /// Writes the gradients asked for, from the forward's operands and `grad_y [H, W, N, K]`.
-    fn conv2d_backward(&mut self, x: In, weight: In, grad_y: In, grads: Conv2dGrads, workspace: Out) -> Result<()>;
+    fn conv2d_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()>;
 }

@@ -1,9 +1,10 @@
 //! The linear layer on the CPU: one dense product each way.
 
-use super::{Extents, Linear, LinearGrads};
+use super::{Extents, Linear};
 use crate::Result;
 use crate::ops::channel_reduce;
 use crate::ops::gemm::{Block, Segment, pack, pack_transposed, panel_len, panel_width};
+use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
 use crate::runtime::tensor::{In, Out, Shape};
@@ -109,7 +110,7 @@ impl<T: Float> Linear for Cpu<T> {
         Ok(())
     }
 
-    fn linear_backward(&mut self, x: In, weight: In, grad_y: In, grads: LinearGrads, workspace: Out) -> Result<()> {
+    fn linear_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()> {
         let e = Extents::of(x.0.shape, weight.0.shape, grads.bias.map(|b| b.0.shape), grad_y.0.shape)?;
         let mut b = self.borrow("linear");
         let (x, weight, dy, workspace) =

@@ -1,9 +1,10 @@
 //! Linear layers on a device: large products by the driver's dense product (cuBLAS on a GPU), others by the convolution's kernels with
 //! one tap.
 
-use super::{Extents, Linear, LinearGrads};
+use super::{Extents, Linear};
 use crate::Result;
 use crate::ops::implicit_gemm::{self, Direction, Epilogue, bias_gradient, product, weight_gradient};
+use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::cuda::driver::{Driver, Gemm, Grid, Operand, Pass, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
 use crate::runtime::tensor::{In, Out, Shape};
@@ -64,7 +65,7 @@ impl<D: Driver> Cuda<D> {
         x: In,
         weight: In,
         grad_y: In,
-        grads: LinearGrads,
+        grads: WeightGrads,
         workspace: Out,
     ) -> Result<()> {
         let extents = Extents::of(x.0.shape, weight.0.shape, None, grad_y.0.shape)?.as_taps();
@@ -110,7 +111,7 @@ impl<D: Driver> Linear for Cuda<D> {
         }
     }
 
-    fn linear_backward(&mut self, x: In, weight: In, grad_y: In, grads: LinearGrads, workspace: Out) -> Result<()> {
+    fn linear_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()> {
         match self.mode() {
             Mode::Bf16 => self.linear_gradient_in::<bf16>(x, weight, grad_y, grads, workspace),
             _ => self.linear_gradient_in::<f32>(x, weight, grad_y, grads, workspace),

@@ -1,10 +1,11 @@
 //! A linear layer of a network.
 
-use super::{Extents, LinearGrads};
+use super::Extents;
 use crate::ops::backend::Backend;
 use crate::ops::bilinear::{self, Bilinear};
 use crate::ops::boundary::{self, LayerOperator, Layout, OperatorOf};
 use crate::ops::layer::{Backward, Forward, Init, Layer, Param, Tangent, TangentBackward};
+use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
@@ -63,14 +64,12 @@ impl Layer for LinearLayer {
     }
 
     fn forward<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()> {
-        let weight = io.params.weight.ok_or_else(missing)?;
-        backend.linear(io.x, In(weight), io.params.bias.map(In), io.y, Out(io.workspace))
+        let weight = bilinear::weight::<Self>(io)?;
+        backend.linear(io.x, weight, io.params.bias.map(In), io.y, Out(io.workspace))
     }
 
     fn backward<B: Backend>(&self, backend: &mut B, io: &Backward) -> Result<()> {
-        let weight = io.forward.params.weight.ok_or_else(missing)?;
-        let grads = LinearGrads { x: io.grad_x, weight: io.grads.weight.map(Out), bias: io.grads.bias.map(Out) };
-        backend.linear_backward(io.forward.x, In(weight), io.grad_y, grads, Out(io.forward.workspace))
+        bilinear::backward::<Self, B>(backend, io)
     }
 
     fn tangent<B: Backend>(&self, backend: &mut B, io: &Tangent) -> Result<()> {
@@ -94,15 +93,11 @@ impl Bilinear for LinearLayer {
         x: In,
         weight: In,
         grad_y: In,
-        (grad_x, grad_w, bias): (Option<Out>, Out, Option<Out>),
+        grads: WeightGrads,
         workspace: Out,
     ) -> Result<()> {
-        b.linear_backward(x, weight, grad_y, LinearGrads { x: grad_x, weight: Some(grad_w), bias }, workspace)
+        b.linear_backward(x, weight, grad_y, grads, workspace)
     }
-}
-
-fn missing() -> Error {
-    Error::operator("linear", "a weight", "none planned")
 }
 
 /// `op linear`: `x[N,I] weight[O,I] bias[O]? grad_y[N,O]?`.

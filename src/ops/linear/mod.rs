@@ -9,6 +9,7 @@ mod layer;
 
 pub use layer::{LinearLayer, OPERATOR};
 
+use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 
@@ -34,17 +35,6 @@ impl Extents {
     }
 }
 
-/// Where a linear layer's gradients go; what is `None` is not computed.
-#[derive(Debug, Clone, Copy)]
-pub struct LinearGrads {
-    /// `[N, I]`; the first layer of a network needs none.
-    pub x: Option<Out>,
-    /// `[I, O]`
-    pub weight: Option<Out>,
-    /// `[O]`
-    pub bias: Option<Out>,
-}
-
 /// A linear layer.
 pub trait Linear {
     /// The shape of the workspace that both directions need, in the backend's dtype.
@@ -52,5 +42,5 @@ pub trait Linear {
     /// Writes `y [N, O]`.
     fn linear(&mut self, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()>;
     /// Writes the gradients asked for, from the forward's operands and `grad_y [N, O]`.
-    fn linear_backward(&mut self, x: In, weight: In, grad_y: In, grads: LinearGrads, workspace: Out) -> Result<()>;
+    fn linear_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()>;
 }

@@ -1,6 +1,6 @@
 //! The norms on the CPU: each pass goes to the room that its axes name.
 
-use super::{Axes, Norm, NormCotangents, NormGrads, NormPass, NormSpec, NormTangents, batch, group};
+use super::{Axes, Norm, NormGrads, NormPass, NormSpec, NormTangentBackward, NormTangents, batch, group};
 use crate::Result;
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
@@ -48,18 +48,11 @@ impl<T: Float> Norm for Cpu<T> {
         }
     }
 
-    fn norm_tangent_backward(
-        &mut self,
-        spec: NormSpec,
-        pass: NormPass,
-        tangents: NormTangents,
-        cotangents: NormCotangents,
-        grads: NormGrads,
-    ) -> Result<()> {
+    fn norm_tangent_backward(&mut self, spec: NormSpec, pass: NormPass, io: NormTangentBackward) -> Result<()> {
         spec.check()?;
         match spec.axes {
-            Axes::Batch => batch::cpu_tangent::backward(self, spec, pass, tangents, cotangents, grads),
-            Axes::Groups(_) => group::cpu_tangent::backward(self, spec, pass, tangents, cotangents, grads),
+            Axes::Batch => batch::cpu_tangent::backward(self, spec, pass, io),
+            Axes::Groups(_) => group::cpu_tangent::backward(self, spec, pass, io),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The norms on a device: each pass goes to the room that its axes name.
 
-use super::{Axes, Norm, NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
+use super::{Axes, Norm, NormGrads, NormPass, NormSpec, NormTangentBackward, NormTangents};
 use crate::Result;
 use crate::ops::launch_grid;
 use crate::runtime::cuda::driver::Driver;
@@ -54,18 +54,11 @@ impl<D: Driver> Norm for Cuda<D> {
         }
     }
 
-    fn norm_tangent_backward(
-        &mut self,
-        spec: NormSpec,
-        pass: NormPass,
-        tangents: NormTangents,
-        cotangents: NormCotangents,
-        grads: NormGrads,
-    ) -> Result<()> {
+    fn norm_tangent_backward(&mut self, spec: NormSpec, pass: NormPass, io: NormTangentBackward) -> Result<()> {
         spec.check()?;
         match spec.axes {
-            Axes::Batch => self.batch_norm_tangent_backward(&spec, pass, tangents, cotangents, grads),
-            Axes::Groups(_) => self.group_norm_tangent_backward(&spec, pass, tangents, cotangents, grads),
+            Axes::Batch => self.batch_norm_tangent_backward(&spec, pass, io),
+            Axes::Groups(_) => self.group_norm_tangent_backward(&spec, pass, io),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! A norm as a layer, with the noise and the ReLU that may follow.
 
-use super::renorm::passes as renorm;
-use super::{Axes, Divisor, NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
+use super::renorm::RenormLimits;
+use super::renorm::passes::{self, RenormPass};
+use super::{Axes, Divisor, NormGrads, NormPass, NormSpec, NormTangentBackward, NormTangents};
 use crate::ops::backend::Backend;
 use crate::ops::fusion::Fusion;
 use crate::ops::layer::{Backward, Forward, Layer, Param, Params, Saved, Tangent, TangentBackward};
@@ -11,7 +12,7 @@ use crate::{Error, Result};
 /// A norm as a layer. At evaluation, norms over the batch take the running statistics, and no noise.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NormLayer {
-    /// Which norm; its noise knows the layer's number.
+    /// Which norm. The options of its noise include the layer's number.
     pub spec: NormSpec,
 }
 
@@ -56,13 +57,11 @@ impl NormLayer {
         })
     }
 
-    /// The running statistics, which batch renormalisation reads.
-    fn running(&self, f: &Forward) -> Result<[In; 2]> {
-        f.running
-            .mean
-            .zip(f.running.spread)
-            .map(|(mean, var)| [In(mean), In(var)])
-            .ok_or_else(|| Error::operator(self.spec.name(), "running statistics", "none planned"))
+    /// A pass of batch renormalisation, which reads the running statistics too.
+    fn renormed(&self, f: &Forward, limits: RenormLimits, spec: NormSpec, pass: NormPass) -> Result<RenormPass> {
+        let missing = || Error::operator(self.spec.name(), "running statistics", "none planned");
+        let (mean, var) = f.running.mean.zip(f.running.spread).ok_or_else(missing)?;
+        Ok(RenormPass { limits, spec, pass, running_mean: In(mean), running_var: In(var) })
     }
 
     fn unplanned(&self) -> Error {
@@ -120,7 +119,7 @@ impl Layer for NormLayer {
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
         match self.spec.renorm {
             None => backend.norm_workspace(&self.spec, x),
-            Some(_) => renorm::workspace(backend, &self.spec, x),
+            Some(_) => passes::workspace(backend, &self.spec, x),
         }
     }
 
@@ -128,7 +127,7 @@ impl Layer for NormLayer {
         let (spec, pass) = self.pass(io, io.saved)?;
         match spec.renorm {
             None => b.norm_forward(spec, pass),
-            Some(limits) => renorm::forward(b, limits, spec, pass, self.running(io)?),
+            Some(limits) => self.renormed(io, limits, spec, pass)?.forward(b),
         }
     }
 
@@ -145,7 +144,7 @@ impl Layer for NormLayer {
         let grads = self.grads(io.grad_x, io.grads)?;
         match spec.renorm {
             None => b.norm_backward(spec, pass, io.grad_y, grads),
-            Some(limits) => renorm::backward(b, limits, spec, pass, self.running(&io.forward)?, io.grad_y, grads),
+            Some(limits) => self.renormed(&io.forward, limits, spec, pass)?.backward(b, io.grad_y, grads),
         }
     }
 
@@ -153,8 +152,8 @@ impl Layer for NormLayer {
         let (f, (spec, pass)) = (&io.forward, self.pass(&io.forward, io.forward.saved)?);
         match (spec.noise, spec.renorm) {
             (None, None) => b.norm_tangent(spec, pass, self.tangents(io, io.y)?),
-            (_, Some(limits)) => renorm::tangent(b, limits, spec, pass, self.running(f)?, self.tangents(io, io.y)?),
-            // The ReLU's gaps may come before the noise: 0 times s is 0.
+            (_, Some(limits)) => self.renormed(f, limits, spec, pass)?.tangent(b, self.tangents(io, io.y)?),
+            // The ReLU may mask before the noise scales: s times 0 is 0.
             (Some(noise), None) => {
                 let normed = io.spare(0, io.y.0.shape);
                 b.norm_tangent(spec, pass, self.tangents(io, normed)?)?;
@@ -176,15 +175,11 @@ impl Layer for NormLayer {
             b.noise_backward(noise, false, f.x, grad_y_tangent, f.state, moving)?;
             (grad_y, grad_y_tangent) = (own.into(), moving.into());
         }
-        let cotangents = NormCotangents { grad_y, grad_y_tangent, grad_weight, grad_bias };
-        let grads = self.grads(io.grad_x, io.grads_tangent)?;
-        let tangents = self.tangents(t, t.y)?;
+        let (tangents, grads) = (self.tangents(t, t.y)?, self.grads(io.grad_x, io.grads_tangent)?);
+        let back = NormTangentBackward { tangents, grad_y, grad_y_tangent, grad_weight, grad_bias, grads };
         match spec.renorm {
-            None => b.norm_tangent_backward(spec, pass, tangents, cotangents, grads),
-            Some(limits) => {
-                let (running, spare) = (self.running(f)?, t.spare(0, f.x.0.shape));
-                renorm::tangent_backward(b, limits, spec, pass, running, tangents, cotangents, grads, spare)
-            }
+            None => b.norm_tangent_backward(spec, pass, back),
+            Some(limits) => self.renormed(f, limits, spec, pass)?.tangent_backward(b, back, t.spare(0, f.x.0.shape)),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The norms as one operator: BatchNorm, noisy BatchNorm, batch renormalisation, the ℓp norms, LayerNorm, GroupNorm, InstanceNorm and RMSNorm.
 //!
 //! Each is `y = γ (x − μ)/D + β`, then noise and the ReLU where they are asked for. A [`NormSpec`] says over which values μ and D are
-//! taken, and what D is; the formulas, gradients and tangents stand in two rooms:
+//! taken, and what D is. The formulas, gradients and tangents are in:
 //!
 //! - [`mod@batch`]: statistics of a channel over the batch: BatchNorm, noisy or not, and the ℓp norms;
-//!   beside it [`renorm`], which makes batch renormalisation of BatchNorm;
+//! - [`renorm`]: batch renormalisation, built on BatchNorm;
 //! - [`mod@group`]: statistics of a sample over groups of its channels: LayerNorm, GroupNorm, InstanceNorm, RMSNorm.
 //!
-//! Forward keeps μ and the spread for backward and writes nothing else: running statistics are an operator of their own,
+//! Besides y, forward writes μ and the spread for backward, and nothing else: running statistics are an operator of their own,
 //! [`crate::ops::running`]. Norms over groups look at no batch, so they have none, and their evaluation is the same pass.
 
 pub mod batch;
@@ -19,6 +19,7 @@ mod layer;
 pub mod operators;
 pub mod renorm;
 pub mod spec;
+mod tangent_views;
 
 pub use layer::NormLayer;
 pub use spec::{Axes, Divisor, Grouping, NormSpec};
@@ -35,16 +36,16 @@ pub struct NormPass {
     pub weight: In,
     /// β
     pub bias: In,
-    /// Like x, or of the pool's shape: written by forward; where the ReLU follows, tangents read it.
+    /// Like x, or of the pool's shape. Forward writes it; tangent passes read it where the ReLU follows.
     pub y: Out,
-    /// μ, of the shape [`NormSpec::saved_shape`]: written by forward and read by all others. At evaluation, the running mean.
+    /// μ, of the shape [`NormSpec::saved_shape`]. Forward writes it, backward and tangents read it; at evaluation it is the running mean, and read.
     pub mean: Out,
     /// σ² or s, likewise.
     pub spread: Out,
     /// The step state, whose seed and step are the key of the noise. Norms without noise do not look at it.
     pub state: Option<In>,
-    /// The convolution before has left x's sums in the workspace ([`crate::ops::conv2d::Conv2d::conv2d_fused`]), and x need not be read for
-    /// them. A backend that never leaves any reads x instead.
+    /// The convolution before has left Σx and Σx² in the workspace ([`crate::ops::conv2d::Conv2d::conv2d_fused`]), which saves reading x. The CPU
+    /// leaves none, and reads x.
     pub sums_left: bool,
     /// Of the shape [`Norm::norm_workspace`].
     pub workspace: Out,
@@ -61,7 +62,7 @@ pub struct NormGrads {
     pub bias: Out,
 }
 
-/// How a norm's operands move, and where how its results move goes.
+/// The tangents of a norm's operands, and where those of its results go.
 #[derive(Debug, Clone, Copy)]
 pub struct NormTangents {
     /// ẋ
@@ -78,17 +79,21 @@ pub struct NormTangents {
     pub divisor: Out,
 }
 
-/// What reached a norm's backward pass, how that moves, and the gradients that the pass wrote.
+/// The tensors of a norm's tangent backward pass.
 #[derive(Debug, Clone, Copy)]
-pub struct NormCotangents {
+pub struct NormTangentBackward {
+    /// As [`Norm::norm_tangent`] took and wrote them.
+    pub tangents: NormTangents,
     /// dy
     pub grad_y: In,
     /// ḋy
     pub grad_y_tangent: In,
-    /// dγ
+    /// dγ, as the backward pass wrote it.
     pub grad_weight: In,
-    /// dβ
+    /// dβ, likewise.
     pub grad_bias: In,
+    /// ḋx, ḋγ and ḋβ: written.
+    pub grads: NormGrads,
 }
 
 /// Every norm. Errors of all passes: a [`NormSpec`] that no backend computes, or shapes that do not fit it.
@@ -107,17 +112,10 @@ pub trait Norm {
     fn norm_eval(&mut self, spec: NormSpec, pass: NormPass) -> Result<()>;
     /// Writes the gradients, from forward's operands, the statistics that it wrote, and `grad_y`.
     fn norm_backward(&mut self, spec: NormSpec, pass: NormPass, grad_y: In, grads: NormGrads) -> Result<()>;
-    /// Writes how y and the statistics move, of the norm without its noise; in f32 and f64.
+    /// Writes the tangents of y and of the statistics, of the norm without its noise; in f32 and f64.
     fn norm_tangent(&mut self, spec: NormSpec, pass: NormPass, tangents: NormTangents) -> Result<()>;
-    /// Writes how the gradients move, of the norm without its noise, from what [`Norm::norm_tangent`] wrote.
-    fn norm_tangent_backward(
-        &mut self,
-        spec: NormSpec,
-        pass: NormPass,
-        tangents: NormTangents,
-        cotangents: NormCotangents,
-        grads: NormGrads,
-    ) -> Result<()>;
+    /// Writes the tangents of the gradients, of the norm without its noise, from what [`Norm::norm_tangent`] wrote.
+    fn norm_tangent_backward(&mut self, spec: NormSpec, pass: NormPass, io: NormTangentBackward) -> Result<()>;
 }
 
 impl NormPass {

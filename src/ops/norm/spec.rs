@@ -11,7 +11,7 @@ use std::fmt;
 pub struct NormSpec {
     /// Which values share their statistics.
     pub axes: Axes,
-    /// Whether the mean is taken off. Else μ is 0, and σ² the mean square; only norms over groups may leave it in.
+    /// Whether the mean is taken off. If not, μ is 0 and σ² the mean square; only norms over groups may do without.
     pub centre: bool,
     /// What is divided by.
     pub divisor: Divisor,
@@ -19,11 +19,11 @@ pub struct NormSpec {
     pub eps: f64,
     /// Algorithm 1's noise, laid over the norm's output before the ReLU; only BatchNorm's passes draw it.
     pub noise: Option<NoiseOptions>,
-    /// BatchNorm's output is brought to the running statistics within these bounds: batch renormalisation.
+    /// Batch renormalisation: BatchNorm's output is corrected towards the running statistics, r and d clipped to these.
     pub renorm: Option<RenormLimits>,
     /// The ReLU follows.
     pub relu: bool,
-    /// A 2×2 max-pool follows, and is part of the pass: y and its gradient have its shape, and what lies between is not stored. Only
+    /// A 2×2 max-pool follows, and is part of the pass: y and its gradient have its shape, and the output before the pool is not stored. Only
     /// backends whose [`super::Norm::norm_pools`] says so take it, on maps of even height and width.
     pub pool: bool,
 }
@@ -66,7 +66,7 @@ impl Divisor {
         }
     }
 
-    /// What a batch's spread over `samples` is multiplied by before it enters the running one: the running variance is unbiased.
+    /// The factor of a batch's spread over `samples` when it enters the running one: the running variance is unbiased.
     pub fn running_factor(self, samples: usize) -> f64 {
         match self {
             Divisor::Std if samples > 1 => samples as f64 / (samples as f64 - 1.0),
@@ -186,7 +186,7 @@ impl NormSpec {
             (Axes::Groups(_), _) if self.pool => refuse("a norm whose passes pool", "one over groups".into()),
             (_, Divisor::PowerMean(_)) if self.noise.is_some() => refuse("no noise over a power mean", "some".into()),
             (_, _) if self.renorm.is_some() => {
-                refuse("the passes of a layer for batch renormalisation", "a bare pass".into())
+                refuse("batch renormalisation by way of a layer", "a pass of the norm alone".into())
             }
             (Axes::Batch, _) if !self.centre => refuse("the mean taken off", "a norm over the batch without".into()),
             _ => Ok(()),

@@ -6,7 +6,7 @@ use crate::network::layer::Layer;
 use crate::ops::activation::Activation;
 use crate::ops::backend::Backend;
 use crate::ops::noise::NoiseOptions;
-use crate::ops::norm::{NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
+use crate::ops::norm::{NormGrads, NormPass, NormSpec, NormTangentBackward, NormTangents};
 use crate::runtime::tensor::{In, Out, Shape, View};
 use crate::{Error, Result};
 
@@ -175,9 +175,10 @@ impl Layered<'_> {
         self.select(engine, In(v), In(self.per_unit(0)), None, zero)?;
         let [grad_weight, grad_bias] = inserted.grads.map(In);
         let grad_y_tangent = zero.into();
-        let cotangents = NormCotangents { grad_y: In(self.at.grad), grad_y_tangent, grad_weight, grad_bias };
         let grads = NormGrads { x: Out(product), weight: c, bias: d };
-        engine.backend().norm_tangent_backward(spec, pass, tangents, cotangents, grads)?;
+        let grad_y = In(self.at.grad);
+        let back = NormTangentBackward { tangents, grad_y, grad_y_tangent, grad_weight, grad_bias, grads };
+        engine.backend().norm_tangent_backward(spec, pass, back)?;
         engine.backend().dot(In(v), In(product), normed)
     }
 }

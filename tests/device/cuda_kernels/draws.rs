@@ -1,4 +1,4 @@
-//! CPU and CUDA draw the same noise, to the bit: ten million draws. (Order and augmentation: tests/gather.rs. Initial weights are drawn
+//! CPU and CUDA draw the same noise, to the bit: ten million draws. (Order and augmentation: tests/device/cuda_kernels/gather.rs. Initial weights are drawn
 //! on the host for every device.)
 
 use normscape::ops::backend::Backend;

@@ -2,21 +2,22 @@
 
 use normscape::Result;
 use normscape::ops::activation::{Activate, Activation, TangentOperands};
-use normscape::ops::conv2d::{Conv2d, Conv2dGrads, Map};
+use normscape::ops::conv2d::{Conv2d, Map};
 use normscape::ops::cross_entropy::{CrossEntropy, LossOut};
 use normscape::ops::deep_linear::{Chain, ChainBatch, ChainOut, DeepLinear};
 use normscape::ops::distribution::{Bins, Distribution};
 use normscape::ops::gather::{Gather, ImageBytes};
-use normscape::ops::linear::{Extents, Linear, LinearGrads};
+use normscape::ops::linear::{Extents, Linear};
 use normscape::ops::max_pool2d::MaxPool2d;
 use normscape::ops::noise::{Noise, NoiseOptions};
 use normscape::ops::norm::renorm::{Correction, Renorm, RenormLimits, Uncorrected};
-use normscape::ops::norm::{Norm, NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
+use normscape::ops::norm::{Norm, NormGrads, NormPass, NormSpec, NormTangentBackward, NormTangents};
 use normscape::ops::running::Running;
 use normscape::ops::sgd::Sgd;
 use normscape::ops::squared_error::SquaredError;
 use normscape::ops::step::Step;
 use normscape::ops::vector::{Direction, NormKind, Vector};
+use normscape::ops::weight_grads::WeightGrads;
 use normscape::ops::weight_norm::{Parts, PartsOut, WeightNorm};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
@@ -110,7 +111,7 @@ impl Conv2d for Rounding {
         self.cpu.conv2d(x, weight, bias, y, workspace)?;
         self.store(y)
     }
-    fn conv2d_backward(&mut self, x: In, weight: In, dy: In, grads: Conv2dGrads, workspace: Out) -> Result<()> {
+    fn conv2d_backward(&mut self, x: In, weight: In, dy: In, grads: WeightGrads, workspace: Out) -> Result<()> {
         let (x, weight, dy) = (self.operand(x)?, self.operand(weight)?, self.operand(dy)?);
         self.cpu.conv2d_backward(x, weight, dy, grads, workspace)?;
         self.store_some(grads.x)
@@ -126,7 +127,7 @@ impl Linear for Rounding {
         self.cpu.linear(x, weight, bias, y, workspace)?;
         self.store(y)
     }
-    fn linear_backward(&mut self, x: In, weight: In, dy: In, grads: LinearGrads, workspace: Out) -> Result<()> {
+    fn linear_backward(&mut self, x: In, weight: In, dy: In, grads: WeightGrads, workspace: Out) -> Result<()> {
         let (x, weight, dy) = (self.operand(x)?, self.operand(weight)?, self.operand(dy)?);
         self.cpu.linear_backward(x, weight, dy, grads, workspace)?;
         self.store_some(grads.x)
@@ -160,11 +161,11 @@ as_the_cpu! {
         fn norm_eval(spec: NormSpec, pass: NormPass) stores pass.y;
         fn norm_backward(spec: NormSpec, pass: NormPass, grad_y: In, grads: NormGrads) stores grads.x;
         fn norm_tangent(spec: NormSpec, pass: NormPass, tangents: NormTangents);
-        fn norm_tangent_backward(s: NormSpec, p: NormPass, t: NormTangents, c: NormCotangents, g: NormGrads);
+        fn norm_tangent_backward(spec: NormSpec, pass: NormPass, io: NormTangentBackward);
     }
     Renorm {
         fn renorm(limits: RenormLimits, eps: f64, of: Uncorrected, to: Correction);
-        fn renorm_tangent(by: Correction, w: Option<In>, b: Option<In>, to_w: Out, to_b: Out);
+        fn renorm_tangent(by: Correction, of: [Option<In>; 2], to: [Out; 2]);
         fn renorm_gradient(by: Correction, raw: In, grad_bias: In, to: Out);
     }
     Noise {

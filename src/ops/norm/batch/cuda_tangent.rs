@@ -3,7 +3,8 @@
 use super::cuda::{INFINITE, count_ties, power};
 use crate::Result;
 use crate::ops::launch_grid::ColumnGrid;
-use crate::ops::norm::{Divisor, NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
+use crate::ops::norm::tangent_views::TangentViews;
+use crate::ops::norm::{Divisor, NormPass, NormSpec, NormTangentBackward, NormTangents};
 use crate::runtime::cuda::driver::{Driver, Grid};
 use crate::runtime::cuda::{Cuda, kernels};
 
@@ -28,11 +29,9 @@ impl<D: Driver> Cuda<D> {
         let ((law, p), eps, (op, shape)) = (law_of(spec.divisor), spec.eps, (spec.name(), pass.x.0.shape));
         let (sums, each) = (ColumnGrid::sums(op, shape)?, ColumnGrid::each(op, shape)?);
         let (driver, mut views) = self.begin(op);
-        let (x, xt, weight) =
-            (views.read::<f32>(pass.x)?, views.read::<f32>(tangents.x)?, views.read::<f32>(pass.weight)?);
-        let (mean, spread) = (views.read::<f32>(pass.mean.into())?, views.read::<f32>(pass.spread.into())?);
-        let relu = views.read_some::<f32>(pass.through_relu(spec))?;
-        let (weight_t, bias_t) = (views.read_some::<f32>(tangents.weight)?, views.read_some::<f32>(tangents.bias)?);
+        let TangentViews { x, x_tangent: xt, weight, weight_tangent: weight_t, mean, spread, relu } =
+            TangentViews::of(&mut views, spec, &pass, &tangents)?;
+        let bias_t = views.read_some::<f32>(tangents.bias)?;
         let (mut mean_t, mut divisor_t) = (views.write::<f32>(tangents.mean)?, views.write::<f32>(tangents.divisor)?);
         let mut y = views.write::<f32>(tangents.y)?;
         let mut workspace = views.write::<f32>(pass.workspace)?;
@@ -83,23 +82,19 @@ impl<D: Driver> Cuda<D> {
         &mut self,
         spec: &NormSpec,
         pass: NormPass,
-        tangents: NormTangents,
-        cotangents: NormCotangents,
-        grads: NormGrads,
+        io: NormTangentBackward,
     ) -> Result<()> {
+        let NormTangentBackward { tangents, grads, .. } = io;
         pass.channels(spec, &[grads.weight.0.shape, grads.bias.0.shape])?;
         let ((law, p), eps, (op, shape)) = (law_of(spec.divisor), spec.eps, (spec.name(), pass.x.0.shape));
         let (sums, each) = (ColumnGrid::sums(op, shape)?, ColumnGrid::each(op, shape)?);
         let (driver, mut views) = self.begin(op);
-        let (x, xt, weight) =
-            (views.read::<f32>(pass.x)?, views.read::<f32>(tangents.x)?, views.read::<f32>(pass.weight)?);
-        let (mean, spread) = (views.read::<f32>(pass.mean.into())?, views.read::<f32>(pass.spread.into())?);
-        let (relu, weight_t) =
-            (views.read_some::<f32>(pass.through_relu(spec))?, views.read_some::<f32>(tangents.weight)?);
+        let TangentViews { x, x_tangent: xt, weight, weight_tangent: weight_t, mean, spread, relu } =
+            TangentViews::of(&mut views, spec, &pass, &tangents)?;
         let (mean_t, divisor_t) =
             (views.read::<f32>(tangents.mean.into())?, views.read::<f32>(tangents.divisor.into())?);
-        let (dy, dyt) = (views.read::<f32>(cotangents.grad_y)?, views.read::<f32>(cotangents.grad_y_tangent)?);
-        let (dw, db) = (views.read::<f32>(cotangents.grad_weight)?, views.read::<f32>(cotangents.grad_bias)?);
+        let (dy, dyt) = (views.read::<f32>(io.grad_y)?, views.read::<f32>(io.grad_y_tangent)?);
+        let (dw, db) = (views.read::<f32>(io.grad_weight)?, views.read::<f32>(io.grad_bias)?);
         let (mut dwt, mut dbt) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
         let mut dxt = views.write::<f32>(grads.x)?;
         let mut workspace = views.write::<f32>(pass.workspace)?;

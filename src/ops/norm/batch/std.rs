@@ -54,7 +54,7 @@ pub fn backward<T: Float>(
             grad_weight[c] = T::of(sum_u);
         },
     );
-    // dx = a dy − a Σdy/m − a ŷ Σdy·ŷ/m
+    // dx = γ/S (dy − Σdy/m − u Σdy·u/m)
     let count = rows as f64;
     let count = if made(Mutant::E16) { f64::INFINITY } else { count };
     let mean_dy = Line::new(columns, |c| T::of(grad_bias[c].f64() / count));
@@ -76,7 +76,7 @@ pub fn backward<T: Float>(
 }
 
 vectorize! {
-    /// Adds dy and dy·ŷ, where the ReLU let y through.
+    /// Adds dy and dy·u, where the ReLU let y through.
     pub fn sums<T>(x: &[T], dy: &[T], mean: &[T], inverse: &[T], gain: &[T], shift: &[T], floor: T, sum: &mut [T], sum_u: &mut [T]) {
         let span = sum.len();
         for (x, dy) in x.chunks(span).zip(dy.chunks(span)) {

@@ -1,4 +1,5 @@
-//! Norms over groups on the CPU. A chunk of samples is read three times forward, twice backward.
+//! Norms over groups on the CPU. A chunk of samples is read three times forward, twice backward. Where a sample is one short row of channels, the passes
+//! are those of [`super::rows`].
 
 use super::chunks::{self, Chunk, PIECE, Workspace, for_chunks, per_channel, total};
 use super::{Grouped, rows};

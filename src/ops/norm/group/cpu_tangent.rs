@@ -6,7 +6,8 @@ use crate::Result;
 use crate::ops::affine::floor;
 use crate::ops::channel_reduce::{Shared, as_f64};
 use crate::ops::norm::batch::cpu_tangent::{add_upstream, apply};
-use crate::ops::norm::{NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
+use crate::ops::norm::tangent_views::TangentViews;
+use crate::ops::norm::{NormPass, NormSpec, NormTangentBackward, NormTangents};
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
@@ -55,10 +56,8 @@ vectorize! {
 pub fn forward<T: Float>(cpu: &mut Cpu<T>, spec: NormSpec, pass: NormPass, tangents: NormTangents) -> Result<()> {
     let of = Grouped::of(&spec, &pass, &[], &[tangents.mean.0.shape, tangents.divisor.0.shape])?;
     let mut b = cpu.borrow(spec.name());
-    let (x, xt, weight) = (b.read::<T>(pass.x)?, b.read::<T>(tangents.x)?, b.read::<T>(pass.weight)?);
-    let (mean, var) = (b.read::<T>(pass.mean.into())?, b.read::<T>(pass.spread.into())?);
-    let relu = pass.through_relu(&spec).map(|y| b.read::<T>(y)).transpose()?;
-    let weight_t = tangents.weight.map(|w| b.read::<T>(w)).transpose()?;
+    let TangentViews { x, x_tangent: xt, weight, weight_tangent: weight_t, mean, spread: var, relu } =
+        TangentViews::<&[T]>::read(&mut b, &spec, &pass, &tangents)?;
     let bias_t = tangents.bias.map(|w| b.read::<T>(w)).transpose()?;
     let (mean_t, divisor_t) = (b.write::<T>(tangents.mean)?, b.write::<T>(tangents.divisor)?);
     let (mean_t, divisor_t) = (Shared::new(mean_t), Shared::new(divisor_t));
@@ -92,23 +91,15 @@ pub fn forward<T: Float>(cpu: &mut Cpu<T>, spec: NormSpec, pass: NormPass, tange
 }
 
 /// See [`crate::ops::norm::Norm::norm_tangent_backward`].
-pub fn backward<T: Float>(
-    cpu: &mut Cpu<T>,
-    spec: NormSpec,
-    pass: NormPass,
-    tangents: NormTangents,
-    cotangents: NormCotangents,
-    grads: NormGrads,
-) -> Result<()> {
+pub fn backward<T: Float>(cpu: &mut Cpu<T>, spec: NormSpec, pass: NormPass, io: NormTangentBackward) -> Result<()> {
+    let NormTangentBackward { tangents, grads, .. } = io;
     let per_group = [tangents.mean.0.shape, tangents.divisor.0.shape];
     let of = Grouped::of(&spec, &pass, &[grads.weight.0.shape, grads.bias.0.shape], &per_group)?;
     let mut b = cpu.borrow(spec.name());
-    let (x, xt, weight) = (b.read::<T>(pass.x)?, b.read::<T>(tangents.x)?, b.read::<T>(pass.weight)?);
-    let (mean, var) = (b.read::<T>(pass.mean.into())?, b.read::<T>(pass.spread.into())?);
-    let relu = pass.through_relu(&spec).map(|y| b.read::<T>(y)).transpose()?;
-    let weight_t = tangents.weight.map(|w| b.read::<T>(w)).transpose()?;
+    let TangentViews { x, x_tangent: xt, weight, weight_tangent: weight_t, mean, spread: var, relu } =
+        TangentViews::<&[T]>::read(&mut b, &spec, &pass, &tangents)?;
     let (mean_t, divisor_t) = (b.read::<T>(tangents.mean.into())?, b.read::<T>(tangents.divisor.into())?);
-    let (dy, dyt) = (b.read::<T>(cotangents.grad_y)?, b.read::<T>(cotangents.grad_y_tangent)?);
+    let (dy, dyt) = (b.read::<T>(io.grad_y)?, b.read::<T>(io.grad_y_tangent)?);
     let (dwt, dbt) = (b.write::<T>(grads.weight)?, b.write::<T>(grads.bias)?);
     let (out, workspace) = (Shared::new(b.write::<T>(grads.x)?), as_f64(b.write::<T>(pass.workspace)?));
     let (mask, floor) = (relu.unwrap_or(x), floor(relu.is_some()));

@@ -4,7 +4,8 @@ use super::Grouped;
 use super::cuda::{Places, Shared};
 use crate::Result;
 use crate::ops::launch_grid::ColumnGrid;
-use crate::ops::norm::{NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
+use crate::ops::norm::tangent_views::TangentViews;
+use crate::ops::norm::{NormPass, NormSpec, NormTangentBackward, NormTangents};
 use crate::runtime::cuda::driver::Driver;
 use crate::runtime::cuda::{Cuda, kernels};
 
@@ -19,11 +20,9 @@ impl<D: Driver> Cuda<D> {
         let of = Grouped::of(spec, &pass, &[], &[tangents.mean.0.shape, tangents.divisor.0.shape])?;
         let Shared { sums, each, per_group, groups, .. } = Shared::new(spec, of)?;
         let (driver, mut views) = self.begin(spec.name());
-        let (x, xt, weight) =
-            (views.read::<f32>(pass.x)?, views.read::<f32>(tangents.x)?, views.read::<f32>(pass.weight)?);
-        let (mean, var) = (views.read::<f32>(pass.mean.into())?, views.read::<f32>(pass.spread.into())?);
-        let relu = views.read_some::<f32>(pass.through_relu(spec))?;
-        let (weight_t, bias_t) = (views.read_some::<f32>(tangents.weight)?, views.read_some::<f32>(tangents.bias)?);
+        let TangentViews { x, x_tangent: xt, weight, weight_tangent: weight_t, mean, spread: var, relu } =
+            TangentViews::of(&mut views, spec, &pass, &tangents)?;
+        let bias_t = views.read_some::<f32>(tangents.bias)?;
         let (mut mean_t, mut divisor_t) = (views.write::<f32>(tangents.mean)?, views.write::<f32>(tangents.divisor)?);
         let (mut y, mut room) =
             (views.write::<f32>(tangents.y)?, views.write::<f32>(Places::of(pass.workspace, of).sums)?);
@@ -60,22 +59,18 @@ impl<D: Driver> Cuda<D> {
         &mut self,
         spec: &NormSpec,
         pass: NormPass,
-        tangents: NormTangents,
-        cotangents: NormCotangents,
-        grads: NormGrads,
+        io: NormTangentBackward,
     ) -> Result<()> {
+        let NormTangentBackward { tangents, grads, .. } = io;
         let per_group = [tangents.mean.0.shape, tangents.divisor.0.shape];
         let of = Grouped::of(spec, &pass, &[grads.weight.0.shape, grads.bias.0.shape], &per_group)?;
         let Shared { sums, each, per_group, per_channel, groups } = Shared::new(spec, of)?;
         let (driver, mut views) = self.begin(spec.name());
-        let (x, xt, weight) =
-            (views.read::<f32>(pass.x)?, views.read::<f32>(tangents.x)?, views.read::<f32>(pass.weight)?);
-        let (mean, var) = (views.read::<f32>(pass.mean.into())?, views.read::<f32>(pass.spread.into())?);
-        let (relu, weight_t) =
-            (views.read_some::<f32>(pass.through_relu(spec))?, views.read_some::<f32>(tangents.weight)?);
+        let TangentViews { x, x_tangent: xt, weight, weight_tangent: weight_t, mean, spread: var, relu } =
+            TangentViews::of(&mut views, spec, &pass, &tangents)?;
         let (mean_t, divisor_t) =
             (views.read::<f32>(tangents.mean.into())?, views.read::<f32>(tangents.divisor.into())?);
-        let (dy, dyt) = (views.read::<f32>(cotangents.grad_y)?, views.read::<f32>(cotangents.grad_y_tangent)?);
+        let (dy, dyt) = (views.read::<f32>(io.grad_y)?, views.read::<f32>(io.grad_y_tangent)?);
         let (mut dwt, mut dbt) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
         let mut out = views.write::<f32>(grads.x)?;
         let places = Places::of(pass.workspace, of);

@@ -38,20 +38,13 @@ impl<T: Float> Renorm for Cpu<T> {
         Ok(())
     }
 
-    fn renorm_tangent(
-        &mut self,
-        by: Correction,
-        weight: Option<In>,
-        bias: Option<In>,
-        weight_tangent: Out,
-        bias_tangent: Out,
-    ) -> Result<()> {
-        let columns = channels(&[by.ratio, by.shift, weight_tangent, bias_tangent].map(|view| view.0.shape))?;
+    fn renorm_tangent(&mut self, by: Correction, of: [Option<In>; 2], to: [Out; 2]) -> Result<()> {
+        let columns = channels(&[by.ratio, by.shift, to[0], to[1]].map(|view| view.0.shape))?;
         let mut b = self.borrow(OP);
         let (ratio, shift) = (b.read::<T>(by.ratio.into())?, b.read::<T>(by.shift.into())?);
-        let weight = weight.map(|w| b.read::<T>(w)).transpose()?;
-        let bias = bias.map(|w| b.read::<T>(w)).transpose()?;
-        let (to_weight, to_bias) = (b.write::<T>(weight_tangent)?, b.write::<T>(bias_tangent)?);
+        let weight = of[0].map(|w| b.read::<T>(w)).transpose()?;
+        let bias = of[1].map(|w| b.read::<T>(w)).transpose()?;
+        let (to_weight, to_bias) = (b.write::<T>(to[0])?, b.write::<T>(to[1])?);
         for c in 0..columns {
             let [w, v] = [weight, bias].map(|of| of.map_or(0.0, |of| of[c].f64()));
             to_weight[c] = T::of(w * ratio[c].f64());

@@ -36,19 +36,12 @@ impl<D: Driver> Renorm for Cuda<D> {
         .launch(driver, Grid::cover(columns, 1, 256))
     }
 
-    fn renorm_tangent(
-        &mut self,
-        by: Correction,
-        weight: Option<In>,
-        bias: Option<In>,
-        weight_tangent: Out,
-        bias_tangent: Out,
-    ) -> Result<()> {
-        let columns = channels(&[by.ratio, by.shift, weight_tangent, bias_tangent].map(|view| view.0.shape))?;
+    fn renorm_tangent(&mut self, by: Correction, of: [Option<In>; 2], to: [Out; 2]) -> Result<()> {
+        let columns = channels(&[by.ratio, by.shift, to[0], to[1]].map(|view| view.0.shape))?;
         let (driver, mut views) = self.begin(OP);
         let (ratio, shift) = (views.read::<f32>(by.ratio.into())?, views.read::<f32>(by.shift.into())?);
-        let (weight, bias) = (views.read_some::<f32>(weight)?, views.read_some::<f32>(bias)?);
-        let (mut to_weight, mut to_bias) = (views.write::<f32>(weight_tangent)?, views.write::<f32>(bias_tangent)?);
+        let (weight, bias) = (views.read_some::<f32>(of[0])?, views.read_some::<f32>(of[1])?);
+        let (mut to_weight, mut to_bias) = (views.write::<f32>(to[0])?, views.write::<f32>(to[1])?);
         kernels::RenormTangent {
             ratio,
             shift,

@@ -1,4 +1,4 @@
-//! Batch renormalisation: BatchNorm whose output is brought to the running statistics, within bounds.
+//! Batch renormalisation: BatchNorm whose output is corrected towards the running statistics, within bounds.
 //!
 //! With the batch's μ and `S = √(σ² + ε)`, and `S_r = √(σ_r² + ε)` of the running statistics μ_r and σ_r²,
 //!
@@ -7,14 +7,15 @@
 //! y = γ ((x − μ)/S · r + d) + β      (then max(y, 0) with relu)
 //! ```
 //!
-//! Where nothing is clipped, that is the norm at evaluation; with r_max = 1 and d_max = 0 it is BatchNorm. Gradients hold r and d, as if they
-//! were constants, and so does how gradients move: curvature is that of the loss with r and d held. So all is BatchNorm at γ r and β + γ d, and
+//! Where nothing is clipped, that is the norm at evaluation; with r_max = 1 and d_max = 0 it is BatchNorm. Gradients and tangents treat r and d as
+//! constants, so curvature is that of the loss with r and d held. Every pass is then BatchNorm's at γ r and β + γ d, but for
 //!
 //! ```text
 //! dγ = r dγ' + d dβ      with BatchNorm's dγ' = Σ dy·(x − μ)/S and dβ = Σ dy
 //! ```
 //!
-//! Ioffe lets r_max and d_max grow from 1 and 0 during the first part of training; here they stay as they are set.
+//! Ioffe lets r_max and d_max grow from 1 and 0 during the first part of training; here they stay as they are set. (r is his letter; in
+//! [`crate::ops::norm::batch`] it stands for m ∂D/∂x.)
 //!
 //! Source: Ioffe 2017, Algorithm 1; his running σ is this project's running variance, moved as BatchNorm's.
 
@@ -43,8 +44,8 @@ impl Default for RenormLimits {
 }
 
 impl RenormLimits {
-    /// Whether they bound anything.
-    pub fn are_right(&self) -> bool {
+    /// Whether they are bounds: r_max of at least 1, d_max of at least 0.
+    pub fn are_valid(&self) -> bool {
         self.r_max >= 1.0 && self.d_max >= 0.0
     }
 }
@@ -89,15 +90,8 @@ pub struct Correction {
 pub trait Renorm {
     /// Writes the correction.
     fn renorm(&mut self, limits: RenormLimits, eps: f64, of: Uncorrected, to: Correction) -> Result<()>;
-    /// Writes how γ r and β + γ d move where γ and β do (0 where they are `None`): γ̇ r, and β̇ + γ̇ d.
-    fn renorm_tangent(
-        &mut self,
-        by: Correction,
-        weight: Option<In>,
-        bias: Option<In>,
-        weight_tangent: Out,
-        bias_tangent: Out,
-    ) -> Result<()>;
+    /// Writes the tangents of γ r and β + γ d: γ̇ r, and β̇ + γ̇ d. `of` are γ̇ and β̇, 0 where they are `None`.
+    fn renorm_tangent(&mut self, by: Correction, of: [Option<In>; 2], to: [Out; 2]) -> Result<()>;
     /// Writes `dγ = r dγ' + d dβ`.
     fn renorm_gradient(&mut self, by: Correction, raw: In, grad_bias: In, grad_weight: Out) -> Result<()>;
 }

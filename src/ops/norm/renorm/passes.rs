@@ -3,7 +3,7 @@
 use super::{Correction, RenormLimits, Uncorrected};
 use crate::Result;
 use crate::ops::backend::Backend;
-use crate::ops::norm::{NormCotangents, NormGrads, NormPass, NormSpec, NormTangents};
+use crate::ops::norm::{NormGrads, NormPass, NormSpec, NormTangentBackward, NormTangents};
 use crate::runtime::tensor::{In, Out, Shape, View};
 
 /// Per-channel vectors that stand behind BatchNorm's workspace.
@@ -15,105 +15,88 @@ pub fn workspace<B: Backend>(backend: &B, spec: &NormSpec, x: Shape) -> Shape {
     Shape::new([backend.norm_workspace(&plain, x).len() + VECTORS * x.hwnc()[3]])
 }
 
-/// A pass, its BatchNorm, and the correction that stands between them.
+/// A pass of batch renormalisation.
+#[derive(Debug, Clone, Copy)]
+pub struct RenormPass {
+    /// The bounds of r and d.
+    pub limits: RenormLimits,
+    /// With the limits in it.
+    pub spec: NormSpec,
+    /// As for BatchNorm; the workspace is that of [`workspace`].
+    pub pass: NormPass,
+    /// μ_r
+    pub running_mean: In,
+    /// σ_r²
+    pub running_var: In,
+}
+
+/// The BatchNorm that a pass is made of, with γ r and β + γ d in place of γ and β.
 struct Corrected {
     plain: NormSpec,
     pass: NormPass,
     correction: Correction,
     /// Per-channel vectors that are free.
-    room: [View; 4],
+    free: [View; 4],
 }
 
-/// Writes the correction by the statistics that are there.
-fn corrected<B: Backend>(
-    b: &mut B,
-    limits: RenormLimits,
-    spec: NormSpec,
-    pass: NormPass,
-    [running_mean, running_var]: [In; 2],
-) -> Result<Corrected> {
-    let (plain, x, channels) = (NormSpec { renorm: None, ..spec }, pass.x.0.shape, pass.mean.0.shape);
-    let room = b.norm_workspace(&plain, x).len();
-    let vector = |which: usize| pass.workspace.0.slice(room + which * channels.len(), channels);
-    let [ratio, shift, weight, bias] = [0, 1, 2, 3].map(|which| Out(vector(which)));
-    let correction = Correction { ratio, shift, weight, bias };
-    let (mean, var) = (pass.mean.into(), pass.spread.into());
-    let of = Uncorrected { mean, var, running_mean, running_var, weight: pass.weight, bias: pass.bias };
-    b.renorm(limits, spec.eps, of, correction)?;
-    let workspace = Out(pass.workspace.0.slice(0, Shape::new([room])));
-    let pass = NormPass { weight: weight.into(), bias: bias.into(), workspace, ..pass };
-    Ok(Corrected { plain, pass, correction, room: [4, 5, 6, 7].map(vector) })
+impl RenormPass {
+    /// Writes the statistics and y.
+    pub fn forward<B: Backend>(self, b: &mut B) -> Result<()> {
+        b.norm_statistics(NormSpec { renorm: None, ..self.spec }, self.pass)?;
+        let Corrected { plain, pass, .. } = self.corrected(b)?;
+        b.norm_eval(plain, pass)
+    }
+
+    /// Writes the gradients.
+    pub fn backward<B: Backend>(self, b: &mut B, grad_y: In, grads: NormGrads) -> Result<()> {
+        let Corrected { plain, pass, correction, free: [raw, ..] } = self.corrected(b)?;
+        b.norm_backward(plain, pass, grad_y, NormGrads { weight: Out(raw), ..grads })?;
+        b.renorm_gradient(correction, In(raw), grads.bias.into(), grads.weight)
+    }
+
+    /// Writes the tangent of y, with r and d held.
+    pub fn tangent<B: Backend>(self, b: &mut B, tangents: NormTangents) -> Result<()> {
+        let of = self.corrected(b)?;
+        let tangents = of.tangents(b, tangents)?;
+        b.norm_tangent(of.plain, of.pass, tangents)
+    }
+
+    /// Writes the tangents of the gradients, with r and d held. `spare` has room for a tensor like x.
+    pub fn tangent_backward<B: Backend>(self, b: &mut B, io: NormTangentBackward, spare: Out) -> Result<()> {
+        let (of, grads) = (self.corrected(b)?, io.grads);
+        let tangents = of.tangents(b, io.tangents)?;
+        let [raw, bias, ..] = of.free;
+        // BatchNorm's dγ' is needed, and backward has saved dγ = r dγ' + d dβ only: it is found again.
+        let own = NormGrads { x: spare, weight: Out(raw), bias: Out(bias) };
+        b.norm_backward(of.plain, of.pass, io.grad_y, own)?;
+        let own = NormTangentBackward { tangents, grad_weight: In(raw), grad_bias: In(bias), ..io };
+        b.norm_tangent_backward(of.plain, of.pass, own)?;
+        b.copy(grads.weight.into(), Out(raw))?;
+        b.renorm_gradient(of.correction, In(raw), grads.bias.into(), grads.weight)
+    }
+
+    /// Writes the correction, from the statistics that `pass` holds.
+    fn corrected<B: Backend>(self, b: &mut B) -> Result<Corrected> {
+        let RenormPass { limits, spec, pass, running_mean, running_var } = self;
+        let (plain, channels) = (NormSpec { renorm: None, ..spec }, pass.mean.0.shape);
+        let first = b.norm_workspace(&plain, pass.x.0.shape).len();
+        let vector = |which: usize| pass.workspace.0.slice(first + which * channels.len(), channels);
+        let [ratio, shift, weight, bias] = [0, 1, 2, 3].map(|which| Out(vector(which)));
+        let correction = Correction { ratio, shift, weight, bias };
+        let (mean, var) = (pass.mean.into(), pass.spread.into());
+        let of = Uncorrected { mean, var, running_mean, running_var, weight: pass.weight, bias: pass.bias };
+        b.renorm(limits, spec.eps, of, correction)?;
+        let workspace = Out(pass.workspace.0.slice(0, Shape::new([first])));
+        let pass = NormPass { weight: weight.into(), bias: bias.into(), workspace, ..pass };
+        Ok(Corrected { plain, pass, correction, free: [4, 5, 6, 7].map(vector) })
+    }
 }
 
-/// Statistics, the correction, and what is applied by both.
-pub fn forward<B: Backend>(
-    b: &mut B,
-    limits: RenormLimits,
-    spec: NormSpec,
-    pass: NormPass,
-    running: [In; 2],
-) -> Result<()> {
-    b.norm_statistics(NormSpec { renorm: None, ..spec }, pass)?;
-    let Corrected { plain, pass, .. } = corrected(b, limits, spec, pass, running)?;
-    b.norm_eval(plain, pass)
-}
-
-/// The gradients.
-pub fn backward<B: Backend>(
-    b: &mut B,
-    limits: RenormLimits,
-    spec: NormSpec,
-    pass: NormPass,
-    running: [In; 2],
-    grad_y: In,
-    grads: NormGrads,
-) -> Result<()> {
-    let Corrected { plain, pass, correction, room: [raw, ..] } = corrected(b, limits, spec, pass, running)?;
-    b.norm_backward(plain, pass, grad_y, NormGrads { weight: Out(raw), ..grads })?;
-    b.renorm_gradient(correction, In(raw), grads.bias.into(), grads.weight)
-}
-
-/// Where γ and β move, so do γ r and β + γ d.
-fn moved<B: Backend>(b: &mut B, of: &Corrected, tangents: NormTangents) -> Result<NormTangents> {
-    let [.., weight, bias] = of.room;
-    b.renorm_tangent(of.correction, tangents.weight, tangents.bias, Out(weight), Out(bias))?;
-    Ok(NormTangents { weight: Some(In(weight)), bias: Some(In(bias)), ..tangents })
-}
-
-/// How y moves, r and d being held.
-pub fn tangent<B: Backend>(
-    b: &mut B,
-    limits: RenormLimits,
-    spec: NormSpec,
-    pass: NormPass,
-    running: [In; 2],
-    tangents: NormTangents,
-) -> Result<()> {
-    let of = corrected(b, limits, spec, pass, running)?;
-    let tangents = moved(b, &of, tangents)?;
-    b.norm_tangent(of.plain, of.pass, tangents)
-}
-
-/// How the gradients move, r and d being held. `spare` has room for a tensor like x.
-pub fn tangent_backward<B: Backend>(
-    b: &mut B,
-    limits: RenormLimits,
-    spec: NormSpec,
-    pass: NormPass,
-    running: [In; 2],
-    tangents: NormTangents,
-    cotangents: NormCotangents,
-    grads: NormGrads,
-    spare: Out,
-) -> Result<()> {
-    let of = corrected(b, limits, spec, pass, running)?;
-    let tangents = moved(b, &of, tangents)?;
-    let [raw, bias, ..] = of.room;
-    // BatchNorm's own gradients: of dγ, only what r and d have made of it is kept.
-    let own = NormGrads { x: spare, weight: Out(raw), bias: Out(bias) };
-    b.norm_backward(of.plain, of.pass, cotangents.grad_y, own)?;
-    let cotangents = NormCotangents { grad_weight: In(raw), grad_bias: In(bias), ..cotangents };
-    b.norm_tangent_backward(of.plain, of.pass, tangents, cotangents, grads)?;
-    b.copy(grads.weight.into(), Out(raw))?;
-    b.renorm_gradient(of.correction, In(raw), grads.bias.into(), grads.weight)
+impl Corrected {
+    /// The tangents of γ r and β + γ d, where those of γ and β are `of`'s.
+    fn tangents<B: Backend>(&self, b: &mut B, of: NormTangents) -> Result<NormTangents> {
+        let [.., weight, bias] = self.free;
+        b.renorm_tangent(self.correction, [of.weight, of.bias], [Out(weight), Out(bias)])?;
+        Ok(NormTangents { weight: Some(In(weight)), bias: Some(In(bias)), ..of })
+    }
 }
