@@ -80,10 +80,16 @@ pub fn word(seed: u64, purpose: Purpose, layer: u32, step: u32, index: u64) -> u
 /// [`philox4x32`] of `N` counters side by side: `c[k][lane]` is word k of counter `lane`, there and in what comes back.
 #[inline(always)] // so that the lanes become registers of whatever instruction set the caller is compiled for
 pub fn philox_lanes<const N: usize>(c: [[u32; N]; 4], mut key: [u32; 2]) -> [[u32; N]; 4] {
-    // Words stand in the low halves of 64-bit lanes, where products are made; what is in the high halves does not count.
-    let [mut c0, mut c1, mut c2, mut c3] = c.map(|words| words.map(u64::from));
+    // Words stand in the low halves of 64-bit lanes, where products are made; what is in the high halves does not count. Loops in place of `map`: that
+    // is not always inlined, and is then compiled for another instruction set than the caller.
+    let [mut c0, mut c1, mut c2, mut c3] = [[0u64; N]; 4];
+    for (wide, words) in [&mut c0, &mut c1, &mut c2, &mut c3].into_iter().zip(&c) {
+        for (to, &word) in wide.iter_mut().zip(words) {
+            *to = u64::from(word);
+        }
+    }
     for _ in 0..10 {
-        let [k0, k1] = key.map(u64::from);
+        let (k0, k1) = (u64::from(key[0]), u64::from(key[1]));
         for (((a, b), c), d) in c0.iter_mut().zip(&mut c1).zip(&mut c2).zip(&mut c3) {
             let (p0, p1) = (u64::from(M[0]) * u64::from(*a as u32), u64::from(M[1]) * u64::from(*c as u32));
             (*a, *b) = (p1 >> 32 ^ *b ^ k0, p1);
@@ -91,7 +97,13 @@ pub fn philox_lanes<const N: usize>(c: [[u32; N]; 4], mut key: [u32; 2]) -> [[u3
         }
         key = [key[0].wrapping_add(W[0]), key[1].wrapping_add(W[1])];
     }
-    [c0, c1, c2, c3].map(|words| words.map(|word| word as u32))
+    let mut out = [[0; N]; 4];
+    for (to, wide) in out.iter_mut().zip([&c0, &c1, &c2, &c3]) {
+        for (to, &word) in to.iter_mut().zip(wide) {
+            *to = word as u32;
+        }
+    }
+    out
 }
 
 /// Words that [`words`] makes at once: 16 blocks of the generator side by side.
@@ -102,10 +114,16 @@ pub const WORDS: usize = 64;
 pub fn words(seed: u64, purpose: Purpose, layer: u32, step: u32, first: u64) -> [u32; WORDS] {
     const LANES: usize = WORDS / 4;
     let block = |lane: usize| first / 4 + lane as u64;
-    let low: [u32; LANES] = std::array::from_fn(|lane| block(lane) as u32);
-    let high: [u32; LANES] = std::array::from_fn(|lane| (block(lane) >> 32) as u32);
+    let (mut low, mut high) = ([0; LANES], [0; LANES]);
+    for (lane, (low, high)) in low.iter_mut().zip(&mut high).enumerate() {
+        (*low, *high) = (block(lane) as u32, (block(lane) >> 32) as u32);
+    }
     let c = philox_lanes([low, high, [step; LANES], [domain(purpose, layer); LANES]], key(seed));
-    std::array::from_fn(|at| c[at % 4][at / 4])
+    let mut words = [0; WORDS];
+    for (at, word) in words.iter_mut().enumerate() {
+        *word = c[at % 4][at / 4];
+    }
+    words
 }
 
 /// A uniform number in [0, 1) from a word: its upper 24 bits, so that every value is exact in f32.

@@ -94,7 +94,9 @@ impl Draws {
     fn block(&self, samples: &[u32; PAIRS], first: usize) -> ([f32; BLOCK], [f32; BLOCK]) {
         let (mut sample, mut pair) = ([samples[0]; PAIRS], [0; PAIRS]);
         if self.rows == 1 {
-            pair = std::array::from_fn(|lane| (first / 2 + lane) as u32);
+            for (lane, pair) in pair.iter_mut().enumerate() {
+                *pair = (first / 2 + lane) as u32;
+            }
         } else {
             for ((sample, pair), (row, of)) in sample.iter_mut().zip(&mut pair).zip(self.lanes) {
                 (*sample, *pair) = (samples[row], of);
