@@ -53,7 +53,7 @@ pub const STYLES: [Style; 17] = [
     look("#c4475f", "#f29aa9", "3 1.5 1 1.5", "m-3.4-1.6h6.8a3.4 3.4 0 0 1-6.8 0z"),
     look("#00707a", "#5cc8d0", "9 2 1 2 1 2", "m-1.7-3h3.4l1.7 3-1.7 3h-3.4l-1.7-3z"),
     look("#34495e", "#9fb6cd", "6 1 1 1", "m-3.4 1.6h6.8a3.4 3.4 0 0 0-6.8 0z"),
-    look("#a05195", "#d6a0cf", "4 1 4 3", "m-3.2-3.2l3.2 2 3.2-2-2 3.2 2 3.2-3.2-2-3.2 2 2-3.2z"),
+    look("#2a9db0", "#7fd4e2", "4 1 4 3", "m-3.2-3.2l3.2 2 3.2-2-2 3.2 2 3.2-3.2-2-3.2 2 2-3.2z"),
 ];
 
 const fn look(light: &'static str, dark: &'static str, dash: &'static str, marker: &'static str) -> Style {
