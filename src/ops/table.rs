@@ -5,7 +5,7 @@ use super::backend::Backend;
 use super::boundary::layered;
 use super::boundary::losses::{CrossEntropy, SquaredError};
 use super::boundary::weight_norm::WeightNorm;
-use super::boundary::{Case, Inputs, Operator};
+use super::boundary::{Cases, Inputs, Operator};
 use super::{conv2d, linear, max_pool2d, norm};
 use crate::files::Arrays;
 use crate::{Error, Result};
@@ -32,11 +32,11 @@ macro_rules! operators {
         }
 
         /// The cases of operator `name`. Errors: there is none of that name.
-        pub fn cases(name: &str) -> Result<Vec<Case>> {
+        pub fn cases(name: &str) -> Result<Cases> {
             match name {
-                $(_ if name == $layer.name => Ok(($layer.cases)()),)+
-                $(<$other as Operator>::NAME => Ok(<$other as Operator>::cases()),)+
-                _ => activation(name).map(|_| activation::cases::cases()),
+                $(_ if name == $layer.name => Ok($layer.cases),)+
+                $(<$other as Operator>::NAME => Ok(<$other as Operator>::CASES),)+
+                _ => activation(name).map(|_| activation::cases::CASES),
             }
         }
     };
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn every_operator_has_cases_of_different_names() {
         for name in names() {
-            let cases = cases(name).unwrap();
+            let cases = (cases(name).unwrap().chosen)();
             let different: BTreeSet<_> = cases.iter().map(|case| &case.name).collect();
             assert!(!cases.is_empty() && different.len() == cases.len(), "{name}");
         }

@@ -4,15 +4,13 @@
 //! over all elements of NAME, or over directions of random signs where there are many. Inputs lie away from kinks: by
 //! their laws, and for a ReLU after a norm by biases that are put into gaps of what the norm gives.
 
-use crate::cases::every_case;
+use crate::cases::{drawn_cases, every_case};
 use crate::kinks::{floats, leave_the_kink, put};
 use crate::shared;
 use libtest_mimic::{Failed, Trial};
 use normscape::files::{Array, Arrays, Values};
-use normscape::ops::activation::{self, Activation};
-use normscape::ops::boundary::{Case, Law, relative_error};
+use normscape::ops::boundary::{Case, Drawn, relative_error};
 use normscape::ops::noise::{Noise, NoiseOptions};
-use normscape::ops::{conv2d, cross_entropy, linear, max_pool2d, norm, squared_error, weight_norm};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::rng::{Purpose, normal, word};
 use normscape::runtime::state::StepState;
@@ -26,7 +24,7 @@ const FEW: usize = 128;
 /// Directions beyond that.
 const DIRECTIONS: usize = 6;
 /// Cases of random extents per operator.
-const RANDOM: u64 = 10;
+const RANDOM: usize = 10;
 
 /// `[n]` numbers −1 or 1.
 fn signs(seed: u64, count: usize) -> Vec<f64> {
@@ -66,16 +64,17 @@ fn derivatives(
     Ok((measured, claimed))
 }
 
-/// The upstream gradient that an operator takes, and the output that it is of.
-fn of_upstream(op: &str) -> (&'static str, &'static str) {
-    if op == "weight_norm" { ("grad_weight", "weight") } else { ("grad_y", "y") }
+/// The upstream gradient in a file and the output that it is of; a loss takes none.
+fn upstream(arrays: &Arrays) -> Result<Option<(String, Vec<f64>)>, Failed> {
+    let given = arrays.keys().find_map(|name| Some((name, name.strip_prefix("grad_")?)));
+    given.map(|(name, output)| Ok((output.to_owned(), floats(arrays, name)?))).transpose()
 }
 
-fn loss(op: &str, arrays: &Arrays, upstream: &Option<Vec<f64>>) -> Result<f64, Failed> {
+fn loss(op: &str, arrays: &Arrays, upstream: &Option<(String, Vec<f64>)>) -> Result<f64, Failed> {
     let outputs = shared::run(op, &mut Cpu::<f64>::default(), arrays)?;
     match upstream {
         None => Ok(floats(&outputs, "loss")?[0]),
-        Some(dy) => Ok(floats(&outputs, of_upstream(op).1)?.iter().zip(dy).map(|(y, dy)| y * dy).sum()),
+        Some((output, dy)) => Ok(floats(&outputs, output)?.iter().zip(dy).map(|(y, dy)| y * dy).sum()),
     }
 }
 
@@ -102,10 +101,9 @@ fn check(op: &str, case: &Case) -> Result<(), Failed> {
         leave_the_kink(op, &mut arrays)?;
     }
     let outputs = shared::run(op, &mut Cpu::<f64>::default(), &arrays)?;
-    let given = of_upstream(op).0;
-    let upstream = arrays.contains_key(given).then(|| floats(&arrays, given)).transpose()?;
+    let upstream = upstream(&arrays)?;
     // Only the forward pass is wanted from here on.
-    arrays.remove(given);
+    arrays.retain(|name, _| !name.starts_with("grad_"));
     let mut checked = 0;
     for (output, name) in outputs.keys().filter_map(|output| Some((output, output.strip_prefix("grad_")?))) {
         let (values, grad) = (floats(&arrays, name)?, floats(&outputs, output)?);
@@ -120,55 +118,15 @@ fn check(op: &str, case: &Case) -> Result<(), Failed> {
     if checked == 0 { Err("no gradient to check".into()) } else { Ok(()) }
 }
 
-/// Cases of random extents, one for every seed.
-fn random(op: &str, seed: u64) -> Case {
+/// Extents up to a few registers. Samples of a unit: four at least, or a norm's gradient is all but 0.
+fn drawn(index: usize) -> Drawn {
     let mut drawn = 0;
     let mut between = |low: usize, high: usize| {
         drawn += 1;
-        low + word(seed, Purpose::Case, 99, 0, drawn) as usize % (high - low + 1)
+        low + word(index as u64, Purpose::Case, 99, 0, drawn) as usize % (high - low + 1)
     };
-    let name = format!("random_{seed}");
-    // Samples of a unit: four at least, or a norm's gradient is all but 0.
-    let mut map = || [between(4, 9), between(1, 40), between(1, 6), between(1, 6)];
-    let law = Law::Normal { mean: 0.5, scale: 2.0 };
-    let on = seed % 2 == 1;
-    match op {
-        "conv2d" => {
-            let [n, c, h, w] = map();
-            conv2d::cases::case(name, conv2d::Map { h, w, n, c, k: between(1, 40) }, on)
-        }
-        "linear" => {
-            linear::cases::case(name, linear::Extents { n: between(1, 200), i: between(1, 40), o: between(1, 40) }, on)
-        }
-        "lp_norm" => {
-            // Also powers that have no kernel of their own.
-            let powers = norm::cases::POWERS.into_iter().chain([1.2, 4.0, 7.5]).collect::<Vec<_>>();
-            let p = powers[seed as usize % powers.len()];
-            norm::cases::case(name, &map(), norm::cases::smooth(p), on).set("p", p).set("eps", 1e-3)
-        }
-        // Of a sample's group too.
-        "layer_norm" | "instance_norm" | "rms_norm" => {
-            let [n, c, h, w] = map();
-            norm::cases::case(name, &[n, c, h + 1, w + 1], law, on)
-        }
-        "group_norm" => {
-            let [n, c, h, w] = map();
-            let groups = (1..=c).filter(|g| c % g == 0).nth(seed as usize % 3).unwrap_or(1);
-            norm::cases::case(name, &[n, c, h + 1, w + 1], law, on).set("groups", groups as f64)
-        }
-        "batch_renorm" => norm::cases::renormed(norm::cases::case(name, &map(), law, on), true),
-        "noisy_batch_norm" => norm::cases::case(name, &map(), law, on).set("step", seed as f64).set("seed", 5.0),
-        "max_pool2d" => {
-            let [n, c, h, w] = map();
-            max_pool2d::cases::case(name, [n, c, h + 1, w + 1], Law::Lattice)
-        }
-        of if of.parse::<Activation>().is_ok() => activation::cases::case(name, &map(), Law::Away),
-        "weight_norm" => weight_norm::cases::case(name, &map(), Law::NORMAL),
-        "cross_entropy" => cross_entropy::cases::case(name, between(1, 60), between(2, 20) as u32, 2.0),
-        "squared_error" => squared_error::cases::case(name, &map()),
-        // Batch normalisation, and norms to come.
-        _ => norm::cases::case(name, &map(), law, on),
-    }
+    let map = [between(4, 9), between(1, 40), between(1, 7), between(1, 7)];
+    Drawn { name: format!("random_{index}"), map, outputs: between(1, 40), index, full: index % 3 == 1 }
 }
 
 /// The noise where there is no norm: an operator of the networks, which users cannot call by name.
@@ -206,8 +164,7 @@ pub fn trials() -> Vec<Trial> {
         Trial::test(format!("gradients::{op}::{}", case.name), move || check(op, &case))
     };
     let fixed = every_case().filter(|(_, case)| case.smooth);
-    let names = normscape::ops::table::names().iter();
-    let random = names.flat_map(|&op| (0..RANDOM).map(move |seed| (op, random(op, seed))));
+    let random = drawn_cases(RANDOM, drawn, |case| case.smooth);
     let mut all: Vec<Trial> = fixed.chain(random).map(trial).collect();
     all.extend([false, true].map(|relu| Trial::test(format!("gradients::noise::relu_{relu}"), move || noise(relu))));
     all

@@ -9,7 +9,7 @@ use normscape::runtime::cpu::Cpu;
 use normscape::runtime::float::Float;
 
 fn check<T: Float>(op: &str, case: &Case) -> Result<(), Failed> {
-    let arrays = with_tangents(&case.arrays(1), 5);
+    let arrays = with_tangents(case, &case.arrays(1), 5);
     let plain = shared::run(op, &mut Cpu::<T>::default(), &arrays)?;
     let mut guarded = Cpu::<T>::guarded();
     let outputs = shared::run(op, &mut guarded, &arrays)?;

@@ -16,7 +16,7 @@ fn with_threads<T: Float>(threads: usize, op: &'static str, arrays: &Arrays) -> 
 }
 
 fn check<T: Float>(op: &'static str, case: &Case) -> Result<(), Failed> {
-    let arrays = with_tangents(&case.arrays(1), 5);
+    let arrays = with_tangents(case, &case.arrays(1), 5);
     let one = with_threads::<T>(1, op, &arrays)?;
     for threads in [2, 4] {
         let different = shared::different(&one, &with_threads::<T>(threads, op, &arrays)?);
@@ -38,7 +38,7 @@ pub fn asked() -> Option<String> {
 /// Of every case and precision a line with its name and a digest of all that came out.
 fn bits() -> String {
     fn digest<T: Float>(op: &'static str, case: &Case) -> u64 {
-        let arrays = with_tangents(&case.arrays(1), 5);
+        let arrays = with_tangents(case, &case.arrays(1), 5);
         let found = with_threads::<T>(1, op, &arrays).unwrap_or_default();
         let values = found.iter().flat_map(|(name, array)| {
             let numbers = array.to_f64().unwrap_or_default().into_iter().map(f64::to_bits);

@@ -1,14 +1,17 @@
 //! The activations' cases: the same for each.
 
-use crate::ops::boundary::{Case, Law};
+use crate::ops::boundary::{Case, Cases, Law, Role};
+
+/// The activations' cases.
+pub const CASES: Cases = Cases { chosen: cases, drawn: |of| Some(case(of.name.clone(), &of.map, Law::Away)) };
 
 /// An activation on `shape`, x under `law`.
 pub fn case(name: impl Into<String>, shape: &[usize], law: Law) -> Case {
-    Case::new(name).with("x", shape, law).with("grad_y", shape, Law::NORMAL)
+    Case::new(name).with("x", Role::Activation, shape, law).with("grad_y", Role::Activation, shape, Law::NORMAL)
 }
 
 /// Any number of axes; values from where an exponential is 1 to where it is 0; and zeros, where derivatives are a convention.
-pub fn cases() -> Vec<Case> {
+fn cases() -> Vec<Case> {
     vec![
         case("one", &[1], Law::Away),
         case("vector", &[1001], Law::Away),

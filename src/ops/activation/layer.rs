@@ -60,6 +60,6 @@ pub fn operator(kind: Activation) -> LayerOperator<impl Fn(&mut Inputs, &Tensor)
         extents: Extents::Any,
         layer: move |_: &mut Inputs, _: &Tensor| Ok(ActivationLayer { kind }.into()),
         statistics: ["mean", "var"],
-        cases: cases::cases,
+        cases: cases::CASES,
     }
 }

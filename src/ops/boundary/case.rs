@@ -50,29 +50,100 @@ impl Law {
     }
 }
 
-/// Inputs of one operator, as data.
+/// What an array is to the device that takes it, and so how it is rounded before a result is compared with one in float64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Held in float32 in every precision but float64.
+    Parameter,
+    /// Held in the type of the activations: bfloat16 under bf16.
+    Activation,
+    /// Multiplied on tensor cores: rounded to tf32 under tf32, to bfloat16 under bf16.
+    Factor,
+}
+
+/// One array of a case.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Operand {
+    /// Its name in a file.
+    pub name: &'static str,
+    /// Its shape in a file.
+    pub shape: Vec<usize>,
+    /// How its values are drawn.
+    pub law: Law,
+    /// How the device holds it.
+    pub role: Role,
+    /// Whether the operator takes `tangent_NAME` too.
+    pub tangent: bool,
+}
+
+/// The means that a norm subtracts: where they are far from 0, it magnifies rounding errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Means {
+    /// One a channel, over samples and pixels.
+    Channels,
+    /// This many a sample, of channels side by side and their pixels.
+    Groups(usize),
+}
+
+/// Inputs of one operator, as data, and what bounds the errors of its results.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Case {
     /// What it is about, for test names and tables: unique among the operator's cases.
     pub name: String,
-    /// Name, shape outside and law of every array.
-    pub tensors: Vec<(&'static str, Vec<usize>, Law)>,
+    /// Its arrays.
+    pub operands: Vec<Operand>,
     /// `attr.*`, without that prefix.
     pub settings: Vec<(&'static str, f64)>,
     /// Whether the operator can be differentiated there; not so on ties and at 0.
     pub smooth: bool,
+    /// The terms of the longest sum in any of its passes: rounding errors of a sum of L terms grow as √L.
+    pub longest_sum: usize,
+    /// The means that are subtracted from `x`.
+    pub means: Option<Means>,
+}
+
+/// The cases of an operator.
+#[derive(Debug, Clone, Copy)]
+pub struct Cases {
+    /// Those that were chosen, which tests and benchmarks share.
+    pub chosen: fn() -> Vec<Case>,
+    /// One of extents that a test has drawn. None where the operator takes none such.
+    pub drawn: fn(&Drawn) -> Option<Case>,
+}
+
+/// Extents that a test has drawn; each operator makes of them what it takes.
+#[derive(Debug, Clone)]
+pub struct Drawn {
+    /// The case's name.
+    pub name: String,
+    /// The extents of a map `[N, C, H, W]`.
+    pub map: [usize; 4],
+    /// Outputs of a layer that has as many as it likes.
+    pub outputs: usize,
+    /// Which of the draws it is: settings of which there are few, such as ℓp norms' powers, follow from it.
+    pub index: usize,
+    /// Whether there is what may be left out: a bias, a ReLU.
+    pub full: bool,
 }
 
 impl Case {
-    /// A case without arrays, smooth.
+    /// A case without arrays, smooth, that sums nothing.
     pub fn new(name: impl Into<String>) -> Self {
-        Case { name: name.into(), tensors: Vec::new(), settings: Vec::new(), smooth: true }
+        let (operands, settings) = (Vec::new(), Vec::new());
+        Case { name: name.into(), operands, settings, smooth: true, longest_sum: 1, means: None }
     }
 
     /// With one more array.
-    pub fn with(mut self, name: &'static str, shape: &[usize], law: Law) -> Self {
-        self.tensors.push((name, shape.to_vec(), law));
+    pub fn with(mut self, name: &'static str, role: Role, shape: &[usize], law: Law) -> Self {
+        self.operands.push(Operand { name, shape: shape.to_vec(), law, role, tangent: true });
         self
+    }
+
+    /// With one more array, which does not move.
+    pub fn with_still(self, name: &'static str, role: Role, shape: &[usize], law: Law) -> Self {
+        let mut case = self.with(name, role, shape, law);
+        case.operands.iter_mut().filter(|operand| operand.name == name).for_each(|operand| operand.tangent = false);
+        case
     }
 
     /// With one more setting.
@@ -87,16 +158,22 @@ impl Case {
         self
     }
 
+    /// That sums this many terms at most.
+    pub fn summing(mut self, longest: usize) -> Self {
+        self.longest_sum = longest;
+        self
+    }
+
     /// Its arrays under `seed`, in float32; another seed draws other values.
     pub fn arrays(&self, seed: u64) -> Arrays {
-        let tensor = |(i, (name, shape, law)): (usize, &(&'static str, Vec<usize>, Law))| {
-            let values = law.draw(seed, i as u32, shape.iter().product());
-            ((*name).to_owned(), Array { shape: shape.clone(), values })
+        let array = |(i, operand): (usize, &Operand)| {
+            let values = operand.law.draw(seed, i as u32, operand.shape.iter().product());
+            (operand.name.to_owned(), Array { shape: operand.shape.clone(), values })
         };
         let setting = |&(name, value): &(&'static str, f64)| {
             (format!("attr.{name}"), Array { shape: Vec::new(), values: Values::F64(vec![value]) })
         };
-        self.tensors.iter().enumerate().map(tensor).chain(self.settings.iter().map(setting)).collect()
+        self.operands.iter().enumerate().map(array).chain(self.settings.iter().map(setting)).collect()
     }
 }
 
@@ -131,13 +208,14 @@ mod tests {
 
     #[test]
     fn seeds_and_arrays_draw_apart_and_again() {
-        let case = Case::new("a").with("x", &[20], Law::NORMAL).with("grad_y", &[20], Law::NORMAL).set("eps", 0.1);
+        let of = |case: Case, name| case.with(name, Role::Activation, &[20], Law::NORMAL);
+        let case = of(of(Case::new("a"), "x"), "grad_y").set("eps", 0.1);
         let (one, again, other) = (case.arrays(1), case.arrays(1), case.arrays(2));
         assert_eq!(one, again);
         assert_ne!(one["x"], other["x"]);
         assert_ne!(one["x"], one["grad_y"]);
         assert_eq!(one["attr.eps"].as_f64_scalar(), Some(0.1));
-        let labels = Case::new("b").with("labels", &[500], Law::Labels(3)).arrays(1);
+        let labels = Case::new("b").with_still("labels", Role::Parameter, &[500], Law::Labels(3)).arrays(1);
         let Values::I64(labels) = &labels["labels"].values else { panic!("not integers") };
         assert!((0..3).all(|k| labels.contains(&k)) && labels.iter().all(|l| (0..3).contains(l)));
     }

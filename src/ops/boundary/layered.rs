@@ -7,7 +7,7 @@
 //! `tangent_grad_y` and `tangent_` before a parameter's name the tangents come out: `tangent_y`, and with `grad_y` also `tangent_grad_x` and the
 //! like. Tangents that the file lacks are 0.
 
-use super::case::Case;
+use super::case::Cases;
 use super::inputs::{Extents, Inputs, Tensor};
 use super::layout::Layout;
 use super::scratch::Scratch;
@@ -33,8 +33,8 @@ pub struct LayerOperator<F> {
     pub layer: F,
     /// The names under which the mean and the spread of a norm come out.
     pub statistics: [&'static str; 2],
-    /// See [`super::Operator::cases`].
-    pub cases: fn() -> Vec<Case>,
+    /// See [`super::Operator::CASES`].
+    pub cases: Cases,
 }
 
 /// An operator whose layer is of this kind, whatever the file says.

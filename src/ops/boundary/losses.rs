@@ -3,7 +3,7 @@
 //! `loss` and the gradient of the prediction always come out; with the prediction's tangent also how the gradient moves.
 
 use super::Operator;
-use super::case::Case;
+use super::case::Cases;
 use super::inputs::{Extents, Inputs};
 use super::layered::check_tangents;
 use super::layout::Layout;
@@ -20,6 +20,7 @@ pub struct CrossEntropy;
 
 impl Operator for CrossEntropy {
     const NAME: &'static str = "cross_entropy";
+    const CASES: Cases = cross_entropy::cases::CASES;
 
     fn run<B: Backend>(backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
         let logits = inputs.tensor("logits", Layout::Elements, Extents::Axes(2, "N×K"))?;
@@ -44,10 +45,6 @@ impl Operator for CrossEntropy {
         }
         s.finish()
     }
-
-    fn cases() -> Vec<Case> {
-        cross_entropy::cases::cases()
-    }
 }
 
 /// `op squared_error`: the sum over all elements of `x target`, of one shape.
@@ -55,6 +52,7 @@ pub struct SquaredError;
 
 impl Operator for SquaredError {
     const NAME: &'static str = "squared_error";
+    const CASES: Cases = squared_error::cases::CASES;
 
     fn run<B: Backend>(backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
         let x = inputs.tensor("x", Layout::Elements, Extents::Any)?;
@@ -78,10 +76,6 @@ impl Operator for SquaredError {
             s.backend.squared_error_tangent(1.0, tangent, to)?;
         }
         s.finish()
-    }
-
-    fn cases() -> Vec<Case> {
-        squared_error::cases::cases()
     }
 }
 

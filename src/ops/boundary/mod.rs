@@ -16,7 +16,7 @@ pub mod losses;
 pub mod scratch;
 pub mod weight_norm;
 
-pub use case::{Case, Law};
+pub use case::{Case, Cases, Drawn, Law, Means, Role};
 pub use compare::{compare, relative_error};
 pub use inputs::{Extents, Inputs, Tensor};
 pub use layered::{Keyed, LayerOperator, OperatorOf};
@@ -35,7 +35,7 @@ pub trait Operator {
     /// missing, unknown, or not what the operator takes; not enough memory.
     fn run<B: Backend>(backend: &mut B, inputs: &mut Inputs) -> Result<Arrays>;
     /// The inputs that parity tests, gradient checks and benchmarks share.
-    fn cases() -> Vec<Case>;
+    const CASES: Cases;
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! shape in which it was given.
 
 use super::layered::check_tangents;
-use super::{Case, Extents, Inputs, Layout, Operator, Scratch, Tensor};
+use super::{Cases, Extents, Inputs, Layout, Operator, Scratch, Tensor};
 use crate::Result;
 use crate::files::Arrays;
 use crate::ops::backend::Backend;
@@ -20,6 +20,7 @@ const LAYOUT: Layout = Layout::Parameter(FileOrder::Linear);
 
 impl Operator for WeightNorm {
     const NAME: &'static str = "weight_norm";
+    const CASES: Cases = weight_norm::cases::CASES;
 
     fn run<B: Backend>(backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
         let direction = inputs.tensor("direction", LAYOUT, Extents::Any)?;
@@ -83,9 +84,5 @@ impl Operator for WeightNorm {
             }
         }
         s.finish()
-    }
-
-    fn cases() -> Vec<Case> {
-        weight_norm::cases::cases()
     }
 }

@@ -3,21 +3,25 @@
 //! In f32 the CPU takes other algorithms where channels fill registers and there are eight images ([`super::Algorithm`]): a few are such.
 
 use super::Map;
-use crate::ops::boundary::{Case, Law};
+use crate::ops::boundary::{Case, Cases, Drawn, Law, Role};
+
+/// The convolution's cases.
+pub const CASES: Cases = Cases { chosen: cases, drawn };
 
 /// A convolution of these extents.
 pub fn case(name: impl Into<String>, map: Map, bias: bool) -> Case {
     let Map { h, w, n, c, k } = map;
     let scale = 1.0 / (9.0 * c as f32).sqrt();
     let case = Case::new(name)
-        .with("x", &[n, c, h, w], Law::NORMAL)
-        .with("weight", &[k, c, 3, 3], Law::Normal { mean: 0.0, scale })
-        .with("grad_y", &[n, k, h, w], Law::NORMAL);
-    if bias { case.with("bias", &[k], Law::NORMAL) } else { case }
+        .with("x", Role::Factor, &[n, c, h, w], Law::NORMAL)
+        .with("weight", Role::Factor, &[k, c, 3, 3], Law::Normal { mean: 0.0, scale })
+        .with("grad_y", Role::Factor, &[n, k, h, w], Law::NORMAL)
+        .summing((9 * c).max(9 * k).max(n * h * w));
+    if bias { case.with("bias", Role::Parameter, &[k], Law::NORMAL) } else { case }
 }
 
 /// Maps from one pixel up, where some or all taps miss; channels below, at and beyond a panel.
-pub fn cases() -> Vec<Case> {
+fn cases() -> Vec<Case> {
     let map = |n, c, h, w, k| Map { h, w, n, c, k };
     vec![
         case("one_of_everything", map(1, 1, 1, 1, 1), true),
@@ -32,4 +36,9 @@ pub fn cases() -> Vec<Case> {
         case("tiles_beyond_the_map", map(9, 32, 6, 7, 16), false),
         case("map_2_in_panels", map(10, 48, 2, 2, 160), true),
     ]
+}
+
+fn drawn(of: &Drawn) -> Option<Case> {
+    let [n, c, h, w] = of.map;
+    Some(case(of.name.clone(), Map { h, w, n, c, k: of.outputs }, of.full))
 }

@@ -116,5 +116,5 @@ pub const OPERATOR: OperatorOf<Conv2dLayer> = LayerOperator {
         Ok(Conv2dLayer { channels, bias: inputs.has("bias"), weight_norm: false }.into())
     },
     statistics: ["mean", "var"],
-    cases: super::cases::cases,
+    cases: super::cases::CASES,
 };

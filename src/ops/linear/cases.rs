@@ -1,21 +1,25 @@
 //! The linear layer's cases.
 
 use super::Extents;
-use crate::ops::boundary::{Case, Law};
+use crate::ops::boundary::{Case, Cases, Drawn, Law, Role};
+
+/// The linear layer's cases.
+pub const CASES: Cases = Cases { chosen: cases, drawn };
 
 /// A linear layer of these extents.
 pub fn case(name: impl Into<String>, extents: Extents, bias: bool) -> Case {
     let Extents { n, i, o } = extents;
     let scale = 1.0 / (i as f32).sqrt();
     let case = Case::new(name)
-        .with("x", &[n, i], Law::NORMAL)
-        .with("weight", &[o, i], Law::Normal { mean: 0.0, scale })
-        .with("grad_y", &[n, o], Law::NORMAL);
-    if bias { case.with("bias", &[o], Law::NORMAL) } else { case }
+        .with("x", Role::Factor, &[n, i], Law::NORMAL)
+        .with("weight", Role::Factor, &[o, i], Law::Normal { mean: 0.0, scale })
+        .with("grad_y", Role::Factor, &[n, o], Law::NORMAL)
+        .summing(n.max(i).max(o));
+    if bias { case.with("bias", Role::Parameter, &[o], Law::NORMAL) } else { case }
 }
 
 /// Batches below and beyond the samples summed together; outputs below, at and beyond a panel.
-pub fn cases() -> Vec<Case> {
+fn cases() -> Vec<Case> {
     let extents = |n, i, o| Extents { n, i, o };
     vec![
         case("one_of_everything", extents(1, 1, 1), true),
@@ -25,4 +29,9 @@ pub fn cases() -> Vec<Case> {
         case("head", extents(128, 512, 10), true),
         case("threads", extents(300, 64, 64), true),
     ]
+}
+
+fn drawn(of: &Drawn) -> Option<Case> {
+    let [n, c, h, _] = of.map;
+    Some(case(of.name.clone(), Extents { n: n * h, i: c, o: of.outputs }, of.full))
 }

@@ -110,5 +110,5 @@ pub const OPERATOR: OperatorOf<LinearLayer> = LayerOperator {
         Ok(LinearLayer { outputs, bias: inputs.has("bias"), weight_norm: false }.into())
     },
     statistics: ["mean", "var"],
-    cases: super::cases::cases,
+    cases: super::cases::CASES,
 };

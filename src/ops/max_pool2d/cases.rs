@@ -1,14 +1,18 @@
 //! Max-pooling's cases.
 
-use crate::ops::boundary::{Case, Law};
+use crate::ops::boundary::{Case, Cases, Drawn, Law, Role};
+
+/// Max-pooling's cases.
+pub const CASES: Cases = Cases { chosen: cases, drawn };
 
 /// Max-pooling of `[N, C, H, W]`, x under `law`.
 pub fn case(name: impl Into<String>, [n, c, h, w]: [usize; 4], law: Law) -> Case {
-    Case::new(name).with("x", &[n, c, h, w], law).with("grad_y", &[n, c, h / 2, w / 2], Law::NORMAL)
+    let y = [n, c, h / 2, w / 2];
+    Case::new(name).with("x", Role::Activation, &[n, c, h, w], law).with("grad_y", Role::Activation, &y, Law::NORMAL)
 }
 
 /// Maps from one window up, with odd rows and columns that are dropped; and ties.
-pub fn cases() -> Vec<Case> {
+fn cases() -> Vec<Case> {
     vec![
         case("one_window", [1, 1, 2, 2], Law::Lattice),
         case("odd_map", [2, 3, 5, 7], Law::Lattice),
@@ -18,4 +22,9 @@ pub fn cases() -> Vec<Case> {
         case("ties", [3, 5, 6, 6], Law::Ties).on_a_kink(),
         case("all_equal", [2, 3, 4, 4], Law::Zero).on_a_kink(),
     ]
+}
+
+fn drawn(of: &Drawn) -> Option<Case> {
+    let [_, _, h, w] = of.map;
+    (h > 1 && w > 1).then(|| case(of.name.clone(), of.map, Law::Lattice))
 }

@@ -54,5 +54,5 @@ pub const OPERATOR: OperatorOf<MaxPool2dLayer> = LayerOperator {
         _ => Ok(MaxPool2dLayer.into()),
     },
     statistics: ["mean", "var"],
-    cases: super::cases::cases,
+    cases: super::cases::CASES,
 };

@@ -1,21 +1,87 @@
 //! The norms' cases.
 
-use crate::ops::boundary::{Case, Law};
+use crate::ops::boundary::{Case, Cases, Drawn, Law, Means, Role};
 
-/// A case of a norm on `shape`, its x under `law`.
+/// `op batch_norm`'s cases.
+pub const BATCH: Cases = Cases { chosen: batch, drawn: |of| Some(drawn(of)) };
+/// `op noisy_batch_norm`'s.
+pub const NOISY: Cases = Cases {
+    chosen: noisy,
+    drawn: |of| Some(drawn(of).set("seed", of.index as f64).set("step", 3.0).set("layer", 2.0)),
+};
+/// `op batch_renorm`'s.
+pub const RENORM: Cases = Cases { chosen: renorm, drawn: |of| Some(renormed(drawn(of), of.index % 2 == 0)) };
+/// `op lp_norm`'s.
+pub const LP: Cases = Cases { chosen: power_means, drawn: drawn_power };
+/// `op layer_norm`'s.
+pub const LAYER: Cases = Cases { chosen: layer, drawn: |of| drawn_groups(of, &[1]) };
+/// `op rms_norm`'s.
+pub const RMS: Cases =
+    Cases { chosen: || layer().into_iter().map(rms).collect(), drawn: |of| drawn_groups(of, &[1]).map(rms) };
+/// `op instance_norm`'s.
+pub const INSTANCE: Cases = Cases { chosen: instance, drawn: |of| drawn_groups(of, &[of.map[1]]) };
+/// `op group_norm`'s.
+pub const GROUP: Cases = Cases { chosen: group, drawn: drawn_group_norm };
+
+/// A case of a norm over the batch on `shape`, its x under `law`.
 pub fn case(name: impl Into<String>, shape: &[usize], law: Law, relu: bool) -> Case {
     let units = [shape[1]];
-    Case::new(name)
-        .with("x", shape, law)
-        .with("weight", &units, Law::Normal { mean: 1.0, scale: 0.3 })
-        .with("bias", &units, Law::Normal { mean: 0.0, scale: 0.3 })
-        .with("grad_y", shape, Law::NORMAL)
+    let case = Case::new(name)
+        .with("x", Role::Activation, shape, law)
+        .with("weight", Role::Parameter, &units, Law::Normal { mean: 1.0, scale: 0.3 })
+        .with("bias", Role::Parameter, &units, Law::Normal { mean: 0.0, scale: 0.3 })
+        .with("grad_y", Role::Activation, shape, Law::NORMAL)
         .set("relu", f64::from(u8::from(relu)))
+        .summing(shape[0] * shape[2..].iter().product::<usize>());
+    Case { means: Some(Means::Channels), ..case }
+}
+
+/// A case of a norm over each sample's groups of channels: γ's gradient is a sum over the batch as before.
+fn grouped(case: Case, groups: usize) -> Case {
+    let of_sample = case.operands[0].shape[1..].iter().product();
+    let case = Case { means: Some(Means::Groups(groups)), ..case };
+    let longest = case.longest_sum.max(of_sample);
+    case.summing(longest)
+}
+
+/// The same of a norm that subtracts no mean.
+fn rms(case: Case) -> Case {
+    Case { means: None, ..case }
+}
+
+/// What the norms' x is like: a mean, and a spread far from 1.
+const USUAL: Law = Law::Normal { mean: 0.5, scale: 2.0 };
+
+fn drawn(of: &Drawn) -> Case {
+    case(of.name.clone(), &of.map, USUAL, of.full)
+}
+
+fn drawn_power(of: &Drawn) -> Option<Case> {
+    // Also powers that have no kernel of their own.
+    let powers: Vec<f64> = POWERS.into_iter().chain([1.2, 4.0, 7.5]).collect();
+    let p = powers[of.index % powers.len()];
+    Some(case(of.name.clone(), &of.map, smooth(p), of.full).set("p", p).set("eps", 1e-3))
+}
+
+/// With the first of these numbers of groups under which a group has four values or more: of fewer, all but nothing reaches x.
+fn drawn_groups(of: &Drawn, counts: &[usize]) -> Option<Case> {
+    let [_, c, h, w] = of.map;
+    let groups = counts.iter().copied().find(|groups| c / groups * h * w > 3)?;
+    Some(grouped(drawn(of), groups))
+}
+
+fn drawn_group_norm(of: &Drawn) -> Option<Case> {
+    let mut counts: Vec<usize> = (1..=of.map[1]).filter(|groups| of.map[1].is_multiple_of(*groups)).collect();
+    let first = of.index % counts.len();
+    counts.rotate_left(first);
+    let case = drawn_groups(of, &counts)?;
+    let Some(Means::Groups(groups)) = case.means else { return None };
+    Some(case.set("groups", groups as f64))
 }
 
 /// The shapes that every norm meets: name, extents, ReLU. One channel and one sample, few units (several rows share a
 /// register) and more than a line on the stack holds, more samples than one piece of a sum, enough to share among threads.
-pub const SHAPES: &[(&str, &[usize], bool)] = &[
+const SHAPES: &[(&str, &[usize], bool)] = &[
     ("two_axes", &[10, 3], false),
     ("three_axes", &[4, 3, 11], true),
     ("five_axes", &[2, 3, 2, 3, 2], false),
@@ -31,27 +97,25 @@ pub const SHAPES: &[(&str, &[usize], bool)] = &[
 
 /// The shapes of all norms; a mean far from 0, where sums of squares cancel; and σ² near ε, where leaving ε out of a
 /// derivative shows.
-pub fn batch() -> Vec<Case> {
-    let law = Law::Normal { mean: 0.5, scale: 2.0 };
-    let mut cases: Vec<_> = SHAPES.iter().map(|&(name, shape, relu)| case(name, shape, law, relu)).collect();
+fn batch() -> Vec<Case> {
+    let mut cases: Vec<_> = SHAPES.iter().map(|&(name, shape, relu)| case(name, shape, USUAL, relu)).collect();
     cases.push(case("far_mean", &[64, 8, 4, 4], Law::Normal { mean: 1000.0, scale: 1.0 }, false));
     let small = Law::Normal { mean: 0.01, scale: 3e-3 };
     cases.push(case("eps_near_variance", &[6, 5, 4, 4], small, false).set("eps", 1e-5));
-    cases.push(case("large_eps", &[6, 5, 4, 4], law, true).set("eps", 2.0));
-    cases.push(case("no_eps", &[6, 5, 4, 4], law, false).set("eps", 0.0));
+    cases.push(case("large_eps", &[6, 5, 4, 4], USUAL, true).set("eps", 2.0));
+    cases.push(case("no_eps", &[6, 5, 4, 4], USUAL, false).set("eps", 0.0));
     // The one sample of a unit is its mean: y = β, and no gradient reaches x.
-    cases.push(case("one_sample", &[1, 4, 1, 1], law, false));
+    cases.push(case("one_sample", &[1, 4, 1, 1], USUAL, false));
     cases
 }
 
 /// The shapes of all norms, at several layers and steps; and a large step and layer.
-pub fn noisy() -> Vec<Case> {
-    let law = Law::Normal { mean: 0.5, scale: 2.0 };
+fn noisy() -> Vec<Case> {
     let keyed = |(i, &(name, shape, relu)): (usize, &(&str, &[usize], bool))| {
-        case(name, shape, law, relu).set("seed", 7.0).set("step", (3 * i) as f64).set("layer", (1 + i % 5) as f64)
+        case(name, shape, USUAL, relu).set("seed", 7.0).set("step", (3 * i) as f64).set("layer", (1 + i % 5) as f64)
     };
     let mut cases: Vec<_> = SHAPES.iter().enumerate().map(keyed).collect();
-    let far = case("far_key", &[5, 6, 3, 3], law, true);
+    let far = case("far_key", &[5, 6, 3, 3], USUAL, true);
     cases.push(far.set("seed", 2f64.powi(40) + 1.0).set("step", 4_294_967_295.0).set("layer", 16_777_215.0));
     let small = Law::Normal { mean: 0.01, scale: 3e-3 };
     cases.push(case("eps_near_variance", &[6, 5, 4, 4], small, false));
@@ -60,47 +124,48 @@ pub fn noisy() -> Vec<Case> {
 
 /// Batch renormalisation of a case of a norm: running statistics near the batch's, or (`bounded`) so far from them that r and d meet their bounds
 /// in every channel. Only there are they constants, as gradients take them.
-pub fn renormed(case: Case, bounded: bool) -> Case {
-    let channels = [case.tensors[0].1[1]];
+fn renormed(case: Case, bounded: bool) -> Case {
+    let channels = [case.operands[0].shape[1]];
     let (mean, var) = if bounded { (2e3, 1e4) } else { (0.5, 4.0) };
     let law = |mean, scale| Law::Normal { mean, scale };
-    let case = case.with("running_mean", &channels, law(mean, if bounded { 1.0 } else { 0.3 })).with(
+    let scale = if bounded { 1.0 } else { 0.3 };
+    let case = case.with_still("running_mean", Role::Parameter, &channels, law(mean, scale)).with_still(
         "running_var",
+        Role::Parameter,
         &channels,
-        law(var, if bounded { 1.0 } else { 0.3 }),
+        law(var, scale),
     );
     if bounded { case } else { case.on_a_kink() }
 }
 
 /// The shapes of all norms, with r and d at their bounds and not; and bounds that leave nothing but BatchNorm.
-pub fn renorm() -> Vec<Case> {
-    let law = Law::Normal { mean: 0.5, scale: 2.0 };
+fn renorm() -> Vec<Case> {
     let mut cases = Vec::new();
     for &(name, shape, relu) in SHAPES {
-        cases.push(renormed(case(name, shape, law, relu), true));
-        cases.push(renormed(case(format!("{name}_near"), shape, law, relu), false));
+        cases.push(renormed(case(name, shape, USUAL, relu), true));
+        cases.push(renormed(case(format!("{name}_near"), shape, USUAL, relu), false));
     }
-    let wide = renormed(case("wide_bounds", &[6, 5, 4, 4], law, true), false);
+    let wide = renormed(case("wide_bounds", &[6, 5, 4, 4], USUAL, true), false);
     cases.push(wide.set("r_max", f64::INFINITY).set("d_max", f64::INFINITY));
-    let none = renormed(case("batch_norm", &[6, 5, 4, 4], law, true), true);
+    let none = renormed(case("batch_norm", &[6, 5, 4, 4], USUAL, true), true);
     cases.push(none.set("r_max", 1.0).set("d_max", 0.0).set("eps", 1e-3));
     cases
 }
 
 /// The powers: those with a kernel of their own, one where |x|ᵖ has no second derivative at 0, one beyond.
-pub const POWERS: [f64; 5] = [1.0, 1.5, 2.0, 3.0, f64::INFINITY];
+const POWERS: [f64; 5] = [1.0, 1.5, 2.0, 3.0, f64::INFINITY];
 
 /// Inputs on which the norm of power `p` is smooth: away from 0, or with clear maxima.
-pub fn smooth(p: f64) -> Law {
+fn smooth(p: f64) -> Law {
     match p {
-        2.0 => Law::Normal { mean: 0.5, scale: 2.0 },
+        2.0 => USUAL,
         f64::INFINITY => Law::Lattice,
         _ => Law::Away,
     }
 }
 
 /// Every power on the shapes of all norms; then kinks: maxima tied, zeros, and a unit of nothing but zeros.
-pub fn power_means() -> Vec<Case> {
+fn power_means() -> Vec<Case> {
     let mut cases = Vec::new();
     for p in POWERS {
         for &(name, shape, relu) in SHAPES {
@@ -143,19 +208,18 @@ const GROUPED: &[(&str, &[usize], usize, bool)] = &[
 
 /// All but the shapes: a mean far from 0, where sums of squares cancel; σ² near ε, where leaving ε out of a derivative shows; and groups that
 /// are constant.
-pub fn group() -> Vec<Case> {
-    let law = Law::Normal { mean: 0.5, scale: 2.0 };
+fn group() -> Vec<Case> {
     let of = |name: &str, shape: &[usize], law, groups: usize, relu| {
-        case(name, shape, law, relu).set("groups", groups as f64)
+        grouped(case(name, shape, law, relu), groups).set("groups", groups as f64)
     };
     let mut cases: Vec<_> =
-        GROUPED.iter().map(|&(name, shape, groups, relu)| of(name, shape, law, groups, relu)).collect();
+        GROUPED.iter().map(|&(name, shape, groups, relu)| of(name, shape, USUAL, groups, relu)).collect();
     cases.push(of("far_mean", &[64, 8, 4, 4], Law::Normal { mean: 1000.0, scale: 1.0 }, 2, false));
     cases.push(of("rows_far_mean", &[50, 9], Law::Normal { mean: 100.0, scale: 1.0 }, 1, false));
     let small = Law::Normal { mean: 0.01, scale: 3e-3 };
     cases.push(of("eps_near_variance", &[6, 6, 4, 4], small, 3, false).set("eps", 1e-5));
-    cases.push(of("large_eps", &[6, 6, 4, 4], law, 2, true).set("eps", 2.0));
-    cases.push(of("no_eps", &[6, 6, 4, 4], law, 3, false).set("eps", 0.0));
+    cases.push(of("large_eps", &[6, 6, 4, 4], USUAL, 2, true).set("eps", 2.0));
+    cases.push(of("no_eps", &[6, 6, 4, 4], USUAL, 3, false).set("eps", 0.0));
     // y = β, and no x has a part in the variance; how far to move there no spread says.
     cases.push(of("constant", &[3, 4, 3, 3], Law::Zero, 2, false).on_a_kink());
     cases
@@ -163,22 +227,21 @@ pub fn group() -> Vec<Case> {
 
 /// LayerNorm's: the shapes of all norms, and a mean far from 0. Where a sample has three values, ε is far above its least variance: else that
 /// sample alone would be looked at.
-pub fn layer() -> Vec<Case> {
-    let law = Law::Normal { mean: 0.5, scale: 2.0 };
+fn layer() -> Vec<Case> {
     let of = |&(name, shape, relu): &(&str, &[usize], bool)| {
         let eps = if shape[1..].iter().product::<usize>() < 4 { 0.5 } else { 1e-5 };
-        case(name, shape, law, relu).set("eps", eps)
+        grouped(case(name, shape, USUAL, relu), 1).set("eps", eps)
     };
     let mut cases: Vec<_> = SHAPES.iter().map(of).collect();
-    cases.push(case("far_mean", &[64, 8, 4, 4], Law::Normal { mean: 1000.0, scale: 1.0 }, false));
+    cases.push(grouped(case("far_mean", &[64, 8, 4, 4], Law::Normal { mean: 1000.0, scale: 1.0 }, false), 1));
     cases
 }
 
 /// InstanceNorm's: those shapes of all norms that have a map, and a mean far from 0.
-pub fn instance() -> Vec<Case> {
-    let law = Law::Normal { mean: 0.5, scale: 2.0 };
+fn instance() -> Vec<Case> {
     let maps = SHAPES.iter().filter(|(_, shape, _)| shape[2..].iter().product::<usize>() > 1);
-    let mut cases: Vec<_> = maps.map(|&(name, shape, relu)| case(name, shape, law, relu)).collect();
-    cases.push(case("far_mean", &[16, 8, 6, 6], Law::Normal { mean: 1000.0, scale: 1.0 }, false));
+    let mut cases: Vec<_> =
+        maps.map(|&(name, shape, relu)| grouped(case(name, shape, USUAL, relu), shape[1])).collect();
+    cases.push(grouped(case("far_mean", &[16, 8, 6, 6], Law::Normal { mean: 1000.0, scale: 1.0 }, false), 8));
     cases
 }

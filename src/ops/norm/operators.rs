@@ -5,7 +5,7 @@
 use super::renorm::RenormLimits;
 use super::{Axes, Grouping, NormLayer, NormSpec, cases};
 use crate::Result;
-use crate::ops::boundary::{Case, Extents, Inputs, Keyed, LayerOperator, Layout, OperatorOf, Tensor};
+use crate::ops::boundary::{Cases, Extents, Inputs, Keyed, LayerOperator, Layout, OperatorOf, Tensor};
 use crate::ops::noise::NoiseOptions;
 use crate::runtime::state::StepState;
 
@@ -14,19 +14,19 @@ const LAYERS: u64 = (1 << 24) - 1;
 
 /// `op batch_norm`
 pub const BATCH: OperatorOf<NormLayer> =
-    norm("batch_norm", |inputs, x| with_settings(NormSpec::batch(), inputs, x), cases::batch);
+    norm("batch_norm", |inputs, x| with_settings(NormSpec::batch(), inputs, x), cases::BATCH);
 /// `op noisy_batch_norm`, with the paper's noise; `seed`, `step` and `layer` are its key.
-pub const NOISY: OperatorOf<NormLayer> = norm("noisy_batch_norm", noisy, cases::noisy);
+pub const NOISY: OperatorOf<NormLayer> = norm("noisy_batch_norm", noisy, cases::NOISY);
 /// `op batch_renorm`, with `running_mean[C]`, `running_var[C]`, and the bounds `r_max` and `d_max`
-pub const RENORM: OperatorOf<NormLayer> = norm("batch_renorm", renorm, cases::renorm);
+pub const RENORM: OperatorOf<NormLayer> = norm("batch_renorm", renorm, cases::RENORM);
 /// `op lp_norm`, with `p`
 pub const LP: OperatorOf<NormLayer> = LayerOperator {
     statistics: ["mean", "scale"],
-    ..norm("lp_norm", |inputs, x| with_settings(NormSpec::lp(inputs.p()?), inputs, x), cases::power_means)
+    ..norm("lp_norm", |inputs, x| with_settings(NormSpec::lp(inputs.p()?), inputs, x), cases::LP)
 };
 /// `op layer_norm`
 pub const LAYER: OperatorOf<NormLayer> =
-    norm("layer_norm", |inputs, x| with_settings(NormSpec::grouped(Grouping::Layer), inputs, x), cases::layer);
+    norm("layer_norm", |inputs, x| with_settings(NormSpec::grouped(Grouping::Layer), inputs, x), cases::LAYER);
 /// `op group_norm`, with `groups`
 pub const GROUP: OperatorOf<NormLayer> = norm(
     "group_norm",
@@ -34,19 +34,19 @@ pub const GROUP: OperatorOf<NormLayer> = norm(
         let groups = inputs.required_integer("groups", 1, u64::from(u32::MAX))? as usize;
         with_settings(NormSpec::grouped(Grouping::Groups(groups)), inputs, x)
     },
-    cases::group,
+    cases::GROUP,
 );
 /// `op instance_norm`
 pub const INSTANCE: OperatorOf<NormLayer> =
-    norm("instance_norm", |inputs, x| with_settings(NormSpec::grouped(Grouping::Instance), inputs, x), cases::instance);
+    norm("instance_norm", |inputs, x| with_settings(NormSpec::grouped(Grouping::Instance), inputs, x), cases::INSTANCE);
 /// `op rms_norm`
 pub const RMS: OperatorOf<NormLayer> =
-    norm("rms_norm", |inputs, x| with_settings(NormSpec::rms(), inputs, x), cases::layer);
+    norm("rms_norm", |inputs, x| with_settings(NormSpec::rms(), inputs, x), cases::RMS);
 
 const fn norm(
     name: &'static str,
     layer: fn(&mut Inputs, &Tensor) -> Result<Keyed<NormLayer>>,
-    cases: fn() -> Vec<Case>,
+    cases: Cases,
 ) -> OperatorOf<NormLayer> {
     let (layout, extents) = (Layout::Activations, Extents::Activations);
     LayerOperator { name, layout, extents, layer, statistics: ["mean", "var"], cases }

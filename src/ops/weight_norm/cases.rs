@@ -1,18 +1,21 @@
 //! The cases of weight normalisation.
 
-use crate::ops::boundary::{Case, Law};
+use crate::ops::boundary::{Case, Cases, Law, Role};
+
+/// Weight normalisation's cases.
+pub const CASES: Cases = Cases { chosen: cases, drawn: |of| Some(case(of.name.clone(), &of.map, Law::NORMAL)) };
 
 /// Weight normalisation of a direction of these extents, units first, under `law`.
 pub fn case(name: impl Into<String>, shape: &[usize], law: Law) -> Case {
-    Case::new(name).with("direction", shape, law).with("gain", &[shape[0]], Law::Normal { mean: 1.0, scale: 0.5 }).with(
-        "grad_weight",
-        shape,
-        Law::NORMAL,
-    )
+    Case::new(name)
+        .with("direction", Role::Parameter, shape, law)
+        .with("gain", Role::Parameter, &[shape[0]], Law::Normal { mean: 1.0, scale: 0.5 })
+        .with("grad_weight", Role::Parameter, shape, Law::NORMAL)
+        .summing(shape[1..].iter().product())
 }
 
 /// Units below, at and beyond what a block takes; one weight a unit, whose length alone counts; directions far from 1; and some of length 0.
-pub fn cases() -> Vec<Case> {
+fn cases() -> Vec<Case> {
     let scaled = |scale| Law::Normal { mean: 0.0, scale };
     vec![
         case("one_of_everything", &[1, 1], Law::Away),
