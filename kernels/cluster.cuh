@@ -1,8 +1,11 @@
 // Clusters: blocks that see each other's shared memory (sm_90 and later).
 //
-// A kernel with __cluster_dims__ stands between #if CLUSTERS and #endif: older devices do not have it.
+// A kernel with __cluster_dims__ stands between #if CLUSTERS and #endif: older devices do not have it. So does one of T with CLUSTER_OF(N), whose
+// entries build.rs gives clusters of N blocks along x.
 #pragma once
 #include "prelude.cuh"
+
+#define CLUSTER_OF(N)
 
 #ifdef NORMSCAPE_HOST
 #define CLUSTERS 1

@@ -74,11 +74,18 @@ __device__ __forceinline__ unsigned pack_bf16(float low, float high) {
     return (unsigned)from_f32<bf16>(low).bits | ((unsigned)from_f32<bf16>(high).bits << 16);
 }
 
-// x rounded to tf32 (10 bits of mantissa), to nearest, ties away from 0, as cvt.rna does.
+// x rounded to tf32 (10 bits of mantissa), to nearest even; an infinity or a NaN stays one. sm_90 has an instruction for it, where rounding ties away
+// from 0 (cvt.rna) takes two on every device.
 __device__ __forceinline__ unsigned to_tf32(float x) {
+#if !defined(NORMSCAPE_HOST) && __CUDA_ARCH__ >= 900
+    unsigned rounded;
+    asm("cvt.rn.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(x));
+    return rounded;
+#else
     unsigned bits = __float_as_uint(x);
     bool finite = (bits & 0x7f800000u) != 0x7f800000u;
-    return finite ? (bits + 0x1000u) & 0xffffe000u : bits;
+    return finite ? (bits + 0xfffu + (bits >> 13 & 1u)) & 0xffffe000u : bits;
+#endif
 }
 
 // 0 with the ReLU, NaN without: nothing is at most NaN, so one formula serves both.

@@ -2,6 +2,31 @@
 #pragma once
 #include "prelude.cuh"
 
+// ---- places in shared memory --------------------------------------------------------------------------------------------------------
+
+// An address in shared memory, to which numbers of bytes are added: of 32 bits on a device, where a generic one has 64.
+#ifdef NORMSCAPE_HOST
+typedef unsigned char* Shared;
+__device__ __forceinline__ Shared shared_place(void* p) { return (Shared)p; }
+__device__ __forceinline__ unsigned load_word(Shared from) { return *(const unsigned*)from; }
+__device__ __forceinline__ void load_words(unsigned& first, unsigned& second, Shared from) {
+    first = load_word(from);
+    second = load_word(from + 4);
+}
+#else
+typedef unsigned Shared;
+__device__ __forceinline__ Shared shared_place(void* p) { return (unsigned)__cvta_generic_to_shared(p); }
+__device__ __forceinline__ unsigned load_word(Shared from) {
+    unsigned word;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(from) : "memory");
+    return word;
+}
+// Two words, aligned to 8 bytes.
+__device__ __forceinline__ void load_words(unsigned& first, unsigned& second, Shared from) {
+    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(first), "=r"(second) : "r"(from) : "memory");
+}
+#endif
+
 // ---- asynchronous copies to shared memory: cp.async ------------------------------------------------------------------------------
 
 #ifdef NORMSCAPE_HOST
@@ -9,6 +34,7 @@
 __device__ __forceinline__ void cp_async_16(void* shared, const void* global, bool valid) {
     emu_copy_async(shared, global, 16, valid ? 16 : 0);
 }
+__device__ __forceinline__ void cp_async_16(Shared to, const void* global) { emu_copy_async(to, global, 16, 16); }
 __device__ __forceinline__ void cp_async_commit() { emu_copy_commit(); }
 template <int LEFT> __device__ __forceinline__ void cp_async_wait() { emu_copy_wait(LEFT); }
 #else
@@ -16,6 +42,10 @@ template <int LEFT> __device__ __forceinline__ void cp_async_wait() { emu_copy_w
 __device__ __forceinline__ void cp_async_16(void* shared, const void* global, bool valid) {
     unsigned to = (unsigned)__cvta_generic_to_shared(shared), bytes = valid ? 16u : 0u;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(bytes) : "memory");
+}
+// The same where all 16 bytes are valid.
+__device__ __forceinline__ void cp_async_16(Shared to, const void* global) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(global) : "memory");
 }
 // Closes a group of copies.
 __device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -107,6 +137,18 @@ __device__ __forceinline__ void ldmatrix_x4_trans(unsigned (&r)[4], const void* 
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                  : "r"(from)
+                 : "memory");
+}
+__device__ __forceinline__ void ldmatrix_x4(unsigned (&r)[4], Shared row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(row)
+                 : "memory");
+}
+__device__ __forceinline__ void ldmatrix_x4_trans(unsigned (&r)[4], Shared row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(row)
                  : "memory");
 }
 #endif

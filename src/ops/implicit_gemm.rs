@@ -1,7 +1,8 @@
 //! The dense products of convolution and linear layers on a device: which kernel, which tiles, how many splits.
 //!
-//! f32 is exact (`kernels/conv.cu`); tf32 and bf16 run on tensor cores (`kernels/conv_mma.cu`); a first layer of at most three channels has
-//! kernels of its own (`kernels/stem.cu`). Tiles and splits depend on the shapes alone, so the order of every sum does too.
+//! f32 is exact (`kernels/conv.cu`); tf32 and bf16 run on tensor cores, in whole tiles (`kernels/conv_tile.cu`) or any others
+//! (`kernels/conv_mma.cu`); a first layer of at most three channels has kernels of its own (`kernels/stem.cu`). Tiles and splits depend on the
+//! shapes alone, so the order of every sum does too.
 
 use crate::Result;
 use crate::ops::launch_grid::{self, ColumnGrid};
@@ -15,6 +16,26 @@ const fn product_shared(tile_rows: usize) -> usize {
     3 * 80 * (tile_rows + 64)
 }
 const GRADIENT_SHARED: usize = 27_648;
+/// Rows of a whole tile, and of activations that are samples of one pixel.
+const WHOLE_ROWS: usize = 128;
+/// Bytes of the inner dimension that a stage of a whole tile has.
+const WHOLE_STAGE: usize = 128;
+/// Blocks of whole tiles that a weight gradient is split into, about: two for each multiprocessor of a large device.
+const WHOLE_BLOCKS: usize = 264;
+/// Blocks that share a whole tile's sum where there are few tiles, on devices with clusters.
+const CLUSTER: usize = 4;
+/// Tiles below which smaller ones are taken: one for each multiprocessor of a large device, about.
+const FEW_TILES: usize = 128;
+
+/// Bytes of dynamic shared memory of a product in whole tiles: three stages, or the tile that is put together in the same place with its column sums.
+const fn whole_shared(columns: usize) -> usize {
+    let stages = 3 * WHOLE_STAGE * (WHOLE_ROWS + columns);
+    let shares = if columns == 128 { 1 } else { 2 };
+    let (tile, sums) = (4 * shares * WHOLE_ROWS * (columns + 8), 4 * 2 * columns * (128 / (columns / 4)));
+    if stages > tile + sums { stages } else { tile + sums }
+}
+/// The same of a weight gradient: three stages of 32 KiB.
+const WHOLE_GRADIENT_SHARED: usize = 98_304;
 /// Blocks that a weight gradient is split into, about: a few for each multiprocessor of a large device.
 const BLOCKS: usize = 512;
 /// Rows of a split at the least: below this the partial sums cost more than they spread.
@@ -52,27 +73,66 @@ impl Extents {
         self.taps == 9 && self.inputs <= 3
     }
 
+    /// Whether rows come in whole tiles, each of one pixel.
+    fn whole_rows(&self) -> bool {
+        self.batch.is_multiple_of(WHOLE_ROWS)
+    }
+
+    /// Columns of the whole tiles of a product; none where it is not made of such.
+    fn whole_product(&self, mode: Mode, direction: Direction) -> Option<usize> {
+        let (inner, columns) = self.inner_and_columns(direction);
+        let whole = self.whole_rows() && inner.is_multiple_of(whole_depth(mode)?) && columns.is_multiple_of(64);
+        let many = self.rows() / WHOLE_ROWS * (columns / 128) >= FEW_TILES;
+        whole.then_some(if columns.is_multiple_of(128) && many { 128 } else { 64 })
+    }
+
+    /// The side of the whole tiles of a weight gradient; none where it is not made of such.
+    fn whole_gradient(&self, mode: Mode) -> Option<usize> {
+        whole_depth(mode)?;
+        let of = |side| self.inputs.is_multiple_of(side) && self.outputs.is_multiple_of(side);
+        [128, 64].into_iter().find(|&side| self.whole_rows() && of(side))
+    }
+
+    fn inner_and_columns(&self, direction: Direction) -> (usize, usize) {
+        match direction {
+            Direction::Forward => (self.inputs, self.outputs),
+            Direction::Backward => (self.outputs, self.inputs),
+        }
+    }
+
     /// Splits of the weight gradient's rows, and rows of each.
-    fn splits(&self) -> (usize, usize) {
-        let tiles = self.inputs.div_ceil(64) * self.outputs.div_ceil(64) * self.taps;
-        let blocks = if self.stem() { STEM_SPLITS } else { BLOCKS.div_ceil(tiles) };
+    fn splits(&self, mode: Mode) -> (usize, usize) {
+        let (side, blocks) = match self.whole_gradient(mode) {
+            Some(side) => (side, WHOLE_BLOCKS),
+            None => (64, BLOCKS),
+        };
+        let tiles = self.inputs.div_ceil(side) * self.outputs.div_ceil(side) * self.taps;
+        let blocks = if self.stem() { STEM_SPLITS } else { blocks.div_ceil(tiles) };
         let splits = blocks.min(self.rows() / LEAST_ROWS).clamp(1, 1024);
         // Whole depths of a tile, so that only the last split has a ragged end.
-        let each = self.rows().div_ceil(splits).next_multiple_of(if self.stem() { 64 } else { 32 });
+        let depth = match self.whole_gradient(mode) {
+            Some(_) => WHOLE_ROWS,
+            None if self.stem() => 64,
+            None => 32,
+        };
+        let each = self.rows().div_ceil(splits).next_multiple_of(depth);
         (self.rows().div_ceil(each).max(1), each)
+    }
+
+    /// See [`tile_rows`].
+    fn tile_rows(&self, mode: Mode) -> usize {
+        tile_rows(mode, Shape::new([self.height, self.width, self.batch, self.outputs]))
     }
 
     /// Numbers (f64) that a forward pass leaves for a norm: two a column and tile.
     pub fn sums(&self, mode: Mode) -> usize {
-        2 * self.outputs * self.rows().div_ceil(tile_rows(mode, self.rows(), self.outputs))
+        2 * self.outputs * self.rows().div_ceil(self.tile_rows(mode))
     }
 
     /// What the kernels are told of a product in `direction`. Errors: an extent too large for them.
     fn map(&self, op: &'static str, direction: Direction) -> Result<Map> {
-        let (inner, columns, sign) = match direction {
-            Direction::Forward => (self.inputs, self.outputs, 1),
-            Direction::Backward => (self.outputs, self.inputs, -1),
-        };
+        let (inner, columns) = self.inner_and_columns(direction);
+        let sign = if direction == Direction::Forward { 1 } else { -1 };
         let of = |extent: usize| count(op, extent);
         Ok(Map {
             rows: of(self.rows())?,
@@ -93,7 +153,7 @@ impl Extents {
     /// f32 elements of workspace: the splits' partial weight gradients, the partial sums of a bias's, and the sums that a forward pass
     /// leaves for a norm.
     pub fn workspace(&self, mode: Mode) -> Shape {
-        let (splits, _) = self.splits();
+        let (splits, _) = self.splits(mode);
         let partials = if splits > 1 { splits * self.weights() } else { 0 };
         let bias = launch_grid::workspace(Shape::new([self.rows(), self.outputs])).len();
         let sums = 2 * self.sums(mode);
@@ -101,13 +161,30 @@ impl Extents {
     }
 }
 
-/// Rows of a forward product's tile, of which each leaves one pair of sums a column. Of the tensor-core kernels: 128, or 64 where there
-/// would be fewer tiles than a large device has multiprocessors.
-pub fn tile_rows(mode: Mode, rows: usize, columns: usize) -> usize {
+/// Rows of a forward product's tile, of which each leaves one pair of sums a column, from the shape of y: what follows need not know what y was
+/// made of.
+pub fn tile_rows(mode: Mode, y: Shape) -> usize {
+    let (rows, columns) = y.matrix();
+    let [_, _, batch, _] = y.hwnc();
     match mode {
         Mode::F32 => exact_tile(rows, columns)[0],
-        _ if rows.div_ceil(128) * columns.div_ceil(64) < 128 => 64,
-        _ => 128,
+        _ if batch.is_multiple_of(WHOLE_ROWS) && columns.is_multiple_of(64) => WHOLE_ROWS,
+        _ => any_tile_rows(rows, columns),
+    }
+}
+
+/// Rows of a tile that need not be whole, of the tensor-core kernels: 128, or 64 where there would be fewer tiles than a large device has
+/// multiprocessors.
+fn any_tile_rows(rows: usize, columns: usize) -> usize {
+    if rows.div_ceil(128) * columns.div_ceil(64) < FEW_TILES { 64 } else { 128 }
+}
+
+/// Elements of a whole tile's stage; none in f32, which has no tensor cores.
+fn whole_depth(mode: Mode) -> Option<usize> {
+    match mode {
+        Mode::F32 => None,
+        Mode::Tf32 => Some(WHOLE_STAGE / 4),
+        Mode::Bf16 => Some(WHOLE_STAGE / 2),
     }
 }
 
@@ -165,11 +242,7 @@ pub fn product<D: Driver, T: Stored>(
     out: &mut SliceMut<'_, T>,
     epilogue: Epilogue<'_, '_>,
 ) -> Result<()> {
-    let Extents { inputs, outputs, .. } = extents;
-    let (inner, columns) = match direction {
-        Direction::Forward => (inputs, outputs),
-        Direction::Backward => (outputs, inputs),
-    };
+    let (inner, columns) = extents.inner_and_columns(direction);
     let transposed = u32::from(direction == Direction::Backward);
     if direction == Direction::Backward {
         driver.enter_pass(Pass::InputGradient);
@@ -191,11 +264,29 @@ pub fn product<D: Driver, T: Stored>(
     }
     if extents.stem() && direction == Direction::Forward {
         let grid = Grid::of([rows.div_ceil(STEM_ROWS), columns.div_ceil(64), 1], 256);
-        let (sum_rows, tf32) = (tile_rows(mode, rows, columns) as u32, u32::from(mode == Mode::Tf32));
+        let (sum_rows, tf32) = (extents.tile_rows(mode) as u32, u32::from(mode == Mode::Tf32));
         return kernels::Stem { x: a, weight, bias, out, sums, sum_rows, relu, tf32, map }.launch(driver, grid);
     }
+    if let (Some(wide), 1) = (extents.whole_product(mode, direction), vector) {
+        let (tall, across) = (rows / WHOLE_ROWS, columns / wide);
+        let split = tall * across * CLUSTER / 2 <= FEW_TILES && driver.properties().capability >= 90;
+        let grid = Grid::of([if split { CLUSTER * tall } else { tall }, across, 1], 128).shared(whole_shared(wide));
+        macro_rules! whole {
+            ($kernel:ident) => {
+                kernels::$kernel { a, b: weight, bias, out, sums, map, transposed, relu }.launch(driver, grid)
+            };
+        }
+        return match wide {
+            128 => whole!(ProductTile128),
+            _ if split => whole!(ProductTileSplit),
+            _ => whole!(ProductTile64),
+        };
+    }
     if mode != Mode::F32 {
-        let tile = tile_rows(mode, rows, columns);
+        let tile = match direction {
+            Direction::Forward => extents.tile_rows(mode),
+            Direction::Backward => any_tile_rows(rows, columns),
+        };
         let grid =
             Grid::of([rows.div_ceil(tile), columns.div_ceil(64), 1], 2 * tile as u32).shared(product_shared(tile));
         return match tile {
@@ -227,7 +318,7 @@ pub fn weight_gradient<D: Driver, T: Stored>(
 ) -> Result<()> {
     let Extents { inputs, outputs, taps, .. } = extents;
     driver.enter_pass(Pass::WeightGradient);
-    let (splits, each) = extents.splits();
+    let (splits, each) = extents.splits(mode);
     let (map, per_split) = (extents.map(op, Direction::Forward)?, count(op, each)?);
     let len = count(op, extents.weights())?;
     let vector = aligned::<T>(&[x.region, grad_y.region], &[inputs, outputs]);
@@ -237,6 +328,13 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     if extents.stem() {
         let (grid, tf32) = (Grid::of([outputs.div_ceil(64), splits, 1], 256), u32::from(mode == Mode::Tf32));
         kernels::StemGradient { x, grad_y, partials, per_split, tf32, map }.launch(driver, grid)?;
+    } else if let (Some(side), 1) = (extents.whole_gradient(mode), vector) {
+        let grid = grid(side, 128).shared(WHOLE_GRADIENT_SHARED);
+        if side == 128 {
+            kernels::WeightGradientTile128 { x, grad_y, partials, map, per_split }.launch(driver, grid)?;
+        } else {
+            kernels::WeightGradientTile64 { x, grad_y, partials, map, per_split }.launch(driver, grid)?;
+        }
     } else if mode != Mode::F32 {
         let grid = grid(64, 256).shared(GRADIENT_SHARED);
         kernels::WeightGradientMma { x, grad_y, partials, per_split, vector, map }.launch(driver, grid)?;
@@ -276,4 +374,40 @@ pub fn bias_gradient<D: Driver, T: Stored>(
     kernels::ColumnSums { x: grad_y, partials: &mut partials, matrix }.launch(driver, grid)?;
     kernels::ColumnSumsFinish { partials: partials.read(), sums: out, columns: matrix.columns, parts }
         .launch(driver, at.per_column())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Columns of the tiles of VGG-16's products forward and backward, and the side of its weight gradients', with their splits.
+    #[test]
+    fn every_layer_of_vgg_16_but_the_first_is_made_of_whole_tiles() {
+        for (size, inputs, outputs, [forward, backward, gradient]) in [
+            (32, 64, 64, [64, 64, 64]),
+            (16, 64, 128, [128, 64, 64]),
+            (16, 128, 128, [128, 128, 128]),
+            (8, 128, 256, [128, 64, 128]),
+            (8, 256, 256, [128, 128, 128]),
+            (4, 256, 512, [64, 64, 128]),
+            (2, 512, 512, [64, 64, 128]),
+        ] {
+            let of = Extents { height: size, width: size, batch: 128, inputs, outputs, taps: 9 };
+            for mode in [Mode::Bf16, Mode::Tf32] {
+                let wide = |direction| of.whole_product(mode, direction);
+                let found = [wide(Direction::Forward), wide(Direction::Backward), of.whole_gradient(mode)];
+                assert_eq!(found, [forward, backward, gradient].map(Some), "{of:?}");
+                let (splits, each) = of.splits(mode);
+                assert!(each.is_multiple_of(128) && splits * each >= of.rows(), "{of:?}: {splits} of {each}");
+            }
+            assert_eq!(of.whole_product(Mode::F32, Direction::Forward), None);
+        }
+        let stem = Extents { height: 32, width: 32, batch: 128, inputs: 3, outputs: 64, taps: 9 };
+        assert_eq!(stem.whole_product(Mode::Bf16, Direction::Forward), None);
+    }
+
+    #[test]
+    fn shared_memory_holds_the_stages_and_the_tile_that_is_put_together() {
+        assert_eq!([whole_shared(128), whole_shared(64)], [98_304, 77_824]);
+    }
 }

@@ -28,7 +28,7 @@ fn is_rounded(role: Role, mode: Mode) -> bool {
 fn rounded(v: f32, mode: Mode) -> f32 {
     match mode {
         Mode::F32 => v,
-        Mode::Tf32 => f32::from_bits(v.to_bits().wrapping_add(0x1000) & 0xFFFF_E000),
+        Mode::Tf32 => f32::from_bits((v.to_bits() + 0xFFF + (v.to_bits() >> 13 & 1)) & 0xFFFF_E000),
         Mode::Bf16 => half::bf16::from_f32(v).to_f32(),
     }
 }

@@ -35,6 +35,7 @@ fn cases() -> Vec<Case> {
         case("tiles", map(8, 16, 8, 8, 32), true),
         case("tiles_beyond_the_map", map(9, 32, 6, 7, 16), false),
         case("map_2_in_panels", map(10, 48, 2, 2, 160), true),
+        case("whole_tiles_of_a_device", map(128, 64, 2, 3, 128), true),
     ]
 }
 

@@ -28,6 +28,7 @@ fn cases() -> Vec<Case> {
         case("dln", extents(1000, 10, 10), false),
         case("head", extents(128, 512, 10), true),
         case("threads", extents(300, 64, 64), true),
+        case("whole_tiles_of_a_device", extents(256, 128, 192), true),
     ]
 }
 

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! kernel    = 'extern "C" __global__ void' attribute* NAME '(' parameter (',' parameter)* ')' '{'
-//!           | 'KERNEL_OF_T(' bounds ')' NAME '(' parameter (',' parameter)* ')' '{'      T is float and bf16: two entries
+//!           | 'KERNEL_OF_T(' bounds ')' cluster? NAME '(' parameter (',' parameter)* ')' '{'      T is float and bf16: two entries
+//! cluster   = 'CLUSTER_OF(' N ')'        where the device has clusters
 //! attribute = '__launch_bounds__(' bounds ')' | '__cluster_dims__(' N ', 1, 1)'
 //! bounds    = N (',' N)?
 //! parameter = 'const' TYPE '*' NAME      an input; may be absent where NAME ends in _or_null
@@ -174,6 +175,7 @@ pub struct Mistake {
 
 const GLOBAL: &str = "__global__";
 const OF_T: &str = "KERNEL_OF_T";
+const CLUSTER_OF: &str = "CLUSTER_OF";
 const BY_VALUE: &str = "BY_VALUE";
 
 /// The signatures of all kernels in `text`. Errors: a kernel outside the grammar, the first one.
@@ -218,8 +220,12 @@ pub fn with_entries(text: &str, signatures: &[Signature]) -> String {
                 |of: &dyn Fn(&Parameter) -> String| signature.parameters.iter().map(of).collect::<Vec<_>>().join(", ");
             let takes = list(&|p| format!("{} {}", p.cuda(element), p.name));
             let gives = list(&|p| p.name.clone());
+            let (before, dims, after) = match signature.cluster {
+                1 => ("", String::new(), ""),
+                blocks => ("#if CLUSTERS\n", format!(" __cluster_dims__({blocks}, 1, 1)"), "#endif\n"),
+            };
             out += &format!(
-                "extern \"C\" __global__ void __launch_bounds__({}) {entry}({takes}) {{ ::{}<{element}>({gives}); }}\n",
+                "{before}extern \"C\" __global__ void __launch_bounds__({}){dims} {entry}({takes}) {{ ::{}<{element}>({gives}); }}\n{after}",
                 bounds.join(", "),
                 signature.name
             );
@@ -306,7 +312,16 @@ fn one(text: &str, of_t: bool) -> Result<Signature, String> {
     let mut rest = if of_t {
         let (given, rest) = between(&text[OF_T.len()..], OF_T)?;
         bounds = given;
-        rest
+        match rest.trim_start().strip_prefix(CLUSTER_OF) {
+            None => rest,
+            Some(after) => match between(after, CLUSTER_OF)? {
+                (blocks, rest) if blocks.len() == 1 => {
+                    cluster = blocks[0];
+                    rest
+                }
+                _ => return Err("a cluster of a kernel of T is written CLUSTER_OF(N)".into()),
+            },
+        }
     } else {
         text[GLOBAL.len()..].trim_start().strip_prefix("void ").ok_or("a kernel gives void")?
     };

@@ -39,8 +39,8 @@ fn rounded(v: f64, mode: Mode) -> f64 {
     match mode {
         Mode::F32 => v,
         Mode::Tf32 => {
-            let v = v as f32;
-            f64::from(f32::from_bits(v.to_bits().wrapping_add(0x1000) & 0xFFFF_E000))
+            let bits = (v as f32).to_bits();
+            f64::from(f32::from_bits((bits + 0xFFF + (bits >> 13 & 1)) & 0xFFFF_E000))
         }
         Mode::Bf16 => bf16_of(v).to_f64(),
     }

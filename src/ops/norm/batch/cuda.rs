@@ -91,7 +91,7 @@ impl<D: Driver> Cuda<D> {
     /// The same from the sums that a convolution has left.
     fn moments_from_sums(&mut self, spec: &NormSpec, pass: &NormPass) -> Result<()> {
         let (op, (rows, columns)) = (spec.name(), pass.x.0.shape.matrix());
-        let (grid, parts) = (merging(columns), count(op, rows.div_ceil(tile_rows(self.mode(), rows, columns)))?);
+        let (grid, parts) = (merging(columns), count(op, rows.div_ceil(tile_rows(self.mode(), pass.x.0.shape)))?);
         let (driver, mut views) = self.begin(op);
         let (mut mean, mut var) = (views.write::<f32>(pass.mean)?, views.write::<f32>(pass.spread)?);
         let mut workspace = views.write::<f32>(pass.workspace)?;

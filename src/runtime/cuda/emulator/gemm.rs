@@ -25,9 +25,10 @@ unsafe fn matrix(from: *const u8, dtype: DType, tf32: bool, transposed: bool, ro
         .collect()
 }
 
-/// To 10 bits of mantissa, to nearest, ties away from 0.
+/// Rounds to 10 bits of mantissa, to nearest even, as the kernels do.
 pub fn tf32_of(x: f32) -> f32 {
-    if x.is_finite() { f32::from_bits(x.to_bits().wrapping_add(0x1000) & 0xFFFF_E000) } else { x }
+    let bits = x.to_bits();
+    if x.is_finite() { f32::from_bits((bits + 0xFFF + (bits >> 13 & 1)) & 0xFFFF_E000) } else { x }
 }
 
 struct Target(*mut u8);

@@ -39,6 +39,18 @@ fn a_kernel_of_both_types_has_two_entries() {
 }
 
 #[test]
+fn a_kernel_of_both_types_may_have_clusters() {
+    let text = "KERNEL_OF_T(128) CLUSTER_OF(4)\nshared(T* x) {}\n";
+    let kernels = read(text).unwrap();
+    assert_eq!((kernels[0].name.as_str(), kernels[0].cluster, kernels[0].of_t), ("shared", 4, true));
+    let with = with_entries(text, &kernels);
+    let entry = "#if CLUSTERS\nextern \"C\" __global__ void __launch_bounds__(128) __cluster_dims__(4, 1, 1) shared_f32(float* x) \
+                 { ::shared<float>(x); }\n#endif\n";
+    assert!(with[text.len()..].starts_with(entry), "{with}");
+    assert!(read("KERNEL_OF_T(128) CLUSTER_OF(4, 2)\nshared(T* x) {}\n").is_err());
+}
+
+#[test]
 fn structs_are_read_with_their_fields() {
     let text = "#define BY_VALUE struct\n// A map.\nBY_VALUE Map {\n    unsigned rows, columns;  // of it\n    double eps;\n};\n";
     let found = structs(text).unwrap();

@@ -1,0 +1,549 @@
+// Convolution and linear layers on tensor cores where all tiles are whole: rows of activations of which a tile of 128 has one pixel (the batch is a
+// multiple of 128), and channels in multiples of a tile. Nothing is checked in the main loops then, pointers are advanced and never computed anew,
+// and a warp has a tile of 64 × 64 (64 × 32 where columns are few), which takes each operand from shared memory as seldom as registers allow.
+// conv_mma.cu has the rest; for an element of an output both add the same products in the same order, but where a product is split.
+//
+// A stage is 128 bytes of the inner dimension: 64 of bf16, 32 of tf32, four steps of mma. It comes by cp.async, and its 16-byte chunks are
+// permuted within their rows, so that neither ldmatrix nor cp.async has two lanes in one bank.
+#include "cluster.cuh"
+#include "columns.cuh"
+#include "taps.cuh"
+#include "tensor_cores.cuh"
+
+constexpr unsigned ROWS = 128, STAGE_BYTES = 128, STEPS = 4, STAGES = 3, THREADS = 128;
+// How many warps share the steps of a stage of a product: two have half of them each where a tile has 64 columns.
+__device__ constexpr unsigned step_shares(unsigned columns) { return columns == 128 ? 1 : 2; }
+
+template <typename T> __device__ constexpr unsigned depth() { return STAGE_BYTES / sizeof(T); }
+
+struct __align__(8) Two {
+    float v[2];
+};
+struct __align__(8) TwoWords {
+    unsigned word[2];
+};
+
+// ---- operands in shared memory ------------------------------------------------------------------------------------------------------
+
+__device__ __forceinline__ void multiply(bf16, float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_bf16(d, a, b); }
+__device__ __forceinline__ void multiply(float, float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_tf32(d, a, b); }
+// What of a fragment is to be rounded to the type that is multiplied: bf16 is that type.
+template <unsigned N> __device__ __forceinline__ void round_fragment(bf16, unsigned (&)[N]) {}
+template <unsigned N> __device__ __forceinline__ void round_fragment(float, unsigned (&r)[N]) {
+#pragma unroll
+    for (unsigned i = 0; i < N; ++i) r[i] = to_tf32(__uint_as_float(r[i]));
+}
+
+// Where chunk c of a row is: of an operand that ldmatrix takes at c ^ (row mod 8), so that eight rows' chunks meet in no bank; of tf32 that lies across
+// at c ^ 2 (row mod 4), so that the four rows of a fragment do not.
+template <bool LDMATRIX> __device__ __forceinline__ unsigned swizzle(unsigned row) { return LDMATRIX ? row & 7 : (row & 3) << 1; }
+
+// A thread's part in fetching a tile of rows of BYTES each: two chunks of a row, half a row apart, of every AT_ONCE-th row. Eight lanes that store
+// together have chunks in eight places: where a row has but four of the lanes, the next row is one that is swizzled to the other half.
+template <typename T, unsigned BYTES, bool LDMATRIX> struct Fetch {
+    static constexpr unsigned LANES = BYTES / 32, AT_ONCE = THREADS / LANES;
+    unsigned row, element, first, second;
+    __device__ __forceinline__ Fetch() {
+        unsigned line = threadIdx.x / LANES, chunk = threadIdx.x % LANES;
+        row = LANES == 4 ? (line & ~7u) | (line & 1) << 2 | (line >> 1 & 3) : line;
+        element = chunk * (16 / sizeof(T));
+        first = row * BYTES + ((chunk ^ swizzle<LDMATRIX>(row)) << 4);
+        second = LANES == 4 ? first ^ BYTES / 2 : first + BYTES / 2;
+    }
+    // ROWS of them; `from` is this thread's first element, and its next row is `step` elements on.
+    template <unsigned ROWS> __device__ __forceinline__ void rows(Shared tile, const T* from, u64 step) const {
+#pragma unroll
+        for (unsigned i = 0; i < ROWS / AT_ONCE; ++i) {
+            cp_async_16(tile + first + i * AT_ONCE * BYTES, from + i * step);
+            cp_async_16(tile + second + i * AT_ONCE * BYTES, from + i * step + BYTES / 2 / sizeof(T));
+        }
+    }
+};
+
+// An operand that lies as [row][inner] in rows of 128 bytes. ldmatrix takes its fragments, of 8×8 matrices of two bytes and of 8×4 of four alike.
+struct Along {
+    // This lane's row in the first block of 16, by step.
+    unsigned place[STEPS];
+    static __device__ __forceinline__ Along of(unsigned row, unsigned half) {
+        Along along;
+#pragma unroll
+        for (unsigned step = 0; step < STEPS; ++step) along.place[step] = row * STAGE_BYTES + (((2 * step + half) ^ swizzle<true>(row)) << 4);
+        return along;
+    }
+    // Of a left operand, whose blocks are 16 × step: matrices 0 and 1 are its rows, 2 and 3 the second halves of them.
+    static __device__ __forceinline__ Along left(unsigned first_row) { return of(first_row + lane_id() % 16, lane_id() / 16); }
+    // Of two neighbouring blocks of a right operand, step × 8 each.
+    static __device__ __forceinline__ Along right(unsigned first_column) {
+        return of(first_column + lane_id() % 8 + lane_id() / 16 * 8, lane_id() / 8 % 2);
+    }
+    // Makes step 0 the one after `steps`.
+    __device__ __forceinline__ void skip(unsigned steps) {
+#pragma unroll
+        for (unsigned step = 0; step < STEPS; ++step) place[step] ^= steps << 5;
+    }
+    // Block `block` of 16 rows (or columns).
+    __device__ __forceinline__ void load(unsigned (&r)[4], Shared tile, unsigned block, unsigned step) const {
+        ldmatrix_x4(r, tile + place[step] + block * 16 * STAGE_BYTES);
+    }
+    __device__ __forceinline__ void right_fragments(unsigned (&b0)[2], unsigned (&b1)[2], Shared tile, unsigned block, unsigned step) const {
+        unsigned r[4];
+        load(r, tile, block, step);
+        b0[0] = r[0], b0[1] = r[1], b1[0] = r[2], b1[1] = r[3];
+    }
+};
+
+// An operand that lies as [inner][row], in rows of SIDE elements. Of bf16 ldmatrix transposes; of tf32 lanes read their elements one by one.
+template <typename T, unsigned SIDE> struct Across;
+template <unsigned SIDE> struct Across<bf16, SIDE> {
+    // This lane's chunk by the block of 16 rows: the swizzle comes back after four.
+    unsigned place[4];
+    static __device__ __forceinline__ Across of(unsigned k, unsigned chunk) {
+        Across across;
+#pragma unroll
+        for (unsigned i = 0; i < 4; ++i) across.place[i] = k * SIDE * 2 + (((chunk + 2 * i) ^ swizzle<true>(k)) << 4);
+        return across;
+    }
+    static __device__ __forceinline__ Across right(unsigned first_column) { return of(lane_id() % 16, first_column / 8 + lane_id() / 16); }
+    __device__ __forceinline__ void load(unsigned (&r)[4], Shared tile, unsigned block, unsigned step) const {
+        ldmatrix_x4_trans(r, tile + place[block] + step * 16 * SIDE * 2);
+    }
+    __device__ __forceinline__ void skip(unsigned steps) {
+#pragma unroll
+        for (unsigned i = 0; i < 4; ++i) place[i] += steps * 16 * SIDE * 2;
+    }
+    __device__ __forceinline__ void right_fragments(unsigned (&b0)[2], unsigned (&b1)[2], Shared tile, unsigned block, unsigned step) const {
+        unsigned r[4];
+        load(r, tile, block, step);
+        b0[0] = r[0], b0[1] = r[1], b1[0] = r[2], b1[1] = r[3];
+    }
+};
+template <unsigned SIDE> struct Across<float, SIDE> {
+    // Byte of this lane's element (k = t, row g) and of those 8, 16 and 24 rows on; 32 rows on all lie 128 bytes further.
+    unsigned place[4];
+    static __device__ __forceinline__ Across right(unsigned first_column) {
+        unsigned g = lane_id() / 4, t = lane_id() % 4;
+        Across across;
+#pragma unroll
+        for (unsigned i = 0; i < 4; ++i) across.place[i] = t * SIDE * 4 + first_column * 4 + (((2 * i + g / 4) ^ swizzle<false>(t)) << 4) + g % 4 * 4;
+        return across;
+    }
+    // Element (k = t + 4 half, row g of the eight rows `eight`).
+    __device__ __forceinline__ unsigned element(Shared tile, unsigned eight, unsigned step, unsigned half) const {
+        return load_word(tile + place[eight % 4] + (eight / 4 * 128 + (8 * step + 4 * half) * SIDE * 4));
+    }
+    __device__ __forceinline__ void skip(unsigned steps) {
+#pragma unroll
+        for (unsigned i = 0; i < 4; ++i) place[i] += steps * 8 * SIDE * 4;
+    }
+    __device__ __forceinline__ void right_fragments(unsigned (&b0)[2], unsigned (&b1)[2], Shared tile, unsigned block, unsigned step) const {
+#pragma unroll
+        for (unsigned i = 0; i < 2; ++i) {
+            b0[i] = element(tile, 2 * block, step, i);
+            b1[i] = element(tile, 2 * block + 1, step, i);
+        }
+    }
+};
+
+// The left operand that lies so, in blocks of 16 rows. Which row of a block a fragment's two are is free, as long as `row` says it: of tf32 they are
+// neighbours, which are read as one.
+template <typename T, unsigned SIDE> struct LeftAcross;
+template <unsigned SIDE> struct LeftAcross<bf16, SIDE> {
+    Across<bf16, SIDE> of;
+    __device__ __forceinline__ LeftAcross(unsigned first_row)
+        : of(Across<bf16, SIDE>::of(lane_id() % 8 + lane_id() / 16 * 8, first_row / 8 + lane_id() / 8 % 2)) {}
+    static __device__ __forceinline__ unsigned row(unsigned which) { return lane_id() / 4 + 8 * which; }
+    __device__ __forceinline__ void skip(unsigned steps) { of.skip(steps); }
+    __device__ __forceinline__ void load(unsigned (&a)[4], Shared tile, unsigned block, unsigned step) const { of.load(a, tile, block, step); }
+};
+template <unsigned SIDE> struct LeftAcross<float, SIDE> {
+    // Byte of this lane's two elements (k = t, rows 2g and 2g + 1) in even blocks and in odd ones.
+    unsigned place[2];
+    __device__ __forceinline__ LeftAcross(unsigned first_row) {
+        unsigned g = lane_id() / 4, t = lane_id() % 4;
+#pragma unroll
+        for (unsigned i = 0; i < 2; ++i) place[i] = t * SIDE * 4 + first_row * 4 + (((4 * i + g / 2) ^ swizzle<false>(t)) << 4) + g % 2 * 8;
+    }
+    static __device__ __forceinline__ unsigned row(unsigned which) { return lane_id() / 4 * 2 + which; }
+    __device__ __forceinline__ void skip(unsigned steps) {
+#pragma unroll
+        for (unsigned i = 0; i < 2; ++i) place[i] += steps * 8 * SIDE * 4;
+    }
+    __device__ __forceinline__ void load(unsigned (&a)[4], Shared tile, unsigned block, unsigned step) const {
+#pragma unroll
+        for (unsigned half = 0; half < 2; ++half)
+            load_words(a[2 * half], a[2 * half + 1], tile + place[block % 2] + (block / 2 * 128 + (8 * step + 4 * half) * SIDE * 4));
+    }
+};
+
+// ---- forward, and the input's gradient ----------------------------------------------------------------------------------------------
+
+// How far the rows and the weights of each tap are that is on the map at a tile's pixel, in elements; others are never multiplied.
+struct TapTable {
+    unsigned count;
+    long long (*rows)[2];
+    __device__ __forceinline__ TapTable(const Map& map, Pixel pixel) {
+        SHARED(long long, table, [9][2]);
+        rows = table;
+        count = 0;
+        for (unsigned tap = 0; tap < map.taps; ++tap) {
+            Pixel shift = tap_shift(map, tap);
+            if (!on_map(map, pixel, shift)) continue;
+            if (threadIdx.x == 0) {
+                table[count][0] = (long long)(shift.h * (int)map.width + shift.w) * map.batch * map.inner;
+                table[count][1] = (long long)tap * map.inner * map.columns;
+            }
+            ++count;
+        }
+        __syncthreads();
+    }
+};
+
+// A tile of 128 × COLUMNS of out[r, j] = Σ_taps Σ_k a[shifted r, k] · b_tap[k, j]: the share `part` of `parts` of the walk over (tap, chunk of the inner
+// dimension). A warp has 64 rows and WARP_COLUMNS columns; where warps are left over they share the steps of a stage. The sums are left in shared
+// memory as [share of the steps][row][COLUMNS + 8]: a pitch at which four rows of eight bytes a lane lie side by side.
+template <typename T, unsigned COLUMNS, bool TRANSPOSED>
+__device__ __forceinline__ void product(const T* a, const T* b, const Map& map, unsigned row_tile, unsigned part, unsigned parts, unsigned char* bytes) {
+    constexpr unsigned DEPTH = depth<T>(), WARP_STEPS = STEPS / step_shares(COLUMNS);
+    constexpr unsigned A_BYTES = ROWS * STAGE_BYTES, STAGE = A_BYTES + COLUMNS * STAGE_BYTES;
+    unsigned first_row = row_tile * ROWS, first_column = blockIdx.y * COLUMNS;
+    TapTable taps(map, pixel_of(map, first_row));
+
+    // Weights lie as [inner][column], and as [column][inner] where they are taken transposed.
+    Fetch<T, STAGE_BYTES, true> fetch_a;
+    Fetch<T, TRANSPOSED ? STAGE_BYTES : COLUMNS * sizeof(T), TRANSPOSED || sizeof(T) == 2> fetch_b;
+    u64 line_b = TRANSPOSED ? map.inner : map.columns;
+    const T* own_a = a + (u64)(first_row + fetch_a.row) * map.inner + fetch_a.element;
+    const T* own_b = b + (TRANSPOSED ? first_column * line_b : first_column) + fetch_b.row * line_b + fetch_b.element;
+    u64 step_a = fetch_a.AT_ONCE * (u64)map.inner, step_b = fetch_b.AT_ONCE * line_b, next_b = TRANSPOSED ? DEPTH : DEPTH * line_b;
+    Shared stages = shared_place(bytes);
+
+    // The walk: `asked` of `total` stages have been asked for; `left` of the tap that is being asked for remain.
+    unsigned chunks = map.inner / DEPTH, all = taps.count * chunks, first = all * part / parts, total = all * (part + 1) / parts - first;
+    unsigned tap = first / chunks, left = chunks - first % chunks, asked = 0, stage_to = 0;
+    const T *from_a, *from_b;
+    auto enter_tap = [&](unsigned begin) {
+        from_a = own_a + taps.rows[tap][0] + begin * DEPTH;
+        from_b = own_b + taps.rows[tap][1] + begin * next_b;
+    };
+    if (total > 0) enter_tap(first % chunks);
+    auto load = [&]() {
+        if (asked++ < total) {
+            Shared stage = stages + stage_to;
+            fetch_a.template rows<ROWS>(stage, from_a, step_a);
+            fetch_b.template rows<TRANSPOSED ? COLUMNS : DEPTH>(stage + A_BYTES, from_b, step_b);
+            from_a += DEPTH;
+            from_b += next_b;
+            if (--left == 0 && asked < total) {
+                left = chunks;
+                ++tap;
+                enter_tap(0);
+            }
+            stage_to = stage_to + STAGE == STAGES * STAGE ? 0 : stage_to + STAGE;
+        }
+        cp_async_commit();
+    };
+#pragma unroll
+    for (unsigned stage = 0; stage + 1 < STAGES; ++stage) load();
+
+    unsigned warp_row = warp_id() / 2 * 64, warp_column = COLUMNS == 128 ? warp_id() % 2 * 64 : 0, share = COLUMNS == 128 ? 0 : warp_id() % 2;
+    Along left_of = Along::left(warp_row), right_of = Along::right(warp_column);
+    Across<T, COLUMNS> across = Across<T, COLUMNS>::right(warp_column);
+    // The steps of a warp are those after its first.
+    if (share) {
+        left_of.skip(WARP_STEPS);
+        right_of.skip(WARP_STEPS);
+        across.skip(WARP_STEPS);
+    }
+    float d[4][8][4] = {};
+    unsigned at = 0;
+    for (unsigned i = 0; i < total; ++i) {
+        cp_async_wait<STAGES - 2>();
+        __syncthreads();
+        // Into the stage that was multiplied last: the barrier has seen to it that nobody reads it any more.
+        load();
+        Shared tile_a = stages + at, tile_b = tile_a + A_BYTES;
+#pragma unroll
+        for (unsigned step = 0; step < WARP_STEPS; ++step) {
+            unsigned x[4][4], y[8][2];
+#pragma unroll
+            for (unsigned m = 0; m < 4; ++m) {
+                left_of.load(x[m], tile_a, m, step);
+                round_fragment(T(), x[m]);
+            }
+#pragma unroll
+            for (unsigned n = 0; n < 8; n += 2) {
+                if (TRANSPOSED) right_of.right_fragments(y[n], y[n + 1], tile_b, n / 2, step);
+                else across.right_fragments(y[n], y[n + 1], tile_b, n / 2, step);
+                round_fragment(T(), y[n]);
+                round_fragment(T(), y[n + 1]);
+            }
+#pragma unroll
+            for (unsigned m = 0; m < 4; ++m)
+#pragma unroll
+                for (unsigned n = 0; n < 8; ++n) multiply(T(), d[m][n], x[m], y[n]);
+        }
+        at = at + STAGE == STAGES * STAGE ? 0 : at + STAGE;
+    }
+    cp_async_wait<0>();
+    __syncthreads();
+    float* staged = (float*)bytes + share * ROWS * (COLUMNS + 8);
+#pragma unroll
+    for (unsigned m = 0; m < 4; ++m)
+#pragma unroll
+        for (unsigned n = 0; n < 8; ++n)
+#pragma unroll
+            for (unsigned e = 0; e < 2; ++e) {
+                unsigned at_row = warp_row + 16 * m + e * 8 + lane_id() / 4, column = warp_column + 8 * n + lane_id() % 4 * 2;
+                *(Two*)(staged + at_row * (COLUMNS + 8) + column) = Two{{d[m][n][2 * e], d[m][n][2 * e + 1]}};
+            }
+}
+
+__device__ __forceinline__ void store_rounded(float* to, const float (&v)[4], float (&stored)[4]) {
+    store4(to, Four{{v[0], v[1], v[2], v[3]}});
+#pragma unroll
+    for (unsigned i = 0; i < 4; ++i) stored[i] = v[i];
+}
+__device__ __forceinline__ void store_rounded(bf16* to, const float (&v)[4], float (&stored)[4]) {
+    TwoWords words = {{pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3])}};
+    *(TwoWords*)to = words;
+#pragma unroll
+    for (unsigned i = 0; i < 4; ++i) stored[i] = __uint_as_float(i % 2 ? words.word[i / 2] & 0xffff0000u : words.word[i / 2] << 16);
+}
+
+// Where the column sums of a tile's threads are put together: behind the staged tile.
+template <unsigned COLUMNS> __device__ __forceinline__ float* column_sums(unsigned char* bytes) {
+    return (float*)bytes + step_shares(COLUMNS) * ROWS * (COLUMNS + 8);
+}
+
+// Stores rows first … first + count of a tile: the sum of the `PARTS` staged tiles in order, with bias and ReLU. With `sums` it leaves Σ and Σ² of the
+// columns of what is stored with the threads below COLUMNS: those of a thread's few rows are taken in float, and added in double, in order.
+template <typename T, unsigned COLUMNS, unsigned PARTS>
+__device__ __forceinline__ Pair store_tile(float* const (&staged)[PARTS], const float* bias, T* out, const Map& map, unsigned row_tile, unsigned first,
+                                           unsigned count, unsigned relu, bool sums, float* columns) {
+    constexpr unsigned LANES = COLUMNS / 4, TALL = THREADS / LANES, PITCH = COLUMNS + 8;
+    unsigned column = threadIdx.x % LANES * 4, own_row = threadIdx.x / LANES, first_column = blockIdx.y * COLUMNS;
+    float floor = relu_floor(relu), shift[4], sum[4] = {}, square[4] = {};
+#pragma unroll
+    for (unsigned j = 0; j < 4; ++j) shift[j] = given(bias, first_column + column + j);
+    T* to = out + (u64)(row_tile * ROWS) * map.columns + first_column + column;
+#pragma unroll 4
+    for (unsigned row = first + own_row; row < first + count; row += TALL) {
+        Four all = load4(staged[0] + row * PITCH + column);
+#pragma unroll
+        for (unsigned part = 1; part < PARTS; ++part) {
+            Four more = load4(staged[part] + row * PITCH + column);
+#pragma unroll
+            for (unsigned j = 0; j < 4; ++j) all.v[j] += more.v[j];
+        }
+        float v[4], stored[4];
+#pragma unroll
+        for (unsigned j = 0; j < 4; ++j) v[j] = above(all.v[j] + shift[j], floor);
+        store_rounded(to + (u64)row * map.columns, v, stored);
+#pragma unroll
+        for (unsigned j = 0; j < 4; ++j) {
+            sum[j] += stored[j];
+            square[j] = fmaf(stored[j], stored[j], square[j]);
+        }
+    }
+    Pair all = {};
+    if (!sums) return all;
+    float* own = columns + own_row * 2 * COLUMNS + column;
+    store4(own, Four{{sum[0], sum[1], sum[2], sum[3]}});
+    store4(own + COLUMNS, Four{{square[0], square[1], square[2], square[3]}});
+    __syncthreads();
+    if (threadIdx.x < COLUMNS)
+        for (unsigned i = 0; i < TALL; ++i) {
+            all.a += columns[i * 2 * COLUMNS + threadIdx.x];
+            all.b += columns[(i * 2 + 1) * COLUMNS + threadIdx.x];
+        }
+    return all;
+}
+// Leaves a tile's sums with the thread of each column.
+template <unsigned COLUMNS> __device__ __forceinline__ void put_sums(double* sums, const Map& map, unsigned row_tile, Pair of) {
+    if (!sums || threadIdx.x >= COLUMNS) return;
+    double* to = sums + (u64)(2 * row_tile) * map.columns + blockIdx.y * COLUMNS + threadIdx.x;
+    to[0] = of.a;
+    to[map.columns] = of.b;
+}
+
+template <typename T, unsigned COLUMNS>
+__device__ __forceinline__ void whole_product(const T* a, const T* b, const float* bias, T* out, double* sums, const Map& map, unsigned transposed,
+                                              unsigned relu) {
+    constexpr unsigned PARTS = step_shares(COLUMNS);
+    DYNAMIC_SHARED(bytes);
+    if (transposed) product<T, COLUMNS, true>(a, b, map, blockIdx.x, 0, 1, bytes);
+    else product<T, COLUMNS, false>(a, b, map, blockIdx.x, 0, 1, bytes);
+    __syncthreads();
+    float* staged[PARTS];
+#pragma unroll
+    for (unsigned part = 0; part < PARTS; ++part) staged[part] = (float*)bytes + part * ROWS * (COLUMNS + 8);
+    Pair of = store_tile<T, COLUMNS>(staged, bias, out, map, blockIdx.x, 0, ROWS, relu, sums, column_sums<COLUMNS>(bytes));
+    put_sums<COLUMNS>(sums, map, blockIdx.x, of);
+}
+
+// out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; in whole tiles of 128 × 128. `sums` as in product_mma.
+KERNEL_OF_T(128, 2)
+product_tile_128(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, Map map, unsigned transposed, unsigned relu) {
+    whole_product<T, 128>(a, b, bias_or_null, out, sums_or_null, map, transposed, relu);
+}
+// As product_tile_128, in whole tiles of 128 × 64.
+KERNEL_OF_T(128, 2)
+product_tile_64(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, Map map, unsigned transposed, unsigned relu) {
+    whole_product<T, 64>(a, b, bias_or_null, out, sums_or_null, map, transposed, relu);
+}
+
+#if CLUSTERS
+// As product_tile_64 where there are few tiles: a cluster shares the sum of each, every block a part of the walk over taps and inner dimension. Each
+// then stores a part of the rows: for an element the parts are added in the order of the ranks, through distributed shared memory.
+constexpr unsigned RANKS = 4;
+KERNEL_OF_T(128, 2) CLUSTER_OF(4)
+product_tile_split(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, Map map, unsigned transposed, unsigned relu) {
+    constexpr unsigned COLUMNS = 64, SHARES = step_shares(COLUMNS);
+    DYNAMIC_SHARED(bytes);
+    SHARED(Pair, of_ranks, [RANKS][COLUMNS]);
+    unsigned row_tile = blockIdx.x / RANKS, rank = cluster_rank();
+    if (transposed) product<T, COLUMNS, true>(a, b, map, row_tile, rank, RANKS, bytes);
+    else product<T, COLUMNS, false>(a, b, map, row_tile, rank, RANKS, bytes);
+    cluster_sync();
+    float* staged[RANKS * SHARES];
+#pragma unroll
+    for (unsigned part = 0; part < RANKS * SHARES; ++part)
+        staged[part] = cluster_map((float*)bytes + part % SHARES * ROWS * (COLUMNS + 8), part / SHARES);
+    Pair of = store_tile<T, COLUMNS>(staged, bias_or_null, out, map, row_tile, rank * (ROWS / RANKS), ROWS / RANKS, relu, sums_or_null,
+                                     column_sums<COLUMNS>(bytes));
+    if (sums_or_null && threadIdx.x < COLUMNS) *cluster_map(&of_ranks[rank][threadIdx.x], 0) = of;
+    // Nobody's shared memory goes before all have read it.
+    cluster_sync();
+    if (rank != 0 || threadIdx.x >= COLUMNS) return;
+    Pair all = {};
+    for (unsigned other = 0; other < RANKS; ++other) {
+        all.a += of_ranks[other][threadIdx.x].a;
+        all.b += of_ranks[other][threadIdx.x].b;
+    }
+    put_sums<COLUMNS>(sums_or_null, map, row_tile, all);
+}
+#endif
+
+// ---- the weight's gradient ----------------------------------------------------------------------------------------------------------
+
+// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], as weight_gradient_mma, in whole tiles of SIDE × SIDE: q counts the rows of
+// the rectangle of pixels that have the tap on the map, of which one stage has one pixel. Warps have 64 × 64 each; where that is the whole tile, they
+// share the steps of a stage.
+template <typename T, unsigned SIDE>
+__device__ __forceinline__ void weight_gradient(const T* x, const T* grad_y, float* partials, const Map& map, unsigned per_split) {
+    constexpr unsigned DEPTH = depth<T>() * 64 / SIDE * 2, TILE = DEPTH * SIDE * sizeof(T), STAGE = 2 * TILE;
+    constexpr unsigned ALL_STEPS = STEPS * 64 / SIDE * 2, WARP_STEPS = SIDE == 128 ? ALL_STEPS : ALL_STEPS / 4;
+    DYNAMIC_SHARED(bytes);
+    unsigned across = map.columns / SIDE, t = threadIdx.x;
+    unsigned first_c = blockIdx.x / across * SIDE, first_k = blockIdx.x % across * SIDE;
+    Pixel shift = tap_shift(map, blockIdx.y);
+    Rectangle rectangle = rectangle_of(map, shift);
+    unsigned length = rectangle.width * map.batch, begin = blockIdx.z * per_split, end = min(begin + per_split, rectangle.height * length);
+    unsigned total = begin < end ? (end - begin) / DEPTH : 0;
+
+    Fetch<T, SIDE * sizeof(T), sizeof(T) == 2> fetch;
+    u64 q_row = total ? rectangle_row(map, rectangle, begin) + fetch.row : 0;
+    const T* from_x = x + (q_row + (long long)(shift.h * (int)map.width + shift.w) * map.batch) * map.inner + first_c + fetch.element;
+    const T* from_y = grad_y + q_row * map.columns + first_k + fetch.element;
+    u64 step_x = fetch.AT_ONCE * (u64)map.inner, step_y = fetch.AT_ONCE * (u64)map.columns;
+    // Rows of one line of the rectangle lie one after the other; then the rest of the map's line is passed over.
+    unsigned left = total ? (length - begin % length) / DEPTH : 0, asked = 0, stage_to = 0;
+    u64 gap = (u64)(map.width - rectangle.width) * map.batch;
+    Shared stages = shared_place(bytes);
+    auto load = [&]() {
+        if (asked++ < total) {
+            Shared stage = stages + stage_to;
+            fetch.template rows<DEPTH>(stage, from_x, step_x);
+            fetch.template rows<DEPTH>(stage + TILE, from_y, step_y);
+            u64 rows = DEPTH;
+            if (--left == 0) {
+                left = length / DEPTH;
+                rows += gap;
+            }
+            from_x += rows * map.inner;
+            from_y += rows * map.columns;
+            stage_to = stage_to + STAGE == STAGES * STAGE ? 0 : stage_to + STAGE;
+        }
+        cp_async_commit();
+    };
+#pragma unroll
+    for (unsigned stage = 0; stage + 1 < STAGES; ++stage) load();
+
+    unsigned warp_c = SIDE == 128 ? warp_id() / 2 * 64 : 0, warp_k = SIDE == 128 ? warp_id() % 2 * 64 : 0, share = SIDE == 128 ? 0 : warp_id();
+    LeftAcross<T, SIDE> left_of(warp_c);
+    Across<T, SIDE> right_of = Across<T, SIDE>::right(warp_k);
+    left_of.skip(share * WARP_STEPS);
+    right_of.skip(share * WARP_STEPS);
+    float d[4][8][4] = {};
+    unsigned at = 0;
+    for (unsigned i = 0; i < total; ++i) {
+        cp_async_wait<STAGES - 2>();
+        __syncthreads();
+        load();
+        Shared tile_x = stages + at, tile_y = tile_x + TILE;
+#pragma unroll
+        for (unsigned step = 0; step < WARP_STEPS; ++step) {
+            unsigned a[4][4], b[8][2];
+#pragma unroll
+            for (unsigned m = 0; m < 4; ++m) {
+                left_of.load(a[m], tile_x, m, step);
+                round_fragment(T(), a[m]);
+            }
+#pragma unroll
+            for (unsigned n = 0; n < 8; n += 2) {
+                right_of.right_fragments(b[n], b[n + 1], tile_y, n / 2, step);
+                round_fragment(T(), b[n]);
+                round_fragment(T(), b[n + 1]);
+            }
+#pragma unroll
+            for (unsigned m = 0; m < 4; ++m)
+#pragma unroll
+                for (unsigned n = 0; n < 8; ++n) multiply(T(), d[m][n], a[m], b[n]);
+        }
+        at = at + STAGE == STAGES * STAGE ? 0 : at + STAGE;
+    }
+    cp_async_wait<0>();
+    float* out = partials + ((u64)blockIdx.z * map.taps + blockIdx.y) * map.inner * map.columns + (u64)first_c * map.columns + first_k;
+    unsigned k = warp_k + lane_id() % 4 * 2;
+    if constexpr (SIDE == 128) {
+#pragma unroll
+        for (unsigned m = 0; m < 4; ++m)
+#pragma unroll
+            for (unsigned n = 0; n < 8; ++n)
+#pragma unroll
+                for (unsigned e = 0; e < 2; ++e)
+                    *(Two*)(out + (u64)(warp_c + 16 * m + left_of.row(e)) * map.columns + k + 8 * n) = Two{{d[m][n][2 * e], d[m][n][2 * e + 1]}};
+    } else {
+        // The warps' shares, added in order.
+        constexpr unsigned PITCH = SIDE + 8;
+        float* staged = (float*)bytes;
+        __syncthreads();
+#pragma unroll
+        for (unsigned m = 0; m < 4; ++m)
+#pragma unroll
+            for (unsigned n = 0; n < 8; ++n)
+#pragma unroll
+                for (unsigned e = 0; e < 2; ++e)
+                    *(Two*)(staged + (share * SIDE + 16 * m + left_of.row(e)) * PITCH + k + 8 * n) = Two{{d[m][n][2 * e], d[m][n][2 * e + 1]}};
+        __syncthreads();
+        for (unsigned i = t; i < SIDE * SIDE / 4; i += THREADS) {
+            unsigned at_c = i / (SIDE / 4), at_k = i % (SIDE / 4) * 4;
+            Four all = load4(staged + at_c * PITCH + at_k);
+#pragma unroll
+            for (unsigned other = 1; other < 4; ++other) {
+                Four more = load4(staged + (other * SIDE + at_c) * PITCH + at_k);
+#pragma unroll
+                for (unsigned j = 0; j < 4; ++j) all.v[j] += more.v[j];
+            }
+            store4(out + (u64)at_c * map.columns + at_k, all);
+        }
+    }
+}
+// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], in whole tiles of 128 × 128.
+KERNEL_OF_T(128, 2) weight_gradient_tile_128(const T* x, const T* grad_y, float* partials, Map map, unsigned per_split) {
+    weight_gradient<T, 128>(x, grad_y, partials, map, per_split);
+}
+// As weight_gradient_tile_128, in whole tiles of 64 × 64.
+KERNEL_OF_T(128, 2) weight_gradient_tile_64(const T* x, const T* grad_y, float* partials, Map map, unsigned per_split) {
+    weight_gradient<T, 64>(x, grad_y, partials, map, per_split);
+}

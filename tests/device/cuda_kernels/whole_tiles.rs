@@ -1,0 +1,153 @@
+//! The tensor-core kernels of whole tiles against those of any: the same sums, in the same order but where warps or blocks share a sum.
+
+use normscape::ops::boundary::relative_error;
+use normscape::runtime::cuda::driver::{Grid, Stored};
+use normscape::runtime::cuda::kernels::{self, Map};
+use normscape::runtime::cuda::{Cuda, Mode};
+use normscape::runtime::rng::{Purpose, normal, word};
+use normscape::runtime::storage::Storage;
+use normscape::runtime::tensor::{DType, In, Out, Shape, View};
+
+const BATCH: usize = 128;
+
+fn device(mode: Mode, order: Option<u64>) -> Cuda {
+    crate::shared::device(mode, order).unwrap_or_else(|e| panic!("{}", e.message().unwrap_or("no device")))
+}
+
+/// Maps of 1 × 3 pixels, of which those at the ends lack taps; all extents are whole tiles of 128.
+struct Layer {
+    gpu: Cuda,
+    x: View,
+    weight: View,
+    bias: View,
+    y: View,
+    sums: View,
+    grad_weight: View,
+}
+
+const WIDTH: usize = 3;
+const CHANNELS: usize = 128;
+
+impl Layer {
+    fn new(mode: Mode, dtype: DType, order: Option<u64>) -> Layer {
+        let mut gpu = device(mode, order);
+        let mut plan = gpu.plan();
+        let activations = Shape::new([1, WIDTH, BATCH, CHANNELS]);
+        let x = plan.view(activations, dtype);
+        let weight = plan.view(Shape::new([9, CHANNELS, CHANNELS]), dtype);
+        let bias = plan.view(Shape::new([CHANNELS]), DType::F32);
+        let y = plan.view(activations, dtype);
+        let sums = plan.view(Shape::new([WIDTH, 2, CHANNELS]), DType::F64);
+        let grad_weight = plan.view(Shape::new([9, CHANNELS, CHANNELS]), DType::F32);
+        gpu.commit(&plan).unwrap();
+        for (i, (view, scale)) in [(x, 1.0), (weight, 0.03), (bias, 1.0)].into_iter().enumerate() {
+            let value = |at: usize| scale * normal(word(17, Purpose::Case, i as u32, 0, at as u64));
+            gpu.upload_f32(&(0..view.shape.len()).map(value).collect::<Vec<_>>(), Out(view)).unwrap();
+        }
+        Layer { gpu, x, weight, bias, y, sums, grad_weight }
+    }
+
+    fn map(direction: i32) -> Map {
+        let [batch, width, channels] = [BATCH, WIDTH, CHANNELS].map(|n| n as u32);
+        let rows = batch * width;
+        Map { rows, inner: channels, columns: channels, height: 1, width, batch, taps: 9, direction }
+    }
+
+    /// Output and column sums of a product.
+    fn product<T: Stored>(&mut self, kernel: &str, transposed: bool, relu: u32) -> [Vec<f64>; 2] {
+        let map = Self::map(if transposed { -1 } else { 1 });
+        let (driver, mut views) = self.gpu.begin("conv2d");
+        let (a, b) = (views.read::<T>(In(self.x)).unwrap(), views.read::<T>(In(self.weight)).unwrap());
+        let bias = Some(views.read::<f32>(In(self.bias)).unwrap());
+        let mut out = views.write::<T>(Out(self.y)).unwrap();
+        let mut s = views.write::<f64>(Out(self.sums)).unwrap();
+        let (out, sums, transposed) = (&mut out, Some(&mut s), u32::from(transposed));
+        let grid = |x: usize, wide: usize, threads| Grid::of([x, CHANNELS / wide, 1], threads).shared(98_304);
+        macro_rules! whole {
+            ($kernel:ident, $grid:expr) => {
+                kernels::$kernel { a, b, bias, out, sums, map, transposed, relu }.launch(driver, $grid)
+            };
+        }
+        match kernel {
+            "tile_128" => whole!(ProductTile128, grid(WIDTH, 128, 128)),
+            "tile_64" => whole!(ProductTile64, grid(WIDTH, 64, 128)),
+            "tile_split" => whole!(ProductTileSplit, grid(4 * WIDTH, 64, 128)),
+            _ => kernels::ProductMma { a, b, bias, out, sums, map, transposed, relu, vector: 1 }
+                .launch(driver, grid(WIDTH, 64, 256)),
+        }
+        .unwrap();
+        [self.y, self.sums].map(|view| self.gpu.download_f64(In(view)).unwrap())
+    }
+
+    /// Half of the rows' part of the weight's gradient, with y as x's gradient: any numbers do.
+    fn weight_gradient<T: Stored>(&mut self, kernel: &str) -> Vec<f64> {
+        let (map, per_split) = (Self::map(1), 2 * BATCH as u32);
+        let (driver, mut views) = self.gpu.begin("conv2d");
+        let (x, grad_y) = (views.read::<T>(In(self.x)).unwrap(), views.read::<T>(In(self.y)).unwrap());
+        let mut out = views.write::<f32>(Out(self.grad_weight)).unwrap();
+        let partials = &mut out;
+        let grid = |side: usize, threads| Grid::of([(CHANNELS / side).pow(2), 9, 1], threads).shared(98_304);
+        match kernel {
+            "tile_128" => {
+                kernels::WeightGradientTile128 { x, grad_y, partials, map, per_split }.launch(driver, grid(128, 128))
+            }
+            "tile_64" => {
+                kernels::WeightGradientTile64 { x, grad_y, partials, map, per_split }.launch(driver, grid(64, 128))
+            }
+            _ => kernels::WeightGradientMma { x, grad_y, partials, map, per_split, vector: 1 }
+                .launch(driver, grid(64, 256)),
+        }
+        .unwrap();
+        self.gpu.download_f64(In(self.grad_weight)).unwrap()
+    }
+}
+
+/// How far two sums of the same terms in other orders may be apart: rounding of float32 sums, and of what is stored in bf16 an ulp of few elements.
+fn bound(mode: Mode) -> f64 {
+    if mode == Mode::Bf16 { 1e-3 } else { 1e-6 }
+}
+
+fn products<T: Stored>(mode: Mode, order: Option<u64>) {
+    let mut layer = Layer::new(mode, T::DTYPE, order);
+    for (transposed, relu) in [(false, 0), (false, 1), (true, 0)] {
+        let [plain, _] = layer.product::<T>("any", transposed, relu);
+        for kernel in ["tile_128", "tile_64", "tile_split"] {
+            let [y, sums] = layer.product::<T>(kernel, transposed, relu);
+            match kernel {
+                "tile_128" => assert!(y == plain, "{kernel}"),
+                _ => assert!(relative_error(&y, &plain) < bound(mode), "{kernel}: {}", relative_error(&y, &plain)),
+            }
+            // The sums are those of what is stored, however it came about.
+            for (tile, rows) in y.chunks(BATCH * CHANNELS).enumerate() {
+                for j in 0..CHANNELS {
+                    let column = || rows.iter().skip(j).step_by(CHANNELS);
+                    let (sum, square): (f64, f64) = (column().sum(), column().map(|v| v * v).sum());
+                    let at = |which: usize| sums[(2 * tile + which) * CHANNELS + j];
+                    let close = (at(0) - sum).abs() <= 1e-5 && (at(1) - square).abs() <= 1e-6 * square;
+                    assert!(close, "{kernel}, tile {tile}, column {j}: {} {sum}, {} {square}", at(0), at(1));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn products_in_whole_tiles_are_those_of_any_tiles() {
+    products::<half::bf16>(Mode::Bf16, None);
+    products::<half::bf16>(Mode::Bf16, Some(3));
+    products::<f32>(Mode::Tf32, None);
+}
+
+#[test]
+fn weight_gradients_in_whole_tiles_are_those_of_any_tiles() {
+    fn check<T: Stored>(mode: Mode) {
+        let mut layer = Layer::new(mode, T::DTYPE, None);
+        layer.product::<T>("any", false, 0);
+        let plain = layer.weight_gradient::<T>("any");
+        assert!(plain == layer.weight_gradient::<T>("tile_128"), "a warp of a tile of 128 has the whole sum");
+        let shared = layer.weight_gradient::<T>("tile_64");
+        assert!(relative_error(&shared, &plain) < 1e-6, "{}", relative_error(&shared, &plain));
+    }
+    check::<half::bf16>(Mode::Bf16);
+    check::<f32>(Mode::Tf32);
+}
