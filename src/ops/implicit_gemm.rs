@@ -1,7 +1,7 @@
-//! The dense products of convolution and linear layers on a device: which kernel, which tiles, how many splits.
+//! The dense products of convolution and linear layers on a device: which kernel they use, which tiles, and how many splits.
 //!
-//! f32 is exact (`kernels/conv.cu`); tf32 and bf16 run on tensor cores (`kernels/conv_mma.cu`); a first layer of at most three channels has
-//! kernels of its own (`kernels/stem.cu`). Tiles and splits depend on the shapes alone, so the order of every sum does too.
+//! f32 is exact (`kernels/conv.cu`); tf32 and bf16 use tensor cores (`kernels/conv_mma.cu`); a first layer with at most three channels has kernels of
+//! its own (`kernels/stem.cu`). Tiles and splits depend on the shapes alone, and so does the order of every sum.
 
 use crate::Result;
 use crate::ops::launch_grid::{self, ColumnGrid};
@@ -10,22 +10,22 @@ use crate::runtime::cuda::kernels::Map;
 use crate::runtime::cuda::{Mode, count, kernels};
 use crate::runtime::tensor::Shape;
 
-/// Bytes of dynamic shared memory of the tensor-core kernels: three stages of both tiles, the left one with rows of 80 bytes.
+/// The dynamic shared memory, in bytes, of the tensor-core kernels: three stages of both tiles, where the left tile has rows of 80 bytes.
 const fn product_shared(tile_rows: usize) -> usize {
     3 * 80 * (tile_rows + 64)
 }
 const GRADIENT_SHARED: usize = 27_648;
-/// Blocks that a weight gradient is split into, about: a few for each multiprocessor of a large device.
+/// Roughly how many blocks a weight gradient is split into: a few for each multiprocessor of a large device.
 const BLOCKS: usize = 512;
-/// Rows of a split at the least: below this the partial sums cost more than they spread.
+/// The fewest rows of a split; with fewer, the partial sums would cost more than the extra blocks gain.
 const LEAST_ROWS: usize = 256;
-/// Splits from which on a block of many threads adds the parts of few elements.
+/// From this many splits on, a block of many threads adds the parts of a few elements.
 const MANY_SPLITS: usize = 16;
-/// Rows of a tile of the first layer's kernel, and splits of its weight's gradient: two blocks for each multiprocessor.
+/// The rows of a tile of the first layer's kernel, and the splits of its weight gradient: two blocks for each multiprocessor.
 const STEM_ROWS: usize = 128;
 const STEM_SPLITS: usize = 264;
 
-/// The extents of a product over taps: a convolution's, or with one tap on a map of one pixel a linear layer's.
+/// The extents of a product over taps: that of a convolution, or that of a linear layer, which has one tap on a map of one pixel.
 #[derive(Debug, Clone, Copy)]
 pub struct Extents {
     /// H
@@ -34,7 +34,7 @@ pub struct Extents {
     pub width: usize,
     /// N
     pub batch: usize,
-    /// C: what is summed over, forward.
+    /// C: the sum goes over it in the forward pass.
     pub inputs: usize,
     /// K
     pub outputs: usize,
@@ -47,12 +47,12 @@ impl Extents {
         self.height * self.width * self.batch
     }
 
-    /// Whether it is a first layer, which has few channels: then all taps go together.
+    /// Whether this is a first layer, with few channels; its taps are then handled all together.
     fn stem(&self) -> bool {
         self.taps == 9 && self.inputs <= 3
     }
 
-    /// Splits of the weight gradient's rows, and rows of each.
+    /// The number of splits of the weight gradient's rows, and the number of rows of each.
     fn splits(&self) -> (usize, usize) {
         let tiles = self.inputs.div_ceil(64) * self.outputs.div_ceil(64) * self.taps;
         let blocks = if self.stem() { STEM_SPLITS } else { BLOCKS.div_ceil(tiles) };
@@ -62,12 +62,12 @@ impl Extents {
         (self.rows().div_ceil(each).max(1), each)
     }
 
-    /// Numbers (f64) that a forward pass leaves for a norm: two a column and tile.
+    /// The number of sums (f64) that a forward pass leaves for a norm: two for each column and tile.
     pub fn sums(&self, mode: Mode) -> usize {
         2 * self.outputs * self.rows().div_ceil(tile_rows(mode, self.rows(), self.outputs))
     }
 
-    /// What the kernels are told of a product in `direction`. Errors: an extent too large for them.
+    /// The product's extents as the kernels take them, for a product in `direction`. Errors: an extent too large for them.
     fn map(&self, op: &'static str, direction: Direction) -> Result<Map> {
         let (inner, columns, sign) = match direction {
             Direction::Forward => (self.inputs, self.outputs, 1),
@@ -90,8 +90,8 @@ impl Extents {
         self.taps * self.inputs * self.outputs
     }
 
-    /// f32 elements of workspace: the splits' partial weight gradients, the partial sums of a bias's, and the sums that a forward pass
-    /// leaves for a norm.
+    /// The workspace, in f32 elements: for the partial weight gradients of the splits, the partial sums of a bias gradient, or the sums that a
+    /// forward pass leaves for a norm, whichever is largest.
     pub fn workspace(&self, mode: Mode) -> Shape {
         let (splits, _) = self.splits();
         let partials = if splits > 1 { splits * self.weights() } else { 0 };
@@ -101,8 +101,8 @@ impl Extents {
     }
 }
 
-/// Rows of a forward product's tile, of which each leaves one pair of sums a column. Of the tensor-core kernels: 128, or 64 where there
-/// would be fewer tiles than a large device has multiprocessors.
+/// The number of rows in a forward product's tile; each tile leaves one pair of sums for each column. The tensor-core kernels have tiles of 128 rows,
+/// or of 64 where there would be fewer tiles than a large device has multiprocessors.
 pub fn tile_rows(mode: Mode, rows: usize, columns: usize) -> usize {
     match mode {
         Mode::F32 => exact_tile(rows, columns)[0],
@@ -111,7 +111,7 @@ pub fn tile_rows(mode: Mode, rows: usize, columns: usize) -> usize {
     }
 }
 
-/// Rows and columns of a tile of the exact kernels: the largest of which there are enough to fill a device.
+/// The rows and columns of a tile of the exact kernels: the largest tile that still gives enough tiles to fill a device.
 fn exact_tile(rows: usize, columns: usize) -> [usize; 2] {
     let tiles = |tall: usize, wide: usize| rows.div_ceil(tall) * columns.div_ceil(wide);
     if columns > 64 && tiles(128, 128) >= 256 {
@@ -123,25 +123,25 @@ fn exact_tile(rows: usize, columns: usize) -> [usize; 2] {
     }
 }
 
-/// Which way a product goes.
+/// The direction of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// Outputs from inputs.
+    /// Computes outputs from inputs.
     Forward,
-    /// The inputs' gradients from the outputs'.
+    /// Computes the inputs' gradients from the outputs' gradients.
     Backward,
 }
 
-/// What a product does to its result before it is stored, and beside it.
+/// What a product does to its result before storing it, and what it computes besides.
 pub struct Epilogue<'e, 's> {
-    /// The ReLU.
+    /// Whether the ReLU is applied.
     pub relu: bool,
-    /// Gets Σ and Σ² of every column of each tile of [`tile_rows`] rows.
+    /// Where Σ and Σ² of every column go, for each tile of [`tile_rows`] rows.
     pub sums: Option<&'e mut SliceMut<'s, f64>>,
 }
 
 impl Epilogue<'_, '_> {
-    /// Nothing.
+    /// Does nothing.
     pub const NONE: Self = Epilogue { relu: false, sums: None };
 }
 
@@ -214,7 +214,7 @@ pub fn product<D: Driver, T: Stored>(
     }
 }
 
-/// `out [taps, C, K] = Σ_rows xᵀ · dy` over the rows that have the tap on the map.
+/// `out [taps, C, K] = Σ_rows xᵀ · dy`, over the rows for which the tap lies on the map.
 pub fn weight_gradient<D: Driver, T: Stored>(
     driver: &mut D,
     op: &'static str,
