@@ -1,7 +1,7 @@
 //! Per-unit sums and elementwise passes over a tensor as a matrix: rows are samples, columns are units.
 //!
-//! The norms on the CPU share this code. Rows are cut into parts by the shape alone. A part is summed in pieces of 128 rows in the tensor's type, and the
-//! pieces are merged in f64 in order. So a sum over 131,072 samples loses no digits, and the number of threads changes no bit.
+//! The norms on the CPU share this code. Rows are cut into parts by the shape alone. A part is summed in pieces of 128 rows in the tensor's type, and
+//! the pieces are merged in f64 in order. So a sum over 131,072 samples loses no digits, and the number of threads changes no bit.
 //!
 //! Few columns would leave a vector register half empty. Since rows lie end to end in memory, several rows are treated as one *line* of `span` lanes,
 //! and the lanes of each column are added up at the end.

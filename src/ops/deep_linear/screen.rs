@@ -330,8 +330,8 @@ unsafe fn signed<E: Eights, const C: usize>(
     }
 }
 
-/// Returns the largest |a·q_i|, and writes its derivative with respect to each coordinate. Samples that rounding alone could set apart from the largest share the
-/// derivative.
+/// Returns the largest |a·q_i|, and writes its derivative with respect to each coordinate. Samples that rounding alone could set apart from the
+/// largest share the derivative.
 #[inline(always)]
 unsafe fn largest(of: Spread, unit: Unit, bound: f32, spare: *mut f64, slope: Option<&mut [f64]>) -> f64 {
     let Spread { samples, padded, dim, basis, .. } = of;
