@@ -9,16 +9,16 @@ use crate::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
-/// What the last layer's output is judged by.
+/// The loss that judges the last layer's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
     /// Mean softmax cross-entropy against labels.
     CrossEntropy,
-    /// Squared errors against a target, reduced to a number.
+    /// Squared errors against a target, reduced to one number.
     SquaredError(Reduction),
 }
 
-/// What becomes of the squared errors of all samples and outputs.
+/// How the squared errors of all samples and outputs are reduced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reduction {
     /// Their sum: the formula of the paper's appendix.
@@ -26,12 +26,12 @@ pub enum Reduction {
     Sum,
     /// Half of it: TensorFlow's `l2_loss`.
     Half,
-    /// The sum over the number of samples.
+    /// Their sum divided by the number of samples.
     Mean,
 }
 
 impl Reduction {
-    /// What the sum is multiplied by, for so many samples.
+    /// The factor of the sum, for this many samples.
     pub fn scale(self, samples: usize) -> f64 {
         match self {
             Reduction::Sum => 1.0,
@@ -41,35 +41,35 @@ impl Reduction {
     }
 }
 
-/// One layer in its place: where its parameters and running statistics stand.
+/// One layer in its place, with the places of its parameters and running statistics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Link {
-    /// The name before the dot of its parameters; empty where it has none.
+    /// The name of its parameters before the dot; empty if it has none.
     pub name: String,
     /// The layer.
     pub layer: Layer,
-    /// Its parameters' slots: weight, bias. Where there is a gain, the first is the weight's direction.
+    /// The slots of its parameters: weight and bias. If there is a gain, the first is the weight's direction.
     pub params: [Option<usize>; 2],
     /// The slot of its weight's gain, under weight normalisation.
     pub gain: Option<usize>,
-    /// Its running statistics' slots: mean, spread.
+    /// The slots of its running statistics: mean and spread.
     pub running: Option<[usize; 2]>,
 }
 
-/// A layer as the paper counts them: one with weights, and all up to the next.
+/// A layer as the paper counts them: a layer with weights, and everything up to the next one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WeightedLayer {
-    /// The name before the dot of its weights.
+    /// The name of its weights before the dot.
     pub name: String,
-    /// Its links.
+    /// The range of its links.
     pub links: Range<usize>,
-    /// Where its weights lie in θ; under weight normalisation their directions, without the gains.
+    /// The range of its weights in θ; under weight normalisation, of their directions, without the gains.
     pub weight: Range<usize>,
-    /// Where all its parameters lie: weights, gains, bias, γ and β.
+    /// The range of all its parameters: weights, gains, bias, γ and β.
     pub parameters: Range<usize>,
 }
 
-/// A chain of layers with its slots. It holds no numbers: θ is an argument of everything.
+/// A chain of layers with its slots. It holds no numbers: θ is passed to every function that needs it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     links: Vec<Link>,
@@ -81,8 +81,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Chains named layers. `input` is the shape of one sample, `[H, W, 1, C]`. Errors: a layer does not take what the one
-    /// before it gives.
+    /// Chains named layers. `input` is the shape of one sample, `[H, W, 1, C]`. Errors: a layer does not accept the output of the one before it.
     pub fn new(layers: Vec<(String, Layer)>, input: Shape, loss: Loss) -> Result<Network> {
         let (mut slots, mut inits, mut running) = (Slots::default(), Vec::new(), Slots::default());
         let mut links = Vec::with_capacity(layers.len());
@@ -120,7 +119,7 @@ impl Network {
         &self.links
     }
 
-    /// Slots of θ and of ∇L(θ).
+    /// The slots of θ and of ∇L(θ).
     pub fn slots(&self) -> &Slots {
         &self.slots
     }
@@ -146,19 +145,19 @@ impl Network {
         weights.iter().enumerate().map(|(i, at)| layer(i, at)).collect()
     }
 
-    /// The link of a layer whose output enters the non-linearity, but for a ReLU that is part of its own pass: the noise, else the norm, else
-    /// the layer itself.
+    /// The link whose output enters a layer's non-linearity, leaving aside a ReLU that is part of the link's own pass: the noise, or else the norm,
+    /// or else the layer itself.
     pub fn before_activation(&self, layer: &WeightedLayer) -> usize {
         let follows = |&link: &usize| !self.links[link].layer.is_activation() && !self.links[link].layer.is_pool();
         layer.links.clone().rev().find(follows).unwrap_or(layer.links.start)
     }
 
-    /// How each slot starts.
+    /// The starting values of each slot.
     pub fn inits(&self) -> &[Init] {
         &self.inits
     }
 
-    /// Slots of the running statistics; `running_var` is the running s of an ℓp norm.
+    /// The slots of the running statistics; for an ℓp norm, `running_var` is the running s.
     pub fn running(&self) -> &Slots {
         &self.running
     }
@@ -174,7 +173,7 @@ impl Network {
         Shape::new([h, w, n, c])
     }
 
-    /// The network in words, one layer a line: what two runs must agree on to be compared.
+    /// The network in words, one layer per line: two runs can be compared only if they agree on this.
     pub fn describe(&self) -> String {
         let [h, w, _, c] = self.input.hwnc();
         let mut text = format!("input {h}x{w}x{c}\n");
@@ -194,7 +193,7 @@ impl Network {
         text
     }
 
-    /// SHA-256 of the description, in hexadecimal.
+    /// The SHA-256 of the description, in hexadecimal.
     pub fn hash(&self) -> String {
         Sha256::digest(self.describe()).iter().map(|b| format!("{b:02x}")).collect()
     }

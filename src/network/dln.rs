@@ -1,5 +1,5 @@
-//! The deep linear network: `depth` linear layers `dim × dim`, no bias, a norm after every one but the last; weight
-//! normalisation in the same ones.
+//! The deep linear network: `depth` linear layers `dim × dim` without bias, and a norm after every one but the last. Weight normalisation applies to
+//! the same layers.
 
 use super::chain::{Loss, Network, Reduction};
 use super::layer::Layer;
@@ -11,16 +11,16 @@ use crate::ops::norm::{Axes, Divisor, NormLayer};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
 
-/// Settings of a deep linear network; the paper's are 25 layers of 10.
+/// Settings of a deep linear network; the paper's network has 25 layers of 10.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dln {
-    /// Linear layers.
+    /// The number of linear layers.
     pub depth: usize,
-    /// Width of every layer, input and output included.
+    /// The width of every layer, input and output included.
     pub dim: usize,
-    /// A norm after the last layer too.
+    /// Whether the last layer has a norm too.
     pub norm_last: bool,
-    /// What becomes of the squared errors.
+    /// How the squared errors are reduced.
     pub loss: Reduction,
 }
 
@@ -30,8 +30,8 @@ impl Default for Dln {
     }
 }
 
-/// The network of these settings. Errors: no layers, no width, or more than memory could hold; a non-linearity other than the default, which is
-/// not used.
+/// The network with these settings. Errors: no layers, no width, or more than memory could hold; a non-linearity other than the default, since it
+/// would not be used.
 pub fn dln(settings: Dln, normalisation: Normalisation) -> Result<Network> {
     let Dln { depth, dim, norm_last, loss } = settings;
     if depth == 0 || depth > 10_000 {
@@ -56,7 +56,7 @@ pub fn dln(settings: Dln, normalisation: Normalisation) -> Result<Network> {
     Network::new(layers, Shape::new([1, 1, 1, dim]), Loss::SquaredError(loss))
 }
 
-/// The network as a chain that a backend may take as one operator, on batches of `samples`: a deep linear network without noise.
+/// The network as a chain that a backend may run as one operator on batches of `samples`; for deep linear networks without noise.
 pub(super) fn whole_chain(network: &Network, samples: usize) -> Option<Chain> {
     let [h, w, _, dim] = network.input(1).hwnc();
     let Loss::SquaredError(loss) = network.loss() else { return None };

@@ -1,4 +1,4 @@
-//! Starting values: Glorot uniform, drawn in the files' order so that the memory order inside plays no part.
+//! Starting values: Glorot uniform, drawn in the files' order, so that the memory order inside does not matter.
 
 use super::chain::Network;
 use crate::ops::layer::Init;
@@ -6,8 +6,8 @@ use crate::runtime::rng::{Purpose, uniform_in, word};
 
 /// The parameters at the start of a run with this seed, in the inside order.
 ///
-/// Slot number i draws from (seed, Init, i): one layer's start does not depend on another's size. Gains draw nothing and are not counted, so
-/// that directions start as the weights of the standard network do.
+/// Slot number i draws from (seed, Init, i), so one layer's start does not depend on another's size. Gains draw nothing and are not counted, so
+/// directions start as the weights of the standard network do.
 pub fn initial_parameters(network: &Network, seed: u64) -> Vec<f32> {
     let mut theta = vec![0.0; network.slots().len()];
     // Slots that were counted, and the length of the last of them.

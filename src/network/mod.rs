@@ -1,6 +1,6 @@
 //! Networks as tables of layers, and the two loops over them.
 //!
-//! - [`layer`]: the table of layers · [`norm`]: what `--norm` and `--noise` make of it · [`Activation`]: what `--activation` does
+//! - [`layer`]: the table of layers · [`norm`]: the layers that `--norm` and `--noise` ask for · [`Activation`]: the choices of `--activation`
 //! - [`vgg()`], [`dln()`]: the paper's two networks as tables · [`initial_parameters`]: Glorot
 //! - [`chain`]: a network's description and slots · [`engine`]: a network on a backend: `loss`, `loss_and_grad`
 

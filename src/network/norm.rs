@@ -1,4 +1,4 @@
-//! What `--norm`, `--noise` and `--activation` ask for, and the layers that this makes after a convolution or a linear layer.
+//! The choices of `--norm`, `--noise` and `--activation`, and the layers that they add after a convolution or a linear layer.
 
 use super::layer::Layer;
 use crate::ops::activation::{Activation, ActivationLayer};
@@ -12,26 +12,26 @@ use std::str::FromStr;
 /// A choice of normalisation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Norm {
-    /// The standard network.
+    /// No norm: the standard network.
     None,
     /// BatchNorm.
     Batch,
     /// Batch renormalisation.
     Renorm(RenormLimits),
-    /// The ℓp norm, p ≥ 1 or infinity.
+    /// An ℓp norm, with p ≥ 1 or infinity.
     Lp(f64),
-    /// Weight normalisation: no layer of its own, but weights made of direction and gain.
+    /// Weight normalisation. It adds no layer; weights are made of direction and gain instead.
     Weight,
-    /// LayerNorm, GroupNorm or InstanceNorm: each sample by itself, over groups of its channels.
+    /// LayerNorm, GroupNorm or InstanceNorm: each sample on its own, over groups of its channels.
     Grouped(Grouping),
-    /// RMSNorm: each sample by itself, the mean left in.
+    /// RMSNorm: each sample on its own, without subtracting the mean.
     Rms,
 }
 
 impl FromStr for Norm {
     type Err = Error;
 
-    /// As `--norm` takes it, but for `noisy`, which is `batch` with noise.
+    /// Reads the word that `--norm` takes, except `noisy`, which is `batch` with noise.
     fn from_str(text: &str) -> Result<Norm> {
         let known = "none, batch, noisy, renorm, renorm:R:D, l1, l2, linf, lp:P with P at least 1, layer, group:G, instance, rms or weight";
         match text {
@@ -97,26 +97,26 @@ impl fmt::Display for Norm {
     }
 }
 
-/// Normalisation, noise and non-linearity of a network: what follows its convolutions and linear layers.
+/// The normalisation, noise and non-linearity of a network, which follow its convolutions and linear layers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Normalisation {
     /// The norm.
     pub norm: Norm,
     /// ε
     pub eps: f64,
-    /// Algorithm 1's noise after the norm (or where it would be); `layer` is filled in for each layer.
+    /// Algorithm 1's noise, after the norm or in its place; `layer` is filled in for each layer.
     pub noise: Option<NoiseOptions>,
-    /// The non-linearity after them; a deep linear network has none.
+    /// The non-linearity after norm and noise; a deep linear network has none.
     pub activation: Activation,
 }
 
 impl Normalisation {
-    /// No noise, ε = 1e-5, the ReLU.
+    /// This norm, with ε = 1e-5, no noise and the ReLU.
     pub fn new(norm: Norm) -> Self {
         Normalisation { norm, eps: 1e-5, noise: None, activation: Activation::Relu }
     }
 
-    /// The layers after linear map number `index` (from 1), with the names of their parameters; with `activates` the non-linearity too.
+    /// The layers that follow linear map number `index` (from 1), with the names of their parameters; with `activates`, the non-linearity too.
     pub(super) fn layers(&self, index: usize, activates: bool) -> Vec<(String, Layer)> {
         // A ReLU is part of the norm's pass, or the noise's; another is a layer of its own after them.
         let fused = self.activation == Activation::Relu;
@@ -127,7 +127,7 @@ impl Normalisation {
         layers
     }
 
-    /// Norm and noise, and the ReLU if asked for.
+    /// The norm and the noise, and the ReLU if it is asked for.
     fn before(&self, index: usize, relu: bool) -> Vec<(String, Layer)> {
         let noise = self.noise.map(|n| NoiseOptions { layer: index as u32, ..n });
         let named =
@@ -148,7 +148,7 @@ impl Normalisation {
 }
 
 impl Norm {
-    /// The norm that is a layer; `None` where there is none.
+    /// The norm as a layer; `None` if it is not one.
     fn spec(self) -> Option<NormSpec> {
         match self {
             Norm::None | Norm::Weight => None,

@@ -1,4 +1,4 @@
-//! VGG for 32×32 images, as a table: a number is a 3×3 convolution to so many channels, `M` a 2×2 max-pool.
+//! VGG for 32×32 images, as tables: a number is a 3×3 convolution to that many channels, `M` a 2×2 max-pool.
 
 use super::chain::{Loss, Network};
 use super::layer::Layer;
@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// Marks a pool in the tables below.
 const M: usize = 0;
 
-/// Name and layers of each depth (Simonyan and Zisserman 2015, columns A, B, D, E).
+/// The name and the layers of each depth (Simonyan and Zisserman 2015, columns A, B, D, E).
 const DEPTHS: [(&str, &[usize]); 4] = [
     ("vgg11", &[64, M, 128, M, 256, 256, M, 512, 512, M, 512, 512, M]),
     ("vgg13", &[64, 64, M, 128, 128, M, 256, 256, M, 512, 512, M, 512, 512, M]),
@@ -20,16 +20,16 @@ const DEPTHS: [(&str, &[usize]); 4] = [
     ("vgg19", &[64, 64, M, 128, 128, M, 256, 256, 256, 256, M, 512, 512, 512, 512, M, 512, 512, 512, 512, M]),
 ];
 
-/// Classes of CIFAR-10 and of the generated images.
+/// The number of classes of CIFAR-10 and of the generated images.
 pub const CLASSES: usize = 10;
 
-/// The widest multiplier taken: beyond it a layer has over 65,536 channels, and no machine the memory.
+/// The widest multiplier that is accepted: beyond it a layer has over 65,536 channels, and no machine has the memory.
 const WIDEST: f64 = 128.0;
 
-/// VGG of a depth (`vgg11`, `vgg13`, `vgg16`, `vgg19`) and width: layer i has `max(1, ⌊width · c⌋)` channels. After the last pool
-/// one linear layer with bias goes to the classes.
+/// VGG of a depth (`vgg11`, `vgg13`, `vgg16`, `vgg19`) and width: layer i has `max(1, ⌊width · c⌋)` channels. After the last pool, one linear layer
+/// with bias leads to the classes.
 ///
-/// Convolutions have a bias only where no norm follows; under weight normalisation they have direction and gain in place of the weight, and the
+/// Convolutions have a bias only where no norm follows. Under weight normalisation they have direction and gain in place of the weight, and the
 /// linear layer stays as it is. Errors: an unknown name, a width that is not in (0, 128].
 pub fn vgg(name: &str, width: f64, normalisation: Normalisation) -> Result<Network> {
     let Some((_, table)) = DEPTHS.iter().find(|(n, _)| *n == name) else {

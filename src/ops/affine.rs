@@ -1,10 +1,10 @@
-//! What every norm ends in: `y = a (x − μ) + β` per unit, and the ReLU that may follow.
+//! The last step of every norm: `y = a (x − μ) + β` per unit, and the ReLU that may follow.
 
 use super::channel_reduce::{Line, Shared, for_pieces};
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
 
-/// Per-unit constants of `y = max(a (x − μ) + β, floor)`, as lines.
+/// The per-unit constants of `y = max(a (x − μ) + β, floor)`, each repeated along a line.
 pub struct Affine<T> {
     /// μ
     pub mean: Line<T>,
@@ -12,17 +12,17 @@ pub struct Affine<T> {
     pub gain: Line<T>,
     /// β
     pub shift: Line<T>,
-    /// 0 with the ReLU, NaN without: nothing is at most NaN, so one formula serves both.
+    /// 0 with the ReLU, NaN without it. No number is below or equal to NaN, so one formula serves both.
     pub floor: T,
 }
 
-/// The `floor` of an [`Affine`].
+/// The `floor` of an [`Affine`], with or without the ReLU.
 pub fn floor<T: Float>(relu: bool) -> T {
     if relu { T::ZERO } else { T::of(f64::NAN) }
 }
 
 impl<T: Float> Affine<T> {
-    /// `y = a (x − μ) + β`, then the ReLU if asked for; `divisor` gives S.
+    /// The constants of `y = a (x − μ) + β`, followed by the ReLU if `relu` is set. `divisor` gives each unit's S.
     pub fn new(mean: &[T], weight: &[T], bias: &[T], divisor: impl Fn(usize) -> f64, relu: bool) -> Self {
         let columns = mean.len();
         Affine {
@@ -33,7 +33,7 @@ impl<T: Float> Affine<T> {
         }
     }
 
-    /// Applies it to a whole tensor.
+    /// Applies the map to a whole tensor.
     pub fn apply(&self, x: &[T], columns: usize, y: &mut [T]) {
         let shared = Shared::new(y);
         for_pieces(x.len(), columns, |range| {
@@ -43,14 +43,14 @@ impl<T: Float> Affine<T> {
         });
     }
 
-    /// Applies it to whole lines.
+    /// Applies the map to whole lines.
     pub fn piece(&self, x: &[T], y: &mut [T]) {
         lines(x, self.mean.get(), self.gain.get(), self.shift.get(), self.floor, y);
     }
 }
 
 vectorize! {
-    /// The same for one line.
+    /// Applies the map line by line.
     pub fn lines<T>(x: &[T], mean: &[T], gain: &[T], shift: &[T], floor: T, y: &mut [T]) {
         let span = mean.len();
         for (x, y) in x.chunks(span).zip(y.chunks_mut(span)) {

@@ -1,4 +1,4 @@
-//! The whole operator list on one screen.
+//! The list of all operators, on one screen.
 
 use super::activation::Activate;
 use super::conv2d::Conv2d;
@@ -19,7 +19,7 @@ use super::vector::Vector;
 use super::weight_norm::WeightNorm;
 use crate::runtime::storage::Storage;
 
-/// A device that has memory and every operator. `main` picks one; everything inside is generic over it.
+/// A device that has memory and every operator. `main` picks one; all other code is generic over it.
 pub trait Backend:
     Storage
     + Conv2d

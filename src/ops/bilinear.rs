@@ -1,5 +1,5 @@
-//! Layers that are linear in x and in their weight: convolution and linear layer. The tangent of `y = x ∗ w + b` is
-//! `ẏ = ẋ ∗ w + x ∗ ẇ + ḃ`, and the gradients, linear in dy as well, follow the same rule: each tangent is two of the layer's own passes.
+//! Layers that are linear in x and in their weight: convolution and the linear layer. The tangent of `y = x ∗ w + b` is `ẏ = ẋ ∗ w + x ∗ ẇ + ḃ`. The
+//! gradients are linear in dy too and follow the same rule, so each tangent takes two of the layer's own passes.
 
 use super::backend::Backend;
 use super::layer::{Backward, Forward, Tangent, TangentBackward};
@@ -7,13 +7,13 @@ use super::weight_grads::WeightGrads;
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 
-/// A layer of this kind, by its own operator.
+/// A bilinear layer, expressed by its own operator.
 pub trait Bilinear {
-    /// Its name in errors.
+    /// The operator's name in errors.
     const OP: &'static str;
     /// Writes `y = x ∗ weight + bias`.
     fn product<B: Backend>(b: &mut B, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()>;
-    /// Writes the gradients of x, weight and bias.
+    /// Writes the gradients of x, the weight and the bias.
     fn gradients<B: Backend>(
         b: &mut B,
         x: In,
@@ -24,7 +24,7 @@ pub trait Bilinear {
     ) -> Result<()>;
 }
 
-/// The weight of a pass. Errors: none is planned.
+/// The weight of a pass. Errors: no weight is planned.
 pub fn weight<L: Bilinear>(io: &Forward) -> Result<In> {
     io.params.weight.map(In).ok_or_else(|| missing(L::OP))
 }

@@ -1,11 +1,10 @@
 //! Per-unit sums and elementwise passes over a tensor as a matrix: rows are samples, columns are units.
 //!
-//! What the norms share on the CPU. Rows are cut into parts by the shape alone; a part is summed in pieces of 128 rows
-//! in the tensor's type, and pieces are merged in f64 in order. So a sum over 131,072 samples loses no digits, and threads
-//! change no bit.
+//! The norms on the CPU share this code. Rows are cut into parts by the shape alone. A part is summed in pieces of 128 rows in the tensor's type, and
+//! the pieces are merged in f64 in order. So a sum over 131,072 samples loses no digits, and the number of threads changes no bit.
 //!
-//! Few columns would leave a vector register half empty. Since rows lie end to end, a *line* of several rows is treated as
-//! one row of `span` columns, and folded at the end.
+//! Few columns would leave a vector register half empty. Since rows lie end to end in memory, several rows are treated as one *line* of `span` lanes,
+//! and the lanes of each column are added up at the end.
 
 mod moments;
 
@@ -23,7 +22,7 @@ const PIECE: usize = 128;
 /// Elements below which a pass is not worth sharing among threads.
 const SMALL: usize = 1 << 15;
 
-/// Lanes of a line over `columns` columns: a multiple of `columns`, and for few columns one of 16 too, at least 64.
+/// The length of a line over `columns` columns. It is a multiple of `columns`; below 64 columns it is also a multiple of 16 and at least 64.
 pub fn span(columns: usize) -> usize {
     if columns == 0 || columns >= 64 {
         return columns.max(1);
@@ -33,40 +32,40 @@ pub fn span(columns: usize) -> usize {
     columns * rows * 64usize.div_ceil(columns * rows)
 }
 
-/// Parts that a matrix is cut into for its sums.
+/// The number of parts that a matrix is cut into for its sums.
 fn parts(rows: usize, columns: usize) -> usize {
     (rows * columns / SMALL).clamp(1, 64).min(rows.div_ceil(PIECE)).max(1)
 }
 
-/// f64 elements of workspace that a reduction over `rows × columns` needs.
+/// The workspace, in f64 elements, that a reduction over `rows × columns` needs.
 pub fn workspace(rows: usize, columns: usize) -> usize {
     parts(rows, columns) * part_size(columns)
 }
 
-/// f64 elements of workspace of one part.
+/// The workspace of one part, in f64 elements.
 fn part_size(columns: usize) -> usize {
     2 * columns + 3 * span(columns)
 }
 
-/// The workspace of a reduction, in a buffer of the tensor's type. (Twice [`workspace`] elements hold it in f32.)
+/// The workspace of a reduction, taken from a buffer of the tensor's type. (In f32, twice [`workspace`] elements are enough.)
 pub fn as_f64<T: Float>(buffer: &mut [T]) -> &mut [f64] {
     // Tensors start at multiples of 64 bytes, so only a ragged end is lost.
     bytemuck::pod_align_to_mut::<T, f64>(buffer).1
 }
 
-/// Lanes that a [`Line`] holds on the stack: enough for every network up to width 2.
+/// The longest [`Line`] that is held on the stack: enough for every network up to width 2.
 const ON_STACK: usize = 1024;
 
 /// A per-unit vector repeated along a line.
 pub struct Line<T> {
     stack: MaybeUninit<[T; ON_STACK]>,
-    /// Where the stack's room is not enough.
+    /// Holds the values where they do not fit on the stack.
     heap: Vec<T>,
     len: usize,
 }
 
 impl<T: Float> Line<T> {
-    /// The vector `unit(0..columns)`, repeated. Allocates only where a line is longer than 1,024.
+    /// The vector `unit(0..columns)`, repeated. Allocates only where the line is longer than 1,024 lanes.
     #[inline(always)] // so that it is made where it stays, and not copied there
     pub fn new(columns: usize, unit: impl Fn(usize) -> T) -> Self {
         let mut line = Line { stack: MaybeUninit::uninit(), heap: Vec::new(), len: span(columns) };
@@ -99,7 +98,7 @@ impl<T: Float> Line<T> {
     }
 }
 
-/// Writes `unit(0..columns)` to a line, again and again.
+/// Fills a line with copies of `unit(0..columns)`.
 fn repeat<T: Float>(columns: usize, unit: impl Fn(usize) -> T, line: &mut [T]) {
     let (first, rest) = line.split_at_mut(columns);
     for (c, v) in first.iter_mut().enumerate() {
@@ -112,7 +111,7 @@ fn repeat<T: Float>(columns: usize, unit: impl Fn(usize) -> T, line: &mut [T]) {
     }
 }
 
-/// Calls `work(first element, range)` over pieces of whole lines of a `len`-element matrix: the elementwise passes.
+/// Calls `work(range)` over pieces of a matrix of `len` elements, each of whole lines: the loop of the elementwise passes.
 pub fn for_pieces(len: usize, columns: usize, work: impl Fn(Range<usize>) + Sync + Send) {
     let line = span(columns);
     if len <= SMALL {
@@ -122,7 +121,7 @@ pub fn for_pieces(len: usize, columns: usize, work: impl Fn(Range<usize>) + Sync
     (0..len.div_ceil(piece)).into_par_iter().for_each(|i| work(i * piece..((i + 1) * piece).min(len)));
 }
 
-/// A mutable slice that the pieces of one pass share: each takes its own range.
+/// A mutable slice shared by the pieces of one pass; each piece takes its own range.
 pub struct Shared<T>(*mut T, usize);
 
 // SAFETY: `range` hands out disjoint ranges only, by its contract.
@@ -136,7 +135,7 @@ impl<T> Shared<T> {
         Shared(slice.as_mut_ptr(), slice.len())
     }
 
-    /// The elements of `range`.
+    /// Gives the elements of `range`.
     ///
     /// # Safety
     /// No two ranges alive at one time may overlap, and the slice must outlive them.
@@ -154,13 +153,13 @@ struct Piece {
     first: usize,
     /// Its rows.
     count: usize,
-    /// Rows of the same part that came before it.
+    /// The number of rows of the same part that come before it.
     before: usize,
 }
 
-/// Runs `work(piece, lines, totals)` over all pieces, each part into `2·columns` totals of its own, zeroed first.
+/// Runs `work(piece, lines, totals)` over all pieces. Each part has `2·columns` totals of its own, which are zeroed first.
 ///
-/// Layout of the workspace: per part its totals, then three lines for `piece` to work in.
+/// The workspace holds, for each part, its totals and then three lines for `work` to use.
 fn reduce<T: Float>(
     (rows, columns): (usize, usize),
     workspace: &mut [f64],
@@ -190,7 +189,7 @@ fn reduce<T: Float>(
     }
 }
 
-/// The lanes of unit `c` in a line of sums, added up.
+/// Adds up the lanes of unit `c` in a line of sums.
 fn fold<T: Float>(line: &[T], columns: usize, c: usize) -> T {
     line[c..].iter().step_by(columns).copied().fold(T::ZERO, |sum, v| sum + v)
 }
@@ -223,7 +222,8 @@ pub fn pair_sums<T: Float>(
     }
 }
 
-/// The same sums for which a piece's own have left T's range: every line by itself, added up in f64. What is no number here has no sum.
+/// The same sums in f64, line by line, for when the sums of a piece have overflowed T. A unit that contains an infinity or a NaN has no finite sum
+/// here either.
 #[cold]
 fn pair_sums_wide<T: Float>(
     len: usize,
@@ -250,7 +250,7 @@ pub fn sums<T: Float>(x: &[T], columns: usize, out: &mut [T], workspace: &mut [f
     pair_sums(shape, workspace, |r, a, _| add_lines(&x[r], a), |c, a, _| out[c] = T::of(finish(a)));
 }
 
-/// max|x| per column; NaN where one is.
+/// max|x| of each column; NaN where the column contains a NaN.
 pub fn maxima<T: Float>(x: &[T], columns: usize, out: &mut [T], workspace: &mut [f64]) {
     let rows = x.len() / columns;
     reduce::<T>((rows, columns), workspace, |rows, [most, _, _], totals| {
@@ -276,7 +276,7 @@ fn larger<T: Float>(a: T, b: T) -> T {
     if b > a || b != b { b } else { a }
 }
 
-/// How many |x| of a column are `most` of it.
+/// Counts, for each column, the elements whose |x| equals the column's entry of `most`.
 pub fn counts_of<T: Float>(x: &[T], columns: usize, most: &[T], out: &mut [T], workspace: &mut [f64]) {
     let (wanted, shape) = (Line::new(columns, |c| most[c]), (x.len() / columns, columns));
     let add = |r: Range<usize>, count: &mut [T], _: &mut [T]| count_lines(&x[r], wanted.get(), count);
@@ -284,7 +284,7 @@ pub fn counts_of<T: Float>(x: &[T], columns: usize, most: &[T], out: &mut [T], w
 }
 
 vectorize! {
-    /// `sum += line` for every line of `x`; the last may be short.
+    /// `sum += line` for every line of `x`; the last line may be short.
     pub fn add_lines<T>(x: &[T], sum: &mut [T]) {
         for line in x.chunks(sum.len()) {
             for (s, &v) in sum.iter_mut().zip(line) {
@@ -302,7 +302,7 @@ vectorize! {
         }
     }
 
-    /// Counts where |x| is that of the line `wanted`.
+    /// Counts the elements whose |x| equals the value in the line `wanted`.
     fn count_lines<T>(x: &[T], wanted: &[T], count: &mut [T]) {
         for line in x.chunks(count.len()) {
             for ((n, &v), &m) in count.iter_mut().zip(line).zip(wanted) {

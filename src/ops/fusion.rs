@@ -1,14 +1,14 @@
-//! Which neighbouring operations are fused into a layer's pass.
+//! The neighbouring operations that are fused into a layer's pass.
 
-/// The neighbouring operations that are fused into a layer's pass, where the backend can: each saves reading a tensor again.
+/// The neighbouring operations that are fused into a layer's pass, where the backend can do so. Each saves reading a tensor again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fusion {
-    /// The ReLU that follows is applied to y.
+    /// The pass applies the ReLU that follows to y.
     pub relu: bool,
-    /// The 2×2 max-pool that follows is applied to y, which is of its shape; the gradient of y is too.
+    /// The pass applies the 2×2 max-pool that follows to y. y and its gradient then have the pool's output shape.
     pub pool: bool,
-    /// The sums that the norm which follows needs of y are left in the workspace.
+    /// The pass leaves in the workspace the sums of y that the following norm needs.
     pub leave_sums: bool,
-    /// The layer before has left them there.
+    /// The layer before has left the sums of x in the workspace.
     pub take_sums: bool,
 }

@@ -1,4 +1,4 @@
-//! The dense products of convolution and linear layers on a device: which kernel, which tiles, how many splits.
+//! The dense products of convolution and linear layers on a device: which kernel they use, which tiles, and how many splits.
 //!
 //! f32 is exact (`kernels/conv.cu`); tf32 and bf16 run on tensor cores, in whole tiles (`kernels/conv_tile.cu`) or any others
 //! (`kernels/conv_mma.cu`); a first layer of at most three channels has kernels of its own (`kernels/stem.cu`). Tiles and splits depend on the
@@ -11,7 +11,7 @@ use crate::runtime::cuda::kernels::Map;
 use crate::runtime::cuda::{Mode, count, kernels};
 use crate::runtime::tensor::Shape;
 
-/// Bytes of dynamic shared memory of the tensor-core kernels: three stages of both tiles, the left one with rows of 80 bytes.
+/// The dynamic shared memory, in bytes, of the tensor-core kernels: three stages of both tiles, where the left tile has rows of 80 bytes.
 const fn product_shared(tile_rows: usize) -> usize {
     3 * 80 * (tile_rows + 64)
 }
@@ -38,15 +38,15 @@ const fn whole_shared(columns: usize) -> usize {
 const WHOLE_GRADIENT_SHARED: usize = 98_304;
 /// Blocks that a weight gradient is split into, about: a few for each multiprocessor of a large device.
 const BLOCKS: usize = 512;
-/// Rows of a split at the least: below this the partial sums cost more than they spread.
+/// The fewest rows of a split; with fewer, the partial sums would cost more than the extra blocks gain.
 const LEAST_ROWS: usize = 256;
-/// Splits from which on a block of many threads adds the parts of few elements.
+/// From this many splits on, a block of many threads adds the parts of a few elements.
 const MANY_SPLITS: usize = 16;
-/// Rows of a tile of the first layer's kernel, and splits of its weight's gradient: two blocks for each multiprocessor.
+/// The rows of a tile of the first layer's kernel, and the splits of its weight gradient: two blocks for each multiprocessor.
 const STEM_ROWS: usize = 128;
 const STEM_SPLITS: usize = 264;
 
-/// The extents of a product over taps: a convolution's, or with one tap on a map of one pixel a linear layer's.
+/// The extents of a product over taps: that of a convolution, or that of a linear layer, which has one tap on a map of one pixel.
 #[derive(Debug, Clone, Copy)]
 pub struct Extents {
     /// H
@@ -55,7 +55,7 @@ pub struct Extents {
     pub width: usize,
     /// N
     pub batch: usize,
-    /// C: what is summed over, forward.
+    /// C: the sum goes over it in the forward pass.
     pub inputs: usize,
     /// K
     pub outputs: usize,
@@ -68,7 +68,7 @@ impl Extents {
         self.height * self.width * self.batch
     }
 
-    /// Whether it is a first layer, which has few channels: then all taps go together.
+    /// Whether this is a first layer, with few channels; its taps are then handled all together.
     fn stem(&self) -> bool {
         self.taps == 9 && self.inputs <= 3
     }
@@ -129,7 +129,7 @@ impl Extents {
         2 * self.outputs * self.rows().div_ceil(self.tile_rows(mode))
     }
 
-    /// What the kernels are told of a product in `direction`. Errors: an extent too large for them.
+    /// The product's extents as the kernels take them, for a product in `direction`. Errors: an extent too large for them.
     fn map(&self, op: &'static str, direction: Direction) -> Result<Map> {
         let (inner, columns) = self.inner_and_columns(direction);
         let sign = if direction == Direction::Forward { 1 } else { -1 };
@@ -150,8 +150,8 @@ impl Extents {
         self.taps * self.inputs * self.outputs
     }
 
-    /// f32 elements of workspace: the splits' partial weight gradients, the partial sums of a bias's, and the sums that a forward pass
-    /// leaves for a norm.
+    /// The workspace, in f32 elements: for the partial weight gradients of the splits, the partial sums of a bias gradient, or the sums that a
+    /// forward pass leaves for a norm, whichever is largest.
     pub fn workspace(&self, mode: Mode) -> Shape {
         let (splits, _) = self.splits(mode);
         let partials = if splits > 1 { splits * self.weights() } else { 0 };
@@ -188,7 +188,7 @@ fn whole_depth(mode: Mode) -> Option<usize> {
     }
 }
 
-/// Rows and columns of a tile of the exact kernels: the largest of which there are enough to fill a device.
+/// The rows and columns of a tile of the exact kernels: the largest tile that still gives enough tiles to fill a device.
 fn exact_tile(rows: usize, columns: usize) -> [usize; 2] {
     let tiles = |tall: usize, wide: usize| rows.div_ceil(tall) * columns.div_ceil(wide);
     if columns > 64 && tiles(128, 128) >= 256 {
@@ -200,25 +200,25 @@ fn exact_tile(rows: usize, columns: usize) -> [usize; 2] {
     }
 }
 
-/// Which way a product goes.
+/// The direction of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// Outputs from inputs.
+    /// Computes outputs from inputs.
     Forward,
-    /// The inputs' gradients from the outputs'.
+    /// Computes the inputs' gradients from the outputs' gradients.
     Backward,
 }
 
-/// What a product does to its result before it is stored, and beside it.
+/// What a product does to its result before storing it, and what it computes besides.
 pub struct Epilogue<'e, 's> {
-    /// The ReLU.
+    /// Whether the ReLU is applied.
     pub relu: bool,
-    /// Gets Σ and Σ² of every column of each tile of [`tile_rows`] rows.
+    /// Where Σ and Σ² of every column go, for each tile of [`tile_rows`] rows.
     pub sums: Option<&'e mut SliceMut<'s, f64>>,
 }
 
 impl Epilogue<'_, '_> {
-    /// Nothing.
+    /// Does nothing.
     pub const NONE: Self = Epilogue { relu: false, sums: None };
 }
 
@@ -305,7 +305,7 @@ pub fn product<D: Driver, T: Stored>(
     }
 }
 
-/// `out [taps, C, K] = Σ_rows xᵀ · dy` over the rows that have the tap on the map.
+/// `out [taps, C, K] = Σ_rows xᵀ · dy`, over the rows for which the tap lies on the map.
 pub fn weight_gradient<D: Driver, T: Stored>(
     driver: &mut D,
     op: &'static str,

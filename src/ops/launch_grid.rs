@@ -1,4 +1,4 @@
-//! How a matrix of rows × columns is shared out among a device's blocks: what `column_place` in `kernels/columns.cuh` undoes.
+//! How a matrix of rows × columns is shared out among a device's blocks. `column_place` in `kernels/columns.cuh` is the inverse.
 
 use crate::runtime::cuda::count;
 use crate::runtime::cuda::driver::{Grid, SliceMut};
@@ -6,20 +6,20 @@ use crate::runtime::cuda::kernels::{Matrix, Pool};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
 
-/// Threads of a block.
+/// The number of threads in a block.
 const THREADS: usize = 256;
-/// Elements of a part of a sum: enough to hide a block's overhead, few enough that all multiprocessors have one.
+/// The number of elements in a part of a sum: large enough to hide a block's overhead, small enough that every multiprocessor gets a part.
 const PART: usize = 1 << 15;
-/// Parts of a sum at most: the last stage takes 32 of them at a time.
+/// The most parts of a sum; the last stage takes 32 of them at a time.
 const MOST_PARTS: usize = 256;
-/// Rows that a thread of an elementwise pass takes.
+/// The number of rows that a thread of an elementwise pass takes.
 const ROWS_EACH: usize = 16;
 
-/// Blocks that a pass over many columns aims at, and rows that a part of it has at least.
+/// The number of blocks that a pass over many columns aims at, and the fewest rows of a part.
 const BLOCKS: usize = 1 << 10;
 const FEWEST_ROWS: usize = 32;
 
-/// Columns that a block takes: lanes lie along a row.
+/// The number of columns that a block takes; neighbouring lanes take neighbouring columns of a row.
 fn width(columns: usize) -> usize {
     columns.next_power_of_two().clamp(1, 32)
 }
@@ -29,13 +29,13 @@ fn width(columns: usize) -> usize {
 pub struct ColumnGrid {
     /// The grid of the pass.
     pub grid: Grid,
-    /// What its kernels are told of the matrix and of their share.
+    /// The matrix and the shares, as the kernels take them.
     pub matrix: Matrix,
-    /// Parts that the rows are cut into.
+    /// The number of parts that the rows are cut into.
     pub parts: u32,
 }
 
-/// What kernels are told. Errors: a number too large for them.
+/// A matrix as the kernels take it. Errors: a number too large for them.
 fn matrix(op: &'static str, (rows, columns): (usize, usize), rows_per_part: usize, width: usize) -> Result<Matrix> {
     Ok(Matrix {
         rows: count(op, rows)?,
@@ -55,39 +55,39 @@ impl ColumnGrid {
         })
     }
 
-    /// A pass that sums over the rows.
+    /// The grid of a pass that sums over the rows.
     pub fn sums(op: &'static str, x: Shape) -> Result<Self> {
         let (rows, columns) = x.matrix();
         Self::new(op, (rows, columns), columns, rows.div_ceil(parts(rows, columns)))
     }
 
-    /// The same of what a norm goes over: in as many parts as x would be, since each row stands for a window of it.
+    /// The same for a norm's passes. There are as many parts as x itself would have, since with a pool each row stands for a window of x.
     pub fn sums_over(op: &'static str, over: Over) -> Result<Self> {
         let (rows, columns) = over.shape.matrix();
         Self::new(op, (rows, columns), columns, over.rows_per_part())
     }
 
-    /// A pass over every element.
+    /// The grid of a pass over every element.
     pub fn each(op: &'static str, x: Shape) -> Result<Self> {
         let (rows, columns) = x.matrix();
         Self::new(op, (rows, columns), columns, each(rows, columns))
     }
 
-    /// A pass over every element in which a thread takes two columns.
+    /// The grid of a pass over every element in which each thread takes two columns.
     pub fn pairs(op: &'static str, x: Shape) -> Result<Self> {
         let (rows, columns) = x.matrix();
         let pairs = columns.div_ceil(2);
         Self::new(op, (rows, columns), pairs, each(rows, pairs))
     }
 
-    /// And in which a thread takes two columns.
+    /// The grid of [`ColumnGrid::sums_over`], but with two columns for each thread.
     pub fn pair_sums_over(op: &'static str, over: Over) -> Result<Self> {
         let (rows, columns) = over.shape.matrix();
         Self::new(op, (rows, columns), columns.div_ceil(2), over.rows_per_part())
     }
 
-    /// The passes over a matrix that may have few rows and many columns, as pixels × (N·C) is: sums, and what goes over every element. Fewer
-    /// rows than threads would share leave room for more columns in a block.
+    /// The grids of the passes over a matrix that may have few rows and many columns, such as pixels × (N·C): for sums, and for passes over every
+    /// element. Where there are fewer rows than threads that would share them, a block takes more columns.
     pub fn few_rows(op: &'static str, (rows, columns): (usize, usize)) -> Result<[Self; 2]> {
         let most = (THREADS / rows.next_power_of_two().min(THREADS)).max(32);
         let width = columns.next_power_of_two().clamp(1, most);
@@ -104,12 +104,12 @@ impl ColumnGrid {
         Ok([grid(rows.div_ceil(parts))?, grid(each)?])
     }
 
-    /// Where the partial sums of this pass go: two numbers a part and column, at the workspace's beginning.
+    /// The place of this pass's partial sums at the beginning of the workspace: two numbers for each part and column.
     pub fn partials<'w>(&self, workspace: &'w mut SliceMut<'_, f32>) -> SliceMut<'w, f64> {
         workspace.cast(2 * self.parts as usize * self.matrix.columns as usize)
     }
 
-    /// The grid that merges parts: a warp for each column.
+    /// The grid that merges the parts: one warp for each column.
     pub fn per_column(&self) -> Grid {
         merging(self.matrix.columns as usize)
     }
@@ -124,33 +124,33 @@ fn parts(rows: usize, columns: usize) -> usize {
     (rows * columns / PART).clamp(1, MOST_PARTS).min(rows.max(1))
 }
 
-/// Parts of the sums of [`ColumnGrid::few_rows`].
+/// The number of parts in the sums of [`ColumnGrid::few_rows`].
 pub fn parts_of_few_rows(rows: usize, columns: usize) -> usize {
     (BLOCKS / columns.div_ceil(32).max(1)).clamp(1, rows.div_ceil(FEWEST_ROWS).max(1))
 }
 
-/// The grid that merges the parts of `columns` columns: a warp for each.
+/// The grid that merges the parts of `columns` columns: one warp for each column.
 pub fn merging(columns: usize) -> Grid {
     Grid::new(columns.div_ceil(THREADS / 32), THREADS as u32)
 }
 
-/// f32 elements of workspace that the partial sums of a norm need: two numbers (f64) a part and column.
+/// The workspace, in f32 elements, for the partial sums of a norm: two numbers (f64) for each part and column.
 pub fn workspace(x: Shape) -> Shape {
     let (rows, columns) = x.matrix();
     Shape::new([4 * columns * rows.div_ceil(rows.div_ceil(parts(rows, columns)).max(1)).max(1)])
 }
 
-/// What a norm's passes go over: x, or where a pool follows the pool's output.
+/// The tensor that a norm's passes go over: x, or the pool's output if a pool follows.
 #[derive(Debug, Clone, Copy)]
 pub struct Over {
-    /// The shape of y and its gradient.
+    /// The shape of y and of its gradient.
     pub shape: Shape,
-    /// The pool, as kernels are told of it: of width 0 where there is none.
+    /// The pool as the kernels take it; its width is 0 where there is none.
     pub pool: Pool,
 }
 
 impl Over {
-    /// Errors: a pool over a map of an odd extent.
+    /// The tensor for an input `x`, with or without a pool. Errors: a pool over a map of an odd extent.
     pub fn of(op: &'static str, x: Shape, pool: bool) -> Result<Over> {
         let [h, w, n, c] = x.hwnc();
         let batch = count(op, n)?;

@@ -1,4 +1,4 @@
-//! What a network needs to know of a layer: its shapes, its parameters, and how to run it forward and backward.
+//! The interface between a network and a layer: its shapes, its parameters, and how to run it forward and backward.
 //!
 //! Each operator's `layer.rs` implements [`Layer`]; the table of all layers is in [`crate::network`].
 
@@ -9,42 +9,42 @@ use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::{In, Out, Shape, View};
 use crate::{Error, Result};
 
-/// How a parameter starts.
+/// The starting values of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Init {
     /// Uniform in ±√(6/(fan in + fan out)).
     Glorot {
-        /// Inputs that reach one output.
+        /// The number of inputs that reach one output.
         fan_in: usize,
-        /// Outputs that one input reaches.
+        /// The number of outputs that one input reaches.
         fan_out: usize,
     },
-    /// All of one value.
+    /// All values are this one.
     Constant(f32),
-    /// The length of each unit's direction, which is the slot before: so that the weight starts as that direction.
+    /// The length of each unit's direction, which is the slot before this one; so the weight starts equal to that direction.
     Length,
 }
 
 /// A parameter of a layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Param {
-    /// `weight` or `bias`; `direction` and `gain`, which a weight is made of.
+    /// `weight` or `bias`; or `direction` and `gain`, of which a weight is made.
     pub name: &'static str,
-    /// Shape inside.
+    /// Its shape inside.
     pub shape: Shape,
-    /// Order in files.
+    /// Its order in files.
     pub order: FileOrder,
-    /// Starting value.
+    /// Its starting values.
     pub init: Init,
 }
 
 impl Param {
-    /// A per-unit parameter of `units` elements, all starting at `value`.
+    /// A parameter with one value for each of `units` units, all starting at `value`.
     pub fn per_unit(name: &'static str, units: usize, value: f32) -> Self {
         Param { name, shape: Shape::new([units]), order: FileOrder::Plain, init: Init::Constant(value) }
     }
 
-    /// The weight itself, or with `weight_norm` its direction, which starts as the weight would, and a gain for each unit.
+    /// The weight itself; or, with `weight_norm`, its direction, which starts as the weight would, and a gain for each unit.
     pub fn in_parts(self, weight_norm: bool) -> Vec<Self> {
         if !weight_norm {
             return vec![self];
@@ -60,16 +60,16 @@ impl Param {
 pub struct Params {
     /// The first parameter of [`Layer::params`], if there is one.
     pub weight: Option<View>,
-    /// The second.
+    /// The second parameter of [`Layer::params`], if there is one.
     pub bias: Option<View>,
 }
 
-/// What one layer keeps beside its output, as planned.
+/// The planned tensors in which a layer saves statistics for its backward pass.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Saved {
-    /// Statistics of the batch: mean and spread per unit, or per sample and group.
+    /// The mean of the batch statistics, per unit, or per sample and group.
     pub mean: Option<View>,
-    /// See `mean`.
+    /// The spread of the batch statistics, likewise.
     pub spread: Option<View>,
 }
 
@@ -78,99 +78,100 @@ pub struct Saved {
 pub struct Forward {
     /// `[H, W, N, C]`
     pub x: In,
-    /// What [`Layer::output`] says of x's shape.
+    /// The output, of the shape [`Layer::output`].
     pub y: Out,
-    /// Weight and bias at the θ of this pass.
+    /// The weight and bias at the θ of this pass.
     pub params: Params,
-    /// Written for backward.
+    /// The saved statistics; the forward pass writes them, the backward pass reads them.
     pub saved: Saved,
-    /// Shared by all layers.
+    /// A workspace that all layers share.
     pub workspace: View,
-    /// The step state: the key of the noise.
+    /// The step state, which holds the key of the noise.
     pub state: In,
-    /// The running statistics of layers that have them: read at evaluation, and by batch renormalisation in training too.
+    /// The running statistics, for layers that have them. Evaluation reads them; batch renormalisation reads them in training too.
     pub running: Saved,
-    /// What it does for its neighbours.
+    /// The operations that the layer does for its neighbours.
     pub fusion: Fusion,
 }
 
 /// The tensors of a backward pass through one layer.
 #[derive(Debug, Clone, Copy)]
 pub struct Backward {
-    /// The same as in forward.
+    /// The same as in the forward pass.
     pub forward: Forward,
-    /// Gradient of y.
+    /// The upstream gradient, dy.
     pub grad_y: In,
-    /// Gradient of x; the first layer needs none.
+    /// Where the gradient of x goes; the first layer needs none.
     pub grad_x: Option<Out>,
-    /// Gradients of weight and bias; convolutions and linear layers compute none that is `None`.
+    /// Where the gradients of weight and bias go; convolutions and linear layers do not compute those that are `None`.
     pub grads: Params,
 }
 
-/// The tensors of a tangent pass through one layer: how its output moves where x and its parameters move.
+/// The tensors of a tangent pass through one layer: the derivative of its output along a direction in which x and the parameters move.
 #[derive(Debug, Clone, Copy)]
 pub struct Tangent {
-    /// The same as in forward, which has run; it does nothing for its neighbours.
+    /// The same as in the forward pass, which has already run; fusion is off.
     pub forward: Forward,
-    /// ẋ; `None` where x does not move, as the batch does not.
+    /// ẋ; `None` where x does not move. The batch, for example, never does.
     pub x: Option<In>,
-    /// Tangents of weight and bias, f32 or f64; `None` where they do not move.
+    /// The tangents of weight and bias, in f32 or f64; `None` where they do not move.
     pub params: Params,
     /// ẏ
     pub y: Out,
-    /// Tangents of what forward kept: μ̇, and Ḋ of the norm's divisor.
+    /// The tangents of the saved statistics: μ̇, and Ḋ of the norm's divisor.
     pub saved: Saved,
-    /// Room for two tensors, each like the largest of the activations and weights.
+    /// Two spare tensors, each as large as the largest of the activations and weights.
     pub spare: [View; 2],
 }
 
-/// The tensors of a tangent backward pass through one layer: how its gradients move.
+/// The tensors of a tangent backward pass through one layer, which computes the tangents of its gradients.
 #[derive(Debug, Clone, Copy)]
 pub struct TangentBackward {
     /// The same as in the tangent pass.
     pub tangent: Tangent,
-    /// Gradient of y.
+    /// The upstream gradient, dy.
     pub grad_y: In,
-    /// How it moves.
+    /// The tangent of the upstream gradient, ḋy.
     pub moving: In,
-    /// Gradients of weight and bias, as backward wrote them.
+    /// The gradients of weight and bias, as the backward pass wrote them.
     pub grads: Params,
-    /// The tangent of x's gradient; the first layer needs none.
+    /// Where the tangent of x's gradient goes; the first layer needs none.
     pub grad_x: Option<Out>,
-    /// The tangents of the parameters' gradients. Of parameters that do not move, what is written there is not asked for.
+    /// Where the tangents of the parameters' gradients go. For parameters that do not move, whatever is written there is ignored.
     pub grads_tangent: Params,
 }
 
 impl Tangent {
-    /// ẋ. Errors: x does not move, which only the first layer's may not.
+    /// ẋ. Errors: x does not move, which is allowed for the first layer only.
     pub fn moving(&self, op: &'static str) -> Result<In> {
         self.x.ok_or_else(|| Error::operator(op, "an input that moves", "one that does not"))
     }
 
-    /// The first elements of spare tensor `which`, as `shape`.
+    /// The first elements of spare tensor `which`, as a tensor of `shape`.
     pub fn spare(&self, which: usize, shape: Shape) -> Out {
         Out(self.spare[which].slice(0, shape))
     }
 }
 
 impl TangentBackward {
-    /// Where the tangent of x's gradient goes. Errors: nowhere.
+    /// Where the tangent of x's gradient goes. Errors: there is no place for it.
     pub fn grad_x(&self, op: &'static str) -> Result<Out> {
         self.grad_x.ok_or_else(|| Error::operator(op, "a place for grad_x", "none planned"))
     }
 }
 
-/// One layer of a chain. Forward has no side effects but `y` and `saved`; backward assigns, never accumulates.
+/// One layer of a chain. The forward pass writes `y` and `saved` and has no other side effects; the backward pass assigns gradients and never
+/// accumulates.
 pub trait Layer {
-    /// Its word in the network's description, with its settings.
+    /// Its entry in the network's description, with its settings.
     fn describe(&self) -> String;
-    /// The part of a parameter's name that tells its kind, as `conv` in `conv3.weight`; empty where it has none.
+    /// The part of a parameter's name that tells the layer's kind, such as `conv` in `conv3.weight`; empty for a layer without parameters.
     fn prefix(&self) -> &'static str {
         ""
     }
     /// The output's shape. Errors: the layer does not take such an input.
     fn output(&self, x: Shape) -> Result<Shape>;
-    /// Its parameters for an input `x`, weight first: or what it is made of.
+    /// Its parameters for an input `x`: the weight, or what it is made of, comes first.
     fn params(&self, x: Shape) -> Vec<Param> {
         let _ = x;
         Vec::new()
@@ -179,29 +180,29 @@ pub trait Layer {
     fn multiplies(&self) -> bool {
         false
     }
-    /// Whether its weight is made of a direction and a gain, the first two of its parameters. Its passes take the weight itself: who runs them
-    /// makes it, and takes its gradient apart.
+    /// Whether its weight is made of a direction and a gain, which are then its first two parameters. The layer's passes take the weight itself: the
+    /// caller computes it before a pass, and splits its gradient afterwards.
     fn has_gain(&self) -> bool {
         false
     }
-    /// What its forward pass could do for the layer that follows, on this backend.
+    /// The operations that its forward pass could do for the layer that follows, on this backend.
     fn epilogues<B: Backend>(&self, backend: &B) -> Fusion {
         let _ = backend;
         Fusion::default()
     }
-    /// Whether its statistics can be had from sums that the layer before has left.
+    /// Whether it can compute its statistics from sums that the layer before has left.
     fn takes_sums(&self) -> bool {
         false
     }
-    /// Whether it is the ReLU alone, which another layer's pass may apply.
+    /// Whether it is a plain ReLU, which another layer's pass may apply.
     fn is_relu(&self) -> bool {
         false
     }
-    /// Whether it is a non-linearity by itself: a ReLU or another.
+    /// Whether it is a non-linearity by itself: the ReLU or another.
     fn is_activation(&self) -> bool {
         self.is_relu()
     }
-    /// The same layer without the ReLU that is part of its pass: its output is what enters the non-linearity.
+    /// The same layer without the ReLU that is part of its pass, so that its output is the input of the non-linearity.
     fn before_activation(&self) -> Self
     where
         Self: Sized + Clone,
@@ -212,7 +213,7 @@ pub trait Layer {
     fn is_pool(&self) -> bool {
         false
     }
-    /// Units whose mean and spread forward keeps, and what is divided by; such layers have running statistics.
+    /// The number of units whose mean and spread the forward pass saves, and the kind of divisor; layers that return this have running statistics.
     fn statistics(&self, x: Shape) -> Option<(usize, Divisor)> {
         let _ = x;
         None
@@ -221,26 +222,26 @@ pub trait Layer {
     fn reads_running(&self) -> bool {
         false
     }
-    /// The shape of the mean and of the spread that forward keeps of its batch alone, where no running statistics go with them.
+    /// The shape of the mean and of the spread that the forward pass saves, for layers that have no running statistics.
     fn keeps(&self, x: Shape) -> Option<Shape> {
         let _ = x;
         None
     }
-    /// The workspace it wants for an input `x`.
+    /// The workspace that it needs for an input `x`.
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
         let _ = (backend, x);
         Shape::new([0])
     }
-    /// x to y, in training mode.
+    /// Computes y from x, in training mode.
     fn forward<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()>;
-    /// x to y at evaluation, by the running statistics where there are some.
+    /// Computes y from x at evaluation, with the running statistics if it has some.
     fn evaluate<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()> {
         self.forward(backend, io)
     }
-    /// Gradients, from what forward was given and kept.
+    /// Computes the gradients, from the forward pass's operands and saved statistics.
     fn backward<B: Backend>(&self, backend: &mut B, io: &Backward) -> Result<()>;
-    /// How y moves, from what forward was given and kept; in f32 and f64.
+    /// Computes the tangent of y, from the forward pass's operands and saved statistics; in f32 and f64.
     fn tangent<B: Backend>(&self, backend: &mut B, io: &Tangent) -> Result<()>;
-    /// How the gradients move, from what backward was given and wrote.
+    /// Computes the tangents of the gradients, from the backward pass's operands and results.
     fn tangent_backward<B: Backend>(&self, backend: &mut B, io: &TangentBackward) -> Result<()>;
 }

@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 macro_rules! operators {
     (layers { $($layer:path),+ $(,)? } others { $($other:path),+ $(,)? }) => {
-        /// The operators' names: those of the rows below, and the activations'.
+        /// The operators' names: those of the rows below, and those of the activations.
         pub fn names() -> &'static [&'static str] {
             static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
                 let activations = Activation::ALL.iter().map(|kind| kind.name());
@@ -22,7 +22,7 @@ macro_rules! operators {
             &NAMES
         }
 
-        /// Runs operator `name` on the user's arrays. Errors: there is none of that name, or those of [`Operator::run`].
+        /// Runs operator `name` on the user's arrays. Errors: no operator has that name, or those of [`Operator::run`].
         pub fn run<B: Backend>(name: &str, backend: &mut B, inputs: &mut Inputs) -> Result<Arrays> {
             match name {
                 $(_ if name == $layer.name => layered::run(&$layer, backend, inputs),)+
@@ -31,7 +31,7 @@ macro_rules! operators {
             }
         }
 
-        /// The cases of operator `name`. Errors: there is none of that name.
+        /// The test cases of operator `name`. Errors: no operator has that name.
         pub fn cases(name: &str) -> Result<Cases> {
             match name {
                 $(_ if name == $layer.name => Ok($layer.cases),)+
@@ -59,7 +59,7 @@ operators! {
     others { CrossEntropy, SquaredError, WeightNorm }
 }
 
-/// The activation of that name. Errors: it is none, nor any other operator.
+/// The activation of that name. Errors: no activation, nor any other operator, has it.
 fn activation(name: &str) -> Result<Activation> {
     let short: String = name.chars().take(64).collect();
     let place = format!("operator {}", short.escape_debug());

@@ -1,10 +1,10 @@
-//! The borrow check of one operator's views: whatever device holds the memory, a tensor that is written overlaps nothing.
+//! The borrow check of one operator's views. On any device, a tensor that is written must not overlap another tensor of the same call.
 
 use super::element::Element;
 use super::tensor::View;
 use crate::{Error, Result};
 
-/// The views that one call of an operator has named so far.
+/// The views that one operator call has taken so far.
 pub struct AliasCheck {
     op: &'static str,
     taken: [Taken; AliasCheck::MOST],
@@ -20,17 +20,18 @@ struct Taken {
 }
 
 impl AliasCheck {
-    /// Views that one operator may name.
+    /// The most views that one operator may take.
     const MOST: usize = 24;
 
-    /// Nothing named yet, by operator `op`.
+    /// A check for operator `op`, with no views taken yet.
     pub fn new(op: &'static str) -> Self {
         AliasCheck { op, taken: [Taken { arena: u32::MAX, start: 0, end: 0, written: false }; Self::MOST], count: 0 }
     }
 
-    /// The byte at which `view` starts in its arena; `room` gives an arena's bytes.
+    /// Takes a view, and returns the byte at which it starts in its arena. `room` gives the size of an arena in bytes.
     ///
-    /// Errors: another dtype, outside its arena, misaligned, or overlapping a view taken before where either is written.
+    /// Errors: the view has another dtype than T, lies outside its arena, or is misaligned; or it overlaps a view taken before, and either is
+    /// written.
     pub fn take<T: Element>(
         &mut self,
         view: View,

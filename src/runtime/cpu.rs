@@ -1,6 +1,6 @@
-//! The CPU backend: host arenas, and threads that never decide an order.
+//! The CPU backend: host arenas, and threads that never influence the order of operations.
 //!
-//! Work is cut into chunks by the shapes alone; threads only take chunks. So 1, 2 and 4 threads give the same bits.
+//! The shapes alone decide how work is cut into chunks; threads only pick up chunks. So 1, 2 and 4 threads give the same bits.
 
 use super::float::Float;
 use super::memory::{Borrow, Element, Memory};
@@ -11,18 +11,18 @@ use crate::{Error, Result};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// The host, computing in `T`.
+/// The host as a backend that computes in `T`.
 pub struct Cpu<T> {
     memory: Memory,
-    /// For tests: what lies between the tensors of every arena.
+    /// For tests: the guard bands between the tensors of every arena.
     guards: Option<Vec<(ArenaId, Vec<Range<usize>>)>>,
     direct_convolution: bool,
-    /// Of a backend that takes no memory: it plans for others beside it too.
+    /// For a backend that takes no memory: whether the backends beside it are for planning too.
     plans_beside: bool,
     element: PhantomData<T>,
 }
 
-/// What guarded memory is filled with: NaN, as f32 and as f64.
+/// The byte that guarded memory is filled with: NaN, both as f32 and as f64.
 const FILL: u8 = 0xFF;
 
 impl<T: Float> Default for Cpu<T> {
@@ -38,23 +38,23 @@ impl<T: Float> Default for Cpu<T> {
 }
 
 impl<T: Float> Cpu<T> {
-    /// A backend that takes no memory: for planning, and [`Storage::bytes`] afterwards. What is uploaded to it goes nowhere.
+    /// A backend that takes no memory. It is for planning, and for [`Storage::bytes`] afterwards; uploads to it are discarded.
     pub fn planning() -> Self {
         Cpu { memory: Memory::planning(), ..Cpu::default() }
     }
 
-    /// The same, and so for those that would work beside it: see [`Storage::beside`].
+    /// The same, and with backends beside it that also take no memory: see [`Storage::beside`].
     pub fn planning_beside() -> Self {
         Cpu { plans_beside: true, ..Cpu::planning() }
     }
 
-    /// A backend for tests: arenas start as NaN, not as 0, and [`Storage::plan`] leaves guard bands between tensors, so that
-    /// [`Cpu::overruns`] can tell whether anything wrote beside its tensor.
+    /// A backend for tests. Arenas start as NaN rather than 0, and [`Storage::plan`] leaves guard bands between tensors, so that [`Cpu::overruns`]
+    /// can tell whether anything was written outside its tensor.
     pub fn guarded() -> Self {
         Cpu { guards: Some(Vec::new()), ..Cpu::default() }
     }
 
-    /// Of a guarded backend: every byte outside all tensors that was written, by arena and offset.
+    /// For a guarded backend: every byte outside all tensors that was written, by arena and offset.
     pub fn overruns(&mut self) -> Vec<(ArenaId, usize)> {
         let mut written = Vec::new();
         for (arena, bands) in self.guards.iter().flatten() {
@@ -70,12 +70,12 @@ impl<T: Float> Cpu<T> {
         self.direct_convolution = true;
     }
 
-    /// Whether it was set.
+    /// Whether direct convolution was set.
     pub fn convolves_directly(&self) -> bool {
         self.direct_convolution
     }
 
-    /// Starts resolving the views of operator `op`.
+    /// Starts resolving the views of one call of operator `op`.
     pub fn borrow(&mut self, op: &'static str) -> Borrow<'_> {
         self.memory.borrow(op)
     }
@@ -87,7 +87,7 @@ impl<T: Float> Cpu<T> {
         Ok(())
     }
 
-    /// The raw bytes of an arena: for tests that fill it with NaN and look at its guard bands.
+    /// The raw bytes of an arena, for tests that fill it with NaN and inspect its guard bands.
     pub fn raw(&mut self, arena: ArenaId) -> &mut [u8] {
         self.memory.raw(arena)
     }
@@ -154,7 +154,7 @@ impl<T: Float> Storage for Cpu<T> {
     }
 }
 
-/// Reads the step state that a handle names.
+/// Reads the step state behind a handle.
 pub fn read_state(borrow: &mut Borrow<'_>, state: In) -> Result<StepState> {
     let words = borrow.read::<u64>(state)?;
     let words: [u64; 4] =

@@ -1,4 +1,4 @@
-//! The element types that tensors have.
+//! The element types of tensors.
 
 use super::tensor::DType;
 use bytemuck::Pod;

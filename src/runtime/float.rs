@@ -9,7 +9,7 @@ use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 #[cfg(target_arch = "x86_64")]
 use super::lanes::x86;
 
-/// f32, in which runs are made, or f64, by which everything else is judged.
+/// The CPU's element type: f32, in which runs are made, or f64, against which everything else is checked.
 pub trait Float:
     Element
     + PartialOrd
@@ -30,9 +30,9 @@ pub trait Float:
     const ZERO: Self;
     /// 1
     const ONE: Self;
-    /// A mean of squares below it may have lost digits: squares below the normal numbers are off by up to half the least number of all.
+    /// A mean of squares below this may have lost digits: subnormal squares are off by up to half of the smallest positive number.
     const FAINT: f64;
-    /// Eight elements, for machines without a vector unit that this crate knows.
+    /// A register of eight elements, for machines without a vector unit that this crate knows.
     type Plain: Lanes<Self>;
     /// One 256-bit register.
     #[cfg(target_arch = "x86_64")]
@@ -41,11 +41,11 @@ pub trait Float:
     #[cfg(target_arch = "x86_64")]
     type Avx512: Lanes<Self>;
 
-    /// Rounds.
+    /// Rounds an f64 to this type.
     fn of(x: f64) -> Self;
-    /// Widens an f32: how f64 uses the draws of f32.
+    /// Widens an f32; f64 uses the draws of f32 in this way.
     fn widen(x: f32) -> Self;
-    /// Widens, exactly.
+    /// Widens to f64, exactly.
     fn f64(self) -> f64;
     /// `self · a + b`, rounded once.
     fn fma(self, a: Self, b: Self) -> Self;
@@ -55,15 +55,15 @@ pub trait Float:
     fn sqrt(self) -> Self;
     /// eˣ
     fn exp(self) -> Self;
-    /// `(2ᵏ, eʳ − 1)` with `self = k ln 2 + r`, `|r| ≤ ln 2 / 2`, for numbers of at most 80: so that eˣ and eˣ − 1 each lose no digits, and
-    /// loops over them become vectors. Plain arithmetic in a fixed order: the same bits on any machine. Where eˣ is no normal number, the
-    /// first is 0; of a NaN the second is one.
+    /// `(2ᵏ, eʳ − 1)` with `self = k ln 2 + r` and `|r| ≤ ln 2 / 2`, for numbers of at most 80. From these parts both eˣ and eˣ − 1 can be computed
+    /// without losing digits, in loops that vectorise. It is plain arithmetic in a fixed order, so every machine gives the same bits. Where eˣ is not
+    /// a normal number, the first part is 0; for a NaN, the second part is NaN.
     fn exp_parts(self) -> (Self, Self);
     /// selfᵖ
     fn powf(self, p: Self) -> Self;
-    /// `1 − erf(self)`, without loss of digits where that is small.
+    /// `1 − erf(self)`, without loss of digits where the result is small.
     fn erfc(self) -> Self;
-    /// Neither infinite nor NaN.
+    /// Whether it is neither infinite nor NaN.
     fn is_finite(self) -> bool;
 }
 
@@ -135,8 +135,8 @@ macro_rules! float {
     };
 }
 
-/// `erfc` in f32: the Chebyshev fit of Numerical Recipes (section 6.2), whose relative error is 1.2e-7. Plain arithmetic, of which a loop becomes
-/// vectors; of libm's it does not.
+/// `erfc` in f32: the Chebyshev fit of Numerical Recipes (section 6.2), whose relative error is 1.2e-7. It is plain arithmetic, so that loops over it
+/// vectorise; loops over libm's function do not.
 #[inline(always)]
 fn erfc_of_f32(x: f32) -> f32 {
     const FIT: [f32; 10] = [
@@ -161,16 +161,16 @@ fn erfc_of_f32(x: f32) -> f32 {
 
 /// The constants of `exp_parts` in f32.
 mod exp32 {
-    /// Below it eˣ is no normal number.
+    /// Below this eˣ is not a normal number.
     pub const LEAST: f32 = -87.0;
     /// 1.5 · 2²³
     pub const ROUND: f32 = 12_582_912.0;
-    /// ln 2 in two parts, of which k times the first is exact.
+    /// ln 2 in two parts; k times the first part is exact.
     pub const LN_2: [f32; 2] = [0.693_145_75, 1.428_606_8e-6];
-    /// 1/8! … 1/2!: on |r| ≤ 0.35 the rest of the series is below 1e-9 of it.
+    /// 1/8! … 1/2!: for |r| ≤ 0.35 the rest of the series is below 1e-9 of its value.
     pub const SERIES: [f32; 7] =
         [1.0 / 40320.0, 1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 1.0 / 2.0];
-    /// Of the exponent, and how far up it stands.
+    /// The bias of the exponent, and its position in the bits.
     pub const BIAS: u32 = 127;
     pub const MANTISSA: u32 = 23;
 }
@@ -209,7 +209,7 @@ float!(f64, 1e-280, F64x4, F64x8, exp64, libm::erfc);
 mod tests {
     use super::*;
 
-    /// The largest relative errors of eˣ and eˣ − 1 made of the parts, in units of the last place.
+    /// The largest relative errors of eˣ and eˣ − 1 computed from the parts, in units of the last place.
     fn errors<T: Float>(x: impl Iterator<Item = f64>, place: f64) -> [f64; 2] {
         x.fold([0.0f64; 2], |most, x| {
             let x = T::of(x);

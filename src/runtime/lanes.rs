@@ -1,34 +1,35 @@
-//! Vector registers by name, for the loops where the compiler's choice is not good enough; and what goes around the caches.
+//! Vector registers by name, for the loops where the compiler's own vectorisation is not good enough; and stores and prefetches that bypass or fill
+//! the caches.
 
 /// A register of `WIDTH` elements.
 ///
 /// # Safety
-/// Its methods may only be called where the instruction set that they stand for is there, and pointers must be valid for
-/// `WIDTH` elements; they need not be aligned.
+/// Its methods may only be called where the instruction set that they use is available. Pointers must be valid for `WIDTH` elements; they need not be
+/// aligned.
 pub trait Lanes<T>: Copy {
-    /// Elements per register.
+    /// The number of elements in a register.
     const WIDTH: usize;
-    /// All elements `x`.
+    /// A register whose elements are all `x`.
     ///
     /// # Safety
     /// See the trait.
     unsafe fn splat(x: T) -> Self;
-    /// `WIDTH` elements from `p`.
+    /// Loads `WIDTH` elements from `p`.
     ///
     /// # Safety
     /// See the trait.
     unsafe fn load(p: *const T) -> Self;
-    /// `WIDTH` elements to `p`.
+    /// Stores `WIDTH` elements to `p`.
     ///
     /// # Safety
     /// See the trait.
     unsafe fn store(self, p: *mut T);
-    /// The first `count` elements from `p`, at most `WIDTH`; zeros after them.
+    /// Loads the first `count` elements from `p`, at most `WIDTH`, followed by zeros.
     ///
     /// # Safety
     /// See the trait; `p` must be valid for `count` elements only.
     unsafe fn load_first(p: *const T, count: usize) -> Self;
-    /// The first `count` elements to `p`, at most `WIDTH`.
+    /// Stores the first `count` elements to `p`, at most `WIDTH`.
     ///
     /// # Safety
     /// See the trait; `p` must be valid for `count` elements only.
@@ -58,14 +59,14 @@ pub trait Lanes<T>: Copy {
     /// # Safety
     /// See the trait.
     unsafe fn mul(self, a: Self) -> Self;
-    /// As [`Lanes::store`], past the caches where the machine can: for what is not read again soon.
+    /// Does what [`Lanes::store`] does, but bypasses the caches where the machine can: for data that is not read again soon.
     ///
     /// # Safety
     /// See the trait; `p` must be aligned to 64 bytes, and [`fence`] must be called before another thread reads what was written.
     unsafe fn stream(self, p: *mut T);
 }
 
-/// Orders what [`Lanes::stream`] wrote before everything that this thread writes later.
+/// Orders the writes of [`Lanes::stream`] before everything that this thread writes later.
 #[inline(always)]
 pub fn fence() {
     #[cfg(target_arch = "x86_64")]
@@ -75,7 +76,7 @@ pub fn fence() {
     }
 }
 
-/// Asks for the cache line at `p`, which need not be valid, before it is needed.
+/// Prefetches the cache line at `p`, which need not be valid.
 #[inline(always)]
 pub fn fetch_ahead<T>(p: *const T) {
     #[cfg(target_arch = "x86_64")]
@@ -152,20 +153,20 @@ macro_rules! portable {
 portable!(f32);
 portable!(f64);
 
-/// Registers of x86-64.
+/// The registers of x86-64.
 #[cfg(target_arch = "x86_64")]
 pub mod x86 {
     use super::Lanes;
     use std::arch::x86_64::*;
 
-    /// Lane masks of AVX2: eight 32-bit words, the first `count` of which are set.
+    /// Lane masks of AVX2: eight 32-bit words, of which the first `count` are set.
     #[inline(always)]
     unsafe fn mask32(count: usize) -> __m256i {
         // SAFETY: the caller vouches for AVX2.
         unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
     }
 
-    /// Four 64-bit words, the first `count` of which are set.
+    /// The same for four 64-bit words.
     #[inline(always)]
     unsafe fn mask64(count: usize) -> __m256i {
         // SAFETY: the caller vouches for AVX2.

@@ -9,24 +9,24 @@ use std::marker::PhantomData;
 
 pub use super::element::Element;
 
-/// One cache line: the unit in which arenas are allocated, which aligns them.
+/// One cache line: arenas are allocated in this unit, which aligns them.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 struct Line([u8; 64]);
 
-/// Bytes above which the system is asked whether it has them.
+/// Allocations above this number of bytes first ask the system whether it has the memory.
 pub const LARGE: usize = 64 << 20;
 
 /// All host memory of a CPU backend.
 #[derive(Default)]
 pub struct Memory {
     arenas: Vec<Vec<Line>>,
-    /// Bytes that plans were made for and no memory was taken; `None` where it is taken.
+    /// The bytes that plans were made for without taking memory; `None` if memory is taken.
     planned: Option<usize>,
 }
 
 impl Memory {
-    /// One that takes no memory, and only counts what would be taken.
+    /// A memory that takes nothing, and only counts what would be taken.
     pub fn planning() -> Self {
         Memory { planned: Some(0), ..Memory::default() }
     }
@@ -42,7 +42,7 @@ impl Memory {
         ArenaId(self.arenas.len() as u32 - 1)
     }
 
-    /// Allocates what `plan` laid out, zeroed.
+    /// Allocates the tensors that `plan` laid out, zeroed.
     pub fn commit(&mut self, plan: &ArenaPlan) -> Result<()> {
         if let Some(planned) = &mut self.planned {
             *planned = planned.saturating_add(plan.bytes());
@@ -69,7 +69,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Bytes of all arenas, or of what was planned.
+    /// The bytes of all arenas, or the bytes that were planned.
     pub fn bytes(&self) -> usize {
         self.planned.unwrap_or(0) + self.arenas.iter().map(|a| a.len() * size_of::<Line>()).sum::<usize>()
     }
@@ -85,7 +85,7 @@ impl Memory {
     }
 }
 
-/// Resolves views to slices, and refuses a slice that overlaps another where either is written.
+/// Resolves views to slices. Refuses a slice that overlaps another if either is written.
 pub struct Borrow<'a> {
     claims: AliasCheck,
     arenas: *mut Vec<Vec<Line>>,

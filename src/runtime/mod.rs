@@ -1,12 +1,12 @@
-//! Memory and devices, no mathematics.
+//! Memory and devices; this module has no mathematics.
 //!
-//! - [`tensor`]: shape + dtype + place, as handles · [`element`]: element types · [`slots`]: named parts of a flat vector · [`state`]: what changes from
-//!   step to step
+//! - [`tensor`]: shape, dtype and place, as handles · [`element`]: element types · [`slots`]: named parts of a flat vector · [`state`]: the values
+//!   that change from step to step
 //! - [`rng`]: random numbers as pure functions, the same bits on every device
 //! - [`storage`]: what every backend can do with memory · [`alias_check`]: the borrow check of an operator's views
 //! - [`cuda`]: the CUDA backend, on a GPU or on an emulator
-//! - [`memory`], [`cpu`]: host arenas and the CPU backend · [`float`], [`simd`], [`lanes`]: its element types and vector units ·
-//!   [`rounding`]: f64 to bf16
+//! - [`memory`], [`cpu`]: host arenas and the CPU backend · [`float`], [`simd`], [`lanes`]: its element types and vector units · [`rounding`]: f64 to
+//!   bf16
 
 pub mod alias_check;
 pub mod cpu;

@@ -1,9 +1,9 @@
 //! Random numbers as pure functions: Philox4x32-10, and the laws drawn from its words.
 //!
-//! Nothing here has state. A draw is a function of (seed, purpose, layer, step, indices), so a probe cannot disturb
-//! training, a resumed run draws what the uninterrupted one did, and every device draws the same bits: the laws use integer
-//! operations and correctly rounded f32 `+ − × fma sqrt` only, which a CUDA kernel can repeat exactly (no `log`, no
-//! division: those differ between mathematics libraries).
+//! Nothing here has state. A draw is a function of (seed, purpose, layer, step, indices). So a probe cannot disturb training, a resumed run draws
+//! what the uninterrupted run drew, and every device draws the same bits. The laws use only integer operations and the correctly rounded f32
+//! operations `+ − × fma sqrt`, which a CUDA kernel can repeat exactly. They use no `log` and no division, since those differ between mathematics
+//! libraries.
 //!
 //! Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 
@@ -23,17 +23,17 @@ pub enum Purpose {
     Augment = 5,
     /// Generated data sets.
     Data = 6,
-    /// Random directions of a probe.
+    /// A probe's random directions.
     Direction = 7,
-    /// Random inputs of tests and benchmarks.
+    /// The random inputs of tests and benchmarks.
     Case = 8,
-    /// Units that a probe looks at.
+    /// The units that a probe looks at.
     Unit = 9,
-    /// Instances of the paper's statements.
+    /// The random instances for the paper's statements.
     Theory = 10,
 }
 
-/// Multipliers and Weyl constants of Philox4x32.
+/// The multipliers and Weyl constants of Philox4x32.
 const M: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const W: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
@@ -49,13 +49,13 @@ pub fn philox4x32(mut c: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     c
 }
 
-/// The key that a seed stands for.
+/// The key for a seed.
 #[inline(always)]
 pub fn key(seed: u64) -> [u32; 2] {
     [seed as u32, (seed >> 32) as u32]
 }
 
-/// The highest word of a counter: what the draw is for, and the layer (24 bits).
+/// The highest word of a counter: the purpose of the draw, and the layer (24 bits).
 #[inline(always)]
 pub fn domain(purpose: Purpose, layer: u32) -> u32 {
     (purpose as u32) << 24 | (layer & 0x00FF_FFFF)
@@ -63,8 +63,7 @@ pub fn domain(purpose: Purpose, layer: u32) -> u32 {
 
 /// The four words at (`seed`, `purpose`, `layer`, `step`, `i`, `j`). `layer` has 24 bits.
 ///
-/// For noise, `i` is the sample and `j` the unit (or a pair of units); elsewhere `i` and `j` are the low and high half of
-/// an index.
+/// For noise, `i` is the sample and `j` the unit (or a pair of units); elsewhere, `i` and `j` are the low and high halves of an index.
 #[inline(always)]
 pub fn draw(seed: u64, purpose: Purpose, layer: u32, step: u32, i: u32, j: u32) -> [u32; 4] {
     philox4x32([i, j, step, domain(purpose, layer)], key(seed))
@@ -77,7 +76,7 @@ pub fn word(seed: u64, purpose: Purpose, layer: u32, step: u32, index: u64) -> u
     draw(seed, purpose, layer, step, block as u32, (block >> 32) as u32)[(index % 4) as usize]
 }
 
-/// [`philox4x32`] of `N` counters side by side: `c[k][lane]` is word k of counter `lane`, there and in what comes back.
+/// Runs [`philox4x32`] on `N` counters side by side: `c[k][lane]` is word k of counter `lane`, in the argument and in the result.
 #[inline(always)] // so that the lanes become registers of whatever instruction set the caller is compiled for
 pub fn philox_lanes<const N: usize>(c: [[u32; N]; 4], mut key: [u32; 2]) -> [[u32; N]; 4] {
     // Words stand in the low halves of 64-bit lanes, where products are made; what is in the high halves does not count. Loops in place of `map`: that
@@ -106,10 +105,10 @@ pub fn philox_lanes<const N: usize>(c: [[u32; N]; 4], mut key: [u32; 2]) -> [[u3
     out
 }
 
-/// Words that [`words`] makes at once: 16 blocks of the generator side by side.
+/// The number of words that [`words`] makes at once: 16 blocks of the generator side by side.
 pub const WORDS: usize = 64;
 
-/// The words at the positions `first..first + 64` of a sequence, as [`word`] has them one by one; `first` is a multiple of 4.
+/// The words at positions `first..first + 64` of a sequence, the same as [`word`] gives one by one; `first` must be a multiple of 4.
 #[inline(always)]
 pub fn words(seed: u64, purpose: Purpose, layer: u32, step: u32, first: u64) -> [u32; WORDS] {
     const LANES: usize = WORDS / 4;
@@ -132,13 +131,13 @@ pub fn uniform(word: u32) -> f32 {
     (word >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
-/// A uniform number in [lo, lo + width) from a word, one rounding.
+/// A uniform number in [lo, lo + width) from a word, with one rounding.
 #[inline(always)]
 pub fn uniform_in(word: u32, lo: f32, width: f32) -> f32 {
     uniform(word).mul_add(width, lo)
 }
 
-/// ln(t) for positive, normal f32, to 3e-8 relative in `t`'s mantissa part; minimax polynomial of degree 8.
+/// ln(t) for a positive, normal f32, to 3e-8 relative in the mantissa part of `t`; a minimax polynomial of degree 8.
 #[inline(always)]
 fn ln(t: f32) -> f32 {
     // Exponent such that the mantissa lies in [√½, √2): there ln has no large cancelling parts.
@@ -159,10 +158,9 @@ fn ln(t: f32) -> f32 {
 
 /// A standard normal number from a word, by the inverse of its distribution function; |z| ≤ 6.4.
 ///
-/// The upper bit is the sign, the other 31 are the probability `a` of a value further out: the tail is as finely resolved
-/// as the centre. With `w = −ln(a (2 − a))`, z / (1 − a) is smooth in `w` (below 5) and in `√w` (above): the form is Giles's
-/// ("Approximating the erfinv function", 2012), the two polynomials are this project's minimax fits, relative error 1e-7
-/// and 4e-7.
+/// The upper bit is the sign; the other 31 bits are the probability `a` of a value further out, so the tail is resolved as finely as the centre. With
+/// `w = −ln(a (2 − a))`, z / (1 − a) is smooth in `w` (below 5) and in `√w` (above). The form is Giles's ("Approximating the erfinv function", 2012);
+/// the two polynomials are this project's minimax fits, with relative errors of 1e-7 and 4e-7.
 #[inline(always)]
 pub fn normal(word: u32) -> f32 {
     // Between 2⁻³² and 1: odd multiples of 2⁻³², rounded to f32.
@@ -192,10 +190,10 @@ pub fn normal(word: u32) -> f32 {
     f32::from_bits(z.to_bits() ^ (word & 0x8000_0000))
 }
 
-/// The image at `position` of epoch `epoch`'s order of `n` images: a bijection of 0..n for each (seed, epoch).
+/// The image at `position` in the order of epoch `epoch`, out of `n` images: a bijection of 0..n for each (seed, epoch).
 ///
-/// A Feistel network over the next power of four, walked until it lands inside: a pure function, so a kernel can gather
-/// its own batch and a run can be resumed anywhere with no stored permutation.
+/// It is a Feistel network over the next power of four, applied until the result is below n. As a pure function it lets a kernel gather its own
+/// batch, and a run be resumed anywhere, without a stored permutation.
 pub fn shuffled(seed: u64, epoch: u32, position: u32, n: u32) -> u32 {
     let half_bits = (32 - n.saturating_sub(1).leading_zeros()).div_ceil(2).max(1);
     let mask = (1u32 << half_bits) - 1;

@@ -1,14 +1,14 @@
-//! f64 to bf16, rounded once.
+//! Converting f64 to bf16 with a single rounding.
 //!
-//! `half::bf16::from_f64` looks at the upper 32 bits alone (half 2.7), so that what lies a little above the middle between two neighbours goes
-//! to the even one; and to f32 first and then to bf16 is two roundings. `clippy.toml` keeps the first out.
+//! `half::bf16::from_f64` looks only at the upper 32 bits (half 2.7), so a value slightly above the midpoint between two neighbours goes to the even
+//! one. Converting to f32 first and then to bf16 rounds twice. `clippy.toml` forbids the first.
 
 use half::bf16;
 
-/// The bf16 number nearest to `x`, of two the even one; a NaN stays one, and beyond the largest lies infinity.
+/// The bf16 number nearest to `x`; a tie goes to the even one, a NaN stays a NaN, and values beyond the largest number become infinite.
 ///
-/// On the way lies an f32 that is rounded to odd: cut off, with the last bit set where anything was lost. It has 16 bits more than bf16, of
-/// the same exponents, so that it stands on the same side of every middle as `x` (Boldo and Melquiond 2008).
+/// The intermediate f32 is rounded to odd: it is truncated, and its last bit is set if anything was lost. An f32 has 16 bits more than a bf16 and the
+/// same exponents, so the intermediate value lies on the same side of every midpoint as `x` (Boldo and Melquiond 2008).
 pub fn bf16_of(x: f64) -> bf16 {
     let near = x as f32;
     if f64::from(near) == x || x.is_nan() {

@@ -1,9 +1,8 @@
-//! The vector units of the host: found at run time, and never a reason for other bits.
+//! The vector units of the host: they are detected at run time, and never change a bit.
 //!
-//! Every kernel gives each output element one chain of operations, in an order that the shapes alone fix. So a wider
-//! register, or none, changes the speed and not one bit. Two means are used: the macro `vectorize!` compiles a plain loop once for
-//! each instruction set and leaves the vectors to the compiler; [`Lanes`] names registers, for the one loop (the dense
-//! product) where the compiler's choice is not good enough.
+//! Every kernel computes each output element as one chain of operations, in an order that the shapes alone fix. So a wider register, or none, changes
+//! the speed and not one bit. There are two tools. The macro `vectorize!` compiles a plain loop once for each instruction set, and leaves the vectors
+//! to the compiler. [`Lanes`] names registers, for loops (such as the dense product) where the compiler's own vectorisation is not good enough.
 
 use crate::{Error, Result};
 use std::ffi::OsStr;
@@ -13,24 +12,24 @@ use std::sync::OnceLock;
 pub use super::lanes::x86;
 pub use super::lanes::{Lanes, Portable, fence, fetch_ahead};
 
-/// The variable of the environment that asks for a narrower instruction set than the machine has.
+/// The environment variable that asks for a narrower instruction set than the machine has.
 pub const VARIABLE: &str = "NORMSCAPE_ISA";
 
-/// Instruction sets that kernels are compiled for, the widest first.
+/// The instruction sets that kernels are compiled for, the widest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
     /// AVX-512 F, BW, DQ, VL and FMA.
     Avx512,
     /// AVX2 and FMA.
     Avx2,
-    /// What the compiler's target has. Without a hardware `fma` it is right, and slow.
+    /// The instruction set of the compiler's target. Without a hardware `fma` the results are right, but slow.
     Portable,
 }
 
 impl Isa {
     const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
 
-    /// What [`VARIABLE`] calls it.
+    /// Its word in [`VARIABLE`].
     pub fn word(self) -> &'static str {
         match self {
             Isa::Avx512 => "avx512",
@@ -39,7 +38,7 @@ impl Isa {
         }
     }
 
-    /// Its name, for people.
+    /// Its name, for messages.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Avx512 => "AVX-512",
@@ -48,7 +47,7 @@ impl Isa {
         }
     }
 
-    /// Whether a fused multiply-add is computed in software: for x86-64, compilers take a processor without one for granted.
+    /// Whether fused multiply-add is computed in software: on x86-64, compilers assume a processor without the instruction.
     pub fn is_slow(self) -> bool {
         let x86 = cfg!(any(target_arch = "x86", target_arch = "x86_64"));
         self == Isa::Portable && x86 && !cfg!(target_feature = "fma")
@@ -77,13 +76,13 @@ pub fn widest() -> Isa {
 
 /// The instruction set in use: the widest of this machine, or the narrower one that [`VARIABLE`] asks for.
 ///
-/// What it asks for and cannot have is taken for nothing asked: [`require`] refuses it, before anything is computed.
+/// A request that is wrong or cannot be met counts as none here; [`require`] refuses it before anything is computed.
 pub fn isa() -> Isa {
     static ISA: OnceLock<Isa> = OnceLock::new();
     *ISA.get_or_init(|| require().unwrap_or_else(|_| widest()))
 }
 
-/// The instruction set that [`VARIABLE`] asks for, or the widest. Errors: it is none, or not one of this machine's.
+/// The instruction set that [`VARIABLE`] asks for, or the widest. Errors: no such instruction set, or one that this machine does not have.
 pub fn require() -> Result<Isa> {
     choose(std::env::var_os(VARIABLE).as_deref(), widest())
 }
@@ -102,10 +101,10 @@ fn choose(asked: Option<&OsStr>, widest: Isa) -> Result<Isa> {
     Err(Error::input(place, problem, format!("this machine has {}", there.join(", "))))
 }
 
-/// Defines functions that are compiled once for every [`Isa`] and take the machine's own at run time.
+/// Defines functions that are compiled once for every [`Isa`] and use the machine's own at run time.
 ///
-/// The body is plain Rust: the compiler turns its loops into vectors of whatever width it is compiled for. It must not
-/// hand out closures to other threads: those would be compiled for the base instruction set.
+/// The body is plain Rust: the compiler turns its loops into vectors of the width that it is compiled for. It must not hand closures to other
+/// threads, since those would be compiled for the base instruction set.
 macro_rules! vectorize {
     ($($(#[$meta:meta])* $vis:vis fn $name:ident<$T:ident $(, $G:ident: $B:path)*>($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)+) => {$(
         $(#[$meta])*

@@ -3,17 +3,16 @@
 use super::tensor::{Shape, View};
 use crate::{Error, Result};
 
-/// How a slot's elements are ordered in users' files.
+/// The order of a slot's elements in users' files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileOrder {
-    /// As inside.
+    /// The same order as inside.
     Plain,
-    /// A linear weight: inside `[I, O]`, in files `[O, I]`.
+    /// A linear weight: `[I, O]` inside, `[O, I]` in files.
     Linear,
-    /// A 3×3 convolution weight: inside `[3·3, C, K]`, in files `[K, C, 3, 3]`.
+    /// A 3×3 convolution weight: `[3·3, C, K]` inside, `[K, C, 3, 3]` in files.
     Conv3x3,
-    /// The gains of a weight that has so many axes in files: inside `[K]`, in files as PyTorch's `weight_norm` has them,
-    /// `[K, 1]` or `[K, 1, 1, 1]`.
+    /// The gains of a weight that has this many axes in files: `[K]` inside, and in files `[K, 1]` or `[K, 1, 1, 1]`, as in PyTorch's `weight_norm`.
     Gain(usize),
 }
 
@@ -29,8 +28,8 @@ impl FileOrder {
         }
     }
 
-    /// The shapes in which files are read: the one in which they are written, and another that means the same (gains
-    /// without PyTorch's axes of 1, as earlier versions wrote them), or the same again.
+    /// The shapes that are accepted when reading a file: the shape that is written, and another with the same meaning (gains without PyTorch's axes
+    /// of 1, as earlier versions wrote them). Where there is no other, the same shape twice.
     pub fn read_shapes(self, inside: Shape) -> [Vec<usize>; 2] {
         match self {
             FileOrder::Gain(_) => [self.shape(inside), inside.extents().to_vec()],
@@ -38,7 +37,7 @@ impl FileOrder {
         }
     }
 
-    /// The position inside of the element at `index` of the file's order.
+    /// The position inside of the element at `index` in the file's order.
     pub fn inside(self, shape: Shape, index: usize) -> usize {
         let e = shape.extents();
         match self {
@@ -51,12 +50,12 @@ impl FileOrder {
         }
     }
 
-    /// Values in the file's order, from values in the inside order.
+    /// Reorders values from the inside order to the file's order.
     pub fn to_file<T: Copy>(self, shape: Shape, values: &[T]) -> Vec<T> {
         (0..values.len()).map(|i| values[self.inside(shape, i)]).collect()
     }
 
-    /// Writes values in the file's order to their places inside.
+    /// Writes values that are in the file's order to their places inside.
     pub fn from_file<T: Copy>(self, shape: Shape, file: &[T], inside: &mut [T]) {
         for (i, &v) in file.iter().enumerate() {
             inside[self.inside(shape, i)] = v;
@@ -64,7 +63,7 @@ impl FileOrder {
     }
 }
 
-/// The shape that PyTorch gives the gains of `units` units whose weight has so many axes.
+/// The shape that PyTorch gives the gains of `units` units, for a weight with this many axes.
 pub fn gain_shape(units: usize, axes: usize) -> Vec<usize> {
     std::iter::once(units).chain(std::iter::repeat_n(1, axes.saturating_sub(1))).collect()
 }
@@ -97,7 +96,7 @@ impl Slots {
         self.slots.len() - 1
     }
 
-    /// Length of the flat vector, in elements.
+    /// The length of the flat vector, in elements.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.len

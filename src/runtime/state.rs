@@ -1,7 +1,7 @@
-//! What changes from step to step, in one small buffer on the device.
+//! The values that change from step to step, in one small buffer on the device.
 //!
-//! A captured CUDA graph freezes every argument of every launch. So the step number, the noise key and the learning rate are
-//! not arguments: operators read them from a [`StepState`] in device memory, and one operator advances it.
+//! A captured CUDA graph freezes every argument of every launch. So the step number, the noise key and the learning rate are not arguments. Operators
+//! read them from a [`StepState`] in device memory, and one operator advances it.
 
 use super::tensor::{DType, Shape};
 use bytemuck::{Pod, Zeroable};
@@ -10,13 +10,13 @@ use bytemuck::{Pod, Zeroable};
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct StepState {
-    /// The run's seed: with `step`, the noise key.
+    /// The run's seed, which together with `step` is the noise key.
     pub seed: u64,
     /// The step t; batches, noise and metrics are functions of it.
     pub step: u64,
     /// The learning rate of the update at this step.
     pub learning_rate: f64,
-    /// 1 once a loss was not finite: from then on no update changes anything, and the step stays. Else 0.
+    /// 0 until a loss is not finite, then 1: from that moment no update changes anything, and the step does not advance.
     pub halted: u64,
 }
 
@@ -26,7 +26,7 @@ impl StepState {
         StepState { seed, step, learning_rate, halted: 0 }
     }
 
-    /// The word that is `halted`.
+    /// The index of the word that holds `halted`.
     pub const HALTED: usize = 3;
 
     /// The shape of its buffer.

@@ -1,4 +1,4 @@
-//! What every backend can do with memory: plan it, fill it, read it back.
+//! What every backend can do with memory: plan it, fill it and read it back.
 
 use super::memory::Element;
 use super::rounding::bf16_of;
@@ -6,51 +6,51 @@ use super::state::StepState;
 use super::tensor::{ArenaId, ArenaPlan, DType, In, Out, View};
 use crate::{Error, Result};
 
-/// What becomes of the work between [`Storage::begin_graph`] and [`Storage::end_graph`].
+/// What the caller has to do between [`Storage::begin_graph`] and [`Storage::end_graph`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Graph {
-    /// Ask for it; then call [`Storage::end_graph`].
+    /// Do the work; then call [`Storage::end_graph`].
     Make,
-    /// It was recorded under this key and has just been asked for as a whole: ask for nothing, and do not end it.
+    /// The work was recorded under this key and has just been replayed as a whole: do nothing, and do not call [`Storage::end_graph`].
     Replayed,
 }
 
 /// A pass of one layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pass {
-    /// x to y.
+    /// Computes y from x.
     Forward,
-    /// The gradients, where they are made together.
+    /// Computes all gradients together.
     Backward,
-    /// The gradient of x alone.
+    /// Computes the gradient of x alone.
     InputGradient,
-    /// The gradients of weight and bias alone.
+    /// Computes the gradients of weight and bias alone.
     WeightGradient,
 }
 
-/// What of a network a piece of work belongs to.
+/// The part of a network that a piece of work belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Part {
     /// The layer: its place in the chain.
     pub link: usize,
-    /// Which pass of it.
+    /// The layer's pass.
     pub pass: Pass,
 }
 
-/// The card of a device, as a run's record names it.
+/// A device's card, as a run's record names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hardware {
     /// Its name, as in `NVIDIA H200`.
     pub card: String,
-    /// What its code is made for, as in `sm_90`.
+    /// The architecture that its code is compiled for, as in `sm_90`.
     pub architecture: String,
 }
 
-/// A backend that may go to another thread: the compiler has seen it.
+/// A backend that may move to another thread; the compiler has checked this.
 pub struct Movable<B>(B);
 
 impl<B: Send> Movable<B> {
-    /// Vouches for `backend`.
+    /// Wraps `backend`.
     pub fn new(backend: B) -> Self {
         Movable(backend)
     }
@@ -65,24 +65,24 @@ impl<B> Movable<B> {
 
 /// What every backend can do with memory.
 pub trait Storage: Sized {
-    /// A backend like this one with memory of its own, whose work may go on at the same time on another thread; none where the device shares
-    /// out its work by itself, or where nothing is computed.
+    /// A backend like this one, with memory of its own, whose work may run at the same time on another thread. None if the device itself runs work in
+    /// parallel, or if nothing is computed.
     fn beside(&self) -> Option<Movable<Self>> {
         None
     }
-    /// `to ← from`, a tensor of `other`, which is [`Storage::beside`] this one. Errors: there is no such backend; another length or dtype.
+    /// `to ← from`, where `from` is a tensor of `other`, a backend made by [`Storage::beside`]. Errors: there is no such backend; another length or
+    /// dtype.
     fn copy_from(&mut self, other: &mut Self, from: In, to: Out) -> Result<()> {
         let _ = (other, from);
         Err(Error::operator("copy_from", "backends whose work goes on side by side", to.0.shape.to_string()))
     }
-    /// The card that computes, where one does: results are the same on every card of one kind.
+    /// The card that computes, if there is one. Results are the same on every card of one kind.
     fn hardware(&self) -> Option<Hardware> {
         None
     }
     /// The type in which this backend holds activations, parameters and gradients.
     fn dtype(&self) -> DType;
-    /// The type in which it holds activations and the operands of matrix products: of lower precision than the rest, or the
-    /// same.
+    /// The type in which it holds activations and the operands of matrix products: lower precision than the rest, or the same.
     fn activation_dtype(&self) -> DType {
         self.dtype()
     }
@@ -96,17 +96,17 @@ pub trait Storage: Sized {
     fn plan(&mut self) -> ArenaPlan {
         ArenaPlan::new(self.reserve())
     }
-    /// Allocates what `plan` laid out, zeroed. Errors: not enough memory.
+    /// Allocates the tensors that `plan` laid out, zeroed. Errors: not enough memory.
     fn commit(&mut self, plan: &ArenaPlan) -> Result<()>;
-    /// Bytes allocated, all arenas.
+    /// The bytes allocated in all arenas.
     fn bytes(&self) -> usize;
     /// Copies `values` into a tensor of the same length and dtype.
     fn upload<E: Element>(&mut self, values: &[E], to: Out) -> Result<()>;
     /// Copies a tensor into `values`, of the same length and dtype.
     fn download<E: Element>(&mut self, from: In, values: &mut [E]) -> Result<()>;
-    /// Copies f32 values into a tensor of floats, widened or rounded to its dtype.
+    /// Copies f32 values into a tensor of floats, widening or rounding them to its dtype.
     fn upload_f32(&mut self, values: &[f32], to: Out) -> Result<()>;
-    /// Uploads f64 values, rounded to the tensor's dtype, of floats.
+    /// Uploads f64 values to a tensor of floats, rounded to its dtype.
     fn upload_f64(&mut self, values: &[f64], to: Out) -> Result<()> {
         match to.0.dtype {
             DType::F64 => self.upload(values, to),
@@ -114,7 +114,7 @@ pub trait Storage: Sized {
             _ => self.upload(&values.iter().map(|&v| v as f32).collect::<Vec<_>>(), to),
         }
     }
-    /// Downloads a tensor of floats, widened.
+    /// Downloads a tensor of floats, widened to f64.
     fn download_f64(&mut self, from: In) -> Result<Vec<f64>> {
         let len = from.0.shape.len();
         match from.0.dtype {
@@ -135,22 +135,22 @@ pub trait Storage: Sized {
             }
         }
     }
-    /// Whether the device works on its own: then data stay on it, and the host looks at results only every so many steps.
+    /// Whether the device works asynchronously. Data then stay on it, and the host looks at results only once in several steps.
     fn is_async(&self) -> bool {
         false
     }
-    /// Begins a piece of work that is asked for again and again with the same operands, known by `key`: a device may record it
-    /// and replay it as one. Until [`Storage::end_graph`] nothing may be uploaded, downloaded or allocated.
+    /// Begins a piece of work, known by `key`, that is repeated with the same operands; a device may record it and replay it as a whole. Nothing may
+    /// be uploaded, downloaded or allocated until [`Storage::end_graph`].
     fn begin_graph(&mut self, key: u64) -> Result<Graph> {
         let _ = key;
         Ok(Graph::Make)
     }
-    /// Ends it; `good` is false where something failed on the way.
+    /// Ends the work; `good` is false if something failed on the way.
     fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
         let _ = (key, good);
         Ok(())
     }
-    /// Tells what the work that follows belongs to, for those who keep account of it; `None` where it belongs to no layer.
+    /// Says which part of a network the following work belongs to, for backends that keep account of it; `None` if it belongs to no layer.
     fn enter(&mut self, part: Option<Part>) {
         let _ = part;
     }
@@ -166,7 +166,7 @@ pub trait Storage: Sized {
     }
 }
 
-/// Refuses a host slice of another length than its tensor's.
+/// Refuses a host slice whose length differs from its tensor's.
 pub fn same_length(op: &'static str, view: View, len: usize) -> Result<()> {
     if view.shape.len() == len {
         return Ok(());

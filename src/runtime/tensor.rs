@@ -1,8 +1,8 @@
-//! Shape + dtype + place: the handles by which operators name their tensors.
+//! Shape, dtype and place: the handles by which operators name their tensors.
 //!
-//! A [`View`] is a value, not a borrow: gradients are slices of one flat vector and activations share arenas, so they cannot
-//! be borrowed apart by the compiler. A backend resolves all views of one operator together and refuses an overlap with
-//! something written.
+//! A [`View`] is a value, not a borrow. Gradients are slices of one flat vector and activations share arenas, so the compiler cannot check that
+//! borrows of them are disjoint. Instead, a backend resolves all views of one operator call together, and refuses an overlap with a view that is
+//! written.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,11 +10,11 @@ use std::ops::Range;
 /// The type of a tensor's elements: a run-time tag, so that one network serves every precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DType {
-    /// IEEE single.
+    /// IEEE single precision.
     F32,
-    /// IEEE double: the reference, and every scalar slot.
+    /// IEEE double precision: the reference, and every scalar slot.
     F64,
-    /// bfloat16: activations and matrix operands of that precision.
+    /// bfloat16: activations and matrix operands in that precision.
     Bf16,
     /// Bytes: images as files hold them.
     U8,
@@ -25,7 +25,7 @@ pub enum DType {
 }
 
 impl DType {
-    /// Bytes per element.
+    /// The number of bytes per element.
     pub fn size(self) -> usize {
         match self {
             DType::U8 => 1,
@@ -35,7 +35,7 @@ impl DType {
         }
     }
 
-    /// The largest relative error of rounding a number to it: half of what is between 1 and its neighbour above. Of whole numbers 0.
+    /// The largest relative error of rounding a number to this type: half the distance from 1 to the next number. 0 for whole numbers.
     pub fn roundoff(self) -> f64 {
         match self {
             DType::F32 => 0.5 * f64::from(f32::EPSILON),
@@ -45,7 +45,7 @@ impl DType {
         }
     }
 
-    /// The name that users know it by.
+    /// Its name for users.
     pub fn name(self) -> &'static str {
         match self {
             DType::F32 => "f32",
@@ -58,7 +58,7 @@ impl DType {
     }
 }
 
-/// Extents of up to four axes, outermost first. Activations are `[H, W, N, C]`, convolution weights `[3·3, C, K]`.
+/// The extents of up to four axes, outermost first. Activations are `[H, W, N, C]`, convolution weights `[3·3, C, K]`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
     rank: u8,
@@ -66,7 +66,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// A shape of the given extents; there are four axes at most.
+    /// A shape with these extents; at most four axes.
     pub fn new<const R: usize>(extents: [usize; R]) -> Self {
         const { assert!(R <= 4) };
         let mut all = [1; 4];
@@ -74,7 +74,7 @@ impl Shape {
         Shape { rank: R as u8, extents: all }
     }
 
-    /// Extents, outermost first.
+    /// The extents, outermost first.
     pub fn extents(&self) -> &[usize] {
         &self.extents[..self.rank as usize]
     }
@@ -90,13 +90,13 @@ impl Shape {
         self.extents().iter().try_fold(1usize, |n, &e| n.checked_mul(e))
     }
 
-    /// `(rows, columns)` of the tensor as a matrix: for activations `[H, W, N, C]`, (samples per unit, units).
+    /// `(rows, columns)` of the tensor as a matrix. For activations `[H, W, N, C]` these are (samples per unit, units).
     pub fn matrix(&self) -> (usize, usize) {
         let columns = self.extents().last().copied().unwrap_or(1);
         (self.extents().iter().rev().skip(1).product(), columns)
     }
 
-    /// `[H, W, N, C]` of activations; a shorter shape has leading ones.
+    /// The extents `[H, W, N, C]` of activations; a shorter shape is preceded by ones.
     pub fn hwnc(&self) -> [usize; 4] {
         let mut all = [1; 4];
         all[4 - self.rank as usize..].copy_from_slice(self.extents());
@@ -111,7 +111,7 @@ impl fmt::Debug for Shape {
 }
 
 impl fmt::Display for Shape {
-    /// As in `128×64`; a scalar is `1`.
+    /// Written as in `128×64`; a scalar is `1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.rank == 0 {
             return f.write_str("1");
@@ -131,18 +131,18 @@ impl fmt::Display for Shape {
 pub struct ArenaId(pub(crate) u32);
 
 impl ArenaId {
-    /// The arena of this number, for who drives a device without a backend.
+    /// The arena with this number, for callers that use a device without a backend.
     pub fn numbered(number: u32) -> Self {
         ArenaId(number)
     }
 }
 
-/// Where a tensor lies: arena, byte offset, shape and dtype. Dense, row-major.
+/// Where a tensor lies: arena, byte offset, shape and dtype. It is dense and row-major.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct View {
     /// The arena that holds it.
     pub arena: ArenaId,
-    /// Byte offset of its first element.
+    /// The byte offset of its first element.
     pub offset: usize,
     /// Its extents.
     pub shape: Shape,
@@ -151,7 +151,7 @@ pub struct View {
 }
 
 impl View {
-    /// Its extent in bytes.
+    /// Its size in bytes.
     pub fn bytes(&self) -> usize {
         self.shape.len() * self.dtype.size()
     }
@@ -173,7 +173,7 @@ impl View {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct In(pub View);
 
-/// A tensor that an operator writes, whole, without reading it first unless its contract says so.
+/// A tensor that an operator writes as a whole, without reading it first unless its contract says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Out(pub View);
 
@@ -183,7 +183,7 @@ impl From<Out> for In {
     }
 }
 
-/// Lays tensors out in one arena before it is allocated.
+/// Lays out tensors in an arena before it is allocated.
 #[derive(Debug)]
 pub struct ArenaPlan {
     id: ArenaId,
@@ -208,7 +208,7 @@ impl ArenaPlan {
         plan
     }
 
-    /// A place for one more tensor.
+    /// Lays out one more tensor.
     pub fn view(&mut self, shape: Shape, dtype: DType) -> View {
         let view = View { arena: self.id, offset: self.bytes, shape, dtype };
         self.bytes += view.bytes().next_multiple_of(Self::ALIGN) + self.gap;
@@ -223,12 +223,12 @@ impl ArenaPlan {
         self.id
     }
 
-    /// Bytes laid out so far.
+    /// The number of bytes laid out so far.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The bytes that belong to no tensor, alignment included; empty without guard bands.
+    /// The ranges of bytes that belong to no tensor, alignment included; empty without guard bands.
     pub fn guards(&self) -> &[Range<usize>] {
         &self.guards
     }

@@ -1,32 +1,32 @@
-//! An instance evaluated: everything that the statements speak of, at ε = 0 and at an ε > 0.
+//! An evaluated instance: all the quantities that the statements mention, at ε = 0 and at an ε > 0.
 
 use super::dense::{Square, dot, moments, norm};
 use super::instance::Instance;
 use super::jet::Norm;
 use crate::mutant::{Mutant, made};
 
-/// An instance, and what of it has been computed.
+/// An instance, and the quantities computed from it.
 #[derive(Debug, Clone)]
 pub struct Case<'a> {
-    /// It
+    /// The instance.
     pub of: &'a Instance,
     /// λ, the bound on ‖X‖.
     pub lambda: f64,
-    /// At ε = 0.
+    /// The quantities at ε = 0.
     pub exact: Point,
-    /// At its own ε > 0.
+    /// The quantities at the instance's own ε > 0.
     pub own: Point,
 }
 
 impl<'a> Case<'a> {
-    /// Evaluates it.
+    /// Evaluates an instance.
     pub fn new(of: &'a Instance, lambda: f64) -> Case<'a> {
         let eps = of.floor * moments(&of.y).1;
         Case { of, lambda, exact: Point::new(of, 0.0), own: Point::new(of, eps) }
     }
 }
 
-/// An instance at one ε; vectors are `[m]`, matrices `[m, m]`. S = √(σ² + ε) stands where the paper has σ.
+/// An instance at one ε. Vectors are `[m]`, matrices `[m, m]`. S = √(σ² + ε) takes the place of the paper's σ.
 #[derive(Debug, Clone)]
 pub struct Point {
     /// m
@@ -67,7 +67,7 @@ pub struct Point {
     pub vhv: f64,
     /// vᵀĤv
     pub hat_v: f64,
-    /// Whether there are two samples at ε = 0: v is 0, and residuals are absolute.
+    /// Whether there are two samples at ε = 0. Then v is 0, and residuals are absolute.
     pub two: bool,
 }
 
@@ -109,7 +109,7 @@ impl Point {
         }
     }
 
-    /// `scale`, or 1 where residuals are absolute.
+    /// `scale`, or 1 if residuals are absolute.
     pub fn scale(&self, scale: f64) -> f64 {
         if self.two { 1.0 } else { scale }
     }
@@ -119,7 +119,7 @@ impl Point {
         self.gamma.abs() / self.s * self.gg.sqrt()
     }
 
-    /// The scale of Ĥ: `f ‖H‖ + |γ| ‖g‖/S²`, ‖H‖ being Frobenius's.
+    /// The scale of Ĥ: `f ‖H‖ + |γ| ‖g‖/S²`, where ‖H‖ is the Frobenius norm.
     pub fn second(&self) -> f64 {
         self.f * self.h.norm() + self.gamma.abs() * self.gg.sqrt() / (self.s * self.s)
     }
@@ -129,12 +129,12 @@ impl Point {
         self.f * self.gg * self.second()
     }
 
-    /// κ = a‖v‖²/(mγ), the separation of 4.2's second form.
+    /// κ = a‖v‖²/(mγ), the separation in the second form of Theorem 4.2.
     pub fn kappa(&self) -> f64 {
         self.a * self.vv / (self.m * self.gamma)
     }
 
-    /// Whether v is nothing but rounding.
+    /// Whether v is nothing but rounding error.
     pub fn vanishes(&self) -> bool {
         self.two || norm(&self.v) <= 1e-9 * self.first()
     }

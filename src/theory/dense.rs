@@ -10,12 +10,12 @@ pub fn norm(a: &[f64]) -> f64 {
     dot(a, a).sqrt()
 }
 
-/// The length of a − b.
+/// ‖a − b‖
 pub fn distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
 }
 
-/// Mean and biased variance.
+/// The mean and the biased variance.
 pub fn moments(a: &[f64]) -> (f64, f64) {
     let m = a.len() as f64;
     let mean = a.iter().sum::<f64>() / m;
@@ -30,7 +30,7 @@ pub struct Square {
 }
 
 impl Square {
-    /// The matrix of these entries.
+    /// The matrix with these entries.
     pub fn new(n: usize, entry: impl Fn(usize, usize) -> f64) -> Square {
         let mut entries = Vec::with_capacity(n * n);
         for i in 0..n {
@@ -39,7 +39,7 @@ impl Square {
         Square { n, entries }
     }
 
-    /// Its rows' number.
+    /// The number of its rows.
     pub fn rows(&self) -> usize {
         self.n
     }
@@ -59,7 +59,7 @@ impl Square {
         self.entries.chunks_exact(self.n).zip(x).map(|(row, x_i)| x_i * dot(row, x)).sum()
     }
 
-    /// The Frobenius norm: no smaller than the spectral one.
+    /// The Frobenius norm, which is at least the spectral norm.
     pub fn norm(&self) -> f64 {
         norm(&self.entries)
     }

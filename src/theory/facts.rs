@@ -36,7 +36,7 @@ pub const HESSIAN: Statement = Statement {
     evaluate: |case| [&case.exact, &case.own].map(second).into(),
 };
 
-/// v as Fact C.1 has it, `[m]`.
+/// v according to Fact C.1, `[m]`.
 pub fn fact_c1(p: &Point) -> Vec<f64> {
     let total = p.m * p.mean_g;
     p.g.iter().zip(&p.u).map(|(g, u)| p.gamma / (p.m * p.s) * (p.m * g - total - u * p.a)).collect()
@@ -54,7 +54,7 @@ fn jacobian(case: &Case, p: &Point) -> Outcome {
     Outcome::apart(norm.jacobian(&case.of.y).distance(&said), p.scale(said.norm()))
 }
 
-/// Ĥ as (41) and (42) have it, `[m, m]`.
+/// Ĥ according to (41) and (42), `[m, m]`.
 pub fn equations_41_42(p: &Point) -> Square {
     let (n, m, a, u) = (p.u.len(), p.m, p.a, &p.u);
     // PH, then PHP, as P = I − 11ᵀ/m − ŷŷᵀ/m is I less two products.

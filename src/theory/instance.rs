@@ -1,24 +1,24 @@
-//! Random instances: one unit on one batch, and a loss. Each is a pure function of a seed and an index.
+//! Random instances: one unit on one batch, with a loss. Each is a pure function of a seed and an index.
 
 use super::dense::{Square, moments};
 use super::loss::{Family, Loss};
 use crate::runtime::rng::{Purpose, draw, normal, uniform};
 
-/// How far from 0 the mean may be, in standard deviations: residuals grow with it as `1e-16 |μ|/σ`.
+/// The farthest that the mean may be from 0, in standard deviations; residuals grow with it as `1e-16 |μ|/σ`.
 pub const FARTHEST: f64 = 100.0;
 
-/// What numbers are drawn for; draws of different streams have nothing in common.
+/// The purpose of a draw; draws of different streams are independent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// y, γ, β and the loss.
     Instance,
-    /// A layer's inputs, and targets.
+    /// A layer's inputs and targets.
     Layer,
-    /// Parameters of Lemma 4.5.
+    /// The parameters of Lemma 4.5.
     Weights,
-    /// Matrices X of Theorem 4.4.
+    /// The matrices X of Theorem 4.4.
     Inputs,
-    /// Steps of the search for the worst instance.
+    /// The steps of the search for the worst instance.
     Search,
 }
 
@@ -32,12 +32,12 @@ pub struct Draws {
 }
 
 impl Draws {
-    /// From its beginning.
+    /// The sequence, from its beginning.
     pub fn new(seed: u64, stream: Stream, index: u64) -> Draws {
         Draws { seed, stream, index, at: 0 }
     }
 
-    /// The next word.
+    /// The next random word.
     pub fn word(&mut self) -> u32 {
         let (low, high) = (self.index as u32, (self.index >> 32) as u32);
         let block = draw(self.seed, Purpose::Theory, self.stream as u32, low, self.at / 4, high);
@@ -45,22 +45,22 @@ impl Draws {
         block[((self.at - 1) % 4) as usize]
     }
 
-    /// Uniform in [0, 1).
+    /// A number uniform in [0, 1).
     pub fn uniform(&mut self) -> f64 {
         f64::from(uniform(self.word()))
     }
 
-    /// Standard normal.
+    /// A standard normal number.
     pub fn normal(&mut self) -> f64 {
         f64::from(normal(self.word()))
     }
 
-    /// So many standard normal numbers.
+    /// `len` standard normal numbers.
     pub fn normals(&mut self, len: usize) -> Vec<f64> {
         (0..len).map(|_| self.normal()).collect()
     }
 
-    /// From 1/`most` to `most`, uniform in its logarithm.
+    /// A number from 1/`most` to `most`, uniform in its logarithm.
     pub fn magnitude(&mut self, most: f64) -> f64 {
         most.powf(2.0 * self.uniform() - 1.0)
     }
@@ -69,7 +69,7 @@ impl Draws {
 /// One unit on one batch of m samples: `L̂(y) = L(γ ŷ + β)`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Instance {
-    /// What the norm reads, `[m]`.
+    /// The norm's input, `[m]`.
     pub y: Vec<f64>,
     /// γ
     pub gamma: f64,
@@ -77,19 +77,19 @@ pub struct Instance {
     pub beta: f64,
     /// L
     pub loss: Loss,
-    /// ε/σ² of the forms for ε > 0.
+    /// The ratio ε/σ² for the statements with ε > 0.
     pub floor: f64,
-    /// The seed it was drawn from, from which the rest of it is drawn too: layers, weights.
+    /// The seed that the instance was drawn from; its layers and weights are drawn from it too.
     pub seed: u64,
     /// Its index.
     pub index: u64,
 }
 
 impl Instance {
-    /// Number `index` of the instances of `seed` with m samples (m ≥ 2), of one family or of all in turn.
+    /// Instance number `index` of `seed`, with m samples (m ≥ 2), and a loss of one family or of all families in turn.
     ///
-    /// σ and γ lie in [1/10, 10], |μ| ≤ 100 σ, β is a few γ, and targets lie about z. At m = 2, where every v is 0 and residuals are
-    /// absolute, all of it is of the order of 1: σ and γ in [1/2, 2], |μ| ≤ σ.
+    /// σ and γ lie in [1/10, 10], |μ| ≤ 100 σ, β is a few γ, and targets are scattered around z. At m = 2, where every v is 0 and residuals are
+    /// absolute, all quantities are of order 1: σ and γ lie in [1/2, 2], and |μ| ≤ σ.
     pub fn draw(seed: u64, index: u64, m: usize, family: Option<Family>) -> Instance {
         let mut draws = Draws::new(seed, Stream::Instance, index);
         let family = family.unwrap_or(Family::ALL[(index % 5) as usize]);
@@ -107,12 +107,12 @@ impl Instance {
         Instance { y, gamma, beta, loss, floor, seed, index }
     }
 
-    /// An instance that is given: ε/σ² is 1 where it is wanted.
+    /// An instance with the given numbers; ε/σ² is 1 where it is needed.
     pub fn given(y: &[f64], gamma: f64, beta: f64, loss: Loss) -> Instance {
         Instance { y: y.to_vec(), gamma, beta, loss, floor: 1.0, seed: 0, index: 0 }
     }
 
-    /// A neighbour: each number moves by about `size` of itself. None where it is none of those that are drawn.
+    /// A neighbouring instance: each number changes by about the fraction `size`. None if the neighbour is outside the range of drawn instances.
     pub fn neighbour(&self, draws: &mut Draws, size: f64) -> Option<Instance> {
         let mut moved = self.clone();
         let (mean, variance) = moments(&self.y);

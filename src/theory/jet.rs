@@ -1,24 +1,24 @@
-//! Derivatives through the normalisation: dual numbers run through a reverse pass that is written from the definition, mean, variance,
-//! root, quotient, each step's derivative by itself. Nothing here knows a formula of the paper.
+//! Derivatives through the normalisation. Dual numbers are run through a reverse pass that is written from the definition (mean, variance, root,
+//! quotient), with the derivative of each step on its own. Nothing here uses a formula of the paper.
 
 use super::dense::Square;
 use super::loss::Loss;
 use std::ops::{Add, Div, Mul, Sub};
 
-/// A number and how it moves.
+/// A number and its derivative.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dual {
-    /// The number
+    /// The number.
     pub value: f64,
     /// Its derivative.
     pub slope: f64,
 }
 
-/// What the passes are written in: numbers, or numbers that move.
+/// The kind of number that the passes work with: plain numbers, or numbers with a derivative.
 pub trait Number: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> {
-    /// One that does not move.
+    /// A number with derivative 0.
     fn constant(value: f64) -> Self;
-    /// √
+    /// The square root.
     fn root(self) -> Self;
 }
 
@@ -81,7 +81,7 @@ pub struct Norm {
     pub eps: f64,
 }
 
-/// What the forward pass keeps.
+/// The numbers that the forward pass saves.
 struct Kept<N> {
     /// y − μ
     centred: Vec<N>,
@@ -110,7 +110,7 @@ impl Norm {
         normed.iter().map(|&u| N::constant(self.gamma) * u + N::constant(self.beta)).collect()
     }
 
-    /// From ∂L/∂z to ∂L/∂y, step by step backwards.
+    /// Computes ∂L/∂y from ∂L/∂z, going backwards step by step.
     fn backward<N: Number>(self, kept: &Kept<N>, grad_z: &[N]) -> Vec<N> {
         let Kept { centred, s, .. } = kept;
         let m = N::constant(centred.len() as f64);
@@ -145,12 +145,12 @@ impl Norm {
         self.backward(&kept, &grad_z)
     }
 
-    /// From a gradient ∂L/∂z, `[m]`, that is given, to that with respect to y.
+    /// Computes ∂L/∂y from a given ∂L/∂z, `[m]`.
     pub fn pull(self, y: &[f64], grad_z: &[f64]) -> Vec<f64> {
         self.backward(&self.forward(y), grad_z)
     }
 
-    /// v and Ĥ = ∂²L̂/∂y²: a column for each y that moves. `gradient` and `hessian` are L's at z.
+    /// v and Ĥ = ∂²L̂/∂y², one column for each element of y. `gradient` and `hessian` are those of L at z.
     pub fn second(self, y: &[f64], gradient: &[f64], hessian: &Square) -> (Vec<f64>, Square) {
         let n = y.len();
         let mut columns = Vec::with_capacity(n * n);
@@ -163,7 +163,7 @@ impl Norm {
         (v, Square::new(n, |i, k| columns[k * n + i]))
     }
 
-    /// v, and how it moves where y moves as `direction` says: Ĥ times the direction.
+    /// v, and its derivative when y moves along `direction`: Ĥ times the direction.
     pub fn along(
         self,
         y: &[f64],

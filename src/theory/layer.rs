@@ -1,4 +1,4 @@
-//! A linear layer `y = X W` at a minimum of a least-squares loss, with and without a bias: where Observation 4.3 and Lemma 4.5 speak.
+//! A linear layer `y = X W` at a minimum of a least-squares loss, with and without a bias. Observation 4.3 and Lemma 4.5 are about such a layer.
 
 use super::dense::{dot, norm};
 use super::instance::{Draws, Stream};
@@ -7,7 +7,7 @@ use super::jet::Norm;
 /// A layer at its minimum of `L = ½ ‖XW − t‖²`.
 #[derive(Debug, Clone)]
 pub struct Layer {
-    /// X by columns, `[d][m]`; with a bias the last of them is 1.
+    /// X by columns, `[d][m]`; with a bias, the last column is all ones.
     pub columns: Vec<Vec<f64>>,
     /// W, `[d]`
     pub weights: Vec<f64>,
@@ -16,8 +16,8 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// A random layer of two parameters on m samples, the second of them a bias or not. Inputs and targets are not centred. None where
-    /// the minimum is not one point that can be computed.
+    /// A random layer with two parameters on m samples; the second parameter is a bias if `bias` is set. Inputs and targets are not centred. None if
+    /// there is no single minimum that can be computed.
     pub fn at_minimum(seed: u64, index: u64, m: usize, bias: bool) -> Option<Layer> {
         let mut draws = Draws::new(seed, Stream::Layer, index);
         let [shift, lift] = [draws.normal(), 3.0 * draws.normal()];
@@ -38,12 +38,12 @@ impl Layer {
         (spread > 1e-4 * t * t / m as f64).then_some(layer)
     }
 
-    /// XW for these W, `[m]`.
+    /// XW for these weights W, `[m]`.
     pub fn output(&self, weights: &[f64]) -> Vec<f64> {
         (0..self.target.len()).map(|i| self.columns.iter().zip(weights).map(|(x, w)| x[i] * w).sum()).collect()
     }
 
-    /// ‖∇_W L̂‖, |∇_γ L̂| and |∇_β L̂| at W, and the size of what cancels in them.
+    /// ‖∇_W L̂‖, |∇_γ L̂| and |∇_β L̂| at W, and the size of the terms that cancel in them.
     pub fn gradients(&self, weights: &[f64], norm_of: Norm) -> ([f64; 3], f64) {
         let y = self.output(weights);
         let z = norm_of.output(&y);

@@ -1,4 +1,4 @@
-//! Lemma 4.5: how near to W₀ an optimum of the normalised loss is, W* being an optimum.
+//! Lemma 4.5: how near to W₀ there is an optimum of the normalised loss, given an optimum W*.
 //!
 //! `k = ⟨W*,W₀⟩/‖W*‖²`, `‖W₀ − kW*‖² = ‖W₀ − W*‖² − ‖W*‖²(1 − k)²`.
 

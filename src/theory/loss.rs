@@ -1,24 +1,24 @@
-//! Losses of one unit's outputs: value, gradient, Hessian, written out by hand.
+//! Losses of one unit's outputs: value, gradient and Hessian, written out by hand.
 
 use super::dense::{Square, dot};
 
 /// A kind of loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
-    /// `½ (z − t)ᵀA(z − t)`, A positive semidefinite; of one in eight A is a multiple of I.
+    /// `½ (z − t)ᵀA(z − t)` with A positive semidefinite; in one case out of eight, A is a multiple of I.
     Quadratic,
-    /// The same, A any symmetric matrix.
+    /// The same, with A any symmetric matrix.
     Indefinite,
     /// `⟨c, z⟩`
     Linear,
     /// `log Σ exp(s (z − t)) / s − ⟨c, z⟩`
     LogSumExp,
-    /// `¼ ‖z − t‖⁴ + ¼ Σ k (z − t)⁴`, k of either sign.
+    /// `¼ ‖z − t‖⁴ + ¼ Σ k (z − t)⁴`, with k of either sign.
     Quartic,
 }
 
 impl Family {
-    /// All of them.
+    /// All families.
     pub const ALL: [Family; 5] =
         [Family::Quadratic, Family::Indefinite, Family::Linear, Family::LogSumExp, Family::Quartic];
 
@@ -34,12 +34,12 @@ impl Family {
     }
 }
 
-/// A loss L of z; every vector has z's length.
+/// A loss L of z. Every vector is as long as z.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Loss {
     /// `½ (z − t)ᵀA(z − t)`
     Quadratic {
-        /// A, symmetric.
+        /// A, a symmetric matrix.
         matrix: Square,
         /// t
         target: Vec<f64>,
@@ -127,7 +127,7 @@ impl Loss {
         }
     }
 
-    /// The same loss, `factor` times as large.
+    /// The same loss multiplied by `factor`.
     pub fn times(&self, factor: f64) -> Option<Loss> {
         match self {
             Loss::Quadratic { matrix, target } => Some(Loss::Quadratic {

@@ -1,15 +1,15 @@
 //! The paper's statements (section 4, appendix C) as things to compute: on random instances of one unit and one batch, in f64.
 //!
-//! The derivatives v = ∂L̂/∂y and Ĥ = ∂²L̂/∂y² come from differentiating through the normalisation, never from a formula under test.
-//! Every statement is taken with L's derivatives g and H at z, which its proof needs; the reading with them at y, as printed, stands
-//! beside it with the share of instances on which it fails.
+//! The derivatives v = ∂L̂/∂y and Ĥ = ∂²L̂/∂y² come from differentiating through the normalisation, never from a formula under test. Every statement
+//! is evaluated with L's derivatives g and H at z, as its proof needs. The paper prints them at y; that reading is evaluated too, and the result says
+//! on what share of the instances it fails.
 //!
-//! - what is evaluated: [`instance`] (random y, γ, β, L), [`loss`], [`jet`] (derivatives), [`case`](mod@case) (all of it at one place)
-//! - the statements: [`facts`] (C.1, C.2, (41)–(42)), [`theorem_4_1`], [`theorem_4_2`], [`observation_4_3`], [`theorem_4_4`],
-//!   [`lemma_4_5`], [`theorem_c1`]; [`layer`]: the layer at its minimum that two of them need
-//! - what is said of them: [`row`], [`tally`], [`search`] (the worst instance)
+//! - the quantities: [`instance`] (random y, γ, β, L), [`loss`], [`jet`] (derivatives), [`case`](mod@case) (all quantities in one place)
+//! - the statements: [`facts`] (C.1, C.2, (41)–(42)), [`theorem_4_1`], [`theorem_4_2`], [`observation_4_3`], [`theorem_4_4`], [`lemma_4_5`],
+//!   [`theorem_c1`]; [`layer`]: the layer at its minimum that two of them need
+//! - the results: [`row`], [`tally`], [`search`] (the worst instance)
 //! - [`own`]: the same on a backend's BatchNorm and its tangents
-//! - the mathematics below: [`dense`], [`symmetric`]
+//! - the mathematics that they use: [`dense`], [`symmetric`]
 
 pub mod case;
 pub mod dense;
@@ -54,24 +54,24 @@ pub static STATEMENTS: [Statement; 10] = [
     theorem_c1::STATEMENT,
 ];
 
-/// Which instances.
+/// The choice of instances.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Choice {
-    /// How many.
+    /// The number of instances.
     pub instances: u64,
-    /// Samples of each, m ≥ 2.
+    /// The number of samples of each, m ≥ 2.
     pub m: usize,
     /// λ > 0, the bound on ‖X‖.
     pub lambda: f64,
-    /// The family of losses, or all in turn.
+    /// The family of losses, or all families in turn.
     pub family: Option<Family>,
     /// The seed.
     pub seed: u64,
 }
 
 impl Choice {
-    /// Refuses what takes more memory or time than anyone has, and what would hold on nothing. `named` is how the user has given a number of that
-    /// name, as `--m`.
+    /// Refuses numbers out of range: those that take more memory or time than anyone has, and those with which nothing would be tested. `named` gives
+    /// the user's name for a number, such as `--m`.
     pub fn check(&self, named: impl Fn(&str) -> String) -> crate::Result<()> {
         let Choice { instances, m, lambda, .. } = self;
         let bad = |name: &str, value: String, problem: &str, right: &str| {
@@ -90,47 +90,47 @@ impl Choice {
         Ok(())
     }
 
-    /// Number `index` of them.
+    /// Instance number `index`.
     pub fn instance(&self, index: u64) -> Instance {
         Instance::draw(self.seed, index, self.m, self.family)
     }
 }
 
-/// What was found of one row.
+/// The result for one row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Result {
-    /// Which.
+    /// The row.
     pub row: Row,
-    /// Over the instances.
+    /// The result over the instances.
     pub tally: Tally,
-    /// By the search, for identities.
+    /// The result of the search, for identities.
     pub found: Option<Found>,
 }
 
 impl Result {
-    /// Whether it held wherever its premise did, in the search too.
+    /// Whether the statement held wherever its premise did, in the search too.
     pub fn holds(&self) -> bool {
         self.tally.failed == 0 && self.found.is_none_or(|f| f.residual <= row::TOLERANCE)
     }
 
-    /// The share of the instances on which it fails, of those that meet its premise: the random ones, and the one that the search ended at.
-    /// NaN where none did.
+    /// The share of instances on which the statement fails, among those that meet its premise. These are the random instances and the one at which
+    /// the search ended. NaN if no instance meets the premise.
     pub fn failing_share(&self) -> f64 {
         let found = self.found.map_or([0.0, 0.0], |f| [f64::from(u8::from(f.residual > row::TOLERANCE)), 1.0]);
         (self.tally.failed as f64 + found[0]) / (self.tally.premise_held as f64 + found[1])
     }
 }
 
-/// Instances of one piece of work.
+/// The number of instances in one piece of work.
 const PIECE: u64 = 64;
 
-/// Evaluates every statement on them. The result does not depend on the number of threads.
+/// Evaluates every statement on the chosen instances. The result does not depend on the number of threads.
 pub fn run(choice: &Choice) -> Vec<Result> {
     // Nothing stops it, so there is always a result.
     run_until(choice, &AtomicBool::new(false)).unwrap_or_default()
 }
 
-/// The same, which `stop` ends early: a billion instances take hours. Errors: [`Error::Interrupted`].
+/// The same, but `stop` can end it early, since a billion instances take hours. Errors: [`Error::Interrupted`].
 pub fn run_until(choice: &Choice, stop: &AtomicBool) -> crate::Result<Vec<Result>> {
     let go_on = || if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
     let rows: usize = STATEMENTS.iter().map(|s| s.rows.len()).sum();
@@ -177,12 +177,12 @@ pub fn run_until(choice: &Choice, stop: &AtomicBool) -> crate::Result<Vec<Result
         .collect()
 }
 
-/// Tries of each climb, for so many instances.
+/// The number of tries of each climb, for this many instances.
 pub fn tries(instances: u64) -> u32 {
     (instances / 50).clamp(10, 200) as u32
 }
 
-/// From each of the worst instances; the worst that was reached.
+/// Climbs from each of the worst instances, and returns the worst that was reached.
 fn climb(choice: &Choice, statement: &Statement, row: usize, tally: &Tally, tries: u32) -> Option<Found> {
     let climbs: Vec<Found> = tally
         .worst

@@ -1,4 +1,4 @@
-//! Observation 4.3: γ = √(σ² + ε) and β = μ make BatchNorm the identity on that batch, and a minimum stays one under a condition.
+//! Observation 4.3: with γ = √(σ² + ε) and β = μ, BatchNorm is the identity on that batch; and a minimum stays a minimum under a condition.
 
 use super::case::Case;
 use super::dense::{distance, moments, norm};
@@ -33,7 +33,7 @@ pub const STATEMENT: Statement = Statement {
     evaluate,
 };
 
-/// γ and β that undo the norm on this batch.
+/// The γ and β that undo the norm on this batch.
 pub fn undoing(y: &[f64], eps: f64) -> Norm {
     let (mean, variance) = moments(y);
     Norm { gamma: (variance + eps).sqrt(), beta: mean, eps }

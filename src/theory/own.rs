@@ -1,6 +1,7 @@
-//! The statements on a backend's own BatchNorm: v from its forward and backward pass, Ĥv from its tangents, held to the f64 statements.
+//! The statements on a backend's own BatchNorm. v comes from its forward and backward passes and Ĥv from its tangents, and both are compared with the
+//! f64 statements.
 //!
-//! Each instance is a unit of one call, with its own γ and β; the host supplies L's gradient, and H times the tangent that reaches it.
+//! Each instance is one unit of a single call, with its own γ and β. The host supplies L's gradient, and H times the tangent of z.
 
 use super::case::Point;
 use super::dense::{distance, dot, moments, norm};
@@ -15,9 +16,9 @@ use crate::ops::norm::{NormGrads, NormPass, NormSpec, NormTangentBackward, NormT
 use crate::runtime::tensor::{DType, In, Out, Shape};
 use crate::theory::instance::Instance;
 
-/// Instances at most: each is a unit.
+/// The most instances; each is a unit.
 const MOST: u64 = 256;
-/// The ε that are evaluated: the engine's own, and one that is felt.
+/// The values of ε that are evaluated: the engine's own, and one large enough to matter.
 const EPS: [f64; 2] = [1e-5, 0.1];
 
 const ROWS: [Row; 4] = [
@@ -35,13 +36,14 @@ const ROWS: [Row; 4] = [
     },
 ];
 
-/// What rounding may do to v or Ĥv, in units of their scale: as many roundings of y/S as a sum over m samples and the passes take.
+/// A bound on the effect of rounding on v or Ĥv, in units of their scale. It counts roundings of y/S: as many as a sum over m samples and the passes
+/// make.
 fn bound(p: &Point, y: &[f64], unit: f64) -> f64 {
     16.0 * (8.0 + p.m.sqrt()) * unit * (1.0 + moments(y).0.abs() / p.s)
 }
 
-/// Evaluates them on `backend`, on the first instances of `choice` with their means at |μ| ≤ 10 σ. A row's `fails` is about the bound that
-/// the precision gives. Errors: a backend without tangents (bf16), or its own.
+/// Evaluates the statements on `backend`, for the first instances of `choice`, with their means limited to |μ| ≤ 10 σ. A row's `fails` refers to the
+/// bound that the precision gives. Errors: a backend without tangents (bf16), or the backend's own errors.
 pub fn run<B: Backend>(backend: &mut B, choice: &Choice) -> Result<Vec<Found>> {
     check_tangents(backend)?;
     let single = backend.dtype() == DType::F32;
@@ -80,7 +82,7 @@ pub fn run<B: Backend>(backend: &mut B, choice: &Choice) -> Result<Vec<Found>> {
     Ok(ROWS.into_iter().zip(tallies).map(|(row, tally)| Found { row, tally, found: None }).collect())
 }
 
-/// Column k of `[m, columns]`.
+/// Column k of a matrix `[m, columns]`.
 fn column(of: &[f64], columns: usize, k: usize) -> Vec<f64> {
     of.iter().skip(k).step_by(columns).copied().collect()
 }

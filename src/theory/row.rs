@@ -1,8 +1,8 @@
-//! What is said of each statement: rows, and what one instance adds to them.
+//! The rows that are reported for each statement, and what one instance contributes to them.
 
 use super::case::Case;
 
-/// Differences below this share of a statement's scale are rounding.
+/// Differences below this share of a statement's scale count as rounding.
 pub const TOLERANCE: f64 = 1e-9;
 
 /// What kind of statement a row is.
@@ -12,9 +12,9 @@ pub enum Kind {
     Identity,
     /// The left side is at most the right one.
     Bound,
-    /// One thing is so exactly where another is.
+    /// One condition holds exactly if the other does.
     Equivalence,
-    /// A statement as the paper prints it, which is no theorem: how often it fails is what is wanted.
+    /// A statement as the paper prints it, which is not a theorem; the question is how often it fails.
     Printed,
 }
 
@@ -35,42 +35,43 @@ impl Kind {
     }
 }
 
-/// One line of the result.
+/// One line of the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     /// Its name in results.
     pub name: &'static str,
     /// What kind of statement it is.
     pub kind: Kind,
-    /// What is evaluated.
+    /// The formula or claim that is evaluated.
     pub says: &'static str,
 }
 
-/// One statement of the paper: its rows, and how one case evaluates them, in their order.
+/// One statement of the paper: its rows, and a function that evaluates one case for all of them, in order.
 #[derive(Debug, Clone, Copy)]
 pub struct Statement {
     /// Its rows.
     pub rows: &'static [Row],
-    /// Gives an outcome for each.
+    /// Returns an outcome for each row.
     pub evaluate: fn(&Case) -> Vec<Outcome>,
 }
 
-/// What one instance says of one row.
+/// The outcome of one instance for one row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
     /// Whether the statement's premise holds.
     pub premise: bool,
-    /// How far it is from holding, in units of its scale: |left − right| of identities, what the left side is too large of bounds.
+    /// How far the statement is from holding, in units of its scale: |left − right| for identities; for bounds, the amount by which the left side is
+    /// too large.
     pub residual: f64,
     /// right − left, in the same units.
     pub slack: f64,
-    /// Whether it fails, premise or not.
+    /// Whether the statement fails, regardless of the premise.
     pub fails: bool,
-    /// A quotient of which the median is wanted.
+    /// A quotient whose median is reported.
     pub ratio: Option<f64>,
 }
 
-/// x/scale, where 0/0 is 0; what is no number is infinitely wrong.
+/// x/scale, where 0/0 counts as 0; a NaN counts as infinitely wrong.
 fn share(x: f64, scale: f64) -> f64 {
     let share = if x == 0.0 { 0.0 } else { x / scale };
     if share.is_nan() { f64::INFINITY } else { share }
@@ -82,7 +83,7 @@ impl Outcome {
         Outcome { slack: share(right - left, scale), ..Outcome::apart((left - right).abs(), scale) }
     }
 
-    /// Two vectors or matrices are equal: the length of their difference.
+    /// Two vectors or matrices are equal; `distance` is the length of their difference.
     pub fn apart(distance: f64, scale: f64) -> Outcome {
         let residual = share(distance, scale);
         Outcome { premise: true, residual, slack: -residual, fails: residual > TOLERANCE, ratio: None }
@@ -102,7 +103,7 @@ impl Outcome {
         Outcome { fails: at_most.slack <= TOLERANCE || at_most.fails, ..at_most }
     }
 
-    /// `left` exactly where `right`. `margin` says how far from a tie the two are, in units of their scale: ties are not counted.
+    /// `left` holds exactly if `right` does. `margin` says how far the two are from a tie, in units of their scale; ties do not count.
     pub fn agrees(left: bool, right: bool, margin: f64) -> Outcome {
         let clear = margin.abs() > TOLERANCE;
         let fails = clear && left != right;
@@ -110,12 +111,12 @@ impl Outcome {
         Outcome { premise: clear, residual, slack: -residual, fails, ratio: None }
     }
 
-    /// The same under a premise.
+    /// The same outcome under a premise.
     pub fn given(self, premise: bool) -> Outcome {
         Outcome { premise: self.premise && premise, ..self }
     }
 
-    /// The same with a quotient.
+    /// The same outcome with a quotient.
     pub fn with(self, ratio: f64) -> Outcome {
         Outcome { ratio: Some(ratio), ..self }
     }

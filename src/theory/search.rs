@@ -1,21 +1,21 @@
-//! The search for an identity's worst instance: from the worst of the random ones uphill, step by random step.
+//! The search for an identity's worst instance. It climbs from the worst of the random instances, one random step at a time.
 
 use super::case::Case;
 use super::instance::{Draws, Instance, Stream};
 use super::row::Statement;
 
-/// What the search found.
+/// The result of the search.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Found {
     /// The residual of the worst instance.
     pub residual: f64,
-    /// The random instance from which it was reached.
+    /// The random instance at which the climb started.
     pub from: u64,
-    /// The steps uphill that led there.
+    /// The number of steps uphill.
     pub steps: u32,
 }
 
-/// Tries so many steps from an instance, and keeps those that make `row`'s residual larger. A function of its arguments alone.
+/// Tries `tries` random steps from an instance, and keeps those that make `row`'s residual larger. The result depends on the arguments alone.
 pub fn climb(statement: &Statement, row: usize, start: &Instance, lambda: f64, tries: u32) -> Found {
     let residual = |of: &Instance| {
         let outcome = (statement.evaluate)(&Case::new(of, lambda))[row];

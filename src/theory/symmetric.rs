@@ -1,7 +1,7 @@
-//! Eigenvalues of small symmetric matrices, and the largest value of a quadratic on a ball.
+//! Eigenvalues of small symmetric matrices, and the largest value of a quadratic form on a ball.
 
-/// Eigenvalues of a symmetric matrix of `n` rows, and its eigenvectors as the columns of a matrix, by Jacobi's rotations: for matrices of
-/// some tens of rows.
+/// The eigenvalues of a symmetric matrix with `n` rows, and its eigenvectors as the columns of a matrix, by Jacobi rotations; for matrices of some
+/// tens of rows.
 pub fn eigen(n: usize, entry: impl Fn(usize, usize) -> f64) -> (Vec<f64>, Vec<f64>) {
     let mut a: Vec<f64> = (0..n * n).map(|at| entry(at / n, at % n)).collect();
     let mut v: Vec<f64> = (0..n * n).map(|at| f64::from(u8::from(at / n == at % n))).collect();
@@ -21,7 +21,7 @@ pub fn eigen(n: usize, entry: impl Fn(usize, usize) -> f64) -> (Vec<f64>, Vec<f6
     ((0..n).map(|i| a[i * n + i]).collect(), v)
 }
 
-/// The rotation that makes element (p, q) of `a` zero, also of the vectors `v`.
+/// Applies the rotation that makes element (p, q) of `a` zero, to `a` and to the vectors `v`.
 fn rotate(a: &mut [f64], v: &mut [f64], n: usize, p: usize, q: usize) {
     let apq = a[p * n + q];
     if apq == 0.0 {
@@ -43,10 +43,10 @@ fn rotate(a: &mut [f64], v: &mut [f64], n: usize, p: usize, q: usize) {
     }
 }
 
-/// The largest value of `wᵀAw` over the ball `‖w − c‖ ≤ r`, A being given by its eigenvalues and by c in its eigenvectors' basis.
+/// The largest value of `wᵀAw` over the ball `‖w − c‖ ≤ r`. A is given by its eigenvalues, and c by its components in the basis of A's eigenvectors.
 ///
-/// With w = c + r s this is a trust-region problem, whose maximum is the minimum over ν ≥ max r²Λ of
-/// `cᵀAc + ν + Σ b²/(ν − r²Λ)`, b = r Λ c: convex in ν, its slope being the secular equation, and right in the hard case too.
+/// With w = c + r s this is a trust-region problem. Its maximum is the minimum over ν ≥ max r²Λ of `cᵀAc + ν + Σ b²/(ν − r²Λ)`, where b = r Λ c. This
+/// function is convex in ν, and setting its slope to 0 gives the secular equation; the result is right in the hard case too.
 pub fn largest_on_ball(values: &[f64], centre: &[f64], radius: f64) -> f64 {
     let at_centre: f64 = values.iter().zip(centre).map(|(l, c)| l * c * c).sum();
     let terms: Vec<(f64, f64)> =

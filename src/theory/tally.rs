@@ -1,24 +1,24 @@
-//! What many instances say together. Adding is associative and order does not matter, so the result is that of any number of threads.
+//! Totals over many instances. Adding is associative and order does not matter, so the result is the same for any number of threads.
 
 use super::row::Outcome;
 
-/// How many of the worst instances are remembered, for the search to start from.
+/// The number of worst instances that are remembered as starting points for the search.
 pub const WORST: usize = 3;
-/// Buckets of quotients: sixteen to each factor of two, from 2⁻³² to 2³².
+/// The number of buckets for quotients: sixteen for each factor of two, from 2⁻³² to 2³².
 const BUCKETS: usize = 1024;
 
-/// The sums of one row.
+/// The totals of one row.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tally {
-    /// Instances looked at.
+    /// The number of instances.
     pub instances: u64,
-    /// Of which the premise held.
+    /// The number of instances that met the premise.
     pub premise_held: u64,
-    /// Of which the statement failed.
+    /// The number of those on which the statement failed.
     pub failed: u64,
-    /// The smallest slack where the premise held, and its instance.
+    /// The smallest slack among instances that met the premise, and its instance.
     pub least_slack: Option<(f64, u64)>,
-    /// The largest residuals where the premise held, and their instances, worst first.
+    /// The largest residuals among instances that met the premise, with their instances, worst first.
     pub worst: Vec<(f64, u64)>,
     ratios: Vec<u64>,
 }
@@ -56,7 +56,7 @@ impl Tally {
         }
     }
 
-    /// Adds another's.
+    /// Adds the totals of another tally.
     pub fn merge(&mut self, other: &Tally) {
         self.instances += other.instances;
         self.premise_held += other.premise_held;
@@ -69,17 +69,17 @@ impl Tally {
         }
     }
 
-    /// The largest residual; 0 where no premise held.
+    /// The largest residual; 0 if no instance met the premise.
     pub fn max_residual(&self) -> f64 {
         self.worst.first().map_or(0.0, |w| w.0)
     }
 
-    /// The share of the instances whose premise holds that fails.
+    /// The share of failures among the instances that met the premise.
     pub fn failing_share(&self) -> Option<f64> {
         (self.premise_held > 0).then(|| self.failed as f64 / self.premise_held as f64)
     }
 
-    /// The median of the quotients, to 5 %.
+    /// The median of the quotients, to within 5 %.
     pub fn median_ratio(&self) -> Option<f64> {
         let half = self.ratios.iter().sum::<u64>().div_ceil(2);
         let mut sum = 0;

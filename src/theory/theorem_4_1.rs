@@ -29,12 +29,12 @@ fn right(p: &Point, part: f64) -> f64 {
     p.f * (p.gg - p.m * p.mean_g * p.mean_g - part * p.a * p.a / p.m)
 }
 
-/// What ‖v‖² is at ε ≥ 0.
+/// The exact value of ‖v‖² for ε ≥ 0.
 pub fn right_own(p: &Point) -> f64 {
     right(p, 2.0 - p.rho)
 }
 
-/// Both sides of the printed inequality with L's gradient at y, and their scale.
+/// Both sides of the printed inequality, with L's gradient at y, and their scale.
 pub fn at_y(case: &Case) -> [f64; 3] {
     let p = &case.exact;
     let g = case.of.loss.gradient(&case.of.y);

@@ -1,4 +1,4 @@
-//! Theorem 4.2: vᵀĤv, in its first form and in its second.
+//! Theorem 4.2: vᵀĤv, in its first and in its second form.
 
 use super::case::{Case, Point};
 use super::dense::dot;
@@ -62,7 +62,7 @@ pub fn right(p: &Point) -> f64 {
     p.f * p.vhv - p.gamma / (p.m * p.s * p.s) * p.a * p.vv
 }
 
-/// What vᵀĤv is at ε ≥ 0.
+/// The exact value of vᵀĤv for ε ≥ 0.
 pub fn right_own(p: &Point) -> f64 {
     let d = dot(&p.v, &p.u);
     let w: Vec<f64> = p.v.iter().zip(&p.u).map(|(v, u)| v - u * d / p.m).collect();
@@ -90,7 +90,7 @@ pub fn second_right(p: &Point) -> f64 {
     p.f * (p.ghg - p.kappa())
 }
 
-/// Whether H is positive semidefinite to rounding.
+/// Whether H is positive semidefinite, up to rounding.
 pub fn is_psd(p: &Point) -> bool {
     let (values, _) = eigen(p.h.rows(), |i, k| p.h.at(i, k));
     values.iter().all(|l| *l >= -1e-12 * p.h.norm())

@@ -1,4 +1,4 @@
-//! Theorem 4.4: the worst gradient over all layers `X` with ‖X‖ ≤ λ (spectral norm), y and so g, v and σ being held fixed.
+//! Theorem 4.4: the worst gradient over all layers `X` with ‖X‖ ≤ λ (spectral norm). y is held fixed, and with it g, v and σ.
 //!
 //! `g_j = max ‖Xᵀg‖² = λ²‖g‖²` and `ĝ_j = max ‖Xᵀv‖² = λ²‖v‖²`.
 
@@ -36,7 +36,7 @@ pub const STATEMENT: Statement = Statement {
     evaluate,
 };
 
-/// ĝ_j, and what it is said to be or to stay below: derived, A, B, C.
+/// ĝ_j, followed by the values that it is said to equal or to stay below: derived, A, B, C.
 pub fn sides(p: &Point, lambda: f64) -> [f64; 5] {
     let square = lambda * lambda;
     let (worst, mean, along) = (square * p.gg, p.m * p.mean_g * p.mean_g, p.a * p.a);
@@ -49,12 +49,12 @@ pub fn sides(p: &Point, lambda: f64) -> [f64; 5] {
     ]
 }
 
-/// ‖Xᵀx‖² where X's columns are given.
+/// ‖Xᵀx‖², with X given by its columns.
 fn through(columns: &[Vec<f64>], x: &[f64]) -> f64 {
     columns.iter().map(|column| dot(column, x).powi(2)).sum()
 }
 
-/// A random X of two columns whose spectral norm is λ.
+/// A random X with two columns and spectral norm λ.
 fn random(draws: &mut Draws, m: usize, lambda: f64) -> [Vec<f64>; 2] {
     let [p, q] = [draws.normals(m), draws.normals(m)];
     let (pp, pq, qq) = (dot(&p, &p), dot(&p, &q), dot(&q, &q));
@@ -83,7 +83,7 @@ fn evaluate(case: &Case) -> Vec<Outcome> {
     ]
 }
 
-/// The farthest of the three from λ²‖g‖² or λ²‖v‖².
+/// The largest deviation, among three layers, from the maxima λ²‖g‖² and λ²‖v‖².
 fn maximiser(case: &Case, draws: &mut Draws) -> Outcome {
     let (p, lambda) = (&case.exact, case.lambda);
     let w = draws.normals(2);

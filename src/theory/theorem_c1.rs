@@ -1,4 +1,4 @@
-//! Theorem C.1: the curvature along the gradient, at worst over all layers X with ‖X‖ ≤ λ, y being held fixed.
+//! Theorem C.1: the worst curvature along the gradient, over all layers X with ‖X‖ ≤ λ. y is held fixed.
 //!
 //! `max ĝ_WᵀĤ_Wĝ_W < f [max g_WᵀH_Wg_W − λ⁴κ]`, with g_W = Xᵀg, H_W = XᵀHX, ĝ_W = Xᵀv, Ĥ_W = XᵀĤX, κ = a‖v‖²/(mγ).
 
@@ -36,7 +36,7 @@ pub const STATEMENT: Statement = Statement {
     evaluate,
 };
 
-/// `max xᵀXXᵀA XXᵀx` over ‖X‖ ≤ λ, that is `max wᵀAw` over ‖w − λ²x/2‖ ≤ λ²‖x‖/2.
+/// `max xᵀXXᵀA XXᵀx` over ‖X‖ ≤ λ, which is `max wᵀAw` over ‖w − λ²x/2‖ ≤ λ²‖x‖/2.
 pub fn largest(matrix: &Square, x: &[f64], lambda: f64) -> f64 {
     let n = x.len();
     let half = 0.5 * lambda * lambda;
@@ -45,7 +45,7 @@ pub fn largest(matrix: &Square, x: &[f64], lambda: f64) -> f64 {
     largest_on_ball(&values, &centre, half * norm(x))
 }
 
-/// Both sides with true maxima: `max ĝ_WᵀĤ_Wĝ_W`, and `f [max g_WᵀH_Wg_W − λ⁴κ]`.
+/// Both sides, with exact maxima: `max ĝ_WᵀĤ_Wĝ_W`, and `f [max g_WᵀH_Wg_W − λ⁴κ]`.
 pub fn maxima(p: &Point, lambda: f64) -> [f64; 2] {
     [largest(&p.hat, &p.v, lambda), p.f * (largest(&p.h, &p.g, lambda) - lambda.powi(4) * p.kappa())]
 }

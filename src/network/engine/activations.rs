@@ -1,5 +1,5 @@
-//! What enters a layer's non-linearity, from what a pass has left: where a ReLU or a pool is part of the link's own pass, that link is run
-//! once more without.
+//! The input of a layer's non-linearity, recovered from what a pass has left. If a ReLU or a pool is fused into the link's own pass, the link is run
+//! once more without it.
 
 use super::Engine;
 use crate::Result;
@@ -8,17 +8,17 @@ use crate::ops::fusion::Fusion;
 use crate::ops::layer::Saved;
 use crate::runtime::tensor::{In, Out, Shape, View};
 
-/// Room for the output of one link at a time, and for what its norm keeps: what the pass itself has kept stays as it is.
+/// Room for the output of one link at a time, and for the statistics of its norm; the statistics that the pass itself saved stay as they are.
 #[derive(Debug, Clone, Copy)]
 pub struct Unactivated {
-    /// Like the largest output that is made once more; of one element where none is.
+    /// As large as the largest output that is computed again; one element if there is none.
     y: View,
     /// Mean and spread.
     saved: [View; 2],
 }
 
 impl<B: Backend> Engine<B> {
-    /// Room for [`Engine::unactivated`] of each of `links`. Errors: not enough memory.
+    /// Allocates the room for calling [`Engine::unactivated`] on each of `links`. Errors: not enough memory.
     pub fn unactivated_room(&mut self, links: &[usize]) -> Result<Unactivated> {
         let (mut largest, mut widest) = (1, 1);
         for &index in links.iter().filter(|&&index| !self.is_bare(index)) {
@@ -34,10 +34,10 @@ impl<B: Backend> Engine<B> {
         Ok(Unactivated { y, saved })
     }
 
-    /// The output of link `index` on the batch, `[H, W, N, C]`, without the ReLU and the pool that may be part of its pass; with the same noise.
+    /// The output of link `index` on the batch, `[H, W, N, C]`, without the ReLU and the pool that may be part of its pass, and with the same noise.
     ///
-    /// The last pass was layer by layer, in training mode, and at `theta`. Where the convolution before had left a norm its sums, they are
-    /// made anew here, and may round elsewhere.
+    /// The last pass must have run layer by layer, in training mode, and at `theta`. If the convolution before had left sums for a norm, they are
+    /// computed anew here, and may be rounded differently.
     pub fn unactivated(&mut self, index: usize, theta: In, room: &Unactivated) -> Result<In> {
         self.check_interrupted()?;
         if self.is_bare(index) {
@@ -57,7 +57,7 @@ impl<B: Backend> Engine<B> {
         Ok(io.y.into())
     }
 
-    /// Whether neither a ReLU nor a pool is part of the link's pass.
+    /// Whether neither a ReLU nor a pool is fused into the link's pass.
     fn is_bare(&self, index: usize) -> bool {
         let (layer, fusion) = (&self.network.links()[index].layer, self.planned[index].fusion);
         !fusion.relu && !fusion.pool && layer.before_activation() == *layer

@@ -1,4 +1,4 @@
-//! An engine from a network: all of its memory is planned, allocated, and at its start.
+//! Building an engine from a network: all of its memory is planned, allocated and initialised.
 
 use super::super::chain::{Loss, Network};
 use super::super::dln::whole_chain;
@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 impl<B: Backend> Engine<B> {
-    /// Plans and allocates everything but parameter vectors. `stop` is looked at between layers: once set, every pass ends in
+    /// Plans and allocates everything except parameter vectors. `stop` is checked between layers: once it is set, every pass ends with
     /// [`Error::Interrupted`].
     ///
-    /// Errors: a norm would see one sample per unit; not enough memory.
+    /// Errors: a norm would have only one sample per unit; not enough memory.
     pub fn new(mut backend: B, network: Network, batch: usize, stop: Arc<AtomicBool>) -> Result<Self> {
         if batch == 0 {
             return Err(Error::input("--batch 0", "no samples", "a batch has at least 1"));

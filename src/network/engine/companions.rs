@@ -1,8 +1,8 @@
-//! Companions of an engine: more engines of the same network, each with memory of its own, so that several θ are evaluated on one batch at the
+//! The companions of an engine: more engines of the same network, each with memory of its own, so that several θ are evaluated on one batch at the
 //! same time.
 //!
-//! A pass over a narrow network leaves threads idle between its operators, however each of these is shared out; passes at different θ need not
-//! wait for one another. Who evaluates a θ decides no bit of what is found there.
+//! A pass over a narrow network leaves threads idle between its operators, even if each operator is well shared out; but passes at different θ need
+//! not wait for one another. Which engine evaluates a θ changes no bit of the result.
 
 use super::{Companion, Engine, Scalar};
 use crate::Result;
@@ -13,12 +13,12 @@ use crate::runtime::tensor::{In, Out, View};
 use rayon::prelude::*;
 use std::iter::once;
 
-/// Bytes that all companions of an engine may take together; and their part of the memory that is left. Each has room for four vectors like θ at
-/// the least: what three times that leaves over is more than a checkpoint takes.
+/// The most bytes that all companions of an engine may take together; and the fraction of the remaining memory that they may take, one in `PART`.
+/// Each companion has room for at least four vectors like θ, so the three quarters that are left are more than a checkpoint takes.
 const MOST: u64 = 256 << 20;
 const PART: u64 = 4;
 
-/// What is found at one θ, in the memory of the engine that finds it.
+/// The results at one θ, in the memory of the engine that computes them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At {
     pub theta: View,
@@ -28,8 +28,9 @@ pub(super) struct At {
 }
 
 impl<B: Backend> Engine<B> {
-    /// Sees to it that [`Engine::losses_and_grads`] takes up to `count` θ at the same time, and returns how many: as many as there are threads, as
-    /// far as memory goes that nobody misses; 1 where the device shares out its work by itself, or the network is one operator.
+    /// Prepares [`Engine::losses_and_grads`] to evaluate up to `count` θ at the same time, and returns how many it can. There are at most as many as
+    /// threads, and as many as memory allows without anyone missing it. It is 1 if the device itself runs work in parallel, or if the network is one
+    /// operator.
     ///
     /// Errors: not enough memory.
     pub fn accompany(&mut self, count: usize) -> Result<usize> {
@@ -50,12 +51,12 @@ impl<B: Backend> Engine<B> {
         Ok(wanted.min(1 + self.companions.len()))
     }
 
-    /// Bytes that it has allocated, companions included.
+    /// The bytes that it has allocated, companions included.
     pub fn bytes(&self) -> usize {
         self.backend.bytes() + self.companions.iter().map(Companion::bytes).sum::<usize>()
     }
 
-    /// Evaluates each of `rows`, at the same time as far as there are companions.
+    /// Evaluates each of `rows`, as many at the same time as there are engines.
     pub(super) fn evaluate_together(&mut self, rows: &[At]) -> Result<()> {
         // A pass takes the engine as a whole, and so what works beside it lies elsewhere for as long.
         let mut companions = std::mem::take(&mut self.companions);
@@ -64,7 +65,7 @@ impl<B: Backend> Engine<B> {
         found
     }
 
-    /// Evaluates the first of `rows` while the companions evaluate one each of the others.
+    /// Evaluates the first of `rows`, while each companion evaluates one of the others.
     fn evaluate_with(&mut self, companions: &mut [Companion<B>], rows: &[At]) -> Result<()> {
         let Some((&own, others)) = rows.split_first() else { return Ok(()) };
         if others.is_empty() {
@@ -84,7 +85,7 @@ impl<B: Backend> Engine<B> {
 }
 
 impl<B: Backend> Companion<B> {
-    /// A companion of `of`. Its backend may go to another thread, which is why an engine of it may: see [`Task`].
+    /// A companion of `of`. Its backend may move to another thread, and so may an engine of that backend: see [`Task`].
     fn new(backend: Movable<B>, of: &Engine<B>) -> Result<Self> {
         let mut engine = Engine::new(backend.into_inner(), of.network.clone(), of.batch, of.stop.clone())?;
         engine.whole = None;
@@ -92,7 +93,7 @@ impl<B: Backend> Companion<B> {
         Ok(Companion { engine, theta, grad })
     }
 
-    /// Bytes that it has allocated.
+    /// The bytes that it has allocated.
     fn bytes(&self) -> usize {
         self.engine.bytes()
     }
@@ -102,14 +103,14 @@ impl<B: Backend> Companion<B> {
         At { theta: self.theta, grad: self.grad, loss, correct }
     }
 
-    /// Copies the batch and the step's state from `of`, and `theta`.
+    /// Copies the batch and the step state from `of`, and `theta`.
     fn take_up(&mut self, of: &mut Engine<B>, theta: View) -> Result<()> {
         let own = &mut self.engine;
         let pairs = [(of.input, own.input), (of.answer, own.answer), (of.state, own.state), (theta, self.theta)];
         pairs.into_iter().try_for_each(|(from, to)| own.backend.copy_from(&mut of.backend, In(from), Out(to)))
     }
 
-    /// Copies what was found to where `to` says it belongs in the memory of `of`.
+    /// Copies the results to the place that `to` names in the memory of `of`.
     fn hand_over(&mut self, of: &mut Engine<B>, to: At) -> Result<()> {
         let from = self.place();
         let pairs = [(from.grad, to.grad), (from.loss, to.loss), (from.correct, to.correct)];
@@ -118,7 +119,7 @@ impl<B: Backend> Companion<B> {
     }
 }
 
-/// An engine and what it is to evaluate, on whichever thread.
+/// An engine and the θ that it evaluates, on any thread.
 struct Task<'a, B>(&'a mut Engine<B>, At);
 
 // SAFETY: a task is only made where there are companions, whose backend was a `Movable`: its type is `Send` therefore. `movable` below has the

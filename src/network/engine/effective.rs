@@ -1,25 +1,26 @@
-//! Weights that are made of a direction and a gain ([`crate::ops::weight_norm`]): θ holds those two, layers take the weight itself.
+//! Weights that are made of a direction and a gain ([`crate::ops::weight_norm`]). θ holds the direction and the gain, but layers take the weight
+//! itself.
 //!
-//! Before a layer runs forward its weight is made at the θ of the pass, for forward and backward alike, in a vector with θ's slots: where a
-//! direction is in θ, the weight is there. Where the backend holds operands of matrix products in a type of their own, it is the vector of
-//! those, so that a weight is rounded once. The layer's gradient of it goes aside, and is taken apart at once. The work is the same each time,
-//! and may be part of a graph. Of what a linearised network makes of them see [`Moved`].
+//! Before a layer's forward pass, its weight is computed at the θ of the pass, for the forward and backward passes alike. It goes into a vector with
+//! θ's slots, at the place that the direction has in θ. If the backend holds operands of matrix products in a type of their own, this is the vector
+//! of operands, so that a weight is rounded only once. The layer writes the gradient of its weight into a buffer, and the gradient is split at once
+//! into those of direction and gain. The work is the same each time, and may be part of a graph. For a linearised network, see [`Moved`].
 
 use super::super::chain::{Link, Network};
 use crate::ops::weight_norm::{Parts, PartsOut};
 use crate::runtime::tensor::{ArenaPlan, DType, In, Out, Shape, View};
 
-/// Room for the weights of a pass and for one gradient.
+/// Room for the weights of a pass, and for one gradient.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Effective {
-    /// With θ's slots.
+    /// A vector with θ's slots.
     pub weights: View,
-    /// As long as the longest weight.
+    /// A buffer as long as the longest weight.
     pub grad: View,
 }
 
 impl Effective {
-    /// Plans it, where a network has such weights. `operands` is the vector of the backend's operands, if it has one.
+    /// Plans the room, if a network has such weights. `operands` is the vector of the backend's operands, if it has one.
     pub fn plan(plan: &mut ArenaPlan, network: &Network, dtype: DType, operands: Option<View>) -> Option<Self> {
         let longest = longest(network)?;
         let weights = operands.unwrap_or_else(|| plan.view(Shape::new([network.slots().len()]), dtype));
@@ -27,14 +28,15 @@ impl Effective {
     }
 }
 
-/// The length of the longest weight that is made; `None` where none is.
+/// The length of the longest weight that is made of direction and gain; `None` if there is none.
 pub(super) fn longest(network: &Network) -> Option<usize> {
     let slots: Vec<_> = network.slots().iter().collect();
     let direction = |link: &Link| link.gain.and(link.params[0]).map(|slot| slots[slot].shape.len());
     network.links().iter().filter_map(direction).max()
 }
 
-/// Of a linearised network: its weights at that θ, how they move, and their gradients, with θ's slots; and room for the tangent of one gradient.
+/// For a linearised network: its weights at that θ, their tangents, and their gradients, in vectors with θ's slots; and room for the tangent of one
+/// gradient.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moved {
     pub weights: View,
@@ -44,20 +46,20 @@ pub(super) struct Moved {
 }
 
 impl Moved {
-    /// Plans it, where a network has such weights.
+    /// Plans the room, if a network has such weights.
     pub fn plan(plan: &mut ArenaPlan, network: &Network, dtype: DType) -> Option<Self> {
         let longest = longest(network)?;
         let [weights, moving, grads] = [0; 3].map(|_| plan.view(Shape::new([network.slots().len()]), dtype));
         Some(Moved { weights, moving, grads, tangent: plan.view(Shape::new([longest]), dtype) })
     }
 
-    /// Where the tangent of a weight's gradient goes, one like `like`.
+    /// Where the tangent of a weight's gradient goes; it is shaped like `like`.
     pub fn tangent(&self, like: View) -> View {
         aside(self.tangent, like)
     }
 }
 
-/// Some layer's direction and gain, in the vector `whole`.
+/// A layer's direction and gain, in a vector with θ's slots.
 pub(super) struct Pair {
     pub direction: View,
     pub gain: View,
@@ -73,7 +75,7 @@ impl Pair {
     }
 }
 
-/// The first elements of `room`, as `like`.
+/// The first elements of `room`, shaped like `like`.
 pub(super) fn aside(room: View, like: View) -> View {
     room.slice(0, like.shape)
 }

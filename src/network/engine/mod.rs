@@ -1,6 +1,6 @@
-//! A network on a backend: all memory planned once (`plan`, `allocate`), and two visible loops, forward and backward (`passes`); how their
-//! results move with θ (`tangents`), for Hessian-vector products; weights that are made of other parameters (`effective`, `weights`); what enters a
-//! layer's non-linearity (`activations`); and engines beside it that evaluate other θ at the same time (`companions`).
+//! A network on a backend. All memory is planned once (`plan`, `allocate`), and there are two explicit loops, forward and backward (`passes`). Other
+//! files have the tangents of their results, for Hessian-vector products (`tangents`); weights that are made of other parameters (`effective`,
+//! `weights`); the input of a layer's non-linearity (`activations`); and companion engines that evaluate other θ at the same time (`companions`).
 
 mod activations;
 mod allocate;
@@ -26,32 +26,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 pub use tangents::{Linearised, Tangents};
 
-/// Scalar slots on the device (f64). The host reads them when it wants them.
+/// Scalar slots on the device (f64). The host reads them when it needs them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Scalar {
     /// L(θ) of the step's batch.
     Loss,
-    /// Right answers in the step's batch.
+    /// The number of right answers in the step's batch.
     Correct,
     /// ‖g‖
     GradNorm,
     /// ‖d‖ of a random direction.
     DirectionNorm,
-    /// L of a pass that is made for its gradient alone.
+    /// L of a pass that is run for its gradient alone.
     Aside,
-    /// Right answers of it.
+    /// The number of right answers in such a pass.
     AsideCorrect,
     /// The loss of a test batch.
     TestLoss,
-    /// Right answers in a test batch.
+    /// The number of right answers in a test batch.
     TestCorrect,
 }
 
-/// Number of scalar slots.
+/// The number of scalar slots.
 const SCALARS: usize = 16;
 
-/// Rows of [`Engine::vectors`] are a multiple of so many elements long.
+/// The length of a row of [`Engine::vectors`] is a multiple of this many elements.
 const ROW: usize = 64;
 
 /// A network, a batch size and a backend, with every tensor in its place.
@@ -61,28 +61,29 @@ pub struct Engine<B> {
     batch: usize,
     planned: Vec<Planned>,
     workspace: View,
-    /// Gradients of activations: a layer reads one and writes the other.
+    /// Gradients of activations: each layer reads one and writes the other.
     gradients: [View; 2],
     input: View,
-    /// Labels, or the target.
+    /// The labels, or the target.
     answer: View,
     samples: View,
     scalars: View,
     state: View,
     running: View,
-    /// What the norms keep of a batch, with the slots of the running statistics; and what moves these by it.
+    /// The statistics that the norms save of a batch, with the slots of the running statistics; and the factors with which they update the running
+    /// ones.
     statistics: View,
     factors: View,
-    /// θ of the present pass as operands of matrix products, where the backend holds those in another type.
+    /// θ of the present pass as operands of matrix products, if the backend holds those in another type.
     operands: Option<View>,
-    /// Weights that are made for a pass, under weight normalisation.
+    /// The weights that are made for a pass, under weight normalisation.
     effective: Option<Effective>,
-    /// The vector whose rounding `operands` holds for certain, but for weights that are made: nobody else has had the backend since.
+    /// The vector whose rounding `operands` is known to hold, except for weights that are made; nobody else has used the backend since.
     rounded: Option<View>,
     graphs: Vec<Recorded>,
-    /// The whole network as one operator, where the backend has that.
+    /// The whole network as one operator, if the backend has it.
     whole: Option<Whole>,
-    /// Bytes that were planned for it, vectors aside; and engines that work beside it.
+    /// The number of bytes planned for the engine, without vectors; and the companion engines.
     planned_bytes: usize,
     companions: Vec<Companion<B>>,
     stop: Arc<AtomicBool>,
@@ -92,22 +93,22 @@ pub struct Engine<B> {
 #[derive(Debug, Clone, Copy)]
 struct Whole {
     chain: Chain,
-    /// What the backend keeps of a batch, and works in.
+    /// The backend's workspace, which also holds what it computes from a batch.
     room: View,
-    /// The batch is prepared.
+    /// Whether the batch is prepared.
     prepared: bool,
-    /// The last pass has left what prediction and losses of samples are made of, and not them.
+    /// Whether the prediction and the sample losses of the last pass still have to be computed from what it left.
     unmade: bool,
 }
 
-/// Work that was asked for as a graph: it is the same only where `rounded` is the same at its beginning.
+/// Work that was asked for as a graph. The recording is valid only if `rounded` is the same at its beginning.
 struct Recorded {
     key: u64,
     before: Option<View>,
     after: Option<View>,
 }
 
-/// An engine beside another, with a place for a θ and its gradient.
+/// An engine that works beside another, with a place for a θ and its gradient.
 struct Companion<B> {
     engine: Engine<B>,
     theta: View,
@@ -115,7 +116,7 @@ struct Companion<B> {
 }
 
 impl<B: Backend> Engine<B> {
-    /// A new flat vector with the network's slots, zero: θ, a gradient, a velocity, a point of a probe.
+    /// A new flat vector with the network's slots, filled with zeros: for θ, a gradient, a velocity, or a point of a probe.
     pub fn vector(&mut self) -> Result<View> {
         let mut plan = self.backend.plan();
         let view = plan.view(Shape::new([self.network.slots().len()]), self.backend.dtype());
@@ -123,7 +124,8 @@ impl<B: Backend> Engine<B> {
         Ok(view)
     }
 
-    /// `count` new vectors as the rows of a matrix, zero; each begins where a vector of its own might, so that rows are longer than it.
+    /// `count` new vectors as the rows of a matrix, filled with zeros. Each row begins where a separate vector could, so rows are longer than the
+    /// vectors.
     pub fn vectors(&mut self, count: usize) -> Result<View> {
         let mut plan = self.backend.plan();
         let stride = self.network.slots().len().next_multiple_of(ROW);
@@ -132,7 +134,7 @@ impl<B: Backend> Engine<B> {
         Ok(view)
     }
 
-    /// A new flat vector like the running statistics, zero.
+    /// A new flat vector like the running statistics, filled with zeros.
     pub fn running_vector(&mut self) -> Result<View> {
         let mut plan = self.backend.plan();
         let view = plan.view(self.running.shape, self.backend.dtype());
@@ -140,24 +142,24 @@ impl<B: Backend> Engine<B> {
         Ok(view)
     }
 
-    /// The backend, for operations on vectors and slots. What the caller writes with it the engine cannot know.
+    /// The backend, for operations on vectors and slots. The engine cannot know what the caller writes with it.
     pub fn backend(&mut self) -> &mut B {
         self.rounded = None;
         &mut self.backend
     }
 
-    /// The backend, for what writes to no tensor: marks, waiting, sizes. Unlike [`Engine::backend`] this makes the engine forget nothing,
-    /// and so work that is recorded stays the same.
+    /// The backend, for operations that write to no tensor: marks, waiting, sizes. Unlike after [`Engine::backend`], the engine forgets nothing, so
+    /// recorded work stays valid.
     pub fn observe(&mut self) -> &mut B {
         &mut self.backend
     }
 
-    /// Whether a pass takes the network as one operator: then the layers one by one round elsewhere.
+    /// Whether a pass runs the network as one operator; the layers one by one would then round differently.
     pub fn takes_whole(&self) -> bool {
         self.whole.is_some()
     }
 
-    /// Takes the layers one by one from now on, whatever the backend has: what all else is held against.
+    /// From now on, runs the layers one by one, whatever the backend has. Everything else is checked against this.
     pub fn take_layers(&mut self) {
         self.whole = None;
     }
@@ -177,7 +179,7 @@ impl<B: Backend> Engine<B> {
         self.backend.copy(In(self.running), Out(to))
     }
 
-    /// Puts back what [`Engine::keep_running`] kept.
+    /// Restores what [`Engine::keep_running`] copied.
     pub fn restore_running(&mut self, from: View) -> Result<()> {
         self.backend.copy(In(from), Out(self.running))
     }
@@ -187,7 +189,7 @@ impl<B: Backend> Engine<B> {
         &self.network
     }
 
-    /// Samples per batch.
+    /// The number of samples in a batch.
     pub fn batch(&self) -> usize {
         self.batch
     }
@@ -213,13 +215,13 @@ impl<B: Backend> Engine<B> {
         self.running
     }
 
-    /// The output of the last layer of the last pass: logits, or the network's prediction. It is made now, where the pass has not.
+    /// The output of the last layer in the last pass: logits, or the network's prediction. It is computed now if the pass has not done so.
     pub fn output(&mut self) -> Result<View> {
         self.make_kept()?;
         Ok(self.prediction())
     }
 
-    /// Losses of the single samples of the last pass, f64 `[N]`; made now, where the pass has not.
+    /// The losses of the single samples in the last pass, f64 `[N]`; computed now if the pass has not done so.
     pub fn samples(&mut self) -> Result<View> {
         self.make_kept()?;
         Ok(self.samples)
@@ -230,14 +232,14 @@ impl<B: Backend> Engine<B> {
         self.planned.last().map_or(self.input, |p| p.y)
     }
 
-    /// Another batch is set.
+    /// Notes that another batch has been set.
     fn renew(&mut self) {
         if let Some(whole) = &mut self.whole {
             (whole.prepared, whole.unmade) = (false, false);
         }
     }
 
-    /// Running statistics at their start: mean 0, spread 1.
+    /// Resets the running statistics to their start: mean 0, spread 1.
     pub fn reset_running(&mut self) -> Result<()> {
         let mut start = vec![0.0f32; self.network.running().len()];
         for slot in self.network.running().iter().filter(|s| s.name.ends_with("var")) {
@@ -273,7 +275,7 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Gathers the batch of the step state's step from a set of images on the device.
+    /// Gathers the batch of the step in the step state, from a set of images on the device.
     pub fn gather(&mut self, set: ImageBytes, augment: bool) -> Result<()> {
         self.backend.gather(set, augment, In(self.state), Out(self.input), Out(self.answer))
     }
@@ -283,7 +285,7 @@ impl<B: Backend> Engine<B> {
         self.backend.set_state(state, Out(self.state))
     }
 
-    /// The update of [`crate::ops::sgd`] by the step state's learning rate; θ's rounding for the next pass comes with it.
+    /// The update of [`crate::ops::sgd`] with the step state's learning rate; it also rounds θ for the next pass.
     pub fn update(
         &mut self,
         theta: Out,
@@ -302,7 +304,7 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Asks for `work`, which is the same each time that `key` is given: a device may record and replay it as one.
+    /// Does `work`, which must be the same each time that `key` is given; a device may record and replay it as a whole.
     pub fn as_graph(&mut self, key: u64, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.check_interrupted()?;
         let before = self.rounded;
@@ -324,7 +326,7 @@ impl<B: Backend> Engine<B> {
         made.and(ended)
     }
 
-    /// Puts each value of the batch in the place of the one before: another batch.
+    /// Rotates the values of the batch by one place, which makes another batch.
     #[cfg(feature = "mutants")]
     pub fn turn_batch(&mut self) -> Result<()> {
         self.renew();

@@ -1,4 +1,4 @@
-//! The passes over a network: forward and backward as two visible loops, or the whole as one operator.
+//! The passes over a network: forward and backward as two explicit loops, or the whole network as one operator.
 
 use super::super::chain::Loss;
 use super::Engine;
@@ -13,7 +13,7 @@ use crate::runtime::storage::{Part, Pass};
 use crate::runtime::tensor::{In, Out, Shape, View};
 use std::ops::Range;
 
-/// Of which links a backward pass finds the gradients of weights and biases.
+/// The links whose weight and bias gradients a backward pass computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weights {
     All,
@@ -38,20 +38,20 @@ impl<B: Backend> Engine<B> {
         self.layers_loss_and_grad(theta, grad, loss, correct)
     }
 
-    /// The same by the layers one by one, whatever the backend has.
+    /// The same, computed by the layers one by one, whatever the backend has.
     pub fn layers_loss_and_grad(&mut self, theta: In, grad: Out, loss: Out, correct: Out) -> Result<()> {
         self.forward_part(0..self.planned.len(), theta)?;
         self.backward(0, Weights::All, theta, grad, loss, correct)
     }
 
-    /// The gradient of link `first`, a convolution or a linear layer, whose input is what the pass before has left there; in `grad`, where the
-    /// gradients of links after it are left undefined.
+    /// The gradient of link `first`, a convolution or a linear layer, whose input is what the previous pass left there. It is written into `grad`,
+    /// where the gradients of later links are left undefined.
     pub fn grad_of_link(&mut self, first: usize, theta: In, grad: Out, loss: Out, correct: Out) -> Result<()> {
         self.forward_part(first..self.planned.len(), theta)?;
         self.backward(first, Weights::First, theta, grad, loss, correct)
     }
 
-    /// The loss of what forward has left, and the gradients down to link `first`.
+    /// Computes the loss from what the forward pass left, and the gradients down to link `first`.
     fn backward(&mut self, first: usize, of: Weights, theta: In, grad: Out, loss: Out, correct: Out) -> Result<()> {
         let last = self.planned.len() - 1;
         let top = View { shape: self.planned[last].y.shape, ..self.gradients[0] };
@@ -59,8 +59,9 @@ impl<B: Backend> Engine<B> {
         self.backward_to(first, of, theta, grad)
     }
 
-    /// Losses and gradients at several θ on one batch: the rows of `thetas` and `grads`, which [`Engine::vectors`] made; `loss` and
-    /// `correct` have an entry for each. What [`Engine::output`] and [`Engine::samples`] then hold is of any of them, or of the pass before.
+    /// The losses and gradients at several θ on one batch. The θ are the rows of `thetas`, and the gradients go to the rows of `grads`;
+    /// [`Engine::vectors`] made both. `loss` and `correct` have an entry for each. Afterwards [`Engine::output`] and [`Engine::samples`] belong to
+    /// any one of these θ, or to the pass before.
     pub fn losses_and_grads(&mut self, thetas: In, grads: Out, loss: Out, correct: Out) -> Result<()> {
         self.check_interrupted()?;
         let (runs, stride) = thetas.0.shape.matrix();
@@ -81,7 +82,7 @@ impl<B: Backend> Engine<B> {
         self.evaluate_together(&rows)
     }
 
-    /// One run of the network as a whole; `false` where the layers are to be taken one by one.
+    /// One run of the network as a whole; `false` if the layers have to be run one by one.
     fn whole_pass(&mut self, theta: In, grad: Option<Out>, loss: Out, correct: Out) -> Result<bool> {
         self.check_interrupted()?;
         let Some((chain, batch)) = self.whole_batch()? else { return Ok(false) };
@@ -93,7 +94,7 @@ impl<B: Backend> Engine<B> {
         Ok(taken)
     }
 
-    /// The chain that is taken as a whole, and the batch, prepared.
+    /// The chain that runs as a whole, and its batch, prepared.
     pub(super) fn whole_batch(&mut self) -> Result<Option<(Chain, ChainBatch)>> {
         let Some(whole) = &mut self.whole else { return Ok(None) };
         let batch = ChainBatch { x: In(self.input), target: In(self.answer), room: Out(whole.room) };
@@ -104,7 +105,7 @@ impl<B: Backend> Engine<B> {
         Ok(Some((whole.chain, batch)))
     }
 
-    /// Makes the prediction and the losses of samples, where the last pass has left them unmade.
+    /// Computes the prediction and the sample losses, if the last pass has not done so.
     pub(super) fn make_kept(&mut self) -> Result<()> {
         if !self.whole.is_some_and(|whole| whole.unmade) {
             return Ok(());
@@ -123,13 +124,13 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// Whether [`Engine::moved_gradients`] is there.
+    /// Whether [`Engine::moved_gradients`] is available.
     pub fn has_moved_gradients(&self) -> bool {
         self.whole.is_some() && self.backend.has_deep_linear_shift()
     }
 
-    /// Every layer's weight gradient with the layers before it at `next`, in one pass: see [`crate::ops::deep_linear::DeepLinear`].
-    /// `false` where each is to be found by itself.
+    /// Every layer's weight gradient with the layers before it at `next`, in one pass: see [`crate::ops::deep_linear::DeepLinear`]. `false` if each
+    /// has to be computed on its own.
     pub fn moved_gradients(&mut self, theta: In, next: In, out: Out) -> Result<bool> {
         self.check_interrupted()?;
         if !self.has_moved_gradients() {
@@ -155,7 +156,7 @@ impl<B: Backend> Engine<B> {
         self.judge(loss, correct, None)
     }
 
-    /// Moves the running statistics by the batch of the last training-mode pass, all norms' at once.
+    /// Updates the running statistics of all norms with the batch of the last training-mode pass.
     pub fn move_running(&mut self, momentum: f64) -> Result<()> {
         if self.running.shape.len() == 0 {
             return Ok(());
@@ -163,7 +164,7 @@ impl<B: Backend> Engine<B> {
         self.backend.move_running(momentum, In(self.statistics), In(self.factors), Out(self.running))
     }
 
-    /// Rounds θ to operands of matrix products, where those have a type of their own and do not hold it already.
+    /// Rounds θ to operands of matrix products, if those have a type of their own and do not hold this θ already.
     pub(super) fn recast(&mut self, theta: In) -> Result<()> {
         let Some(operands) = self.operands.filter(|_| self.rounded != Some(theta.0)) else { return Ok(()) };
         self.backend.recast(theta, Out(operands))?;
@@ -171,7 +172,7 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Forward: some of the layers, in order, from what lies before the first of them.
+    /// Forward: runs some of the layers, in order, on the output of the layer before them.
     pub fn forward_part(&mut self, links: Range<usize>, theta: In) -> Result<()> {
         self.leave_unmade(false);
         self.recast(theta)?;
@@ -189,7 +190,7 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Backward: every layer in reverse order, down to link `first`.
+    /// Backward: runs the layers in reverse order, down to link `first`.
     fn backward_to(&mut self, first: usize, of: Weights, theta: In, grad: Out) -> Result<()> {
         let [mut upper, mut lower] = self.gradients;
         for index in (first..self.planned.len()).rev() {
@@ -234,7 +235,7 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// What the squared error is multiplied by.
+    /// The factor of the squared error.
     pub(super) fn loss_scale(&self) -> f64 {
         match self.network.loss() {
             Loss::SquaredError(loss) => loss.scale(self.batch),
@@ -270,7 +271,7 @@ impl<B: Backend> Engine<B> {
     }
 }
 
-/// A vector as a matrix of one row.
+/// A vector as a matrix with one row.
 fn one_row(vector: View) -> View {
     vector.reshape(Shape::new([1, vector.shape.len()]))
 }

@@ -1,4 +1,4 @@
-//! Where the tensors of an engine's layers lie: decided once, before anything runs.
+//! The layout of the tensors of an engine's layers, decided once, before anything runs.
 
 use super::super::chain::Network;
 use super::super::layer::Layer;
@@ -8,33 +8,33 @@ use crate::ops::layer::Saved;
 use crate::runtime::tensor::{ArenaPlan, Shape, View};
 use crate::{Error, Result};
 
-/// What one layer's planned tensors are.
+/// The planned tensors of one layer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Planned {
     pub x: View,
     pub y: View,
     pub saved: Saved,
     pub fusion: Fusion,
-    /// A ReLU or a pool that the layer before applies: x is y, and forward has nothing to do.
+    /// Whether this is a ReLU or a pool that the layer before applies. x is then y, and the forward pass has nothing to do.
     pub applied: bool,
-    /// And backward has nothing to do either: a pool.
+    /// Whether the backward pass has nothing to do either, as for a pool.
     pub gone: bool,
 }
 
 /// The tensors of all layers.
 pub(super) struct Laid {
     pub planned: Vec<Planned>,
-    /// What the last layer gives.
+    /// The output of the last layer.
     pub x: View,
-    /// Elements of the largest workspace, and of the largest activation.
+    /// The number of elements of the largest workspace, and of the largest activation.
     pub workspace: usize,
     pub widest: usize,
-    /// What moves the running statistics.
+    /// The factors with which batch statistics update the running ones.
     pub factors: Vec<f64>,
 }
 
-/// Lays out the layers' tensors for a batch of `batch` samples that stands in `input`; the norms keep theirs in `statistics`, with the
-/// slots of the running ones. With `fused`, layers do for their neighbours what the backend can; else each works by itself.
+/// Lays out the layers' tensors for a batch of `batch` samples, which is in `input`. The norms save theirs in `statistics`, with the slots of the
+/// running statistics. With `fused`, layers do for their neighbours what the backend can fuse; otherwise each layer works on its own.
 pub(super) fn lay_out<B: Backend>(
     backend: &B,
     plan: &mut ArenaPlan,
@@ -92,13 +92,13 @@ pub(super) fn lay_out<B: Backend>(
     Ok(Laid { planned, x, workspace, widest, factors })
 }
 
-/// A map of which every row and column is in a 2×2 window.
+/// Whether every row and column of the map is in a 2×2 window.
 fn even(x: Shape) -> bool {
     let [h, w, ..] = x.hwnc();
     h > 0 && w > 0 && h % 2 == 0 && w % 2 == 0
 }
 
-/// A shape that could fit in memory at all.
+/// Checks that the shape could fit in memory at all.
 pub(super) fn checked(shape: Shape) -> Result<Shape> {
     match shape.checked_len() {
         Some(len) if len <= isize::MAX as usize / 64 => Ok(shape),

@@ -1,8 +1,8 @@
-//! Hessian-vector products, exactly: tangent forward, then tangent backward, through every layer as it stood at θ.
+//! Exact Hessian-vector products: a tangent forward pass, then a tangent backward pass, through every layer linearised at θ.
 //!
-//! [`Engine::linearise`] runs the network at θ and keeps all that either loop made; each product at that θ is then two loops more, in
-//! training mode: the batch's statistics move with θ too. `∇²L v` is the derivative of ∇L(θ + t v) at t = 0, and no difference is taken
-//! (Pearlmutter 1994).
+//! [`Engine::linearise`] runs the network at θ and keeps everything that both loops computed. Each product at that θ then takes two more loops, in
+//! training mode, so the batch's statistics move with θ too. `∇²L v` is the derivative of ∇L(θ + t v) at t = 0; it is computed without finite
+//! differences (Pearlmutter 1994).
 
 use super::super::chain::Loss;
 use super::effective::Moved;
@@ -13,36 +13,36 @@ use crate::ops::layer::{Backward, Forward, Params, Saved, Tangent, TangentBackwa
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 
-/// What one layer's tensors at θ are, and how they move.
+/// One layer's tensors at θ, and their tangents.
 #[derive(Debug, Clone, Copy)]
 struct Linear {
     planned: Planned,
-    /// The gradient of y.
+    /// The upstream gradient, dy.
     grad_y: View,
     /// ẏ
     moving: View,
-    /// Tangents of what forward kept.
+    /// The tangents of the saved statistics.
     saved: Saved,
 }
 
-/// Room for a network at one θ and for how it moves: about three times its activations, beside those of the engine.
+/// Room for a network linearised at one θ, and for its tangents: about three times its activations, besides those of the engine.
 #[derive(Debug, Clone)]
 pub struct Tangents {
     links: Vec<Linear>,
     workspace: View,
     spare: [View; 2],
-    /// Tangents of two neighbouring gradients.
+    /// The tangents of two neighbouring gradients.
     moving: [View; 2],
-    /// ∇L(θ), and where gradients go that nobody asked for.
+    /// ∇L(θ), and a place for gradients that nobody asked for.
     grad: View,
     aside: View,
-    /// Under weight normalisation.
+    /// For weight normalisation: the weights and their tangents.
     moved: Option<Moved>,
-    /// Room for products of the network as one operator, where the backend has them.
+    /// A workspace for products of the network as one operator, if the backend has them.
     whole: Option<View>,
 }
 
-/// A layer at the θ of [`Engine::linearise`].
+/// A layer at the θ of the last [`Engine::linearise`].
 #[derive(Debug, Clone, Copy)]
 pub struct Linearised {
     /// Its input, `[H, W, N, C]`.
@@ -51,7 +51,7 @@ pub struct Linearised {
     pub y: In,
     /// The gradient of its output.
     pub grad_y: In,
-    /// A norm's statistics of the batch.
+    /// A norm's saved statistics of the batch.
     pub saved: Saved,
 }
 
@@ -121,8 +121,8 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// What [`Engine::hessian_vector`] needs to have been done at `theta`: [`Engine::linearise`], where products are not of the network as a
-    /// whole, which need nothing.
+    /// Does what [`Engine::hessian_vector`] needs beforehand at `theta`. That is [`Engine::linearise`], except if the network's products run as one
+    /// operator, which needs nothing.
     pub fn ready_products(&mut self, room: &Tangents, theta: In, loss: Out, correct: Out) -> Result<()> {
         match room.whole.filter(|_| self.whole.is_some()) {
             Some(_) => Ok(()),
@@ -130,7 +130,7 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// `out ← ∇²L(θ) v`, at the θ that [`Engine::ready_products`] or [`Engine::linearise`] was called at.
+    /// `out ← ∇²L(θ) v`, at the θ of the last [`Engine::ready_products`] or [`Engine::linearise`].
     pub fn hessian_vector(&mut self, room: &Tangents, theta: In, v: In, out: Out) -> Result<()> {
         self.check_interrupted()?;
         if let Some(whole) = room.whole
@@ -147,7 +147,7 @@ impl<B: Backend> Engine<B> {
         self.tangent_backward(room, (0, None), theta, Some(v), out, None)
     }
 
-    /// The same with respect to what enters link `first`: `out ← ∂²L/∂x² v`, θ and all that lies before held fixed. Errors: it is the
+    /// The same with respect to the input x of link `first`: `out ← ∂²L/∂x² v`, with θ and all earlier layers held fixed. Errors: the link is the
     /// network's first.
     pub fn hessian_vector_at(&mut self, room: &Tangents, first: usize, theta: In, v: In, out: Out) -> Result<()> {
         if first == 0 || first > room.links.len() {
@@ -167,18 +167,18 @@ impl<B: Backend> Engine<B> {
         In(room.grad)
     }
 
-    /// A layer of it.
+    /// Layer `index` of the last [`Engine::linearise`].
     pub fn linearised(&self, room: &Tangents, index: usize) -> Linearised {
         let Linear { planned, grad_y, .. } = room.links[index];
         Linearised { x: In(planned.x), y: In(planned.y), grad_y: In(grad_y), saved: planned.saved }
     }
 
-    /// The weight of link `index` in the vector `theta`: a norm's γ. `None` where it has none.
+    /// The weight of link `index` in the vector `theta`, such as a norm's γ. `None` if it has none.
     pub fn weight(&self, index: usize, theta: In) -> Option<In> {
         self.params(index, theta.0).weight.map(In)
     }
 
-    /// From link `first` on, whose input moves by `x`; the parameters move by `v`.
+    /// The tangent forward pass from link `first` on. The tangent of its input is `x`, that of the parameters is `v`.
     fn tangent_forward(
         &mut self,
         room: &Tangents,
@@ -197,7 +197,7 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Down to link `first`; `grad_x` is where the tangent of its input's gradient goes.
+    /// The tangent backward pass down to link `first`; `grad_x` is where the tangent of its input's gradient goes.
     fn tangent_backward(
         &mut self,
         room: &Tangents,
@@ -263,7 +263,7 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// The parameters of link `index` in `whole`, and a weight that is made in `weights`.
+    /// The parameters of link `index`: those in `whole`, but a weight that is made in `weights`.
     fn made(&self, weights: Option<View>, index: usize, whole: View) -> Params {
         let params = self.params(index, whole);
         match weights.filter(|_| self.network.links()[index].gain.is_some()) {
@@ -277,14 +277,14 @@ impl<B: Backend> Engine<B> {
         self.made(room.moved.map(|moved| moved.grads), index, room.grad)
     }
 
-    /// Takes the gradient of a weight that is made apart, and leaves it.
+    /// Splits the gradient of a weight that is made of direction and gain; the weight's own gradient is kept.
     fn part_gradient(&mut self, room: &Tangents, index: usize, theta: In) -> Result<()> {
         let (Some(of), Some(to)) = (self.pair(index, theta.0), self.pair(index, room.grad)) else { return Ok(()) };
         let Some(grad_weight) = self.grads_at(room, index).weight else { return Ok(()) };
         self.backend.weight_norm_backward(of.read(), In(grad_weight), to.written())
     }
 
-    /// How a weight that is made moves, where its direction and gain move as in `v`.
+    /// Computes the tangent of a weight that is made of direction and gain, from the tangents of these in `v`.
     fn move_weight(&mut self, room: &Tangents, index: usize, theta: In, v: In) -> Result<()> {
         let (Some(moved), Some(of), Some(by)) = (room.moved, self.pair(index, theta.0), self.pair(index, v.0)) else {
             return Ok(());
@@ -293,7 +293,7 @@ impl<B: Backend> Engine<B> {
         self.backend.weight_norm_tangent(of.read(), by.read(), Out(to))
     }
 
-    /// Takes the tangent of such a weight's gradient apart.
+    /// Splits the tangent of such a weight's gradient.
     fn part_tangent(&mut self, room: &Tangents, index: usize, theta: In, v: In, out: Out) -> Result<()> {
         let pairs = [theta.0, v.0, out.0].map(|whole| self.pair(index, whole));
         let (Some(moved), [Some(of), Some(by), Some(to)]) = (room.moved, pairs) else { return Ok(()) };
@@ -302,7 +302,7 @@ impl<B: Backend> Engine<B> {
         self.backend.weight_norm_tangent_backward(of.read(), by.read(), grad_weight, to.written())
     }
 
-    /// How the loss's gradient moves with y.
+    /// The tangent of the loss's gradient with respect to y.
     fn judge_tangent(&mut self, y: In, moving: In, out: Out) -> Result<()> {
         let (moving, out) = (In(moving.0.reshape(y.0.shape)), Out(out.0.reshape(y.0.shape)));
         let scale = self.loss_scale();

@@ -1,4 +1,4 @@
-//! Making the weights of a pass from directions and gains, and taking their gradients apart: see [`effective`](super::effective).
+//! Computing the weights of a pass from directions and gains, and splitting their gradients: see [`effective`](super::effective).
 
 use super::Engine;
 use super::effective::{Effective, Pair, aside};
@@ -10,14 +10,14 @@ use crate::runtime::tensor::{In, Out, View};
 use std::ops::Range;
 
 impl<B: Backend> Engine<B> {
-    /// Direction and gain of link `index` in `whole`, where its weight is made of them.
+    /// The direction and gain of link `index` in `whole`, if its weight is made of them.
     pub(super) fn pair(&self, index: usize, whole: View) -> Option<Pair> {
         let link = &self.network.links()[index];
         let view = |slot| self.network.slots().view(whole, slot);
         Some(Pair { gain: view(link.gain?), direction: view(link.params[0]?) })
     }
 
-    /// Makes the weight of link `index` at `theta`, in the vector `to`.
+    /// Computes the weight of link `index` at `theta`, into the vector `to`.
     pub(super) fn make_weight(&mut self, index: usize, theta: In, to: View) -> Result<()> {
         match (self.pair(index, theta.0), self.params(index, to).weight) {
             (Some(of), Some(weight)) => self.backend.weight_norm(of.read(), Out(weight)),
@@ -25,13 +25,13 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// Makes those of some links for a pass.
+    /// Computes the weights of several links for a pass.
     pub(super) fn make_weights(&mut self, links: Range<usize>, theta: In) -> Result<()> {
         let Some(Effective { weights, .. }) = self.effective else { return Ok(()) };
         links.into_iter().try_for_each(|index| self.make_weight(index, theta, weights))
     }
 
-    /// Where the gradients of link `index` go, for the vector `grad`: that of a weight that is made, aside.
+    /// Where the gradients of link `index` go, for the vector `grad`. The gradient of a weight that is made goes to a buffer instead.
     pub(super) fn grads(&self, index: usize, grad: View) -> Params {
         let params = self.params(index, grad);
         match (self.effective, self.pair(index, grad)) {
@@ -40,7 +40,7 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// Takes apart what a layer has written where [`Engine::grads`] said.
+    /// Splits the weight gradient that a layer has written where [`Engine::grads`] said.
     pub(super) fn take_apart(&mut self, index: usize, theta: In, grad: View) -> Result<()> {
         let (Some(effective), Some(of), Some(to)) = (self.effective, self.pair(index, theta.0), self.pair(index, grad))
         else {

@@ -1,16 +1,17 @@
-//! The activations' cases: the same for each.
+//! The test cases of the activations; every activation has the same ones.
 
 use crate::ops::boundary::{Case, Cases, Law, Role};
 
 /// The activations' cases.
 pub const CASES: Cases = Cases { chosen: cases, drawn: |of| Some(case(of.name.clone(), &of.map, Law::Away)) };
 
-/// An activation on `shape`, x under `law`.
+/// One activation case: x has `shape` and is drawn under `law`.
 pub fn case(name: impl Into<String>, shape: &[usize], law: Law) -> Case {
     Case::new(name).with("x", Role::Activation, shape, law).with("grad_y", Role::Activation, shape, Law::NORMAL)
 }
 
-/// Any number of axes; values from where an exponential is 1 to where it is 0; and zeros, where derivatives are a convention.
+/// Tensors of one to many axes; values that reach from where the exponential is near 1 to where it underflows to 0; and zeros, where derivatives are
+/// a convention.
 fn cases() -> Vec<Case> {
     vec![
         case("one", &[1], Law::Away),

@@ -7,7 +7,7 @@ use crate::runtime::cuda::{Cuda, Mode, count, kernels};
 use crate::runtime::tensor::{In, Out};
 use half::bf16;
 
-/// Eight elements a thread.
+/// The launch grid: each thread takes eight elements.
 fn grid(len: u32) -> Grid {
     Grid::cover(len as usize, 8, 256)
 }

@@ -1,4 +1,4 @@
-//! An activation as a layer: it follows the norm, or the noise.
+//! An activation as a layer of its own, after the norm or the noise.
 
 use super::{Activation, TangentOperands, cases};
 use crate::ops::backend::Backend;
@@ -7,10 +7,10 @@ use crate::ops::layer::{Backward, Forward, Layer, Tangent, TangentBackward};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
 
-/// An activation by itself. A ReLU is more often part of the pass before it.
+/// An activation by itself. A ReLU is usually fused into the pass of the layer before it instead.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ActivationLayer {
-    /// Which one.
+    /// Which activation.
     pub kind: Activation,
 }
 
@@ -52,7 +52,7 @@ impl Layer for ActivationLayer {
     }
 }
 
-/// The activation as an operator, `op relu` and the like: `x grad_y?`, of any shape.
+/// The activation as an operator, such as `op relu`. It takes `x grad_y?`, of any shape.
 pub fn operator(kind: Activation) -> LayerOperator<impl Fn(&mut Inputs, &Tensor) -> Result<Keyed<ActivationLayer>>> {
     LayerOperator {
         name: kind.name(),

@@ -1,10 +1,10 @@
-//! The loops over an activation's elements, which the compiler makes vectors of: one set for each activation.
+//! Loops over an activation's elements, written so that the compiler vectorises them: one set for each activation.
 
 use super::rule::Rule;
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
 
-/// x, ẋ, dy and ḋy to ḋx.
+/// Takes x, ẋ, dy and ḋy, and writes ḋx.
 type TangentBackward<T> = fn(&[T], &[T], &[T], &[T], &mut [T]);
 
 /// The loops of one activation.
@@ -15,12 +15,12 @@ pub(super) struct Passes<T> {
     pub tangent_backward: TangentBackward<T>,
 }
 
-/// Those of `R`.
+/// The loops of the activation `R`.
 pub(super) fn passes<T: Float, R: Rule>() -> Passes<T> {
     Passes { forward: forward::<T, R>, backward: backward::<T, R>, tangent_backward: tangent_backward::<T, R> }
 }
 
-/// slope · dy; nothing passes where the slope is 0.
+/// slope · dy; where the slope is 0 the result is 0, whatever dy is.
 #[inline(always)]
 fn times<T: Float>(slope: T, dy: T) -> T {
     if slope == T::ZERO { T::ZERO } else { slope * dy }

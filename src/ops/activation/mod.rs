@@ -1,10 +1,10 @@
-//! Activations: a non-linearity by itself, where no other layer's pass carries it.
+//! Activations as operators of their own, for a non-linearity that is not fused into another layer's pass.
 //!
 //! ```text
 //! y = f(x)      dx = f′(x) dy      ẏ = f′(x) ẋ      ḋx = f″(x) ẋ dy + f′(x) ḋy
 //! ```
 //!
-//! `rows` has f, f′ and f″ of each. Where f′ is 0 no gradient passes, whatever it is; a NaN in x stays one.
+//! `rows` holds f, f′ and f″ of each activation. Where f′ is 0 the gradient is 0, whatever the upstream gradient is. A NaN in x stays a NaN.
 
 pub mod cases;
 pub mod cpu;
@@ -20,7 +20,7 @@ pub use rows::Activation;
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 
-/// What a gradient's tangent is made of.
+/// The operands of a gradient's tangent.
 #[derive(Debug, Clone, Copy)]
 pub struct TangentOperands {
     /// The forward's input.
@@ -37,14 +37,14 @@ pub struct TangentOperands {
 pub trait Activate {
     /// Writes y.
     fn activation(&mut self, kind: Activation, x: In, y: Out) -> Result<()>;
-    /// Writes dx from the forward's input and `grad_y`; of a tangent, ẏ.
+    /// Writes dx from the forward pass's input and `grad_y`. Given a tangent ẋ in place of `grad_y`, it writes ẏ: the formula is the same.
     fn activation_backward(&mut self, kind: Activation, x: In, grad_y: In, grad_x: Out) -> Result<()>;
-    /// Writes ḋx. In f32 and f64.
+    /// Writes ḋx. Works in f32 and f64.
     fn activation_tangent_backward(&mut self, kind: Activation, of: TangentOperands, grad_x_tangent: Out)
     -> Result<()>;
 }
 
-/// Refuses tensors of another length than x's.
+/// Refuses tensors whose length differs from x's.
 fn same(kind: Activation, x: In, others: &[In]) -> Result<()> {
     match others.iter().find(|other| other.0.shape.len() != x.0.shape.len()) {
         None => Ok(()),

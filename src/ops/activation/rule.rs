@@ -1,4 +1,4 @@
-//! What a row of the table of activations says.
+//! The interface of a row in the table of activations.
 
 use crate::runtime::float::Float;
 

@@ -1,4 +1,4 @@
-//! Inputs as data: shapes, laws and settings, from which a seed draws the arrays.
+//! Test inputs as data: shapes, laws and settings, from which a seed draws the arrays.
 
 use crate::files::{Array, Arrays, Values};
 use crate::runtime::rng::{Purpose, normal, shuffled, word};
@@ -6,27 +6,27 @@ use crate::runtime::rng::{Purpose, normal, shuffled, word};
 /// How the values of an array are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Law {
-    /// Normal.
+    /// Normally distributed.
     Normal {
         /// Mean.
         mean: f32,
         /// Standard deviation.
         scale: f32,
     },
-    /// Normal with 0.2 added to the magnitude: away from the kink of |x| and of the ReLU.
+    /// Normal, with 0.2 added to the magnitude: stays away from the kink of |x| and of the ReLU.
     Away,
-    /// A shuffled lattice over (−2, 2): all magnitudes differ, and by a step at least, so maxima are clear.
+    /// A shuffled lattice over (−2, 2): magnitudes all differ, by at least half a lattice step, so that maxima are unambiguous.
     Lattice,
-    /// −1, 0 or 1: maxima are tied and kinks are met.
+    /// −1, 0 or 1, so that maxima are tied and kinks are hit.
     Ties,
-    /// All 0.
+    /// All zeros.
     Zero,
-    /// Integers 0 to this, exclusive.
+    /// Integers from 0 up to, but not including, this number.
     Labels(u32),
 }
 
 impl Law {
-    /// Standard normal.
+    /// The standard normal law.
     pub const NORMAL: Law = Law::Normal { mean: 0.0, scale: 1.0 };
 
     fn draw(self, seed: u64, array: u32, count: usize) -> Values {
@@ -50,14 +50,14 @@ impl Law {
     }
 }
 
-/// What an array is to the device that takes it, and so how it is rounded before a result is compared with one in float64.
+/// How a device holds an array. This decides how the array is rounded before a result is compared with one in float64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Held in float32 in every precision but float64.
     Parameter,
-    /// Held in the type of the activations: bfloat16 under bf16.
+    /// Held in the type of the activations, which is bfloat16 under bf16.
     Activation,
-    /// Multiplied on tensor cores: rounded to tf32 under tf32, to bfloat16 under bf16.
+    /// Multiplied on tensor cores, so rounded to tf32 under tf32 and to bfloat16 under bf16.
     Factor,
 }
 
@@ -72,99 +72,99 @@ pub struct Operand {
     pub law: Law,
     /// How the device holds it.
     pub role: Role,
-    /// Whether the operator takes `tangent_NAME` too.
+    /// Whether the operator also takes `tangent_NAME`.
     pub tangent: bool,
 }
 
-/// The means that a norm subtracts: where they are far from 0, it magnifies rounding errors.
+/// The means that a norm subtracts. Where they are far from 0, the subtraction magnifies rounding errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Means {
-    /// One a channel, over samples and pixels.
+    /// One mean for each channel, over samples and pixels.
     Channels,
-    /// This many a sample, of channels side by side and their pixels.
+    /// This many means for each sample: one for each group of neighbouring channels, over their pixels.
     Groups(usize),
 }
 
-/// Inputs of one operator, as data, and what bounds the errors of its results.
+/// One operator's inputs, as data, and what bounds the errors of its results.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Case {
-    /// What it is about, for test names and tables: unique among the operator's cases.
+    /// A name for tests and tables, unique among the operator's cases.
     pub name: String,
     /// Its arrays.
     pub operands: Vec<Operand>,
-    /// `attr.*`, without that prefix.
+    /// The settings `attr.*`, named without that prefix.
     pub settings: Vec<(&'static str, f64)>,
-    /// Whether the operator can be differentiated there; not so on ties and at 0.
+    /// Whether the operator is differentiable at these inputs; it is not on ties and at 0.
     pub smooth: bool,
-    /// The terms of the longest sum in any of its passes: rounding errors of a sum of L terms grow as √L.
+    /// The number of terms in the longest sum of any of its passes: the rounding error of a sum of L terms grows as √L.
     pub longest_sum: usize,
     /// The means that are subtracted from `x`.
     pub means: Option<Means>,
 }
 
-/// The cases of an operator.
+/// The test cases of an operator.
 #[derive(Debug, Clone, Copy)]
 pub struct Cases {
-    /// Those that were chosen, which tests and benchmarks share.
+    /// The hand-picked cases, which tests and benchmarks share.
     pub chosen: fn() -> Vec<Case>,
-    /// One of extents that a test has drawn. None where the operator takes none such.
+    /// A case with extents that a test has drawn. None where the operator does not take such extents.
     pub drawn: fn(&Drawn) -> Option<Case>,
 }
 
-/// Extents that a test has drawn; each operator makes of them what it takes.
+/// Extents that a test has drawn at random; each operator uses those that apply to it.
 #[derive(Debug, Clone)]
 pub struct Drawn {
     /// The case's name.
     pub name: String,
     /// The extents of a map `[N, C, H, W]`.
     pub map: [usize; 4],
-    /// Outputs of a layer that has as many as it likes.
+    /// The number of outputs, for a layer that may have any number.
     pub outputs: usize,
-    /// Which of the draws it is: settings of which there are few, such as ℓp norms' powers, follow from it.
+    /// Which draw this is. Settings with few possible values, such as the power of an ℓp norm, are chosen by it.
     pub index: usize,
-    /// Whether there is what may be left out: a bias, a ReLU.
+    /// Whether the optional parts are present: a bias, a ReLU.
     pub full: bool,
 }
 
 impl Case {
-    /// A case without arrays, smooth, that sums nothing.
+    /// A smooth case without arrays, which sums nothing.
     pub fn new(name: impl Into<String>) -> Self {
         let (operands, settings) = (Vec::new(), Vec::new());
         Case { name: name.into(), operands, settings, smooth: true, longest_sum: 1, means: None }
     }
 
-    /// With one more array.
+    /// Adds an array.
     pub fn with(mut self, name: &'static str, role: Role, shape: &[usize], law: Law) -> Self {
         self.operands.push(Operand { name, shape: shape.to_vec(), law, role, tangent: true });
         self
     }
 
-    /// With one more array, which does not move.
+    /// Adds an array that has no tangent.
     pub fn with_still(self, name: &'static str, role: Role, shape: &[usize], law: Law) -> Self {
         let mut case = self.with(name, role, shape, law);
         case.operands.iter_mut().filter(|operand| operand.name == name).for_each(|operand| operand.tangent = false);
         case
     }
 
-    /// With one more setting.
+    /// Adds a setting.
     pub fn set(mut self, name: &'static str, value: f64) -> Self {
         self.settings.push((name, value));
         self
     }
 
-    /// On a kink, where gradients are a convention.
+    /// Marks the case as lying on a kink, where gradients are a convention.
     pub fn on_a_kink(mut self) -> Self {
         self.smooth = false;
         self
     }
 
-    /// That sums this many terms at most.
+    /// Sets the number of terms in the longest sum.
     pub fn summing(mut self, longest: usize) -> Self {
         self.longest_sum = longest;
         self
     }
 
-    /// Its arrays under `seed`, in float32; another seed draws other values.
+    /// The case's arrays, in float32, as `seed` draws them.
     pub fn arrays(&self, seed: u64) -> Arrays {
         let array = |(i, operand): (usize, &Operand)| {
             let values = operand.law.draw(seed, i as u32, operand.shape.iter().product());

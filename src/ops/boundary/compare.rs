@@ -1,14 +1,14 @@
-//! How far outputs are from what was expected of them.
+//! The distance between outputs and their expected values.
 
 use crate::files::{Array, Arrays};
 use crate::{Error, Result};
 
-/// The relative L2 error `‖got − expected‖/‖expected‖` of every output that has an expectation, in name order; the absolute
-/// error where the expectation's norm is 0.
+/// The relative L2 error `‖got − expected‖/‖expected‖` of every output that has an expected value, in order of name. Where the expected value's norm
+/// is 0, the error is absolute.
 ///
-/// It is infinite where one value is NaN and the other is not, or where an infinity is not met by the same one: such values
-/// agree only with themselves. Outputs without an expectation are passed over. Errors: an expectation of something that was
-/// not computed, of another shape, or not of floats; `source` names where they came from.
+/// The error is infinite where only one of two values is NaN, or where an infinity is not matched by the same infinity. Outputs without an expected
+/// value are skipped. Errors: an expected value for something that was not computed, of another shape, or not of floats; `source` names where the
+/// expected values came from.
 pub fn compare(source: &str, outputs: &Arrays, expected: &Arrays) -> Result<Vec<(String, f64)>> {
     let error = |(name, expected): (&String, &Array)| {
         let refuse = |problem: String, remedy: String| {
@@ -29,7 +29,7 @@ pub fn compare(source: &str, outputs: &Arrays, expected: &Arrays) -> Result<Vec<
     expected.iter().map(error).collect()
 }
 
-/// `‖got − expected‖/‖expected‖`, absolute where `expected` is 0; infinite for other lengths, and where values that are not
+/// `‖got − expected‖/‖expected‖`, or the absolute error where `expected` is 0. It is infinite where the lengths differ, or where values that are not
 /// finite differ.
 pub fn relative_error(got: &[f64], expected: &[f64]) -> f64 {
     if got.len() != expected.len() {
@@ -46,7 +46,7 @@ pub fn relative_error(got: &[f64], expected: &[f64]) -> f64 {
     if scale == 0.0 { difference } else { difference / scale }
 }
 
-/// The L2 norm; no square overflows or vanishes.
+/// The L2 norm, computed so that no square overflows or underflows.
 fn norm(values: impl Iterator<Item = f64> + Clone) -> f64 {
     let most = values.clone().map(f64::abs).fold(0.0, f64::max);
     if most == 0.0 || most.is_infinite() {

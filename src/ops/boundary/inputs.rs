@@ -1,34 +1,34 @@
-//! The user's arrays, taken by name, each checked as it is taken.
+//! The user's arrays, taken by name and checked one by one.
 
 use super::layout::Layout;
 use crate::files::{Array, Arrays, Values};
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 
-/// What arrays that answer, rather than ask, begin with.
+/// The prefix of arrays that hold expected outputs.
 const EXPECT: &str = "expect.";
-/// What the settings of an operator begin with.
+/// The prefix of an operator's settings.
 const ATTRIBUTE: &str = "attr.";
 
-/// A float tensor that the user brought.
+/// A float tensor that the user supplied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
-    /// Extents outside; each is at least 1.
+    /// The extents in the file; each is at least 1.
     pub shape: Vec<usize>,
-    /// Its order.
+    /// The order of its elements.
     pub layout: Layout,
-    /// In the outside order.
+    /// The values, in the file's order.
     pub(super) values: Floats,
 }
 
 impl Tensor {
-    /// Zeros of the same shape and order.
+    /// A tensor of zeros with the same shape and order.
     pub fn zero(&self) -> Tensor {
         let values = Floats::F32(vec![0.0; self.shape.iter().product()]);
         Tensor { shape: self.shape.clone(), layout: self.layout, values }
     }
 
-    /// The values in the inside order, widened.
+    /// The values in the inside order, widened to f64.
     pub fn inside(&self) -> Vec<f64> {
         match &self.values {
             Floats::F32(values) => {
@@ -46,14 +46,14 @@ pub(super) enum Floats {
     F64(Vec<f64>),
 }
 
-/// What a tensor's extents must be.
+/// A requirement on a tensor's extents.
 #[derive(Debug, Clone, Copy)]
 pub enum Extents<'a> {
     /// Exactly these.
     Exact(&'a [usize]),
-    /// The first, or the second, which means the same.
+    /// One of these two, which mean the same.
     Either(&'a [usize], &'a [usize]),
-    /// So many axes, as in "4 axes, N×C×H×W".
+    /// This many axes, with a description such as "4 axes, N×C×H×W".
     Axes(usize, &'static str),
     /// Two axes or more, N×C×….
     Activations,
@@ -84,13 +84,14 @@ impl Extents<'_> {
     }
 }
 
-/// Extents as in `[2,3]`.
+/// Formats extents, as in `[2,3]`.
 fn extents(shape: &[usize]) -> String {
     let words: Vec<_> = shape.iter().map(usize::to_string).collect();
     format!("[{}]", words.join(","))
 }
 
-/// The arrays of one operator call. Every name that is asked for is remembered: what is left over was not meant for it.
+/// The arrays of one operator call. It remembers every name that is asked for, so that [`Inputs::finish`] can refuse arrays that the operator does
+/// not take.
 #[derive(Debug)]
 pub struct Inputs {
     source: String,
@@ -99,18 +100,18 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// The arrays that came from `source`: a file's path, for messages.
+    /// Wraps the arrays that came from `source`, which is a file's path, for messages.
     pub fn new(source: impl Into<String>, given: Arrays) -> Self {
         Inputs { source: source.into(), given, asked: BTreeSet::new() }
     }
 
-    /// The expectations that came along, under the names of the outputs that they are about.
+    /// The expected values that came with the arrays, under the names of their outputs.
     pub fn expected(&self) -> Arrays {
         let expectations = self.given.iter().filter_map(|(name, array)| Some((name.strip_prefix(EXPECT)?, array)));
         expectations.map(|(name, array)| (name.to_owned(), array.clone())).collect()
     }
 
-    /// The error that `name` has `problem`.
+    /// The error for array `name`: what is wrong with it, and what would be right.
     pub fn refuse(&self, name: &str, problem: impl Into<String>, remedy: impl Into<String>) -> Error {
         Error::input(format!("{}: array {}", self.source, shown(name)), problem, remedy)
     }
@@ -126,24 +127,24 @@ impl Inputs {
         self.refuse(name, "is missing", format!("it is needed; {there}"))
     }
 
-    /// Whether an array of that name was brought.
+    /// Whether an array of this name was supplied.
     pub fn has(&self, name: &str) -> bool {
         self.given.contains_key(name)
     }
 
-    /// The first extent of an array, before it is taken as a tensor. Errors: it is missing, or a scalar.
+    /// The first extent of an array, looked up before the array is taken as a tensor. Errors: the array is missing, or a scalar.
     pub fn first_extent(&mut self, name: &str) -> Result<usize> {
         let Some(array) = self.find(name) else { return Err(self.missing(name)) };
         self.check(name, &array, Extents::Any)?;
         Ok(array.shape[0])
     }
 
-    /// A float tensor that must be there.
+    /// Takes a required float tensor.
     pub fn tensor(&mut self, name: &str, layout: Layout, wanted: Extents<'_>) -> Result<Tensor> {
         self.optional(name, layout, wanted)?.ok_or_else(|| self.missing(name))
     }
 
-    /// A float tensor that may be there.
+    /// Takes an optional float tensor.
     pub fn optional(&mut self, name: &str, layout: Layout, wanted: Extents<'_>) -> Result<Option<Tensor>> {
         let Some(array) = self.find(name) else { return Ok(None) };
         self.check(name, &array, wanted)?;
@@ -158,7 +159,7 @@ impl Inputs {
         Ok(Some(Tensor { shape: array.shape, layout, values }))
     }
 
-    /// Labels: `n` integers, each at least 0 and below `classes`.
+    /// Takes `n` labels: integers, each at least 0 and below `classes`.
     pub fn labels(&mut self, name: &str, n: usize, classes: usize) -> Result<Vec<u32>> {
         let Some(array) = self.find(name) else { return Err(self.missing(name)) };
         let Values::I64(values) = &array.values else {
@@ -191,7 +192,7 @@ impl Inputs {
         Err(self.refuse(name, problem, "the product of the extents is their number"))
     }
 
-    /// The text `attr.name`, if it is there.
+    /// The text `attr.name`, if it was supplied.
     pub fn text(&mut self, name: &str) -> Result<Option<String>> {
         let name = format!("{ATTRIBUTE}{name}");
         let Some(array) = self.find(&name) else { return Ok(None) };
@@ -201,12 +202,12 @@ impl Inputs {
         }
     }
 
-    /// The text `attr.name`, which must be there.
+    /// The text `attr.name`, which is required.
     pub fn required_text(&mut self, name: &str) -> Result<String> {
         self.text(name)?.ok_or_else(|| self.missing(&format!("{ATTRIBUTE}{name}")))
     }
 
-    /// The numbers `attr.name`, one axis of them, if they are there.
+    /// The numbers `attr.name`, an array of one axis, if they were supplied.
     pub fn numbers(&mut self, name: &str) -> Result<Option<Vec<f64>>> {
         let name = format!("{ATTRIBUTE}{name}");
         let Some(array) = self.find(&name) else { return Ok(None) };
@@ -220,7 +221,7 @@ impl Inputs {
         }
     }
 
-    /// The number `attr.name`, if it is there.
+    /// The number `attr.name`, if it was supplied.
     pub fn number(&mut self, name: &str, remedy: &str, fits: impl Fn(f64) -> bool) -> Result<Option<f64>> {
         let name = format!("{ATTRIBUTE}{name}");
         let Some(array) = self.find(&name) else { return Ok(None) };
@@ -231,19 +232,19 @@ impl Inputs {
         }
     }
 
-    /// `attr.eps`: 1e-5 where it is not given.
+    /// `attr.eps`, or 1e-5 if it was not supplied.
     pub fn eps(&mut self) -> Result<f64> {
         let eps = self.number("eps", "a finite number, 0 or larger, is taken", |v| v.is_finite() && v >= 0.0)?;
         Ok(eps.unwrap_or(1e-5))
     }
 
-    /// `attr.p`, which has no default.
+    /// `attr.p`, which is required.
     pub fn p(&mut self) -> Result<f64> {
         let p = self.number("p", "a number of at least 1, or inf, is taken", |v| v >= 1.0)?;
         p.ok_or_else(|| self.missing("attr.p"))
     }
 
-    /// The integer `attr.name`, 0 to `most`, or `default`.
+    /// The integer `attr.name`, from 0 to `most`; `default` if it was not supplied.
     pub fn integer(&mut self, name: &str, most: u64, default: u64) -> Result<u64> {
         let name = format!("{ATTRIBUTE}{name}");
         let Some(array) = self.find(&name) else { return Ok(default) };
@@ -256,7 +257,7 @@ impl Inputs {
         }
     }
 
-    /// The integer `attr.name`, `least` to `most`, which must be there.
+    /// The integer `attr.name`, from `least` to `most`, which is required.
     pub fn required_integer(&mut self, name: &str, least: u64, most: u64) -> Result<u64> {
         let whole = format!("{ATTRIBUTE}{name}");
         let Some(array) = self.find(&whole) else { return Err(self.missing(&whole)) };
@@ -269,12 +270,12 @@ impl Inputs {
         }
     }
 
-    /// `attr.relu`: whether the ReLU follows; 0 where it is not given.
+    /// `attr.relu`: whether the ReLU follows; 0 (no) if it was not supplied.
     pub fn relu(&mut self) -> Result<bool> {
         Ok(self.integer("relu", 1, 0)? == 1)
     }
 
-    /// Call it after everything was taken: whatever operator `op` did not ask for is refused.
+    /// Refuses arrays that operator `op` did not ask for. Call it after everything has been taken.
     pub fn finish(&self, op: &'static str) -> Result<()> {
         let stray = self.given.keys().find(|name| !name.starts_with(EXPECT) && !self.asked.contains(*name));
         let Some(name) = stray else { return Ok(()) };
@@ -283,7 +284,7 @@ impl Inputs {
     }
 }
 
-/// A name from a file, fit for one line.
+/// A name from a file, made fit to print on one line.
 fn shown(name: &str) -> String {
     name.chars().take(64).collect::<String>().escape_debug().to_string()
 }

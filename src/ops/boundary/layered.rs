@@ -1,11 +1,12 @@
-//! Operators that are layers: everything that a file may hold for one, and everything that comes out, follows from the layer itself.
+//! Operators that are layers: the layer itself determines which arrays a file may hold and which come out.
 //!
-//! The names and shapes of parameters are [`Layer::params`], y's shape is [`Layer::output`], that of the statistics [`Layer::statistics`] or
-//! [`Layer::keeps`]. A layer that reads running statistics in training is brought `running_mean` and `running_var`.
+//! The names and shapes of parameters come from [`Layer::params`], y's shape from [`Layer::output`], and the shape of the statistics from
+//! [`Layer::statistics`] or [`Layer::keeps`]. A layer that reads running statistics in training takes them from the file as `running_mean` and
+//! `running_var`.
 //!
-//! With `grad_y` in the file the gradients come out too: `grad_x`, and `grad_` before a parameter's name. With any of `tangent_x`,
-//! `tangent_grad_y` and `tangent_` before a parameter's name the tangents come out: `tangent_y`, and with `grad_y` also `tangent_grad_x` and the
-//! like. Tangents that the file lacks are 0.
+//! If the file holds `grad_y`, the gradients come out too: `grad_x`, and `grad_NAME` for each parameter. If it holds any of `tangent_x`,
+//! `tangent_grad_y` or `tangent_NAME` of a parameter, the tangents come out: `tangent_y`, and with `grad_y` also `tangent_grad_x` and
+//! `tangent_grad_NAME`. Tangents that the file lacks are 0.
 
 use super::case::Cases;
 use super::inputs::{Extents, Inputs, Tensor};
@@ -23,28 +24,28 @@ use crate::{Error, Result};
 
 /// An operator that is a layer.
 pub struct LayerOperator<F> {
-    /// As in `normscape op NAME`.
+    /// Its name, as in `normscape op NAME`.
     pub name: &'static str,
-    /// The order of x and y.
+    /// The element order of x and y.
     pub layout: Layout,
-    /// What x's extents must be.
+    /// The requirement on x's extents.
     pub extents: Extents<'static>,
-    /// The layer that x and the file's settings ask for. Errors: settings that are wrong, or that do not fit x.
+    /// Builds the layer for x and the file's settings. Errors: settings that are wrong, or that do not fit x.
     pub layer: F,
-    /// The names under which the mean and the spread of a norm come out.
+    /// The output names of a norm's mean and spread.
     pub statistics: [&'static str; 2],
     /// See [`super::Operator::CASES`].
     pub cases: Cases,
 }
 
-/// An operator whose layer is of this kind, whatever the file says.
+/// An operator that always builds the same kind of layer.
 pub type OperatorOf<L> = LayerOperator<fn(&mut Inputs, &Tensor) -> Result<Keyed<L>>>;
 
-/// A layer, and if noise is part of it that noise and its key; then its draws come out too, as `shift` and `scale`.
+/// A layer, with the noise and its key if noise is part of it. With noise, its draws come out too, as `shift` and `scale`.
 pub struct Keyed<L> {
     /// The layer.
     pub layer: L,
-    /// Its noise.
+    /// Its noise and the noise key.
     pub noise: Option<(NoiseOptions, StepState)>,
 }
 
@@ -54,10 +55,10 @@ impl<L> From<L> for Keyed<L> {
     }
 }
 
-/// What the running statistics are called, of layers that read them.
+/// The names of the running statistics, for layers that read them.
 const RUNNING: [&str; 2] = ["running_mean", "running_var"];
 
-/// A layer's weight and bias by whatever names it has for them.
+/// Something for each of a layer's two parameters, weight and bias, whatever the layer calls them.
 type Pair<T> = [Option<T>; 2];
 
 fn map<T, U>([a, b]: Pair<T>, mut of: impl FnMut(T) -> Result<U>) -> Result<Pair<U>> {
@@ -68,7 +69,7 @@ fn params_of([weight, bias]: Pair<View>) -> Params {
     Params { weight, bias }
 }
 
-/// Refuses a backend without tangents: one whose activations are of another type than its parameters.
+/// Refuses a backend without tangents: one that holds activations in another type than parameters.
 pub fn check_tangents<B: Backend>(backend: &B) -> Result<()> {
     if backend.activation_dtype() == backend.dtype() {
         return Ok(());
@@ -76,7 +77,7 @@ pub fn check_tangents<B: Backend>(backend: &B) -> Result<()> {
     Err(Error::input("--precision bf16", "tangents are not taken in bf16", "f32, tf32 and f64 have them"))
 }
 
-/// The operands that a file holds for a layer, or their tangents (the same names after `tangent_`), which have the same shapes.
+/// The operands that a file holds for a layer, or their tangents: these have the same shapes, and the same names after `tangent_`.
 struct Operands {
     x: Tensor,
     params: Pair<Tensor>,
@@ -84,7 +85,7 @@ struct Operands {
 }
 
 impl Operands {
-    /// The tangents of `self`, where one is given.
+    /// The tangents of these operands, if the file holds any.
     fn tangents(&self, inputs: &mut Inputs, names: Pair<&'static str>) -> Result<Option<Operands>> {
         let mut given = false;
         let mut take = |name: &str, of: &Tensor| -> Result<Tensor> {
@@ -104,12 +105,12 @@ impl Operands {
     }
 }
 
-/// The names of a result for each parameter, with this prefix.
+/// The names of the results for each parameter: its own name after `prefix`.
 fn prefixed(prefix: &'static str, names: Pair<&'static str>) -> Pair<String> {
     names.map(|name| name.map(|name| format!("{prefix}{name}")))
 }
 
-/// Runs it on the user's arrays: see [`super::Operator::run`].
+/// Runs the operator on the user's arrays: see [`super::Operator::run`].
 pub fn run<L: Layer, F, B: Backend>(op: &LayerOperator<F>, backend: &mut B, inputs: &mut Inputs) -> Result<Arrays>
 where
     F: Fn(&mut Inputs, &Tensor) -> Result<Keyed<L>>,
@@ -205,7 +206,7 @@ where
     s.finish()
 }
 
-/// The extents outside of y, which is of the shape `y` inside.
+/// The extents of y in the file, where y has the shape `y` inside.
 fn outside(x: &Tensor, inside: Shape, y: Shape) -> Vec<usize> {
     let [h, w, n, c] = y.hwnc();
     match x.shape.len() {
@@ -215,7 +216,7 @@ fn outside(x: &Tensor, inside: Shape, y: Shape) -> Vec<usize> {
     }
 }
 
-/// Where the gradients of x and of the parameters go.
+/// Plans the gradients of x and of the parameters as outputs.
 fn gradients<B: Backend>(
     s: &mut Scratch<'_, '_, B>,
     prefix: &'static str,
@@ -232,7 +233,7 @@ fn gradients<B: Backend>(
     Ok((grad_x, params_of(grads)))
 }
 
-/// The handles of the tangents.
+/// Handles of the tangents.
 struct Moving {
     x: In,
     params: Params,
@@ -268,7 +269,7 @@ impl Moving {
         Ok(Moving { x, params, y, saved, spare, backward })
     }
 
-    /// Computes them; the layer's own passes have run.
+    /// Computes the tangents, after the layer's own passes have run.
     fn run<L: Layer, B: Backend>(
         &self,
         layer: &L,

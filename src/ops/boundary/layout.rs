@@ -1,4 +1,4 @@
-//! How a tensor's elements are ordered outside (NCHW, OIHW, row-major) and inside (HWNC, taps × C × K).
+//! The order of a tensor's elements outside, in files (NCHW, OIHW, row-major), and inside, in memory (HWNC, taps × C × K).
 
 use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::Shape;
@@ -6,17 +6,17 @@ use crate::runtime::tensor::Shape;
 /// The order of a tensor's elements, outside and inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// The same inside; more than two axes are taken as `[first, product of the rest]`.
+    /// The same order inside; a tensor of more than two axes becomes a matrix `[first, product of the rest]`.
     Plain,
     /// Activations of any shape, in the same order inside.
     Elements,
-    /// Activations of two or more axes: outside `[N, C, …]`, inside `[…, N, C]`.
+    /// Activations of two or more axes: `[N, C, …]` outside, `[…, N, C]` inside.
     Activations,
-    /// A parameter, as the networks' slots hold it.
+    /// A parameter, in the order of the network's parameter slots.
     Parameter(FileOrder),
 }
 
-/// The extents `[N, C, …]` of activations, the rest as one: a matrix of N × C for each of `pixels` places.
+/// The extents `[N, C, …]` of activations, with the remaining axes joined into one: for each of `pixels` places, an N × C matrix.
 struct Pixels {
     n: usize,
     c: usize,
@@ -42,8 +42,8 @@ impl Pixels {
 }
 
 impl Layout {
-    /// The shape inside of a tensor that has the extents `outside`, whose product does not overflow. Activations have two
-    /// axes at least, parameters those of their slot.
+    /// The shape inside of a tensor whose extents outside are `outside`; their product must not overflow. Activations must have at least two axes,
+    /// parameters as many as their slot.
     pub fn shape(self, outside: &[usize]) -> Shape {
         match (self, outside) {
             (Layout::Activations, &[n, c]) => Shape::new([n, c]),
@@ -58,7 +58,7 @@ impl Layout {
         }
     }
 
-    /// Values in the inside order, from those in the outside order.
+    /// Reorders values from the outside order to the inside order.
     pub fn enter<T: Copy>(self, outside: &[usize], values: &[T]) -> Vec<T> {
         let mut inside = values.to_vec();
         match self {
@@ -69,7 +69,7 @@ impl Layout {
         inside
     }
 
-    /// Values in the outside order, from those in the inside order.
+    /// Reorders values from the inside order to the outside order.
     pub fn leave<T: Copy>(self, outside: &[usize], values: Vec<T>) -> Vec<T> {
         match self {
             Layout::Plain | Layout::Elements => values,

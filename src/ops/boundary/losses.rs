@@ -1,6 +1,6 @@
-//! The losses: what stands beside the prediction in a file, and what comes out.
+//! The losses as operators: the arrays that they take beside the prediction, and the arrays that come out.
 //!
-//! `loss` and the gradient of the prediction always come out; with the prediction's tangent also how the gradient moves.
+//! `loss` and the gradient of the prediction always come out. If the file holds the prediction's tangent, the gradient's tangent comes out too.
 
 use super::Operator;
 use super::case::Cases;
@@ -47,7 +47,7 @@ impl Operator for CrossEntropy {
     }
 }
 
-/// `op squared_error`: the sum over all elements of `x target`, of one shape.
+/// `op squared_error`: the sum over all elements of `x target`, which have the same shape.
 pub struct SquaredError;
 
 impl Operator for SquaredError {
@@ -79,7 +79,7 @@ impl Operator for SquaredError {
     }
 }
 
-/// The loss, which comes out, and the room of its parts; no gradient.
+/// Plans the loss, which comes out, and room for the per-sample losses; plans no gradient.
 fn planned<B: Backend>(s: &mut Scratch<'_, '_, B>, samples: Shape) -> Result<LossOut> {
     Ok(LossOut {
         loss: s.output_scalar("loss")?,

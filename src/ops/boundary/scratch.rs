@@ -1,4 +1,4 @@
-//! One arena for one operator call: tensors are planned, uploaded, computed, and come back under their names.
+//! One arena for one operator call: it plans tensors, uploads the inputs, and returns the outputs by name.
 
 use super::inputs::{Floats, Tensor};
 use super::layout::Layout;
@@ -8,7 +8,7 @@ use crate::runtime::state::StepState;
 use crate::runtime::tensor::{ArenaPlan, DType, In, Out, Shape, View};
 use crate::{Error, Result};
 
-/// Bytes that one call may plan: below this no sum of offsets overflows.
+/// Most bytes that one call may plan; below this limit no sum of offsets overflows.
 const MOST: usize = isize::MAX as usize / 2;
 
 enum Upload<'t> {
@@ -24,8 +24,8 @@ struct Output {
     view: View,
 }
 
-/// The memory of one operator call. First everything is planned, then [`Scratch::commit`] allocates and uploads, then
-/// [`Scratch::backend`] computes, and [`Scratch::finish`] brings the outputs out.
+/// The memory of one operator call. First all tensors are planned; [`Scratch::commit`] then allocates and uploads; the operator computes on
+/// [`Scratch::backend`]; [`Scratch::finish`] downloads the outputs.
 pub struct Scratch<'b, 't, B> {
     /// Where the operator runs.
     pub backend: &'b mut B,
@@ -35,7 +35,7 @@ pub struct Scratch<'b, 't, B> {
 }
 
 impl<'b, 't, B: Backend> Scratch<'b, 't, B> {
-    /// Nothing planned yet.
+    /// A scratch with nothing planned yet.
     pub fn new(backend: &'b mut B) -> Self {
         let plan = backend.plan();
         Scratch { backend, plan, uploads: Vec::new(), outputs: Vec::new() }
@@ -50,7 +50,7 @@ impl<'b, 't, B: Backend> Scratch<'b, 't, B> {
         }
     }
 
-    /// A tensor in the type in which the backend holds what `layout` says that it is. `operand`: of a matrix product.
+    /// Plans a tensor in the type in which the backend holds tensors of this layout. `operand` says whether it is an operand of a matrix product.
     fn inside(&mut self, shape: &[usize], layout: Layout, operand: bool) -> Result<View> {
         let dtype = match layout {
             Layout::Activations | Layout::Elements => self.backend.activation_dtype(),
@@ -65,70 +65,70 @@ impl<'b, 't, B: Backend> Scratch<'b, 't, B> {
         }
     }
 
-    /// A tensor that the operator reads.
+    /// Plans a tensor that the operator reads.
     pub fn input(&mut self, tensor: &'t Tensor) -> Result<In> {
         let view = self.inside(&tensor.shape, tensor.layout, true)?;
         self.uploads.push((view, Upload::Tensor(tensor)));
         Ok(In(view))
     }
 
-    /// A parameter that is no operand of a product: it is read in the backend's own type.
+    /// Plans a parameter that is not an operand of a matrix product, and is therefore held in the backend's own type.
     pub fn parameter(&mut self, tensor: &'t Tensor) -> Result<In> {
         let view = self.inside(&tensor.shape, tensor.layout, false)?;
         self.uploads.push((view, Upload::Tensor(tensor)));
         Ok(In(view))
     }
 
-    /// A tensor that the operator may read.
+    /// Plans an optional input.
     pub fn optional(&mut self, tensor: Option<&'t Tensor>) -> Result<Option<In>> {
         tensor.map(|tensor| self.input(tensor)).transpose()
     }
 
-    /// Labels that the operator reads.
+    /// Plans labels that the operator reads.
     pub fn labels(&mut self, labels: &'t [u32]) -> Result<In> {
         let view = self.view(Shape::new([labels.len()]), DType::U32)?;
         self.uploads.push((view, Upload::Labels(labels)));
         Ok(In(view))
     }
 
-    /// The step state that the operator reads.
+    /// Plans the step state that the operator reads.
     pub fn state(&mut self, state: StepState) -> Result<In> {
         let view = self.view(StepState::shape(), StepState::DTYPE)?;
         self.uploads.push((view, Upload::State(state)));
         Ok(In(view))
     }
 
-    /// A tensor that the operator writes, of extents `shape` outside; it comes out as `name`.
+    /// Plans a tensor that the operator writes, with extents `shape` outside; it comes out as `name`.
     pub fn output(&mut self, name: impl Into<String>, shape: &[usize], layout: Layout) -> Result<Out> {
         let view = self.inside(shape, layout, false)?;
         self.outputs.push(Output { name: name.into(), shape: shape.to_vec(), layout, view });
         Ok(Out(view))
     }
 
-    /// An output of the shape and order of `tensor`.
+    /// Plans an output with the shape and order of `tensor`.
     pub fn output_like(&mut self, name: impl Into<String>, tensor: &Tensor) -> Result<Out> {
         self.output(name, &tensor.shape, tensor.layout)
     }
 
-    /// A scalar slot that comes out as `name`.
+    /// Plans a scalar slot that comes out as `name`.
     pub fn output_scalar(&mut self, name: &'static str) -> Result<Out> {
         let view = self.view(Shape::new([]), DType::F64)?;
         self.outputs.push(Output { name: name.to_owned(), shape: Vec::new(), layout: Layout::Plain, view });
         Ok(Out(view))
     }
 
-    /// A tensor in the backend's dtype that stays inside.
+    /// Plans a tensor of the backend's dtype that does not come out.
     pub fn workspace(&mut self, shape: Shape) -> Result<Out> {
         let dtype = self.backend.dtype();
         self.view(shape, dtype).map(Out)
     }
 
-    /// Scalar slots or per-sample values in f64 that stay inside.
+    /// Plans f64 scalar slots or per-sample values that do not come out.
     pub fn slots(&mut self, shape: Shape) -> Result<Out> {
         self.view(shape, DType::F64).map(Out)
     }
 
-    /// Allocates what was planned and uploads the inputs.
+    /// Allocates the planned tensors and uploads the inputs.
     pub fn commit(&mut self) -> Result<()> {
         self.backend.commit(&self.plan)?;
         for (view, upload) in self.uploads.drain(..) {
@@ -145,7 +145,7 @@ impl<'b, 't, B: Backend> Scratch<'b, 't, B> {
         Ok(())
     }
 
-    /// Downloads the outputs: float64 where the backend computes in it, else float32.
+    /// Downloads the outputs: in float64 where the backend computes in f64, else in float32.
     pub fn finish(self) -> Result<Arrays> {
         let narrow = self.backend.dtype() != DType::F64;
         let mut arrays = Arrays::new();

@@ -1,11 +1,11 @@
-//! The boundary refuses what does not fit, in one line that names the file and the array.
+//! Tests that the boundary refuses what does not fit, in one line that names the file and the array.
 
 use super::{Case, Inputs};
 use crate::files::{Array, Arrays};
 use crate::ops::table;
 use crate::runtime::cpu::Cpu;
 
-/// What the operator says of the case after `change`.
+/// The operator's error message for the case after `change`.
 fn refused(op: &str, case: &Case, change: impl Fn(&mut Arrays)) -> String {
     let mut arrays = case.arrays(1);
     change(&mut arrays);

@@ -1,8 +1,8 @@
-//! The arrays of weight normalisation: `direction[K,…] gain[K] grad_weight?`; with any of `tangent_direction`, `tangent_gain` and
-//! `tangent_grad_weight` also how the results move.
+//! The arrays of weight normalisation: `direction[K,…] gain[K] grad_weight?`. If the file holds any of `tangent_direction`, `tangent_gain` and
+//! `tangent_grad_weight`, the tangents of the results come out too.
 //!
-//! The gain may also have PyTorch's shape, an axis of 1 for each further one of the direction: `[K,1,1,1]`, `[K,1]`. Its gradient comes in the
-//! shape in which it was given.
+//! The gain may also have PyTorch's shape, with an axis of 1 for each further axis of the direction: `[K,1,1,1]` or `[K,1]`. Its gradient has the
+//! same shape as the gain that was supplied.
 
 use super::layered::check_tangents;
 use super::{Cases, Extents, Inputs, Layout, Operator, Scratch, Tensor};
@@ -15,7 +15,7 @@ use crate::runtime::slots::{FileOrder, gain_shape};
 /// `op weight_norm`
 pub struct WeightNorm;
 
-/// Units outermost outside, innermost inside; the order of a unit's weights plays no part.
+/// Units are the outermost axis outside and the innermost inside; the order of the weights within a unit does not matter.
 const LAYOUT: Layout = Layout::Parameter(FileOrder::Linear);
 
 impl Operator for WeightNorm {

@@ -1,7 +1,7 @@
-//! Mean and variance per unit, to both ends of the type's range.
+//! Mean and variance per unit, correct over the whole range of the type.
 //!
-//! Sums are taken fast, in the tensor's own type over short pieces. Where they or the squares have left its range, or lost digits below it, the
-//! units in question are summed again, slowly, in f64 and scaled: the others keep their bits.
+//! Sums are first taken fast, in the tensor's own type over short pieces. Where the sums or squares overflow or underflow, the units concerned are
+//! summed again, more slowly, in f64 and with scaling; the other units keep their bits.
 
 use super::*;
 
@@ -23,9 +23,9 @@ impl Moments {
     }
 }
 
-/// Mean and biased variance per unit: exact to rounding also where the mean is far from 0, or one sample far from the mean.
+/// Mean and biased variance per unit, exact to rounding even where the mean is far from 0, or one sample is far from the mean.
 ///
-/// A piece is read from memory once; its sums about its own mean find it in the cache.
+/// A piece is read from memory once; its second pass, for the sums about its own mean, finds it in the cache.
 pub fn moments<T: Float>(x: &[T], columns: usize, mean: &mut [T], var: &mut [T], workspace: &mut [f64]) {
     let rows = x.len() / columns;
     reduce::<T>((rows, columns), workspace, |piece, [sum, square, origin], totals| {
@@ -62,23 +62,23 @@ pub fn moments<T: Float>(x: &[T], columns: usize, mean: &mut [T], var: &mut [T],
     }
 }
 
-/// [`out_of_range`], of what was stored.
+/// [`out_of_range`], for a mean and variance as stored in T.
 fn is_again<T: Float>(mean: T, var: T) -> bool {
     out_of_range::<T>(mean.f64(), var.f64())
 }
 
-/// `v`, but 0 where rounding has left it a hair below; a NaN stays one.
+/// `v`, or 0 where rounding has left it slightly negative; a NaN stays a NaN.
 #[inline(always)]
 pub fn not_below_0(v: f64) -> f64 {
     if v < 0.0 { 0.0 } else { v }
 }
 
-/// Whether sums and squares in T may have left its range: then [`Extremes`] find them anew.
+/// Whether sums or squares in T may have overflowed or underflowed; [`Extremes`] then computes them again.
 pub fn out_of_range<T: Float>(mean: f64, variance: f64) -> bool {
     !(mean.is_finite() && variance >= T::FAINT && variance.is_finite())
 }
 
-/// Finds those anew whose sums may have left the range of T, and that are not constant.
+/// Computes the moments again for the units whose sums may have left the range of T, unless the unit is constant.
 #[cold]
 fn again_one_by_one<T: Float>(x: &[T], columns: usize, mean: &mut [T], var: &mut [T]) {
     // Units that are constant are common: all of them where nothing reaches a layer any more.
@@ -100,7 +100,7 @@ fn again_one_by_one<T: Float>(x: &[T], columns: usize, mean: &mut [T], var: &mut
 }
 
 vectorize! {
-    /// How many elements are not those of the line `first`, where `watched` is 1.
+    /// Counts the elements that differ from the line `first`, in the lanes where `watched` is 1.
     fn differences<T>(x: &[T], first: &[T], watched: &[T]) -> T {
         let mut count = T::ZERO;
         for x in x.chunks(first.len()) {
@@ -121,19 +121,19 @@ pub struct Found {
     pub var: f64,
 }
 
-/// What some values reach: by it they are scaled, so that no square leaves the range of f64.
+/// The extremes of some values. The values are scaled by them, so that no square leaves the range of f64.
 #[derive(Debug, Clone, Copy)]
 pub struct Extremes {
     count: f64,
     first: f64,
     most: f64,
     constant: bool,
-    /// The sum of those that are not finite.
+    /// The sum of the values that are not finite, if there are any.
     unbounded: Option<f64>,
 }
 
 impl Extremes {
-    /// Of values of which there is one at least.
+    /// The extremes of at least one value.
     pub fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut all = Extremes { count: 0.0, first: f64::NAN, most: 0.0, constant: true, unbounded: None };
         for v in values {
@@ -150,14 +150,14 @@ impl Extremes {
         all
     }
 
-    /// The exponent of the power of two to divide by.
+    /// The exponent of the power of two by which the values are divided.
     fn exponent(&self) -> i32 {
         // Of subnormal numbers the least exponent there is: at worst they are below 1 by 52 binary digits.
         ((self.most.to_bits() >> 52) as i32 - 1023).max(-1022)
     }
 
-    /// Mean and variance of the same values; `None` where all are one finite number. With an infinity the mean is infinite (NaN with both, or with a
-    /// NaN), and there is no variance.
+    /// Mean and variance of the same values; `None` where all are the same finite number. If a value is infinite the mean is infinite, and the
+    /// variance is NaN. With infinities of both signs, or a NaN, the mean is NaN too.
     pub fn moments(&self, values: impl Iterator<Item = f64> + Clone) -> Option<Found> {
         if let Some(sum) = self.unbounded {
             return Some(Found { mean: sum, var: f64::NAN });
@@ -177,7 +177,7 @@ impl Extremes {
     }
 }
 
-/// `(mean |x|ᵖ)^(1/p)`; infinite where a value is, NaN where one is.
+/// `(mean |x|ᵖ)^(1/p)`; infinite if a value is infinite, NaN if a value is NaN.
 pub fn power_mean(p: f64, values: impl Iterator<Item = f64> + Clone) -> f64 {
     let all = Extremes::of(values.clone());
     match all.unbounded {
@@ -191,7 +191,7 @@ pub fn power_mean(p: f64, values: impl Iterator<Item = f64> + Clone) -> f64 {
     }
 }
 
-/// `x · 2ᵉ`, rounded once where the result is a normal number; |e| is at most 1,100.
+/// `x · 2ᵉ`, rounded once if the result is a normal number. |e| must be at most 1,100.
 fn times_power(x: f64, e: i32) -> f64 {
     let half = e / 2;
     x * 2f64.powi(half) * 2f64.powi(e - half)

@@ -1,27 +1,27 @@
-//! Which algorithm the CPU takes for a convolution: by its shape and type alone, so that a run's bits do not depend on the machine.
+//! The algorithm that the CPU uses for a convolution. The shape and the type alone decide it, so that a run's bits do not depend on the machine.
 
 use super::Map;
 use crate::runtime::tensor::DType;
 use std::fmt;
 
-/// How a convolution is computed; the same for its output and both gradients.
+/// How a convolution is computed: the same algorithm for its output and both gradients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// The sums of the definition. In f64 always: it is what everything else is judged by.
+    /// The sums of the definition. f64 always uses this one: everything else is checked against it.
     Direct,
-    /// Winograd's F(4×4, 3×3): tiles of 4×4 outputs from 36 products a pair of channels, where the definition has 144.
+    /// Winograd's F(4×4, 3×3): computes a tile of 4×4 outputs from 36 products for each pair of channels, where the definition takes 144.
     Winograd,
-    /// Maps of 2×2 as Toeplitz products along both axes: 9 products a pair of channels, where the definition has 16 on the map.
+    /// Toeplitz products along both axes, for maps of 2×2: 9 products for each pair of channels, where the definition takes 16 on the whole map.
     Toeplitz,
 }
 
-/// Channels come in whole registers.
+/// Channels must come in multiples of this, which fills whole registers.
 const CHANNELS: usize = 8;
-/// Images below which the products' rows stay half empty.
+/// The fewest images for the fast algorithms; with fewer, the rows of their products would stay half empty.
 const IMAGES: usize = 8;
 
 impl Algorithm {
-    /// The algorithm for a convolution of these extents in `dtype`. `direct`: the definition is asked for.
+    /// The algorithm for a convolution of these extents in `dtype`. `direct` asks for the definition.
     pub fn of(map: &Map, dtype: DType, direct: bool) -> Algorithm {
         let Map { h, w, n, c, k } = *map;
         let whole = |channels: usize| channels > 0 && channels.is_multiple_of(CHANNELS);
@@ -38,7 +38,8 @@ impl Algorithm {
         }
     }
 
-    /// Products that a pass takes for each pair of channels and each image. Direct: the taps that meet the map.
+    /// The number of products that a pass takes for each pair of channels and each image. The direct algorithm counts only the taps that lie on the
+    /// map.
     pub fn products(self, map: &Map) -> usize {
         let taps = |side: usize| (3 * side).saturating_sub(2);
         match self {

@@ -1,6 +1,7 @@
 //! The convolution's cases.
 //!
-//! In f32 the CPU takes other algorithms where channels fill registers and there are eight images ([`super::Algorithm`]): a few are such.
+//! In f32 the CPU uses other algorithms where channels fill registers and there are at least eight images ([`super::Algorithm`]); a few of the cases
+//! are like that.
 
 use super::Map;
 use crate::ops::boundary::{Case, Cases, Drawn, Law, Role};
@@ -8,7 +9,7 @@ use crate::ops::boundary::{Case, Cases, Drawn, Law, Role};
 /// The convolution's cases.
 pub const CASES: Cases = Cases { chosen: cases, drawn };
 
-/// A convolution of these extents.
+/// A convolution case of these extents.
 pub fn case(name: impl Into<String>, map: Map, bias: bool) -> Case {
     let Map { h, w, n, c, k } = map;
     let scale = 1.0 / (9.0 * c as f32).sqrt();
@@ -20,7 +21,7 @@ pub fn case(name: impl Into<String>, map: Map, bias: bool) -> Case {
     if bias { case.with("bias", Role::Parameter, &[k], Law::NORMAL) } else { case }
 }
 
-/// Maps from one pixel up, where some or all taps miss; channels below, at and beyond a panel.
+/// Maps from one pixel up, where some or all neighbouring taps miss the map; numbers of channels below, at and beyond a panel's width.
 fn cases() -> Vec<Case> {
     let map = |n, c, h, w, k| Map { h, w, n, c, k };
     vec![

@@ -1,4 +1,4 @@
-//! Convolution on the CPU: the algorithm that its shape takes.
+//! Convolution on the CPU, by the algorithm that its shape calls for.
 
 use super::algorithm::Algorithm;
 use super::winograd::{self, Filtering, FourByThree, TwoByTwo};
@@ -11,7 +11,7 @@ use crate::runtime::float::Float;
 use crate::runtime::tensor::{In, Out, Shape};
 use bytemuck::{cast_slice, cast_slice_mut};
 
-/// `y = x ∗ w (+ bias)` by `algorithm`, which is one for this map and type.
+/// `y = x ∗ w (+ bias)` by `algorithm`, which must suit this map and type.
 pub fn forward<T: Float>(
     algorithm: Algorithm,
     map: &Map,
@@ -32,7 +32,7 @@ pub fn forward<T: Float>(
     }
 }
 
-/// `dx` of the same.
+/// `dx` of the same convolution.
 pub fn grad_input<T: Float>(
     algorithm: Algorithm,
     map: &Map,
@@ -51,7 +51,7 @@ pub fn grad_input<T: Float>(
     }
 }
 
-/// `dw` of the same.
+/// `dw` of the same convolution.
 pub fn grad_weight<T: Float>(
     algorithm: Algorithm,
     map: &Map,
@@ -70,7 +70,7 @@ pub fn grad_weight<T: Float>(
     }
 }
 
-/// Elements of workspace that the passes need.
+/// The workspace, in elements, that the passes need.
 pub fn workspace<T: Float>(algorithm: Algorithm, map: &Map) -> usize {
     match algorithm {
         Algorithm::Direct => direct::workspace::<T>(map),

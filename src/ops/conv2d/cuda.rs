@@ -1,4 +1,4 @@
-//! 3×3 convolution on a device: products over the valid taps, see [`crate::ops::implicit_gemm`].
+//! 3×3 convolution on a device: products over the taps that lie on the map; see [`crate::ops::implicit_gemm`].
 
 use super::{Conv2d, Map};
 use crate::Result;

@@ -1,4 +1,4 @@
-//! Convolution as it is defined: for each output pixel, a sum of dense products over its valid taps.
+//! Convolution by its definition: for each output pixel, a sum of dense products over the taps that lie on the map.
 
 use super::Map;
 use crate::ops::gemm::few::{self, Few};
@@ -9,7 +9,7 @@ use rayon::prelude::*;
 /// The nine taps as offsets (dh, dw), in the order of the weights.
 const TAPS: [(isize, isize); 9] = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0), (0, 1), (1, -1), (1, 0), (1, 1)];
 
-/// The pixel at `sign` times tap `tap` from (`h`, `w`), where that lies on the map.
+/// The pixel at offset `sign` times tap `tap` from (`h`, `w`), if it lies on the map.
 fn neighbour(map: &Map, h: usize, w: usize, tap: usize, sign: isize) -> Option<usize> {
     let (dh, dw) = TAPS[tap];
     let h = h.checked_add_signed(sign * dh).filter(|&h| h < map.h)?;
@@ -17,8 +17,9 @@ fn neighbour(map: &Map, h: usize, w: usize, tap: usize, sign: isize) -> Option<u
     Some(h * map.w + w)
 }
 
-/// Pieces of the map's rows in the weight gradient, each summed on its own and then merged in order: enough to share
-/// among threads where there are few panels. By the shape alone, and so by a width that no instruction set decides.
+/// The number of pieces that the map's rows are cut into for the weight gradient; each piece is summed on its own, and the sums are merged in order.
+/// There are enough pieces to occupy the threads where there are few panels. The number depends on the shape alone, and not on any instruction set's
+/// width.
 fn pieces(map: &Map) -> usize {
     (16 / map.k.div_ceil(32).max(1)).clamp(1, map.h)
 }
@@ -98,8 +99,8 @@ pub fn grad_input<T: Float>(map: &Map, weight: &[T], grad_y: &[T], grad_x: &mut 
 
 /// `dw[tap] = Σ_p x[p + tap]ᵀ · dy[p]`, over the pixels where the tap lies on the map.
 ///
-/// One task per (piece of the map's rows, panel of columns): each owns its part of `dw`, so nothing is merged between
-/// threads but the pieces, in order.
+/// There is one task for each piece of the map's rows and each panel of columns, and each task owns its part of `dw`. So threads merge nothing but
+/// the pieces, and those in order.
 pub fn grad_weight<T: Float>(map: &Map, x: &[T], grad_y: &[T], grad_weight: &mut [T], workspace: &mut [T]) {
     let (width, count, pieces) = (panel_width::<T>(), panels::<T>(map.k), pieces(map));
     let (block, lines) = (9 * map.c * width, map.n * width);
@@ -153,7 +154,7 @@ pub fn grad_weight<T: Float>(map: &Map, x: &[T], grad_y: &[T], grad_weight: &mut
     });
 }
 
-/// Adds a pixel's part of `dw` where the input is an image: the taps of a row of the map at once.
+/// Adds one pixel's contribution to `dw` where the input is an image: handles all taps of a row of the map at once.
 fn of_image<T: Float>(map: &Map, (h, w): (usize, usize), x: &[T], lines: &[T], columns: usize, sums: &mut [T]) {
     let (pixel, width) = (map.n * map.c, lines.len() / map.n);
     let first = usize::from(w == 0);
@@ -175,7 +176,7 @@ fn of_image<T: Float>(map: &Map, (h, w): (usize, usize), x: &[T], lines: &[T], c
     }
 }
 
-/// Elements of workspace that the three products need, the largest of them.
+/// The workspace, in elements, that the three products need: the largest of the three.
 pub fn workspace<T: Float>(map: &Map) -> usize {
     let tasks = pieces(map) * panels::<T>(map.k);
     let weights = tasks * (9 * map.c + map.n) * panel_width::<T>();

@@ -11,14 +11,14 @@ use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::{In, Out, Shape};
 
-/// Convolution to `channels`; its bias is there only where no norm follows.
+/// A convolution to `channels`; it has a bias only where no norm follows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conv2dLayer {
-    /// K
+    /// K, the number of output channels.
     pub channels: usize,
-    /// With a bias.
+    /// Whether it has a bias.
     pub bias: bool,
-    /// Its weight is made of a direction and a gain: [`crate::ops::weight_norm`].
+    /// Whether its weight is made of a direction and a gain: [`crate::ops::weight_norm`].
     pub weight_norm: bool,
 }
 

@@ -1,4 +1,4 @@
-//! 3×3 convolution, stride 1, padding 1: the VGG's only linear map but the last.
+//! 3×3 convolution, stride 1, padding 1: every linear map of the VGG but the last.
 //!
 //! With `x [H, W, N, C]`, `w [3·3, C, K]`, `b [K]`, and taps (i, j) whose input pixel lies on the map:
 //!
@@ -8,12 +8,12 @@
 //! dw[ij, c, k]   = Σ_hw Σ_n x[h+i−1, w+j−1, n, c] · dy[h, w, n, k]          db[k] = Σ dy[·, k]
 //! ```
 //!
-//! Padding is never multiplied: at 4×4 that saves 31 % of the arithmetic, at 2×2 56 %. Source: the paper's VGG (Simonyan and
-//! Zisserman 2015), PyTorch's `conv2d(padding=1)`.
+//! Padding is never multiplied, which saves 31 % of the arithmetic at 4×4 and 56 % at 2×2. Source: the paper's VGG (Simonyan and Zisserman 2015),
+//! PyTorch's `conv2d(padding=1)`.
 //!
-//! In f32 the CPU takes fewer multiplications than that where the shape allows it ([`Algorithm`], [`winograd`]): at VGG-16's shapes with a
-//! relative error (L2) of at most 3e-6 against f64. [`Conv2d::convolve_directly`] asks for these everywhere; in f64
-//! they are all there is ([`direct`]).
+//! In f32 the CPU takes fewer multiplications than these formulas where the shape allows it ([`Algorithm`], [`winograd`]); at VGG-16's shapes its
+//! relative error (L2) is then at most 3e-6 against f64. [`Conv2d::convolve_directly`] asks for the formulas themselves everywhere. f64 always uses
+//! them ([`direct`]).
 
 pub mod algorithm;
 pub mod cases;
@@ -31,7 +31,7 @@ use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 
-/// Extents of a convolution.
+/// The extents of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Map {
     /// Height of the map.
@@ -47,7 +47,7 @@ pub struct Map {
 }
 
 impl Map {
-    /// The extents that the tensors' shapes agree on. Errors: they do not.
+    /// The extents, taken from the tensors' shapes. Errors: the shapes do not agree.
     pub fn of(x: Shape, weight: Shape, bias: Option<Shape>, y: Shape) -> Result<Map> {
         let [h, w, n, c] = x.hwnc();
         let k = y.hwnc()[3];
@@ -62,19 +62,19 @@ impl Map {
 
 /// 3×3 convolution.
 pub trait Conv2d {
-    /// From now on every convolution is the direct sum of its definition, which takes more time and other roundings. To be asked for before a
-    /// workspace is planned. Without effect on a backend that knows nothing else.
+    /// Computes every later convolution directly, as the definition says; this takes more time and rounds differently. Call it before a workspace is
+    /// planned. It has no effect on a backend that has no other algorithm.
     fn convolve_directly(&mut self) {}
-    /// The shape of the workspace that both directions need, in the backend's dtype.
+    /// The shape of the workspace that the forward and backward passes need, in the backend's dtype.
     fn conv2d_workspace(&self, map: Map) -> Shape;
     /// Writes `y [H, W, N, K]` from `x [H, W, N, C]`, `weight [9, C, K]` and `bias [K]`.
     fn conv2d(&mut self, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()>;
-    /// What [`Conv2d::conv2d_fused`] can do in the same pass: nothing, unless a backend says so.
+    /// The neighbouring operations that [`Conv2d::conv2d_fused`] can do in the same pass; none unless a backend overrides this.
     fn conv2d_epilogues(&self) -> Fusion {
         Fusion::default()
     }
-    /// As [`Conv2d::conv2d`], and the ReLU on y; and y's sums in the workspace, for the norm that follows: as `fusion` asks. Errors: it
-    /// asks for what this backend does not do.
+    /// Does what [`Conv2d::conv2d`] does, and what `fusion` asks for: the ReLU on y, and y's sums, left in the workspace for the norm that follows.
+    /// Errors: `fusion` asks for something that this backend cannot do.
     fn conv2d_fused(
         &mut self,
         x: In,
@@ -87,6 +87,6 @@ pub trait Conv2d {
         let _ = (x, weight, bias, y, workspace);
         Err(Error::operator("conv2d", "a convolution by itself", format!("{fusion:?}")))
     }
-    /// Writes the gradients asked for, from the forward's operands and `grad_y [H, W, N, K]`.
+    /// Writes the gradients that `grads` asks for, from the forward pass's operands and `grad_y [H, W, N, K]`.
     fn conv2d_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()>;
 }

@@ -1,11 +1,11 @@
-//! The cross-entropy's cases.
+//! The cross-entropy's test cases.
 
 use crate::ops::boundary::{Case, Cases, Drawn, Law, Role};
 
 /// The cross-entropy's cases.
 pub const CASES: Cases = Cases { chosen: cases, drawn };
 
-/// The cross-entropy of `n` samples in `k` classes, logits of standard deviation `scale`.
+/// The cross-entropy of `n` samples in `k` classes, with logits of standard deviation `scale`.
 pub fn case(name: impl Into<String>, n: usize, k: u32, scale: f32) -> Case {
     let classes = k as usize;
     Case::new(name)
@@ -14,7 +14,7 @@ pub fn case(name: impl Into<String>, n: usize, k: u32, scale: f32) -> Case {
         .summing(n * classes)
 }
 
-/// One sample, one class, and logits whose exponentials overflow.
+/// One sample, one class, and logits so large that their plain exponentials overflow.
 fn cases() -> Vec<Case> {
     vec![
         case("one_class", 3, 1, 1.0),

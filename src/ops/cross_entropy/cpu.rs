@@ -1,4 +1,4 @@
-//! Softmax cross-entropy on the CPU: a few thousand numbers, so one thread, and f64 throughout.
+//! Softmax cross-entropy on the CPU. There are only a few thousand numbers, so it runs on one thread, and in f64 throughout.
 
 use super::{CrossEntropy, LossOut};
 use crate::runtime::cpu::Cpu;
@@ -6,7 +6,7 @@ use crate::runtime::float::Float;
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 
-/// One sample: its loss, and whether the label has the first largest logit.
+/// One sample's loss, whether its label is the first of the largest logits, the largest logit, and the sum of the exponentials.
 fn sample<T: Float>(z: &[T], label: usize) -> (f64, bool, f64, f64) {
     let most = z.iter().map(|v| v.f64()).fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = z.iter().map(|v| (v.f64() - most).exp()).sum();

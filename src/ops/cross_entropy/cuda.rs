@@ -1,4 +1,4 @@
-//! Softmax cross-entropy on a device: `kernels/loss.cu`. A label that is no class gives a NaN: the device refuses nothing.
+//! Softmax cross-entropy on a device: `kernels/loss.cu`. A label that is not a class makes the loss NaN, since a device cannot return an error.
 
 use super::{CrossEntropy, LossOut};
 use crate::runtime::cuda::backend::PARTIALS;
@@ -8,7 +8,7 @@ use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 use half::bf16;
 
-/// Warps of a block, each of which takes a sample at a time.
+/// The number of warps in a block; each warp takes one sample at a time.
 const WARPS: usize = 4;
 
 impl<D: Driver> Cuda<D> {

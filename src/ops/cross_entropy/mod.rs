@@ -1,7 +1,7 @@
-//! Mean softmax cross-entropy, its gradient, and the number of right answers.
+//! Mean softmax cross-entropy, its gradient, and the number of correct answers.
 //!
-//! With `z [N, K]` and labels `l [N]`: `loss = 1/N Σ_n (log Σ_k exp z_nk − z_n,l)`, `dz = (softmax(z) − onehot(l))/N`, both
-//! about the row's maximum, so that no exponential overflows. An answer is right where `z_n,l` is the first largest.
+//! With `z [N, K]` and labels `l [N]`: `loss = 1/N Σ_n (log Σ_k exp z_nk − z_n,l)` and `dz = (softmax(z) − onehot(l))/N`. Both subtract the row's
+//! maximum first, so that no exponential overflows. An answer is correct where `z_n,l` is the first of the row's largest logits.
 
 pub mod cases;
 pub mod cpu;
@@ -15,18 +15,18 @@ use crate::runtime::tensor::{In, Out};
 pub struct LossOut {
     /// A scalar slot (f64).
     pub loss: Out,
-    /// A scalar slot (f64): right answers in the batch; the squared error writes NaN.
+    /// A scalar slot (f64): the number of correct answers in the batch; the squared error writes NaN.
     pub correct: Out,
-    /// Each sample's own loss, `[N]` in f64, summed in order for `loss`.
+    /// Each sample's own loss, `[N]` in f64; `loss` sums them in order.
     pub sample: Out,
-    /// Like the logits; `None` where no gradient is wanted.
+    /// The gradient, shaped like the logits; `None` if it is not wanted.
     pub grad: Option<Out>,
 }
 
 /// Softmax cross-entropy.
 pub trait CrossEntropy {
-    /// Writes the loss, the count of right answers and the gradient. `labels` is u32 `[N]`, each below K.
+    /// Writes the loss, the number of correct answers and the gradient. `labels` is u32 `[N]`, each below K.
     fn cross_entropy(&mut self, logits: In, labels: In, out: LossOut) -> Result<()>;
-    /// Writes how the gradient moves with the logits, in f32 or f64: with p the softmax, `p (ż − Σ p ż)/N`.
+    /// Writes the tangent of the gradient along ż, in f32 or f64: with p the softmax, `p (ż − Σ p ż)/N`.
     fn cross_entropy_tangent(&mut self, logits: In, logits_tangent: In, grad_tangent: Out) -> Result<()>;
 }

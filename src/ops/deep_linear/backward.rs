@@ -6,7 +6,8 @@ use super::pass::{Input, Net, Tape, block, product, products};
 use super::rows::Row;
 
 impl Net<'_> {
-    /// From the gradient of a layer's output, in `error`, to that of what its norm reads; says whether the constant's row of it is there.
+    /// From the gradient of a layer's output, in `error`, computes the gradient of its norm's input in place. Returns whether that gradient has a
+    /// constant's row.
     #[inline(always)]
     pub(super) unsafe fn through_norm<R: Row>(
         &self,
@@ -45,7 +46,7 @@ impl Net<'_> {
         }
     }
 
-    /// dW, from what entered the layer and the gradient of what left its product.
+    /// dW, from the layer's input and the gradient of its matrix product.
     #[inline(always)]
     pub(super) unsafe fn weight_gradient<R: Row, const N: usize>(
         &self,
@@ -105,7 +106,7 @@ impl Net<'_> {
         }
     }
 
-    /// `da Wᵀ`, and through the norm of the layer below, whose parameters are `params`: see [`Net::through_norm`].
+    /// Computes `da Wᵀ`, then goes through the norm of the layer below, whose parameters are `params`: see [`Net::through_norm`].
     #[inline(always)]
     pub(super) unsafe fn down<R: Row, const N: usize>(
         &self,
@@ -145,7 +146,8 @@ impl Net<'_> {
         }
     }
 
-    /// The norm's own gradients; then what its input's is made of: `factor (dh − part ŷ)`. Not of a spread by samples.
+    /// Writes the norm's own gradients, and returns the numbers that make its input gradient, `factor (dh − part ŷ)`. Not for a spread that needs
+    /// samples.
     #[inline(always)]
     pub(super) unsafe fn norm_factors<R: Row>(
         &self,
@@ -170,7 +172,7 @@ impl Net<'_> {
         }
     }
 
-    /// dγ and dβ, where they are asked for.
+    /// Writes dγ and dβ, if they are asked for.
     #[inline(always)]
     pub(super) unsafe fn norm_gradients<R: Row>(
         &self,
@@ -190,7 +192,7 @@ impl Net<'_> {
         }
     }
 
-    /// The constant's row of the gradient: there is none after BatchNorm.
+    /// Writes the constant's row of the gradient. After BatchNorm there is none.
     #[inline(always)]
     pub(super) unsafe fn norm_constant<R: Row>(&self, tape: Tape, factor: R, part: R, last: *mut f64) -> bool {
         let there = matches!(self.chain.norm, ChainNorm::Lp { .. });
@@ -204,7 +206,7 @@ impl Net<'_> {
         there
     }
 
-    /// Every layer's weights from `first` on, turned.
+    /// Transposes the weights of every layer from `first` on.
     #[inline(always)]
     pub(super) unsafe fn turn<R: Row>(&self, first: usize) {
         let (dim, stride) = (self.chain.dim, R::STRIDE);

@@ -1,14 +1,14 @@
-//! The coordinates of a batch: an orthonormal basis of what its inputs span, and what inputs and targets are in it.
+//! The coordinates of a batch: an orthonormal basis of the span of its inputs, and the inputs and targets in that basis.
 //!
-//! Gram and Schmidt's way, one input after the other, each as often as it takes for rounding to leave nothing of the basis in it (Daniel and
-//! others 1976). An input of which nothing else is left, such as a constant or one that repeats another, adds nothing to the basis: its vector is 0.
-//! Every sample is treated alike, so that equal samples stay equal.
+//! The basis comes from the Gram-Schmidt process, one input feature after another. Each is orthogonalised repeatedly, until only rounding is left of
+//! its part along the basis (Daniel and others 1976). A feature that is linearly dependent, such as a constant or a copy of another, adds nothing to
+//! the basis: its vector is 0. Every sample is treated alike, so that equal samples stay equal.
 
 use super::layout::{Layout, needs_samples};
 use super::{Chain, ChainNorm, screen};
 use crate::runtime::simd::vectorize;
 
-/// Independent chains of a sum over samples, which is a multiple of them.
+/// The number of independent chains in a sum over samples; the padded number of samples is a multiple of it.
 const LANES: usize = 32;
 
 vectorize! {
@@ -36,13 +36,13 @@ vectorize! {
     }
 }
 
-/// A power of two near the largest absolute value, by which squares stay in range; 1 where there is none.
+/// A power of two near the largest absolute value, by which values are divided to keep squares in range; 1 where there is no such power.
 fn magnitude(values: impl Iterator<Item = f64>) -> f64 {
     let most = values.fold(0.0, |most: f64, v| most.max(v.abs()));
     if most > 0.0 && most.is_finite() { 2f64.powi((most.log2().floor() as i32).clamp(-1000, 1000)) } else { 1.0 }
 }
 
-/// Takes `vector`'s parts along the rows of `basis` off it and adds them to `parts`; the constant, where it is in the basis, is the last.
+/// Subtracts from `vector` its components along the rows of `basis`, and adds them to `parts`. If the constant is in the basis, it is the last row.
 fn project(basis: &[f64], padded: usize, along: usize, constant: bool, vector: &mut [f64], parts: &mut [f64]) {
     if constant {
         let last = parts.len() - 1;
@@ -58,7 +58,7 @@ fn project(basis: &[f64], padded: usize, along: usize, constant: bool, vector: &
     }
 }
 
-/// Writes a batch's coordinates into `room`, laid out for single numbers. `x` and `target` are `[samples, dim]`.
+/// Writes a batch's coordinates into `room`, in the layout for single numbers. `x` and `target` are `[samples, dim]`.
 pub fn prepare(chain: &Chain, layout: &Layout, x: &[f64], target: &[f64], room: &mut [f64]) {
     let Chain { dim, samples, .. } = *chain;
     let constant = chain.norm != ChainNorm::None && chain.norms() > 0;

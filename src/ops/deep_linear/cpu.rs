@@ -1,7 +1,8 @@
-//! The CPU takes it in f64, on coordinates: a batch's inputs span `dim` directions and the constant, and everything between the layers lies in
-//! them, but for what of the target is only a number of the loss. Sums over a thousand samples are sums over eleven coordinates, exactly.
+//! The deep linear network on the CPU, in f64 and on coordinates. A batch's inputs span `dim` directions and the constant, and all values between the
+//! layers lie in that span. The part of the target outside the span contributes only a constant to the loss. So sums over a thousand samples are sums
+//! over eleven coordinates, exactly.
 //!
-//! One run is worked on by one thread, whatever there are; runs follow one another.
+//! Each run is computed by one thread, however many there are; several runs follow one another.
 
 use super::coordinates::prepare;
 use super::layout::{Layout, fits, needs_samples};
@@ -17,18 +18,18 @@ use crate::{Error, Result};
 
 const OP: &str = "deep_linear";
 
-/// What is asked of a net.
+/// The computation that is asked for.
 #[derive(Clone, Copy)]
 enum Work {
-    /// Loss, and gradient where it has a place.
+    /// The loss, and the gradient if there is a place for it.
     Pass(Option<*mut f64>),
-    /// Gradients after the layers before have moved: to the first, into the second.
+    /// The gradients after the layers before have moved to the first pointer's parameters; they are written to the second.
     Shift(*const f64, *mut f64),
-    /// A gradient of pairs.
+    /// A gradient on pairs, that is a gradient with its tangent.
     Moving(*mut f64),
 }
 
-/// The loss; `None` where the numbers have left their range.
+/// Returns the loss, or `None` where numbers have left their range.
 ///
 /// # Safety
 /// The instruction set of `R` is there, and the net's pointers are right.
@@ -44,7 +45,7 @@ unsafe fn with<R: Row, const N: usize, const M: usize>(net: &Net, work: Work) ->
     }
 }
 
-/// Defines a function for one instruction set: of each width the row, and how many sums of it are held in registers, of pairs too.
+/// Defines a function for one instruction set. Each width has its row type, and the numbers of sums held in registers for plain rows and for pairs.
 macro_rules! by_width {
     ($(#[$meta:meta])* $name:ident, $($width:literal => $row:ty, $rows:literal, $pairs:literal;)*) => {
         $(#[$meta])*
@@ -116,7 +117,7 @@ unsafe fn run(net: &Net, work: Work) -> Option<f64> {
     unsafe { portable(net, work) }
 }
 
-/// Copies parameters into rows: `part` of each row, the rest of which stays.
+/// Copies parameters into rows, starting at offset `part` of each row; the rest of the row stays as it is.
 fn into_rows(chain: &Chain, layout: &Layout, flat: &[f64], part: usize, rows: &mut [f64]) {
     let rows = rows.chunks_exact_mut(layout.stride);
     for (row, flat) in rows.zip(flat[..chain.parameters()].chunks_exact(chain.dim)) {
@@ -124,7 +125,7 @@ fn into_rows(chain: &Chain, layout: &Layout, flat: &[f64], part: usize, rows: &m
     }
 }
 
-/// Copies rows of parameters out: `part` of each.
+/// Copies parameters out of rows, starting at offset `part` of each row.
 fn from_rows(chain: &Chain, layout: &Layout, rows: &[f64], part: usize, flat: &mut [f64]) {
     let flat = flat[..chain.parameters()].chunks_exact_mut(chain.dim);
     for (flat, row) in flat.zip(rows.chunks_exact(layout.stride)) {
@@ -148,7 +149,7 @@ impl<T: Float> Cpu<T> {
     }
 }
 
-/// Whether views are vectors of the chain's parameters.
+/// Checks that the views are vectors of the chain's parameters.
 fn like_theta(chain: &Chain, views: &[In]) -> Result<()> {
     match views.iter().find(|view| view.0.shape.len() < chain.parameters()) {
         None => Ok(()),
@@ -355,7 +356,7 @@ impl<T: Float> DeepLinear for Cpu<T> {
 }
 
 vectorize! {
-    /// The sum of 0 times each: 0 where there is no infinity and no NaN.
+    /// The sum of 0 · v over all values v: 0 if all are finite, else NaN.
     fn zeros<T>(values: &[T]) -> T {
         let mut sums = [T::ZERO; 32];
         let (whole, rest) = values.as_chunks::<32>();

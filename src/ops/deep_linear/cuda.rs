@@ -1,4 +1,4 @@
-//! The deep linear network on a device: `kernels/dln.cu`, one cluster of blocks a run.
+//! The deep linear network on a device: `kernels/dln.cu`, one cluster of blocks for each run.
 
 use super::{Chain, ChainBatch, ChainNorm, ChainOut, DeepLinear};
 use crate::runtime::cuda::driver::{Driver, Grid};
@@ -7,17 +7,17 @@ use crate::runtime::tensor::In;
 use crate::{Error, Result};
 
 const OP: &str = "deep_linear";
-/// Blocks of a cluster.
+/// The number of blocks in a cluster.
 const RANKS: usize = 8;
-/// Threads of a block.
+/// The number of threads in a block.
 const THREADS: u32 = 256;
-/// The widest layer that a thread's registers hold.
+/// The widest layer that fits in a thread's registers.
 const WIDEST: usize = 16;
 
-/// Bytes of shared memory that the kernel declares itself: the room of a sum over the block.
+/// Bytes of shared memory that the kernel itself declares, for sums over the block.
 const DECLARED: usize = 256;
 
-/// Shared memory of a block, in bytes; the kernel lays it out in this order.
+/// The bytes of dynamic shared memory of a block, which the kernel lays out in this order.
 fn shared(chain: &Chain) -> usize {
     let Chain { depth, dim, samples, .. } = *chain;
     let (most, square) = (samples.div_ceil(RANKS), dim * dim);
@@ -26,7 +26,7 @@ fn shared(chain: &Chain) -> usize {
     8 * sums + 4 * (per_column + 2 * depth * square + (depth + 2) * dim * most)
 }
 
-/// What the kernel calls a norm: its kind, ε and p.
+/// A norm as the kernel takes it: its kind, ε and p.
 fn norm(norm: ChainNorm) -> (u32, f64, f64) {
     match norm {
         ChainNorm::None => (0, 0.0, 2.0),
@@ -39,7 +39,7 @@ fn norm(norm: ChainNorm) -> (u32, f64, f64) {
 }
 
 impl<D: Driver> DeepLinear for Cuda<D> {
-    /// Clusters came with sm_90; products are exact in f32 only.
+    /// Clusters need sm_90, and the kernel's products are exact, so it serves f32 only.
     fn has_deep_linear(&mut self, chain: &Chain) -> bool {
         let mode = self.mode();
         let device = self.driver().properties();

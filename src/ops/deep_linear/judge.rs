@@ -1,20 +1,21 @@
-//! Registers of floats whose lanes can be judged: which are negative, and which are small.
+//! Vector registers of floats that can tell which of their lanes are negative, and which are small.
 
 use super::rows::Row;
 use crate::runtime::simd::{Lanes, Portable};
 
-/// A register of floats that can be judged.
+/// A register of floats whose lanes can be tested.
 pub trait Judge: Lanes<f32> {
-    /// Of the register at `values` the lanes that are negative, and those of an absolute value up to `bound`: a bit each.
+    /// Tests the register at `values`: which lanes are negative, and which have an absolute value up to `bound`. Each result has one bit for each
+    /// lane.
     ///
     /// # Safety
     /// See [`Lanes`].
     unsafe fn judge(values: *const f32, bound: f32) -> [u32; 2];
 }
 
-/// Eight doubles, and a register of floats of the same instruction set.
+/// A row of eight doubles, with the register of floats of the same instruction set.
 pub trait Eights: Row {
-    /// The register.
+    /// The register of floats.
     type Singles: Judge;
 }
 

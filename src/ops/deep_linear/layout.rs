@@ -1,56 +1,56 @@
-//! Where the numbers of a chain on coordinates lie, in one block of doubles.
+//! The layout of a chain on coordinates: the places of all its numbers in one block of doubles.
 
 use super::widths::{FEWEST, SAMPLES, WIDEST, width};
 use super::{Chain, ChainNorm, screen};
 
-/// Whether a chain can be taken on coordinates.
+/// Whether a chain can be computed on coordinates.
 pub fn fits(chain: &Chain) -> bool {
     let Chain { depth, dim, samples, .. } = *chain;
     (1..=WIDEST).contains(&dim) && samples >= FEWEST && samples > dim + 1 && depth >= 1
 }
 
-/// Offsets in doubles. Where rows hold pairs (`parts` 2), each row is followed by how it moves.
+/// Offsets and sizes, in doubles. Where rows hold pairs (`parts` is 2), the second half of each row holds the tangent of the first.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
-    /// Doubles of a row.
+    /// The length of a row.
     pub stride: usize,
-    /// Doubles from one layer's parameters to the next one's, and of all.
+    /// The distance from one layer's parameters to the next layer's, and the length of all parameters.
     pub layer: usize,
     pub parameters: usize,
-    /// Samples, padded.
+    /// The number of samples, padded.
     pub padded: usize,
-    /// Doubles of what the forward pass leaves of a layer.
+    /// The length of one layer's tape: what the forward pass saves of the layer.
     pub tape_layer: usize,
-    /// What of the loss lies outside the inputs' span; then whether the batch is there.
+    /// The part of the loss that lies outside the inputs' span; after it, a mark that a batch is there.
     pub outside: usize,
-    /// Coordinates of inputs and of targets, a row for each of the basis; the last row is that of the constant.
+    /// The coordinates of the inputs and of the targets, one row for each vector of the basis; the last row is that of the constant.
     pub x: usize,
     pub target: usize,
-    /// The basis, `[dim + 1, padded]`; and what a norm that needs samples has beside it.
+    /// The basis, `[dim + 1, padded]`, followed by what a norm that needs samples derives from it.
     pub basis: usize,
-    /// Parameters and gradients in rows, where they do not lie so already; and the parameters of the next step.
+    /// Parameters and gradients in rows, where the caller's are not laid out so already; and the parameters of the next step.
     pub theta: usize,
     pub grad: usize,
     pub next: usize,
-    /// Weights turned, `[depth, dim, stride]`.
+    /// The transposed weights, `[depth, dim, stride]`.
     pub turned: usize,
-    /// What the forward pass leaves of every layer, and of two more.
+    /// The tapes of all layers, and of two more.
     pub tape: usize,
-    /// The last layer's γ, where it has a norm.
+    /// The last layer's γ, if it has a norm.
     pub gain: usize,
-    /// Weights times γ; gradients, twice.
+    /// The weights times γ; and the gradients of two neighbouring layers.
     pub scaled: usize,
     pub errors: [usize; 2],
-    /// The values of samples, of a norm that needs them: `[width, padded]`, and a column of targets.
+    /// The samples' values for a norm that needs them, `[width, padded]`. Any chain has one column of this, for preparing a batch.
     pub values: usize,
-    /// Sums over such values, eight chains of each: a row of the basis by a unit.
+    /// Sums over these values, for each row of the basis and each unit; each sum is kept as eight chains.
     pub sums: usize,
-    /// All doubles.
+    /// The length of everything.
     pub total: usize,
 }
 
 impl Layout {
-    /// For a chain; `parts` is 2 where all is held with how it moves.
+    /// The layout of a chain. `parts` is 2 where every number is held with its tangent.
     pub fn of(chain: &Chain, parts: usize) -> Layout {
         let Chain { depth, dim, samples, .. } = *chain;
         let stride = width(dim) * parts;
@@ -93,7 +93,7 @@ impl Layout {
     }
 }
 
-/// Whether the norm's spread is no sum of squares, so that the samples must be looked at.
+/// Whether the norm's spread is not a sum of squares, and so has to be computed from the samples.
 pub fn needs_samples(norm: ChainNorm) -> bool {
     matches!(norm, ChainNorm::Lp { p, .. } if p != 2.0)
 }

@@ -1,11 +1,11 @@
-//! The deep linear network's whole pass as one operator: all layers, the squared error, and the gradient of all parameters.
+//! The deep linear network as one operator: all layers, the squared error, and the gradient of all parameters.
 //!
-//! Its layers are so small that a device spends its time between them: fifty reductions of a thousand samples, each waiting for the one
-//! before. A backend that can keep all samples and layers close together has this operator; any other, and any network that does not
-//! fit, takes the layers one by one, and finds the same but for rounding. Several runs (points of a probe, seeds) go side by side.
+//! Its layers are so small that a device spends its time between them: fifty reductions over a thousand samples, each waiting for the one before.
+//! This operator is for a backend that can keep all samples and layers close together. Any other backend, and any network that does not fit, runs the
+//! layers one by one and gets the same results but for rounding. Several runs (points of a probe, seeds) are computed side by side.
 //!
-//! Per layer `z = x w`, then a norm over the batch ([`crate::ops::norm::batch`]) but for the last layer (with
-//! `norm_last` there too), then `L = scale Σ (y − target)²` as in [`crate::ops::squared_error`].
+//! Each layer is `z = x w`, followed by a norm over the batch ([`crate::ops::norm::batch`]). The last layer has the norm only with `norm_last`. The
+//! loss is `L = scale Σ (y − target)²` as in [`crate::ops::squared_error`].
 
 mod backward;
 mod coordinates;
@@ -25,17 +25,17 @@ pub use widths::{FEWEST, WIDEST};
 use crate::Result;
 use crate::runtime::tensor::{In, Out, Shape};
 
-/// The norm after every layer but perhaps the last.
+/// The norm after every layer; the last layer may go without.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ChainNorm {
     /// None.
     None,
     /// BatchNorm.
     Batch {
-        /// ε, under the root.
+        /// ε, added to the variance under the root.
         eps: f64,
     },
-    /// The ℓp norm.
+    /// An ℓp norm.
     Lp {
         /// At least 1; infinity is allowed.
         p: f64,
@@ -47,22 +47,22 @@ pub enum ChainNorm {
 /// A chain of square linear layers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Chain {
-    /// Layers.
+    /// The number of layers.
     pub depth: usize,
-    /// Inputs and outputs of every layer.
+    /// The number of inputs and of outputs of every layer.
     pub dim: usize,
-    /// Samples of the batch.
+    /// The number of samples in the batch.
     pub samples: usize,
     /// The norm between layers.
     pub norm: ChainNorm,
-    /// A norm after the last layer too.
+    /// Whether the last layer has a norm too.
     pub norm_last: bool,
-    /// What the sum of squared errors is multiplied by.
+    /// The factor of the sum of squared errors.
     pub scale: f64,
 }
 
 impl Chain {
-    /// Norms of the chain.
+    /// The number of norms in the chain.
     pub fn norms(&self) -> usize {
         match self.norm {
             ChainNorm::None => 0,
@@ -71,12 +71,12 @@ impl Chain {
         }
     }
 
-    /// Parameters: of each layer the weight `[I, O]`, and of its norm γ and β.
+    /// The number of parameters: for each layer the weight `[I, O]`, and for its norm γ and β.
     pub fn parameters(&self) -> usize {
         self.depth * self.dim * self.dim + 2 * self.norms() * self.dim
     }
 
-    /// The shape of what the norms keep of a batch: of each, mean and spread.
+    /// The shape of the statistics that the norms save of a batch: a mean and a spread for each norm.
     pub fn statistics(&self) -> Shape {
         Shape::new([self.norms(), 2, self.dim])
     }
@@ -87,86 +87,90 @@ impl Chain {
 pub struct ChainOut {
     /// f64 `[runs]`
     pub loss: Out,
-    /// f64 `[runs]`: NaN, since nothing is right or wrong.
+    /// f64 `[runs]`: NaN, since no answer is right or wrong.
     pub correct: Out,
-    /// Gradients like `theta`; not computed where there is no place for them.
+    /// Gradients, laid out like `theta`; not computed if this is `None`.
     pub grad: Option<Out>,
-    /// What else one run leaves; of several none is kept.
+    /// Further results, saved only if there is a single run.
     pub saved: Option<ChainSaved>,
 }
 
-/// What a single run leaves beside loss and gradient.
+/// What a single run saves besides loss and gradient.
 #[derive(Debug, Clone, Copy)]
 pub struct ChainSaved {
-    /// The prediction `[N, D]`; here and below, of a backend that makes it when asked ([`DeepLinear::deep_linear_kept`]), untouched.
+    /// The prediction `[N, D]`. A backend that makes the prediction and the sample losses only on request ([`DeepLinear::deep_linear_kept`]) leaves
+    /// these two untouched.
     pub y: Out,
     /// The loss of each sample, f64 `[N]`.
     pub sample: Out,
-    /// [`Chain::statistics`]; empty without norms.
+    /// The norms' statistics, of shape [`Chain::statistics`]; empty without norms.
     pub statistics: Out,
 }
 
-/// A chain's batch: what a backend was given, and the room that it asked for.
+/// A chain's batch: the tensors that the backend was given, and the workspace that it asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct ChainBatch {
     /// Inputs `[N, D]`.
     pub x: In,
     /// Targets `[N, D]`.
     pub target: In,
-    /// f64, of [`DeepLinear::deep_linear_room`]'s length. What [`DeepLinear::deep_linear_prepare`] made of the batch, and what the last pass left.
+    /// The workspace: f64, of [`DeepLinear::deep_linear_room`]'s length. It holds what [`DeepLinear::deep_linear_prepare`] computed from the batch,
+    /// and what the last pass left.
     pub room: Out,
 }
 
 /// The deep linear network as one operator.
 ///
-/// Passes say `false` where what they met does not fit their arithmetic, a loss that is not finite for one: their results mean nothing then, and
-/// the layers one by one say what is right.
+/// A pass returns `false` where the numbers do not fit its arithmetic, for example where the loss is not finite. Its results are then meaningless,
+/// and running the layers one by one gives the right ones.
 pub trait DeepLinear {
-    /// Whether this backend has it for such a chain.
+    /// Whether this backend has the operator for such a chain.
     fn has_deep_linear(&mut self, chain: &Chain) -> bool;
 
-    /// Doubles of room that it needs beside a chain's tensors.
+    /// The workspace, in doubles, that it needs besides the chain's tensors.
     fn deep_linear_room(&self, chain: &Chain) -> usize {
         let _ = chain;
         0
     }
 
-    /// Makes what all passes over a batch share: to be called when another one is set.
+    /// Computes what all passes over a batch share. Call it whenever another batch is set.
     fn deep_linear_prepare(&mut self, chain: &Chain, batch: ChainBatch) -> Result<()> {
         let _ = (chain, batch);
         Ok(())
     }
 
-    /// Loss and gradient of every run: `theta [runs, stride]` holds a run's parameters at the beginning of each row.
+    /// Computes the loss and gradient of every run: each row of `theta [runs, stride]` begins with one run's parameters.
     ///
-    /// Errors: the backend does not have it; shapes that do not fit.
+    /// Errors: the backend does not have the operator; shapes that do not fit.
     fn deep_linear(&mut self, chain: &Chain, theta: In, batch: ChainBatch, out: ChainOut) -> Result<bool>;
 
-    /// The prediction and the losses of the samples of the last single run, where the pass has not made them.
+    /// Writes the prediction and the sample losses of the last single run, if the pass has not written them itself.
     fn deep_linear_kept(&mut self, chain: &Chain, batch: ChainBatch, y: Out, sample: Out) -> Result<()> {
         let _ = (chain, batch, y, sample);
         Ok(())
     }
 
-    /// Whether it has [`DeepLinear::deep_linear_shift`] too.
+    /// Whether the backend has [`DeepLinear::deep_linear_shift`] too.
     fn has_deep_linear_shift(&self) -> bool {
         false
     }
 
-    /// Of every layer the gradient of its weight with the layers before it, norms included, at `next` and all others at `theta`, into the weight's
-    /// place in `moved`, a vector like `theta`; the first layer's is that of `theta` alone. What else is in `moved` has no meaning.
+    /// Computes, for every layer, the gradient of its weight when the layers before it (norms included) have the parameters `next` and all others
+    /// have `theta`. The gradient goes into the weight's place in `moved`, a vector like `theta`. The first layer's is the gradient at `theta` alone.
+    /// The rest of `moved` has no meaning.
     fn deep_linear_shift(&mut self, chain: &Chain, theta: In, next: In, batch: ChainBatch, moved: Out) -> Result<bool> {
         let _ = (chain, theta, next, batch, moved);
         Ok(false)
     }
 
-    /// Doubles of room for [`DeepLinear::deep_linear_hessian`], whatever was asked for beside; `None` where it has none of such a chain.
+    /// The workspace, in doubles, that [`DeepLinear::deep_linear_hessian`] needs besides the batch's own; `None` if the backend has no such products
+    /// for this chain.
     fn deep_linear_hessian_room(&self, chain: &Chain) -> Option<usize> {
         let _ = chain;
         None
     }
 
-    /// `out ← ∇²L(theta) v`, exactly; all are vectors like `theta`. `batch` is prepared, and `room` is beside its room.
+    /// `out ← ∇²L(theta) v`, exactly; all three are vectors like `theta`. `batch` must be prepared, and `room` is separate from its workspace.
     fn deep_linear_hessian(
         &mut self,
         chain: &Chain,

@@ -1,7 +1,7 @@
-//! The passes over a chain on coordinates: one program for numbers, and for numbers with how they move ([`super::rows::Dual`]).
+//! The passes over a chain on coordinates. The same program serves plain numbers, and numbers with their tangents ([`super::rows::Dual`]).
 //!
-//! A layer's activations are a row of units for each coordinate. With c the coordinates beside the constant's, whose index is 0 here and whose
-//! row is the last one in memory:
+//! A layer's activations have one row of units for each coordinate. Below, c stands for the coordinates other than the constant's. The constant has
+//! index 0 here, and its row is the last one in memory:
 //!
 //! ```text
 //! linear     a = h W;  dW = hᵀ da;  dh = da Wᵀ
@@ -10,8 +10,8 @@
 //! both       h_c = γ ŷ_c;  h_0 = √m β;  dγ = Σ dh_c ŷ_c;  dβ = √m dh_0
 //! ```
 //!
-//! Of a layer ŷ is kept; γ goes into the weights of the next one. Every element of a result is one chain of operations, in an order that the
-//! shapes fix.
+//! ŷ is saved for each layer; γ is multiplied into the weights of the next layer. Every element of a result is one chain of operations, in an order
+//! that the shapes fix.
 
 use super::layout::{Layout, needs_samples};
 use super::rows::Row;
@@ -19,23 +19,24 @@ use super::samples::Spread;
 use super::spread::spread;
 use super::{Chain, ChainNorm};
 
-/// Squares of spreads outside of this have lost digits, or may soon: the samples are left to look at them.
+/// Squares of spreads outside this range have lost digits, or may soon lose them; such a pass is left to the layers one by one, which go over the
+/// samples.
 const RANGE: (f64, f64) = (1e-280, 1e280);
 
-/// A chain, its batch and its room. Pointers are those of [`Layout`]'s places.
+/// A chain, its batch and its workspace. The pointers are to the places of [`Layout`].
 #[derive(Clone, Copy)]
 pub struct Net<'a> {
     pub chain: &'a Chain,
     pub layout: &'a Layout,
-    /// The room, whose batch is prepared, and whose rows are of the kind that the pass works with.
+    /// The workspace. Its batch is prepared, and its rows are of the kind that the pass works with.
     pub room: *mut f64,
-    /// The basis, of single numbers; and what of the loss it leaves out.
+    /// The basis, in single numbers; and the part of the loss that lies outside it.
     pub basis: *const f64,
     pub outside: f64,
     pub theta: *const f64,
 }
 
-/// What enters a layer: rows, what each unit of them is multiplied by, and the constant's row, which is not.
+/// The input of a layer: rows, a factor for each of their units, and the constant's row, which the factor does not apply to.
 #[derive(Clone, Copy)]
 pub struct Input {
     pub rows: *const f64,
@@ -43,7 +44,7 @@ pub struct Input {
     pub constant: *const f64,
 }
 
-/// What a layer leaves.
+/// What the forward pass saves of a layer.
 #[derive(Clone, Copy)]
 pub struct Tape {
     /// ŷ, or a where there is no norm; then the constant's row of the layer's output.
@@ -62,7 +63,7 @@ impl Net<'_> {
         self.chain.norms() > layer
     }
 
-    /// Whether the constant is in the basis.
+    /// Whether the constant is part of the basis.
     #[inline(always)]
     fn constant(&self) -> bool {
         self.chain.norms() > 0
@@ -96,7 +97,7 @@ impl Net<'_> {
         }
     }
 
-    /// What layer `layer` gives to the next one, its parameters being `params`.
+    /// The output of layer `layer`, as the input of the next one; `params` are the layer's parameters.
     #[inline(always)]
     unsafe fn output(&self, layer: usize, params: *const f64, tape: Tape) -> Input {
         // SAFETY: γ lies behind the weight.
@@ -110,10 +111,10 @@ impl Net<'_> {
         unsafe { theta.add(layer * self.layout.layer) }
     }
 
-    /// Loss, and gradient where `grad` has a place for it; `None` where the numbers have left their range.
+    /// Computes the loss, and the gradient if `grad` has a place for it; `None` where numbers have left their range.
     ///
     /// # Safety
-    /// The instruction set of `R` is there; the pointers are right.
+    /// The instruction set of `R` is available; the pointers are right.
     #[inline(always)]
     pub unsafe fn pass<R: Row, const N: usize>(&self, grad: Option<*mut f64>) -> Option<f64> {
         let depth = self.chain.depth;
@@ -156,8 +157,8 @@ impl Net<'_> {
         }
     }
 
-    /// Every layer's G′: the gradient of its weights with the layers before it at `next`, into `moved`, laid out as parameters are. `false` where
-    /// the numbers have left their range.
+    /// Computes every layer's G′, the gradient of its weights when the layers before it are at `next`, and writes it into `moved`, laid out as
+    /// parameters are. Returns `false` where numbers have left their range.
     ///
     /// # Safety
     /// As for [`Net::pass`].
@@ -205,7 +206,7 @@ impl Net<'_> {
         true
     }
 
-    /// One layer with its norm; `sloped` asks for what a backward pass needs of a spread by samples.
+    /// Runs one layer and its norm. `sloped` asks for the slopes that a backward pass needs where the spread is computed from samples.
     #[inline(always)]
     unsafe fn forward<R: Row, const N: usize>(
         &self,
@@ -305,7 +306,7 @@ impl Net<'_> {
         }
     }
 
-    /// How a spread by samples moves: `ṡ = ⟨v, ȧ⟩`. v itself does not, where p is 1 or infinite.
+    /// The tangent of a spread that is computed from samples: `ṡ = ⟨v, ȧ⟩`. v's own tangent is 0, since p is 1 or infinite here.
     #[inline(always)]
     unsafe fn spread_moves<R: Row>(&self, tape: Tape) {
         let (dim, stride) = (self.chain.dim, R::STRIDE);
@@ -324,7 +325,7 @@ impl Net<'_> {
         }
     }
 
-    /// The loss, and the gradient of the last layer's output: 2 × scale × residual.
+    /// Computes the loss, and the gradient of the last layer's output: 2 × scale × residual.
     #[inline(always)]
     unsafe fn residual<R: Row>(&self, error: *mut f64) -> f64 {
         let Chain { depth, dim, scale, .. } = *self.chain;
@@ -362,7 +363,7 @@ impl Net<'_> {
     }
 }
 
-/// `out ← x w`, of `rows` rows: in blocks of N, whose sums stay in registers.
+/// `out ← x w` for `rows` rows, in blocks of N rows whose sums stay in registers.
 #[inline(always)]
 pub(super) unsafe fn product<R: Row, const N: usize>(
     rows: usize,
@@ -432,7 +433,7 @@ unsafe fn held_squares<R: Row, const N: usize>(rows: &[R; N]) -> R {
     }
 }
 
-/// Whether the spreads of units have kept their digits. All are looked at, so that this is no chain of branches.
+/// Whether the spreads of all units have kept their digits. Every unit is checked, so that the loop has no branches.
 #[inline(always)]
 fn in_range(norm: ChainNorm, spreads: &[f64]) -> bool {
     let (low, high) = RANGE;

@@ -1,34 +1,34 @@
-//! Rows of doubles in registers: one row is one coordinate of a layer's units, and every element of it is a chain of its own.
+//! Rows of doubles in registers: a row holds one coordinate of a layer's units, and every element of it is a chain of operations of its own.
 //!
-//! A row of ten is a register of eight and one of two, or two of four and one of two; in which of them an element stands changes no bit of it.
-//! [`Dual`] is a row and how it moves: what is made of such rows is the same program's derivative along a direction.
+//! A row of ten is a register of eight and one of two, or two of four and one of two; the register in which an element sits changes no bit of it. A
+//! [`Dual`] is a row with its tangent: a program run on such rows computes the derivative along a direction too.
 
 /// A row of [`Row::WIDTH`] elements.
 ///
 /// # Safety
-/// Its methods may only be called where the instruction set that they stand for is there; pointers must be valid for [`Row::STRIDE`] doubles and
-/// need not be aligned.
+/// Its methods may only be called where the instruction set that they use is available. Pointers must be valid for [`Row::STRIDE`] doubles and need
+/// not be aligned.
 pub trait Row: Copy {
-    /// Elements.
+    /// The number of elements.
     const WIDTH: usize;
-    /// Doubles that it takes in memory.
+    /// The number of doubles that it takes in memory.
     const STRIDE: usize;
-    /// All elements `x`.
+    /// A row whose elements are all `x`.
     ///
     /// # Safety
     /// See the trait.
     unsafe fn splat(x: f64) -> Self;
-    /// All elements what stands in place `at` of the row at `p`.
+    /// A row whose elements are all equal to element `at` of the row at `p`.
     ///
     /// # Safety
     /// See the trait; `at` is below the width.
     unsafe fn splat_at(p: *const f64, at: usize) -> Self;
-    /// The row at `p`.
+    /// Loads the row at `p`.
     ///
     /// # Safety
     /// See the trait.
     unsafe fn load(p: *const f64) -> Self;
-    /// To `p`.
+    /// Stores the row at `p`.
     ///
     /// # Safety
     /// See the trait.
@@ -68,7 +68,7 @@ pub trait Row: Copy {
     /// # Safety
     /// See the trait.
     unsafe fn fnma(self, a: Self, b: Self) -> Self;
-    /// Turns a square matrix of `size` rows, each `stride` after the one before; of pairs, one part of it.
+    /// Transposes a square matrix of `size` rows, which are `stride` doubles apart; of rows with tangents, one half.
     ///
     /// # Safety
     /// See the trait; `size` is at most the stride.
@@ -138,7 +138,7 @@ impl<const N: usize> Row for [f64; N] {
     }
 }
 
-/// A row of two parts.
+/// A row made of two parts.
 #[derive(Clone, Copy)]
 pub struct Pair<A, B>(A, B);
 
@@ -210,7 +210,7 @@ impl<A: Row, B: Row> Row for Pair<A, B> {
     }
 }
 
-/// A row and how it moves, one after the other in memory.
+/// A row and its tangent, one after the other in memory.
 #[derive(Clone, Copy)]
 pub struct Dual<R>(R, R);
 
@@ -288,7 +288,7 @@ impl<R: Row> Row for Dual<R> {
     }
 }
 
-/// Registers of x86-64.
+/// The registers of x86-64.
 #[cfg(target_arch = "x86_64")]
 pub mod x86 {
     use super::Row;
@@ -368,7 +368,7 @@ pub mod x86 {
         };
     }
 
-    /// Turns a square matrix in squares of four, what is left over in squares of two, and a last row and column singly.
+    /// Transposes a square matrix in blocks of four by four; the rest goes in blocks of two by two, and a last row and column one by one.
     #[inline(always)]
     unsafe fn turn_fours(from: *const f64, to: *mut f64, stride: usize, size: usize) {
         let whole = size / 4 * 4;
@@ -407,17 +407,17 @@ pub mod x86 {
     }
 
     register!(
-        /// AVX-512: eight.
+        /// AVX-512: eight doubles.
         Eight, __m512d, 8, turn_fours, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_mul_pd, _mm512_add_pd, _mm512_sub_pd,
         _mm512_div_pd, _mm512_sqrt_pd, _mm512_fmadd_pd, _mm512_fnmadd_pd
     );
     register!(
-        /// AVX2: four.
+        /// AVX2: four doubles.
         Four, __m256d, 4, turn_fours, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_mul_pd, _mm256_add_pd, _mm256_sub_pd,
         _mm256_div_pd, _mm256_sqrt_pd, _mm256_fmadd_pd, _mm256_fnmadd_pd
     );
     register!(
-        /// With FMA: two.
+        /// SSE2 with FMA: two doubles.
         Two, __m128d, 2, turn_fours, _mm_set1_pd, _mm_loadu_pd, _mm_storeu_pd, _mm_mul_pd, _mm_add_pd, _mm_sub_pd,
         _mm_div_pd, _mm_sqrt_pd, _mm_fmadd_pd, _mm_fnmadd_pd
     );

@@ -1,9 +1,9 @@
-//! Samples that are made of coordinates: what the passes of a power mean's spread take.
+//! The samples' values, computed from coordinates: the operands of the passes for a power mean's spread.
 
-/// Values that differ by less, relatively, are equal at p = ∞: what sums of the basis may differ by.
+/// At p = ∞, values whose relative difference is less than this count as equal: rounding alone may set sums over the basis this far apart.
 pub const APART: f64 = 1e-13;
 
-/// The samples of some units, and what their power means are found with.
+/// The samples of some units, and the buffers for computing their power means.
 #[derive(Clone, Copy)]
 pub struct Spread {
     pub p: f64,
@@ -11,10 +11,10 @@ pub struct Spread {
     pub padded: usize,
     pub dim: usize,
     pub stride: usize,
-    /// `[dim + 1, padded]`, and what [`super::screen`] has made of it.
+    /// The basis, `[dim + 1, padded]`, followed by what [`super::screen`] derived from it.
     pub basis: *const f64,
-    /// `[width, padded]`, written.
+    /// A buffer for the samples' values, `[width, padded]`.
     pub values: *mut f64,
-    /// `[dim + 1, width, 8]`, written.
+    /// A buffer for sums, `[dim + 1, width, 8]`.
     pub sums: *mut f64,
 }

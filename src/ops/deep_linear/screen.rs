@@ -1,10 +1,10 @@
-//! The spread at p = 1 and p = ∞, for which a sample's value need not be known: only on which side of 0 it lies, or whether it is the largest.
+//! The spread at p = 1 and p = ∞. Here a sample's exact value is not needed: only its sign (p = 1), or whether it is the largest (p = ∞).
 //!
-//! So values are made in f32, of which a register holds twice as many, beside a bound on what they are wrong by; the few that the bound leaves
-//! open are made in f64. What is decided is what f64 decides, whatever f32 said.
+//! So values are first computed in f32, where a register holds twice as many, with a bound on their error. The few values that the bound leaves
+//! undecided are computed in f64. Every decision is therefore the one that f64 makes.
 //!
-//! With q_i the basis at sample i, `∂s/∂a = Σ sign(a·q_i) q_i / m` at p = 1, and `s = a·∂s/∂a`. That sum takes four samples at a time from a table
-//! of the sixteen ways to add or subtract their q, which is made once for a batch.
+//! With q_i the basis at sample i, `∂s/∂a = Σ sign(a·q_i) q_i / m` at p = 1, and `s = a·∂s/∂a`. The sum takes four samples at a time from a table,
+//! computed once for a batch, of the sixteen ways to add or subtract their q.
 
 use super::ChainNorm;
 use super::judge::{Eights, Judge};
@@ -12,39 +12,39 @@ use super::samples::{APART, Spread};
 use super::widths::{SAMPLES, WIDEST, width};
 use crate::runtime::simd::Lanes;
 
-/// Samples that have a place in the table together.
+/// The number of samples that share an entry of the table.
 const GROUP: usize = 4;
-/// Signs of a group.
+/// The number of ways to choose the signs of a group.
 const SIGNS: usize = 1 << GROUP;
-/// Doubles that a register of a table's row has.
+/// The number of doubles in a register of the table's rows.
 const LANES: usize = 8;
-/// Doubles that a table may have: one that stays near.
+/// The most doubles that a table may have, so that it stays in the cache.
 const MOST: usize = 1 << 17;
-/// Units that are made room for: an even number, as widths are.
+/// Room is made for a multiple of this many units; it is even, as widths are.
 const UNITS: usize = 2;
-/// Units whose values are made together, where there are so many left.
+/// The number of units whose values are computed together, while so many are left.
 const TOGETHER: usize = 4;
-/// Registers of a unit's values that are made together.
+/// The number of registers of a unit's values that are computed together.
 const REGISTERS: usize = 2;
-/// What a row of coordinates has as its largest, if it is to be looked at in f32.
+/// The range in which the largest coordinate of a unit must lie, for the unit to be screened in f32.
 const RANGE: (f64, f64) = (1e-280, 1e280);
 
-/// Doubles of a table's row.
+/// The length of a table's row, in doubles.
 fn row(dim: usize) -> usize {
     (dim + 1).next_multiple_of(LANES)
 }
 
-/// Doubles of the table.
+/// The size of the table, in doubles.
 fn table(dim: usize, padded: usize) -> usize {
     padded / GROUP * SIGNS * row(dim)
 }
 
-/// Whether a spread of this power is found so.
+/// Whether the spread of this power is computed in this way.
 pub fn screens(p: f64, dim: usize, padded: usize) -> bool {
     p == f64::INFINITY || p == 1.0 && table(dim, padded) <= MOST
 }
 
-/// Doubles of a chain's basis `[dim + 1, padded]`, and of what follows it: the bound, the basis in f32, and the table.
+/// The size, in doubles, of a chain's basis `[dim + 1, padded]` and of what follows it: the bound, the basis in f32, and the table.
 pub fn room(norm: ChainNorm, dim: usize, padded: usize) -> usize {
     let basis = (dim + 1) * padded;
     match norm {
@@ -55,7 +55,7 @@ pub fn room(norm: ChainNorm, dim: usize, padded: usize) -> usize {
     }
 }
 
-/// Where that lies, from the basis on.
+/// The offsets of these, from the start of the basis.
 struct Places {
     bound: usize,
     singles: usize,
@@ -67,7 +67,7 @@ fn places(dim: usize, padded: usize) -> Places {
     Places { bound: basis, singles: basis + LANES, table: basis + LANES + basis / 2 }
 }
 
-/// Makes what follows the basis in `room`.
+/// Computes what follows the basis in `room`.
 pub fn prepare(norm: ChainNorm, dim: usize, padded: usize, room: &mut [f64]) {
     let ChainNorm::Lp { p, .. } = norm else { return };
     if !screens(p, dim, padded) {
@@ -102,10 +102,10 @@ struct Unit {
     values: *const f32,
 }
 
-/// As [`super::spread::spread`]; `false` where it is to be found there.
+/// Does what [`super::spread::spread`] does; returns `false` if the work has to be done there.
 ///
 /// # Safety
-/// As there; the basis is followed by what [`prepare`] made.
+/// As there; and the basis must be followed by what [`prepare`] computed.
 #[inline(always)]
 pub unsafe fn screened<E: Eights>(
     of: Spread,
@@ -192,7 +192,8 @@ pub unsafe fn screened<E: Eights>(
     }
 }
 
-/// Values of all units, whose coordinates `a` follow one another, at 32 samples from `basis` on: to a place, so many floats apart.
+/// Computes the values of all units at the 32 samples that start at `basis`. The units' coordinates `a` follow one another; their values are stored
+/// at a pointer, a number of floats apart.
 #[inline(always)]
 unsafe fn all_values_of<S: Lanes<f32>>(
     dim: usize,
@@ -218,7 +219,7 @@ unsafe fn all_values_of<S: Lanes<f32>>(
     }
 }
 
-/// Those of `U` units.
+/// The same for `U` units.
 #[inline(always)]
 unsafe fn values_of<S: Lanes<f32>, const U: usize>(
     dim: usize,
@@ -249,7 +250,7 @@ unsafe fn values_of<S: Lanes<f32>, const U: usize>(
     }
 }
 
-/// What [`signed`] works with: the bound on what f32 is wrong by, the table, and two rows of sums for each unit.
+/// The operands of [`signed`]: the bound on f32's error, the table, and two rows of sums for each unit.
 #[derive(Clone, Copy)]
 struct Signed {
     bound: f32,
@@ -257,7 +258,8 @@ struct Signed {
     sums: *mut f64,
 }
 
-/// `Σ sign(a·q_i) q_i / m` of all units, a row each. The samples of a block, and their part of the table, stay near for all units.
+/// Computes `Σ sign(a·q_i) q_i / m` of all units, one row each. A block's samples, and their part of the table, stay in the cache while all units are
+/// gone through.
 #[inline(always)]
 unsafe fn signed<E: Eights, const C: usize>(
     of: Spread,
@@ -328,7 +330,8 @@ unsafe fn signed<E: Eights, const C: usize>(
     }
 }
 
-/// The largest |a·q_i|; and how it moves with each coordinate: those that rounding alone may set apart from the largest share it.
+/// Returns the largest |a·q_i|, and writes its derivative with respect to each coordinate. Samples that rounding alone could set apart from the
+/// largest share the derivative.
 #[inline(always)]
 unsafe fn largest(of: Spread, unit: Unit, bound: f32, spare: *mut f64, slope: Option<&mut [f64]>) -> f64 {
     let Spread { samples, padded, dim, basis, .. } = of;

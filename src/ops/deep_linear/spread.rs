@@ -1,9 +1,9 @@
-//! The spread of an ℓp norm whose power is no square: it is no function of coordinates, so the samples are made of them, unit by unit; what goes
-//! back is the projection of `∂s/∂a` on the basis.
+//! The spread of an ℓp norm with p ≠ 2. It is not a function of the coordinates alone, so the samples' values are computed from them, unit by unit;
+//! the gradient that flows back is the projection of `∂s/∂a` onto the basis.
 //!
-//! At p = 1 and p = ∞ there is a shorter way, see [`super::screen`], which numbers far out of range do not take.
+//! At p = 1 and p = ∞ there is a shorter way, [`super::screen`], unless numbers are far out of range.
 //!
-//! At p = ∞ the samples of largest |a| share the gradient, as in [`crate::ops::norm::batch`]: those that rounding alone could set apart from the
+//! At p = ∞ the samples of largest |a| share the gradient, as in [`crate::ops::norm::batch`]. Samples that rounding alone could set apart from the
 //! largest count as equal to it.
 
 use super::judge::Eights;
@@ -14,19 +14,20 @@ use super::widths::{SAMPLES, width};
 use crate::runtime::simd::{Isa, isa};
 use std::ops::Range;
 
-/// Samples that are worked on together: one chain of a sum each.
+/// The number of samples that are worked on together: each is a chain of a sum.
 const LANES: usize = 8;
-/// Blocks of lanes that share a load of a coordinate; samples are padded to whole numbers of them.
+/// The number of blocks of lanes that share one load of a coordinate; the number of samples is padded to a multiple of them.
 const BLOCKS: usize = SAMPLES / LANES;
-/// Units that share a load of the basis.
+/// The number of units that share one load of the basis.
 const UNITS: usize = 2;
-/// Rows of the basis that share a load of values.
+/// The number of rows of the basis that share one load of values.
 const ROWS: usize = 4;
-/// Samples that stay near while all units and rows of the basis are gone through.
+/// The number of samples that stay in the cache while all units and all rows of the basis are gone through.
 const NEAR: usize = 128;
-/// The largest whole power that is made of products.
+/// The largest whole power that is computed by repeated multiplication.
 const MOST_FACTORS: f64 = 16.0;
-/// s of every unit of the rows `a` and of the constant's, into `to`; and, where asked for, v: how s moves with each coordinate, `dim + 1` rows.
+/// Writes s of every unit into `to`; `a` points to the coordinates' rows and to the constant's row. If `slope` is given, it gets v, the derivative of
+/// s with respect to each coordinate, as `dim + 1` rows.
 ///
 /// # Safety
 /// Pointers are valid for rows of `stride` doubles.
@@ -43,7 +44,7 @@ pub unsafe fn spread(of: Spread, a: (*const f64, *const f64), to: *mut f64, slop
     }
 }
 
-/// Compiled once for each instruction set: the passes, of which there are many kinds, call it.
+/// The entry points, each compiled once for its instruction set; the passes, of which there are many kinds, call them.
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::super::rows::Pair;
@@ -73,7 +74,7 @@ unsafe fn spread_in<E: Eights>(of: Spread, a: (*const f64, *const f64), to: *mut
     }
 }
 
-/// The same from the values of all samples, for any power.
+/// Does the same from the values of all samples, for any power.
 ///
 /// # Safety
 /// As for [`spread`].
@@ -122,7 +123,7 @@ pub unsafe fn by_values<E: Row>(of: Spread, a: (*const f64, *const f64), to: *mu
     }
 }
 
-/// The values of [`UNITS`] units from `unit` on at every sample.
+/// Computes the values of [`UNITS`] units, starting at `unit`, for one block of samples.
 #[inline(always)]
 unsafe fn samples_of<E: Row>(of: Spread, (rows, constant): (*const f64, *const f64), unit: usize, first: usize) {
     let Spread { padded, dim, stride, basis, values, .. } = of;
@@ -150,7 +151,7 @@ unsafe fn samples_of<E: Row>(of: Spread, (rows, constant): (*const f64, *const f
     }
 }
 
-/// s of one unit's values; with `sloped` they become `∂s/∂a`. What is padded is 0 and stays so.
+/// Returns s of one unit's values; with `sloped` the values are replaced by `∂s/∂a`. Padding is 0 and stays 0.
 #[inline(always)]
 fn judge(p: f64, m: f64, values: &mut [f64], sloped: bool) -> f64 {
     if p == 1.0 {
@@ -230,7 +231,7 @@ fn judge(p: f64, m: f64, values: &mut [f64], sloped: bool) -> f64 {
     s
 }
 
-/// `(|v|/unit)ⁿ` of eight values, as so many products.
+/// `(|v|/unit)ⁿ` of eight values, by n multiplications.
 #[inline(always)]
 fn powers(values: &[f64], unit: f64, factors: u32) -> [f64; LANES] {
     let mut found = [1.0f64; LANES];

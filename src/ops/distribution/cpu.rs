@@ -1,4 +1,4 @@
-//! The distribution of a unit on the CPU: one walk over its column.
+//! The distribution of a unit's values on the CPU, in one pass over its column.
 
 use super::{Bins, Distribution};
 use crate::Result;

@@ -1,4 +1,4 @@
-//! The distribution of a unit on a device: `kernels/distribution.cu`.
+//! The distribution of a unit's values on a device: `kernels/distribution.cu`.
 
 use super::{Bins, Distribution};
 use crate::Result;
@@ -9,9 +9,9 @@ use crate::runtime::tensor::{In, Out, Shape};
 use half::bf16;
 
 const OP: &str = "distribution";
-/// Parts that a column is cut into at most: of each there are counts and two sums, for which the partial results have room.
+/// The most parts that a column is cut into. Each part has its counts and two sums, and the buffer of partial results has room for this many.
 const MOST_PARTS: usize = 16;
-/// Words of 64 bits that the sums take of them; the counts come after.
+/// The number of 64-bit words that the sums take in that buffer; the counts come after them.
 const SUMS: usize = 2 * MOST_PARTS;
 const _: () = assert!(SUMS + MOST_PARTS * (super::MOST_BINS + 2).div_ceil(2) <= PARTIALS);
 

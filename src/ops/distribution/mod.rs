@@ -1,7 +1,7 @@
-//! How the values of one unit are distributed: a histogram, and mean and variance (figures 1, 2, 7, 8, 14).
+//! The distribution of one unit's values: a histogram, the mean and the variance (figures 1, 2, 7, 8, 14).
 //!
-//! Bins are equal and closed below, the last one on both sides. Counts are whole numbers, so that a histogram is the same on every
-//! device; a NaN is in no bin, and shows in the moments.
+//! Bins have equal widths and include their lower edge; the last one includes its upper edge too. Counts are whole numbers, so a histogram is the
+//! same on every device. A NaN is in no bin, and shows in the moments.
 
 mod cpu;
 mod cuda;
@@ -12,10 +12,10 @@ use crate::{Error, Result};
 /// The most bins that a histogram has.
 pub const MOST_BINS: usize = 512;
 
-/// What is looked at, and how finely.
+/// The unit whose values are counted, and the bins.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bins {
-    /// The column of x.
+    /// The unit: a column of x.
     pub unit: usize,
     /// The lower edge of the first bin.
     pub low: f64,
@@ -24,9 +24,9 @@ pub struct Bins {
 }
 
 impl Bins {
-    /// Units, samples and bins of a call, and what a distance from `low` is multiplied by to count bins.
+    /// The numbers of units, samples and bins of a call, and the factor that turns a distance from `low` into a number of bins.
     ///
-    /// Errors: no such unit or no samples, an empty range, no bins or too many.
+    /// Errors: no such unit, no samples, an empty range, no bins, or too many bins.
     fn check(&self, x: Shape, count: Shape, moments: Shape) -> Result<(usize, usize, usize, f64)> {
         let refuse = |expected: &str, found: String| Err(Error::operator("distribution", expected, found));
         let ((rows, units), bins) = (x.matrix(), count.len().saturating_sub(2));
@@ -46,7 +46,7 @@ impl Bins {
 
 /// Distribution of a unit's values.
 pub trait Distribution {
-    /// Counts the values of unit `bins.unit` of `x […, C]`: into `count` (u32 `[2 + bins]`) those below the range, in each bin, and above
-    /// it; into `moments` (f64 `[2]`) their mean and (biased) variance.
+    /// Counts the values of unit `bins.unit` of `x […, C]`. `count` (u32 `[2 + bins]`) gets the numbers of values below the range, in each bin, and
+    /// above the range; `moments` (f64 `[2]`) gets the mean and the (biased) variance.
     fn distribution(&mut self, x: In, bins: Bins, count: Out, moments: Out) -> Result<()>;
 }

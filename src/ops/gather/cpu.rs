@@ -1,4 +1,4 @@
-//! Gathering on the CPU, pixel by pixel as the contract says; training there takes [`crate::data::batch`], which is faster.
+//! Gathering on the CPU, pixel by pixel, as the contract says. Training on the CPU uses [`crate::data::batch`] instead, which is faster.
 
 use super::{Augmentation, CHANNELS, Gather, IMAGE, ImageBytes, PADDING, SIDE};
 use crate::Result;

@@ -1,7 +1,7 @@
-//! The products of three input channels with lines of gradients: the first layer's weight gradient.
+//! Products of three input channels with lines of gradients, for the first layer's weight gradient.
 //!
-//! Three channels are too few rows to fill the processor's pipelines. So the neighbouring taps of one row of the map, whose pixels lie side
-//! by side at a distance, are taken together: up to nine rows. The chains are those of [`super::Block`]: no bit differs.
+//! Three channels are too few rows to fill the processor's pipelines. So neighbouring taps of one row of the map, whose pixels are a fixed distance
+//! apart, are handled together: up to nine rows. The chains of operations are those of [`super::Block`], so no bit differs.
 
 #![expect(clippy::needless_range_loop, reason = "indices are places in a tile, and arrays are read across")]
 
@@ -9,36 +9,36 @@ use crate::runtime::float::Float;
 use crate::runtime::simd::{Isa, Lanes, isa};
 use crate::runtime::tensor::DType;
 
-/// Channels of an image.
+/// The number of channels of an image.
 pub const CHANNELS: usize = 3;
 
 /// `out[tap][channel][column] += Σ_k a[tap][k][channel] · lines[k][column]` for `taps` taps.
 #[derive(Clone, Copy)]
 pub struct Few<T> {
-    /// Taps, at most three.
+    /// The number of taps, at most three.
     pub taps: usize,
-    /// `a[0, 0, 0]`; depths have three channels each.
+    /// Points to `a[0, 0, 0]`; each depth has three channels.
     pub a: *const T,
-    /// Distance between taps.
+    /// The distance between taps.
     pub a_tap: usize,
-    /// `lines[0, 0]`, packed: rows of `width`.
+    /// Points to `lines[0, 0]`; the rows are packed, `width` apart.
     pub lines: *const T,
     /// Depth of the sum.
     pub depth: usize,
-    /// `out[0, 0, 0]`, with three rows of `width` a tap.
+    /// Points to `out[0, 0, 0]`, which has three rows of `width` for each tap.
     pub out: *mut T,
-    /// Columns that are wanted, and of a packed row.
+    /// The number of columns that are wanted.
     pub columns: usize,
     /// A panel's width.
     pub width: usize,
 }
 
 impl<T: Float> Few<T> {
-    /// Computes it.
+    /// Computes the products.
     ///
     /// # Safety
-    /// `a` is readable for every tap, depth and channel, `lines` for `depth × width`; `out` is writable for `taps × 3 × width`, and nobody
-    /// else touches it. What lies beyond `columns` in a register is added to as well: packed lines hold zeros there.
+    /// `a` is readable for every tap, depth and channel, `lines` for `depth × width`; `out` is writable for `taps × 3 × width`, and nobody else
+    /// touches it. Lanes of a register beyond `columns` are added to as well: packed lines hold zeros there.
     pub unsafe fn run(&self) {
         let this: *const Self = self;
         // SAFETY: the dtype tells which of the two T is; the rest is the caller's promise.

@@ -1,8 +1,8 @@
-//! The dense product that convolution and linear layers are made of.
+//! The dense product on the CPU that convolution and linear layers are built on.
 //!
-//! A [`Block`] is `out[r, j] (+)= Σ_s Σ_k a_s[r, k] · b_s[k, j]` for one panel of columns: a list of segments (the valid taps of
-//! a convolution; one for a linear layer) of equal depth, summed in the order of the list. Each output element is one chain
-//! of fused multiply-adds in that order, whatever the tile, the register width or the thread.
+//! A [`Block`] is `out[r, j] (+)= Σ_s Σ_k a_s[r, k] · b_s[k, j]` for one panel of columns. The segments s, all of equal depth, are the valid taps of
+//! a convolution, or a single one for a linear layer; they are summed in the order of their list. Each output element is one chain of fused
+//! multiply-adds in that order, whatever the tile, the register width or the thread.
 
 pub mod few;
 mod panel;

@@ -1,9 +1,9 @@
-//! Weights packed into panels: the columns of one panel contiguous for every depth.
+//! Weights packed into panels: at every depth, the columns of one panel are contiguous.
 
 use crate::runtime::float::Float;
 use crate::runtime::simd::{Isa, Lanes, isa};
 
-/// Columns per panel: two registers, which with twelve rows fill the register file.
+/// The number of columns in a panel: two registers, which with twelve rows fill the register file.
 pub fn panel_width<T: Float>() -> usize {
     match isa() {
         #[cfg(target_arch = "x86_64")]
@@ -14,17 +14,17 @@ pub fn panel_width<T: Float>() -> usize {
     }
 }
 
-/// Panels that `columns` make.
+/// The number of panels that `columns` columns make.
 pub fn panels<T: Float>(columns: usize) -> usize {
     columns.div_ceil(panel_width::<T>())
 }
 
-/// Elements of all panels of `taps` matrices `depth × columns`.
+/// The number of elements in all panels of `taps` matrices `depth × columns`.
 pub fn panel_len<T: Float>(taps: usize, depth: usize, columns: usize) -> usize {
     taps * depth * panels::<T>(columns) * panel_width::<T>()
 }
 
-/// Packs columns `first..` of `source` (`rows × columns`, row-major) into `rows × width`, zeros beyond the last column.
+/// Packs columns `first..` of `source` (`rows × columns`, row-major) into `rows × width`, with zeros beyond the last column.
 pub fn pack<T: Float>(source: &[T], columns: usize, first: usize, width: usize, out: &mut [T]) {
     let count = width.min(columns - first);
     if count == width {
@@ -42,8 +42,7 @@ pub fn pack<T: Float>(source: &[T], columns: usize, first: usize, width: usize, 
     }
 }
 
-/// Packs rows `first..` of `source` (`rows × columns`, row-major) as columns: `out[column, row − first]`, zeros beyond the
-/// last row.
+/// Packs rows `first..` of `source` (`rows × columns`, row-major) as columns: `out[column, row − first]`, with zeros beyond the last row.
 pub fn pack_transposed<T: Float>(source: &[T], columns: usize, first: usize, width: usize, out: &mut [T]) {
     let rows = source.len() / columns;
     let count = width.min(rows - first);

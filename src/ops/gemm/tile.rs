@@ -4,12 +4,12 @@ use crate::runtime::float::Float;
 use crate::runtime::simd::{Isa, Lanes, fetch_ahead, isa};
 use crate::runtime::tensor::DType;
 
-/// One summand of a [`Block`]: where its operands start.
+/// One summand of a [`Block`]: the start of its operands.
 #[derive(Clone, Copy)]
 pub struct Segment<T> {
-    /// `a[0, 0]`
+    /// Points to `a[0, 0]`.
     pub a: *const T,
-    /// `b[0, 0]` of the panel
+    /// Points to `b[0, 0]` of the panel.
     pub b: *const T,
 }
 
@@ -17,25 +17,25 @@ pub struct Segment<T> {
 pub struct Block<'s, T> {
     /// The summands, in the order in which they are added.
     pub segments: &'s [Segment<T>],
-    /// Depth of every segment.
+    /// The depth of every segment.
     pub depth: usize,
-    /// Distance between rows of `a`, in elements.
+    /// The distance between rows of `a`, in elements.
     pub a_row: usize,
-    /// Distance between depths of `a`.
+    /// The distance between depths of `a`.
     pub a_depth: usize,
-    /// Distance between depths of `b`.
+    /// The distance between depths of `b`.
     pub b_depth: usize,
-    /// `b` is packed: zeros follow its columns up to a panel's width. Else only `columns` are read.
+    /// Whether `b` is packed, with zeros after its columns up to a panel's width. If not, only `columns` are read.
     pub packed: bool,
-    /// `out[0, 0]`
+    /// Points to `out[0, 0]`.
     pub out: *mut T,
-    /// Distance between rows of `out`.
+    /// The distance between rows of `out`.
     pub out_row: usize,
-    /// Rows of `out`.
+    /// The number of rows of `out`.
     pub rows: usize,
-    /// Columns of `out`, at most a panel's width.
+    /// The number of columns of `out`, at most a panel's width.
     pub columns: usize,
-    /// Continue the chains from what `out` holds; else they start at 0.
+    /// Whether the chains continue from what `out` holds; if not, they start at 0.
     pub accumulate: bool,
 }
 
@@ -89,7 +89,7 @@ impl<T: Float> Block<'_, T> {
         unsafe { self.rows::<T::Avx2, 6>() }
     }
 
-    /// Tiles of `MOST` rows, then smaller ones.
+    /// Computes tiles of `MOST` rows, then smaller ones.
     #[inline(always)]
     unsafe fn rows<V: Lanes<T>, const MOST: usize>(&self) {
         // SAFETY: the caller's promise.
@@ -134,8 +134,8 @@ impl<T: Float> Block<'_, T> {
         }
     }
 
-    /// `MR × (NV registers)` of the output: the accumulators stay in registers over all segments. `FULL`: whole registers of
-    /// `b` may be read.
+    /// Computes `MR × (NV registers)` of the output; the accumulators stay in registers over all segments. `FULL`: whole registers of `b` may be
+    /// read.
     #[inline(always)]
     unsafe fn tile<V: Lanes<T>, const MR: usize, const NV: usize, const FULL: bool>(&self, row: usize) {
         let whole = self.columns == NV * V::WIDTH;

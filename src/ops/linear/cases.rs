@@ -1,4 +1,4 @@
-//! The linear layer's cases.
+//! The linear layer's test cases.
 
 use super::Extents;
 use crate::ops::boundary::{Case, Cases, Drawn, Law, Role};
@@ -6,7 +6,7 @@ use crate::ops::boundary::{Case, Cases, Drawn, Law, Role};
 /// The linear layer's cases.
 pub const CASES: Cases = Cases { chosen: cases, drawn };
 
-/// A linear layer of these extents.
+/// A linear layer case of these extents.
 pub fn case(name: impl Into<String>, extents: Extents, bias: bool) -> Case {
     let Extents { n, i, o } = extents;
     let scale = 1.0 / (i as f32).sqrt();
@@ -18,7 +18,7 @@ pub fn case(name: impl Into<String>, extents: Extents, bias: bool) -> Case {
     if bias { case.with("bias", Role::Parameter, &[o], Law::NORMAL) } else { case }
 }
 
-/// Batches below and beyond the samples summed together; outputs below, at and beyond a panel.
+/// Batches below and above the number of samples that are summed together; numbers of outputs below, at and beyond a panel's width.
 fn cases() -> Vec<Case> {
     let extents = |n, i, o| Extents { n, i, o };
     vec![

@@ -1,4 +1,4 @@
-//! The linear layer on the CPU: one dense product each way.
+//! The linear layer on the CPU: one dense product in each direction.
 
 use super::{Extents, Linear};
 use crate::Result;
@@ -10,13 +10,13 @@ use crate::runtime::float::Float;
 use crate::runtime::tensor::{In, Out, Shape};
 use rayon::prelude::*;
 
-/// Rows that one task takes: whole register tiles of every instruction set.
+/// The number of rows that one task takes: whole register tiles of every instruction set.
 const ROWS: usize = 96;
 
-/// Multiply-adds below which a product is not worth sharing among threads.
+/// The number of multiply-adds below which a product is not worth sharing among threads.
 const SMALL: usize = 1 << 20;
 
-/// Samples whose outer products are summed in registers before they join the weight gradient.
+/// The number of samples whose outer products are summed in registers before they are added to the weight gradient.
 const DEPTH: usize = 128;
 
 /// `out = a · panels`, or `out += …` with `accumulate`: `a [N, depth]`, `out [N, columns]`.

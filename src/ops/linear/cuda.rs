@@ -1,5 +1,4 @@
-//! Linear layers on a device: large products by the driver's dense product (cuBLAS on a GPU), others by the convolution's kernels with
-//! one tap.
+//! Linear layers on a device. The driver computes large products (with cuBLAS on a GPU); the convolution's kernels, with one tap, compute the others.
 
 use super::{Extents, Linear};
 use crate::Result;
@@ -19,16 +18,16 @@ impl Extents {
     }
 }
 
-/// Multiplications from which on a product is the driver's: below, its overhead is more than it saves.
+/// The number of multiplications from which on the driver computes a product; below it, the driver's overhead exceeds the gain.
 const LARGE: usize = 1 << 27;
 
-/// Whether a layer's products are the driver's.
+/// Whether the driver computes a layer's products.
 fn large(driver: &mut impl Driver, extents: &implicit_gemm::Extents) -> bool {
     let work = extents.batch.saturating_mul(extents.inputs).saturating_mul(extents.outputs);
     work >= LARGE && driver.has_gemm()
 }
 
-/// `out [m, n] = a [m, k] · b [k, n]`, either transposed, by the driver.
+/// `out [m, n] = a [m, k] · b [k, n]` by the driver; each of a and b may be transposed.
 fn dense<D: Driver, T: Stored, R: Stored>(
     driver: &mut D,
     mode: Mode,

@@ -10,14 +10,14 @@ use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 
-/// Linear to `outputs`, from a map of one pixel.
+/// A linear layer to `outputs`, from a map of one pixel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearLayer {
-    /// O
+    /// O, the number of outputs.
     pub outputs: usize,
-    /// With a bias.
+    /// Whether it has a bias.
     pub bias: bool,
-    /// Its weight is made of a direction and a gain: [`crate::ops::weight_norm`].
+    /// Whether its weight is made of a direction and a gain: [`crate::ops::weight_norm`].
     pub weight_norm: bool,
 }
 

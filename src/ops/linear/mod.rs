@@ -1,6 +1,6 @@
 //! A linear layer: `y = x w + b`.
 //!
-//! With `x [N, I]`, `w [I, O]` (in files PyTorch's `[O, I]`), `b [O]`: `dx = dy wᵀ`, `dw = xᵀ dy`, `db = Σ_n dy`.
+//! With `x [N, I]`, `w [I, O]` (PyTorch's `[O, I]` in files) and `b [O]`: `dx = dy wᵀ`, `dw = xᵀ dy`, `db = Σ_n dy`.
 
 pub mod cases;
 pub mod cpu;
@@ -13,19 +13,19 @@ use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 
-/// Extents of a linear layer.
+/// The extents of a linear layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extents {
     /// Batch size.
     pub n: usize,
-    /// Inputs.
+    /// The number of inputs.
     pub i: usize,
-    /// Outputs.
+    /// The number of outputs.
     pub o: usize,
 }
 
 impl Extents {
-    /// The extents that the tensors' shapes agree on. Errors: they do not.
+    /// The extents, taken from the tensors' shapes. Errors: the shapes do not agree.
     pub fn of(x: Shape, weight: Shape, bias: Option<Shape>, y: Shape) -> Result<Extents> {
         let ((n, i), (rows, o)) = (x.matrix(), y.matrix());
         if rows == n && weight == Shape::new([i, o]) && bias.is_none_or(|b| b.len() == o) {
@@ -37,10 +37,10 @@ impl Extents {
 
 /// A linear layer.
 pub trait Linear {
-    /// The shape of the workspace that both directions need, in the backend's dtype.
+    /// The shape of the workspace that the forward and backward passes need, in the backend's dtype.
     fn linear_workspace(&self, extents: Extents) -> Shape;
     /// Writes `y [N, O]`.
     fn linear(&mut self, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()>;
-    /// Writes the gradients asked for, from the forward's operands and `grad_y [N, O]`.
+    /// Writes the gradients that `grads` asks for, from the forward pass's operands and `grad_y [N, O]`.
     fn linear_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()>;
 }

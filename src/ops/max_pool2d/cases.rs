@@ -1,17 +1,17 @@
-//! Max-pooling's cases.
+//! Max-pooling's test cases.
 
 use crate::ops::boundary::{Case, Cases, Drawn, Law, Role};
 
 /// Max-pooling's cases.
 pub const CASES: Cases = Cases { chosen: cases, drawn };
 
-/// Max-pooling of `[N, C, H, W]`, x under `law`.
+/// Max-pooling of `[N, C, H, W]`, with x drawn under `law`.
 pub fn case(name: impl Into<String>, [n, c, h, w]: [usize; 4], law: Law) -> Case {
     let y = [n, c, h / 2, w / 2];
     Case::new(name).with("x", Role::Activation, &[n, c, h, w], law).with("grad_y", Role::Activation, &y, Law::NORMAL)
 }
 
-/// Maps from one window up, with odd rows and columns that are dropped; and ties.
+/// Maps from one window up, some with an odd row or column that is dropped; and tied maxima.
 fn cases() -> Vec<Case> {
     vec![
         case("one_window", [1, 1, 2, 2], Law::Lattice),

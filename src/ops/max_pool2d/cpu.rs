@@ -1,4 +1,4 @@
-//! Max-pooling on the CPU: a task is a row of windows, which owns two rows of the input map.
+//! Max-pooling on the CPU. A task is a row of windows, which owns two rows of the input map.
 
 use super::{MaxPool2d, pooled};
 use crate::runtime::cpu::Cpu;
@@ -8,17 +8,17 @@ use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 use rayon::prelude::*;
 
-/// Elements of a pixel that backward takes at a time: of nine pixels they fit in the first-level cache.
+/// The number of elements of a pixel that the backward pass takes at a time; nine pixels of that size fit in the first-level cache.
 const BLOCK: usize = 512;
 
-/// The four pixels of window `w` in two rows of the input map: pixels of `pixel` elements, rows of `width` pixels.
+/// The four pixels of window `w` in two rows of the input map. A pixel has `pixel` elements, and a row has `width` pixels.
 #[inline(always)]
 fn window<T>(rows: &[T], width: usize, pixel: usize, w: usize) -> [&[T]; 4] {
     [0, 1, width, width + 1].map(|at| &rows[(2 * w + at) * pixel..][..pixel])
 }
 
 vectorize! {
-    /// One row of windows.
+    /// Pools one row of windows.
     fn forward<T>(rows: &[T], width: usize, pixel: usize, y: &mut [T]) {
         for (w, y) in y.chunks_exact_mut(pixel).enumerate() {
             let [a, b, c, d] = window(rows, width, pixel, w);
@@ -61,7 +61,7 @@ vectorize! {
     }
 }
 
-/// The first of the largest values, and its place; a NaN counts as largest.
+/// The first of the largest values, and its position; a NaN counts as the largest.
 #[inline(always)]
 fn largest<T: Float>(v: [T; 4]) -> (T, u32) {
     let (mut best, mut place) = (v[0], 0);

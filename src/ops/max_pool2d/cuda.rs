@@ -7,7 +7,7 @@ use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 use half::bf16;
 
-/// H, W and N·C of the input. Errors: `y` is not of its pooled shape.
+/// H, W and N·C of the input. Errors: `y` does not have the pooled shape.
 fn extents(x: Shape, y: Shape) -> Result<[u32; 3]> {
     let expected = pooled(x)?;
     if expected.hwnc() != y.hwnc() {

@@ -1,7 +1,8 @@
 //! 2×2 max-pooling, stride 2.
 //!
-//! `x [H, W, N, C]` to `y [⌊H/2⌋, ⌊W/2⌋, N, C]`: a last odd row or column is dropped, a map under 2×2 is an error. Backward
-//! sends dy to the largest of the window, on ties the first in row order, and 0 everywhere else; it looks at x again, so
+//! It takes `x [H, W, N, C]` to `y [⌊H/2⌋, ⌊W/2⌋, N, C]`: a last odd row or column is dropped, and a map under 2×2 is an error. The backward pass
+//! sends dy to the largest element of each window (on ties, the first in row order) and 0 to all others. It reads x again, so nothing is saved. A NaN
+//! in a window is the window's maximum, as in PyTorch.
 //! nothing is saved. A NaN in a window is its maximum, as in PyTorch.
 
 pub mod cases;
@@ -27,8 +28,8 @@ pub fn pooled(x: Shape) -> Result<Shape> {
 pub trait MaxPool2d {
     /// Writes y.
     fn max_pool2d(&mut self, x: In, y: Out) -> Result<()>;
-    /// Writes all of dx from the forward's input and `grad_y`.
+    /// Writes all of dx, from the forward pass's input and `grad_y`.
     fn max_pool2d_backward(&mut self, x: In, grad_y: In, grad_x: Out) -> Result<()>;
-    /// Writes ẏ, from the forward's input and its tangent: that of each window's first largest.
+    /// Writes ẏ, from the forward pass's input and its tangent: the tangent of each window's first largest element.
     fn max_pool2d_tangent(&mut self, x: In, x_tangent: In, y_tangent: Out) -> Result<()>;
 }

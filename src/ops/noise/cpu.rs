@@ -12,33 +12,33 @@ use crate::runtime::state::StepState;
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 
-/// Pairs of units drawn together: a register of 32-bit words.
+/// The number of pairs of units that are drawn together: a register of 32-bit words.
 const PAIRS: usize = 16;
 
-/// Elements drawn together.
+/// The number of elements that are drawn together.
 const BLOCK: usize = 2 * PAIRS;
 
-/// The noise of one layer at one step: the units' draws, and where the samples' come from.
+/// The noise of one layer at one step: the units' draws, and what is needed to draw the samples' noise.
 pub struct Draws {
     options: NoiseOptions,
     seed: u64,
     step: u32,
     columns: usize,
-    /// N and H·W, for the index of a sample.
+    /// N and H·W, from which a sample's index is computed.
     batch: usize,
     pixels: usize,
-    /// Rows of which a block takes a whole number: one, but for lines of few units, which would leave most of it idle.
+    /// The number of rows that are drawn together. It is one, except where a row has so few units that it would leave most of a block idle.
     rows: usize,
-    /// μ_j − r_μ for the elements of `rows` rows, on to a whole number of blocks.
+    /// μ_j − r_μ for the elements of `rows` rows, continued up to a whole number of blocks.
     low: Line<f32>,
-    /// σ_j likewise.
+    /// σ_j, likewise.
     sigma: Line<f32>,
-    /// The row and the pair of units of each pair in a block of several rows.
+    /// For each pair in a block of several rows: its row, and its pair of units.
     lanes: [(usize, u32); PAIRS],
 }
 
 impl Draws {
-    /// The draws for a tensor `shape` under the step state `state`.
+    /// The draws for a tensor of shape `shape` at the step in `state`.
     pub fn new(options: NoiseOptions, shape: Shape, state: &StepState) -> Self {
         let [h, w, n, columns] = shape.hwnc();
         let (seed, step) = (state.seed, state.step as u32);
@@ -61,7 +61,7 @@ impl Draws {
         }
     }
 
-    /// Calls `work(elements, shift, scale)` over rows `range` of elements (whole rows), a block at a time.
+    /// Calls `work(elements, shift, scale)` for the elements of `range`, which must be whole rows, one block at a time.
     #[inline(always)]
     fn for_rows(&self, range: std::ops::Range<usize>, mut work: impl FnMut(std::ops::Range<usize>, &[f32], &[f32])) {
         let end = range.end / self.columns;
@@ -80,7 +80,7 @@ impl Draws {
         }
     }
 
-    /// The index of the sample (image and pixel) that stands in a row.
+    /// The index of the sample (image and pixel) to which a row belongs.
     #[inline(always)]
     fn sample(&self, row: usize) -> u32 {
         if made(Mutant::E12) {
@@ -89,7 +89,7 @@ impl Draws {
         ((row % self.batch) * self.pixels + row / self.batch) as u32
     }
 
-    /// m_ij and s_ij of the elements `first..first + BLOCK` of the rows whose samples are `samples`.
+    /// m_ij and s_ij of the elements `first..first + BLOCK`, for rows that belong to the samples `samples`.
     #[inline(always)]
     fn block(&self, samples: &[u32; PAIRS], first: usize) -> ([f32; BLOCK], [f32; BLOCK]) {
         let (mut sample, mut pair) = ([samples[0]; PAIRS], [0; PAIRS]);
@@ -128,7 +128,7 @@ impl Draws {
 }
 
 vectorize! {
-    /// `y ← max(s y + m, floor)` on whole rows `start..`.
+    /// `y ← max(s y + m, floor)`, on whole rows; the first element is number `start`.
     pub fn apply<T>(draws: &Draws, start: usize, floor: T, y: &mut [T]) {
         draws.for_rows(start..start + y.len(), |r, shift, scale| {
             for ((y, &m), &s) in y[r.start - start..r.end - start].iter_mut().zip(shift).zip(scale) {
@@ -138,7 +138,7 @@ vectorize! {
         });
     }
 
-    /// `dx ← s dy` where `s v + m > floor`, `dx` holding v before; whole rows `start..`.
+    /// `dx ← s dy` where `s v + m > floor`, and 0 elsewhere; `dx` holds v before. Works on whole rows; the first element is number `start`.
     pub fn apply_backward<T>(draws: &Draws, start: usize, floor: T, dy: &[T], dx: &mut [T]) {
         draws.for_rows(start..start + dx.len(), |r, shift, scale| {
             let r = r.start - start..r.end - start;

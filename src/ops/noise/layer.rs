@@ -1,4 +1,4 @@
-//! The noise as a layer of its own, where a norm would be; at evaluation it is off.
+//! The noise as a layer of its own, in the place of a norm; it is off at evaluation.
 
 use super::NoiseOptions;
 use crate::ops::activation::Activation;
@@ -7,17 +7,17 @@ use crate::ops::layer::{Backward, Forward, Layer, Tangent, TangentBackward};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
 
-/// The noise alone, with the ReLU that may follow.
+/// The noise alone, with an optional ReLU after it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NoiseLayer {
-    /// The noise, which knows the layer's number.
+    /// The settings of the noise, which include the layer's number.
     pub noise: NoiseOptions,
-    /// The ReLU follows.
+    /// Whether the ReLU follows.
     pub relu: bool,
 }
 
 impl NoiseOptions {
-    /// Its settings, for a network's description.
+    /// Its settings, for the network's description.
     pub fn describe(&self) -> String {
         format!("mean {}, scale {}, spread {}", self.mean, self.scale, self.spread)
     }

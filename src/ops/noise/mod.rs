@@ -1,4 +1,4 @@
-//! Algorithm 1's noise: time-varying, non-zero-mean, non-unit-variance, drawn anew at each step.
+//! Algorithm 1's noise: time-varying, with non-zero mean and non-unit variance, drawn anew at each step.
 //!
 //! At each step, per layer and unit j: `μ_j ~ U(−n_μ, n_μ)`, `σ_j ~ U(1, n_σ)`; then for every sample i (each n, h, w):
 //! `m_ij ~ U(μ_j − r_μ, μ_j + r_μ)`, `s_ij ~ N(σ_j, r_σ)` (r_σ its standard deviation), and
@@ -7,12 +7,12 @@
 //! y = s_ij x + m_ij  (then max(y, 0) with relu)      dx = s_ij dy
 //! ```
 //!
-//! The noise is a pure function of (seed, step, layer, unit, sample), drawn again in backward and never stored. A sample's
-//! index is `(n·H + h)·W + w`: it does not depend on the batch size or on the memory order. Draws: [`crate::runtime::rng`],
-//! counter `[sample, unit / 2, step, purpose and layer]`, the unit's parity choosing two of the four words.
+//! The noise is a pure function of (seed, step, layer, unit, sample). It is drawn again in the backward pass and never stored. A sample's index is
+//! `(n·H + h)·W + w`, which depends neither on the batch size nor on the memory order. The draws come from [`crate::runtime::rng`] with the counter
+//! `[sample, unit / 2, step, purpose and layer]`; the unit's parity chooses two of the four words.
 //!
-//! After BatchNorm it is [`crate::ops::norm::batch`]; alone, where a norm would be, it is what "prevents the network from
-//! training entirely" (section 2.1).
+//! [`crate::ops::norm::batch`] has the noise after BatchNorm. The noise alone, in the place of a norm, is what "prevents the network from training
+//! entirely" (section 2.1).
 
 pub mod cpu;
 pub mod cuda;
@@ -32,7 +32,7 @@ pub struct NoiseOptions {
     pub scale: f32,
     /// r_μ = r_σ
     pub spread: f32,
-    /// Which layer's noise: part of the key.
+    /// The number of the layer whose noise this is; part of the key.
     pub layer: u32,
 }
 
@@ -44,9 +44,9 @@ impl Default for NoiseOptions {
 
 /// The noise alone, on `x [H, W, N, C]`.
 pub trait Noise {
-    /// Writes `y = s x + m`, then the ReLU if asked for. `state` is the step state: seed and step are the key.
+    /// Writes `y = s x + m`, followed by the ReLU if `relu` is set. `state` is the step state, whose seed and step are the key.
     fn noise(&mut self, options: NoiseOptions, relu: bool, x: In, state: In, y: Out) -> Result<()>;
-    /// Writes `dx = s dy`, where the ReLU let y through.
+    /// Writes `dx = s dy` where the ReLU let y through, and 0 elsewhere.
     fn noise_backward(
         &mut self,
         options: NoiseOptions,

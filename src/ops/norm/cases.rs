@@ -1,29 +1,29 @@
-//! The norms' cases.
+//! The norms' test cases.
 
 use crate::ops::boundary::{Case, Cases, Drawn, Law, Means, Role};
 
 /// `op batch_norm`'s cases.
 pub const BATCH: Cases = Cases { chosen: batch, drawn: |of| Some(drawn(of)) };
-/// `op noisy_batch_norm`'s.
+/// `op noisy_batch_norm`'s cases.
 pub const NOISY: Cases = Cases {
     chosen: noisy,
     drawn: |of| Some(drawn(of).set("seed", of.index as f64).set("step", 3.0).set("layer", 2.0)),
 };
-/// `op batch_renorm`'s.
+/// `op batch_renorm`'s cases.
 pub const RENORM: Cases = Cases { chosen: renorm, drawn: |of| Some(renormed(drawn(of), of.index % 2 == 0)) };
-/// `op lp_norm`'s.
+/// `op lp_norm`'s cases.
 pub const LP: Cases = Cases { chosen: power_means, drawn: drawn_power };
-/// `op layer_norm`'s.
+/// `op layer_norm`'s cases.
 pub const LAYER: Cases = Cases { chosen: layer, drawn: |of| drawn_groups(of, &[1]) };
-/// `op rms_norm`'s.
+/// `op rms_norm`'s cases.
 pub const RMS: Cases =
     Cases { chosen: || layer().into_iter().map(rms).collect(), drawn: |of| drawn_groups(of, &[1]).map(rms) };
-/// `op instance_norm`'s.
+/// `op instance_norm`'s cases.
 pub const INSTANCE: Cases = Cases { chosen: instance, drawn: |of| drawn_groups(of, &[of.map[1]]) };
-/// `op group_norm`'s.
+/// `op group_norm`'s cases.
 pub const GROUP: Cases = Cases { chosen: group, drawn: drawn_group_norm };
 
-/// A case of a norm over the batch on `shape`, its x under `law`.
+/// A case of a norm over the batch on `shape`, with x drawn under `law`.
 pub fn case(name: impl Into<String>, shape: &[usize], law: Law, relu: bool) -> Case {
     let units = [shape[1]];
     let case = Case::new(name)
@@ -36,7 +36,7 @@ pub fn case(name: impl Into<String>, shape: &[usize], law: Law, relu: bool) -> C
     Case { means: Some(Means::Channels), ..case }
 }
 
-/// A case of a norm over each sample's groups of channels: γ's gradient is a sum over the batch as before.
+/// Turns a case into one of a norm over each sample's groups of channels; γ's gradient is still a sum over the batch.
 fn grouped(case: Case, groups: usize) -> Case {
     let of_sample = case.operands[0].shape[1..].iter().product();
     let case = Case { means: Some(Means::Groups(groups)), ..case };
@@ -44,12 +44,12 @@ fn grouped(case: Case, groups: usize) -> Case {
     case.summing(longest)
 }
 
-/// The same of a norm that subtracts no mean.
+/// Turns a case into one of a norm that subtracts no mean.
 fn rms(case: Case) -> Case {
     Case { means: None, ..case }
 }
 
-/// What the norms' x is like: a mean, and a spread far from 1.
+/// The usual law of x: a mean that is not 0, and a spread that is not 1.
 const USUAL: Law = Law::Normal { mean: 0.5, scale: 2.0 };
 
 fn drawn(of: &Drawn) -> Case {
@@ -63,7 +63,7 @@ fn drawn_power(of: &Drawn) -> Option<Case> {
     Some(case(of.name.clone(), &of.map, smooth(p), of.full).set("p", p).set("eps", 1e-3))
 }
 
-/// With the first of these numbers of groups under which a group has four values or more: of fewer, all but nothing reaches x.
+/// A case with the first of these numbers of groups for which a group has at least four values. With fewer values, almost no gradient reaches x.
 fn drawn_groups(of: &Drawn, counts: &[usize]) -> Option<Case> {
     let [_, c, h, w] = of.map;
     let groups = counts.iter().copied().find(|groups| c / groups * h * w > 3)?;
@@ -79,8 +79,9 @@ fn drawn_group_norm(of: &Drawn) -> Option<Case> {
     Some(case.set("groups", groups as f64))
 }
 
-/// The shapes that every norm meets: name, extents, ReLU. One channel and one sample, few units (several rows share a
-/// register) and more than a line on the stack holds, more samples than one piece of a sum, enough to share among threads.
+/// The shapes that every norm is tested on: name, extents, and whether the ReLU follows. They include one channel, one sample, few units (several
+/// rows share a register), more units than a line on the stack holds, more samples than one piece of a sum, and enough elements to share among
+/// threads.
 const SHAPES: &[(&str, &[usize], bool)] = &[
     ("two_axes", &[10, 3], false),
     ("three_axes", &[4, 3, 11], true),
@@ -95,8 +96,7 @@ const SHAPES: &[(&str, &[usize], bool)] = &[
     ("threads", &[9, 70, 9, 9], true),
 ];
 
-/// The shapes of all norms; a mean far from 0, where sums of squares cancel; and σ² near ε, where leaving ε out of a
-/// derivative shows.
+/// The shapes of all norms; a mean far from 0, where sums of squares cancel; and σ² near ε, where it shows if a derivative leaves ε out.
 fn batch() -> Vec<Case> {
     let mut cases: Vec<_> = SHAPES.iter().map(|&(name, shape, relu)| case(name, shape, USUAL, relu)).collect();
     cases.push(case("far_mean", &[64, 8, 4, 4], Law::Normal { mean: 1000.0, scale: 1.0 }, false));
@@ -109,7 +109,7 @@ fn batch() -> Vec<Case> {
     cases
 }
 
-/// The shapes of all norms, at several layers and steps; and a large step and layer.
+/// The shapes of all norms, at several layers and steps; and one very large step and layer.
 fn noisy() -> Vec<Case> {
     let keyed = |(i, &(name, shape, relu)): (usize, &(&str, &[usize], bool))| {
         case(name, shape, USUAL, relu).set("seed", 7.0).set("step", (3 * i) as f64).set("layer", (1 + i % 5) as f64)
@@ -122,8 +122,8 @@ fn noisy() -> Vec<Case> {
     cases
 }
 
-/// Batch renormalisation of a case of a norm: running statistics near the batch's, or (`bounded`) so far from them that r and d meet their bounds
-/// in every channel. Only there are they constants, as gradients take them.
+/// Turns a case of a norm into one of batch renormalisation. Its running statistics are near the batch's; or, with `bounded`, they are so far away
+/// that r and d are at their bounds in every channel. Only at their bounds are r and d constants, as the gradients treat them.
 fn renormed(case: Case, bounded: bool) -> Case {
     let channels = [case.operands[0].shape[1]];
     let (mean, var) = if bounded { (2e3, 1e4) } else { (0.5, 4.0) };
@@ -138,7 +138,7 @@ fn renormed(case: Case, bounded: bool) -> Case {
     if bounded { case } else { case.on_a_kink() }
 }
 
-/// The shapes of all norms, with r and d at their bounds and not; and bounds that leave nothing but BatchNorm.
+/// The shapes of all norms, with r and d at their bounds and within them; and bounds that reduce it to BatchNorm.
 fn renorm() -> Vec<Case> {
     let mut cases = Vec::new();
     for &(name, shape, relu) in SHAPES {
@@ -152,10 +152,10 @@ fn renorm() -> Vec<Case> {
     cases
 }
 
-/// The powers: those with a kernel of their own, one where |x|ᵖ has no second derivative at 0, one beyond.
+/// The powers to test: those with a kernel of their own, one for which |x|ᵖ has no second derivative at 0, and one beyond.
 const POWERS: [f64; 5] = [1.0, 1.5, 2.0, 3.0, f64::INFINITY];
 
-/// Inputs on which the norm of power `p` is smooth: away from 0, or with clear maxima.
+/// A law of inputs on which the norm of power `p` is smooth: away from 0, or with unambiguous maxima.
 fn smooth(p: f64) -> Law {
     match p {
         2.0 => USUAL,
@@ -164,7 +164,7 @@ fn smooth(p: f64) -> Law {
     }
 }
 
-/// Every power on the shapes of all norms; then kinks: maxima tied, zeros, and a unit of nothing but zeros.
+/// Every power on the shapes of all norms; then kinks: tied maxima, zeros, and a unit that is all zeros.
 fn power_means() -> Vec<Case> {
     let mut cases = Vec::new();
     for p in POWERS {
@@ -186,8 +186,8 @@ fn power_means() -> Vec<Case> {
     cases
 }
 
-/// Shapes with the number of their groups, and whether the ReLU follows. From one group to one for each channel; odd extents, several samples
-/// in a chunk and several chunks, more pixels than one piece of a sum, and enough for several parts.
+/// Shapes with their number of groups, and whether the ReLU follows. They range from one group to one for each channel, and include odd extents,
+/// several samples in a chunk, several chunks, more pixels than one piece of a sum, and enough pixels for several parts.
 const GROUPED: &[(&str, &[usize], usize, bool)] = &[
     ("two_axes", &[10, 12], 3, false),
     ("three_axes", &[4, 6, 11], 2, true),
@@ -206,8 +206,8 @@ const GROUPED: &[(&str, &[usize], usize, bool)] = &[
     ("big", &[5, 96, 16, 16], 8, false),
 ];
 
-/// All but the shapes: a mean far from 0, where sums of squares cancel; σ² near ε, where leaving ε out of a derivative shows; and groups that
-/// are constant.
+/// The shapes above; a mean far from 0, where sums of squares cancel; σ² near ε, where it shows if a derivative leaves ε out; and groups that are
+/// constant.
 fn group() -> Vec<Case> {
     let of = |name: &str, shape: &[usize], law, groups: usize, relu| {
         grouped(case(name, shape, law, relu), groups).set("groups", groups as f64)
@@ -225,8 +225,8 @@ fn group() -> Vec<Case> {
     cases
 }
 
-/// LayerNorm's: the shapes of all norms, and a mean far from 0. Where a sample has three values, ε is far above its least variance: else that
-/// sample alone would be looked at.
+/// LayerNorm's cases: the shapes of all norms, and a mean far from 0. Where a sample has only three values, ε is far above the smallest variance;
+/// otherwise the comparison would depend on the sample with that variance alone.
 fn layer() -> Vec<Case> {
     let of = |&(name, shape, relu): &(&str, &[usize], bool)| {
         let eps = if shape[1..].iter().product::<usize>() < 4 { 0.5 } else { 1e-5 };
@@ -237,7 +237,7 @@ fn layer() -> Vec<Case> {
     cases
 }
 
-/// InstanceNorm's: those shapes of all norms that have a map, and a mean far from 0.
+/// InstanceNorm's cases: those shapes of all norms that have a map, and a mean far from 0.
 fn instance() -> Vec<Case> {
     let maps = SHAPES.iter().filter(|(_, shape, _)| shape[2..].iter().product::<usize>() > 1);
     let mut cases: Vec<_> =

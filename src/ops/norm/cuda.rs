@@ -1,4 +1,4 @@
-//! The norms on a device: each pass goes to the room that its axes name.
+//! The norms on a device: each pass is forwarded to the module that its axes name.
 
 use super::{Axes, Norm, NormGrads, NormPass, NormSpec, NormTangentBackward, NormTangents};
 use crate::Result;

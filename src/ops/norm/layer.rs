@@ -1,4 +1,4 @@
-//! A norm as a layer, with the noise and the ReLU that may follow.
+//! A norm as a layer, with the noise and the ReLU that may follow it.
 
 use super::renorm::RenormLimits;
 use super::renorm::passes::{self, RenormPass};
@@ -9,15 +9,15 @@ use crate::ops::layer::{Backward, Forward, Layer, Param, Params, Saved, Tangent,
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 
-/// A norm as a layer. At evaluation, norms over the batch take the running statistics, and no noise.
+/// A norm as a layer. At evaluation, norms over the batch use the running statistics, and noise is off.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NormLayer {
-    /// Which norm. The options of its noise include the layer's number.
+    /// Which norm it is. The settings of its noise include the layer's number.
     pub spec: NormSpec,
 }
 
 impl NormLayer {
-    /// The spec of a pass that may be fused with a pool, and its tensors; `saved` are the statistics that it writes or reads.
+    /// The spec and the tensors of a pass that may be fused with a pool; the pass writes or reads the statistics `saved`.
     fn pass(&self, f: &Forward, saved: Saved) -> Result<(NormSpec, NormPass)> {
         let (Some(weight), Some(bias), Some(mean), Some(spread)) =
             (f.params.weight, f.params.bias, saved.mean, saved.spread)
@@ -57,7 +57,7 @@ impl NormLayer {
         })
     }
 
-    /// A pass of batch renormalisation, which reads the running statistics too.
+    /// A pass of batch renormalisation, which also reads the running statistics.
     fn renormed(&self, f: &Forward, limits: RenormLimits, spec: NormSpec, pass: NormPass) -> Result<RenormPass> {
         let missing = || Error::operator(self.spec.name(), "running statistics", "none planned");
         let (mean, var) = f.running.mean.zip(f.running.spread).ok_or_else(missing)?;

@@ -1,14 +1,14 @@
 //! The norms as one operator: BatchNorm, noisy BatchNorm, batch renormalisation, the ℓp norms, LayerNorm, GroupNorm, InstanceNorm and RMSNorm.
 //!
-//! Each is `y = γ (x − μ)/D + β`, then noise and the ReLU where they are asked for. A [`NormSpec`] says over which values μ and D are
-//! taken, and what D is. The formulas, gradients and tangents are in:
+//! Each is `y = γ (x − μ)/D + β`, followed by noise and the ReLU if they are asked for. A [`NormSpec`] says which values μ and D are taken over, and
+//! what D is. The formulas, gradients and tangents are in:
 //!
 //! - [`mod@batch`]: statistics of a channel over the batch: BatchNorm, noisy or not, and the ℓp norms;
 //! - [`renorm`]: batch renormalisation, built on BatchNorm;
 //! - [`mod@group`]: statistics of a sample over groups of its channels: LayerNorm, GroupNorm, InstanceNorm, RMSNorm.
 //!
-//! Besides y, forward writes μ and the spread for backward, and nothing else: running statistics are an operator of their own,
-//! [`crate::ops::running`]. Norms over groups look at no batch, so they have none, and their evaluation is the same pass.
+//! Besides y, the forward pass writes μ and the spread for the backward pass, and nothing else. Running statistics are an operator of their own,
+//! [`crate::ops::running`]. Norms over groups do not involve the batch, so they have no running statistics, and their evaluation is the same pass.
 
 pub mod batch;
 pub mod cases;
@@ -27,7 +27,7 @@ pub use spec::{Axes, Divisor, Grouping, NormSpec};
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 
-/// The tensors of a norm's passes. Per-channel tensors are `[C]`; those of γ, β and the statistics have the backend's dtype.
+/// The tensors of a norm's passes. Per-channel tensors are `[C]`; γ, β and the statistics have the backend's dtype.
 #[derive(Debug, Clone, Copy)]
 pub struct NormPass {
     /// `[…, N, C]`
@@ -36,25 +36,26 @@ pub struct NormPass {
     pub weight: In,
     /// β
     pub bias: In,
-    /// Like x, or of the pool's shape. Forward writes it; tangent passes read it where the ReLU follows.
+    /// Shaped like x, or like the pool's output. The forward pass writes it; tangent passes read it if the ReLU follows.
     pub y: Out,
-    /// μ, of the shape [`NormSpec::saved_shape`]. Forward writes it, backward and tangents read it; at evaluation it is the running mean, and read.
+    /// μ, of the shape [`NormSpec::saved_shape`]. The forward pass writes it; backward and tangent passes read it. At evaluation it is the running
+    /// mean, and is read.
     pub mean: Out,
     /// σ² or s, likewise.
     pub spread: Out,
-    /// The step state, whose seed and step are the key of the noise. Norms without noise do not look at it.
+    /// The step state, whose seed and step are the key of the noise. Norms without noise do not read it.
     pub state: Option<In>,
-    /// The convolution before has left Σx and Σx² in the workspace ([`crate::ops::conv2d::Conv2d::conv2d_fused`]), which saves reading x. The CPU
-    /// leaves none, and reads x.
+    /// Whether the convolution before has left Σx and Σx² in the workspace ([`crate::ops::conv2d::Conv2d::conv2d_fused`]), which saves reading x. The
+    /// CPU's convolutions leave no sums, and its norms read x.
     pub sums_left: bool,
-    /// Of the shape [`Norm::norm_workspace`].
+    /// A workspace of the shape [`Norm::norm_workspace`].
     pub workspace: Out,
 }
 
 /// Where a norm's gradients go.
 #[derive(Debug, Clone, Copy)]
 pub struct NormGrads {
-    /// Like x.
+    /// dx, shaped like x.
     pub x: Out,
     /// dγ
     pub weight: Out,
@@ -62,7 +63,7 @@ pub struct NormGrads {
     pub bias: Out,
 }
 
-/// The tangents of a norm's operands, and where those of its results go.
+/// The tangents of a norm's operands, and where the tangents of its results go.
 #[derive(Debug, Clone, Copy)]
 pub struct NormTangents {
     /// ẋ
@@ -71,9 +72,9 @@ pub struct NormTangents {
     pub weight: Option<In>,
     /// β̇, likewise.
     pub bias: Option<In>,
-    /// ẏ: written by [`Norm::norm_tangent`].
+    /// ẏ; [`Norm::norm_tangent`] writes it.
     pub y: Out,
-    /// μ̇, of the shape of the mean: written there, and read by [`Norm::norm_tangent_backward`].
+    /// μ̇, shaped like the mean; [`Norm::norm_tangent`] writes it, and [`Norm::norm_tangent_backward`] reads it.
     pub mean: Out,
     /// Ḋ, likewise.
     pub divisor: Out,
@@ -82,7 +83,7 @@ pub struct NormTangents {
 /// The tensors of a norm's tangent backward pass.
 #[derive(Debug, Clone, Copy)]
 pub struct NormTangentBackward {
-    /// As [`Norm::norm_tangent`] took and wrote them.
+    /// The tangents, as [`Norm::norm_tangent`] took and wrote them.
     pub tangents: NormTangents,
     /// dy
     pub grad_y: In,
@@ -92,11 +93,11 @@ pub struct NormTangentBackward {
     pub grad_weight: In,
     /// dβ, likewise.
     pub grad_bias: In,
-    /// ḋx, ḋγ and ḋβ: written.
+    /// Where ḋx, ḋγ and ḋβ go.
     pub grads: NormGrads,
 }
 
-/// Every norm. Errors of all passes: a [`NormSpec`] that no backend computes, or shapes that do not fit it.
+/// Every norm. All passes return an error if no backend computes the [`NormSpec`], or if shapes do not fit it.
 pub trait Norm {
     /// The shape of the workspace that all passes over an x of this shape need, in the backend's dtype.
     fn norm_workspace(&self, spec: &NormSpec, x: Shape) -> Shape;
@@ -106,25 +107,25 @@ pub trait Norm {
     }
     /// Writes y, and the statistics of x.
     fn norm_forward(&mut self, spec: NormSpec, pass: NormPass) -> Result<()>;
-    /// Writes the statistics of x alone. Only norms over the batch have it.
+    /// Writes the statistics of x alone. Only norms over the batch have this pass.
     fn norm_statistics(&mut self, spec: NormSpec, pass: NormPass) -> Result<()>;
-    /// Writes y by the statistics that `pass` brings; the noise is off. Only norms over the batch have it.
+    /// Writes y with the statistics that `pass` holds; the noise is off. Only norms over the batch have this pass.
     fn norm_eval(&mut self, spec: NormSpec, pass: NormPass) -> Result<()>;
-    /// Writes the gradients, from forward's operands, the statistics that it wrote, and `grad_y`.
+    /// Writes the gradients, from the forward pass's operands and statistics and from `grad_y`.
     fn norm_backward(&mut self, spec: NormSpec, pass: NormPass, grad_y: In, grads: NormGrads) -> Result<()>;
-    /// Writes the tangents of y and of the statistics, of the norm without its noise; in f32 and f64.
+    /// Writes the tangents of y and of the statistics, for the norm without its noise; in f32 and f64.
     fn norm_tangent(&mut self, spec: NormSpec, pass: NormPass, tangents: NormTangents) -> Result<()>;
-    /// Writes the tangents of the gradients, of the norm without its noise, from what [`Norm::norm_tangent`] wrote.
+    /// Writes the tangents of the gradients, for the norm without its noise, from what [`Norm::norm_tangent`] wrote.
     fn norm_tangent_backward(&mut self, spec: NormSpec, pass: NormPass, io: NormTangentBackward) -> Result<()>;
 }
 
 impl NormPass {
-    /// y, where tangents look at what its ReLU let through.
+    /// y, if the ReLU follows: tangents need to know what it let through.
     fn through_relu(&self, spec: &NormSpec) -> Option<In> {
         spec.relu.then_some(self.y.into())
     }
 
-    /// The channels of a norm over the batch. Errors: tensors whose lengths differ from that, or no sample.
+    /// The number of channels of a norm over the batch. Errors: tensors whose lengths differ from that, or no sample.
     fn channels(&self, spec: &NormSpec, others: &[Shape]) -> Result<usize> {
         let (rows, columns) = self.x.0.shape.matrix();
         let own = [self.weight.0.shape, self.bias.0.shape, self.mean.0.shape, self.spread.0.shape];
@@ -142,7 +143,7 @@ impl NormPass {
 }
 
 impl NormSpec {
-    /// Refuses what a backend without pools in its norms cannot do.
+    /// Refuses a pool, for backends whose norms cannot apply one.
     fn without_pool(&self) -> Result<()> {
         match self.pool {
             false => Ok(()),

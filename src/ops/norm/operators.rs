@@ -1,4 +1,4 @@
-//! The norms that users can call by name: what a file's settings ask for.
+//! The norms that users can call by name, and the settings that each reads from a file.
 //!
 //! Each takes `x[N,C,…] weight[C] bias[C] grad_y?`, with `eps` and `relu`.
 
@@ -9,7 +9,7 @@ use crate::ops::boundary::{Cases, Extents, Inputs, Keyed, LayerOperator, Layout,
 use crate::ops::noise::NoiseOptions;
 use crate::runtime::state::StepState;
 
-/// The counter of a draw has 24 bits for the layer and 32 for the step.
+/// The largest layer number: the counter of a draw has 24 bits for the layer and 32 for the step.
 const LAYERS: u64 = (1 << 24) - 1;
 
 /// `op batch_norm`
@@ -52,7 +52,7 @@ const fn norm(
     LayerOperator { name, layout, extents, layer, statistics: ["mean", "var"], cases }
 }
 
-/// With `eps` and `relu`. Errors: groups that do not fit x.
+/// The layer, with `eps` and `relu` from the file. Errors: groups that do not fit x.
 fn with_settings(spec: NormSpec, inputs: &mut Inputs, x: &Tensor) -> Result<Keyed<NormLayer>> {
     let spec = NormSpec { eps: inputs.eps()?, relu: inputs.relu()?, ..spec };
     if let (Axes::Groups(grouping), [_, channels, map @ ..]) = (spec.axes, &x.shape[..])

@@ -1,4 +1,4 @@
-//! Which norm: what its statistics are taken over, and what it divides by.
+//! The description of a norm: what its statistics are taken over, and what it divides by.
 
 use super::renorm::RenormLimits;
 use crate::ops::noise::NoiseOptions;
@@ -6,59 +6,59 @@ use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
 use std::fmt;
 
-/// A norm, and what its passes do beside it. Named norms are made by [`NormSpec::batch`] and its siblings.
+/// A norm, and what its passes do besides. [`NormSpec::batch`] and its siblings make the named norms.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NormSpec {
     /// Which values share their statistics.
     pub axes: Axes,
-    /// Whether the mean is taken off. If not, μ is 0 and σ² the mean square; only norms over groups may do without.
+    /// Whether the mean is subtracted. If not, μ is 0 and σ² is the mean square; only norms over groups may do without.
     pub centre: bool,
-    /// What is divided by.
+    /// What the norm divides by.
     pub divisor: Divisor,
-    /// ε: under the root with σ², added to a power mean.
+    /// ε: added to σ² under the root, or to a power mean.
     pub eps: f64,
-    /// Algorithm 1's noise, laid over the norm's output before the ReLU; only BatchNorm's passes draw it.
+    /// Algorithm 1's noise, applied to the norm's output before the ReLU; only BatchNorm's passes draw it.
     pub noise: Option<NoiseOptions>,
-    /// Batch renormalisation: BatchNorm's output is corrected towards the running statistics, r and d clipped to these.
+    /// Batch renormalisation: BatchNorm's output is corrected towards the running statistics, with r and d clipped to these bounds.
     pub renorm: Option<RenormLimits>,
-    /// The ReLU follows.
+    /// Whether the ReLU follows.
     pub relu: bool,
-    /// A 2×2 max-pool follows, and is part of the pass: y and its gradient have its shape, and the output before the pool is not stored. Only
-    /// backends whose [`super::Norm::norm_pools`] says so take it, on maps of even height and width.
+    /// Whether a 2×2 max-pool follows as part of the pass. y and its gradient then have the pool's output shape, and the output before the pool is
+    /// not stored. Only backends that return true from [`super::Norm::norm_pools`] take it, on maps of even height and width.
     pub pool: bool,
 }
 
 /// The values that share their statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Axes {
-    /// A channel's, over all samples and pixels of the batch.
+    /// A channel's values over all samples and pixels of the batch.
     Batch,
-    /// A sample's, over all pixels of a group of its channels.
+    /// A sample's values over all pixels of a group of its channels.
     Groups(Grouping),
 }
 
 /// How a sample's channels are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grouping {
-    /// All together, as LayerNorm and RMSNorm have them.
+    /// All channels together, as in LayerNorm and RMSNorm.
     Layer,
-    /// In so many groups.
+    /// This many groups.
     Groups(usize),
-    /// Each by itself: InstanceNorm.
+    /// Each channel by itself, as in InstanceNorm.
     Instance,
 }
 
 /// What a norm divides by.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Divisor {
-    /// S = √(σ² + ε); what is kept is σ².
+    /// S = √(σ² + ε); the pass saves σ².
     Std,
-    /// D = s + ε with the power mean s = (mean |x|ᵖ)^(1/p), p ≥ 1 or infinity; what is kept is s.
+    /// D = s + ε with the power mean s = (mean |x|ᵖ)^(1/p), where p is at least 1 or infinity; the pass saves s.
     PowerMean(f64),
 }
 
 impl Divisor {
-    /// S or D, of the spread that is kept.
+    /// S or D, from the saved spread.
     pub fn of(self, spread: f64, eps: f64) -> f64 {
         match self {
             Divisor::Std => (spread + eps).sqrt(),
@@ -66,7 +66,7 @@ impl Divisor {
         }
     }
 
-    /// The factor of a batch's spread over `samples` when it enters the running one: the running variance is unbiased.
+    /// The factor by which a batch's spread over `samples` is multiplied before it enters the running spread: the running variance is unbiased.
     pub fn running_factor(self, samples: usize) -> f64 {
         match self {
             Divisor::Std if samples > 1 => samples as f64 / (samples as f64 - 1.0),
@@ -76,7 +76,7 @@ impl Divisor {
 }
 
 impl Grouping {
-    /// The number of groups that it makes of `channels` channels.
+    /// The number of groups that this grouping makes of `channels` channels.
     pub fn count(self, channels: usize) -> usize {
         match self {
             Grouping::Layer => 1,
@@ -85,7 +85,7 @@ impl Grouping {
         }
     }
 
-    /// What is wrong with these groups of `channels` channels on a map of `pixels`, and what would be right; `None` where nothing is.
+    /// What is wrong with these groups for `channels` channels on a map of `pixels`, and what would be right; `None` if they are fine.
     pub fn unfit(self, pixels: usize, channels: usize) -> Option<(String, &'static str)> {
         let groups = self.count(channels);
         if groups == 0 || !channels.is_multiple_of(groups) {
@@ -141,7 +141,7 @@ impl NormSpec {
         NormSpec { centre: false, ..Self::grouped(Grouping::Layer) }
     }
 
-    /// Its name, as `normscape op` and errors have it.
+    /// Its name, as `normscape op` and errors use it.
     pub fn name(&self) -> &'static str {
         match (self.axes, self.divisor) {
             (Axes::Batch, Divisor::PowerMean(_)) => "lp_norm",
@@ -155,18 +155,18 @@ impl NormSpec {
         }
     }
 
-    /// Whether it is BatchNorm, with noise or without: the norm of the paper's theorems.
+    /// Whether it is BatchNorm, with or without noise: the norm of the paper's theorems.
     pub fn is_batch_norm(&self) -> bool {
         self.axes == Axes::Batch && self.divisor == Divisor::Std && self.renorm.is_none()
     }
 
-    /// S or D, of the spread that is kept.
+    /// S or D, from the saved spread.
     pub fn divisor_of(&self, spread: f64) -> f64 {
         self.divisor.of(spread, self.eps)
     }
 
-    /// The shape of the mean and of the spread that a pass over `x` keeps: `[C]`; over groups `[N, G]`, of all
-    /// channels together `[N]`.
+    /// The shape of the mean and of the spread that a pass over `x` saves: `[C]` for a norm over the batch, `[N, G]` over groups, and `[N]` if all
+    /// channels are one group.
     pub fn saved_shape(&self, x: Shape) -> Shape {
         let [.., samples, channels] = x.hwnc();
         match self.axes {
@@ -176,7 +176,7 @@ impl NormSpec {
         }
     }
 
-    /// Errors: a combination that no backend computes.
+    /// Checks the combination of settings. Errors: one that no backend computes.
     pub fn check(&self) -> Result<()> {
         let refuse = |expected: &str, found: String| Err(Error::operator(self.name(), expected, found));
         match (self.axes, self.divisor) {
@@ -195,7 +195,7 @@ impl NormSpec {
 }
 
 impl fmt::Display for Grouping {
-    /// As `--norm` takes it.
+    /// Written as `--norm` takes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Grouping::Layer => f.write_str("layer"),
@@ -206,7 +206,7 @@ impl fmt::Display for Grouping {
 }
 
 impl fmt::Display for NormSpec {
-    /// With its settings, as a network's description has it.
+    /// Written with its settings, as in a network's description.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}(", self.name())?;
         match (self.axes, self.divisor) {

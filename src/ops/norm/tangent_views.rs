@@ -1,4 +1,4 @@
-//! What every tangent pass of a norm reads, on the CPU and on a device.
+//! The tensors that every tangent pass of a norm reads, on the CPU and on a device.
 
 use super::{NormPass, NormSpec, NormTangents};
 use crate::Result;
@@ -7,7 +7,7 @@ use crate::runtime::cuda::driver::Slice;
 use crate::runtime::float::Float;
 use crate::runtime::memory::Borrow;
 
-/// Tensors of the pass, and how its operands move: `S` is a slice of one of them.
+/// The pass's tensors and the tangents of its operands; each `S` is a slice of one tensor.
 #[derive(Clone, Copy)]
 pub struct TangentViews<S> {
     pub x: S,
@@ -21,12 +21,12 @@ pub struct TangentViews<S> {
     pub mean: S,
     /// σ² or s
     pub spread: S,
-    /// y, where a ReLU followed.
+    /// y, if a ReLU followed.
     pub relu: Option<S>,
 }
 
 impl<'a, T: Float> TangentViews<&'a [T]> {
-    /// On the CPU.
+    /// Reads the tensors on the CPU.
     pub fn read(b: &mut Borrow<'a>, spec: &NormSpec, pass: &NormPass, tangents: &NormTangents) -> Result<Self> {
         Ok(TangentViews {
             x: b.read(pass.x)?,
@@ -41,7 +41,7 @@ impl<'a, T: Float> TangentViews<&'a [T]> {
 }
 
 impl<'a> TangentViews<Slice<'a, f32>> {
-    /// On a device.
+    /// Reads the tensors on a device.
     pub fn of(views: &mut DeviceBorrow<'a>, spec: &NormSpec, pass: &NormPass, tangents: &NormTangents) -> Result<Self> {
         Ok(TangentViews {
             x: views.read(pass.x)?,

@@ -1,7 +1,7 @@
 //! Stochastic gradient descent on the flat parameter vector, with momentum and weight decay as PyTorch defines them.
 //!
-//! `d = g + λ θ`; without momentum `θ ← θ − lr d`; with momentum μ `v ← μ v + d`, `θ ← θ − lr v`, v starting at 0. The learning
-//! rate is read from the step state. The paper's optimiser is μ = λ = 0.
+//! `d = g + λ θ`; without momentum `θ ← θ − lr d`; with momentum μ `v ← μ v + d`, `θ ← θ − lr v`, where v starts at 0. The learning rate is read from
+//! the step state. The paper's optimiser has μ = λ = 0.
 
 mod cpu;
 mod cuda;
@@ -9,10 +9,10 @@ mod cuda;
 use crate::Result;
 use crate::runtime::tensor::{In, Out};
 
-/// The update.
+/// The update of the parameters.
 pub trait Sgd {
-    /// Updates `theta` in place (and `velocity`, which stands for momentum) by `grad`; all three of one length. Where the step
-    /// state has halted, nothing changes.
+    /// Updates `theta` in place by `grad`, and `velocity` too; passing a velocity turns momentum on. All have the same length. If the step state has
+    /// halted, nothing changes.
     fn sgd(
         &mut self,
         theta: Out,
@@ -22,7 +22,8 @@ pub trait Sgd {
         weight_decay: f64,
         state: In,
     ) -> Result<()>;
-    /// The same, and `operands ← theta`, rounded as [`crate::ops::vector::Vector::recast`] does: the next pass need not read θ for that.
+    /// Does the same, and writes `operands ← theta`, rounded as [`crate::ops::vector::Vector::recast`] rounds; the next pass then need not read θ
+    /// again for that.
     fn sgd_recast(
         &mut self,
         theta: Out,

@@ -1,4 +1,4 @@
-//! The squared error's cases.
+//! The squared error's test cases.
 
 use crate::ops::boundary::{Case, Cases, Law, Role};
 

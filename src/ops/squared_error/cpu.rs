@@ -40,7 +40,7 @@ impl<T: Float> SquaredError for Cpu<T> {
     }
 }
 
-/// Refuses tangents of different lengths.
+/// Refuses tangents whose lengths differ.
 pub(super) fn same(a: In, b: Out) -> Result<()> {
     match a.0.shape.len() == b.0.shape.len() {
         true => Ok(()),

@@ -1,4 +1,4 @@
-//! Flat vectors on the CPU: pieces of fixed length, each summed in 16 lanes, lanes and pieces merged in order.
+//! Flat vectors on the CPU. Pieces of fixed length are each summed in 16 lanes; lanes and pieces are merged in order.
 
 use super::{COMPARED, Direction, NormKind, Vector, rows_of};
 use crate::ops::channel_reduce::{Shared, for_pieces};
@@ -12,12 +12,12 @@ use crate::{Error, Result};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Lanes of a sum: independent chains, so that a register of any width can hold some of them.
+/// The number of lanes of a sum. They are independent chains, so that a register of any width can hold some of them.
 const LANES: usize = 16;
-/// Pieces that a vector is summed in, at most; their sums wait on the stack.
+/// The most pieces that a vector is summed in; their sums are kept on the stack.
 const PIECES: usize = 256;
 
-/// A sequence of random words: those of one random direction at one step.
+/// A sequence of random words: the words of one random direction at one step.
 #[derive(Clone, Copy)]
 struct Sequence {
     seed: u64,
@@ -26,7 +26,7 @@ struct Sequence {
 }
 
 impl Sequence {
-    /// Calls `take(offset, words)` for the words of `range`, some at a time; it begins at a multiple of 4.
+    /// Calls `take(offset, words)` for the words of `range`, several at a time; `range` must start at a multiple of 4.
     #[inline(always)]
     fn each(self, range: Range<usize>, mut take: impl FnMut(usize, &[u32])) {
         for first in range.clone().step_by(WORDS) {
@@ -118,7 +118,7 @@ vectorize! {
     }
 }
 
-/// max|x − y|, NaN where one is.
+/// max|x − y|; NaN if any difference is NaN.
 fn piece_largest<T: Float>(x: &[T], y: &[T]) -> f64 {
     x.iter().zip(y).map(|(x, y)| (x.f64() - y.f64()).abs()).fold(0.0, larger)
 }
@@ -127,12 +127,12 @@ fn larger(a: f64, b: f64) -> f64 {
     if b > a || b.is_nan() { b } else { a }
 }
 
-/// `merge` of `piece(range)` over pieces of a vector of `len` elements, in order.
+/// Computes `piece(range)` over pieces of a vector of `len` elements, and combines the results with `merge`, in order.
 fn reduce(len: usize, piece: impl Fn(Range<usize>) -> f64 + Sync, merge: impl Fn(f64, f64) -> f64) -> f64 {
     reduce_all(len, |range| [piece(range)], merge)[0]
 }
 
-/// The same of several numbers at once.
+/// The same for several numbers at once.
 fn reduce_all<const N: usize>(
     len: usize,
     piece: impl Fn(Range<usize>) -> [f64; N] + Sync,

@@ -1,4 +1,4 @@
-//! Flat vectors on a device: `kernels/vector.cu`. Sums have two stages: a partial sum a block, then one block.
+//! Flat vectors on a device: `kernels/vector.cu`. Sums have two stages: each block makes a partial sum, and then one block adds these.
 
 use super::{COMPARED, Direction, NormKind, Vector, rows_of};
 use crate::runtime::cuda::backend::PARTIALS;
@@ -8,17 +8,17 @@ use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
 use half::bf16;
 
-/// Threads of a block.
+/// The number of threads in a block.
 const THREADS: u32 = 256;
-/// Blocks of a row that is compared: each leaves three sums.
+/// The number of blocks that compare one row; each leaves three sums.
 const ROW_BLOCKS: usize = 256;
-/// Rows compared by one launch, as many as the partial sums have room for.
+/// The number of rows that one launch compares: as many as the partial sums have room for.
 const ROWS_AT_ONCE: usize = PARTIALS / (COMPARED * ROW_BLOCKS);
 
-/// Blocks of a reduction at most.
+/// The most blocks of a reduction.
 const BLOCKS: usize = 512;
 
-/// The grid of a vector: eight elements a thread, and no more blocks than there are partial sums.
+/// The grid of a vector: each thread takes eight elements, and there are no more blocks than partial sums.
 fn grid(len: usize) -> Grid {
     Grid::new(len.div_ceil(8 * THREADS as usize).clamp(1, BLOCKS), THREADS)
 }

@@ -1,11 +1,11 @@
-//! The cases of weight normalisation.
+//! The test cases of weight normalisation.
 
 use crate::ops::boundary::{Case, Cases, Law, Role};
 
 /// Weight normalisation's cases.
 pub const CASES: Cases = Cases { chosen: cases, drawn: |of| Some(case(of.name.clone(), &of.map, Law::NORMAL)) };
 
-/// Weight normalisation of a direction of these extents, units first, under `law`.
+/// Weight normalisation of a direction with these extents, units first, drawn under `law`.
 pub fn case(name: impl Into<String>, shape: &[usize], law: Law) -> Case {
     Case::new(name)
         .with("direction", Role::Parameter, shape, law)
@@ -14,7 +14,8 @@ pub fn case(name: impl Into<String>, shape: &[usize], law: Law) -> Case {
         .summing(shape[1..].iter().product())
 }
 
-/// Units below, at and beyond what a block takes; one weight a unit, whose length alone counts; directions far from 1; and some of length 0.
+/// Numbers of units below, at and beyond what a block takes; one weight for each unit, where only its sign matters; directions of a length far from
+/// 1; and some of length 0.
 fn cases() -> Vec<Case> {
     let scaled = |scale| Law::Normal { mean: 0.0, scale };
     vec![

@@ -1,4 +1,4 @@
-//! Weight normalisation on the CPU: some columns at a time, each summed down all rows in f64.
+//! Weight normalisation on the CPU: several columns at a time, each summed down all rows in f64.
 
 use super::{Parts, PartsOut, WeightNorm, extents};
 use crate::Result;
@@ -9,14 +9,14 @@ use crate::runtime::simd::vectorize;
 use crate::runtime::tensor::{In, Out};
 use rayon::prelude::*;
 
-/// Columns that one thread takes at a time.
+/// The number of columns that one thread takes at a time.
 const GROUP: usize = 32;
-/// Elements below which the work is not worth sharing.
+/// The number of elements below which the work is not worth sharing.
 const SMALL: usize = 1 << 15;
-/// A number for each column of a group.
+/// One number for each column of a group.
 type Each = [f64; GROUP];
 
-/// Some columns of a matrix of `rows` × `columns`.
+/// Several columns of a matrix of `rows` × `columns`.
 #[derive(Clone, Copy)]
 struct Group {
     rows: usize,
@@ -39,13 +39,13 @@ impl Group {
         (0..groups).into_par_iter().for_each(group);
     }
 
-    /// Its part of row `r` of a matrix.
+    /// The group's part of row `r` of a matrix.
     #[inline(always)]
     fn row<T>(self, x: &[T], r: usize) -> &[T] {
         &x[r * self.columns + self.first..][..self.count]
     }
 
-    /// The same of a matrix that is written.
+    /// The same for a matrix that is written.
     #[inline(always)]
     #[allow(clippy::mut_from_ref)]
     fn row_of<T>(self, x: &Shared<T>, r: usize) -> &mut [T] {
@@ -54,20 +54,20 @@ impl Group {
         unsafe { x.range(start..start + self.count) }
     }
 
-    /// Its part of a vector `[K]`, widened.
+    /// The group's part of a vector `[K]`, widened to f64.
     fn part<T: Float>(self, x: &[T]) -> Each {
         let part = &x[self.first..][..self.count];
         std::array::from_fn(|c| part.get(c).map_or(0.0, |v| v.f64()))
     }
 
-    /// Writes its part of a vector `[K]`.
+    /// Writes the group's part of a vector `[K]`.
     fn put<T: Float>(self, values: &Each, to: &Shared<T>) {
         // SAFETY: no two groups have a column in common.
         let to = unsafe { to.range(self.first..self.first + self.count) };
         to.iter_mut().zip(values).for_each(|(to, &v)| *to = T::of(v));
     }
 
-    /// n of every column, without overflow.
+    /// n, the length, of every column, computed without overflow.
     fn lengths<T: Float>(self, v: &[T]) -> Each {
         let mut lengths = [0.0; GROUP];
         squares(self, v, &mut lengths);
@@ -86,7 +86,7 @@ impl Group {
     }
 }
 
-/// a/n, and 0 where n is.
+/// a/n, or 0 where n is 0.
 #[inline(always)]
 fn over(a: f64, n: f64) -> f64 {
     if n == 0.0 { 0.0 } else { a / n }
@@ -123,7 +123,7 @@ vectorize! {
         }
     }
 
-    /// ġ u + g/n (x − u s); of a weight itself ġ is g and x is nothing.
+    /// ġ u + g/n (x − u s). For the weight itself, g takes the place of ġ and x is `None`.
     fn combined<T>(group: Group, at: &Columns, gain: &Each, v: &[T], x: Option<&[T]>, out: &Shared<T>) {
         for r in 0..group.rows {
             let (v, out) = (group.row(v, r), group.row_of(out, r));
@@ -184,7 +184,7 @@ vectorize! {
 }
 
 impl Columns {
-    /// Of a group, with ṅ along v̇ and dg of dw where they are given.
+    /// The numbers of a group. ṅ is taken along v̇, and dg from dw, if these are given.
     fn of<T: Float>(group: Group, v: &[T], g: &[T], vt: Option<&[T]>, dw: Option<&[T]>) -> Self {
         let (length, g) = (group.lengths(v), group.part(g));
         let sum = |x: Option<&[T]>| {

@@ -1,4 +1,4 @@
-//! Weight normalisation on a device: `kernels/weightnorm.cu`, one launch a weight.
+//! Weight normalisation on a device: `kernels/weightnorm.cu`, one launch for each weight.
 
 use super::{Parts, PartsOut, WeightNorm, extents};
 use crate::Result;
@@ -9,10 +9,10 @@ use half::bf16;
 
 const OP: &str = "weight_norm";
 
-/// Columns that a block takes at most: a row of them is one sector of memory, and the blocks are many.
+/// The most columns that a block takes: a row of them is one sector of memory, and there are still many blocks.
 const WIDEST: usize = 8;
 
-/// How a direction is shared out: rows, columns, and how many of these a block takes.
+/// How a direction is shared out: its rows, its columns, and the number of columns that a block takes.
 struct Share {
     grid: Grid,
     rows: u32,

@@ -1,20 +1,20 @@
-//! Weight normalisation: the weights of each output unit as a direction and a length (Salimans and Kingma 2016).
+//! Weight normalisation: the weights of each output unit are a direction and a length (Salimans and Kingma 2016).
 //!
-//! With the direction `v [R, K]` as the networks' slots hold it, a column for each unit, and the gain `g [K]`; per unit, `n = ‖v‖`,
+//! The direction `v [R, K]`, as the networks' slots hold it, has one column for each unit; the gain is `g [K]`. For each unit, with `n = ‖v‖` and
 //! `u = v/n`:
 //!
 //! ```text
 //! w = g u      dg = ⟨dw, u⟩      dv = g/n (dw − u dg)
 //! ```
 //!
-//! and where v moves by v̇ and g by ġ, with `ṅ = ⟨u, v̇⟩`, `u̇ = (v̇ − u ṅ)/n`:
+//! and where v̇ and ġ are the tangents of v and g, with `ṅ = ⟨u, v̇⟩`, `u̇ = (v̇ − u ṅ)/n`:
 //!
 //! ```text
 //! ẇ = ġ u + g u̇      ḋg = ⟨ḋw, u⟩ + ⟨dw, u̇⟩      ḋv = (ġ − g ṅ/n)/n (dw − u dg) + g/n (ḋw − u̇ dg − u ḋg)
 //! ```
 //!
-//! A direction of length 0 points nowhere: w, its gradients and all tangents are 0 there. Sums are taken in f64, in an order that the shape
-//! alone fixes. In PyTorch `v` is `weight_v`, `g` is `weight_g` and `dim` is 0.
+//! A direction of length 0 points nowhere: there w, its gradients and all tangents are 0. Sums are taken in f64, in an order that the shape alone
+//! fixes. In PyTorch `v` is `weight_v`, `g` is `weight_g` and `dim` is 0.
 
 pub mod cases;
 mod cpu;
@@ -23,7 +23,7 @@ mod cuda;
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 
-/// What a weight is made of, or how that moves.
+/// What a weight is made of, or the tangents of these.
 #[derive(Debug, Clone, Copy)]
 pub struct Parts {
     /// v, `[…, K]`
@@ -32,24 +32,24 @@ pub struct Parts {
     pub gain: In,
 }
 
-/// Where the gradients go, or their tangents.
+/// Where the gradients of direction and gain go, or the tangents of these gradients.
 #[derive(Debug, Clone, Copy)]
 pub struct PartsOut {
-    /// Like v.
+    /// Shaped like v.
     pub direction: Out,
-    /// Like g.
+    /// Shaped like g.
     pub gain: Out,
 }
 
-/// Weights made of direction and gain. All tensors are of the backend's own type, but for `weight`.
+/// Weights made of direction and gain. All tensors have the backend's own type, except `weight`.
 pub trait WeightNorm {
-    /// Writes w, like v; in the type in which the backend holds operands of matrix products, or in its own.
+    /// Writes w, shaped like v, in the type in which the backend holds operands of matrix products, or in the backend's own type.
     fn weight_norm(&mut self, of: Parts, weight: Out) -> Result<()>;
     /// Writes the gradients of v and g from that of w.
     fn weight_norm_backward(&mut self, of: Parts, grad_weight: In, grads: PartsOut) -> Result<()>;
     /// Writes ẇ.
     fn weight_norm_tangent(&mut self, of: Parts, moving: Parts, weight_tangent: Out) -> Result<()>;
-    /// Writes how the gradients of v and g move, where w's is the first of `grad_weight` and moves by the second.
+    /// Writes the tangents of the gradients of v and g. `grad_weight` holds the gradient of w and its tangent.
     fn weight_norm_tangent_backward(
         &mut self,
         of: Parts,
@@ -59,7 +59,7 @@ pub trait WeightNorm {
     ) -> Result<()>;
 }
 
-/// Rows and columns of the direction. Errors: `like_direction` or `like_gain` has another length, or there is no weight.
+/// The rows and columns of the direction. Errors: `like_direction` or `like_gain` has another length, or there is no weight.
 fn extents(of: Parts, like_direction: &[In], like_gain: &[In]) -> Result<(usize, usize)> {
     let (v, g) = (of.direction.0.shape, of.gain.0.shape);
     let (rows, columns) = v.matrix();

@@ -8,7 +8,7 @@ use crate::runtime::tensor::{ArenaId, ArenaPlan, DType, In, Out, Shape, View};
 use crate::{Error, Result};
 use half::bf16;
 
-/// What matrix products are computed in, and activations stored in.
+/// The precision of matrix products and of stored activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// f32 throughout, exact products.
@@ -19,7 +19,7 @@ pub enum Mode {
     Bf16,
 }
 
-/// `in_storage_type!(cuda, T => call)`: the call with `T` the type in which this backend stores activations.
+/// `in_storage_type!(cuda, T => call)` makes the call with `T` as the type in which this backend stores activations.
 macro_rules! in_storage_type {
     ($cuda:expr, $T:ident => $call:expr) => {
         match $cuda.mode() {
@@ -36,7 +36,7 @@ macro_rules! in_storage_type {
 }
 pub(crate) use in_storage_type;
 
-/// A device with memory planned in arenas, computing in one [`Mode`].
+/// A device with memory planned in arenas, which computes in one [`Mode`].
 pub struct Cuda<D = Box<dyn Driver>> {
     driver: D,
     arenas: Arenas,
@@ -44,11 +44,11 @@ pub struct Cuda<D = Box<dyn Driver>> {
     partials: View,
 }
 
-/// Partial results (of 64 bits) that the first stage of a reduction may leave, for the last one to merge.
+/// The number of partial results (of 64 bits) that the first stage of a reduction may leave for the last stage to merge.
 pub const PARTIALS: usize = 8 * 3 * 256;
 
 impl<D: Driver> Cuda<D> {
-    /// A backend on `driver`. Errors: not even the memory for partial sums is there.
+    /// A backend on `driver`. Errors: there is not even enough memory for partial sums.
     pub fn new(mut driver: D, mode: Mode) -> Result<Self> {
         let mut arenas = Arenas::default();
         let mut plan = ArenaPlan::new(arenas.reserve());
@@ -57,12 +57,12 @@ impl<D: Driver> Cuda<D> {
         Ok(Cuda { driver, arenas, mode, partials })
     }
 
-    /// [`PARTIALS`] numbers (f64) for the first stage of a reduction; no two operators use them at once.
+    /// A buffer of [`PARTIALS`] numbers (f64) for the first stage of a reduction; no two operators use it at once.
     pub fn partials(&self) -> Out {
         Out(self.partials)
     }
 
-    /// The precision.
+    /// The backend's precision.
     pub fn mode(&self) -> Mode {
         self.mode
     }
@@ -72,13 +72,13 @@ impl<D: Driver> Cuda<D> {
         &mut self.driver
     }
 
-    /// The driver, and the views of one call of operator `op`.
+    /// The driver, and a borrow for the views of one call of operator `op`.
     pub fn begin(&mut self, op: &'static str) -> (&mut D, DeviceBorrow<'_>) {
         (&mut self.driver, self.arenas.borrow(op))
     }
 }
 
-/// Numbers of elements and of blocks are 32 bits in kernels.
+/// Converts a number of elements or of blocks to 32 bits, as kernels take it. Errors: it does not fit.
 pub fn count(op: &'static str, n: usize) -> Result<u32> {
     u32::try_from(n).map_err(|_| Error::operator(op, "fewer than 2^32 elements in a tensor", n.to_string()))
 }

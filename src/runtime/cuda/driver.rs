@@ -1,4 +1,4 @@
-//! What runs kernels: a GPU, or the emulator. Everything above is generic over it.
+//! The interface to what runs kernels: a GPU, or the emulator. All code above is generic over it.
 
 use super::signature::Type;
 use crate::runtime::memory::Element;
@@ -17,29 +17,29 @@ pub struct Source {
     pub text: &'static str,
 }
 
-/// A file of kernels as the build compiled it.
+/// A file of kernels, as the build compiled it.
 #[derive(Debug)]
 pub struct Image {
     /// The file: its place in [`super::kernels::SOURCES`].
     pub source: usize,
-    /// What for.
+    /// The target that it was compiled for.
     pub target: super::nvrtc::Target,
-    /// The cubin, or the PTX with a 0 at its end.
+    /// The cubin, or the PTX with a terminating 0.
     pub code: &'static [u8],
 }
 
-/// What a kernel takes of a multiprocessor, as the build found.
+/// A kernel's resource use, as the build found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
     /// The kernel's name.
     pub kernel: &'static str,
-    /// The architecture, as 90 for sm_90.
+    /// The architecture; 90 stands for sm_90.
     pub arch: u32,
-    /// Registers of a thread.
+    /// Registers per thread.
     pub registers: u32,
-    /// Bytes that a thread spills.
+    /// Bytes that a thread spills to local memory.
     pub spills: u32,
-    /// Bytes of static shared memory of a block.
+    /// Bytes of static shared memory per block.
     pub shared: u32,
 }
 
@@ -48,11 +48,11 @@ pub struct Resources {
 pub struct Kernel {
     /// Its name.
     pub name: &'static str,
-    /// The file that it is in: its place in [`super::kernels::SOURCES`].
+    /// The file that holds it: its place in [`super::kernels::SOURCES`].
     pub source: usize,
-    /// Threads that a block may have.
+    /// The most threads that a block may have.
     pub max_threads: u32,
-    /// Blocks of a cluster; 1 without clusters.
+    /// The number of blocks in a cluster; 1 without clusters.
     pub cluster: u32,
     /// Its parameters, in order.
     pub parameters: &'static [Parameter],
@@ -63,7 +63,7 @@ pub struct Kernel {
 pub struct Parameter {
     /// Its name.
     pub name: &'static str,
-    /// What it is made of: nothing where it is a tensor, one number, or the fields of a struct.
+    /// The numbers it consists of: none for a tensor, one for a number, or the fields of a struct.
     pub numbers: &'static [Number],
 }
 
@@ -74,55 +74,55 @@ pub struct Number {
     pub name: &'static str,
     /// Its type.
     pub ty: Type,
-    /// Its first byte within the parameter.
+    /// Its offset in bytes within the parameter.
     pub at: usize,
 }
 
-/// How many threads run a kernel.
+/// The number of threads that run a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
-    /// Blocks along x, y, z; with clusters x is a multiple of the cluster.
+    /// The number of blocks along x, y and z; with clusters, x is a multiple of the cluster's size.
     pub blocks: [u32; 3],
-    /// Threads of a block.
+    /// The number of threads per block.
     pub threads: u32,
-    /// Bytes of dynamic shared memory of a block.
+    /// Bytes of dynamic shared memory per block.
     pub shared: u32,
 }
 
 impl Grid {
-    /// `blocks` along x of `threads` each, no dynamic shared memory.
+    /// A grid of `blocks` blocks along x with `threads` threads each, and no dynamic shared memory.
     pub fn new(blocks: usize, threads: u32) -> Grid {
         Grid::of([blocks, 1, 1], threads)
     }
 
-    /// Blocks along x, y and z. What no device takes is refused at the launch.
+    /// A grid with blocks along x, y and z. A grid that the device cannot run is refused at the launch.
     pub fn of(blocks: [usize; 3], threads: u32) -> Grid {
         Grid { blocks: blocks.map(|n| u32::try_from(n).unwrap_or(u32::MAX)), threads, shared: 0 }
     }
 
-    /// As many blocks of `threads` as cover `elements` at `each` elements a thread.
+    /// A grid with enough blocks of `threads` threads to cover `elements` at `each` elements per thread.
     pub fn cover(elements: usize, each: usize, threads: u32) -> Grid {
         Grid::new(elements.div_ceil(each * threads as usize).max(1), threads)
     }
 
-    /// With so many bytes of dynamic shared memory.
+    /// The same grid with this many bytes of dynamic shared memory.
     pub fn shared(self, bytes: usize) -> Grid {
         Grid { shared: u32::try_from(bytes).unwrap_or(u32::MAX), ..self }
     }
 }
 
-/// Bytes of one arena on the device.
+/// A range of bytes in one arena on the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Region {
     /// The arena.
     pub arena: ArenaId,
-    /// Its first byte.
+    /// Its offset in bytes.
     pub offset: usize,
     /// Its length in bytes.
     pub bytes: usize,
 }
 
-/// The bytes of a number or of a struct of numbers, at an address that suits every type.
+/// The bytes of a number, or of a struct of numbers, aligned for every type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(8))]
 pub struct Words(pub [u8; 32]);
@@ -132,12 +132,12 @@ pub struct Words(pub [u8; 32]);
 pub enum Arg {
     /// A tensor.
     Tensor {
-        /// Where it lies.
+        /// Where the tensor lies.
         region: Region,
-        /// The kernel may write to it.
+        /// Whether the kernel may write to it.
         written: bool,
     },
-    /// No tensor, where the kernel takes none.
+    /// No tensor, for an optional parameter.
     Null,
     /// A number, or a struct of numbers.
     Value(Words),
@@ -146,15 +146,15 @@ pub enum Arg {
 /// A tensor that a launch reads, resolved and checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Slice<'a, T> {
-    /// Where it lies.
+    /// Where the tensor lies.
     pub region: Region,
     life: PhantomData<&'a [T]>,
 }
 
-/// A tensor that a launch writes, resolved and checked: it overlaps no other of the same operator call.
+/// A tensor that a launch writes, resolved and checked: it overlaps no other tensor of the same operator call.
 #[derive(Debug)]
 pub struct SliceMut<'a, T> {
-    /// Where it lies.
+    /// Where the tensor lies.
     pub region: Region,
     life: PhantomData<&'a mut [T]>,
 }
@@ -165,18 +165,18 @@ impl<'a, T: Element> Slice<'a, T> {
         Slice { region, life: PhantomData }
     }
 
-    /// Its elements.
+    /// The number of its elements.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.region.bytes / size_of::<T>()
     }
 
-    /// The same bytes as f32: for what is f32 wherever the caller's mode is.
+    /// The same bytes as f32, for tensors that are f32 whatever the caller's mode.
     pub fn as_f32(&self) -> Slice<'a, f32> {
         Slice::new(self.region)
     }
 
-    /// As an argument.
+    /// The tensor as a launch argument.
     pub fn arg(&self) -> Arg {
         Arg::Tensor { region: self.region, written: false }
     }
@@ -188,34 +188,34 @@ impl<'a, T: Element> SliceMut<'a, T> {
         SliceMut { region, life: PhantomData }
     }
 
-    /// Its elements.
+    /// The number of its elements.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.region.bytes / size_of::<T>()
     }
 
-    /// As an argument.
+    /// The tensor as a launch argument.
     pub fn arg(&mut self) -> Arg {
         Arg::Tensor { region: self.region, written: true }
     }
 
-    /// The same bytes as f32: for what is f32 wherever the caller's mode is.
+    /// The same bytes as f32, for tensors that are f32 whatever the caller's mode.
     pub fn as_f32(&mut self) -> SliceMut<'_, f32> {
         SliceMut::new(self.region)
     }
 
-    /// What was written, to be read by the next launch.
+    /// The written tensor, for the next launch to read.
     pub fn read(&self) -> Slice<'_, T> {
         Slice::new(self.region)
     }
 
-    /// The first `len` elements, or all where there are fewer: a kernel is given what it uses of a workspace and no more.
+    /// The first `len` elements, or all if there are fewer. A kernel is given only the part of a workspace that it uses.
     pub fn first(&mut self, len: usize) -> SliceMut<'_, T> {
         let bytes = len.saturating_mul(size_of::<T>()).min(self.region.bytes);
         SliceMut::new(Region { bytes, ..self.region })
     }
 
-    /// The first `len` elements of another type that lie there, or as many as fit.
+    /// The first `len` elements of another type in the same memory, or as many as fit.
     pub fn cast<U: Element>(&mut self, len: usize) -> SliceMut<'_, U> {
         let bytes = len.saturating_mul(size_of::<U>()).min(self.region.bytes / size_of::<U>() * size_of::<U>());
         SliceMut::new(Region { bytes, ..self.region })
@@ -235,7 +235,7 @@ impl Stored for bf16 {
     const HALF: bool = true;
 }
 
-/// A number as an argument.
+/// A number as a launch argument.
 pub fn scalar<T: bytemuck::Pod>(value: T) -> Arg {
     let mut words = Words([0; 32]);
     words.put(0, &value);
@@ -243,117 +243,117 @@ pub fn scalar<T: bytemuck::Pod>(value: T) -> Arg {
 }
 
 impl Words {
-    /// Puts a number of a struct to its place, `at` bytes from the beginning.
+    /// Writes one number of a struct at its offset, `at` bytes from the beginning.
     pub fn put<T: bytemuck::Pod>(&mut self, at: usize, value: &T) {
         self.0[at..at + size_of::<T>()].copy_from_slice(bytemuck::bytes_of(value));
     }
 }
 
-/// A matrix of a dense product: row-major, or its transpose.
+/// A matrix operand of a dense product, row-major; the product may take its transpose.
 #[derive(Debug, Clone, Copy)]
 pub struct Operand {
-    /// Where it lies.
+    /// Where the matrix lies.
     pub region: Region,
-    /// The product takes its transpose.
+    /// Whether the product takes the transpose.
     pub transposed: bool,
 }
 
-/// `out [m, n] = a [m, k] · b [k, n]`, all dense and row-major; products accumulate in f32 and nothing is added to `out`.
+/// `out [m, n] = a [m, k] · b [k, n]`, where all matrices are dense and row-major. Sums accumulate in f32, and `out` is overwritten.
 #[derive(Debug, Clone, Copy)]
 pub struct Gemm {
-    /// Rows of `out`.
+    /// The number of rows of `out`.
     pub m: usize,
-    /// Columns of `out`.
+    /// The number of columns of `out`.
     pub n: usize,
-    /// Terms of each sum.
+    /// The number of terms in each sum.
     pub k: usize,
-    /// The left matrix; transposed it lies as `[k, m]`.
+    /// The left matrix; if transposed, it is stored as `[k, m]`.
     pub a: Operand,
-    /// The right matrix; transposed it lies as `[n, k]`.
+    /// The right matrix; if transposed, it is stored as `[n, k]`.
     pub b: Operand,
-    /// Of `a` and `b`: f32 or bf16.
+    /// The dtype of `a` and `b`: f32 or bf16.
     pub operands: DType,
-    /// Round f32 operands to tf32 first.
+    /// Whether f32 operands are rounded to tf32 first.
     pub tf32: bool,
     /// Where the product goes.
     pub out: Region,
-    /// Of `out`: f32 or bf16.
+    /// The dtype of `out`: f32 or bf16.
     pub result: DType,
 }
 
-/// What a device is.
+/// The properties of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Properties {
-    /// For people, as in `NVIDIA H200 (sm_90)`.
+    /// Its name for users, as in `NVIDIA H200 (sm_90)`.
     pub name: String,
-    /// Compute capability, times ten: 80, 90, …
+    /// Its compute capability times ten: 80, 90, …
     pub capability: u32,
-    /// Multiprocessors.
+    /// The number of multiprocessors.
     pub multiprocessors: u32,
     /// Bytes of shared memory that a block may have.
     pub shared: u32,
 }
 
-/// A device that has memory and runs kernels, in the order in which it is asked.
+/// A device that has memory and runs kernels. It does its work in the order in which it is asked.
 ///
-/// All errors are typed: [`Error::Device`] where the device fails, [`Error::Kernel`] where a kernel does what it must not.
+/// All errors are typed: [`Error::Device`] if the device fails, [`Error::Kernel`] if a kernel does something that it must not do.
 pub trait Driver {
-    /// What it is.
+    /// The device's properties.
     fn properties(&self) -> &Properties;
-    /// The card that it is, where it is one.
+    /// The card, if the device is a real one.
     fn hardware(&self) -> Option<Hardware> {
         None
     }
-    /// Allocates the arena `arena`, zeroed.
+    /// Allocates arena `arena`, zeroed.
     fn allocate(&mut self, arena: ArenaId, bytes: usize) -> Result<()>;
     /// Whether plans leave guard bands between tensors, and memory starts as NaN.
     fn guarded(&self) -> bool {
         false
     }
-    /// Tells which parts of an arena belong to no tensor: a device that can, refuses accesses to them.
+    /// Tells the device which parts of an arena belong to no tensor; a device that can do so refuses accesses to them.
     fn guard(&mut self, arena: ArenaId, bands: &[std::ops::Range<usize>]) -> Result<()> {
         let _ = (arena, bands);
         Ok(())
     }
     /// Copies host bytes to a region of the same length.
     fn upload(&mut self, to: Region, bytes: &[u8]) -> Result<()>;
-    /// Waits for everything asked for, and copies a region to host bytes of the same length.
+    /// Waits for all work submitted so far, and copies a region to host bytes of the same length.
     fn download(&mut self, from: Region, bytes: &mut [u8]) -> Result<()>;
     /// Copies between regions of the same length that do not overlap.
     fn copy(&mut self, from: Region, to: Region) -> Result<()>;
-    /// Runs a kernel. The arguments fit its parameters: generated functions call this, nothing else does.
+    /// Runs a kernel. The arguments must fit its parameters; only generated functions call this.
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()>;
-    /// Whether [`Driver::gemm`] is there.
+    /// Whether the device has [`Driver::gemm`].
     fn has_gemm(&mut self) -> bool {
         true
     }
-    /// A dense product.
+    /// Computes a dense product.
     fn gemm(&mut self, product: Gemm) -> Result<()>;
-    /// Begins a piece of work that is asked for again and again with the same launches and arguments, known by `key`. The first
-    /// time it is made directly, the second time recorded while it is made, from then on replayed as one. Between this and
-    /// [`Driver::end_graph`] nothing may be uploaded, downloaded or allocated.
+    /// Begins a piece of work, known by `key`, that is repeated with the same launches and arguments. The first time, the work is done directly; the
+    /// second time, it is recorded while it is done; from then on, the recording is replayed as a whole. Nothing may be uploaded, downloaded or
+    /// allocated between this call and [`Driver::end_graph`].
     fn begin_graph(&mut self, key: u64) -> Result<Graph> {
         let _ = key;
         Ok(Graph::Make)
     }
-    /// Ends what [`Driver::begin_graph`] began; `good` is false where something failed on the way: nothing is then kept.
+    /// Ends what [`Driver::begin_graph`] began. `good` is false if something failed on the way; the recording is then discarded.
     fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
         let _ = (key, good);
         Ok(())
     }
-    /// Tells what the launches that follow belong to: see [`crate::runtime::storage::Storage::enter`].
+    /// Says which part of a network the following launches belong to: see [`crate::runtime::storage::Storage::enter`].
     fn enter(&mut self, part: Option<Part>) {
         let _ = part;
     }
-    /// The same of one pass of the layer that was told of last.
+    /// Says which pass the following launches belong to, within the layer last named.
     fn enter_pass(&mut self, pass: Pass) {
         let _ = pass;
     }
-    /// Waits for everything asked for.
+    /// Waits for all work submitted so far.
     fn synchronize(&mut self) -> Result<()>;
-    /// Marks a moment among what is asked for; [`Driver::elapsed`] tells the time between two. There are two of them, 0 and 1.
+    /// Sets mark number `which`, 0 or 1, in the stream of work; [`Driver::elapsed`] gives the time between the two marks.
     fn mark(&mut self, which: usize) -> Result<()>;
-    /// Waits for mark 1 and gives the seconds from mark 0 to it, by the device's clock.
+    /// Waits for mark 1, and returns the seconds from mark 0 to mark 1 by the device's clock.
     fn elapsed(&mut self) -> Result<f64>;
 }
 
@@ -414,7 +414,7 @@ impl<D: Driver + ?Sized> Driver for Box<D> {
     }
 }
 
-/// Refuses a launch that no device takes, or that the kernel was not written for.
+/// Refuses a grid that the device cannot run, or that the kernel was not written for.
 pub fn check_grid(kernel: &Kernel, grid: Grid, properties: &Properties) -> Result<()> {
     let refuse = |expected: String, found: String| Err(Error::operator(kernel.name, expected, found));
     let [x, y, z] = grid.blocks;

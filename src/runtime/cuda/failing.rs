@@ -1,21 +1,21 @@
-//! A driver that fails when told to: for tests of what happens when a device does.
+//! A driver that fails when told to, for tests of what happens when a device fails.
 
 use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Properties, Region};
 use crate::runtime::tensor::ArenaId;
 use crate::{Error, Result};
 
-/// What is to fail.
+/// The kind of call that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// An allocation: out of memory.
+    /// An allocation: the error is that memory has run out.
     Allocation,
-    /// A launch or a dense product: the device is lost.
+    /// A launch or a dense product: the error is that the device is lost.
     Launch,
-    /// A copy to or from the device: the device is lost.
+    /// A copy to or from the device: the error is that the device is lost.
     Copy,
 }
 
-/// Another driver, of which the n-th allocation, launch or copy fails, and everything after that.
+/// Another driver whose n-th allocation, launch or copy fails, and every call after it.
 pub struct Failing<D> {
     inner: D,
     failure: Failure,
@@ -23,7 +23,7 @@ pub struct Failing<D> {
 }
 
 impl<D: Driver> Failing<D> {
-    /// `inner`, with its `nth` (from 1) allocation, launch or copy failing.
+    /// Wraps `inner`, and makes its `nth` allocation, launch or copy fail (counted from 1).
     pub fn new(inner: D, failure: Failure, nth: u64) -> Self {
         Failing { inner, failure, left: nth }
     }

@@ -1,6 +1,6 @@
-//! A driver that writes down what is asked of it: each launch with its bytes, its operations and, where wanted, its time.
+//! A driver that records what is asked of it: each launch with its bytes, its operations and, if wanted, its time.
 //!
-//! And [`Dry`], a device that does nothing: with it a whole step at full size is counted in milliseconds on any machine.
+//! There is also [`Dry`], a device that does nothing. With it, the launches of a whole step at full size are counted in milliseconds on any machine.
 
 use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Number, Part, Pass, Properties, Region, check_grid};
 use super::signature::Type;
@@ -13,38 +13,38 @@ use std::ops::Range;
 pub struct Entry {
     /// The kernel's name; `gemm` for a dense product, `copy` for a copy.
     pub kernel: &'static str,
-    /// Blocks and threads; one block of one thread for what is not a kernel of ours.
+    /// The numbers of blocks and threads; one block of one thread for anything that is not one of our kernels.
     pub grid: Grid,
-    /// Bytes of the tensors that it reads and of those that it writes, each counted once.
+    /// The bytes of the tensors that it reads, and of those that it writes; each tensor is counted once.
     pub bytes: [u64; 2],
-    /// Multiplications and additions of a product over taps: nominal (every tap everywhere), and effective (valid taps only).
+    /// The multiplications and additions of a product over taps: nominal (every tap everywhere), and effective (valid taps only).
     pub flops: [f64; 2],
-    /// Seconds on the device, where they were asked for.
+    /// Seconds on the device, if timing was asked for.
     pub seconds: Option<f64>,
-    /// What of a network it belongs to.
+    /// The part of a network that it belongs to.
     pub part: Option<Part>,
 }
 
-/// Another driver, and what was asked of it.
+/// Another driver, with a record of what was asked of it.
 pub struct Ledger<D> {
     inner: D,
-    /// In order.
+    /// The record, in order.
     pub entries: Vec<Entry>,
-    /// Where the last piece of work that was asked for as a graph begins among them.
+    /// The entry at which the last piece of work that was asked for as a graph begins.
     began: usize,
-    /// How often a launch is repeated to be timed; 0 where none is.
+    /// How often a launch is repeated to be timed; 0 if launches are not timed.
     repeats: u32,
     part: Option<Part>,
-    /// Graphs of repeated launches so far.
+    /// The number of graphs of repeated launches so far.
     graphs: u64,
 }
 
-/// How often a launch is repeated to be timed, unless another number is asked for.
+/// The default number of repetitions for timing a launch.
 const REPEATS: u32 = 20;
 /// How often the graph of a launch's repetitions is replayed between two marks.
 const REPLAYS: u32 = 2;
 
-/// The number that parameter `name` of a launch has.
+/// The value of parameter `name` of a launch.
 fn number(kernel: &Kernel, args: &[Arg], name: &str) -> Option<f64> {
     let known = |number: &&Number| number.name == name && number.ty == Type::U32;
     let mut found =
@@ -57,7 +57,7 @@ fn number(kernel: &Kernel, args: &[Arg], name: &str) -> Option<f64> {
     }
 }
 
-/// Nominal and effective operations of a product over taps; none of any other kernel.
+/// The nominal and effective operations of a product over taps; none for any other kernel.
 fn operations(kernel: &Kernel, args: &[Arg]) -> Option<[f64; 2]> {
     let of = |name| number(kernel, args, name);
     let (rows, inner, columns, taps) = (of("rows")?, of("inner")?, of("columns")?, of("taps")?);
@@ -68,22 +68,22 @@ fn operations(kernel: &Kernel, args: &[Arg]) -> Option<[f64; 2]> {
 }
 
 impl<D: Driver> Ledger<D> {
-    /// Writes down what is asked of `inner`; with `timed` each launch is repeated and timed, and graphs of several are not recorded.
+    /// Records what is asked of `inner`. With `timed`, each launch is repeated and timed, and graphs of several launches are not recorded.
     ///
-    /// Repeated are a launch's arguments as they are: what it reads and writes lies in a cache where it fits there, so that its bytes per
-    /// second may be more than memory gives. A launch that works in place sees its own results, at most a hundred times; what the launch
-    /// wrote when it was asked for is then put back, so that all that follows has the numbers that it would have had.
+    /// A launch is repeated with the same arguments. What it reads and writes therefore stays in a cache if it fits, and its bytes per second may
+    /// exceed the memory's bandwidth. A launch that works in place sees its own results, at most a hundred times. Afterwards the results of the
+    /// original launch are put back, so that all later work has the numbers that it would have had without timing.
     pub fn new(inner: D, timed: bool) -> Self {
         let repeats = if timed { REPEATS } else { 0 };
         Ledger { inner, entries: Vec::new(), began: 0, repeats, part: None, graphs: 0 }
     }
 
-    /// With so many repetitions of each launch, where it is timed.
+    /// Sets the number of repetitions of each timed launch.
     pub fn repeating(self, repeats: u32) -> Self {
         Ledger { repeats: if self.repeats > 0 { repeats.max(1) } else { 0 }, ..self }
     }
 
-    /// The launches since the last piece of work began that was asked for as a graph, and not replayed.
+    /// The launches of the last piece of work that was asked for as a graph, and was not replayed, and the launches since.
     pub fn last_work(&self) -> &[Entry] {
         &self.entries[self.began.min(self.entries.len())..]
     }
@@ -95,7 +95,7 @@ impl<D: Driver> Ledger<D> {
         Ok(())
     }
 
-    /// Seconds of one of many repetitions of `work`, which has been done and writes to `written`; that is put back.
+    /// The seconds that one of many repetitions of `work` takes. `work` has been done once and writes to `written`, whose contents are put back.
     fn time(&mut self, written: &[Region], work: impl Fn(&mut D) -> Result<()>) -> Result<f64> {
         let Ledger { inner, repeats, graphs, .. } = self;
         let mut kept = Vec::with_capacity(written.len());
@@ -206,11 +206,11 @@ impl<D: Driver> Driver for Ledger<D> {
     }
 }
 
-/// A device that takes everything and does nothing. What is downloaded from it is 0.
+/// A device that accepts everything and does nothing. What is downloaded from it is 0.
 pub struct Dry(Properties);
 
 impl Dry {
-    /// A device of these properties.
+    /// A device with these properties.
     pub fn new(properties: Properties) -> Self {
         Dry(properties)
     }

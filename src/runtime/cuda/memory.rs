@@ -6,7 +6,7 @@ use crate::runtime::alias_check::AliasCheck;
 use crate::runtime::memory::Element;
 use crate::runtime::tensor::{ArenaId, ArenaPlan, In, Out};
 
-/// The sizes of all arenas; the bytes themselves are the driver's.
+/// The sizes of all arenas; the driver has the bytes themselves.
 #[derive(Debug, Default)]
 pub struct Arenas {
     bytes: Vec<usize>,
@@ -19,7 +19,7 @@ impl Arenas {
         ArenaId(self.bytes.len() as u32 - 1)
     }
 
-    /// Allocates what `plan` laid out.
+    /// Allocates the tensors that `plan` laid out.
     pub fn commit(&mut self, driver: &mut impl Driver, plan: &ArenaPlan) -> Result<()> {
         driver.allocate(plan.id(), plan.bytes())?;
         driver.guard(plan.id(), plan.guards())?;
@@ -27,7 +27,7 @@ impl Arenas {
         Ok(())
     }
 
-    /// Bytes of all arenas.
+    /// The bytes of all arenas.
     pub fn bytes(&self) -> usize {
         self.bytes.iter().sum()
     }
@@ -38,33 +38,33 @@ impl Arenas {
     }
 }
 
-/// Resolves views to slices of device memory, and refuses a slice that overlaps another where either is written.
+/// Resolves views to slices of device memory. Refuses a slice that overlaps another if either is written.
 pub struct DeviceBorrow<'a> {
     claims: AliasCheck,
     arenas: &'a Arenas,
 }
 
 impl<'a> DeviceBorrow<'a> {
-    /// A view that is read.
+    /// Resolves a view that is read.
     pub fn read<T: Element>(&mut self, view: In) -> Result<Slice<'a, T>> {
         let bytes = &self.arenas.bytes;
         let offset = self.claims.take::<T>(view.0, false, |arena| bytes.get(arena).copied())?;
         Ok(Slice::new(Region { arena: view.0.arena, offset, bytes: view.0.bytes() }))
     }
 
-    /// A view that is read where it is there.
+    /// Resolves an optional view that is read.
     pub fn read_some<T: Element>(&mut self, view: Option<In>) -> Result<Option<Slice<'a, T>>> {
         view.map(|view| self.read(view)).transpose()
     }
 
-    /// A view that is written.
+    /// Resolves a view that is written.
     pub fn write<T: Element>(&mut self, view: Out) -> Result<SliceMut<'a, T>> {
         let bytes = &self.arenas.bytes;
         let offset = self.claims.take::<T>(view.0, true, |arena| bytes.get(arena).copied())?;
         Ok(SliceMut::new(Region { arena: view.0.arena, offset, bytes: view.0.bytes() }))
     }
 
-    /// A view that is written where it is there.
+    /// Resolves an optional view that is written.
     pub fn write_some<T: Element>(&mut self, view: Option<Out>) -> Result<Option<SliceMut<'a, T>>> {
         view.map(|view| self.write(view)).transpose()
     }

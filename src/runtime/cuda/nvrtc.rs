@@ -1,8 +1,8 @@
-//! NVRTC, the compiler of kernels: where it is looked for, and a kernel file to a cubin or to PTX.
+//! NVRTC, the compiler of kernels: finding it, and compiling a kernel file to a cubin or to PTX.
 //!
-//! This file stands alone (std and libloading): `build.rs` includes it as it is, so that kernels are compiled in the same way when
-//! the program is built and, where NVRTC was missing then, at first use. The libraries are opened by full path and kept: the Python
-//! package has no RPATH, and NVRTC opens its built-ins by name.
+//! This file depends on std and libloading alone. `build.rs` includes it as it is, so that kernels are compiled in the same way when the program is
+//! built and, if NVRTC was missing then, at first use. The libraries are opened by full path and stay open: the Python package has no RPATH, and
+//! NVRTC opens its built-ins by name.
 
 use libloading::Library;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -10,24 +10,24 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Options of every compilation. Products and sums are fused where a kernel says `fmaf` and nowhere else.
+/// The options of every compilation. Products and sums are fused only where a kernel says `fmaf`.
 const OPTIONS: [&str; 4] = ["--std=c++17", "--fmad=false", "--device-as-default-execution-space", "--ptxas-options=-v"];
 
-/// The option by which a sanitizer or a profiler can name lines of a kernel's file. It makes a cubin three times as large.
+/// The option that lets a sanitizer or a profiler name lines of a kernel's file. It makes a cubin three times as large.
 const LINES: &str = "--generate-line-info";
 
-/// Whether kernels are to be compiled with line numbers at first use, whatever the build has compiled: `NORMSCAPE_LINE_INFO=1`.
+/// Whether kernels are compiled with line numbers at first use, even if the build has compiled them: `NORMSCAPE_LINE_INFO=1`.
 #[allow(dead_code, reason = "the build does not ask: its kernels have none")]
 pub fn line_info() -> bool {
     std::env::var("NORMSCAPE_LINE_INFO").is_ok_and(|value| value == "1")
 }
 
-/// What to compile for.
+/// A compilation target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// Machine code of one architecture, as 90 for sm_90.
+    /// Machine code of one architecture; 90 stands for sm_90.
     Cubin(u32),
-    /// PTX of one, which newer devices compile for themselves.
+    /// PTX of one architecture, which newer devices compile for themselves.
     Ptx(u32),
 }
 
@@ -39,28 +39,28 @@ impl Target {
         }
     }
 
-    /// All options, with line numbers where they are wanted; a result depends on them.
+    /// All options, with line numbers if they are wanted. The compiled code depends on all of them.
     pub fn options(self, lines: bool) -> Vec<String> {
         let all = OPTIONS.into_iter().chain(lines.then_some(LINES)).map(str::to_owned);
         all.chain([self.option()]).collect()
     }
 }
 
-/// What a kernel takes of a multiprocessor, as ptxas says.
+/// A kernel's resource use, as ptxas reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
-    /// The kernel.
+    /// The kernel's name.
     pub kernel: String,
-    /// Registers of a thread.
+    /// Registers per thread.
     pub registers: u32,
     /// Bytes that a thread spills, stores and loads together.
     pub spills: u32,
-    /// Bytes of static shared memory of a block.
+    /// Bytes of static shared memory per block.
     pub shared: u32,
 }
 
-/// The folders in which a library of CUDA called `package` (as in the Python packages of NVIDIA) is looked for, in order; `variable` names
-/// the environment variable that comes first, `own` a folder of this project where one may have been put.
+/// The folders in which the CUDA library called `package` (its name among NVIDIA's Python packages) is looked for, in order. `variable` names an
+/// environment variable whose folder comes first; `own` is a folder of this project that may hold the library.
 pub fn folders(variable: &str, package: &str, own: Option<PathBuf>) -> Vec<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let mut found: Vec<PathBuf> = set(variable).into_iter().collect();
@@ -79,7 +79,7 @@ pub fn folders(variable: &str, package: &str, own: Option<PathBuf>) -> Vec<PathB
     found
 }
 
-/// Where Python keeps its packages. It is asked once: it takes longer to start than all else that is looked for.
+/// The folder of Python's packages. Python is asked only once, since it takes longer to start than the rest of the search.
 fn python_packages() -> Option<PathBuf> {
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
     let ask = || {
@@ -92,7 +92,7 @@ fn python_packages() -> Option<PathBuf> {
 
 type Program = *mut c_void;
 
-/// NVRTC, loaded.
+/// The loaded NVRTC library.
 pub struct Nvrtc {
     library: Library,
     path: PathBuf,
@@ -100,26 +100,26 @@ pub struct Nvrtc {
     _builtins: Option<Library>,
 }
 
-/// What a compilation gave.
+/// The result of a compilation.
 pub struct Compiled {
-    /// The cubin, or the PTX with a 0 at its end.
+    /// The cubin, or the PTX with a terminating 0.
     pub code: Vec<u8>,
-    /// Resources of every kernel; empty for PTX.
+    /// The resource use of every kernel; empty for PTX.
     pub usage: Vec<Usage>,
 }
 
 impl Nvrtc {
-    /// Where it is looked for; `own` is a folder of Python packages of this project.
+    /// The places where NVRTC is looked for; `own` is a folder of Python packages of this project.
     pub fn places(own: Option<PathBuf>) -> Vec<PathBuf> {
         folders("NVRTC_PATH", "cuda_nvrtc", own)
     }
 
-    /// Opens it, where it is.
+    /// Opens NVRTC, if it is found.
     pub fn find(own: Option<PathBuf>) -> Option<Nvrtc> {
         Self::find_up_to(own, i32::MAX)
     }
 
-    /// Opens one whose major version is at most `newest`: what a newer one makes, an older driver does not take.
+    /// Opens an NVRTC whose major version is at most `newest`: an older driver does not accept the code of a newer compiler.
     pub fn find_up_to(own: Option<PathBuf>, newest: i32) -> Option<Nvrtc> {
         let names = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", "nvrtc64_130_0.dll", "nvrtc64_120_0.dll"];
         let fits = |nvrtc: &Nvrtc| nvrtc.version.0 <= newest;
@@ -156,13 +156,13 @@ impl Nvrtc {
         Some(Nvrtc { library, path, version: (major, minor), _builtins: builtins })
     }
 
-    /// Its version and where it was found.
+    /// Its version and its path.
     pub fn describe(&self) -> String {
         format!("NVRTC {}.{} ({})", self.version.0, self.version.1, self.path.display())
     }
 
-    /// Compiles the text of `kernels/NAME.cu`; `headers` are the names and texts of the files that it may include. Errors: what NVRTC says,
-    /// with lines of that file; a missing function.
+    /// Compiles the text of `kernels/NAME.cu`; `headers` holds the names and texts of the files that it may include. Errors: NVRTC's messages, with
+    /// lines of that file; a missing function.
     pub fn compile(
         &self,
         name: &str,
@@ -214,7 +214,7 @@ impl Nvrtc {
     }
 
     /// # Safety
-    /// As [`Nvrtc::compiled`]; the functions are a pair of NVRTC's for a size and a content.
+    /// As [`Nvrtc::compiled`]; `size` and `content` name a pair of NVRTC functions.
     unsafe fn buffer(&self, program: Program, size: &str, content: &str) -> Result<Vec<u8>, String> {
         // SAFETY: by the caller's promise.
         unsafe {
@@ -250,7 +250,7 @@ type Destroy = unsafe extern "C" fn(*mut Program) -> c_int;
 type Size = unsafe extern "C" fn(Program, *mut usize) -> c_int;
 type Content = unsafe extern "C" fn(Program, *mut c_char) -> c_int;
 
-/// The resources that ptxas's log tells of.
+/// The resource use that ptxas's log reports.
 fn usage(log: &str) -> Vec<Usage> {
     let mut found: Vec<Usage> = Vec::new();
     // The number before a word, as in `… 96 bytes smem`.

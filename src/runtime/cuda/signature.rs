@@ -1,4 +1,4 @@
-//! The signatures of kernels, read from their text: what `build.rs` generates launch structs from.
+//! Reads the signatures of kernels from their text; `build.rs` generates launch structs from them.
 //!
 //! The grammar is small on purpose, and anything outside it is an error that names the line:
 //!
@@ -16,7 +16,7 @@
 //! TYPE      = 'float' | 'double' | 'bf16' | 'int' | 'unsigned' | 'u64' | 'unsigned char'; of a pointer in KERNEL_OF_T also 'T'
 //! ```
 //!
-//! This file stands alone: `build.rs` includes it as it is, and the drivers use it to read kernels at run time.
+//! This file depends on no other: `build.rs` includes it as it is, and the drivers use it to read kernels at run time.
 
 /// The type of a parameter, or of what it points to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +35,14 @@ pub enum Type {
     U64,
     /// `unsigned char`
     U8,
-    /// `T`: float in one of a kernel's two entries, bf16 in the other
+    /// `T`: float in one of the kernel's two entries, bf16 in the other
     T,
 }
 
 impl Type {
     const ALL: [Type; 8] = [Type::F32, Type::F64, Type::Bf16, Type::I32, Type::U32, Type::U64, Type::U8, Type::T];
 
-    /// As kernels spell it.
+    /// Its spelling in kernels.
     pub fn cuda(self) -> &'static str {
         match self {
             Type::F32 => "float",
@@ -56,7 +56,7 @@ impl Type {
         }
     }
 
-    /// As Rust spells it.
+    /// Its spelling in Rust.
     pub fn rust(self) -> &'static str {
         match self {
             Type::F32 => "f32",
@@ -70,7 +70,7 @@ impl Type {
         }
     }
 
-    /// Bytes of one, which is also how it is aligned.
+    /// Its size in bytes, which is also its alignment.
     pub fn bytes(self) -> usize {
         match self {
             Type::F64 | Type::U64 => 8,
@@ -85,31 +85,31 @@ impl Type {
     }
 }
 
-/// Numbers that always go together: one struct that kernels take by value, laid out in C's way.
+/// Numbers that always go together: a struct that kernels take by value, with C's layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Struct {
     /// Its name, in the kernels and in Rust.
     pub name: String,
-    /// The comment that stands right above it, a line each.
+    /// The comment right above it, line by line.
     pub comment: Vec<String>,
-    /// Names and types of its fields, in order.
+    /// The names and types of its fields, in order.
     pub fields: Vec<(String, Type)>,
 }
 
-/// What a parameter is.
+/// The kind of a parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// `const T*`: a tensor that is read.
     Input(Type),
-    /// `const T* …_or_null`: a tensor that is read where it is there.
+    /// `const T* …_or_null`: an optional tensor that is read.
     Optional(Type),
     /// `T*`: a tensor that is written.
     Output(Type),
-    /// `T* …_or_null`: a tensor that is written where it is there.
+    /// `T* …_or_null`: an optional tensor that is written.
     OptionalOutput(Type),
     /// `T`: a number.
     Scalar(Type),
-    /// Numbers that go together: the struct's name.
+    /// Several numbers that go together; this is the struct's name.
     Struct(String),
 }
 
@@ -118,12 +118,12 @@ pub enum Kind {
 pub struct Parameter {
     /// Its name in the kernel's text.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
 }
 
 impl Parameter {
-    /// The type of what the kernel takes, as kernels spell it, with `element` in place of T.
+    /// The type of the parameter, as kernels spell it, with `element` in place of T.
     pub fn cuda(&self, element: &str) -> String {
         let of = |ty: Type| if ty == Type::T { element.to_owned() } else { ty.cuda().to_owned() };
         match &self.kind {
@@ -135,18 +135,18 @@ impl Parameter {
     }
 }
 
-/// One kernel: its name and what it takes.
+/// One kernel: its name and its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
     /// Its name, unique among all kernels.
     pub name: String,
-    /// The comment that stands right above it, a line each.
+    /// The comment right above it, line by line.
     pub comment: Vec<String>,
-    /// It was written once for T = float and T = bf16.
+    /// Whether it was written once for both T = float and T = bf16.
     pub of_t: bool,
-    /// What `__launch_bounds__` is given: the threads that a block may have come first.
+    /// The arguments of `__launch_bounds__`; the first is the most threads that a block may have.
     pub bounds: Vec<u32>,
-    /// Blocks of a cluster; 1 without clusters.
+    /// The number of blocks in a cluster; 1 without clusters.
     pub cluster: u32,
     /// Its parameters, in order.
     pub parameters: Vec<Parameter>,
@@ -155,7 +155,7 @@ pub struct Signature {
 }
 
 impl Signature {
-    /// Names of the kernels that a module has of it, and what T is in each.
+    /// The names of its entries in a module, and what T is in each.
     pub fn entries(&self) -> Vec<(String, Type)> {
         if self.of_t {
             return vec![(format!("{}_f32", self.name), Type::F32), (format!("{}_bf16", self.name), Type::Bf16)];
@@ -164,12 +164,12 @@ impl Signature {
     }
 }
 
-/// What is wrong with a kernel's text, and where.
+/// A mistake in a kernel's text, and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// The line, from 1.
     pub line: usize,
-    /// What was found and what would be right.
+    /// What was found, and what would be right.
     pub problem: String,
 }
 
@@ -178,7 +178,7 @@ const OF_T: &str = "KERNEL_OF_T";
 const CLUSTER_OF: &str = "CLUSTER_OF";
 const BY_VALUE: &str = "BY_VALUE";
 
-/// The signatures of all kernels in `text`. Errors: a kernel outside the grammar, the first one.
+/// The signatures of all kernels in `text`. Errors: the first kernel outside the grammar.
 pub fn read(text: &str) -> Result<Vec<Signature>, Mistake> {
     let code = without_comments(text);
     let mut found: Vec<Signature> = Vec::new();
@@ -200,7 +200,7 @@ pub fn read(text: &str) -> Result<Vec<Signature>, Mistake> {
     Ok(found)
 }
 
-/// Where the next kernel begins, and whether it is one of T.
+/// Where the next kernel begins, and whether it is a kernel of T.
 fn next(code: &str, at: usize) -> Option<(usize, bool)> {
     let place = |word: &str| code[at..].find(word).map(|n| at + n);
     match (place(GLOBAL), place(OF_T)) {
@@ -209,7 +209,7 @@ fn next(code: &str, at: usize) -> Option<(usize, bool)> {
     }
 }
 
-/// The text with the two entries of every kernel of T at its end: what compilers are given. A parameter may have the kernel's own name.
+/// The text that compilers are given: with the two entries of every kernel of T appended. A parameter may have the same name as its kernel.
 pub fn with_entries(text: &str, signatures: &[Signature]) -> String {
     let mut out = text.to_owned();
     for signature in signatures.iter().filter(|s| s.of_t) {
@@ -234,7 +234,7 @@ pub fn with_entries(text: &str, signatures: &[Signature]) -> String {
     out
 }
 
-/// The structs in `text` that kernels take by value. Errors: one outside the grammar, the first one.
+/// The structs in `text` that kernels take by value. Errors: the first struct outside the grammar.
 pub fn structs(text: &str) -> Result<Vec<Struct>, Mistake> {
     let code = without_comments(text);
     let mut found = Vec::new();
@@ -264,7 +264,7 @@ pub fn structs(text: &str) -> Result<Vec<Struct>, Mistake> {
     Ok(found)
 }
 
-/// Comments become spaces; line breaks stay.
+/// Replaces comments with spaces; line breaks stay.
 fn without_comments(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let (mut rest, mut end) = (text, "");
@@ -305,7 +305,7 @@ fn comment_above(text: &str, line: usize) -> Vec<String> {
     comment
 }
 
-/// From `__global__` or `KERNEL_OF_T` to before `{`.
+/// Reads one signature, from `__global__` or `KERNEL_OF_T` up to `{`.
 fn one(text: &str, of_t: bool) -> Result<Signature, String> {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let (mut bounds, mut cluster) = (vec![1024], 1);
@@ -347,7 +347,7 @@ fn one(text: &str, of_t: bool) -> Result<Signature, String> {
     Ok(Signature { name, comment: Vec::new(), of_t, bounds, cluster, parameters, line: 0 })
 }
 
-/// The numbers between the brackets at the beginning of `text`, which follow `word`; and what is behind them.
+/// The numbers in the brackets after `word` at the beginning of `text`; and the rest of the text.
 fn between<'t>(text: &'t str, word: &str) -> Result<(Vec<u32>, &'t str), String> {
     let bracket = || text.strip_prefix('(')?.split_once(')');
     let (numbers, rest) = bracket().ok_or_else(|| format!("{word} is followed by numbers in brackets"))?;

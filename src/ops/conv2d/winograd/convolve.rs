@@ -1,8 +1,9 @@
-//! Output and input gradient: the same convolution but for the filters, which the gradient takes turned round and from outputs to inputs.
+//! The output and the input gradient. Both are the same convolution; the input gradient takes the filters rotated by 180° and with input and output
+//! channels swapped.
 //!
-//! Per block of tiles the inputs are transformed, multiplied with the transformed filters, one product of the tile after the other, and the
-//! sums transformed back. On large maps the filters are few: all of them are transformed first, and each thread takes blocks. On small ones the
-//! filters are the larger part: the inputs are transformed first, and each thread takes panels of filters, which then never leave its cache.
+//! For each block of tiles, the inputs are transformed, multiplied with the transformed filters (one product of the tile after another), and the sums
+//! are transformed back. On large maps the filters are the smaller part: all of them are transformed first, and each thread takes blocks. On small
+//! maps the filters are the larger part: the inputs are transformed first, and each thread takes panels of filters, which then stay in its cache.
 
 use super::super::Map;
 use super::filtering::Filtering;
@@ -13,15 +14,15 @@ use super::tiling::{Block, Tiling};
 use crate::runtime::simd::{Lanes, fence};
 use std::marker::PhantomData;
 
-/// Images of a block.
+/// The number of images in a block.
 const IMAGES: usize = 64;
-/// Depth after which a chain of products ends and its sum is added.
+/// The depth after which a chain of products ends and its sum is added to the total.
 const CHAIN: usize = 256;
-/// Tiles of a map and batch beyond which it counts as large.
+/// The number of tiles, over the whole batch, beyond which a map counts as large.
 const LARGE: usize = 1024;
-/// Depths of a panel that are transformed together.
+/// The depths of a panel that are transformed together.
 const SLICE: usize = 64;
-/// Elements between products, so that they do not lie at the same place of every page.
+/// Padding between products, in elements, so that they do not all start at the same offset within a page.
 pub const APART: usize = 16;
 
 /// A convolution of the input `[H, W, N, depth]` to `[H, W, N, columns]`.
@@ -35,21 +36,21 @@ pub struct Convolution<'a> {
     pub weight: &'a [f32],
     /// Added to each output.
     pub bias: Option<&'a [f32]>,
-    /// The input gradient in place of the output.
+    /// Whether this computes the input gradient rather than the output.
     pub gradient: bool,
 }
 
-/// Columns of a panel of filters.
+/// The number of columns in a panel of filters.
 pub fn panel_width(columns: usize) -> usize {
     [32, 16].into_iter().find(|&width| columns.is_multiple_of(width)).unwrap_or(8)
 }
 
-/// Channels that lie together: as many as fill a register on both sides.
+/// The number of channels that are stored together: as many as fill a register, for both input and output channels.
 pub fn group(map: &Map) -> usize {
     if map.c.is_multiple_of(16) && map.k.is_multiple_of(16) { 16 } else { 8 }
 }
 
-/// Sizes, by the shape alone.
+/// The sizes, which depend on the shape alone.
 struct Plan<A> {
     tiling: Tiling,
     depth: usize,
@@ -74,12 +75,12 @@ impl<A: Filtering> Plan<A> {
         self.columns / self.width
     }
 
-    /// Rows of a block, whole groups of them.
+    /// The number of rows in a block, rounded up to whole groups of eight.
     fn rows(&self) -> usize {
         self.tiling.images().next_multiple_of(ROWS)
     }
 
-    /// Distance from product to product of transformed inputs, of filters and of sums.
+    /// The distance from one product to the next: of the transformed inputs, of the filters and of the sums.
     fn inputs(&self) -> usize {
         self.rows() * self.depth + APART
     }
@@ -90,7 +91,7 @@ impl<A: Filtering> Plan<A> {
         self.rows() * self.width + APART
     }
 
-    /// Elements that all threads share, and that each has.
+    /// The number of elements that all threads share, and the number that each thread has to itself.
     fn room(&self) -> [usize; 2] {
         let turned = 9 * SLICE * self.width;
         let [inputs, filters, sums] = [self.inputs(), self.filters(), self.sums()].map(|len| Self::PRODUCTS * len);
@@ -101,13 +102,13 @@ impl<A: Filtering> Plan<A> {
     }
 }
 
-/// Elements of workspace.
+/// The size of the workspace, in elements.
 pub fn workspace<A: Filtering>(map: &Map, gradient: bool) -> usize {
     let [shared, each] = Plan::<A>::new(map, gradient).room();
     shared + rooms() * each
 }
 
-/// Writes the output of `of`.
+/// Computes the convolution `of` and writes its result to `out`.
 pub fn convolve<A: Filtering>(of: Convolution<'_>, out: &mut [f32], workspace: &mut [f32]) {
     let plan = Plan::<A>::new(of.map, of.gradient);
     let [shared, each] = plan.room();
@@ -152,7 +153,7 @@ pub fn convolve<A: Filtering>(of: Convolution<'_>, out: &mut [f32], workspace: &
     }
 }
 
-/// Transforms the filters of `panel` at depths `first..first + SLICE`; `to` is where the panel is, `room` is written over.
+/// Transforms the filters of `panel` at depths `first..first + SLICE`. `to` is where the panel is stored; `room` is overwritten.
 fn transform_filters<A: Filtering>(
     plan: &Plan<A>,
     of: Convolution<'_>,
@@ -214,7 +215,7 @@ impl<A: Filtering> Work for Filters<A> {
     }
 }
 
-/// Transforms the inputs of a block to `to`.
+/// Transforms the inputs of a block, and writes them to `to`.
 fn transform_inputs<A: Filtering>(plan: &Plan<A>, of: Convolution<'_>, block: &Block, to: *mut f32) {
     let window = plan.tiling.inputs::<A>(block, of.input, plan.depth);
     let work = Inputs::<A> {
@@ -274,7 +275,7 @@ impl<A: Filtering> Work for Inputs<A> {
     }
 }
 
-/// Multiplies a block's inputs with a panel of filters, and transforms the sums to the output.
+/// Multiplies a block's inputs with a panel of filters, and transforms the sums back to outputs.
 fn multiply<A: Filtering>(
     plan: &Plan<A>,
     of: Convolution<'_>,

@@ -1,37 +1,38 @@
-//! Minimal filtering along one axis: a few outputs of a three-tap filter from fewer products than outputs × taps (Winograd 1980; Lavin and
-//! Gray 2016).
+//! Minimal filtering along one axis: it computes a few outputs of a three-tap filter from fewer products than outputs × taps (Winograd 1980; Lavin
+//! and Gray 2016).
 //!
-//! With input d, filter g and output y of one tile, and ⊙ the product element by element:
+//! Here d is the input, g the filter and y the output of one tile, and ⊙ is the elementwise product:
 //!
 //! ```text
 //! y  = Aᵀ [ (G g) ⊙ (Bᵀ d) ]
 //! dg = Gᵀ [ (A dy) ⊙ (Bᵀ d) ]
 //! ```
 //!
-//! On a map both axes are transformed, one after the other. Every multiply-add is spelled out, so that no instruction set rounds elsewhere.
+//! On a map, both axes are transformed, one after the other. Every multiply-add is written out, so that rounding does not depend on the instruction
+//! set.
 
 use crate::runtime::simd::Lanes;
 
-/// Most inputs, and most products, of a tile along one axis.
+/// The most inputs, and the most products, that a tile has along one axis.
 pub const MOST: usize = 6;
-/// Most outputs of a tile along one axis.
+/// The most outputs that a tile has along one axis.
 pub const MOST_OUT: usize = 4;
 
-/// One of the algorithms, along one axis. Of the arrays only the first elements count, as many as the constants say.
+/// One of the algorithms, along one axis. Only as many elements of each array are used as the constants say.
 pub trait Filtering: Sync {
-    /// Inputs of a tile.
+    /// The number of inputs of a tile.
     const IN: usize;
-    /// Inputs that lie before the first output.
+    /// The number of inputs before the position of the first output.
     const BEFORE: usize;
-    /// Products.
+    /// The number of products.
     const PRODUCTS: usize;
-    /// Outputs of a tile.
+    /// The number of outputs of a tile.
     const OUT: usize;
 
     /// `Bᵀ d`
     ///
     /// # Safety
-    /// See [`Lanes`], for this and the others.
+    /// See [`Lanes`], for this method and the others.
     unsafe fn input<V: Lanes<f32>>(d: [V; MOST]) -> [V; MOST];
     /// `G g`
     ///
@@ -55,10 +56,10 @@ pub trait Filtering: Sync {
     unsafe fn grad_weight<V: Lanes<f32>>(m: [V; MOST]) -> [V; 3];
 }
 
-/// F(4, 3): four outputs from six products, where taps one by one take twelve.
+/// F(4, 3): four outputs from six products; tap by tap, they would take twelve.
 ///
-/// The polynomials are evaluated at 0, ±a = ±5/8, ±b = ±3/2 and ∞. With these points all of Bᵀ is exact in f32, and the error is less than
-/// half of what the usual 0, ±1, ±2, ∞ give.
+/// The polynomials are evaluated at 0, ±a = ±5/8, ±b = ±3/2 and ∞. With these points all of Bᵀ is exact in f32, and the error is less than half of
+/// the error with the usual points 0, ±1, ±2, ∞.
 pub struct FourByThree;
 
 /// a, b and their powers.
@@ -69,7 +70,7 @@ const B2: f32 = B * B;
 /// a² + b² and a² b²
 const SUM: f32 = A2 + B2;
 const PRODUCT: f32 = A2 * B2;
-/// One over the product of a point's differences to the others: of 0, of ±a, of ±b.
+/// One over the product of a point's differences from the other points: for 0, for ±a, for ±b.
 const AT_0: f32 = 1.0 / PRODUCT;
 const AT_A: f32 = 1.0 / (2.0 * A2 * (A2 - B2));
 const AT_B: f32 = 1.0 / (2.0 * B2 * (B2 - A2));
@@ -166,8 +167,8 @@ impl Filtering for FourByThree {
     }
 }
 
-/// A whole axis of two pixels: of the filter's taps two meet the map at either, a 2×2 Toeplitz product, which takes three multiplications
-/// in place of four (Karatsuba).
+/// A whole axis of two pixels. At each pixel two of the filter's taps lie on the map, which makes a 2×2 Toeplitz product: three multiplications in
+/// place of four (Karatsuba).
 pub struct TwoByTwo;
 
 impl Filtering for TwoByTwo {

@@ -1,24 +1,24 @@
-//! The dense products between transformed tensors, one for each product of a tile.
+//! The dense products of transformed tensors: one for each product of a tile.
 //!
-//! Eight rows at a time: of the left operand lie eight rows, or a group of columns of which eight are taken, side by side for every depth; of
-//! the right one a panel of 8, 16 or 32 columns. Each product is a chain of fused multiply-adds from 0 in the order of depth, and is then
-//! stored or added: so rounding depends on where a chain is cut, which the shapes decide, and on nothing else.
+//! The product goes eight rows at a time. The left operand stores, for every depth, eight rows side by side, or a group of columns of which eight are
+//! used; the right operand is a panel of 8, 16 or 32 columns. Each element is a chain of fused multiply-adds from 0 in order of depth, and is then
+//! stored or added. So rounding depends only on where a chain is cut, and the shapes decide that.
 
 use crate::runtime::simd::{Isa, Lanes, fetch_ahead, isa};
 
-/// Rows of a tile of products.
+/// The number of rows in a tile of products.
 pub const ROWS: usize = 8;
 
 /// A piece of work that is compiled for each instruction set.
 pub trait Work {
-    /// Does it, `TALL` rows of products at a time.
+    /// Does the work, `TALL` rows of products at a time.
     ///
     /// # Safety
-    /// The instruction set of `V` is there; the pointers in it are what they are said to be.
+    /// The instruction set of `V` is available; the pointers in it are what they are said to be.
     unsafe fn run<V: Lanes<f32>, const TALL: usize>(&self);
 }
 
-/// Does a piece of work on groups of so many channels, 8 or 16, with the widest registers that these fill.
+/// Does a piece of work on groups of 8 or 16 channels, with the widest registers that a group fills.
 ///
 /// # Safety
 /// The pointers in it are what they are said to be.
@@ -58,17 +58,17 @@ pub unsafe fn on_this_machine<W: Work>(work: &W, group: usize) {
 
 /// The left operand of a product: element (row, depth) of its eight rows.
 pub trait Left {
-    /// Depths that lie together, or 0 for all of them.
+    /// How many depths are stored together; 0 if all of them are.
     const TOGETHER: usize;
-    /// Distance between rows.
+    /// The distance between rows.
     const ROW: usize;
-    /// Distance between depths that lie together.
+    /// The distance between depths that are stored together.
     const DEPTH: usize;
-    /// Distance between the first depths of two that lie together.
+    /// The distance between one group of depths and the next.
     const STEP: usize;
 }
 
-/// `[depth / GROUP][8 rows][GROUP depths]`: channels are summed over.
+/// The layout `[depth / GROUP][8 rows][GROUP depths]`, for sums over channels.
 pub struct Channels<const GROUP: usize>;
 
 impl<const GROUP: usize> Left for Channels<GROUP> {
@@ -78,7 +78,7 @@ impl<const GROUP: usize> Left for Channels<GROUP> {
     const STEP: usize = ROWS * GROUP;
 }
 
-/// `[depth][GROUP rows]`, of which eight are taken: tiles are summed over.
+/// The layout `[depth][GROUP rows]`, of which eight rows are used, for sums over tiles.
 pub struct Tiles<const GROUP: usize>;
 
 impl<const GROUP: usize> Left for Tiles<GROUP> {
@@ -88,8 +88,8 @@ impl<const GROUP: usize> Left for Tiles<GROUP> {
     const STEP: usize = 0;
 }
 
-/// `out[8 rows][width] (+)= left · panel[depth][width]`; `width` is 8, 16 or 32, `out` has rows of `width`. `at`: left, panel and out; and with
-/// `AHEAD` what will be the left operand after this one, which is asked for from memory meanwhile.
+/// `out[8 rows][width] (+)= left · panel[depth][width]`, where `width` is 8, 16 or 32 and the rows of `out` are `width` long. `at` points to left,
+/// panel and out. With `AHEAD` it also points to the next left operand, which is prefetched meanwhile.
 ///
 /// # Safety
 /// `left` is readable as `L` says for eight rows and `depth`, which is a multiple of `L::TOGETHER`; `panel` for `depth × width`; `out` is

@@ -1,15 +1,15 @@
-//! Tasks shared among threads, each of which has room of its own.
+//! Tasks shared among threads, each thread with scratch memory of its own.
 
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Rooms that a workspace is planned with: one for each thread.
+/// The number of scratch areas that a workspace is planned with: one for each thread.
 pub fn rooms() -> usize {
     rayon::current_num_threads().max(1)
 }
 
-/// Does tasks `0..count`, each once and with one of the rooms of `each` elements that `rooms` consists of: whichever is free takes the next
-/// task, so that no thread waits for a slower one. What a task writes must not depend on the room or the order.
+/// Runs tasks `0..count`, each once, with one of the areas of `each` elements that `rooms` is cut into. Whichever thread is free takes the next task,
+/// so that no thread waits for a slower one. What a task writes must not depend on its area or on the order of tasks.
 pub fn share(count: usize, rooms: &mut [f32], each: usize, task: impl Fn(usize, &mut [f32]) + Sync) {
     assert!(rooms.len() >= each, "a workspace of {} elements was not planned for this convolution", rooms.len());
     let next = AtomicUsize::new(0);
@@ -26,7 +26,7 @@ pub fn share(count: usize, rooms: &mut [f32], each: usize, task: impl Fn(usize, 
     });
 }
 
-/// A place that several threads write to, none where another does.
+/// A buffer that several threads write to, no two of them to the same element.
 #[derive(Clone, Copy)]
 pub struct Shared(*mut f32);
 
@@ -36,12 +36,12 @@ unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl Shared {
-    /// The place where `values` lies.
+    /// The buffer that `values` occupies.
     pub fn new(values: &mut [f32]) -> Shared {
         Shared(values.as_mut_ptr())
     }
 
-    /// Its element `index`.
+    /// A pointer to element `index`.
     pub fn at(&self, index: usize) -> *mut f32 {
         self.0.wrapping_add(index)
     }

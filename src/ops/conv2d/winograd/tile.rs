@@ -1,27 +1,27 @@
-//! The transforms of one tile, both axes: a register holds as many channels, and each element of the tile is a register.
+//! The transforms of one tile along both axes. Each element of the tile is a register, whose lanes are channels.
 
 #![expect(clippy::needless_range_loop, reason = "indices are places in a tile, and arrays are read across")]
 
 use super::filtering::{Filtering, MOST, MOST_OUT};
 use crate::runtime::simd::{Lanes, fetch_ahead};
 
-/// Elements of a tile of inputs, at the most.
+/// The most elements that a tile of inputs has.
 pub const MOST_PIXELS: usize = MOST * MOST;
 
-/// How far ahead of what is loaded memory is asked for, in elements: four lines.
+/// How far ahead of the loads memory is prefetched, in elements: four cache lines.
 const AHEAD: usize = 64;
 
-/// Where the pixels of a tile lie. What lies outside the map has a place too, in which every offset is taken for 0.
+/// Where the pixels of a tile are stored. Pixels outside the map have an address too; for them every offset is masked to 0.
 pub struct Window<P> {
     /// The first element of each pixel, row by row.
     pub at: [P; MOST_PIXELS],
-    /// All ones, or 0 for a pixel outside the map.
+    /// All ones for a pixel on the map, 0 for a pixel outside it.
     pub mask: [usize; MOST_PIXELS],
 }
 
-/// What is transformed before the products: the tile of inputs, or that of gradients.
+/// What is transformed before the products: the tile of inputs, or the tile of gradients.
 pub trait Side<A: Filtering>: Sync {
-    /// Its pixels along an axis.
+    /// The number of its pixels along an axis.
     const PIXELS: usize;
     /// The transform along an axis.
     ///
@@ -55,7 +55,7 @@ impl<A: Filtering> Side<A> for Gradients {
     }
 }
 
-/// The transform of one side and one register of channels: writes product (i, j) to `to + (i·PRODUCTS + j)·stride`.
+/// Transforms one side for one register of channels: writes product (i, j) to `to + (i·PRODUCTS + j)·stride`.
 ///
 /// # Safety
 /// Every pixel of `from` is readable for a register at `offset & mask`, `to` writable for one at every product; see [`Lanes`].
@@ -93,11 +93,11 @@ pub unsafe fn transform<A: Filtering, S: Side<A>, V: Lanes<f32>>(
     }
 }
 
-/// `Aᵀ m A`, and the bias, of one register of channels; `STREAM`: past the caches.
+/// `Aᵀ m A`, plus the bias, for one register of channels. With `STREAM` the stores bypass the caches.
 ///
 /// # Safety
-/// `m` is readable for a register at every product, every pixel of `to` writable for one at `offset & mask`, and aligned to 64 bytes there
-/// with `STREAM`; see [`Lanes`].
+/// `m` is readable for a register at every product. Every pixel of `to` is writable for a register at `offset & mask`, and aligned to 64 bytes there
+/// with `STREAM`. See [`Lanes`].
 #[inline(always)]
 pub unsafe fn output<A: Filtering, V: Lanes<f32>, const STREAM: bool>(
     m: *const f32,
@@ -136,7 +136,7 @@ pub unsafe fn output<A: Filtering, V: Lanes<f32>, const STREAM: bool>(
     }
 }
 
-/// `G g Gᵀ` of one register of filters, whose taps are `g`: written as [`transform`] writes.
+/// `G g Gᵀ` of one register of filters with taps `g`; written in the layout that [`transform`] uses.
 ///
 /// # Safety
 /// `to` is writable for a register at every product; see [`Lanes`].

@@ -1,4 +1,4 @@
-//! A map cut into tiles, and these into blocks: one tile of some images, which are transformed and multiplied together.
+//! A map is cut into tiles. A block is one tile of several images, which are transformed and multiplied together.
 
 use super::super::Map;
 use super::filtering::Filtering;
@@ -10,51 +10,51 @@ pub struct Tiling {
     h: usize,
     w: usize,
     n: usize,
-    /// Outputs of a tile along an axis.
+    /// The number of outputs of a tile along an axis.
     side: usize,
-    /// Tiles in a row, and on the map.
+    /// The number of tiles in a row, and on the map.
     across: usize,
     count: usize,
-    /// Images of a block.
+    /// The number of images in a block.
     images: usize,
 }
 
-/// One tile of images `first..first + images`.
+/// One tile of the images `first..first + images`.
 #[derive(Debug, Clone, Copy)]
 pub struct Block {
     /// The first output's pixel.
     h: usize,
     w: usize,
-    /// The first image.
+    /// Its first image.
     pub first: usize,
-    /// How many.
+    /// The number of its images.
     pub images: usize,
 }
 
 impl Tiling {
-    /// The tiles that `A` makes of a map, in blocks of at most `images`.
+    /// Cuts a map into the tiles of `A`, in blocks of at most `images` images.
     pub fn new<A: Filtering>(map: &Map, images: usize) -> Tiling {
         let Map { h, w, n, .. } = *map;
         let across = w.div_ceil(A::OUT);
         Tiling { h, w, n, side: A::OUT, across, count: across * h.div_ceil(A::OUT), images: images.min(n) }
     }
 
-    /// Tiles of all images.
+    /// The number of tiles in all images.
     pub fn rows(&self) -> usize {
         self.count * self.n
     }
 
-    /// Most images of a block.
+    /// The most images that a block has.
     pub fn images(&self) -> usize {
         self.images
     }
 
-    /// Blocks: those of the first images come first, so that neighbours share pixels in the cache.
+    /// The number of blocks. Blocks of the first images come first, so that neighbouring tiles share pixels in the cache.
     pub fn blocks(&self) -> usize {
         self.count * self.n.div_ceil(self.images)
     }
 
-    /// One of them.
+    /// Block number `index`.
     pub fn block(&self, index: usize) -> Block {
         let (tile, first) = (index % self.count, index / self.count * self.images);
         let (h, w) = (tile / self.across * self.side, tile % self.across * self.side);
@@ -66,12 +66,12 @@ impl Tiling {
         self.window(block, A::IN, A::BEFORE, ZEROS.0.as_ptr(), |pixel| x[pixel * self.n * channels..].as_ptr())
     }
 
-    /// The outputs of a block's tile in `y [H, W, N, channels]`, to be read; pixels outside the map are zeros.
+    /// The outputs of a block's tile in `y [H, W, N, channels]`, for reading; pixels outside the map are zeros.
     pub fn gradients<A: Filtering>(&self, block: &Block, y: &[f32], channels: usize) -> Window<*const f32> {
         self.window(block, A::OUT, 0, ZEROS.0.as_ptr(), |pixel| y[pixel * self.n * channels..].as_ptr())
     }
 
-    /// The same, to be written: `y` is where they begin, and what lies outside goes to `aside`.
+    /// The same, for writing: `y` points to the outputs, and pixels outside the map are written to `aside`.
     pub fn outputs<A: Filtering>(
         &self,
         block: &Block,
@@ -105,7 +105,7 @@ impl Tiling {
     }
 }
 
-/// One register of zeros, of the widest.
+/// One register of zeros, as wide as the widest.
 #[repr(align(64))]
 struct Line([f32; 16]);
 

@@ -1,8 +1,8 @@
-//! The weight gradient: `Gᵀ [Σ (A dy Aᵀ) ⊙ (Bᵀ x B)] G`, the sum over all tiles of all images.
+//! The weight gradient: `Gᵀ [Σ (A dy Aᵀ) ⊙ (Bᵀ x B)] G`, with the sum over all tiles of all images.
 //!
-//! On large maps there are many tiles and few filters: the blocks are cut into pieces, each of which has sums of its own, and the pieces are
-//! added in order. On small ones the transformed inputs are kept, and each thread takes panels of filters through all blocks. A chain of
-//! products ends with its block; its sum is added to those before.
+//! On large maps there are many tiles and few filters: the blocks are cut into pieces, each with sums of its own, and the pieces are added in order.
+//! On small maps the transformed inputs are kept, and each thread takes panels of filters through all blocks. A chain of products ends with its
+//! block, and its sum is added to those of the blocks before.
 
 use super::super::Map;
 use super::convolve::{APART, group, panel_width};
@@ -14,25 +14,25 @@ use super::tiling::{Block, Tiling};
 use crate::runtime::simd::Lanes;
 use std::marker::PhantomData;
 
-/// Images of a block.
+/// The number of images in a block.
 const IMAGES: usize = 128;
-/// Channels whose sums a thread has at a time.
+/// The number of channels whose sums a thread computes at a time.
 const CHANNELS: usize = 64;
-/// Tiles of a map and batch up to which the inputs are kept.
+/// The most tiles, over the whole batch, for which the transformed inputs are kept.
 const SMALL: usize = 1024;
-/// Panels from which on threads can share them.
+/// The fewest panels that are worth sharing among threads.
 const PANELS: usize = 4;
-/// Most pieces, and elements of the sums of all.
+/// The most pieces, and the most elements that their sums may have together.
 const PIECES: usize = 16;
 const SUMS: usize = 5 << 19;
 
-/// Sizes, by the shape alone.
+/// The sizes, which depend on the shape alone.
 struct Plan<A> {
     tiling: Tiling,
     map: Map,
     width: usize,
     group: usize,
-    /// Where the blocks are cut; none where inputs are kept.
+    /// The number of pieces that the blocks are cut into; 0 where the inputs are kept.
     pieces: usize,
     algorithm: PhantomData<A>,
 }
@@ -53,14 +53,14 @@ impl<A: Filtering> Plan<A> {
         self.map.k / self.width
     }
 
-    /// Distance from product to product of a block's inputs, and of its gradients in a panel.
+    /// The distance from one product to the next: of a block's inputs, and of its gradients in a panel.
     fn inputs(&self) -> usize {
         self.tiling.images() * self.map.c + APART
     }
     fn gradients(&self) -> usize {
         self.tiling.images() * self.width + APART
     }
-    /// And of sums, of all filters or of some channels in a panel.
+    /// The distance from one product to the next of the sums: of all filters, or of some channels in a panel.
     fn sums(&self) -> usize {
         match self.pieces {
             0 => CHANNELS.min(self.map.c) * self.width + APART,
@@ -68,7 +68,7 @@ impl<A: Filtering> Plan<A> {
         }
     }
 
-    /// Elements that all threads share, and that each has.
+    /// The number of elements that all threads share, and the number that each thread has to itself.
     fn room(&self) -> [usize; 2] {
         let [inputs, gradients, sums] = [self.inputs(), self.gradients(), self.sums()].map(|len| Self::PRODUCTS * len);
         match self.pieces {
@@ -78,13 +78,13 @@ impl<A: Filtering> Plan<A> {
     }
 }
 
-/// Elements of workspace.
+/// The size of the workspace, in elements.
 pub fn workspace<A: Filtering>(map: &Map) -> usize {
     let [shared, each] = Plan::<A>::new(map).room();
     shared + rooms() * each
 }
 
-/// Writes `dw [9, C, K]` of `x [H, W, N, C]` and `dy [H, W, N, K]`.
+/// Writes `dw [9, C, K]`, from `x [H, W, N, C]` and `dy [H, W, N, K]`.
 pub fn grad_weight<A: Filtering>(map: &Map, x: &[f32], dy: &[f32], dw: &mut [f32], workspace: &mut [f32]) {
     let plan = Plan::<A>::new(map);
     let [shared, each] = plan.room();
@@ -96,7 +96,7 @@ pub fn grad_weight<A: Filtering>(map: &Map, x: &[f32], dy: &[f32], dw: &mut [f32
     }
 }
 
-/// Tasks enough for every thread, where `count` are too few.
+/// How many parts each of `count` tasks is split into, so that every thread has one; at most `most`.
 fn split(count: usize, most: usize) -> usize {
     rayon::current_num_threads().div_ceil(count).min(most)
 }
@@ -224,14 +224,14 @@ fn with_inputs_kept<A: Filtering>(
     });
 }
 
-/// What is transformed: all channels of x, or a panel of dy.
+/// The tensor that is transformed: all channels of x, or a panel of dy.
 #[derive(Clone, Copy)]
 enum Side {
     Inputs,
     Gradients { first: usize },
 }
 
-/// Transforms one side of a block to `to`: `[channels / group][images][group]` of x, `[images][width]` of dy.
+/// Transforms one side of a block, and writes it to `to`: `[channels / group][images][group]` for x, `[images][width]` for dy.
 fn transform<A: Filtering>(plan: &Plan<A>, side: Side, of: &[f32], block: &Block, to: *mut f32) {
     let Map { c, k, .. } = plan.map;
     let work = match side {
@@ -275,7 +275,7 @@ struct Transform<A> {
     count: usize,
     to: *mut f32,
     group: usize,
-    /// Distance between groups of channels, and between images.
+    /// The distance between groups of channels, and between images.
     places: [usize; 2],
     stride: usize,
     algorithm: PhantomData<A>,
@@ -310,14 +310,14 @@ struct Multiply {
     right: *const f32,
     sums: *mut f32,
     strides: [usize; 3],
-    /// Images.
+    /// The number of images.
     depth: usize,
     channels: usize,
     group: usize,
     width: usize,
     products: usize,
     accumulate: bool,
-    /// The inputs come from memory that is shared.
+    /// Whether the inputs come from memory that all threads share; they are then prefetched.
     ahead: bool,
 }
 
@@ -347,17 +347,17 @@ impl Work for Multiply {
     }
 }
 
-/// Adds the pieces' sums in order, and transforms them to the taps.
+/// Adds the sums of the pieces in order, and transforms them back to taps.
 struct Taps<A> {
     sums: *const f32,
     stride: usize,
     pieces: usize,
-    /// Distance between pieces.
+    /// The distance between pieces.
     piece: usize,
     channels: usize,
     width: usize,
     to: *mut f32,
-    /// Distance between channels, and between taps.
+    /// The distance between channels, and between taps.
     row: usize,
     tap: usize,
     algorithm: PhantomData<A>,

@@ -1,10 +1,10 @@
-//! What is screened in f32 against all values in f64.
+//! Tests of the screening in f32 against the values of all samples in f64.
 
 use super::super::spread::by_values;
 use super::*;
 use crate::runtime::rng::{Purpose, normal, word};
 
-/// What both ways find of s and of its slope, for a basis and coordinates that need not be orthonormal or of one size.
+/// s and its slope as both methods compute them, for a basis and coordinates that need not be orthonormal or of similar size.
 fn both(p: f64, dim: usize, samples: usize, basis: &[f64], a: &[f64]) -> [Option<(Vec<f64>, Vec<f64>)>; 2] {
     let (padded, stride) = (samples.next_multiple_of(SAMPLES), width(dim));
     let norm = ChainNorm::Lp { p, eps: 0.0 };

@@ -1,10 +1,10 @@
-//! The constants of a channel in a backward pass, whatever the norm divides by.
+//! The per-channel constants of a backward pass, for any divisor.
 
 use crate::ops::affine::floor;
 use crate::ops::channel_reduce::Line;
 use crate::runtime::float::Float;
 
-/// The constants of a backward pass, as lines.
+/// The constants of a backward pass, each repeated along a line.
 pub struct Constants<T> {
     /// μ
     pub mean: Line<T>,
@@ -19,7 +19,7 @@ pub struct Constants<T> {
 }
 
 impl<T: Float> Constants<T> {
-    /// `divisor` gives D. A unit whose D is 0 has y = NaN, as 0/0 does.
+    /// The constants of a pass; `divisor` gives D. A unit whose D is 0 has y = NaN, as 0/0 gives.
     #[inline(always)] // so that the lines are made where they stay
     pub fn new(mean: &[T], (weight, bias): (&[T], &[T]), divisor: impl Fn(usize) -> f64, relu: bool) -> Self {
         let columns = mean.len();

@@ -1,4 +1,4 @@
-//! The passes of norms over the batch on the CPU: x is read twice in each direction. Noise is laid over them piece by piece, in the cache.
+//! The passes of norms over the batch on the CPU. Each direction reads x twice. Noise is applied piece by piece, while the piece is in the cache.
 
 use super::faint::{FaintUnit, faint};
 use super::{power, std};
@@ -11,7 +11,7 @@ use crate::runtime::cpu::{Cpu, read_state};
 use crate::runtime::float::Float;
 use crate::runtime::tensor::{In, Shape};
 
-/// The workspace of all passes over an x of this shape.
+/// The workspace of all passes over an x of this shape, as a shape.
 pub fn workspace(x: Shape) -> Shape {
     let (rows, columns) = x.matrix();
     Shape::new([2 * channel_reduce::workspace(rows, columns)])
@@ -62,7 +62,7 @@ pub fn statistics<T: Float>(cpu: &mut Cpu<T>, spec: NormSpec, pass: NormPass) ->
     Ok(())
 }
 
-/// μ, and σ² or s.
+/// Computes μ, and σ² or s.
 fn find_statistics<T: Float>(
     spec: &NormSpec,
     x: &[T],

@@ -10,7 +10,7 @@ use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
 
-/// What r is made of; see the contract.
+/// The kinds of r; see the contract.
 #[derive(Clone, Copy)]
 enum Slope<T> {
     /// r = u
@@ -30,7 +30,7 @@ impl<T: Float> Slope<T> {
         }
     }
 
-    /// r, with `scaled` = 1/s, at p = ∞ m/k; `most` is s.
+    /// r. `scaled` is 1/s, or m/k at p = ∞; `most` is s.
     #[inline(always)]
     fn r(self, x: T, u: T, scaled: T, most: T) -> T {
         match self {
@@ -55,7 +55,7 @@ impl<T: Float> Slope<T> {
         }
     }
 
-    /// ṙ, where x, u and D move as the arguments say.
+    /// ṙ. The arguments are the tangents of x, u and D.
     #[inline(always)]
     fn moving(self, x: T, r: T, [xt, ut, dt]: [T; 3], scaled: T) -> T {
         match self {
@@ -71,19 +71,19 @@ impl<T: Float> Slope<T> {
     }
 }
 
-/// The constants of a unit, as lines.
+/// The constants of the units, each repeated along a line.
 struct Lines<T> {
     mean: Line<T>,
     /// 1/D
     inverse: Line<T>,
-    /// 1/s of an ℓp norm, 0 where s = 0; at p = ∞ m/k.
+    /// 1/s of an ℓp norm, 0 where s = 0; m/k at p = ∞.
     scaled: Line<T>,
     /// s
     most: Line<T>,
 }
 
 impl<T: Float> Lines<T> {
-    /// `room` is free for a number of each unit.
+    /// The lines for x. `room` is scratch space with one number for each unit.
     #[inline(always)]
     fn new(spec: &NormSpec, x: &[T], (mean, spread): (&[T], &[T]), room: &mut [T], workspace: &mut [f64]) -> Self {
         let s = |c: usize| spread[c].f64();
@@ -107,7 +107,7 @@ impl<T: Float> Lines<T> {
 }
 
 vectorize! {
-    /// Adds ẋ and r ẋ.
+    /// Adds ẋ and r ẋ to the sums.
     fn add_moving<T>(slope: Slope<T>, x: &[T], xt: &[T], mean: &[T], inverse: &[T], scaled: &[T], most: &[T], sum: &mut [T], sum_r: &mut [T]) {
         let span = sum.len();
         for (x, xt) in x.chunks(span).zip(xt.chunks(span)) {
@@ -135,7 +135,7 @@ vectorize! {
         }
     }
 
-    /// Adds ḋy, and ḋy u + dy u̇.
+    /// Adds ḋy, and ḋy u + dy u̇, to the sums.
     pub fn add_upstream<T>(
         x: &[T], xt: &[T], y: &[T], floor: T, dy: &[T], dyt: &[T], mean: &[T], inverse: &[T], mean_t: &[T], divisor_t: &[T],
         sum: &mut [T], sum_u: &mut [T],
@@ -153,7 +153,7 @@ vectorize! {
         }
     }
 
-    /// ḋx. `means` are dβ/m, dγ/m, ḋβ/m, ḋγ/m; `gains` γ/D and its tangent.
+    /// ḋx. `means` are dβ/m, dγ/m, ḋβ/m and ḋγ/m; `gains` are γ/D and its tangent.
     fn gradient<T>(
         slope: Slope<T>, x: &[T], xt: &[T], y: &[T], floor: T, dy: &[T], dyt: &[T], mean: &[T], inverse: &[T], scaled: &[T], most: &[T],
         mean_t: &[T], divisor_t: &[T], gain: &[T], gain_t: &[T], mean_b: &[T], mean_w: &[T], mean_bt: &[T], mean_wt: &[T], out: &mut [T],
@@ -175,7 +175,7 @@ vectorize! {
     }
 }
 
-/// The units that [`super::faint`] computes, if the norm divides by a power mean.
+/// The units that [`super::faint`] has to compute, if the norm divides by a power mean.
 fn faint_units<'a, T: Float>(
     spec: &NormSpec,
     spread: &'a [T],

@@ -1,4 +1,4 @@
-//! Norms over the batch on a device: `kernels/batchnorm.cu`, `kernels/lpnorm.cu`, and `kernels/noise.cu` where noise is drawn in their passes.
+//! Norms over the batch on a device: `kernels/batchnorm.cu`, `kernels/lpnorm.cu`, and `kernels/noise.cu` where their passes draw noise.
 
 use crate::Error;
 use crate::Result;
@@ -9,7 +9,7 @@ use crate::runtime::cuda::driver::{Driver, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Cuda, count, kernels};
 use crate::runtime::tensor::{In, Shape};
 
-/// What the kernels call a divisor: S of σ², or D of s.
+/// The kernels' code for a divisor: 0 for S, from σ²; 1 for D, from s.
 fn kind(divisor: Divisor) -> u32 {
     match divisor {
         Divisor::Std => 0,
@@ -17,10 +17,10 @@ fn kind(divisor: Divisor) -> u32 {
     }
 }
 
-/// p = ∞, as the kernels call it.
+/// The kernels' code for p = ∞.
 pub(super) const INFINITE: u32 = 3;
 
-/// What the kernels call p: 1 and 2 by themselves, ∞, 0 for any other.
+/// The kernels' code for p: p itself for 1 and 2, [`INFINITE`] for ∞, and 0 for any other.
 pub(super) fn power(p: f64) -> u32 {
     match p {
         1.0 => 1,
@@ -30,7 +30,7 @@ pub(super) fn power(p: f64) -> u32 {
     }
 }
 
-/// What a pass goes over. Errors: shapes that do not fit; `outputs` are like y, `inputs` like x.
+/// The tensor that a pass goes over. `outputs` must be shaped like y, `inputs` like x. Errors: shapes that do not fit.
 fn over(spec: &NormSpec, pass: &NormPass, outputs: &[Shape], inputs: &[Shape], per_channel: &[Shape]) -> Result<Over> {
     pass.channels(spec, per_channel)?;
     let over = Over::of(spec.name(), pass.x.0.shape, spec.pool)?;
@@ -42,7 +42,7 @@ fn over(spec: &NormSpec, pass: &NormPass, outputs: &[Shape], inputs: &[Shape], p
     Ok(over)
 }
 
-/// Counts the elements of largest |x| of each column, and leaves the counts in the first part of `partials`.
+/// Counts the elements of largest |x| in each column, and leaves the counts in the first part of `partials`.
 pub(super) fn count_ties<D: Driver, T: Stored>(
     driver: &mut D,
     at: ColumnGrid,
@@ -56,7 +56,7 @@ pub(super) fn count_ties<D: Driver, T: Stored>(
 }
 
 impl<D: Driver> Cuda<D> {
-    /// Statistics, then what is applied by them.
+    /// Computes the statistics, then applies the norm with them.
     pub(in crate::ops::norm) fn batch_norm<T: Stored>(&mut self, spec: &NormSpec, pass: NormPass) -> Result<()> {
         over(spec, &pass, &[pass.y.0.shape], &[], &[])?;
         self.batch_statistics::<T>(spec, &pass)?;
@@ -73,7 +73,7 @@ impl<D: Driver> Cuda<D> {
         }
     }
 
-    /// μ and σ² of every channel.
+    /// Computes μ and σ² of every channel.
     fn moments<T: Stored>(&mut self, spec: &NormSpec, pass: &NormPass) -> Result<()> {
         let at = ColumnGrid::sums(spec.name(), pass.x.0.shape)?;
         let ColumnGrid { grid, matrix, parts } = at;
@@ -88,7 +88,7 @@ impl<D: Driver> Cuda<D> {
             .launch(driver, at.per_column())
     }
 
-    /// The same from the sums that a convolution has left.
+    /// Computes μ and σ² from the sums that a convolution has left.
     fn moments_from_sums(&mut self, spec: &NormSpec, pass: &NormPass) -> Result<()> {
         let (op, (rows, columns)) = (spec.name(), pass.x.0.shape.matrix());
         let (grid, parts) = (merging(columns), count(op, rows.div_ceil(tile_rows(self.mode(), pass.x.0.shape)))?);
@@ -101,7 +101,7 @@ impl<D: Driver> Cuda<D> {
             .launch(driver, grid)
     }
 
-    /// μ and s of every channel.
+    /// Computes μ and s of every channel.
     fn power_means<T: Stored>(&mut self, p: f64, spec: &NormSpec, pass: &NormPass) -> Result<()> {
         let (at, power) = (ColumnGrid::sums(spec.name(), pass.x.0.shape)?, power(p));
         let ColumnGrid { grid, matrix, parts } = at;
@@ -124,7 +124,7 @@ impl<D: Driver> Cuda<D> {
             .launch(driver, at.per_column())
     }
 
-    /// `y = γ (x − μ)/D + β` by the statistics that are there; then noise, ReLU and pool if asked for.
+    /// Writes `y = γ (x − μ)/D + β` with the statistics that `pass` holds; then noise, ReLU and pool, as the spec says.
     pub(in crate::ops::norm) fn norm_apply<T: Stored>(&mut self, spec: &NormSpec, pass: NormPass) -> Result<()> {
         let over = over(spec, &pass, &[pass.y.0.shape], &[], &[])?;
         let key = spec.noise.map(|noise| Ok((noise.into(), pass.noise_key(spec)?))).transpose()?;

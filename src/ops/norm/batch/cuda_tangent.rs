@@ -8,7 +8,7 @@ use crate::ops::norm::{Divisor, NormPass, NormSpec, NormTangentBackward, NormTan
 use crate::runtime::cuda::driver::{Driver, Grid};
 use crate::runtime::cuda::{Cuda, kernels};
 
-/// What the kernels call a divisor, and p.
+/// The kernels' code for a divisor, and p.
 fn law_of(divisor: Divisor) -> (u32, f32) {
     match divisor {
         Divisor::Std => (4, 0.0),

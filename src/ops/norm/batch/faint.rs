@@ -1,14 +1,14 @@
-//! Units whose scale has no inverse in the tensor's type: their passes, one unit at a time, in f64.
+//! Units whose scale has no inverse in the tensor's type. Their passes run one unit at a time, in f64.
 //!
-//! Below 2⁻¹²⁸ (f32) or 2⁻¹⁰²⁴ (f64) 1/s is infinite, and so is 1/D where ε is as small; ṙ = (p−1)(…)/s is so somewhat earlier. The quantities of
-//! the contract are finite all the same: `|x|/s` is near 1, and `dγ ∂s/∂x` is far below dy. Such units are rare; they take the long way, on values
-//! multiplied by a power of two.
+//! Below 2⁻¹²⁸ (f32) or 2⁻¹⁰²⁴ (f64) 1/s is infinite, and so is 1/D if ε is that small; ṙ = (p−1)(…)/s overflows somewhat earlier. The quantities of
+//! the contract are finite all the same: `|x|/s` is near 1, and `dγ ∂s/∂x` is far below dy. Such units are rare, so they take this slower path, on
+//! values multiplied by a power of two.
 
 use crate::ops::norm::NormSpec;
 use crate::runtime::float::Float;
 use crate::runtime::tensor::DType;
 
-/// Whether a unit of this scale needs the long way: a constant of its passes overflows where what it stands for does not.
+/// Whether a unit of this scale needs the slow path: some constant of its passes overflows although the result does not.
 pub fn faint<T: Float>(p: f64, eps: f64, scale: T, weight: T) -> bool {
     let (s, d) = (scale.f64(), scale.f64() + eps);
     if s > 1e-20 && weight.f64().abs() < 1e10 {
@@ -21,31 +21,31 @@ pub fn faint<T: Float>(p: f64, eps: f64, scale: T, weight: T) -> bool {
     of_slope || overflows(1.0, d) || overflows(weight.f64(), d)
 }
 
-/// One unit: its constants, and how its values are reached. What is named `lifted` is multiplied by [`FaintUnit::lift`].
+/// One unit: its constants, and the position of its values. A name with `lifted` stands for a value multiplied by [`FaintUnit::lift`].
 pub struct FaintUnit {
     p: f64,
-    /// A column of the matrix: its number, and how many there are.
+    /// The unit's column in the matrix: its number, and the number of columns.
     column: usize,
     columns: usize,
     rows: usize,
-    /// Puts the unit's values in the middle of f64's range.
+    /// The factor that brings the unit's values to the middle of f64's range.
     lift: f64,
-    /// Lifted μ, s and D = s + ε.
+    /// μ, s and D = s + ε, all lifted.
     mean: f64,
     scale: f64,
     divisor: f64,
-    /// At p = ∞, the elements of largest |x|.
+    /// At p = ∞, the number of elements of largest |x|.
     ties: f64,
     weight: f64,
     bias: f64,
     relu: bool,
 }
 
-/// How a unit and what reaches it move: tensors ẋ, dy, ḋy and the y whose ReLU cut them off; γ̇ and β̇.
+/// The tangents of a unit's operands: the tensor ẋ, the y that a ReLU produced, γ̇ and β̇.
 pub struct Moves<'a, T> {
     /// ẋ
     pub x: &'a [T],
-    /// y where a ReLU followed
+    /// y, if a ReLU followed.
     pub relu: Option<&'a [T]>,
     /// γ̇
     pub weight: f64,
@@ -53,7 +53,7 @@ pub struct Moves<'a, T> {
     pub bias: f64,
 }
 
-/// μ̇ and Ḋ.
+/// The tangents μ̇ and Ḋ.
 #[derive(Clone, Copy)]
 pub struct Spread {
     mean: f64,
@@ -61,7 +61,8 @@ pub struct Spread {
 }
 
 impl FaintUnit {
-    /// Column `c` of `x`, which has so many. μ and s are taken anew: in the tensor's type they may have few digits.
+    /// The unit in column `column` of `x`, which has `columns` columns. μ and s are computed again, since the tensor's type may hold only a few
+    /// digits of them.
     pub fn of<T: Float>(
         p: f64,
         spec: &NormSpec,
@@ -90,7 +91,7 @@ impl FaintUnit {
         }
     }
 
-    /// Where its elements stand.
+    /// The positions of its elements.
     fn places(&self) -> impl Iterator<Item = usize> + use<> {
         (self.column..self.columns * self.rows).step_by(self.columns)
     }
@@ -100,7 +101,7 @@ impl FaintUnit {
         (x.f64() * self.lift - self.mean) / self.divisor
     }
 
-    /// The same, lifted: of subnormal numbers u is one.
+    /// u times the lift: where x is subnormal, so is u.
     fn lifted_u<T: Float>(&self, x: T) -> f64 {
         (x.f64() * self.lift - self.mean) * self.lift / self.divisor
     }
@@ -129,7 +130,7 @@ impl FaintUnit {
         self.weight * v / self.divisor * self.lift
     }
 
-    /// Writes its y.
+    /// Writes the unit's y.
     pub fn forward<T: Float>(&self, x: &[T], y: &mut [T]) {
         for at in self.places() {
             let v = self.u(x[at]).mul_add(self.weight, self.bias);
@@ -137,7 +138,7 @@ impl FaintUnit {
         }
     }
 
-    /// Writes its dx; gives dγ and dβ.
+    /// Writes the unit's dx; returns dγ and dβ.
     pub fn backward<T: Float>(&self, x: &[T], dy: &[T], dx: &mut [T]) -> (T, T) {
         let dy = |at: usize| {
             let cut = self.relu && self.u(x[at]).mul_add(self.weight, self.bias) <= 0.0;
@@ -150,7 +151,7 @@ impl FaintUnit {
         (T::of(mean_u * self.rows as f64), T::of(mean * self.rows as f64))
     }
 
-    /// How μ and D move.
+    /// The tangents of μ and D.
     pub fn spread<T: Float>(&self, x: &[T], moves: &Moves<'_, T>) -> Spread {
         let xt = |at: usize| moves.x[at].f64();
         Spread { mean: self.mean_of(xt), divisor: self.mean_of(|at| self.r(x[at]) * xt(at)) }
@@ -161,7 +162,7 @@ impl FaintUnit {
         (xt.f64() - by.mean - self.u(x) * by.divisor) / self.divisor * self.lift
     }
 
-    /// Writes its ẏ; gives μ̇ and Ḋ.
+    /// Writes the unit's ẏ; returns μ̇ and Ḋ.
     pub fn tangent<T: Float>(&self, x: &[T], moves: &Moves<'_, T>, out: &mut [T]) -> (T, T) {
         let by = self.spread(x, moves);
         for at in self.places() {
@@ -172,7 +173,7 @@ impl FaintUnit {
         (T::of(by.mean), T::of(by.divisor))
     }
 
-    /// ṙ · dγ/m, the second being lifted: as a product, since ṙ alone may be out of range.
+    /// ṙ · dγ/m, where dγ/m is lifted. It is computed as a product, since ṙ alone may be out of range.
     fn r_moving_times<T: Float>(&self, x: T, xt: T, by: Spread, lifted_mean_u: f64) -> f64 {
         let (v, p) = (x.f64() * self.lift, self.p);
         if p == 1.0 || p.is_infinite() || self.scale == 0.0 || v == 0.0 && p != 2.0 {
@@ -182,7 +183,7 @@ impl FaintUnit {
         lifted_mean_u / self.scale * ((p - 1.0) * (size * xt.f64() - self.r(x) * by.divisor))
     }
 
-    /// Writes its ḋx; gives ḋγ and ḋβ. `upstream` are dy and ḋy.
+    /// Writes the unit's ḋx; returns ḋγ and ḋβ. `upstream` holds dy and ḋy.
     pub fn tangent_backward<T: Float>(
         &self,
         x: &[T],
@@ -208,7 +209,7 @@ impl FaintUnit {
     }
 }
 
-/// Whether the ReLU that followed let nothing through.
+/// Whether the ReLU that followed has cut this element off.
 fn cut<T: Float>(relu: Option<&[T]>, at: usize) -> bool {
     relu.is_some_and(|y| y[at] <= T::ZERO)
 }

@@ -9,10 +9,10 @@ use crate::ops::norm::NormSpec;
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
 
-/// Whole exponents up to here are taken of x as it is. Beyond, powers of usual numbers leave f32's range.
+/// The largest whole exponent for which x is not scaled first. With larger exponents, powers of ordinary numbers leave f32's range.
 const UNSCALED: f64 = 4.0;
 
-/// μ and s of every unit.
+/// Computes μ and s of every unit.
 pub fn statistics<T: Float>(p: f64, x: &[T], columns: usize, mean: &mut [T], scale: &mut [T], workspace: &mut [f64]) {
     let shape = (x.len() / columns, columns);
     let count = shape.0 as f64;
@@ -53,7 +53,8 @@ pub fn statistics<T: Float>(p: f64, x: &[T], columns: usize, mean: &mut [T], sca
     }
 }
 
-/// What brings |x| near 1: 1/`most`, of exponents that leave room for it a power of two, which rounds nothing. 1 where `most` is 0, or has no inverse.
+/// The factor that brings |x| near 1, about 1/`most`. It is a power of two, which rounds nothing, unless the exponent is too large to leave room for
+/// that. It is 1 where `most` is 0 or has no inverse.
 fn inverse_of_most<T: Float>(p: f64, most: T) -> T {
     let near = match most.f64() {
         most if p > MOST => most,
@@ -63,7 +64,7 @@ fn inverse_of_most<T: Float>(p: f64, most: T) -> T {
     if inverse > T::ZERO && inverse.is_finite() { inverse } else { T::ONE }
 }
 
-/// The gradients of the forward pass; `mean` and `scale` are what it wrote.
+/// Computes the gradients; `mean` and `scale` are what the forward pass wrote.
 pub fn backward<T: Float>(
     p: f64,
     x: &[T],
@@ -155,7 +156,7 @@ vectorize! {
         }
     }
 
-    /// p = 1: ∂s/∂x = sign(x)/m.
+    /// The gradient for p = 1: ∂s/∂x = sign(x)/m.
     fn apply_first<T>(x: &[T], dy: &[T], mean: &[T], gain: &[T], shift: &[T], floor: T, mean_dy: &[T], factor: &[T], dx: &mut [T]) {
         let span = mean.len();
         for ((x, dy), dx) in x.chunks(span).zip(dy.chunks(span)).zip(dx.chunks_mut(span)) {
@@ -168,7 +169,7 @@ vectorize! {
         }
     }
 
-    /// p = 2: ∂s/∂x = x/(m s).
+    /// The gradient for p = 2: ∂s/∂x = x/(m s).
     fn apply_second<T>(
         x: &[T], dy: &[T], mean: &[T], gain: &[T], shift: &[T], floor: T, mean_dy: &[T], inverse: &[T], factor: &[T], dx: &mut [T],
     ) {
@@ -182,7 +183,7 @@ vectorize! {
         }
     }
 
-    /// p = ∞: the elements of largest |x|, which is `most`, share ∂s/∂x.
+    /// The gradient for p = ∞: the elements of largest |x|, which is `most`, share ∂s/∂x.
     fn apply_largest<T>(
         x: &[T], dy: &[T], mean: &[T], gain: &[T], shift: &[T], floor: T, mean_dy: &[T], most: &[T], factor: &[T], dx: &mut [T],
     ) {
@@ -198,7 +199,7 @@ vectorize! {
         }
     }
 
-    /// Any other p.
+    /// The gradient for any other p.
     fn apply_power<T>(
         x: &[T], dy: &[T], mean: &[T], gain: &[T], shift: &[T], floor: T, mean_dy: &[T], inverse: &[T], factor: &[T], power: Power, dx: &mut [T],
     ) {
@@ -228,7 +229,7 @@ mod tests {
     use super::*;
     use crate::runtime::rng::{Purpose, normal, word};
 
-    /// The largest relative error of s over units whose numbers are 1e-30 to 1e30 (in f64 1e-250 to 1e250), in units of the last place.
+    /// The largest relative error of s, in units of the last place, over units whose numbers are 1e-30 to 1e30 (in f64 1e-250 to 1e250).
     fn off<T: Float>(p: f64, reach: f64, place: f64) -> f64 {
         let (rows, columns) = (300, 13);
         let of = |i: usize| {

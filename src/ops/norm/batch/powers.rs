@@ -1,21 +1,21 @@
-//! Powers of many numbers at once, as loops that become vectors: by multiplication where the exponent is whole.
+//! Powers of many numbers at once, as loops that the compiler vectorises; a whole exponent is computed by multiplication.
 
 use crate::runtime::float::Float;
 use crate::runtime::tensor::DType;
 
-/// Numbers that are raised together.
+/// The number of values that are raised together.
 pub const BLOCK: usize = 64;
 
-/// An exponent p ≥ 1 of a norm, finite.
+/// The exponent p ≥ 1 of a norm; finite.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Power {
-    /// 1, 2, …
+    /// A whole number: 1, 2, …
     Whole(u32),
-    /// Any other.
+    /// Any other number.
     Real(f64),
 }
 
-/// The largest exponent that is taken by multiplication. 128 such powers of numbers below 2 do not leave f32's range.
+/// The largest exponent that is computed by multiplication. 128 such powers of numbers below 2 stay within f32's range.
 pub const MOST: f64 = 64.0;
 
 impl Power {
@@ -24,7 +24,7 @@ impl Power {
         if p == p.trunc() && p <= MOST { Power::Whole(p as u32) } else { Power::Real(p) }
     }
 
-    /// `valuesᵖ⁻ᵈ`, d being `less`; the values are at least 0. p itself is more than 1 where d is 1.
+    /// `valuesᵖ⁻ᵈ`, where d is `less`. The values must be at least 0, and p itself must be more than 1 if d is 1.
     #[inline(always)]
     pub fn raise<T: Float>(self, less: u32, values: [T; BLOCK]) -> [T; BLOCK] {
         match self {
@@ -34,7 +34,7 @@ impl Power {
     }
 }
 
-/// By squaring: of the base's relative error n-fold comes through in any way, and the multiplications add less than that.
+/// Raises by repeated squaring. An n-th power multiplies the base's relative error by n in any case, and the multiplications add less than that.
 #[inline(always)]
 fn whole<T: Float>(mut base: [T; BLOCK], mut n: u32) -> [T; BLOCK] {
     let mut power = [T::ONE; BLOCK];
@@ -68,19 +68,19 @@ fn real<T: Float>(mut values: [T; BLOCK], p: f64) -> [T; BLOCK] {
     values
 }
 
-/// `xᵖ` for p > 0 and an f32 of at least 0, an infinity or a NaN, in f64: to 1e-9 of it, so that rounding to f32 is all that counts. Plain arithmetic in a
-/// fixed order: the same bits on any machine.
+/// `xᵖ` for p > 0 and an x that is an f32 of at least 0, an infinity or a NaN. Computed in f64 with a relative error of 1e-9, so that only the
+/// rounding to f32 counts. It is plain arithmetic in a fixed order, so every machine gives the same bits.
 #[inline(always)]
 fn of_f32(x: f64, p: f64) -> f64 {
-    /// The bits of √½, and those of an exponent.
+    /// The bits of √½, and the bits of an exponent.
     const ROOT: u64 = 0x3FE6_A09E_667F_3BCD;
     const EXPONENT: u64 = 0xFFF0_0000_0000_0000;
-    /// 2⁵², whose last bits are a whole number; 1.5 · 2⁵², to which a number is added to round it to a whole one.
+    /// 2⁵², whose last bits are a whole number; and 1.5 · 2⁵², which is added to a number to round it to a whole one.
     const WHOLE: u64 = 0x4330_0000_0000_0000;
     const ROUND: f64 = 6_755_399_441_055_744.0;
-    /// 1/15, 1/13 … 1/3: of artanh.
+    /// 1/15, 1/13 … 1/3, for the series of artanh.
     const ARTANH: [f64; 7] = [1.0 / 15.0, 1.0 / 13.0, 1.0 / 11.0, 1.0 / 9.0, 1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0];
-    /// 1/11! … 1/1!: of the exponential.
+    /// 1/11! … 1/1!, for the series of the exponential.
     const EXP: [f64; 11] = [
         1.0 / 39_916_800.0,
         1.0 / 3_628_800.0,

@@ -7,7 +7,7 @@ use crate::ops::norm::NormSpec;
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
 
-/// μ and σ² of every unit.
+/// Computes μ and σ² of every unit.
 pub fn statistics<T: Float>(x: &[T], columns: usize, mean: &mut [T], var: &mut [T], workspace: &mut [f64]) {
     channel_reduce::moments(x, columns, mean, var, workspace);
     if made(Mutant::M6) {
@@ -16,15 +16,15 @@ pub fn statistics<T: Float>(x: &[T], columns: usize, mean: &mut [T], var: &mut [
     }
 }
 
-/// Where dy stands: in a tensor of its own, or where dx is to go.
+/// Where dy is held: in a tensor of its own, or where dx will be written.
 pub enum Upstream<'a, T> {
-    /// In `grad_y`.
+    /// In a tensor of its own.
     Apart(&'a [T]),
-    /// In `grad_x`, to be overwritten.
+    /// In `grad_x`, which the pass overwrites.
     InPlace,
 }
 
-/// The gradients; `mean` and `var` are what forward wrote.
+/// Computes the gradients; `mean` and `var` are what the forward pass wrote.
 pub fn backward<T: Float>(
     x: &[T],
     (weight, bias): (&[T], &[T]),
@@ -76,7 +76,7 @@ pub fn backward<T: Float>(
 }
 
 vectorize! {
-    /// Adds dy and dy·u, where the ReLU let y through.
+    /// Adds dy and dy·u to the sums, where the ReLU let y through.
     pub fn sums<T>(x: &[T], dy: &[T], mean: &[T], inverse: &[T], gain: &[T], shift: &[T], floor: T, sum: &mut [T], sum_u: &mut [T]) {
         let span = sum.len();
         for (x, dy) in x.chunks(span).zip(dy.chunks(span)) {
@@ -104,7 +104,7 @@ vectorize! {
         }
     }
 
-    /// The same where dy stands in `dx` and no ReLU follows.
+    /// Writes dx where `dx` holds dy before and no ReLU follows.
     fn apply_in_place<T>(x: &[T], mean: &[T], inverse: &[T], gain: &[T], mean_dy: &[T], mean_u: &[T], dx: &mut [T]) {
         let span = mean.len();
         for (x, dx) in x.chunks(span).zip(dx.chunks_mut(span)) {

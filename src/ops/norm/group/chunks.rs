@@ -1,23 +1,23 @@
-//! How a tensor is shared out for norms over groups on the CPU: in chunks of whole samples, cut by the shape alone.
+//! How norms over groups on the CPU share out a tensor: in chunks of whole samples, cut by the shape alone.
 //!
-//! A chunk's values at one pixel lie end to end, `[samples, C]`: each of these places is a *lane*, and a pass over a chunk is a loop over
-//! pixels of one loop over lanes. A group's values are some lanes' values at all pixels. What a chunk computes no other chunk looks
-//! at, but for γ's and β's gradients, of which each leaves a part, and these are added up in order. So threads change no bit.
+//! A chunk's values at one pixel lie end to end, `[samples, C]`. Each of these positions is a *lane*, and a pass over a chunk loops over pixels and,
+//! inside, over lanes. A group's values are those of several lanes at all pixels. Chunks are independent except for the gradients of γ and β: each
+//! chunk leaves its part of them, and the parts are added up in order. So the number of threads changes no bit.
 
 use super::Grouped;
 use crate::runtime::float::Float;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Lanes that make a chunk worth a task.
+/// The number of lanes that makes a chunk large enough for a task.
 const LANES: usize = 1024;
-/// Pixels that are summed in the tensor's own type before f64 takes over.
+/// The number of pixels that are summed in the tensor's own type before f64 takes over.
 pub const PIECE: usize = 128;
-/// Sums that a lane has room for, and vectors along the lanes.
+/// The number of f64 sums that each lane has room for, and the number of vectors along the lanes.
 const SUMS: usize = 4;
 const LINES: usize = 10;
 
-/// A chunk: some samples, all pixels.
+/// A chunk: several samples, with all their pixels.
 #[derive(Clone, Copy)]
 pub struct Chunk {
     of: Grouped,
@@ -25,27 +25,27 @@ pub struct Chunk {
     count: usize,
 }
 
-/// Where a chunk works.
+/// A chunk's workspace.
 pub struct Workspace<'a, T> {
-    /// f64 a lane.
+    /// f64 sums, one number for each lane.
     pub sums: [&'a mut [f64]; SUMS],
-    /// T a lane.
+    /// Vectors of T, one number for each lane.
     pub lines: [&'a mut [T]; LINES],
-    /// Two sums a channel, over the chunk's samples.
+    /// Two sums for each channel, over the chunk's samples.
     channels: &'a mut [f64],
 }
 
-/// Samples of a chunk.
+/// The number of samples in a chunk.
 fn samples_each(of: Grouped) -> usize {
     (LANES / of.channels).clamp(1, of.samples)
 }
 
-/// f64 elements of a chunk's room.
+/// The workspace of a chunk, in f64 elements.
 fn room(of: Grouped) -> usize {
     2 * of.channels + (SUMS + LINES) * samples_each(of) * of.channels
 }
 
-/// f64 elements of the workspace of all chunks.
+/// The workspace of all chunks, in f64 elements.
 pub fn workspace(of: Grouped) -> usize {
     of.samples.div_ceil(samples_each(of)) * room(of)
 }
@@ -85,7 +85,7 @@ pub fn per_channel(of: Grouped, workspace: &[f64], mut finish: impl FnMut(usize,
     }
 }
 
-/// The sum of `value(0..count)`, in eight chains, so that none waits for the one before.
+/// The sum of `value(0..count)`, in eight independent chains, so that additions need not wait for one another.
 #[inline(always)]
 pub fn total(count: usize, value: impl Fn(usize) -> f64) -> f64 {
     let mut chains = [0.0; 8];
@@ -102,24 +102,24 @@ impl Chunk {
         self.count * self.of.channels
     }
 
-    /// The elements of the chunk at each pixel.
+    /// The elements of the chunk, as one range for each pixel.
     pub fn rows(self) -> impl Iterator<Item = Range<usize>> + Clone {
         let start = move |pixel: usize| (pixel * self.of.samples + self.first) * self.of.channels;
         (0..self.of.pixels).map(move |pixel| start(pixel)..start(pixel) + self.lanes())
     }
 
-    /// Its groups among those of all samples.
+    /// The numbers of its groups among the groups of all samples.
     pub fn groups(self) -> Range<usize> {
         self.first * self.of.groups..(self.first + self.count) * self.of.groups
     }
 
-    /// Calls `work(group of the chunk, its lanes)`.
+    /// Calls `work(group, lanes)` for each of the chunk's groups.
     pub fn each_group(self, mut work: impl FnMut(usize, Range<usize>)) {
         let each = self.of.channels_each();
         (0..self.count * self.of.groups).for_each(|group| work(group, group * each..(group + 1) * each));
     }
 
-    /// Writes `value(group of the chunk, channel)` to every lane.
+    /// Writes `value(group, channel)` to every lane; groups are counted within the chunk.
     #[inline(always)]
     pub fn fill<T>(self, line: &mut [T], value: impl Fn(usize, usize) -> T) {
         let each = self.of.channels_each();
@@ -131,7 +131,7 @@ impl Chunk {
         }
     }
 
-    /// Sums over the pixels: `add(elements, lines)` adds a pixel's values to the lines; after each `piece` pixels these go to `sums`.
+    /// Sums over the pixels. `add(elements, lines)` adds one pixel's values to the lines; after every `piece` pixels the lines are added to `sums`.
     pub fn sum<T: Float, const K: usize>(
         self,
         piece: usize,
@@ -164,7 +164,7 @@ impl Chunk {
 }
 
 impl<T> Workspace<'_, T> {
-    /// Leaves the sums `a` and `b` of the chunk's lanes for [`per_channel`], added up over the samples.
+    /// Adds up the sums `a` and `b` of the chunk's lanes over the samples, and leaves them for [`per_channel`].
     pub fn leave(&mut self, a: usize, b: usize) {
         self.channels.fill(0.0);
         let channels = self.channels.len() / 2;

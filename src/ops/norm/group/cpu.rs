@@ -1,5 +1,5 @@
-//! Norms over groups on the CPU. A chunk of samples is read three times forward, twice backward. Where a sample is one short row of channels, the passes
-//! are those of [`super::rows`].
+//! Norms over groups on the CPU. The forward pass reads a chunk of samples three times, the backward pass twice. Where a sample is one short row of
+//! channels, [`super::rows`] has the passes.
 
 use super::chunks::{self, Chunk, PIECE, Workspace, for_chunks, per_channel, total};
 use super::{Grouped, rows};
@@ -13,10 +13,10 @@ use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
 use crate::runtime::tensor::{In, Shape};
 
-/// `y = γ (x − μ)/S + β`, relu; writes the statistics.
+/// Writes `y = γ (x − μ)/S + β`, followed by the ReLU if it is set, and the statistics.
 ///
-/// The mean comes first; the variance from sums about it, with what is left of their mean taken off: exact to rounding also where the mean is
-/// far from 0, or one value far from the mean. Where that has left T's range, it is done again in f64.
+/// The mean is computed first. The variance comes from sums about that mean, corrected for what is left of their own mean; so it is exact to rounding
+/// even where the mean is far from 0, or one value is far from the mean. Where that leaves T's range, it is computed again in f64.
 fn forward_chunks<T: Float>(
     of: Grouped,
     x: &[T],
@@ -64,7 +64,7 @@ fn sum_of(values: &[f64]) -> f64 {
     total(values.len(), |i| values[i])
 }
 
-/// Mean and variance of the groups of which sums in T cannot tell, but for constant ones.
+/// Mean and variance, in f64, of the groups whose sums in T are not reliable; constant groups are left as they are.
 #[cold]
 #[inline(never)]
 fn moments_again<T: Float>(chunk: Chunk, x: &[T], mean: &mut [T], var: &mut [T]) {
@@ -144,7 +144,7 @@ vectorize! {
     }
 }
 
-/// The workspace of all passes over an x of this shape.
+/// The workspace of all passes over an x of this shape, as a shape.
 pub fn workspace(x: Shape) -> Shape {
     let [h, w, samples, channels] = x.hwnc();
     let of = Grouped { pixels: h * w, samples: samples.max(1), channels: channels.max(1), groups: 1, centre: true };

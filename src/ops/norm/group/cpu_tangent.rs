@@ -13,7 +13,7 @@ use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
 
 vectorize! {
-    /// Adds ẋ and x̂ ẋ.
+    /// Adds ẋ and x̂ ẋ to the sums.
     fn add_moving<T>(x: &[T], xt: &[T], mean: &[T], inverse: &[T], sum: &mut [T], sum_u: &mut [T]) {
         let sums = sum.iter_mut().zip(sum_u);
         for ((((&x, &xt), &m), &i), (s, su)) in x.iter().zip(xt).zip(mean).zip(inverse).zip(sums) {
@@ -22,7 +22,7 @@ vectorize! {
         }
     }
 
-    /// Adds dy and dy x̂, where the ReLU let y through.
+    /// Adds dy and dy x̂ to the sums, where the ReLU let y through.
     fn add_gradient<T>(
         x: &[T], y: &[T], floor: T, dy: &[T], mean: &[T], inverse: &[T], sum: &mut [T], sum_u: &mut [T],
     ) {
@@ -34,7 +34,7 @@ vectorize! {
         }
     }
 
-    /// ḋx, with q = γ dy; `means` are those of q, q x̂, and of how these move.
+    /// ḋx, with q = γ dy; `means` are the means of q and q x̂, and their tangents.
     fn gradient<T>(
         x: &[T], xt: &[T], y: &[T], floor: T, dy: &[T], dyt: &[T], mean: &[T], inverse: &[T], mean_t: &[T], divisor_t: &[T],
         weight: &[T], weight_t: &[T], mean_q: &[T], mean_u: &[T], mean_qt: &[T], mean_ut: &[T], out: &mut [T],

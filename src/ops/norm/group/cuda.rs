@@ -9,18 +9,18 @@ use crate::runtime::cuda::kernels::{Groups, Matrix};
 use crate::runtime::cuda::{Cuda, count, kernels};
 use crate::runtime::tensor::{In, Out, Shape};
 
-/// How the passes share out x, and the kernels' words for its extents.
+/// How the passes share out x, and its extents as the kernels take them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shared {
-    /// The sums over pixels.
+    /// The grid of sums over pixels.
     pub sums: ColumnGrid,
-    /// What goes over every element.
+    /// The grid of passes over every element.
     pub each: ColumnGrid,
-    /// A warp for each sample's group.
+    /// A grid with one warp for each sample's group.
     pub per_group: Grid,
-    /// A warp for each channel.
+    /// A grid with one warp for each channel.
     pub per_channel: Grid,
-    /// C, and G
+    /// C and G.
     pub groups: Groups,
 }
 
@@ -42,7 +42,7 @@ impl Shared {
     }
 }
 
-/// A workspace's parts: partial sums, those of how they move, and four means a group.
+/// The parts of a workspace: partial sums, their tangents, and four means for each group.
 pub(super) struct Places {
     pub sums: Out,
     pub moving: Out,
@@ -62,7 +62,7 @@ impl Places {
     }
 }
 
-/// f32 elements of the workspace of all passes over an x of this shape: with room for as many groups as there are channels.
+/// The workspace of all passes over an x of this shape, in f32 elements. It has room for as many groups as there are channels.
 pub fn workspace(x: Shape) -> Shape {
     let [h, w, samples, channels] = x.hwnc();
     let columns = samples * channels;

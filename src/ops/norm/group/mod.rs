@@ -1,19 +1,19 @@
-//! Norms over groups: each sample is normalised by itself, over groups of its channels.
+//! Norms over groups: each sample is normalised on its own, over groups of its channels.
 //!
-//! G groups of C/G channels each: LayerNorm is one group, InstanceNorm a group for each channel. With the `M = H·W·C/G` values of a
-//! sample and group, biased variance, `S = √(σ² + ε)`, and γ and β of each channel c, as in PyTorch's GroupNorm (for one group too:
-//! PyTorch's LayerNorm has a γ for each element, this one is its `GroupNorm(1, C)`):
+//! There are G groups of C/G channels each: LayerNorm has one group, InstanceNorm a group for each channel. A sample's group has `M = H·W·C/G`
+//! values, σ² is the biased variance, and `S = √(σ² + ε)`. γ and β belong to each channel c, as in PyTorch's GroupNorm, and also for one group:
+//! PyTorch's LayerNorm has a γ for each element, but the one here is its `GroupNorm(1, C)`:
 //!
 //! ```text
 //! x̂ = (x − μ)/S      y = γ x̂ + β      (then max(y, 0) with relu)
 //! dx = (γ dy − mean(γ dy) − x̂ mean(γ dy·x̂))/S      dγ = Σ dy·x̂      dβ = Σ dy
 //! ```
 //!
-//! the means over a sample and group, the sums over samples and pixels. With relu, dy counts only where y > 0. A group of one value is
-//! refused: it is its own mean. RMSNorm is one group, too, with 0 in place of μ and the mean square in place of σ²; then neither `mean(γ dy)` nor
-//! μ̇ is taken off. No batch is looked at, so there are no running statistics, and evaluation is the same pass.
+//! The means are over a sample's group, the sums over samples and pixels. With relu, dy counts only where y > 0. A group of one value is refused,
+//! since the value is its own mean. RMSNorm also has one group, with 0 in place of μ and the mean square in place of σ²; then neither `mean(γ dy)`
+//! nor μ̇ is subtracted. The statistics do not involve the batch, so there are no running statistics, and evaluation is the same pass.
 //!
-//! Where x moves by ẋ, γ by γ̇, β by β̇ and dy by ḋy, with q = γ dy, a = mean q and b = mean(q x̂),
+//! Where ẋ, γ̇, β̇ and ḋy are the tangents of x, γ, β and dy, and with q = γ dy, a = mean q and b = mean(q x̂),
 //!
 //! ```text
 //! μ̇ = mean ẋ      Ṡ = mean(x̂ ẋ)      x̂˙ = (ẋ − μ̇ − x̂ Ṡ)/S      ẏ = γ̇ x̂ + γ x̂˙ + β̇
@@ -52,7 +52,7 @@ pub(super) struct Grouped {
 }
 
 impl Grouped {
-    /// Of `x […, N, C]`, γ and the like being `[C]`, statistics `[N·G]`. Errors: lengths that differ from that; groups that do not fit.
+    /// The extents of a pass: x is `[…, N, C]`, γ and the like are `[C]`, statistics `[N·G]`. Errors: other lengths; groups that do not fit.
     pub fn of(spec: &NormSpec, pass: &NormPass, per_channel: &[Shape], per_group: &[Shape]) -> Result<Self> {
         let x = pass.x.0.shape;
         let [h, w, samples, channels] = x.hwnc();
@@ -80,17 +80,17 @@ impl Grouped {
         self.channels / self.groups
     }
 
-    /// M, values of a sample and group.
+    /// M, the number of values in a sample's group.
     pub fn size(&self) -> f64 {
         (self.pixels * self.channels_each()) as f64
     }
 
-    /// The norm's μ and σ² of a group that has this mean and variance.
+    /// The norm's μ and σ², for a group with this mean and variance.
     pub fn statistics<T: Float>(&self, mean: T, var: T) -> (T, T) {
         if self.centre { (mean, var) } else { (T::ZERO, T::of(mean.f64().mul_add(mean.f64(), var.f64()))) }
     }
 
-    /// A mean that centring takes off a gradient, and how μ moves: nothing where the mean stays in.
+    /// A mean that centring subtracts, or the tangent of μ; 0 for a norm without centring.
     pub fn mean<T: Float>(&self, mean: T) -> T {
         if self.centre { mean } else { T::ZERO }
     }

@@ -1,8 +1,9 @@
 //! Norms over groups on the CPU where a sample is one row of channels (no map, as in the deep linear network).
 //!
-//! A group is then a few numbers side by side, too few for a vector register, and summing them in one is slow. So some samples at a time, a *strip*,
-//! are transposed: a vector then holds one channel of each, and everything goes lane by lane. All sums are taken in f64. Samples are cut into
-//! tasks by the shape alone; each leaves its part of γ's and β's gradients, and these are added up in order. So threads change no bit.
+//! A group is then a few neighbouring numbers, too few for a vector register, and summing them one after another is slow. So several samples at a
+//! time, a *strip*, are transposed. A vector then holds one channel of each sample, and all work goes lane by lane. All sums are taken in f64.
+//! Samples are cut into tasks by the shape alone; each task leaves its part of the gradients of γ and β, and these are added up in order. So the
+//! number of threads changes no bit.
 
 use super::Grouped;
 use super::transpose::transpose;
@@ -14,34 +15,34 @@ use crate::runtime::simd::vectorize;
 use rayon::prelude::*;
 use std::hint::black_box;
 
-/// Samples of a strip.
+/// The number of samples in a strip.
 const WIDTH: usize = 16;
-/// Elements of a task, about.
+/// The approximate number of elements in a task.
 const TASK: usize = 1 << 14;
-/// Channels at most: a strip of more would not stay in the first-level cache.
+/// The most channels; a strip with more would not stay in the first-level cache.
 const MOST: usize = 128;
 
-/// Whether a norm is computed here.
+/// Whether this module computes the norm.
 pub fn takes(of: Grouped) -> bool {
     of.pixels == 1 && of.channels <= MOST
 }
 
-/// Samples of a task: whole strips.
+/// The number of samples in a task: whole strips.
 fn samples_each(of: Grouped) -> usize {
     (TASK / of.channels).next_multiple_of(WIDTH)
 }
 
-/// f64 elements of a task's room: two strips of T, two of f64, and two sums a channel.
+/// The workspace of a task, in f64 elements: two strips of T, two of f64, and two sums for each channel.
 fn room(of: Grouped) -> usize {
     4 * WIDTH * of.channels + 2 * of.channels
 }
 
-/// f64 elements of the workspace.
+/// The workspace, in f64 elements.
 pub fn workspace(of: Grouped) -> usize {
     of.samples.div_ceil(samples_each(of)) * room(of)
 }
 
-/// The samples of one task, and where it works.
+/// The samples of one task, and its workspace.
 struct Task<'a, T> {
     first: usize,
     count: usize,
@@ -74,7 +75,8 @@ fn for_tasks<T: Float>(of: Grouped, workspace: &mut [f64], work: impl Fn(Task<'_
     }
 }
 
-/// `y = γ (x − μ)/S + β`, relu; writes the statistics. As in [`super::cpu`], what leaves T's range is done again.
+/// Writes `y = γ (x − μ)/S + β`, followed by the ReLU if it is set, and the statistics. As in [`super::cpu`], what leaves T's range is computed
+/// again.
 pub fn forward<T: Float>(
     of: Grouped,
     x: &[T],
@@ -96,7 +98,7 @@ pub fn forward<T: Float>(
     });
 }
 
-/// The gradients of [`forward`]; `mean` and `var` are what it wrote.
+/// Computes the gradients of [`forward`]; `mean` and `var` are what it wrote.
 pub fn backward<T: Float>(
     of: Grouped,
     (x, dy): (&[T], &[T]),
@@ -234,7 +236,7 @@ fn forward_strips<T: Float, const RELU: bool>(
     }
 }
 
-/// Mean and variance of the samples' group `g` of which sums in T cannot tell, but for constant ones.
+/// Mean and variance, in f64, of group `g` of the samples whose sums in T are not reliable; constant groups are left as they are.
 #[cold]
 #[inline(never)]
 fn moments_again<T: Float>(of: Grouped, g: usize, x: &[T], mean: &mut [T], var: &mut [T]) {

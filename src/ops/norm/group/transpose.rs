@@ -1,4 +1,4 @@
-//! Transposes of small blocks: what lies along a row of one comes to lie along a column of the other.
+//! Transposes of small blocks: a row of one becomes a column of the other.
 
 use crate::runtime::float::Float;
 
@@ -22,8 +22,8 @@ pub fn transpose<T: Float>(from: &[T], from_row: usize, (rows, columns): (usize,
     }
 }
 
-/// The same of f32 in blocks of 4×4; the last of a row or column overlaps the one before. Compilers make single moves of it, which take three times
-/// as long.
+/// The same for f32, in blocks of 4×4; the last block of a row or column overlaps the one before. Compilers turn plain code into single moves, which
+/// take three times as long.
 #[cfg(target_arch = "x86_64")]
 fn by_fours(from: &[f32], from_row: usize, (rows, columns): (usize, usize), to: &mut [f32], to_row: usize) {
     use std::arch::x86_64::*;
@@ -47,7 +47,7 @@ fn by_fours(from: &[f32], from_row: usize, (rows, columns): (usize, usize), to: 
     }
 }
 
-/// The same of f64 in blocks of 2×2.
+/// The same for f64, in blocks of 2×2.
 #[cfg(target_arch = "x86_64")]
 fn by_twos(from: &[f64], from_row: usize, (rows, columns): (usize, usize), to: &mut [f64], to_row: usize) {
     use std::arch::x86_64::*;

@@ -7,17 +7,18 @@
 //! y = γ ((x − μ)/S · r + d) + β      (then max(y, 0) with relu)
 //! ```
 //!
-//! Where nothing is clipped, that is the norm at evaluation; with r_max = 1 and d_max = 0 it is BatchNorm. Gradients and tangents treat r and d as
-//! constants, so curvature is that of the loss with r and d held. Every pass is then BatchNorm's at γ r and β + γ d, but for
+//! Where nothing is clipped, this is the norm at evaluation; with r_max = 1 and d_max = 0 it is BatchNorm. Gradients and tangents treat r and d as
+//! constants, so the curvature is that of the loss with r and d held fixed. Every pass is then BatchNorm's pass with γ r and β + γ d in place of γ
+//! and β, except that
 //!
 //! ```text
 //! dγ = r dγ' + d dβ      with BatchNorm's dγ' = Σ dy·(x − μ)/S and dβ = Σ dy
 //! ```
 //!
-//! Ioffe lets r_max and d_max grow from 1 and 0 during the first part of training; here they stay as they are set. (r is his letter; in
-//! [`crate::ops::norm::batch`] it stands for m ∂D/∂x.)
+//! Ioffe lets r_max and d_max grow from 1 and 0 during the first part of training; here they keep the values that are set. (r is his letter; in
+//! [`crate::ops::norm::batch`], r stands for m ∂D/∂x.)
 //!
-//! Source: Ioffe 2017, Algorithm 1; his running σ is this project's running variance, moved as BatchNorm's.
+//! Source: Ioffe 2017, Algorithm 1. His running σ is this project's running variance, updated as BatchNorm's is.
 
 mod cpu;
 mod cuda;
@@ -37,14 +38,14 @@ pub struct RenormLimits {
 }
 
 impl Default for RenormLimits {
-    /// Those that Ioffe's training ends with.
+    /// The bounds with which Ioffe's training ends.
     fn default() -> Self {
         RenormLimits { r_max: 3.0, d_max: 5.0 }
     }
 }
 
 impl RenormLimits {
-    /// Whether they are bounds: r_max of at least 1, d_max of at least 0.
+    /// Whether the bounds are valid: r_max is at least 1, and d_max at least 0.
     pub fn are_valid(&self) -> bool {
         self.r_max >= 1.0 && self.d_max >= 0.0
     }
@@ -56,7 +57,7 @@ impl fmt::Display for RenormLimits {
     }
 }
 
-/// What a correction is made of; `[C]` each.
+/// The operands of a correction; each is `[C]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Uncorrected {
     /// μ
@@ -73,7 +74,7 @@ pub struct Uncorrected {
     pub bias: In,
 }
 
-/// A correction; `[C]` each.
+/// A correction; each tensor is `[C]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Correction {
     /// r
@@ -86,11 +87,11 @@ pub struct Correction {
     pub bias: Out,
 }
 
-/// What batch renormalisation does beside BatchNorm, channel by channel.
+/// What batch renormalisation computes in addition to BatchNorm, channel by channel.
 pub trait Renorm {
     /// Writes the correction.
     fn renorm(&mut self, limits: RenormLimits, eps: f64, of: Uncorrected, to: Correction) -> Result<()>;
-    /// Writes the tangents of γ r and β + γ d: γ̇ r, and β̇ + γ̇ d. `of` are γ̇ and β̇, 0 where they are `None`.
+    /// Writes the tangents of γ r and β + γ d, which are γ̇ r and β̇ + γ̇ d. `of` holds γ̇ and β̇; `None` stands for 0.
     fn renorm_tangent(&mut self, by: Correction, of: [Option<In>; 2], to: [Out; 2]) -> Result<()>;
     /// Writes `dγ = r dγ' + d dβ`.
     fn renorm_gradient(&mut self, by: Correction, raw: In, grad_bias: In, grad_weight: Out) -> Result<()>;
@@ -98,7 +99,7 @@ pub trait Renorm {
 
 const OP: &str = "batch_renorm";
 
-/// C. Errors: tensors of other lengths.
+/// C, the number of channels. Errors: tensors of other lengths.
 fn channels(of: &[Shape]) -> Result<usize> {
     match of.iter().all(|shape| shape.len() == of[0].len()) {
         true => Ok(of[0].len()),

@@ -1,4 +1,4 @@
-//! The passes of batch renormalisation, made of BatchNorm's: the same on any backend.
+//! The passes of batch renormalisation, built from BatchNorm's passes, and so the same on any backend.
 
 use super::{Correction, RenormLimits, Uncorrected};
 use crate::Result;
@@ -6,10 +6,10 @@ use crate::ops::backend::Backend;
 use crate::ops::norm::{NormGrads, NormPass, NormSpec, NormTangentBackward, NormTangents};
 use crate::runtime::tensor::{In, Out, Shape, View};
 
-/// Per-channel vectors that stand behind BatchNorm's workspace.
+/// The number of per-channel vectors that follow BatchNorm's workspace.
 const VECTORS: usize = 8;
 
-/// The workspace of all passes over an x of this shape.
+/// The workspace of all passes over an x of this shape, as a shape.
 pub fn workspace<B: Backend>(backend: &B, spec: &NormSpec, x: Shape) -> Shape {
     let plain = NormSpec { renorm: None, ..*spec };
     Shape::new([backend.norm_workspace(&plain, x).len() + VECTORS * x.hwnc()[3]])
@@ -20,9 +20,9 @@ pub fn workspace<B: Backend>(backend: &B, spec: &NormSpec, x: Shape) -> Shape {
 pub struct RenormPass {
     /// The bounds of r and d.
     pub limits: RenormLimits,
-    /// With the limits in it.
+    /// The norm, with the limits in it.
     pub spec: NormSpec,
-    /// As for BatchNorm; the workspace is that of [`workspace`].
+    /// The tensors, as for BatchNorm; the workspace has the shape [`workspace`].
     pub pass: NormPass,
     /// μ_r
     pub running_mean: In,
@@ -30,12 +30,12 @@ pub struct RenormPass {
     pub running_var: In,
 }
 
-/// The BatchNorm that a pass is made of, with γ r and β + γ d in place of γ and β.
+/// The BatchNorm that a pass is built from, with γ r and β + γ d in place of γ and β.
 struct Corrected {
     plain: NormSpec,
     pass: NormPass,
     correction: Correction,
-    /// Per-channel vectors that are free.
+    /// Per-channel scratch vectors.
     free: [View; 4],
 }
 
@@ -54,14 +54,14 @@ impl RenormPass {
         b.renorm_gradient(correction, In(raw), grads.bias.into(), grads.weight)
     }
 
-    /// Writes the tangent of y, with r and d held.
+    /// Writes the tangent of y, with r and d held fixed.
     pub fn tangent<B: Backend>(self, b: &mut B, tangents: NormTangents) -> Result<()> {
         let of = self.corrected(b)?;
         let tangents = of.tangents(b, tangents)?;
         b.norm_tangent(of.plain, of.pass, tangents)
     }
 
-    /// Writes the tangents of the gradients, with r and d held. `spare` has room for a tensor like x.
+    /// Writes the tangents of the gradients, with r and d held fixed. `spare` has room for a tensor like x.
     pub fn tangent_backward<B: Backend>(self, b: &mut B, io: NormTangentBackward, spare: Out) -> Result<()> {
         let (of, grads) = (self.corrected(b)?, io.grads);
         let tangents = of.tangents(b, io.tangents)?;
@@ -75,7 +75,7 @@ impl RenormPass {
         b.renorm_gradient(of.correction, In(raw), grads.bias.into(), grads.weight)
     }
 
-    /// Writes the correction, from the statistics that `pass` holds.
+    /// Computes the correction from the statistics that `pass` holds.
     fn corrected<B: Backend>(self, b: &mut B) -> Result<Corrected> {
         let RenormPass { limits, spec, pass, running_mean, running_var } = self;
         let (plain, channels) = (NormSpec { renorm: None, ..spec }, pass.mean.0.shape);
@@ -93,7 +93,7 @@ impl RenormPass {
 }
 
 impl Corrected {
-    /// The tangents of γ r and β + γ d, where those of γ and β are `of`'s.
+    /// The tangents of γ r and β + γ d, from the tangents of γ and β in `of`.
     fn tangents<B: Backend>(&self, b: &mut B, of: NormTangents) -> Result<NormTangents> {
         let [.., weight, bias] = self.free;
         b.renorm_tangent(self.correction, [of.weight, of.bias], [Out(weight), Out(bias)])?;

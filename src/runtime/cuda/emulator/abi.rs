@@ -1,4 +1,4 @@
-//! The layouts that kernels compiled as host C++ and the emulator agree on; `host.h` has the same ones.
+//! The layouts that the emulator shares with kernels compiled as host C++; `host.h` declares the same ones.
 
 use std::ffi::{c_int, c_void};
 
@@ -11,7 +11,7 @@ pub struct Dim3 {
     pub z: u32,
 }
 
-/// What a running thread knows of itself: the beginning of a [`super::cluster::ThreadState`].
+/// What a running thread knows about itself. It is the beginning of a [`super::cluster::ThreadState`].
 #[derive(Debug)]
 #[repr(C)]
 pub struct Thread {
@@ -26,7 +26,7 @@ pub struct Thread {
     pub calls: *const Calls,
 }
 
-/// What a running thread can ask of the emulator. `C-unwind`: a coroutine is left by a switch, never by unwinding.
+/// The functions that a running thread can call in the emulator. They are `C-unwind`; a coroutine is left by a switch, never by unwinding.
 #[repr(C)]
 pub struct Calls {
     pub shared: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32) -> *mut c_void,
@@ -42,7 +42,7 @@ pub struct Calls {
     pub access: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32, c_int),
 }
 
-/// A kernel as the host's compiler made it: pointers to the values of its parameters.
+/// A kernel's entry point as compiled by the host's compiler; it takes pointers to the values of the parameters.
 pub type Entry = unsafe extern "C-unwind" fn(*const *const c_void);
-/// Gives the place where the running thread is set, one for each thread of the operating system.
+/// Returns the place where the running thread is stored; there is one for each thread of the operating system.
 pub type Slot = unsafe extern "C" fn() -> *mut *mut Thread;

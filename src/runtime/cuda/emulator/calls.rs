@@ -1,7 +1,8 @@
-//! What kernels ask of the emulator while they run: shared memory, barriers, exchanges within a warp, and the check of every
-//! access to memory.
+//! The functions that kernels call in the emulator while they run: shared memory, barriers, exchanges within a warp, and the check of every memory
+//! access.
 //!
-//! Each is called on a coroutine's stack. One that finds something wrong leaves the error with the cluster and suspends for
+//! Each is called on a coroutine's stack. A function that finds a mistake leaves the error with the cluster and suspends for good; the scheduler then
+//! ends the launch.
 //! good: the scheduler then ends the launch.
 
 use super::abi::{Calls, Thread};
@@ -9,7 +10,7 @@ use super::cluster::{Array, Cluster, Copy, GAP, ThreadState, WORDS};
 use super::shadow::{Who, Wrong};
 use std::ffi::{c_int, c_void};
 
-/// The table that every thread points to.
+/// The table of functions that every thread points to.
 pub static CALLS: Calls = Calls {
     shared,
     dynamic,
@@ -34,7 +35,7 @@ unsafe fn parts<'a>(thread: *mut Thread) -> (&'a mut ThreadState, &'a mut Cluste
     unsafe { (&mut *thread_state, &mut *(*thread_state).cluster) }
 }
 
-/// Lets others run.
+/// Suspends this thread, so that others run.
 ///
 /// # Safety
 /// `thread` is a running thread's; no reference into the cluster is alive.
@@ -43,7 +44,7 @@ unsafe fn suspend(thread: *mut Thread) {
     unsafe { (*(*thread.cast::<ThreadState>()).yielder).suspend(()) }
 }
 
-/// Leaves an error and never comes back.
+/// Leaves an error, and never returns.
 ///
 /// # Safety
 /// As [`suspend`].
@@ -121,7 +122,7 @@ unsafe extern "C-unwind" fn barrier(thread: *mut Thread, line: c_int) {
     }
 }
 
-/// Meets the lanes in `mask`; the last to arrive releases the rest. Gives the round whose words to read.
+/// Waits for the lanes in `mask`; the last one to arrive releases the others. Returns the round whose words are to be read.
 ///
 /// # Safety
 /// `thread` is a running thread's, `words` points to `count` words.

@@ -1,8 +1,8 @@
 //! The blocks of one cluster (or the one block, without clusters) as coroutines on one thread of the operating system.
 //!
-//! A CUDA thread is a coroutine that runs until it must wait for others: at a barrier, or at an operation of its warp. The
-//! last to arrive releases the rest. The order in which ready threads run is that of their numbers, or shuffled by a seed:
-//! a kernel that is right gives the same bits in any.
+//! A CUDA thread is a coroutine that runs until it must wait for others, at a barrier or at an operation of its warp. The last thread to arrive
+//! releases the others. Ready threads run in order of their numbers, or in an order that a seed shuffles: a correct kernel gives the same bits in any
+//! order.
 
 use super::abi::{Calls, Dim3, Entry, Slot, Thread};
 use super::shadow::{Moment, Shadow};
@@ -13,41 +13,41 @@ use corosensei::stack::{DefaultStack, Stack};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use std::ffi::c_void;
 
-/// Bytes of a thread's stack; kernels keep what is large in shared memory.
+/// The size of a thread's stack, in bytes; kernels keep large data in shared memory.
 const STACK: usize = 64 << 10;
-/// Bytes between two shared arrays, which nobody may touch.
+/// The gap between two shared arrays, in bytes, which nobody may touch.
 pub const GAP: usize = 64;
-/// Words that one lane hands to its warp at a time.
+/// The number of words that one lane hands to its warp at a time.
 pub const WORDS: usize = 4;
-/// What shared memory holds before anyone writes: NaN.
+/// The byte that shared memory is filled with before anyone writes: NaN.
 const FILL: u8 = 0xFF;
 
-/// A tensor that the kernel was given, as addresses.
+/// A tensor that the kernel was given, as a range of addresses.
 #[derive(Debug, Clone, Copy)]
 pub struct Window {
     pub start: usize,
     pub bytes: usize,
     pub written: bool,
-    /// Its parameter's name.
+    /// The name of its parameter.
     pub name: &'static str,
 }
 
-/// One launch, the same for all of its blocks.
+/// One launch; all of its blocks share it.
 pub struct Launch<'a> {
     pub kernel: &'static Kernel,
     pub grid: Grid,
     pub entry: Entry,
     pub slot: Slot,
-    /// What its threads may ask for.
+    /// The functions that its threads may call.
     pub calls: &'static Calls,
-    /// Addresses of the parameters' values.
+    /// The addresses of the parameters' values.
     pub values: &'a [*const c_void],
     pub windows: &'a [Window],
-    /// Whether an address lies in the kernels' library: its constants.
+    /// The range of addresses of the kernels' library, where constants are read.
     pub constants: (usize, usize),
     /// Bytes of shared memory that a block may have.
     pub shared: usize,
-    /// Shuffles the order in which threads run.
+    /// A seed that shuffles the order in which threads run.
     pub order: Option<u64>,
 }
 
@@ -55,7 +55,7 @@ pub struct Launch<'a> {
 // right kernel write disjoint parts of the tensors.
 unsafe impl Sync for Launch<'_> {}
 
-/// A copy to shared memory that has been asked for and not made.
+/// A copy to shared memory that has been requested but not yet made.
 #[derive(Debug, Clone, Copy)]
 pub struct Copy {
     pub group: u32,
@@ -68,11 +68,11 @@ pub struct Copy {
 /// One CUDA thread.
 #[repr(C)]
 pub struct ThreadState {
-    /// What the kernel sees; first, so that a pointer to it is a pointer to the thread.
+    /// The part that the kernel sees. It comes first, so that a pointer to it is a pointer to the thread.
     pub abi: Thread,
     pub cluster: *mut Cluster,
     pub yielder: *const Yielder<(), ()>,
-    /// Its number in the cluster, and its block's rank.
+    /// The thread's number in the cluster, and its block's rank.
     pub number: u32,
     pub rank: u32,
     pub copies: Vec<Copy>,
@@ -80,15 +80,15 @@ pub struct ThreadState {
     pub done: bool,
 }
 
-/// What the lanes of a warp are waiting for together.
+/// What the lanes of a warp are waiting for.
 pub struct Warp {
-    /// Lanes that exist.
+    /// The lanes that exist.
     pub present: u32,
     pub arrived: u32,
     pub mask: u32,
-    /// Words of each lane; 0 is a `__syncwarp`.
+    /// The number of words for each lane; 0 for a `__syncwarp`.
     pub count: u32,
-    /// Two rounds: a lane may be at the next exchange while another still reads this one.
+    /// Two rounds of words: a lane may already be at the next exchange while another still reads this one.
     pub words: [[u64; 32 * WORDS]; 2],
     pub round: usize,
     pub synced: u32,
@@ -106,7 +106,7 @@ pub struct Array {
 pub struct Block {
     pub shared: Vec<u128>,
     pub arrays: Vec<Array>,
-    /// The end of what is taken.
+    /// The end of the shared memory in use.
     pub used: usize,
     pub shadow: Shadow,
     pub arrived: u32,
@@ -124,14 +124,14 @@ impl Block {
     }
 }
 
-/// The state of a running cluster. It is only touched through pointers while a thread runs, one at a time.
+/// The state of a running cluster. While a thread runs, the state is accessed only through pointers, one at a time.
 pub struct Cluster {
     pub kernel: &'static Kernel,
     pub launch: *const Launch<'static>,
     pub blocks: Vec<Block>,
     pub thread_states: Vec<ThreadState>,
     pub warps: Vec<Warp>,
-    /// Threads to run next.
+    /// The threads to run next.
     pub ready: Vec<u32>,
     pub clock: u32,
     pub cluster_moment: u32,
@@ -139,7 +139,7 @@ pub struct Cluster {
     pub error: Option<Error>,
 }
 
-/// What one thread of the operating system keeps between clusters: stacks and shared memory.
+/// What one thread of the operating system keeps from one cluster to the next: stacks and shared memory.
 pub struct BlockRunner {
     stacks: Vec<DefaultStack>,
     cluster: Box<Cluster>,
@@ -171,7 +171,7 @@ impl BlockRunner {
         }
     }
 
-    /// Runs the blocks of cluster `number` to their end.
+    /// Runs all blocks of cluster `number` to their end.
     pub fn run(&mut self, launch: &Launch<'_>, number: u64) -> Result<()> {
         self.begin(launch, number);
         let thread_states = self.cluster.thread_states.len();
@@ -204,7 +204,7 @@ impl BlockRunner {
         error.map_or(Ok(()), Err)
     }
 
-    /// Lets threads run until all are done or one has failed.
+    /// Runs threads until all are done or one has failed.
     fn schedule(
         &mut self,
         launch: &Launch<'_>,
@@ -335,7 +335,7 @@ impl BlockRunner {
     }
 }
 
-/// A thread has left the kernel: nobody may wait for it.
+/// Handles a thread that has left the kernel; it is an error if others still wait for it.
 fn leave(cluster: &mut Cluster, number: u32) -> Option<Error> {
     let thread_state = &cluster.thread_states[number as usize];
     if thread_state.copies.iter().any(|copy| copy.group < thread_state.group || copy.valid > 0) {
@@ -358,7 +358,7 @@ fn leave(cluster: &mut Cluster, number: u32) -> Option<Error> {
     None
 }
 
-/// Nobody can go on: who waits for whom.
+/// The error for a cluster in which no thread can go on: it says who waits for whom.
 fn stuck(cluster: &Cluster) -> Error {
     let first = cluster.thread_states.iter().find(|s| !s.done).map_or(0, |s| s.number);
     let rank = cluster.thread_states[first as usize].rank as usize;
@@ -383,7 +383,7 @@ fn shuffle(order: &mut [u32], seed: u64, pass: u32) {
 }
 
 impl Cluster {
-    /// The warp of thread `number`.
+    /// The number of the warp that thread `number` belongs to.
     pub fn warp_of(&self, number: u32) -> usize {
         let per_block =
             (self.thread_states.len() / self.thread_states.last().map_or(1, |s| s.rank as usize + 1)) as u32;
@@ -391,14 +391,14 @@ impl Cluster {
         (number / per_block * warps + number % per_block / 32) as usize
     }
 
-    /// When thread `number` makes an access.
+    /// The moment of an access by thread `number`.
     pub fn moment(&self, number: u32) -> Moment {
         let thread_state = &self.thread_states[number as usize];
         let block = self.blocks[thread_state.rank as usize].moment;
         Moment { block, cluster: self.cluster_moment, warp: self.warps[self.warp_of(number)].synced }
     }
 
-    /// An error of thread `number`.
+    /// An error that names thread `number`.
     pub fn fault(&self, number: u32, problem: String) -> Error {
         let thread_state = &self.thread_states[number as usize];
         let Dim3 { x, y, z } = thread_state.abi.block;

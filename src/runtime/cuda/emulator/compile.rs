@@ -1,4 +1,4 @@
-//! Kernels as host code: the C++ compiler, its cache, and the entries of what it made.
+//! Kernels as host code: calling the C++ compiler, caching its results, and finding the entry points in them.
 
 use super::abi::{Entry, Slot};
 use crate::files::cache::{self, Kept};
@@ -21,7 +21,7 @@ const HOOKS: &str = include_str!("hooks.cpp");
 pub enum Build {
     /// Every access to memory calls the emulator.
     Watched,
-    /// No access does: several times as fast, and blind but for barriers and warps.
+    /// No access calls the emulator. This is several times as fast, and finds only mistakes at barriers and within warps.
     Plain,
     /// With AddressSanitizer and UndefinedBehaviorSanitizer, whose runtimes the process must have preloaded.
     Sanitized,
@@ -47,14 +47,14 @@ impl Build {
     }
 }
 
-/// What every build has. Products and sums are fused where the kernel says `fmaf` and nowhere else.
+/// The options of every build. Products and sums are fused only where a kernel says `fmaf`.
 const COMMON: &[&str] =
     &["-std=c++17", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-fno-exceptions", "-fno-rtti", "-w"];
 
-/// How what was compiled is linked. A kernel may have the name of a function of libc: the library's own symbols come first.
+/// How the compiled code is linked. A kernel may have the same name as a libc function, so the library's own symbols take precedence.
 const LINK: &str = "-shared -Wl,-Bsymbolic kernels.o hooks.o -o kernels.so -lm";
 
-/// One file of kernels, loaded. It stays for the life of the process.
+/// One loaded file of kernels. It stays loaded for the life of the process.
 pub struct Module {
     library: libloading::Library,
     slot: Slot,
@@ -68,12 +68,12 @@ unsafe impl Sync for Module {}
 unsafe impl Send for Module {}
 
 impl Module {
-    /// Gives the place where the running thread of this thread of the operating system is set.
+    /// The function that returns the place where this operating-system thread stores its running thread.
     pub fn slot_function(&self) -> Slot {
         self.slot
     }
 
-    /// The entry of kernel `name`.
+    /// The entry point of kernel `name`.
     pub fn entry(&self, name: &str) -> Result<Entry> {
         // SAFETY: entries have this type: `entries` writes them.
         let symbol = unsafe { self.library.get::<Entry>(format!("entry_{name}").as_bytes()) };
@@ -82,13 +82,13 @@ impl Module {
             .map_err(|e| Error::device("emulator", format!("find kernel {name}"), e.to_string()))
     }
 
-    /// The addresses of the library itself: its constants are read there.
+    /// The range of addresses of the library itself, where its constants are read.
     pub fn image(&self) -> (usize, usize) {
         self.base
     }
 }
 
-/// The module of the kernels' text `text`, from file `name`; compiled once per process, build and text.
+/// The module with the kernels' text `text`, from file `name`. It is compiled once per process, build and text.
 pub fn module(name: &str, text: &str, build: Build) -> Result<&'static Module> {
     static LOADED: OnceLock<Mutex<HashMap<(String, Build), &'static Module>>> = OnceLock::new();
     let loaded = LOADED.get_or_init(Mutex::default);
@@ -106,7 +106,7 @@ pub fn module(name: &str, text: &str, build: Build) -> Result<&'static Module> {
     Ok(module)
 }
 
-/// The C++ compiler and what it says of itself.
+/// The C++ compiler, and its own description of itself.
 fn compiler() -> Result<&'static (OsString, String)> {
     static FOUND: OnceLock<Option<(OsString, String)>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
@@ -123,12 +123,12 @@ fn compiler() -> Result<&'static (OsString, String)> {
     })
 }
 
-/// The compiler's version, where there is one.
+/// The compiler's version, if there is a compiler.
 pub fn compiler_version() -> Option<String> {
     compiler().ok().map(|(_, version)| version.clone())
 }
 
-/// Fused multiply-add is a call into the mathematics library unless the compiler may use the instruction.
+/// Options that let the compiler use fused multiply-add instructions; without them each one is a call into the mathematics library.
 fn vector_options() -> &'static [&'static str] {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -174,7 +174,8 @@ fn load(name: &str, text: &str, signatures: &[Signature], build: Build) -> Resul
     load_kept(&file, &kept, build)?.or_else(|_| load_kept(&file, &cache::renew(&file, make)?, build)?.map_err(failed))
 }
 
-/// Loads what the cache gave, as bytes of this process's own. Errors, the outer ones: there is no place for them; the inner: the loader's.
+/// Loads a cached library, as bytes of this process's own. The outer error means that there is no place for the bytes; the inner error is the
+/// loader's.
 fn load_kept(file: &str, kept: &Kept, build: Build) -> Result<std::result::Result<Module, libloading::Error>> {
     // A sanitizer names lines where it finds the library's file again.
     let own = kept.path.as_ref().filter(|_| build == Build::Sanitized);
@@ -194,7 +195,7 @@ fn open_image(image: Image) -> std::result::Result<Module, libloading::Error> {
     open(&path, Some(image))
 }
 
-/// Loads a library of kernels, which stays; and so does what its file is in.
+/// Loads a library of kernels. The library and the file that holds it stay for the life of the process.
 fn open(path: &Path, image: Option<Image>) -> std::result::Result<Module, libloading::Error> {
     // SAFETY: the library was made here from the kernels' text; loading it runs nothing of theirs.
     unsafe {
@@ -204,7 +205,7 @@ fn open(path: &Path, image: Option<Image>) -> std::result::Result<Module, libloa
     }
 }
 
-/// The addresses between which the library that holds `inside` was loaded.
+/// The range of addresses at which the library that contains `inside` was loaded.
 fn image(inside: usize) -> (usize, usize) {
     let maps = crate::files::machine::mappings();
     let Some(here) = maps.iter().find(|map| map.range.contains(&inside)).map(|map| map.path.clone()) else {
@@ -226,7 +227,8 @@ fn run(cxx: &OsString, name: &str, work: &Path, args: &[&str]) -> Result<()> {
     Err(Error::device("emulator", format!("compile kernels/{name}.cu"), first.join(" | ")))
 }
 
-/// For each kernel a function that takes pointers to its parameters' values. Kernels of T are in the text as two entries.
+/// The text of the entry points: for each kernel, a function that takes pointers to its parameters' values. A kernel of T appears in the text as two
+/// entries.
 fn entries(signatures: &[Signature]) -> String {
     let mut out = String::new();
     for Signature { name, parameters, .. } in signatures.iter().filter(|signature| !signature.of_t) {
@@ -239,7 +241,7 @@ fn entries(signatures: &[Signature]) -> String {
     out
 }
 
-/// Tells AddressSanitizer, where its runtime is in this process, that nobody may touch these bytes.
+/// Tells AddressSanitizer, if its runtime is in this process, that nobody may touch these bytes.
 pub fn poison(start: *mut u8, bytes: usize) {
     #[cfg(unix)]
     {

@@ -1,11 +1,11 @@
-//! The dense product on the host, in place of cuBLAS: rows in parallel, each sum in order of its terms.
+//! The dense product on the host, in place of cuBLAS. Rows are computed in parallel, and each sum in the order of its terms.
 
 use crate::runtime::cuda::driver::Gemm;
 use crate::runtime::tensor::DType;
 use half::bf16;
 use rayon::prelude::*;
 
-/// Reads a matrix of `rows × columns`, or its transpose, as f32, with operands rounded as the device would.
+/// Reads a matrix of `rows × columns`, or its transpose, as f32. The elements are rounded as the device would round operands.
 ///
 /// # Safety
 /// `from` points to `rows · columns` elements of `dtype`.
@@ -35,7 +35,7 @@ struct Target(*mut u8);
 // SAFETY: rows are disjoint.
 unsafe impl Sync for Target {}
 
-/// Writes the product. The pointers are of the operands' regions, which the caller has checked.
+/// Computes the product. The pointers point to the operands' regions, which the caller has checked.
 pub fn run(product: &Gemm, a: *const u8, b: *const u8, out: *mut u8) {
     let &Gemm { m, n, k, operands, tf32, result, .. } = product;
     // SAFETY: the regions hold the matrices: `Gemm` says their extents.

@@ -1,11 +1,11 @@
-//! Work that is recorded once and replayed, as a CUDA graph is: with the arguments that it had when it was recorded.
+//! Work that is recorded once and replayed, like a CUDA graph: with the arguments that it had when it was recorded.
 
 use crate::runtime::cuda::driver::{Arg, Gemm, Grid, Kernel, Region};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// One thing that was asked for.
+/// One operation that was asked for.
 #[derive(Debug, Clone)]
 pub enum Command {
     Launch(&'static Kernel, Grid, Vec<Arg>),
@@ -13,15 +13,15 @@ pub enum Command {
     Gemm(Gemm),
 }
 
-/// What is known of one key.
+/// What is known about one key.
 #[derive(Debug)]
 enum Known {
-    /// It has been made once.
+    /// The work has been done once.
     Once,
     Recorded(Arc<Vec<Command>>),
 }
 
-/// All recorded work of a device, and what is being recorded.
+/// All recorded work of a device, and the recording in progress.
 #[derive(Debug, Default)]
 pub struct Graphs {
     known: HashMap<u64, Known>,
@@ -30,7 +30,7 @@ pub struct Graphs {
 }
 
 impl Graphs {
-    /// Begins the work `key`: gives what was recorded of it. Errors: other work has not ended.
+    /// Begins the work `key`, and returns its recording if there is one. Errors: other work has not ended.
     pub fn begin(&mut self, key: u64) -> Result<Option<Arc<Vec<Command>>>> {
         if let Some(open) = self.open {
             return Err(Error::device("emulator", format!("begin graph {key}"), format!("graph {open} has not ended")));
@@ -44,7 +44,7 @@ impl Graphs {
         Ok(None)
     }
 
-    /// Ends the work `key`: gives what was recorded and must now be done.
+    /// Ends the work `key`, and returns what was recorded and must now be done.
     pub fn end(&mut self, key: u64, good: bool) -> Option<Arc<Vec<Command>>> {
         self.open = None;
         let recorded = self.recording.take();
@@ -58,7 +58,7 @@ impl Graphs {
         commands
     }
 
-    /// Keeps a command for later, where one is being recorded.
+    /// Adds a command to the recording in progress. Returns whether there is one.
     pub fn records(&mut self, command: impl FnOnce() -> Command) -> bool {
         match &mut self.recording {
             Some(recording) => {
@@ -69,7 +69,7 @@ impl Graphs {
         }
     }
 
-    /// Refuses what cannot be part of a graph, the first time already.
+    /// Refuses an action that cannot be part of a graph, even the first time, when nothing is recorded yet.
     pub fn refuse(&self, action: &str) -> Result<()> {
         match self.open {
             Some(key) => Err(Error::device("emulator", action, format!("graph {key} has not ended"))),

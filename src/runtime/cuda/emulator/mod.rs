@@ -1,12 +1,13 @@
-//! A CUDA device made of the host: the kernels' text compiled by the C++ compiler, one coroutine per thread, every access seen.
+//! A CUDA device emulated on the host: the C++ compiler compiles the kernels' text, each CUDA thread is a coroutine, and every memory access is
+//! checked.
 //!
-//! It is for machines without a GPU, and for finding what a GPU passes over in silence: a barrier that not all threads reach,
-//! a race in shared memory, a read of what nobody wrote, an access outside the tensors that the kernel was given. Each is an
-//! [`Error::Kernel`] that names kernel, block and thread.
+//! It serves machines without a GPU, and finds mistakes that a GPU passes over in silence: a barrier that not all threads reach, a race in shared
+//! memory, a read of memory that nobody wrote, an access outside the tensors that the kernel was given. Each is an [`Error::Kernel`] that names
+//! kernel, block and thread.
 //!
 //! - `compile`: kernels as host code (`host.h` declares CUDA's built-ins, `hooks.cpp` sees accesses), cached
-//! - `cluster`: threads as coroutines, and their schedule · `calls`: what they ask for · `shadow`: who touched shared memory
-//! - `gemm`: the dense product · `graph`: recorded work · `abi`: the layouts that both sides agree on
+//! - `cluster`: threads as coroutines, and their schedule · `calls`: the functions that they call · `shadow`: who touched shared memory
+//! - `gemm`: the dense product · `graph`: recorded work · `abi`: the layouts that both sides share
 
 mod abi;
 mod calls;
@@ -32,14 +33,14 @@ use std::cell::RefCell;
 use std::ffi::c_void;
 use std::time::Instant;
 
-/// What the emulator looks for, and in which order threads run.
+/// What the emulator checks, and in which order threads run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// How kernels are compiled.
     pub build: Build,
     /// A seed that shuffles the order in which threads run.
     pub order: Option<u64>,
-    /// New memory is NaN rather than 0: for tests.
+    /// Whether new memory is NaN rather than 0; for tests.
     pub poison: bool,
 }
 
@@ -96,7 +97,7 @@ impl Emulator {
         })
     }
 
-    /// For tests: takes the text of every kernel from here, not from the program's own files.
+    /// For tests: takes the kernels' text from here, not from the program's own files.
     pub fn with_source(mut self, name: &'static str, text: &'static str) -> Self {
         self.source = Some((name, text));
         self

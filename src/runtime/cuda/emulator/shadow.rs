@@ -1,17 +1,16 @@
-//! What the emulator remembers of a block's shared memory: who wrote and who read each two bytes, and when.
+//! The emulator's record of a block's shared memory: for every two bytes, who wrote and who read them, and when.
 //!
-//! Two accesses to the same bytes by different threads, of which one writes, are a race unless a barrier lies between them:
-//! `__syncthreads` for threads of one block, `__syncwarp` within a warp, a cluster's barrier between blocks. Shuffles order
-//! nothing.
+//! Two accesses to the same bytes by different threads, at least one of them a write, are a race unless a barrier lies between them: `__syncthreads`
+//! for threads of one block, `__syncwarp` within a warp, a cluster's barrier between blocks. Shuffles order nothing.
 
-/// When an access was made, by the cluster's clock: every barrier of any of its blocks moves it on.
+/// The time of an access, by the cluster's clock. Every barrier of any of its blocks advances the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Moment {
-    /// The last barrier of the thread's block.
+    /// The time of the last barrier of the thread's block.
     pub block: u32,
-    /// The last barrier of the cluster.
+    /// The time of the last barrier of the cluster.
     pub cluster: u32,
-    /// The last `__syncwarp` of the thread's warp.
+    /// The time of the last `__syncwarp` of the thread's warp.
     pub warp: u32,
 }
 
@@ -24,11 +23,11 @@ pub struct Who {
     pub block: u32,
     /// The warp's number in the cluster.
     pub warp: u32,
-    /// When.
+    /// The time of the access.
     pub at: Moment,
 }
 
-/// Whose accesses at one moment an [`Access`] stands for.
+/// Whose accesses an [`Access`] stands for: those of one thread, of one warp, or of many threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Scope {
     Thread,
@@ -49,7 +48,7 @@ struct Cell {
 }
 
 impl Cell {
-    /// Moment 0 is before every block's beginning.
+    /// A cell without accesses: moment 0 is before the beginning of every block.
     const NEW: Cell = {
         let who = Who { thread: 0, block: 0, warp: 0, at: Moment { block: 0, cluster: 0, warp: 0 } };
         Cell { write: Access { who, scope: Scope::Thread }, read: Access { who, scope: Scope::Thread } }
@@ -61,21 +60,21 @@ impl Cell {
 pub enum Wrong {
     /// Nobody has written there.
     Uninitialised,
-    /// This thread wrote there without a barrier between.
+    /// This thread wrote there, and no barrier lies between.
     AfterWrite(u32),
-    /// This thread read there without a barrier between.
+    /// This thread read there, and no barrier lies between.
     AfterRead(u32),
 }
 
-/// The memory of accesses of one block's shared memory.
+/// The record of accesses to one block's shared memory.
 #[derive(Debug, Default)]
 pub struct Shadow {
     cells: Vec<Cell>,
-    /// The moment at which the block began; what is older belongs to an earlier one.
+    /// The moment at which the block began; older accesses belong to an earlier block.
     born: u32,
 }
 
-/// Whether two accesses are ordered by a barrier, or by being one thread's.
+/// Whether two accesses are ordered, by a barrier or because one thread made both.
 fn ordered(before: &Access, now: &Who) -> bool {
     let who = &before.who;
     if who.block != now.block {
@@ -87,7 +86,7 @@ fn ordered(before: &Access, now: &Who) -> bool {
 }
 
 impl Shadow {
-    /// Forgets everything: a new block begins at `moment`, above 0.
+    /// Forgets everything, for a new block that begins at `moment`, which is above 0.
     pub fn begin(&mut self, bytes: usize, moment: u32) {
         let cells = bytes.div_ceil(2);
         if self.cells.len() < cells {
@@ -96,7 +95,7 @@ impl Shadow {
         self.born = moment;
     }
 
-    /// An access to `bytes` bytes from `offset`.
+    /// Records an access to `bytes` bytes from `offset`. Errors: the access is wrong.
     pub fn access(&mut self, offset: usize, bytes: usize, write: bool, who: Who) -> Result<(), Wrong> {
         for cell in &mut self.cells[offset / 2..(offset + bytes).div_ceil(2)] {
             let written = cell.write.who.at.block >= self.born;

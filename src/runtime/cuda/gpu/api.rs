@@ -1,20 +1,20 @@
-//! The CUDA driver: starting it without a panic, and its errors as this crate's.
+//! The CUDA driver: starting it without a panic, and turning its errors into this crate's.
 
 use super::symbols::{self as sys, Absent, Code};
 use crate::{Error, Result};
 use std::ffi::CStr;
 
-/// Where the library is looked for, for messages.
+/// Where the library is looked for, as error messages say it.
 pub const LOOKED: &str = "libcuda.so.1 in LD_LIBRARY_PATH and the loader's folders";
-/// The oldest driver whose functions do what is asked of them here: CUDA 12.0.
+/// The oldest supported driver, CUDA 12.0: its functions do what this code expects.
 const OLDEST: i32 = 12_000;
 
-/// There is no device, as far as anything tells.
+/// The error that there is no device, as far as anyone can tell.
 fn none(looked: String) -> Error {
     Error::Missing { what: "a CUDA device".into(), looked }
 }
 
-/// There is a driver, which does not start.
+/// The error that there is a driver which does not start.
 fn broken(problem: String) -> Error {
     Error::device("CUDA driver", "start", problem)
 }
@@ -24,10 +24,10 @@ pub fn dotted(version: i32) -> String {
     format!("{}.{}", version / 1000, version % 1000 / 10)
 }
 
-/// Finds the driver and starts it. Gives the version that it supports, as 13000 for 13.0.
+/// Finds the driver and starts it. Returns the CUDA version that it supports; 13000 stands for 13.0.
 ///
-/// Errors: [`Error::Missing`] where there is no driver, or it says that there is no device; [`Error::Device`] with its own reason where there
-/// is one that is incomplete, too old, or does not start.
+/// Errors: [`Error::Missing`] if there is no driver, or if it says that there is no device; [`Error::Device`], with the driver's own reason, if the
+/// driver is incomplete, too old, or does not start.
 pub fn start() -> Result<i32> {
     sys::load().map_err(|absent| refused(&absent))?;
     let mut version = 0;
@@ -49,7 +49,7 @@ fn too_old(version: i32) -> String {
     format!("it is for CUDA {}; one for CUDA {} or newer is needed", dotted(version), dotted(OLDEST))
 }
 
-/// Why a library is no driver that can be used.
+/// The error for a library that cannot be used as the driver.
 fn refused(absent: &Absent) -> Error {
     match absent {
         Absent::NotFound => none(format!("no driver library was found; looked for {LOOKED}")),
@@ -81,7 +81,7 @@ pub fn devices() -> Result<i32> {
     }
 }
 
-/// An error's name and text, as the driver has them.
+/// An error's name and text, as the driver gives them.
 pub fn words(code: Code) -> String {
     let (mut name, mut text) = (std::ptr::null(), std::ptr::null());
     // SAFETY: the functions set the pointers to constant strings or to null, and may be called at any time.
@@ -99,7 +99,7 @@ pub fn words(code: Code) -> String {
     }
 }
 
-/// Whether the device is lost for this process: nothing more can be asked of it.
+/// Whether the device is lost for this process, so that nothing more can be asked of it.
 fn lost(code: Code) -> bool {
     match code.0 {
         // Unavailable, an uncorrectable or contained fault of memory.
@@ -112,7 +112,7 @@ fn lost(code: Code) -> bool {
     }
 }
 
-/// A call's result as this crate's.
+/// Converts a call's result to this crate's.
 pub fn check(device: &str, action: &str, code: Code) -> Result<()> {
     if code == Code::SUCCESS {
         return Ok(());
@@ -121,7 +121,8 @@ pub fn check(device: &str, action: &str, code: Code) -> Result<()> {
     Err(Error::device(device, action, format!("{}{after}", words(code))))
 }
 
-/// The result of a call by which a device is opened: nothing is lost yet, and who has the device may give it back.
+/// Converts the result of a call that opens a device. Such an error does not mean that the device is lost: whoever uses the device now may release
+/// it.
 pub fn check_opening(device: &str, action: &str, code: Code) -> Result<()> {
     let after = match code {
         Code::SUCCESS => return Ok(()),
@@ -132,7 +133,8 @@ pub fn check_opening(device: &str, action: &str, code: Code) -> Result<()> {
     Err(Error::device(device, action, format!("{}{after}", words(code))))
 }
 
-/// Whether a driver refuses code for what it is, or for lack of its own compiler: then another compiler may make what it takes.
+/// Whether this code means that the driver refuses a binary for what it is, or for lack of its own compiler. Another compiler may then make one that
+/// it takes.
 pub fn refuses_code(code: Code) -> bool {
     match code.0 {
         // An invalid image; no machine code for this device.
@@ -151,7 +153,7 @@ mod tests {
     use super::*;
     use cudarc::driver::sys::CUresult as C;
 
-    /// Held against the names in the bindings of NVIDIA's header.
+    /// Compares the codes with the names in the bindings of NVIDIA's header.
     #[test]
     fn codes_are_those_of_the_header() {
         let code = |code: C| Code(code as u32);

@@ -1,5 +1,5 @@
-//! cuBLAS: the dense product of large matrices. It is looked for when a product is first asked for; without it the hand-written kernels
-//! do all products.
+//! cuBLAS, for the dense product of large matrices. It is looked for when the first product is asked for; without it the hand-written kernels do all
+//! products.
 
 use crate::runtime::cuda::driver::Gemm;
 use crate::runtime::cuda::nvrtc::folders;
@@ -36,10 +36,10 @@ type GemmEx = unsafe extern "C" fn(
     c_int,
 ) -> c_int;
 
-/// Bytes of workspace: what NVIDIA recommends for Hopper. A fixed one makes results the same on every run.
+/// The size of the workspace, in bytes: what NVIDIA recommends for Hopper. A fixed workspace makes results the same on every run.
 pub const WORKSPACE: usize = 32 << 20;
 
-/// The library, loaded, with a handle on one stream.
+/// The loaded library, with a handle on one stream.
 pub struct Cublas {
     library: Library,
     path: PathBuf,
@@ -48,7 +48,7 @@ pub struct Cublas {
     _lt: Option<Library>,
 }
 
-/// Opens the first library that is called one of `names` in one of `folders`, or that the loader knows.
+/// Opens the first library with one of the `names` in one of the `folders`, or one that the loader finds by itself.
 fn open(folders: &[PathBuf], names: &[&str]) -> Option<(Library, PathBuf)> {
     let full = folders.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name)));
     // The variable may name the library itself; and the loader's own folders come last.
@@ -61,7 +61,7 @@ fn own() -> Option<PathBuf> {
     option_env!("CARGO_MANIFEST_DIR").map(|root| Path::new(root).join("target/cuda"))
 }
 
-/// Finds the libraries: cublasLt first, which cublas needs.
+/// Finds the libraries; cublasLt first, because cublas needs it.
 pub fn find() -> Option<(Library, PathBuf, Option<Library>)> {
     let folders = folders("CUBLAS_PATH", "cublas", own());
     let lt = open(&folders, &["libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"]);
@@ -70,7 +70,7 @@ pub fn find() -> Option<(Library, PathBuf, Option<Library>)> {
 }
 
 impl Cublas {
-    /// Opens it on `stream`, with `workspace` on the device. Errors: it is not there, or does not start.
+    /// Opens cuBLAS on `stream`, with `workspace` on the device. Errors: it is not there, or does not start.
     pub fn open(stream: *mut c_void, workspace: *mut c_void) -> Result<Cublas> {
         let Some((library, path, lt)) = find() else {
             return Err(Error::Missing {
@@ -106,7 +106,7 @@ impl Cublas {
         Err(Error::device("cuBLAS", action, format!("status {status} from {}", self.path.display())))
     }
 
-    /// A product; `a`, `b` and `out` are device addresses of its matrices.
+    /// Computes a product; `a`, `b` and `out` are the device addresses of its matrices.
     pub fn gemm(&self, product: &Gemm, a: u64, b: u64, out: u64) -> Result<()> {
         let int =
             |n: usize| c_int::try_from(n).map_err(|_| Error::operator("gemm", "extents below 2^31", n.to_string()));

@@ -1,4 +1,4 @@
-//! The devices and libraries of this machine: what `normscape info` tells.
+//! The devices and libraries of this machine, as `normscape info` reports them.
 
 use super::api::{self, check_opening};
 use super::symbols::{self as sys, CUdevice_attribute as Attribute};
@@ -6,15 +6,15 @@ use crate::Result;
 use crate::runtime::cuda::nvrtc::Nvrtc;
 use std::path::{Path, PathBuf};
 
-/// What of this machine a user may want to know, whether or not a device works.
+/// What was found on this machine, whether or not a device works.
 pub struct Found {
-    /// The CUDA version that the driver supports, as 13000 for 13.0.
+    /// The CUDA version that the driver supports; 13000 stands for 13.0.
     pub version: i32,
     /// The devices' names.
     pub devices: Vec<String>,
 }
 
-/// Looks for devices. Errors: there is none, and what was looked for where.
+/// Looks for devices. Errors: there are none; the error says what was looked for and where.
 pub fn find() -> Result<Found> {
     let version = api::start()?;
     let name = |n: i32| {
@@ -26,17 +26,17 @@ pub fn find() -> Result<Found> {
     Ok(Found { version, devices: (0..api::devices()?).map(name).collect::<Result<_>>()? })
 }
 
-/// Where cuBLAS was found, if it was.
+/// The path of cuBLAS, if it was found.
 pub fn cublas_path() -> Option<PathBuf> {
     super::cublas::find().map(|(_, path, _)| path)
 }
 
-/// Where `cargo xtask cuda` puts NVIDIA's Python packages.
+/// The folder where `cargo xtask cuda` puts NVIDIA's Python packages.
 pub(super) fn packages() -> Option<PathBuf> {
     option_env!("CARGO_MANIFEST_DIR").map(|root| Path::new(root).join("target/cuda"))
 }
 
-/// What NVRTC was found, and where, if it was.
+/// The version of NVRTC and its path, if it was found.
 pub fn nvrtc() -> Option<String> {
     Nvrtc::find(packages()).map(|nvrtc| nvrtc.describe())
 }
@@ -53,7 +53,7 @@ pub(super) fn capability(device: sys::CUdevice) -> u32 {
         + attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
 }
 
-/// The card's name, as the driver has it.
+/// The card's name, as the driver gives it.
 pub(super) fn card(device: sys::CUdevice) -> String {
     let mut name = [0 as std::ffi::c_char; 128];
     // SAFETY: the driver has been started; it writes a string of at most 128 bytes, its end included.

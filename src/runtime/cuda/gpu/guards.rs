@@ -1,27 +1,27 @@
-//! How a device's memory starts, and the bands between tensors that nothing may write: for tests and sanitizers.
+//! The initial contents of a device's memory, and the guard bands between tensors, which nothing may write. For tests and sanitizers.
 
 use crate::runtime::tensor::ArenaId;
 use crate::{Error, Result};
 use std::ops::Range;
 
-/// What guarded memory is filled with: NaN, as f32, bf16 and f64.
+/// The byte that guarded memory is filled with: NaN, as f32, bf16 and f64.
 pub const FILL: u8 = 0xFF;
 
-/// How memory starts.
+/// The initial contents of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Start {
-    /// As 0.
+    /// Memory starts as 0.
     #[default]
     Zero,
-    /// As NaN, with bands between tensors that every download looks at: an element that a kernel does not write is found, and one that it
-    /// writes beside its tensors.
+    /// Memory starts as NaN, with bands between tensors that every download checks. This finds elements that a kernel fails to write, and elements
+    /// that it writes outside its tensors.
     Guarded,
-    /// As it is, so that a sanitizer can tell what was never written.
+    /// Memory is left as it is, so that a sanitizer can tell what was never written.
     Bare,
 }
 
 impl Start {
-    /// What `NORMSCAPE_GPU_MEMORY` asks for, else `usual`. Errors: it asks for something else.
+    /// What `NORMSCAPE_GPU_MEMORY` asks for, or else `usual`. Errors: the variable has another value.
     pub fn from_environment(usual: Start) -> Result<Start> {
         match std::env::var("NORMSCAPE_GPU_MEMORY").as_deref() {
             Err(_) | Ok("") => Ok(usual),
@@ -36,12 +36,12 @@ impl Start {
     }
 }
 
-/// The bands of all arenas.
+/// The guard bands of all arenas.
 #[derive(Debug, Default)]
 pub struct Bands(Vec<Vec<Range<usize>>>);
 
 impl Bands {
-    /// Notes those of an arena.
+    /// Sets the bands of an arena.
     pub fn set(&mut self, arena: ArenaId, bands: &[Range<usize>]) {
         let place = arena.0 as usize;
         if self.0.len() <= place {
@@ -56,7 +56,7 @@ impl Bands {
         self.0.iter().enumerate().flat_map(|pair| -> Vec<_> { of(pair) }).collect()
     }
 
-    /// Bytes of the longest.
+    /// The length of the longest band, in bytes.
     pub fn longest(&self) -> usize {
         self.0.iter().flatten().map(Range::len).max().unwrap_or(0)
     }

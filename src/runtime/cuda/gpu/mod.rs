@@ -1,9 +1,11 @@
-//! A real GPU, through the CUDA driver: one context, one stream, graphs, cuBLAS where it is found.
+//! A real GPU, through the CUDA driver: one context, one stream, graphs, and cuBLAS if it is found.
 //!
-//! - `symbols`: the driver's functions · `api`: its start and its errors · `devices`: what there is on this machine · `guards`: how its memory starts, and what lies between tensors · `modules`: kernels, compiled by the build or at first use · `cublas`: dense products
+//! - `symbols`: the driver's functions · `api`: its start and its errors · `devices`: the devices and libraries of this machine · `guards`: the
+//!   initial contents of its memory, and the bands between tensors · `modules`: kernels, compiled by the build or at first use · `cublas`: dense
+//!   products
 //!
-//! Everything is asked for on one stream, so that it happens in the order in which it was asked for. The driver's functions are called
-//! directly: cudarc's safe layer tracks events between streams, of which there is one, and has untyped launches, which are generated here.
+//! All work goes to one stream, so it is done in the order in which it is asked for. The driver's functions are called directly. cudarc's safe layer
+//! is not used: it tracks events between streams, of which there is only one here, and its launches are untyped, whereas they are generated here.
 
 mod api;
 mod cublas;
@@ -27,14 +29,14 @@ use std::collections::HashMap;
 use std::ffi::c_void;
 use symbols::{self as sys, CUdevice_attribute as Attribute, CUevent, CUgraphExec, CUstream, Code};
 
-/// Parameters that a kernel may have.
+/// The most parameters that a kernel may have.
 const MOST_PARAMETERS: usize = 32;
 
-/// What is known of a piece of work that may be replayed.
+/// What is known about a piece of work that may be replayed.
 enum Known {
-    /// It has been made once.
+    /// The work has been done once.
     Once,
-    /// It is recorded.
+    /// The work is recorded.
     Recorded(CUgraphExec),
 }
 
@@ -44,12 +46,12 @@ pub struct Gpu {
     device: sys::CUdevice,
     stream: CUstream,
     events: [CUevent; 2],
-    /// Address and bytes of every arena.
+    /// The address and size in bytes of every arena.
     arenas: Vec<(u64, usize)>,
     modules: Modules,
     start: Start,
     bands: Bands,
-    /// Opened at the first question whether there is one; `Some(None)` where there is none that works.
+    /// cuBLAS, looked for the first time that it is asked for. `Some(None)` means that there is none that works.
     cublas: Option<Option<Cublas>>,
     cublas_room: u64,
     graphs: HashMap<u64, Known>,
@@ -60,13 +62,13 @@ pub struct Gpu {
 impl Gpu {
     /// Opens device `number`, whose memory starts as 0.
     ///
-    /// Errors: [`Error::Missing`] where there is no driver or no such device; [`Error::Device`] where the driver or the device is too old, or
-    /// does not open: with the driver's reason.
+    /// Errors: [`Error::Missing`] if there is no driver or no such device; [`Error::Device`], with the driver's reason, if the driver or the device
+    /// is too old or does not open.
     pub fn open(number: u32) -> Result<Gpu> {
         Self::open_with(number, Start::Zero)
     }
 
-    /// The same with memory that starts as `start` says.
+    /// The same, with memory whose initial contents are `start`.
     pub fn open_with(number: u32, start: Start) -> Result<Gpu> {
         let version = api::start()?;
         let count = api::devices()?;
@@ -132,7 +134,7 @@ impl Gpu {
         }
     }
 
-    /// Takes memory, which starts as it is to.
+    /// Allocates memory with the initial contents that were chosen.
     fn take(&mut self, bytes: usize) -> Result<u64> {
         let mut address = 0;
         // SAFETY: the context is current, and pointers are valid.
@@ -162,7 +164,7 @@ impl Gpu {
         Ok(address)
     }
 
-    /// Copies device memory to the host, and waits for it.
+    /// Copies device memory to the host, and waits for the copy.
     fn fetch(&mut self, from: u64, bytes: &mut [u8]) -> Result<()> {
         // SAFETY: the caller's address has so many bytes, and the stream is waited for before the slice is given back.
         let code = unsafe { sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), from, bytes.len(), self.stream) };
@@ -170,7 +172,7 @@ impl Gpu {
         self.synchronize()
     }
 
-    /// Fails where anything has been written between tensors.
+    /// Returns an error if anything was written between tensors.
     fn look_at_bands(&mut self) -> Result<()> {
         let mut found = vec![0; self.bands.longest()];
         for (arena, band) in self.bands.all() {
@@ -185,7 +187,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// cuBLAS, opened at the first question.
+    /// cuBLAS, which the first call opens.
     fn cublas(&mut self) -> Result<Option<&Cublas>> {
         if self.cublas.is_none() {
             // What does not start is as good as missing: the hand-written kernels do every product.

@@ -1,4 +1,4 @@
-//! The kernels of a device: what the build compiled, or NVRTC at first use.
+//! The kernels of a device, compiled by the build, or by NVRTC at first use.
 
 use super::api::{check, dotted, refuses_code, words};
 use super::symbols::{self as sys, CUfunction, CUfunction_attribute, CUmodule, Code};
@@ -10,17 +10,17 @@ use crate::{Error, Result};
 use std::collections::HashMap;
 use std::ffi::CString;
 
-/// Modules and functions that are loaded, by file and by kernel.
+/// The modules and functions that are loaded, by file and by kernel.
 pub struct Modules {
-    /// The CUDA version that the driver supports, as 13000 for 13.0.
+    /// The CUDA version that the driver supports; 13000 stands for 13.0.
     driver: i32,
     modules: HashMap<usize, CUmodule>,
     functions: HashMap<&'static str, CUfunction>,
     nvrtc: Option<Nvrtc>,
 }
 
-/// The image of file `source` that a device of `capability` runs best: machine code of its own architecture or an older one of the same
-/// generation, else the newest PTX that it can compile.
+/// The best image of file `source` for a device of `capability`: machine code of its own architecture or of an older one of the same generation, or
+/// else the newest PTX that it can compile.
 fn best(source: usize, capability: u32) -> Option<&'static Image> {
     let own = IMAGES.iter().filter(|image| image.source == source);
     let rank = |image: &&Image| match image.target {
@@ -31,10 +31,10 @@ fn best(source: usize, capability: u32) -> Option<&'static Image> {
     own.filter(|image| rank(image).is_some()).max_by_key(rank)
 }
 
-/// Loads what the build compiled, or, where that is nothing or the driver refuses it for what it is, what `compile` makes. What the build compiled
-/// needs a driver of at least the build's CUDA, or one with a compiler of its own; others take what NVRTC makes.
+/// Loads the code that the build compiled. If there is none, or if the driver refuses it for what it is, loads what `compile` makes instead. A driver
+/// can load the build's code if it is at least as new as the build's CUDA, or if it has a compiler of its own; other drivers take what NVRTC makes.
 ///
-/// Errors: those of `compile`, with what the driver said before; what the driver says of what was made.
+/// Errors: those of `compile`, with what the driver said before; what the driver says about the code that `compile` made.
 fn load_any(
     built: Option<&[u8]>,
     mut load: impl FnMut(&[u8]) -> Code,
@@ -55,12 +55,12 @@ fn load_any(
 }
 
 impl Modules {
-    /// None is loaded yet; the driver supports CUDA `driver`.
+    /// Modules for a driver that supports CUDA `driver`; none is loaded yet.
     pub fn new(driver: i32) -> Self {
         Modules { driver, modules: HashMap::new(), functions: HashMap::new(), nvrtc: None }
     }
 
-    /// Unloads all of them.
+    /// Unloads all modules.
     pub fn unload(&mut self) {
         self.functions.clear();
         for (_, module) in self.modules.drain() {
@@ -69,7 +69,7 @@ impl Modules {
         }
     }
 
-    /// The function of `kernel` on a device of `capability`, whose context is current. Errors: no image fits and NVRTC is missing or refuses.
+    /// The function of `kernel` on a device of `capability`, whose context is current. Errors: no image fits, and NVRTC is missing or refuses.
     pub fn function(
         &mut self,
         device: &str,
@@ -118,7 +118,7 @@ impl Modules {
         Ok(module)
     }
 
-    /// Compiles a file for the device, or takes what an earlier run has compiled.
+    /// Compiles a file for the device, or uses what an earlier run has compiled.
     fn compile(&mut self, device: &str, capability: u32, source: usize) -> Result<Vec<u8>> {
         let nvrtc = match &self.nvrtc {
             Some(nvrtc) => nvrtc,
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use std::cell::RefCell;
 
-    /// What is loaded where the driver answers the build's code with `first`, and how often NVRTC is asked.
+    /// For tests: what is loaded if the driver answers the build's code with `first`, and how often NVRTC is asked.
     fn loaded(built: Option<&[u8]>, first: u32) -> (Result<Code>, Vec<Vec<u8>>, u32) {
         let (tried, asked) = (RefCell::new(Vec::new()), RefCell::new(0));
         let load = |code: &[u8]| {

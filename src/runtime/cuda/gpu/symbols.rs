@@ -1,8 +1,8 @@
-//! The functions of the CUDA driver that are called here: all of them, by name and type, looked up once.
+//! The functions of the CUDA driver that this crate calls, looked up once by name, with their types.
 //!
-//! The types of what they take are those of cudarc's bindings, which are made from NVIDIA's header. Its functions are not called: each looks
-//! itself up at its first call, and panics where the library lacks it. What a function gives is a number here and not the bindings'
-//! enumeration: a driver that is newer than they are has codes that no variant of it stands for.
+//! The argument types are those of cudarc's bindings, which are generated from NVIDIA's header. cudarc's own functions are not called, since each
+//! looks itself up at its first call, and panics if the library lacks it. The return value of a function is a plain number here, and not the
+//! bindings' enumeration: a newer driver has codes for which the enumeration has no variant.
 
 #![allow(non_snake_case, reason = "the functions have the names that the driver gives them")]
 
@@ -15,59 +15,59 @@ pub use types::{
     CUgraphExec, CUmodule, CUstream, CUstream_flags, CUstreamCaptureMode,
 };
 
-/// What a function of the driver gives: 0, or the number of an error.
+/// The return value of a driver function: 0, or the number of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Code(pub u32);
 
 impl Code {
-    /// It was done.
+    /// The call succeeded.
     pub const SUCCESS: Code = Code(0);
-    /// There is not so much memory, of the host or of the device.
+    /// There is not enough memory, on the host or on the device.
     pub const OUT_OF_MEMORY: Code = Code(2);
     /// The driver has not been started.
     pub const NOT_INITIALIZED: Code = Code(3);
-    /// The device may be used by nobody now, or by another process alone.
+    /// The device cannot be used now, or another process has it exclusively.
     pub const DEVICE_UNAVAILABLE: Code = Code(46);
     /// There is no device.
     pub const NO_DEVICE: Code = Code(100);
 }
 
-/// Files in which the loader may find the driver, the real one before what may be a toolkit's stub.
+/// Names of the driver's library for the loader to try.
 #[cfg(windows)]
 const FILES: [&str; 1] = ["nvcuda.dll"];
-/// Files in which the loader may find the driver, the real one before what may be a toolkit's stub.
+/// Names of the driver's library for the loader to try; the real driver comes before a name that may be a toolkit's stub.
 #[cfg(not(windows))]
 const FILES: [&str; 2] = ["libcuda.so.1", "libcuda.so"];
 
-/// A driver's library that has every function.
+/// A driver library that has every function.
 struct Driver {
     functions: Functions,
-    /// The functions are its own: it stays loaded.
+    /// The library that the functions belong to; it has to stay loaded.
     _library: Library,
 }
 
-/// Why there is none.
+/// Why there is no usable driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Absent {
     /// The loader finds no file of that name.
     NotFound,
-    /// There is one, which cannot be loaded: the loader's reason.
+    /// There is such a file, but it cannot be loaded; the loader gives this reason.
     NotLoaded(String),
-    /// There is one that lacks functions.
+    /// There is a library, but it lacks functions.
     Incomplete {
         /// The library's name.
         file: &'static str,
-        /// What it lacks.
+        /// The functions that it lacks.
         missing: Vec<&'static str>,
-        /// The version that it says it supports, as 13000 for 13.0, where it says one.
+        /// The CUDA version that it says it supports, if it says one; 13000 stands for 13.0.
         version: Option<i32>,
     },
 }
 
 static FOUND: OnceLock<Result<Driver, Absent>> = OnceLock::new();
 
-/// Looks for the driver and for every function of it, once. Errors: why there is none.
+/// Looks for the driver and for all of its functions, once. Errors: why there is no usable driver.
 pub fn load() -> Result<(), Absent> {
     let found = FOUND.get_or_init(|| {
         let mut first = None;
@@ -98,13 +98,13 @@ fn open(file: &'static str) -> Result<Driver, Absent> {
     Ok(Driver { functions, _library: library })
 }
 
-/// What the loader says: libloading's own words are only that it failed.
+/// The loader's own message; libloading's message says only that loading failed.
 pub fn loader_words(error: &libloading::Error) -> String {
     use std::error::Error;
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-/// What the loader's words mean: that there is no `file`, or that there is one.
+/// Interprets the loader's message: either there is no `file`, or there is one that cannot be loaded.
 fn absent(file: &str, words: &str) -> Absent {
     // A file that it needs and that is not there is told in the same words, by its own name.
     let nothing = ["No such file", "could not be found", "no such file"].iter().any(|no| words.contains(no));
@@ -119,7 +119,7 @@ macro_rules! functions {
     ) => {
         functions! { @all $($name($($argument: $ty),*);)* $($old($($old_argument: $old_ty),*);)* }
 
-        /// The types are held against the bindings of NVIDIA's header.
+        /// Compares the types with the bindings of NVIDIA's header.
         #[cfg(test)]
         #[allow(dead_code, reason = "it is right where it compiles")]
         fn types_are_those_of_the_header() {
@@ -127,16 +127,16 @@ macro_rules! functions {
         }
     };
     (@all $($name:ident($($argument:ident: $ty:ty),*);)*) => {
-        /// Their names, each between two bytes 0.
+        /// The functions' names, each between two 0 bytes.
         const NAMES: &[&str] = &[$(concat!("\0", stringify!($name), "\0")),*];
 
-        /// The functions of a driver's library.
+        /// The functions of a driver library.
         struct Functions {
             $($name: unsafe extern "C" fn($($ty),*) -> Code,)*
         }
 
         impl Functions {
-            /// Looks for all of them. Errors: the names of those that are missing.
+            /// Looks up all functions. Errors: the names of those that are missing.
             fn of(library: &Library) -> Result<Functions, Vec<&'static str>> {
                 // SAFETY: nothing is called here.
                 let there = |name: &str| unsafe { library.get::<*const c_void>(&name.as_bytes()[1..]) }.is_ok();
@@ -155,10 +155,10 @@ macro_rules! functions {
         }
 
         $(
-            /// The driver's function of this name; [`Code::NOT_INITIALIZED`] before [`load`] has found it.
+            /// The driver's function of this name; returns [`Code::NOT_INITIALIZED`] before [`load`] has found it.
             ///
             /// # Safety
-            /// As CUDA's manual has it.
+            /// As CUDA's manual says.
             pub unsafe fn $name($($argument: $ty),*) -> Code {
                 match FOUND.get() {
                     // SAFETY: by the caller's promise.
