@@ -153,7 +153,7 @@ fn named(label: &str) -> String {
     if name.is_empty() { "series".into() } else { name }
 }
 
-/// Removes NUL characters, which NumPy takes for padding at a string's end.
+/// Removes NUL characters at a string's end, which NumPy takes for padding.
 fn clean(text: &str) -> String {
     text.trim_end_matches('\0').into()
 }
