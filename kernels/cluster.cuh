@@ -1,6 +1,6 @@
-// Clusters: blocks that see each other's shared memory (sm_90 and later).
+// Clusters: blocks that can access each other's shared memory (sm_90 and later).
 //
-// A kernel with __cluster_dims__ stands between #if CLUSTERS and #endif: older devices do not have it.
+// A kernel with __cluster_dims__ must be between #if CLUSTERS and #endif, because older devices do not support it.
 #pragma once
 #include "prelude.cuh"
 
