@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// The probe's workspace: θ_s and its gradient for several points at once, and slots for the results of every point.
 #[derive(Debug, Clone, Copy)]
 pub struct Workspace {
-    /// `[points at once, parameters]`
+    /// `[points at once, …]`
     thetas: View,
     grads: View,
     /// −s of every point, f64 `[points]`; below it, the same as multiples of the direction.

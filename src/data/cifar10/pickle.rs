@@ -63,7 +63,7 @@ impl<'a> Pickle<'a> {
         items.iter().map(int).collect()
     }
 
-    /// The integers of an array of shape [n] or [n, 1].
+    /// The integers of an array of shape `[n]` or `[n, 1]`.
     fn column(&self, array: &Array) -> Option<Vec<i64>> {
         let (Value::Tuple(shape) | Value::List(shape)) = self.value(array.shape) else { return None };
         let extents: Vec<i64> = shape
