@@ -1,5 +1,5 @@
-// Activations: src/ops/activation. Each is a struct of f, f′ and f″; the kernels' `kind` counts the rows of rows.rs, whose order is that of
-// with_activation. Where f′ is 0 nothing passes; a NaN in x stays one.
+// Activations: src/ops/activation. Each is a struct of f, f′ and f″. The kernels' `kind` is an index into the rows of rows.rs, which are in
+// the order of with_activation. Where f′ is 0, no gradient passes; a NaN in x stays NaN.
 #include "prelude.cuh"
 
 struct Relu {

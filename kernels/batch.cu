@@ -1,4 +1,4 @@
-// A batch of images from the bytes of the whole set: src/ops/gather. Lanes take neighbouring samples, which lie side by side in x.
+// Gathers a batch of images from the bytes of the whole set: src/ops/gather. Lanes take adjacent samples, which are adjacent in x.
 #include "random.cuh"
 
 constexpr unsigned SIDE = 32, PLANE = 1024, IMAGE = 3 * PLANE, PADDING = 4;

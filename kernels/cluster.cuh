@@ -1,4 +1,4 @@
-// Clusters: blocks that see each other's shared memory (sm_90 and later).
+// Clusters: blocks that can access each other's shared memory (sm_90 and later).
 //
 // A kernel with __cluster_dims__ stands between #if CLUSTERS and #endif: older devices do not have it. So does one of T with CLUSTER_OF(N), whose
 // entries build.rs gives clusters of N blocks along x.

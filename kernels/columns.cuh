@@ -1,9 +1,9 @@
-// Per-column work on a matrix of rows × columns: what the norms share.
+// Per-column work on a matrix of rows × columns, shared by the norms.
 //
-// A block of 256 threads takes `width` columns (a power of two, at most 256) and 256 / width rows at a time, so that lanes lie
-// along a row and every thread keeps to one column: its constants stay in registers. blockIdx.x counts groups of columns,
-// blockIdx.y parts of the rows. Sums are taken in double: a column of 131,072 samples far from 0 loses no digits, and the
-// partial sums of a part are merged in order, whatever the device.
+// A block of 256 threads takes `width` columns (a power of two, at most 256) and 256 / width rows at a time. So lanes run along a row, and
+// every thread stays with one column, whose constants it keeps in registers. blockIdx.x counts groups of columns, blockIdx.y parts of the
+// rows. Sums are taken in double, so that a column of 131,072 samples far from 0 loses no digits. The partial sums are merged in the order
+// of the parts, whatever the device.
 #pragma once
 #include "prelude.cuh"
 

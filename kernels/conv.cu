@@ -1,6 +1,6 @@
-// Convolution and linear layers in exact f32: sums of dense products over the valid taps (src/ops/conv2d), on the ordinary cores.
-// A block computes a tile of rows × columns; each thread a part of it in registers, from tiles in shared memory that hold 16 of the inner
-// dimension at a time. The next tiles are read into registers while the present ones are multiplied.
+// Convolution and linear layers in exact f32, as sums of dense products over the valid taps (src/ops/conv2d), without tensor cores. A block
+// computes a tile of rows × columns. Each thread computes a part of it in registers, from tiles in shared memory that hold 16 of the inner
+// dimension at a time. The next tiles are read into registers while the current ones are multiplied.
 #include "columns.cuh"
 #include "taps.cuh"
 

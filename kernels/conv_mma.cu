@@ -1,7 +1,7 @@
-// Convolution and linear layers on tensor cores: the products of conv.cu with operands in bf16, or in f32 rounded to tf32. Tiles come by
-// cp.async, three stages deep, 64 bytes of the inner dimension at a time; where rows are not aligned to 16 bytes, by ordinary loads.
-// Eight warps share a tile of 128 rows × 64 columns, each 32 × 32; where there are too few such tiles for a device, four share one of 64 × 64.
-// Pitches of tiles are chosen so that no two lanes meet in a bank.
+// Convolution and linear layers on tensor cores: the products of conv.cu with operands in bf16, or in f32 rounded to tf32. cp.async loads
+// the tiles, three stages deep, 64 bytes of the inner dimension at a time; rows that are not aligned to 16 bytes use ordinary loads. Eight
+// warps share a tile of 128 rows × 64 columns, each 32 × 32. Where there are too few such tiles for a device, four warps share one of 64 ×
+// 64. The pitches of tiles are chosen to avoid bank conflicts.
 #include "taps.cuh"
 #include "tensor_cores.cuh"
 

@@ -1,5 +1,5 @@
-// How the values of one unit are distributed: src/ops/distribution. A thread counts the bins that are its own in what the block has read, so
-// that nothing is ever added by two threads at once.
+// The distribution of one unit's values: src/ops/distribution. Each thread owns some bins and counts those in what the block has read, so
+// that no two threads ever add to the same number.
 #include "columns.cuh"
 
 // Each part's counts (below the range, bins, above it), and its Σv and Σv² about 0.

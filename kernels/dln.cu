@@ -1,6 +1,6 @@
-// The deep linear network's whole pass as one launch: src/ops/deep_linear. A cluster of eight blocks takes a run; each block holds its
-// share of the samples, and of those the inputs of all layers, in shared memory. Per-column sums cross the cluster through distributed
-// shared memory, merged in the order of the ranks. Several runs (points of a probe, seeds) are several clusters of one launch.
+// The deep linear network's whole pass as one launch: src/ops/deep_linear. A cluster of eight blocks takes a run. Each block keeps its
+// share of the samples, and their inputs to all layers, in shared memory. Per-column sums are exchanged through distributed shared memory
+// and merged in the order of the ranks. Several runs (points of a probe, seeds) are several clusters of one launch.
 #include "cluster.cuh"
 
 #if CLUSTERS

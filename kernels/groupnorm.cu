@@ -1,8 +1,9 @@
-// Norms over groups of each sample's channels, forward, backward and how both move, with the ReLU that may follow: src/ops/norm/group.
+// Norms over groups of each sample's channels: forward, backward and the tangents of both, with the ReLU that may follow. See
+// src/ops/norm/group.
 //
-// A pixel's rows are a dense N × C matrix, so that all of x is a `matrix` of pixels × (N·C), whose `rows` are the pixels: a column is a sample's
-// channel, and lanes lie along it as in BatchNorm's passes. Its sums over the pixels come first (BatchNorm's kernel leaves Σx and Σx²), then a
-// warp adds up the columns and parts of each sample's group, or of each channel, in a fixed order.
+// A pixel's rows are a dense N × C matrix. So all of x is a `matrix` of pixels × (N·C), whose `rows` are the pixels: a column is one
+// channel of a sample, and lanes run along it as in BatchNorm's passes. The sums over the pixels come first (BatchNorm's kernel leaves Σx
+// and Σx²). Then a warp adds up the columns and parts of each sample's group, or of each channel, in a fixed order.
 #include "columns.cuh"
 
 // The `channels` of a sample, the `count` of groups that they are in, and whether these are normalised about their mean (`centre`).

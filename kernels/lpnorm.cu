@@ -1,6 +1,6 @@
-// The ℓp norms: src/ops/norm/batch. s = M (mean (|x|/M)^p)^(1/p), M = max|x|, so that no power overflows; p = 1 and 2 need no M, and p = ∞
-// is M itself. Applying, and Σdy and Σdy·u of the gradient, are BatchNorm's kernels with D = s + ε.
-// `power` tells p: 1, 2, 3 for ∞, 0 for any other.
+// The ℓp norms: src/ops/norm/batch. s = M (mean (|x|/M)^p)^(1/p) with M = max|x|, so that no power overflows; p = 1 and 2 need no M, and
+// p = ∞ is M itself. BatchNorm's kernels, with D = s + ε, apply the norm and compute the gradient's Σdy and Σdy·u. `power` encodes p: 1, 2,
+// 3 for ∞, 0 for any other.
 #include "columns.cuh"
 
 // Each part's max|x| of every column.

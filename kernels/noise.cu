@@ -1,5 +1,5 @@
-// Algorithm 1's noise, drawn where it is used: src/ops/noise, src/ops/norm/batch. A thread keeps to a pair of units, whose two
-// samples share one draw of Philox; rows lie as (h·W + w)·N + n. `matrix.width` counts pairs here.
+// Algorithm 1's noise, drawn where it is used: src/ops/noise, src/ops/norm/batch. A thread stays with a pair of units, whose two samples
+// share one draw of Philox. Rows are numbered (h·W + w)·N + n. `matrix.width` counts pairs here.
 #include "columns.cuh"
 #include "random.cuh"
 

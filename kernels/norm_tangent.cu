@@ -1,5 +1,5 @@
-// How the norms move where their operands do: src/ops/norm/batch. In f32 alone: these are parts of Hessian-vector products, with which
-// nobody trains.
+// The tangents of the norms, that is their changes when their operands change: src/ops/norm/batch. They exist only in f32, because they are
+// used in Hessian-vector products and never in training.
 #include "columns.cuh"
 
 // What a norm's spread is: the power mean of order 1, 2, any other p, ∞, or σ².

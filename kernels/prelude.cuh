@@ -1,14 +1,14 @@
-// What all kernels share. Text for two compilers: NVRTC (no CUDA header is needed) and, with NORMSCAPE_HOST, the host's C++ compiler for
-// the emulator, which declares the built-ins (threadIdx, __syncthreads, shuffles) in host.h.
+// Code that all kernels share. Two compilers read it: NVRTC (no CUDA header is needed), and, with NORMSCAPE_HOST, the host's C++ compiler
+// for the emulator, which declares the built-ins (threadIdx, __syncthreads, shuffles) in host.h.
 //
-// - KERNEL_OF_T and BY_VALUE: how kernels of both element types are written, and structs of numbers that they take
-// - numbers: f32, bf16 (round to nearest even), tf32; no kernel relies on the compiler fusing a·b + c: it is written fmaf
+// - KERNEL_OF_T and BY_VALUE: macros for kernels of both element types, and for structs of numbers passed to them
+// - numbers: f32, bf16 (round to nearest even), tf32; no kernel relies on the compiler to fuse a·b + c: it writes fmaf
 // - vectors of 4 elements; sums over a warp and a block, in a fixed order
-// - shared memory by macros: SHARED(type, name, [N][M]) and DYNAMIC_SHARED(name)
+// - macros for shared memory: SHARED(type, name, [N][M]) and DYNAMIC_SHARED(name)
 //
 // The other headers: random.cuh, tensor_cores.cuh, cluster.cuh; columns.cuh (a norm's passes), taps.cuh (a convolution's).
 //
-// Names of indices: n sample, h w pixel, c input channel, k output channel, r row = sample of a unit ((h·W + w)·N + n).
+// Names of indices: n sample, h and w pixel, c input channel, k output channel, r row, that is a sample of a unit ((h·W + w)·N + n).
 #pragma once
 
 typedef unsigned long long u64;

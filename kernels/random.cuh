@@ -1,4 +1,4 @@
-// Random numbers: Philox4x32-10 and the laws drawn from it, the same bits as src/runtime/rng.rs.
+// Random numbers: Philox4x32-10 and distributions drawn from it, with the same bits as src/runtime/rng.rs.
 #pragma once
 #include "prelude.cuh"
 

@@ -1,4 +1,4 @@
-// Batch renormalisation's corrections, a thread a channel: src/ops/norm/renorm.
+// Batch renormalisation's corrections, one thread per channel: src/ops/norm/renorm.
 #include "prelude.cuh"
 
 // Holds v between two bounds. A NaN passes: a diverged run must show it.

@@ -1,4 +1,4 @@
-// Stochastic gradient descent on the flat parameter vector; the learning rate is the step state's.
+// Stochastic gradient descent on the flat parameter vector. The learning rate comes from the step state.
 #include "prelude.cuh"
 
 // θ ← θ − lr (g + λ θ), and θ rounded to bf16 where there is a place for it: the operands of the next pass's products. Where the step has

@@ -1,6 +1,7 @@
-// The convolution of a network's first layer, whose input has at most three channels: src/ops/implicit_gemm.rs. All taps and channels together are
-// at most 27 terms, fewer than one step of the general kernels takes for a tap alone: here they are gathered side by side, once for all taps.
-// Ordinary cores do: the layer is limited by memory. Operands are f32 (rounded to tf32 where asked) or bf16, sums f32.
+// The convolution of a network's first layer, whose input has at most three channels: src/ops/implicit_gemm.rs. All taps and channels
+// together are at most 27 terms, fewer than the general kernels take in one step for a single tap. So here they are gathered next to each
+// other, once for all taps. Tensor cores are not needed, because the layer is limited by memory. Operands are f32 (rounded to tf32 where
+// asked) or bf16; sums are f32.
 #include "taps.cuh"
 
 constexpr unsigned TERMS = 32, ROWS = 128, COLUMNS = 64, THREADS = 256;

@@ -1,4 +1,4 @@
-// The bookkeeping of a training step: the device itself stops where a loss is not finite, since the host looks later.
+// The bookkeeping of a training step. The device itself stops where a loss is not finite, since the host looks only later.
 #include "prelude.cuh"
 
 // halted ← 1 where the loss is not finite.

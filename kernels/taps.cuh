@@ -1,7 +1,7 @@
-// Sums of products over the valid taps of a 3×3 convolution: what conv.cu, conv_mma.cu and stem.cu share.
+// Sums of products over the valid taps of a 3×3 convolution, shared by conv.cu, conv_mma.cu and stem.cu.
 //
-// Rows of activations are r = pixel·batch + n, and a tap moves all rows of a pixel to those of its neighbour: so a convolution is a sum
-// of dense products of the same rows, shifted.
+// Rows of activations are numbered r = pixel·batch + n, and a tap moves all rows of a pixel to those of its neighbour. So a convolution is
+// a sum of dense products of the same rows, shifted.
 #pragma once
 #include "prelude.cuh"
 

@@ -1,4 +1,4 @@
-// Inline PTX of the products: asynchronous copies to shared memory (cp.async), ldmatrix and mma.sync. Each wrapper has a version for the host.
+// Inline PTX for the products: asynchronous copies to shared memory (cp.async), ldmatrix and mma.sync. Each wrapper has a version for the host.
 #pragma once
 #include "prelude.cuh"
 

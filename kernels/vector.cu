@@ -1,4 +1,5 @@
-// Flat vectors: what the probes are made of. Sums in f64, in two stages of fixed shape: one partial sum a block, then one block.
+// Operations on flat vectors, from which the probes are built. Sums are in f64, in two stages of fixed shape: one partial sum per block,
+// then one block.
 #include "random.cuh"
 
 // y ← y + a x.

@@ -1,6 +1,6 @@
-// Weight normalisation: src/ops/weight_norm. A column of rows × columns is a unit, w = g u with u = v/n, n = ‖v‖; a block of 256 threads takes
-// `width` of them (a power of two, at most 8) and 256 / width rows at a time. Sums in double, in an order that the shape alone fixes. What has
-// length 0 is 0.
+// Weight normalisation: src/ops/weight_norm. A column of rows × columns is a unit, w = g u with u = v/n and n = ‖v‖. A block of 256 threads
+// takes `width` columns (a power of two, at most 8) and 256 / width rows at a time. Sums are in double, in an order that depends only on
+// the shape. Where v has length 0, u is 0.
 #include "columns.cuh"
 
 // All rows are one part.

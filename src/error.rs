@@ -1,15 +1,15 @@
 //! The one error type of the library.
 //!
-//! A message names the operator or the file, what was expected and what was found, on one line: the command line prints
-//! it as it is, and [`Error::exit_code`] is the process's exit code.
+//! A message is one line. It names the operator or the file, what was expected and what was found. The command line prints it unchanged,
+//! and [`Error::exit_code`] gives the process's exit code.
 
 use std::path::{Path, PathBuf};
 
-/// What can go wrong. The variants follow the exit codes, so that a caller can tell a wrong input from a missing device.
+/// What can go wrong. The variants follow the exit codes, so that a caller can tell wrong input from a missing device.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An option, a file or an array that the user brought is not what it should be.
+    /// An option, a file or an array from the user is not what it should be.
     #[error("{place}: {problem}; {remedy}")]
     Input {
         /// The option, or the file with its field or byte offset.
@@ -29,7 +29,7 @@ pub enum Error {
         /// What it was given.
         found: String,
     },
-    /// The file system refused.
+    /// The file system refused an operation.
     #[error("{}: cannot {action}: {source}; {}", path.display(), remedy(source))]
     Io {
         /// The file or folder.
@@ -47,7 +47,7 @@ pub enum Error {
         /// Where it was looked for, and what was found there.
         looked: String,
     },
-    /// A device that was there failed: out of memory, lost, or too old a driver.
+    /// A device failed that was there: it was out of memory, was lost, or has too old a driver.
     #[error("{device}: cannot {action}: {problem}")]
     Device {
         /// Which device.
@@ -57,16 +57,16 @@ pub enum Error {
         /// What the device or its driver says, and what would be right.
         problem: String,
     },
-    /// A kernel did what it must not: found by the emulator.
+    /// A kernel broke a rule; the emulator found it.
     #[error("kernel {kernel}, block {block:?}, thread {thread}: {problem}")]
     Kernel {
         /// The kernel's name.
         kernel: &'static str,
-        /// Its block along x, y, z.
+        /// Its block's index along x, y, z.
         block: [u32; 3],
-        /// Its thread in the block.
+        /// The thread's number in the block.
         thread: u32,
-        /// What it did.
+        /// Which rule it broke, and how.
         problem: String,
     },
     /// The loss or the gradient stopped being finite.
@@ -77,18 +77,18 @@ pub enum Error {
         /// That loss.
         loss: f64,
     },
-    /// Claims failed where the user asked that none may.
+    /// Claims failed, and the user asked with `--strict` that none may.
     #[error("--strict: {} of the claims failed: {}", claims.len(), claims.join(", "))]
     ClaimsFailed {
         /// Their ids.
         claims: Vec<String>,
     },
-    /// A signal asked to end; what was finished is saved.
+    /// A signal asked the command to end; the finished work is saved.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// What would be right where the operating system refused.
+/// The remedy for an operation that the operating system refused.
 fn remedy(source: &std::io::Error) -> &'static str {
     use std::io::ErrorKind as Kind;
     match source.kind() {
@@ -105,12 +105,12 @@ fn remedy(source: &std::io::Error) -> &'static str {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An [`Error::Input`]: where, what is wrong there, what would be right.
+    /// An [`Error::Input`]: the place, the problem there, and the remedy.
     pub fn input(place: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Error::Input { place: place.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// The same, of layer `name` of a network, which has one: a problem names it.
+    /// The same error, naming the network's layer `name` in its problem.
     pub fn in_layer(self, name: &str) -> Self {
         match self {
             Error::Input { place, problem, remedy } if !name.is_empty() => {
@@ -120,12 +120,12 @@ impl Error {
         }
     }
 
-    /// An [`Error::Input`] in a file.
+    /// An [`Error::Input`] about a file.
     pub fn file(path: &Path, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Error::input(path.display().to_string(), problem, remedy)
     }
 
-    /// An [`Error::Operator`]: what the operator takes, what it was given.
+    /// An [`Error::Operator`]: what the operator takes, and what it was given.
     pub fn operator(op: &'static str, expected: impl Into<String>, found: impl Into<String>) -> Self {
         Error::Operator { op, expected: expected.into(), found: found.into() }
     }
@@ -135,12 +135,12 @@ impl Error {
         Error::Io { path: path.to_owned(), action, source }
     }
 
-    /// An [`Error::Device`]: which device, what was being done, what is wrong.
+    /// An [`Error::Device`]: which device, what was being done, and the problem.
     pub fn device(device: &str, action: impl Into<String>, problem: impl Into<String>) -> Self {
         Error::Device { device: device.to_owned(), action: action.into(), problem: problem.into() }
     }
 
-    /// The process exit code that stands for this error.
+    /// The process's exit code for this error.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Input { .. } | Error::Operator { .. } | Error::Io { .. } => 2,

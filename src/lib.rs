@@ -1,29 +1,29 @@
 //! normscape trains the networks of "How Does Batch Normalization Help Optimization?" (Santurkar, Tsipras, Ilyas, Mądry,
 //! NeurIPS 2018) and measures what that paper measures.
 //!
-//! **θ and ∇L(θ) are the objects the paper measures.** So parameters and gradients are flat vectors with named slots, and
-//! the loss is a pure function of (network, θ, batch, noise key). Training, line search, smoothness are a few lines over
-//! `loss`, `loss_and_grad`, and arithmetic on vectors.
+//! **θ and ∇L(θ) are the objects the paper measures.** So parameters and gradients are flat vectors with named slots, and the loss is a
+//! pure function of (network, θ, batch, noise key). Training, line search and smoothness take a few lines each, on top of `loss`,
+//! `loss_and_grad` and arithmetic on vectors.
 //!
-//! The rooms, in reading order; each imports only rooms before it:
+//! The top-level modules, called rooms, in reading order. Each imports only rooms before it:
 //!
 //! 1. [`error`]: the one error type, and the exit codes
-//!    and, for the tests alone, the mistakes that they must find: [`mutant`]
+//!    and, for the tests alone, [`mutant`]: deliberate mistakes that the tests must find
 //! 2. [`files`]: everything read from and written to disk: whole files, guarded `.npz`, safetensors, hashes
-//! 3. [`runtime`]: memory and devices, no mathematics: tensors as handles, named slots, random numbers as pure functions,
+//! 3. [`runtime`]: memory and devices, without mathematics: tensors as handles, named slots, random numbers as pure functions,
 //!    host arenas, vector units; [`runtime::cuda`]: the CUDA backend on a GPU or on an emulator
-//! 4. [`ops`]: one folder per operator: contract, reference, cases; [`ops::backend::Backend`] is all of them as one trait
+//! 4. [`ops`]: one folder per operator: contract, reference, cases; [`ops::backend::Backend`] puts them all into one trait
 //! 5. [`network`]: VGG and the deep linear network as tables of layers; [`network::Engine`]: two visible loops
 //! 6. [`data`]: CIFAR-10, generated images, Gaussian samples, and their order
 //! 7. [`theory`]: the paper's statements on random instances, in f64
-//! 8. [`probe`]: measurements that leave all state as it is
-//! 9. [`train`]: runs: settings in, a folder out, resumed to the bit
+//! 8. [`probe`]: measurements that leave all state unchanged
+//! 9. [`train`]: runs: settings in, a folder out; a resumed run gives the same bits
 //! 10. [`report`]: figures and tables from plain data
-//! 11. [`experiment`]: runs described as data, and what is shown of them
-//! 12. [`mod@bench`]: times beside the machine's measured limits
+//! 11. [`experiment`]: runs described as data, and what is shown of their results
+//! 12. [`mod@bench`]: times next to the machine's measured limits
 //! 13. [`cli`]: the command line
 //!
-//! A layer forward, backward, and an update, by hand:
+//! A forward and backward pass and an update, by hand:
 //!
 //! ```
 //! use normscape::network::{Engine, Norm, Normalisation, Scalar, initial_parameters, vgg};

@@ -1,12 +1,12 @@
-//! Mistakes that published reproductions of the paper make (E1 to E18), and some that are easily made here (M1 to M8).
+//! Mistakes that published reproductions of the paper make (E1 to E18), and some that are easy to make here (M1 to M8).
 //!
-//! With the feature `mutants` the environment variable `NORMSCAPE_MUTANT` names one, and the program makes it: each must be found by a
-//! test, which `cargo xtask mutants` checks and lists. Without the feature [`made`] is always false, and nothing of them is compiled.
+//! With the feature `mutants`, the environment variable `NORMSCAPE_MUTANT` names one mistake, and the program makes it. A test must find
+//! each; `cargo xtask mutants` checks this and lists the results. Without the feature, [`made`] is always false and no mistake is compiled.
 
 /// A mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
-    /// The landscape is that of models trained on, not of θ − s·g.
+    /// The landscape is measured on models that were trained on, not at θ − s·g.
     E1,
     /// The gradient's change is measured across different batches.
     E2,
@@ -14,60 +14,60 @@ pub enum Mutant {
     E3,
     /// β comes from the change of the gradient's norm.
     E4,
-    /// One layer's gradient stands for all.
+    /// One layer's gradient is used for the whole gradient.
     E5,
     /// The probe's gradient is accumulated onto the base gradient.
     E6,
-    /// A sum in place of the difference.
+    /// The gradients are added, not subtracted.
     E7,
-    /// Momentum by default: the update is not along the gradient.
+    /// Momentum is on by default, so the update is not along the gradient.
     E8,
-    /// Probes move the running statistics.
+    /// Probes change the running statistics.
     E9,
-    /// Augmentation by default.
+    /// Augmentation is on by default.
     E10,
-    /// Lowest and highest over all steps together.
+    /// The lowest and highest values are taken over all steps together.
     E11,
-    /// One draw of noise a unit, none a sample.
+    /// Noise is drawn once per unit, not once per sample.
     E12,
-    /// Covariate shift of activations in evaluation mode, not of gradients.
+    /// Covariate shift is measured on activations in evaluation mode, not on gradients.
     E13,
-    /// The network at θ_{t+1} gets the weights alone.
+    /// Only the weights are copied into the network at θ_{t+1}.
     E14,
     /// The network's description does not say where norms are.
     E15,
-    /// Moments are constants in backward.
+    /// The backward pass treats the moments as constants.
     E16,
-    /// Far fewer steps by default, and nothing says so.
+    /// The default takes far fewer steps, and nothing says so.
     E17,
-    /// Results with six decimals.
+    /// Results are stored with six decimals.
     E18,
-    /// σ for S in BatchNorm's backward.
+    /// BatchNorm's backward pass uses σ where it needs S.
     M1,
-    /// s of the ℓp norm is not differentiated.
+    /// The ℓp norm's scale s is not differentiated.
     M2,
-    /// Noise is drawn anew for θ_s.
+    /// Noise is drawn again for θ_s.
     M3,
     /// The landscape uses running statistics.
     M4,
-    /// G' has every layer at θ_{t+1}.
+    /// G' is computed with every layer at θ_{t+1}.
     M5,
     /// The forward pass divides by the unbiased variance.
     M6,
-    /// The theorems take L's gradient at y where z is another.
+    /// The theorems use the gradient of L at y where they need it at z.
     M7,
-    /// One draw stands for several.
+    /// One draw is used for several.
     M8,
 }
 
-/// Whether this mistake is to be made.
+/// Whether to make this mistake.
 #[cfg(not(feature = "mutants"))]
 #[inline(always)]
 pub const fn made(_: Mutant) -> bool {
     false
 }
 
-/// Whether this mistake is to be made.
+/// Whether to make this mistake.
 #[cfg(feature = "mutants")]
 pub fn made(mistake: Mutant) -> bool {
     static NAMED: std::sync::OnceLock<String> = std::sync::OnceLock::new();

@@ -1,10 +1,10 @@
-//! All that is measured on the CPU.
+//! The benchmarks that run on the CPU.
 
 use super::results::Results;
 use super::{Choice, layers, limits, steps};
 use crate::Result;
 
-/// Runs the benchmarks on the current thread pool. `say` hears what is about to be measured.
+/// Runs the benchmarks on the current thread pool. `say` is called with the name of each measurement before it begins.
 pub fn run(choice: Choice, mut say: impl FnMut(&str) + Send) -> Result<Results> {
     say("limits of the machine");
     let limits = limits::measure();

@@ -1,8 +1,8 @@
-//! Benchmarks on a CUDA device: whole steps as graphs, each pass of each layer, and each kernel beside the device's measured limits.
+//! Benchmarks on a CUDA device: whole steps as graphs, each pass of each layer, and each kernel next to the device's measured limits.
 //!
-//! Times are the device's, from event to event. Between two events lie as many repetitions as take some milliseconds, and before the first
-//! one more that is not counted: while it runs the host asks for the others, so that what asking costs is counted only where the device
-//! really waits for it.
+//! Times are measured on the device, between two events. Enough repetitions run between the events to take some milliseconds. One
+//! repetition before the first event is not counted: while it runs, the host issues the others. So the cost of issuing work counts only
+//! where the device really waits for it.
 
 use super::Choice;
 use super::kind::StepKind;
@@ -18,16 +18,16 @@ use crate::runtime::cuda::{Cuda, Mode};
 use crate::runtime::tensor::{ArenaId, DType};
 use std::collections::BTreeMap;
 
-/// Points of the probe that is timed.
+/// Points of the timed probe.
 const POINTS: usize = 4;
-/// Seconds between two marks at the least, and repetitions at the most.
+/// The least time between two events, in seconds; below it, the most repetitions between them.
 const SPAN: f64 = 5e-3;
 const MOST: usize = 1000;
-/// Times that work is asked for before it counts. A step's first time rounds θ for itself, and so is other work than those that follow; these
-/// are made once, recorded once, and from then on replayed.
+/// How often work is issued before it counts. The first step also rounds θ, so it does different work from the steps that follow. A later
+/// step is issued once, recorded once, and replayed from then on.
 const WARM_UP: usize = 3;
 
-/// Seconds of one `work` on the device that `driver` finds in `on`: the mean of `each` of them.
+/// Mean seconds on the device of one `work`, over `each` repetitions. `driver` gives the driver inside `on`.
 fn span<T: ?Sized, D: Driver + ?Sized>(
     on: &mut T,
     driver: &impl Fn(&mut T) -> &mut D,
@@ -72,7 +72,7 @@ fn copy_rate(driver: &mut dyn Driver, bytes: usize) -> Result<f64> {
     Ok(2.0 * bytes as f64 / time.min)
 }
 
-/// Operations per second of a dense product of `side`³; the operands lie in arena 0.
+/// Operations per second of a dense product of `side`³; the operands are in arena 0.
 fn matrix_rate(driver: &mut dyn Driver, mode: Mode, side: usize) -> Result<Option<f64>> {
     if !driver.has_gemm() {
         return Ok(None);
@@ -100,7 +100,7 @@ fn matrix_rate(driver: &mut dyn Driver, mode: Mode, side: usize) -> Result<Optio
     Ok(Some(2.0 * (side as f64).powi(3) / time.min))
 }
 
-/// The launches of one kernel and grid together, those that take longest first.
+/// Sums the launches with the same kernel and grid; the slowest come first.
 fn kernels(entries: &[Entry], limits: &Limits) -> Vec<KernelTime> {
     let mut all: BTreeMap<(&'static str, [u32; 3], u64), Work> = BTreeMap::new();
     for entry in entries {
@@ -114,7 +114,7 @@ fn kernels(entries: &[Entry], limits: &Limits) -> Vec<KernelTime> {
     times
 }
 
-/// The launches of one pass of one layer together, in the order of the chain; last those that belong to none.
+/// Sums the launches of each pass of each layer, in the order of the chain. Launches that belong to no layer come last.
 fn layers(entries: &[Entry], network: &Network, batch: usize, limits: &Limits) -> Result<Vec<LayerTime>> {
     let (mut names, mut x) = (Vec::new(), network.input(batch));
     for link in network.links() {
@@ -145,8 +145,8 @@ fn layers(entries: &[Entry], network: &Network, batch: usize, limits: &Limits) -
     Ok(all.into_iter().map(time).collect())
 }
 
-/// Measures on devices that `open` gives, one for each part, so that none holds the memory of another. Without `full` networks are small:
-/// to see that it works, on the emulator too.
+/// Runs the benchmarks. Each part opens a device of its own with `open`, so that no part holds another's memory. Without `full` the
+/// networks are small: enough to check that the benchmarks work, on the emulator too.
 pub fn measure(
     open: impl Fn() -> Result<Box<dyn Driver>>,
     mode: Mode,
@@ -195,7 +195,7 @@ pub fn measure(
     Ok(results)
 }
 
-/// Each kernel, and each pass of each layer, of a training step on a batch of `n` at the learning rate `rate`.
+/// Times each kernel, and each pass of each layer, in a training step on a batch of `n` at the learning rate `rate`.
 pub fn work_of(
     driver: Box<dyn Driver>,
     mode: Mode,
@@ -233,7 +233,7 @@ pub fn one(open: impl Fn() -> Result<Box<dyn Driver>>, mode: Mode, kind: StepKin
     Ok(OneStep::new(device, &format!("{mode:?}").to_lowercase(), None, step))
 }
 
-/// A training step, a landscape, the covariate shift, and distributions.
+/// Times a training step, a landscape, the covariate shift, and the distributions.
 fn steps(name: String, mut bench: Bench<Cuda>, runs: usize) -> Result<[Step; 4]> {
     let mut timed = |runs: usize, work: fn(&mut Bench<Cuda>) -> Result<()>| {
         spans(&mut bench, |bench| bench.engine.observe().driver(), runs, work)

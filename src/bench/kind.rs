@@ -5,7 +5,7 @@ use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// The step kinds that are measured where none is named.
+/// The step kinds that are measured when none is named.
 const USUAL: [&str; 6] =
     ["vgg16-0.25-batch", "vgg16-1-batch", "dln-batch", "vgg16-0.25-none", "vgg16-1-none", "dln-none"];
 
@@ -21,12 +21,12 @@ pub struct StepKind {
 const DEPTHS: [&str; 4] = ["vgg11", "vgg13", "vgg16", "vgg19"];
 
 impl StepKind {
-    /// Those that `normscape bench` measures by itself; VGG-16 at full width is among them with `full` only.
+    /// The kinds that `normscape bench` measures by default; VGG-16 at full width is among them only with `full`.
     pub fn usual(full: bool) -> impl Iterator<Item = StepKind> {
         USUAL.iter().filter_map(|name| name.parse().ok()).filter(move |kind: &StepKind| full || !kind.is_full())
     }
 
-    /// Their names, and how others are made.
+    /// The names of the usual kinds, and how to form others.
     pub fn names() -> String {
         format!(
             "{}; others are made alike of {} or dln, a width (VGG only), and what --norm takes, as in vgg11-0.125-lp:3 and dln-group:2",
@@ -35,17 +35,17 @@ impl StepKind {
         )
     }
 
-    /// Whether it is the deep linear network's.
+    /// Whether the step is the deep linear network's.
     pub fn is_deep_linear(&self) -> bool {
         self.vgg.is_none()
     }
 
-    /// Whether it takes seconds.
+    /// Whether one step takes seconds.
     fn is_full(&self) -> bool {
         self.vgg.is_some_and(|(_, width)| width >= 1.0)
     }
 
-    /// The network. Errors: those of its settings.
+    /// The network. Errors: its settings are refused.
     pub fn network(&self) -> Result<Network> {
         let normalisation = Normalisation::new(self.norm);
         match self.vgg {
@@ -54,12 +54,12 @@ impl StepKind {
         }
     }
 
-    /// Samples of a batch: the paper's.
+    /// Samples in a batch, as in the paper.
     pub fn samples(&self) -> usize {
         if self.vgg.is_some() { 128 } else { 1000 }
     }
 
-    /// A learning rate at which some thousand steps stay finite.
+    /// A learning rate at which the loss stays finite for some thousand steps.
     pub fn rate(&self) -> f64 {
         if self.vgg.is_some() { 0.01 } else { 1e-9 }
     }

@@ -1,4 +1,4 @@
-//! VGG-16's convolutions and norms on the CPU, each pass of each that differs, at batch 128 in f32.
+//! Times of VGG-16's convolutions and norms on the CPU: each pass of each distinct layer, at batch 128 in f32.
 
 use super::limits::Limits;
 use super::results::{LayerTime, Work};
@@ -12,7 +12,7 @@ use crate::ops::norm::batch::std;
 use crate::runtime::rng::{Purpose, normal, word};
 use crate::runtime::tensor::DType;
 
-/// Map sides and channels of VGG-16's layers that differ.
+/// Map side, input channels and output channels of VGG-16's distinct layers.
 const LAYERS: [(usize, usize, usize); 9] = [
     (32, 3, 64),
     (32, 64, 64),
@@ -27,7 +27,7 @@ const LAYERS: [(usize, usize, usize); 9] = [
 
 const BATCH: usize = 128;
 
-/// Times every pass at a width.
+/// Times every pass at the given width.
 pub fn measure(width: f64, limits: &Limits, say: &mut dyn FnMut(&str)) -> Vec<LayerTime> {
     let mut layers = Vec::new();
     type Products = Option<(Algorithm, [f64; 3])>;

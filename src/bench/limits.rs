@@ -1,26 +1,26 @@
-//! What the machine can do at best, measured: the yardstick of every share.
+//! The measured limits of the machine, against which every time is compared.
 
 use super::timing::time;
 use crate::ops::gemm::{Block, Segment, panel_width};
 use rayon::prelude::*;
 use serde::Serialize;
 
-/// Limits of a device; of the CPU with all threads of the pool.
+/// Limits of a device. On the CPU, of all threads of the pool together.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Limits {
-    /// Floating-point operations a second of a dense product in the precision at hand: on the CPU of one with all operands in the first-level
-    /// cache, on a GPU of cuBLAS's 4096³; none where that is missing.
+    /// Floating-point operations per second of a dense product in the precision at hand. On the CPU all operands are in the first-level
+    /// cache; on a GPU it is cuBLAS's product of 4096³. `None` where cuBLAS is missing.
     pub matrix: Option<f64>,
-    /// Bytes read and written a second by copies far larger than any cache.
+    /// Bytes read and written per second by copies far larger than any cache.
     pub copy: f64,
 }
 
-/// Measures both; half a second.
+/// Measures both limits; takes half a second.
 pub fn measure() -> Limits {
     Limits { matrix: Some(flops()), copy: copy() }
 }
 
-/// Rows and depth of a product whose operands take 15 KiB.
+/// Rows and inner dimension of a product whose operands take 15 KiB.
 const ROWS: usize = 24;
 const DEPTH: usize = 96;
 

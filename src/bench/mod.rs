@@ -1,11 +1,11 @@
-//! Benchmarks: what `normscape bench`, `cargo bench` and `cargo xtask bench` all run.
+//! Benchmarks, as `normscape bench`, `cargo bench` and `cargo xtask bench` all run them.
 //!
-//! Times are medians with their spread; a kernel's time stands beside the machine's own measured limits.
+//! Times are medians with their spread. A kernel's time is given next to the machine's own measured limits.
 //!
 //! - [`timing`]: warm-up, repetitions, median and spread · [`limits`]: the machine's multiply-add rate and copy bandwidth
-//! - [`step`]: a step that is timed · [`kind`]: which there are, by name · [`results`]: what all of them give
+//! - [`step`]: one timed step · [`kind`]: the kinds of step, by name · [`results`]: the results of any benchmark
 //! - on the CPU: [`layers`]: each pass of VGG-16's layers · [`steps`]: whole training and probe steps
-//! - on a CUDA device: [`device`]: steps as graphs, layers and kernels beside the device's limits
+//! - on a CUDA device: [`device`]: steps as graphs, layers and kernels next to the device's limits
 
 mod cpu;
 pub mod device;
@@ -24,11 +24,11 @@ pub use results::Results;
 /// What to run.
 #[derive(Debug, Clone, Copy)]
 pub struct Choice {
-    /// At full size: half a minute on two cores. Without, the CPU takes a quarter of VGG-16's width, a CUDA device next to nothing, to
-    /// see that it works, on the emulator too.
+    /// Run at full size: half a minute on two cores. Otherwise the CPU takes a quarter of VGG-16's width, and a CUDA device takes networks
+    /// just large enough to check that the benchmarks work, on the emulator too.
     pub full: bool,
-    /// Each pass of each layer too.
+    /// Time each pass of each layer too.
     pub layers: bool,
-    /// The precision was asked for: deep linear networks are timed on the CPU in f32, and not in f64, in which their runs are made else.
+    /// The user named a precision. The CPU then times deep linear networks in f32; otherwise it uses f64, the precision of their runs.
     pub asked: bool,
 }

@@ -1,4 +1,4 @@
-//! What benchmarks give, on any device: for machines (each field as it is named here) and as tables for a terminal.
+//! Results of benchmarks on any device: as JSON for programs (with these field names), and as tables for a terminal.
 
 use super::limits::Limits;
 use super::timing::Time;
@@ -8,15 +8,15 @@ use serde::Serialize;
 /// Everything that was measured on one device in one precision.
 #[derive(Debug, Clone, Serialize)]
 pub struct Results {
-    /// Of normscape.
+    /// The version of normscape.
     pub version: &'static str,
-    /// Of its source.
+    /// The commit that it was built from.
     pub commit: &'static str,
     /// `cpu`, or the CUDA device's name.
     pub device: String,
     /// f32, tf32 or bf16.
     pub precision: String,
-    /// Threads that computed; none of a CUDA device.
+    /// Threads that computed; `None` on a CUDA device.
     pub threads: Option<usize>,
     /// The device's limits.
     pub limits: Limits,
@@ -24,37 +24,37 @@ pub struct Results {
     pub steps: Vec<Step>,
     /// Each pass of each layer of VGG-16 with BatchNorm; empty where they were not asked for.
     pub layers: Vec<LayerTime>,
-    /// The kernels of its training step; none of the CPU.
+    /// The kernels of VGG-16's training step; empty on the CPU.
     pub kernels: Vec<KernelTime>,
 }
 
 /// One kind of step.
 #[derive(Debug, Clone, Serialize)]
 pub struct Step {
-    /// As in `vgg16-0.25-batch`.
+    /// The kind's name, as in `vgg16-0.25-batch`.
     pub name: String,
-    /// Seconds.
+    /// Seconds per step.
     pub time: Time,
-    /// Of a probe: its time as a part of that of so many whole forward and backward passes as it has points, or layers.
+    /// For a probe: its time over the time of as many forward and backward passes as it has points or layers.
     pub of_passes: Option<f64>,
-    /// Of a training step: the last loss, a finite number unless what was timed was the arithmetic of infinities.
+    /// For a training step: the last loss. It is finite, unless the step was timed on infinities.
     pub loss: Option<f64>,
-    /// Bytes of network, batch and parameter vectors.
+    /// Bytes of the network, the batch and the parameter vectors.
     pub bytes: usize,
 }
 
-/// One kind of step by itself, and where it ran.
+/// One kind of step timed alone, and where it ran.
 #[derive(Debug, Clone, Serialize)]
 pub struct OneStep {
-    /// Of normscape.
+    /// The version of normscape.
     pub version: &'static str,
-    /// Of its source.
+    /// The commit that it was built from.
     pub commit: &'static str,
     /// `cpu`, or the CUDA device's name.
     pub device: String,
     /// f32, f64, tf32 or bf16.
     pub precision: String,
-    /// Threads that computed; none of a CUDA device.
+    /// Threads that computed; `None` on a CUDA device.
     pub threads: Option<usize>,
     /// What was timed.
     #[serde(flatten)]
@@ -62,13 +62,13 @@ pub struct OneStep {
 }
 
 impl OneStep {
-    /// Of this program.
+    /// The result with this program's version and commit.
     pub fn new(device: String, precision: &str, threads: Option<usize>, step: Step) -> OneStep {
         let (version, commit) = (env!("CARGO_PKG_VERSION"), env!("NORMSCAPE_COMMIT"));
         OneStep { version, commit, device, precision: precision.into(), threads, step }
     }
 
-    /// A line for a terminal.
+    /// One line for a terminal.
     pub fn line(&self) -> String {
         let [median, min, max] = [self.step.time.median, self.step.time.min, self.step.time.max];
         let [median, min, max] = [median, min, max].map(|seconds| significant(1e3 * seconds, 4));
@@ -84,13 +84,13 @@ impl OneStep {
 /// One pass of one layer.
 #[derive(Debug, Clone, Serialize)]
 pub struct LayerTime {
-    /// As in `conv2, 64→64 at 32²`; `beside the layers` for loss, running statistics and update.
+    /// The layer, as in `conv2, 64→64 at 32²`; `beside the layers` for loss, running statistics and update.
     pub layer: String,
-    /// As in `weight gradient`.
+    /// The pass, as in `weight gradient`.
     pub pass: &'static str,
-    /// How a convolution is computed: [`crate::ops::conv2d::Algorithm`]; none of what is none, or of a device that has but one.
+    /// The algorithm of a convolution ([`crate::ops::conv2d::Algorithm`]). `None` for other layers, and on a device that has only one.
     pub algorithm: Option<&'static str>,
-    /// What it took.
+    /// What the pass took.
     #[serde(flatten)]
     pub work: Work,
 }
@@ -100,36 +100,36 @@ pub struct LayerTime {
 pub struct KernelTime {
     /// The kernel.
     pub kernel: &'static str,
-    /// Blocks.
+    /// Blocks of the grid along x, y, z.
     pub blocks: [u32; 3],
-    /// What all of them took.
+    /// What all these launches took.
     #[serde(flatten)]
     pub work: Work,
 }
 
-/// A piece of work, and what it is of what the device can do.
+/// A piece of work, and its share of the device's limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Work {
-    /// Launches that it consists of; 1 on the CPU.
+    /// Number of launches; 1 on the CPU.
     pub launches: usize,
-    /// Seconds of all of them together.
+    /// Seconds of all launches together.
     pub seconds: f64,
     /// Bytes of the tensors that each launch reads and writes.
     pub bytes: u64,
-    /// Multiplications and additions of products over the valid taps; 0 where nothing is a product.
+    /// Multiplications and additions of the products over the valid taps; 0 where the work has no products.
     pub flops: f64,
-    /// The same with all taps everywhere.
+    /// The same count with every tap taken as valid.
     pub nominal_flops: f64,
-    /// Those that were carried out: fewer than `flops` where an algorithm takes fewer products.
+    /// The operations that were carried out: fewer than `flops` where an algorithm needs fewer.
     pub executed_flops: f64,
-    /// Bytes per second over the measured bandwidth of copies: above 1 where a cache holds the tensors.
+    /// Bytes per second over the measured bandwidth of copies; above 1 where a cache holds the tensors.
     pub of_bandwidth: f64,
-    /// Operations carried out per second (`executed_flops`) over the measured rate of dense products; none where that is not known.
+    /// Operations carried out per second (`executed_flops`) over the measured rate of dense products; `None` where that rate is unknown.
     pub of_rate: Option<f64>,
 }
 
 impl Work {
-    /// Adds a part.
+    /// Adds one launch.
     pub fn add(&mut self, seconds: f64, bytes: u64, [nominal, effective]: [f64; 2]) {
         self.launches += 1;
         self.seconds += seconds;
@@ -139,7 +139,7 @@ impl Work {
         self.nominal_flops += nominal;
     }
 
-    /// With its shares of the device's limits.
+    /// Fills in the shares of the device's limits.
     pub fn of(self, limits: &Limits) -> Work {
         // What took no time that the clock sees has no rate.
         let share = |amount: f64, rate: f64| if self.seconds > 0.0 { amount / self.seconds / rate } else { 0.0 };

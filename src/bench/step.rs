@@ -1,4 +1,4 @@
-//! A training step as benchmarks take it: forward, backward, running statistics, update; on random data, never zeros.
+//! A training step for benchmarks: forward, backward, running statistics, update. It runs on random data, never on zeros.
 
 use crate::Result;
 use crate::network::{Engine, Network, Scalar, initial_parameters};
@@ -12,7 +12,7 @@ use crate::runtime::state::StepState;
 use crate::runtime::tensor::{In, Out, View};
 use std::sync::Arc;
 
-/// A network with parameters, a batch and its vectors in place.
+/// A network with its parameters, a batch and its vectors in place.
 pub struct Bench<B> {
     /// The engine.
     pub engine: Engine<B>,
@@ -23,11 +23,11 @@ pub struct Bench<B> {
     distributions: activations::Workspace,
 }
 
-/// Units of a layer whose distributions are looked at, where it has so many.
+/// Units per layer whose distributions are measured, where a layer has that many.
 const UNITS: usize = 2;
 
 impl<B: Backend> Bench<B> {
-    /// `network` at its initial parameters, with a batch of `n`; probes go over `points` steps.
+    /// `network` at its initial parameters, with a batch of `n`. Probes take `points` steps.
     pub fn new(backend: B, network: Network, n: usize, rate: f64, points: usize) -> Result<Self> {
         let start = initial_parameters(&network, 1);
         let mut engine = Engine::new(backend, network, n, Arc::default())?;
@@ -56,17 +56,17 @@ impl<B: Backend> Bench<B> {
         Ok(Bench { engine, theta, grad, room, shift, distributions })
     }
 
-    /// Layers whose covariate shift [`Bench::shift`] measures.
+    /// Number of layers whose covariate shift [`Bench::shift`] measures.
     pub fn layers(&self) -> usize {
         self.shift.as_ref().map_or(0, |room| room.layers().len())
     }
 
-    /// Units whose distributions [`Bench::distributions`] finds.
+    /// Number of units whose distributions [`Bench::distributions`] finds.
     pub fn units(&self) -> usize {
         self.distributions.look().chosen.iter().map(|(_, units)| units.len()).sum()
     }
 
-    /// One forward and backward pass, as one graph.
+    /// Makes one forward and backward pass, as one graph.
     pub fn pass(&mut self) -> Result<()> {
         let (theta, grad) = (self.theta, self.grad);
         self.engine.as_graph(0, |engine| {
@@ -75,7 +75,7 @@ impl<B: Backend> Bench<B> {
         })
     }
 
-    /// The internal covariate shift of every layer, as one graph; the gradient is that of the last step.
+    /// Measures the internal covariate shift of every layer, as one graph. It uses the last step's gradient.
     pub fn shift(&mut self) -> Result<()> {
         let (theta, grad, room) = (self.theta, self.grad, self.shift.clone());
         let update = ics::Update { velocity: None, momentum: 0.0, weight_decay: 0.0 };
@@ -83,13 +83,13 @@ impl<B: Backend> Bench<B> {
         self.engine.as_graph(3, |engine| ics::ask(engine, In(theta), In(grad), update, &room))
     }
 
-    /// Histograms and moments of some units of each layer but the last, as one graph; of what the last pass has left.
+    /// Histograms and moments of some units of each layer but the last, as one graph. They describe the last pass's activations.
     pub fn distributions(&mut self) -> Result<()> {
         let (theta, room) = (self.theta, self.distributions.clone());
         self.engine.as_graph(4, |engine| activations::ask(engine, In(theta), &room))
     }
 
-    /// One training step, as one graph.
+    /// Makes one training step, as one graph.
     pub fn step(&mut self) -> Result<()> {
         let (theta, grad) = (self.theta, self.grad);
         self.engine.as_graph(1, |engine| {
@@ -100,7 +100,7 @@ impl<B: Backend> Bench<B> {
         })
     }
 
-    /// One probe of the landscape, as one graph; the gradient is that of the last step.
+    /// Probes the landscape once, as one graph. It uses the last step's gradient.
     pub fn probe(&mut self) -> Result<()> {
         let (theta, grad, room) = (self.theta, self.grad, self.room);
         self.engine.as_graph(2, |engine| line::ask(engine, In(theta), In(grad), room))

@@ -1,4 +1,4 @@
-//! Whole training steps on the CPU, and probes beside them.
+//! Times of whole training steps on the CPU, and of probes.
 
 use super::Choice;
 use super::kind::StepKind;
@@ -10,10 +10,10 @@ use crate::network::Scalar;
 use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
 
-/// Points of the probe that is timed.
+/// Points of the timed probe.
 const POINTS: usize = 4;
 
-/// Times the steps of the paper's networks; VGG-16 at full width only with `full`.
+/// Times the steps of the paper's networks; VGG-16 at full width is timed only with `full`.
 pub fn measure(choice: Choice, say: &mut dyn FnMut(&str)) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
     for kind in StepKind::usual(choice.full) {
@@ -40,7 +40,7 @@ pub fn one<T: Float>(kind: StepKind, seconds: f64) -> Result<OneStep> {
     Ok(OneStep::new("cpu".into(), T::DTYPE.name(), threads, step))
 }
 
-/// A training step, a landscape of [`POINTS`] points, the covariate shift, and the distributions of some units.
+/// Times a training step, a landscape of [`POINTS`] points, the covariate shift, and the distributions of some units.
 fn with_probes<T: Float>(name: &str, kind: StepKind, steps: &mut Vec<Step>, say: &mut dyn FnMut(&str)) -> Result<()> {
     say(name);
     let mut bench = Bench::new(Cpu::<T>::default(), kind.network()?, kind.samples(), kind.rate(), POINTS)?;

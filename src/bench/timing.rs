@@ -1,4 +1,4 @@
-//! Repetitions of one piece of work.
+//! Times of one repeated piece of work.
 
 use serde::Serialize;
 use std::time::Instant;
@@ -6,20 +6,20 @@ use std::time::Instant;
 /// Seconds per repetition.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Time {
-    /// The middle one.
+    /// The median.
     pub median: f64,
     /// The shortest.
     pub min: f64,
     /// The longest.
     pub max: f64,
-    /// How many times were taken.
+    /// How many times were measured.
     pub runs: usize,
-    /// Repetitions that each of them is the mean of.
+    /// Each measured time is the mean of this many repetitions.
     pub each: usize,
 }
 
 impl Time {
-    /// Of the seconds of single runs, of which there is at least one; each is the mean of `each` repetitions.
+    /// Summarises measured times; there is at least one. Each is the mean of `each` repetitions.
     pub fn of(mut seconds: Vec<f64>, each: usize) -> Time {
         seconds.sort_by(f64::total_cmp);
         let runs = seconds.len();
@@ -27,12 +27,12 @@ impl Time {
     }
 }
 
-/// Times `work`: twice uncounted, then until `seconds` are over, at least three and at most 1,000 times.
+/// Times `work`: twice uncounted, then until `seconds` have passed, but at least three and at most 1,000 times.
 pub fn time(seconds: f64, work: impl FnMut()) -> Time {
     up_to(1000, seconds, work)
 }
 
-/// The same, but as often as the seconds allow.
+/// Times `work` likewise, but as often as `seconds` allow.
 pub fn time_all(seconds: f64, work: impl FnMut()) -> Time {
     up_to(1 << 22, seconds, work)
 }

@@ -13,24 +13,24 @@ use clap::Args;
 /// Options of `bench`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// VGG-16 at full width too; on a CUDA device everything at full size
+    /// Time VGG-16 at full width too; on a CUDA device, everything at full size
     #[arg(long)]
     pub full: bool,
-    /// Each pass of each layer of VGG-16 too
+    /// Time each pass of each layer of VGG-16 too
     #[arg(long)]
     pub layers: bool,
-    /// Only the training step of this name, as vgg16-0.25-batch (a VGG, its width, a norm) or dln-layer
+    /// Time only the training step of this name, as vgg16-0.25-batch (a VGG, its width, a norm) or dln-layer
     #[arg(long, value_name = "NAME", conflicts_with_all = ["full", "layers"])]
     pub step: Option<String>,
-    /// How long that step is timed [default: 2]
+    /// How long to time that step [default: 2]
     #[arg(long, value_name = "N", requires = "step", value_parser = super::values::number)]
     pub seconds: Option<f64>,
-    /// Names of steps, and no measurement
+    /// Print the names of the steps and measure nothing
     #[arg(long, conflicts_with_all = ["full", "layers", "step", "seconds"])]
     pub list: bool,
 }
 
-/// Measures, then shows.
+/// Measures and shows the results.
 pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
     if options.list {
         return Ok(Answer::text(format!("{}\n", StepKind::names())));
@@ -65,7 +65,7 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
     if globals.json { json(&results) } else { Ok(Answer::text(results.tables())) }
 }
 
-/// One step alone.
+/// Times one step alone.
 fn one(kind: StepKind, seconds: f64, device: Device, say: impl Fn(&str)) -> Result<OneStep> {
     if !(0.0..=3600.0).contains(&seconds) {
         return Err(Error::input(format!("--seconds {seconds}"), "not a time", "it lies between 0 and 3600"));

@@ -1,4 +1,4 @@
-//! What `op` and `probe` share: a file of arrays in, a file of arrays out, and how far they are from what was expected.
+//! What `op` and `probe` share: they read a file of arrays, write a file of arrays, and compare the results with what was expected.
 
 use super::device::{self, Device};
 use super::device_options::Precision;
@@ -10,22 +10,22 @@ use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
-/// The two files.
+/// The two files, and how convolutions are computed.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Files {
-    /// The arrays, as numpy.savez writes them; with expect.NAME, that output's relative L2 error is told
+    /// The arrays, as numpy.savez writes them; for each expect.NAME, the relative L2 error of output NAME is printed
     #[arg(long, value_name = "CASE.npz")]
     pub input: PathBuf,
-    /// Where the results go, for numpy.load
+    /// Where to write the results, for numpy.load
     #[arg(long, value_name = "OUT.npz")]
     pub output: PathBuf,
-    /// Convolutions as direct sums: the CPU else takes fewer products in f32, which round elsewhere
+    /// Compute convolutions as direct sums (in f32 the CPU's usual algorithm takes fewer products and rounds differently)
     #[arg(long)]
     pub direct_convolution: bool,
 }
 
-/// Reads the input, computes on the device, writes the output, and tells the errors. `whole` names arrays, by their prefix,
-/// that are judged as one vector too; `deep_linear` says whether an input is of a deep linear network.
+/// Reads the input, computes on the device, writes the output, and reports the errors. `whole` is a prefix: the arrays with that prefix are
+/// also judged as one vector. `deep_linear` says whether an input belongs to a deep linear network.
 pub fn run(
     files: &Files,
     whole: Option<&str>,
@@ -52,7 +52,7 @@ pub fn run(
     Ok(told(files, &outputs, &errors, whole).in_files())
 }
 
-/// The relative error of all arrays with that prefix as one vector. `None` where none is expected.
+/// The relative error of all arrays with that prefix, taken as one vector. `None` where no such array is expected.
 fn whole_error(prefix: &str, outputs: &Arrays, expected: &Arrays) -> Option<f64> {
     let (mut got, mut wanted) = (Vec::new(), Vec::new());
     for (name, array) in expected.iter().filter(|(name, _)| name.starts_with(prefix)) {
@@ -89,7 +89,7 @@ fn as_json(files: &Files, outputs: &Arrays, errors: &[(String, f64)], whole: Opt
     Answer::json(&answer)
 }
 
-/// A number; JSON has no infinity, so that is its name.
+/// A number as JSON. JSON has no infinity and no NaN, so those become text.
 fn finite(error: f64) -> Value {
     if error.is_finite() { json!(error) } else { json!(error.to_string()) }
 }

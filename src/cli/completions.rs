@@ -11,7 +11,7 @@ pub struct Options {
     shell: Shell,
 }
 
-/// The script, from the table that parses.
+/// The completion script, made from the table that also parses.
 pub fn run(options: &Options, table: &mut clap::Command) -> Answer {
     let mut script = Vec::new();
     clap_complete::generate(options.shell, table, "normscape", &mut script);

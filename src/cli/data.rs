@@ -16,20 +16,20 @@ use std::path::{Path, PathBuf};
 /// Subcommands of `data`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Download CIFAR-10 (162 MiB; goes on where it stopped, and is checked)
+    /// Download CIFAR-10 (162 MiB); a stopped download is continued, and the file is checked
     Fetch {
-        /// Where the archive is
+        /// Where to download the archive from
         #[arg(long, value_name = "URL", default_value = fetch::URL)]
         url: String,
         /// The folder to put it in [default: ~/.cache/normscape]
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,
     },
-    /// Say what a path holds, having read all of it
+    /// Read all of a data set and say what it is
     Inspect(Set),
     /// Write a contact sheet: images of every class
     Sample {
-        /// Of which data
+        /// The data set
         #[command(flatten)]
         set: Set,
         /// The picture to write: FILE.png or FILE.ppm
@@ -41,10 +41,10 @@ pub enum Command {
     },
 }
 
-/// A set of data.
+/// The data set to look at.
 #[derive(Debug, clap::Args)]
 pub struct Set {
-    /// CIFAR-10's folder or archive, images (generated) or gaussian [default: where CIFAR-10 is found]
+    /// CIFAR-10's folder or archive, images (generated) or gaussian [default: CIFAR-10 where it is found]
     #[arg(value_name = "PATH")]
     path: Option<PathBuf>,
     /// Seed of generated data
@@ -52,7 +52,7 @@ pub struct Set {
     seed: u64,
 }
 
-/// A set that is known by name, or the place of CIFAR-10.
+/// A set known by name, or the place of CIFAR-10.
 enum Kind {
     Images,
     Gaussian,
@@ -73,7 +73,7 @@ impl Set {
     }
 }
 
-/// Runs one of them.
+/// Runs a subcommand.
 pub fn run(command: &Command, globals: &Globals) -> Result<Answer> {
     match command {
         Command::Fetch { url, to } => fetch(url, to.as_deref(), globals),
@@ -121,7 +121,7 @@ fn inspect(set: &Set, globals: &Globals) -> Result<Answer> {
     }
 }
 
-/// Images per class, then per channel mean and deviation.
+/// Two tables: images per class; mean and standard deviation per channel.
 fn image_tables(
     names: &[&str; CLASSES],
     train: [usize; CLASSES],
@@ -184,7 +184,7 @@ fn images_answer(set: &ImageSet, globals: &Globals) -> Answer {
     Answer::text(format!("{}\n\n{tables}\nSHA-256 of images and labels: {hash}\n", set.description))
 }
 
-/// The deep linear network's set, at its default size.
+/// Describes the deep linear network's data, at its default size.
 fn gaussian(seed: u64, globals: &Globals) -> Result<Answer> {
     let Settings { samples, dim, .. } = Settings::defaults("dln");
     let set = GaussianSet::generate(seed, samples, dim)?;
@@ -244,7 +244,7 @@ fn sample(set: &Set, out: &Path, per_class: usize, globals: &Globals) -> Result<
     .in_files())
 }
 
-/// The first images of each class, by their indices.
+/// For each class, the indices of its first images.
 fn first_of_each(images: &Images, per_class: usize) -> Vec<Vec<usize>> {
     let mut rows = vec![Vec::new(); CLASSES];
     for (i, &label) in images.labels.iter().enumerate() {

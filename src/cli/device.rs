@@ -1,4 +1,4 @@
-//! Devices: which is taken, and why. The device is matched here and nowhere else.
+//! Which device is used, and why. Only this file matches on the device.
 
 use super::Globals;
 use super::device_options::{Choice, Precision};
@@ -12,32 +12,32 @@ use crate::runtime::simd::{self, isa};
 use crate::{Error, Result};
 use std::sync::OnceLock;
 
-/// The pairs that exist, for messages.
+/// The valid pairs of device and precision, for messages.
 const PAIRS: &str = "there are --device cpu with f32 and f64, emulator and cuda with f32, tf32 and bf16";
 
-/// A device and a precision that exist.
+/// A valid pair of device and precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
     /// The CPU in f32.
     CpuF32,
     /// The CPU in f64.
     CpuF64,
-    /// The CUDA kernels on the host.
+    /// The CUDA kernels on the host, in the emulator.
     Emulator(Mode),
-    /// The GPU of this number.
+    /// The GPU with this number.
     Cuda(u32, Mode),
 }
 
-/// Something to do on whatever device was chosen.
+/// A job to run on whichever device was chosen.
 pub trait Job {
-    /// What it gives.
+    /// The job's result.
     type Output;
-    /// Does it.
+    /// Runs the job.
     fn run<B: Backend>(self, backend: B) -> Result<Self::Output>;
 }
 
 impl Device {
-    /// Takes the device and precision that were asked for. Errors: they do not exist, or not together.
+    /// The device for the requested device and precision. Errors: one of them does not exist, or they do not go together.
     pub fn choose(choice: Choice, precision: Precision) -> Result<Device> {
         let device = match (choice, precision, precision.mode()) {
             (Choice::Auto, _, Some(mode)) if without_gpu().is_none() => Device::Cuda(0, mode),
@@ -53,14 +53,14 @@ impl Device {
         Ok(device)
     }
 
-    /// The same of what trains or probes a network: a precision that was not asked for is f32, but on the CPU f64 of deep linear networks, which
-    /// is the faster of the two there, and whose gradients f32 cannot resolve.
+    /// The same for a command that trains or probes a network. Without `--precision` the precision is f32, except for deep linear networks
+    /// on the CPU: there f64 is the faster of the two, and f32 cannot resolve their gradients.
     pub fn of_network(choice: Choice, precision: Option<Precision>, deep_linear: bool) -> Result<Device> {
         let device = Device::choose(choice, precision.unwrap_or(Precision::F32))?;
         Ok(device.unless_asked(precision, deep_linear))
     }
 
-    /// What stands in for this device where its precision was not asked for.
+    /// The device that replaces this one where the user named no precision.
     pub fn unless_asked(self, precision: Option<Precision>, deep_linear: bool) -> Device {
         match self {
             Device::CpuF32 if precision.is_none() && deep_linear => Device::CpuF64,
@@ -68,7 +68,7 @@ impl Device {
         }
     }
 
-    /// Runs `job` on it. Errors: the device is not there, or those of the job.
+    /// Runs `job` on this device. Errors: the device is not there, or the job fails.
     pub fn run<J: Job>(self, job: J) -> Result<J::Output> {
         match self.driver()? {
             // One type for both devices: what is generic over the backend is compiled once for CUDA.
@@ -78,7 +78,7 @@ impl Device {
         }
     }
 
-    /// The driver and the precision of a CUDA device; none of the CPU. Errors: the device is not there.
+    /// The driver and the precision of a CUDA device; `None` on the CPU. Errors: the device is not there.
     pub fn driver(self) -> Result<Option<(Box<dyn Driver>, Mode)>> {
         match self {
             Device::CpuF32 | Device::CpuF64 => Ok(None),
@@ -87,7 +87,7 @@ impl Device {
         }
     }
 
-    /// Its name in a run's record.
+    /// The device's name in a run's record.
     pub fn name(self) -> &'static str {
         match self {
             Device::CpuF32 | Device::CpuF64 => "cpu",
@@ -96,12 +96,12 @@ impl Device {
         }
     }
 
-    /// Whether its memory is the host's.
+    /// Whether the device computes in the host's memory.
     pub fn on_host(self) -> bool {
         !matches!(self, Device::Cuda(..))
     }
 
-    /// That its computing is slow and why, where it is: portable code, with no fused multiply-add in hardware.
+    /// A warning where the device is slow, with the reason: it runs portable code, without hardware fused multiply-add.
     pub fn slow(self) -> Option<String> {
         let on_cpu = matches!(self, Device::CpuF32 | Device::CpuF64);
         (on_cpu && isa().is_slow()).then(|| match simd::widest() {
@@ -117,7 +117,7 @@ impl Device {
         })
     }
 
-    /// Its precision.
+    /// The device's precision.
     pub fn precision(self) -> Precision {
         match self {
             Device::CpuF32 => Precision::F32,
@@ -130,7 +130,7 @@ impl Device {
         }
     }
 
-    /// What `--device auto` says: which device, computing in `precision`, and why.
+    /// The line that `--device auto` prints: which device, computing in `precision`, and why.
     pub fn why(self, threads: usize, precision: &str) -> String {
         let name = self.name();
         if let Device::Cuda(number, _) = self {
@@ -146,7 +146,7 @@ impl Device {
     }
 }
 
-/// Why `auto` takes no GPU, in words that follow the device's; `None` where one works. It is opened once to know.
+/// Why `auto` takes no GPU, worded to follow the device's name; `None` where a GPU works. The first call opens the GPU to find out.
 fn without_gpu() -> Option<&'static str> {
     static WHY: OnceLock<Option<String>> = OnceLock::new();
     let why = WHY.get_or_init(|| match Gpu::open(0) {
@@ -157,20 +157,20 @@ fn without_gpu() -> Option<&'static str> {
     why.as_deref()
 }
 
-/// Tells which device `auto` took and why, and that it is slow where it is: once it is sure that it will be used, and unless
-/// `--quiet`.
+/// Prints which device `auto` took and why, and a warning where that device is slow. Called only once the device is sure to be used; silent
+/// with `--quiet`.
 pub fn announce(device: Device, globals: &Globals) {
     announce_in(device, device.precision().name(), globals);
 }
 
-/// The same where not all is computed in the device's precision: `precision` says it in words.
+/// The same where some of the work is in another precision: `precision` describes it in words.
 pub fn announce_in(device: Device, precision: &str, globals: &Globals) {
     if !globals.quiet {
         announcement(device, precision, globals).iter().for_each(|line| super::terminal::line(line));
     }
 }
 
-/// The lines that [`announce`] says.
+/// The lines that [`announce`] prints.
 pub fn announcement(device: Device, precision: &str, globals: &Globals) -> Vec<String> {
     let why = (globals.device == Choice::Auto).then(|| device.why(globals.thread_count(), precision));
     why.into_iter().chain(device.slow()).collect()

@@ -1,18 +1,18 @@
-//! What `--device` and `--precision` may ask for.
+//! The values of `--device` and `--precision`.
 
 use super::values::Parsed;
 use crate::runtime::cuda::Mode;
 use clap::builder::PossibleValue;
 use std::fmt;
 
-/// What `--device` asks for.
+/// A value of `--device`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// CUDA where it works, else the CPU.
+    /// CUDA where it works, otherwise the CPU.
     Auto,
     /// This machine's processor.
     Cpu,
-    /// The CUDA kernels on the host.
+    /// The CUDA kernels on the host, in the emulator.
     Emulator,
     /// A GPU, by its number.
     Cuda(u32),
@@ -44,7 +44,7 @@ pub fn parse(text: &str) -> Parsed<Choice> {
     }
 }
 
-/// What `--precision` asks for.
+/// A value of `--precision`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// Single precision
@@ -58,7 +58,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// As options and records have it.
+    /// The name in options and records.
     pub fn name(self) -> &'static str {
         match self {
             Precision::F32 => "f32",
@@ -68,7 +68,7 @@ impl Precision {
         }
     }
 
-    /// The mode of a CUDA device, which has no f64.
+    /// The CUDA mode of this precision; `None` for f64, which the CUDA backend lacks.
     pub fn mode(self) -> Option<Mode> {
         match self {
             Precision::F32 => Some(Mode::F32),
@@ -78,7 +78,7 @@ impl Precision {
         }
     }
 
-    /// The precision of this name.
+    /// The precision with this name.
     pub fn named(name: &str) -> Option<Precision> {
         [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F64].into_iter().find(|p| p.name() == name)
     }

@@ -1,17 +1,17 @@
-//! `@FILE`: arguments that stand in a file, one on each line.
+//! `@FILE`: arguments read from a file, one per line.
 
 use crate::files::disk;
 use crate::{Error, Result};
 use std::ffi::OsString;
 use std::path::Path;
 
-/// The largest argument file.
+/// The most bytes of an argument file.
 const CAP: u64 = 1 << 20;
 
-/// The command line with every `@FILE` replaced by the lines of that file. Blank lines are skipped; a file does not name
-/// another one. A path that begins with `@` is given as `./@…`.
+/// The command line with every `@FILE` replaced by the lines of that file. Blank lines are skipped, and a file must not name another one. A
+/// path that itself begins with `@` is written `./@…`.
 ///
-/// Errors: the file is not there, cannot be read, is too large, or names another.
+/// Errors: the file is missing, cannot be read, is too large, or names another file.
 pub fn expand(args: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>> {
     let mut args = args.into_iter();
     let mut all: Vec<OsString> = args.next().into_iter().collect();
@@ -49,13 +49,13 @@ fn lines(file: &Path) -> Result<Vec<OsString>> {
     Ok(found)
 }
 
-/// Bytes as an argument of this platform.
+/// Decodes bytes into an argument of this platform.
 #[cfg(unix)]
 fn decode(bytes: Vec<u8>, _: &Path) -> Result<OsString> {
     Ok(std::os::unix::ffi::OsStringExt::from_vec(bytes))
 }
 
-/// Bytes as an argument of this platform.
+/// Decodes bytes into an argument of this platform.
 #[cfg(not(unix))]
 fn decode(bytes: Vec<u8>, file: &Path) -> Result<OsString> {
     match String::from_utf8(bytes) {

@@ -1,4 +1,4 @@
-//! `normscape info`: the machine, what was found on it and what was not, and what would run.
+//! `normscape info`: the machine, what was found on it and what was not, and which device would be used.
 
 use super::device::{Device, isa_name};
 use super::device_options::{Choice, Precision};
@@ -9,7 +9,7 @@ use crate::files::{limits, machine};
 use crate::report::{Cell, Table};
 use serde_json::json;
 
-/// Tells it.
+/// Reports all of it.
 pub fn run(globals: &Globals) -> Result<Answer> {
     let device = Device::choose(Choice::Auto, globals.precision.unwrap_or(Precision::F32))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -76,7 +76,7 @@ pub fn run(globals: &Globals) -> Result<Answer> {
     Ok(Answer::text(table.to_string().lines().skip(2).collect::<Vec<_>>().join("\n")))
 }
 
-/// What CUDA there is.
+/// The part of the report about CUDA.
 mod cuda {
     use crate::runtime::cuda::emulator::compiler_version;
     use crate::runtime::cuda::gpu;
@@ -84,7 +84,7 @@ mod cuda {
     use crate::runtime::cuda::nvrtc::Target;
     use serde_json::{Value, json};
 
-    /// What was found, and what was not.
+    /// The CUDA driver, libraries and compiler: what was found, and what was not.
     pub struct Cuda {
         found: Result<gpu::Found, String>,
         nvrtc: Option<String>,
@@ -92,7 +92,7 @@ mod cuda {
         compiler: Option<String>,
     }
 
-    /// Looks for it.
+    /// Looks for the driver, the libraries and the compiler.
     pub fn look() -> Cuda {
         Cuda {
             found: gpu::find().map_err(|e| e.to_string()),
@@ -102,7 +102,7 @@ mod cuda {
         }
     }
 
-    /// What the build compiled kernels for.
+    /// The targets that the build compiled kernels for.
     fn targets() -> Vec<String> {
         let mut names: Vec<_> = IMAGES
             .iter()
@@ -117,7 +117,7 @@ mod cuda {
     }
 
     impl Cuda {
-        /// Rows for people.
+        /// The table's rows, for people.
         pub fn rows(&self) -> Vec<(&'static str, String)> {
             let devices = match &self.found {
                 Ok(found) => {
@@ -139,7 +139,7 @@ mod cuda {
             ]
         }
 
-        /// For programs.
+        /// The same as JSON, for programs.
         pub fn json(&self) -> Value {
             let (version, devices, problem) = match &self.found {
                 Ok(found) => (Some(found.version), found.devices.clone(), None),
@@ -155,7 +155,7 @@ mod cuda {
             })
         }
 
-        /// The kernels, for programs.
+        /// The compiled kernels as JSON, for programs.
         pub fn kernels(&self) -> Value {
             json!({ "count": ALL.len(), "compiled_for": targets() })
         }

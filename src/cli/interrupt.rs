@@ -1,11 +1,12 @@
-//! Signals that ask a command to save what it has and to end.
+//! Signals that ask a command to save its work and end.
 //!
-//! INT, TERM, HUP, USR1, USR2 and XCPU all ask for the same: HUP is a terminal that has gone, the others are what schedulers send before a time
+//! INT, TERM, HUP, USR1, USR2 and XCPU all mean the same. HUP says that the terminal is gone; schedulers send the others before a time
 //! limit. A HUP that was inherited as ignored (`nohup`, `disown`) stays ignored.
 //!
-//! Wrappers and schedulers send the same signal two or three times within a moment (GNU `timeout` signals its child and then their group), so repeats
-//! are ignored for two seconds. INT or TERM once more after that is a person who will not wait: the command ends at once, with [`AT_ONCE`], since
-//! nothing was saved by it. Repeats of the others never end a command: the kernel sends XCPU every second.
+//! Wrappers and schedulers send the same signal two or three times within a moment: GNU `timeout` signals its child and then the child's
+//! group. So repeats are ignored for two seconds. A later repeat of INT or TERM comes from a person who will not wait: the command ends at
+//! once, with exit code [`AT_ONCE`], since nothing was saved. Repeats of the other signals never end a command, because the kernel sends
+//! XCPU every second.
 
 use crate::files::machine;
 use crate::{Error, Result};
@@ -17,19 +18,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The exit code after an interruption, where what was done is saved.
+/// The exit code after an interruption that saved the work done so far.
 pub const CODE: u8 = 130;
 
-/// The exit code of a command that was ended at once: that of a process which was killed, since it is left as one.
+/// The exit code of a command that ended at once. It is a killed process's code, because the run is left as if killed.
 pub const AT_ONCE: i32 = 137;
 
-/// For so long after a signal came first, its repeats mean nothing.
+/// How long repeats of a signal are ignored after it first came.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A flag that the signals set.
+/// A flag that these signals set.
 ///
 /// # Errors
-/// [`Error::Missing`] where the system takes no handlers.
+/// [`Error::Missing`] where the system accepts no signal handlers.
 pub fn flag() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let missing = |e: std::io::Error| Error::Missing { what: "signal handling".into(), looked: e.to_string() };
@@ -49,12 +50,12 @@ pub fn flag() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Whether a signal that came first so long ago, and comes now, is a person who will not wait.
+/// Whether a repeat of `signal`, `since` after the first, comes from a person who will not wait.
 fn insists(signal: i32, since: Duration) -> bool {
     [SIGINT, SIGTERM].contains(&signal) && since > GRACE
 }
 
-/// The signals that ask to save and end.
+/// The signals that ask a command to save and end.
 #[cfg(unix)]
 fn asked_for() -> Vec<i32> {
     use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU};
@@ -70,7 +71,7 @@ fn asked_for() -> Vec<i32> {
     vec![SIGINT, SIGTERM]
 }
 
-/// Has a file that grows beyond its limit (`ulimit -f`) be an error of the write (EFBIG), where its signal would end the process.
+/// Makes a write beyond the file size limit (`ulimit -f`) fail with an error (EFBIG); otherwise its signal would end the process.
 pub fn take_file_size_limits_as_errors() {
     #[cfg(unix)]
     // A handler that does nothing is as good as ignoring it, and a program that this one starts finds the signal as it was. Where the system takes

@@ -1,16 +1,17 @@
-//! The command line: one file per subcommand, one table (the clap types) behind help, completions and parsing.
+//! The command line: one file per subcommand, and one table (the clap types) for help, completions and parsing.
 //!
-//! - [`expand`]: `@FILE` · [`refuse`]: the parser's errors, on one line · [`values`]: what options' values may be
-//! - [`globals`]: the options that every command has · [`device_options`]: what of them asks for a device, [`device`]: what is taken, and
-//!   the one place where it is matched
-//! - [`mod@answer`]: what a command leaves behind: text for standard output, a line for standard error, an exit code
-//! - [`terminal`]: how it gets there; [`progress`], [`plan_progress`]: what is said meanwhile; [`plan_list`]: the runs of a plan · [`interrupt`]: signals that ask to save and end
-//! - the commands: [`reproduce`]; [`train`], with its options ([`train_options`]) and what they may change of a run that
-//!   goes on ([`resume`]); [`probe`] and [`op`], with what they share ([`case`]); [`data`], with its contact sheets
-//!   ([`sheet`]); [`theory`]; [`mod@bench`]; [`info`]; [`completions`]
+//! - [`expand`]: `@FILE` · [`refuse`]: the parser's errors, on one line · [`values`]: parsers of options' values
+//! - [`globals`]: the options of every command · [`device_options`]: the values of `--device` and `--precision` · [`device`]: which device is
+//!   used; only this file matches on it
+//! - [`mod@answer`]: what a command returns: text for standard output, a line for standard error, an exit code
+//! - [`terminal`]: prints the answer · [`progress`], [`plan_progress`]: messages while a command runs · [`plan_list`]: the runs of a plan ·
+//!   [`interrupt`]: signals that ask to save and end
+//! - the commands: [`reproduce`]; [`train`], with its options ([`train_options`]) and the changes that they may make to a resumed run
+//!   ([`resume`]); [`probe`] and [`op`], with what they share ([`case`]); [`data`], with its contact sheets ([`sheet`]); [`theory`];
+//!   [`mod@bench`]; [`info`]; [`completions`]
 //!
-//! A command prints nothing on standard output by itself: it returns its [`Answer`]. So a closed pipe has one place to be
-//! met, and nothing is said of a result before its files are written.
+//! A command prints nothing on standard output itself; it returns its [`Answer`]. So a closed pipe is handled in one place, and a result is
+//! announced only after its files are written.
 
 pub mod answer;
 pub mod bench;
@@ -64,29 +65,29 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Experiments of the paper: runs, tables, figures
+    /// Reproduce the paper's experiments: runs, tables, figures
     Reproduce(reproduce::Options),
-    /// One training run, with optional probes
+    /// Train one run, with optional probes
     Train(Box<train_options::TrainOptions>),
-    /// Loss, gradient and landscape at your parameters and batch
+    /// Evaluate loss, gradient and landscape at your parameters and batch
     Probe(probe::Options),
-    /// One operator on your arrays
+    /// Run one operator on your arrays
     Op(op::Options),
-    /// Download CIFAR-10, say what a path holds, look at images
+    /// Download CIFAR-10, inspect a data set, look at images
     #[command(subcommand, subcommand_value_name = "COMMAND", disable_help_subcommand = true)]
     Data(data::Command),
-    /// The paper's statements, evaluated on random instances
+    /// Evaluate the paper's statements on random instances
     Theory(theory::Options),
-    /// Times of steps and kernels beside the machine's measured limits
+    /// Time steps and kernels next to the machine's measured limits
     Bench(bench::Options),
-    /// Devices and libraries found and not found, and what would run
+    /// Show which devices and libraries were found, and what would be used
     Info,
-    /// Completions for a shell
+    /// Print completions for a shell
     Completions(completions::Options),
 }
 
 impl Command {
-    /// Whether it computes, or says what would.
+    /// Whether the command computes, or reports what would compute.
     fn computes(&self) -> bool {
         !matches!(self, Command::Data(_) | Command::Completions(_))
     }
@@ -97,7 +98,7 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Parses, runs, prints, and gives the exit code.
+/// Parses and runs the command line, prints the answer, and returns the exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     interrupt::take_file_size_limits_as_errors();
     let answer = answer(args).unwrap_or_else(|error| Answer::failed(&error));

@@ -1,4 +1,4 @@
-//! The runs of a plan as a list, for people and for programs, with times or without.
+//! The runs of a plan as a list, for people and for programs, with or without times.
 
 use super::Answer;
 use super::progress::duration;
@@ -9,7 +9,7 @@ use crate::train::Settings;
 use crate::{Error, Result};
 use serde_json::{Value, json};
 
-/// `--list-runs`: every run, and no time. `at_once` is how many would go at once.
+/// The answer to `--list-runs`: every run, without times. `at_once` is how many runs would go at once.
 pub fn answer(plan: &Plan, at_once: usize, as_json: bool) -> Result<Answer> {
     if !as_json {
         return Ok(Answer::text(table(plan, None).to_string()));
@@ -18,12 +18,12 @@ pub fn answer(plan: &Plan, at_once: usize, as_json: bool) -> Result<Answer> {
     Ok(Answer::json(&json!({ "runs": json(plan, None)?, "at_once": at_once, "bytes": whole(bytes) })))
 }
 
-/// Bytes as JSON has them.
+/// A byte count as JSON can hold it.
 pub fn whole(bytes: u128) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// A row for each run, with what it takes alone where that is known.
+/// One row per run, with the time that it takes alone where that is known.
 pub fn table(plan: &Plan, seconds: Option<&[f64]>) -> Table {
     let columns = ["run", "network", "norm", "rate", "steps", "seed"];
     let mut table = Table::new(columns.into_iter().chain(seconds.map(|_| "time alone")));
@@ -43,9 +43,9 @@ pub fn table(plan: &Plan, seconds: Option<&[f64]>) -> Table {
     table
 }
 
-/// An object for each run: its name, its group, all its settings, and what it takes alone where that is known.
+/// One object per run: its name, its group, all its settings, and the time that it takes alone where that is known.
 ///
-/// Errors: settings that JSON does not hold.
+/// Errors: JSON cannot hold the settings.
 pub fn json(plan: &Plan, seconds: Option<&[f64]>) -> Result<Vec<Value>> {
     let one = |(number, (group, name, settings)): (usize, (&crate::experiment::runs::Group, &str, &Settings))| {
         let mut run = json!({

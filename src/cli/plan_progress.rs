@@ -1,4 +1,4 @@
-//! What a reproduction says while it goes: the whole plan in one line, with the time left.
+//! Progress messages of a reproduction: the whole plan in one line, with the time left.
 
 use super::progress::duration;
 use super::terminal::line;
@@ -15,15 +15,15 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Redraws of a moving line.
+/// Time between two redraws of a moving line.
 const REDRAW: Duration = Duration::from_millis(200);
-/// Between two plain lines, at the least.
+/// The shortest time between two plain lines.
 const PLAIN: Duration = Duration::from_secs(15);
 
-/// A plan's progress on standard error, told of by several threads.
+/// A plan's progress on standard error; several threads report to it.
 pub struct PlanProgress {
     quiet: bool,
-    /// Of each run.
+    /// The costs of each run.
     costs: Vec<Costs>,
     began: Instant,
     state: Mutex<State>,
@@ -37,7 +37,7 @@ struct State {
 }
 
 impl PlanProgress {
-    /// Nothing was done yet. Errors: settings that make no network.
+    /// Progress of a plan of which nothing is done yet. Errors: the settings make no network.
     pub fn new(plan: &Plan, quiet: bool) -> Result<PlanProgress> {
         let costs = plan.runs().map(|(_, _, settings)| Costs::of(settings)).collect::<Result<Vec<_>>>()?;
         let works = plan.runs().zip(&costs).map(|((_, _, settings), costs)| costs.run(settings)).collect();
@@ -50,7 +50,7 @@ impl PlanProgress {
         Ok(PlanProgress { quiet, costs, began: Instant::now(), state: Mutex::new(state), bar })
     }
 
-    /// Takes the moving line away.
+    /// Clears the moving line.
     pub fn end(&self) {
         self.bar.iter().for_each(ProgressBar::finish_and_clear);
     }
@@ -96,7 +96,7 @@ impl PlanProgress {
 }
 
 impl State {
-    /// "31 of 57 runs done, 12 min left".
+    /// The progress in words, as in "31 of 57 runs done, 12 min left".
     fn words(&self, all: usize) -> String {
         let left = self.eta.left().map_or(String::new(), |left| format!(", {} left", duration(left)));
         format!("{} of {all} runs done{left}", self.ended)

@@ -1,4 +1,4 @@
-//! What a run says while it goes: one line that moves on a terminal, plain lines at intervals elsewhere.
+//! Progress messages of a run: one moving line on a terminal, plain lines at intervals elsewhere.
 
 use super::terminal::line;
 use crate::report::significant;
@@ -8,23 +8,23 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-/// Redraws of a moving line: often enough to look alive, seldom enough to cost nothing.
+/// Time between two redraws of a moving line: short enough to look alive, long enough to cost nothing.
 const REDRAW: Duration = Duration::from_millis(100);
-/// Between two plain lines: at least, if a tenth of the run went by …
+/// The shortest time between two plain lines, if a tenth of the run went by …
 const TENTH: Duration = Duration::from_secs(1);
-/// … and at most.
+/// … and the longest time between them.
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// A run's progress on standard error.
 pub struct Progress {
     quiet: bool,
-    /// Said when the run begins: what is known only once nothing stands in its way.
+    /// Lines printed when the run begins, once nothing can stop it any more.
     opening: Vec<String>,
-    /// It is a run that was there before.
+    /// The run was there before and is being continued.
     resumed: bool,
     first: u64,
     last: u64,
-    /// The step that comes next.
+    /// The next step.
     next: u64,
     began: Instant,
     said: Instant,
@@ -33,31 +33,31 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Silent with `quiet`; else `opening`'s lines come first, and of a run that is `resumed` the step at which it goes on.
+    /// Silent with `quiet`. Otherwise prints the lines of `opening` first and, for a `resumed` run, the step at which it continues.
     pub fn new(quiet: bool, opening: Vec<String>, resumed: bool) -> Self {
         let now = Instant::now();
         Progress { quiet, opening, resumed, first: 0, last: 0, next: 0, began: now, said: now, said_step: 0, bar: None }
     }
 
-    /// The step at which the run stands.
+    /// The step that the run has reached.
     pub fn step(&self) -> u64 {
         self.next
     }
 
-    /// Takes the moving line away.
+    /// Clears the moving line.
     pub fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
     }
 
-    /// Steps a second, and seconds left, since the run began or went on.
+    /// Steps per second since the run began or was resumed, and the seconds left.
     fn pace(&self, step: u64) -> Option<(f64, f64)> {
         let rate = step.saturating_sub(self.first) as f64 / self.began.elapsed().as_secs_f64();
         (rate > 0.0 && rate.is_finite()).then(|| (rate, self.last.saturating_sub(step) as f64 / rate))
     }
 
-    /// Where the run stands, in words.
+    /// The run's progress, in words.
     fn words(&self, row: &Row) -> String {
         let mut words = format!("step {}/{}, loss {}", row.step, self.last, significant(row.loss, 4));
         if row.train_accuracy.is_finite() {
@@ -141,12 +141,12 @@ pub struct Bytes {
 }
 
 impl Bytes {
-    /// Silent with `quiet`.
+    /// Prints nothing with `quiet`.
     pub fn new(quiet: bool) -> Self {
         Bytes { quiet, bar: None, said: None }
     }
 
-    /// `have` of `all` bytes are there.
+    /// Reports that `have` of `all` bytes have arrived.
     pub fn at(&mut self, have: u64, all: u64) {
         if self.quiet {
             return;
@@ -165,7 +165,7 @@ impl Bytes {
         }
     }
 
-    /// Takes the moving line away.
+    /// Clears the moving line.
     pub fn end(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();

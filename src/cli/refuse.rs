@@ -1,12 +1,12 @@
-//! The parser's errors, each on one line: where, what, what would be right. Help and version, which the parser reports as
-//! errors too, are answers.
+//! The parser's errors, each on one line: where, what, and what would be right. The parser also reports help and version as errors; those
+//! become answers.
 
 use super::Answer;
 use crate::{Error, Result};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::io::IsTerminal;
 
-/// What becomes of a command line that was not parsed. `table` is the one that refused it.
+/// The answer or the error for a command line that was not parsed. `table` is the table that refused it.
 pub fn refuse(error: &clap::Error, table: &clap::Command) -> Result<Answer> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -21,7 +21,7 @@ pub fn refuse(error: &clap::Error, table: &clap::Command) -> Result<Answer> {
     }
 }
 
-/// The help of the command that lacks one, and as the error a line that says what there is.
+/// The help of a command that lacks its subcommand, with an error line that lists the subcommands.
 fn no_command(error: &clap::Error, table: &clap::Command) -> Answer {
     let help = error.render().to_string();
     let named = |inner: &&clap::Command| help.contains(&format!("Usage: {} {} ", table.get_name(), inner.get_name()));
@@ -33,7 +33,7 @@ fn names(table: &clap::Command) -> String {
     table.get_subcommands().filter(|c| !c.is_hide_set()).map(clap::Command::get_name).collect::<Vec<_>>().join(", ")
 }
 
-/// The context of that kind, as text; several values joined by commas.
+/// The error's context of that kind, as text; several values are joined by commas.
 fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
     match error.get(kind)? {
         ContextValue::String(one) => Some(one.clone()),

@@ -41,7 +41,7 @@ pub struct Options {
     /// How much of the paper's settings
     #[arg(long, value_enum, value_name = "SCALE", default_value = "quick")]
     pub scale: ScaleName,
-    /// Folder for runs, figures, report; what is finished there is not made again
+    /// Folder for runs, figures, report; finished runs in it are not made again
     /// [default: reproduced/SCALE]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -54,30 +54,30 @@ pub struct Options {
     /// Seed of the first run of each kind
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=LARGEST_SEED))]
     pub seed: u64,
-    /// Seeds of runs that have several [default: the experiment's]
+    /// Number of seeds, for runs made with several [default: the experiment's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: Option<u64>,
-    /// Runs at once [default: on the CPU one per thread, as far as memory goes; else 1]
+    /// How many runs go at once [default: on the CPU one per thread, as far as memory allows; else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub jobs: Option<u64>,
     /// List the targets
     #[arg(long)]
     pub list: bool,
-    /// Print the runs, and how long they would take, and make none
+    /// Print the runs, and how long they would take, but make none
     #[arg(long)]
     pub dry_run: bool,
-    /// Print the runs, and make none
+    /// Print the runs, but make none
     #[arg(long, conflicts_with = "dry_run")]
     pub list_runs: bool,
-    /// TensorBoard's events in every run's folder
+    /// Write TensorBoard events into every run's folder
     #[arg(long)]
     pub tensorboard: bool,
-    /// A claim that fails is an error: exit 5
+    /// Treat a failed claim as an error: exit code 5
     #[arg(long)]
     pub strict: bool,
 }
 
-/// `--scale`
+/// The values of `--scale`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ScaleName {
     /// Seconds each: everything runs
@@ -90,7 +90,7 @@ pub enum ScaleName {
     Paper,
 }
 
-/// `--network`
+/// The values of `--network`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum NetworkName {
     /// Deep linear networks
@@ -99,18 +99,18 @@ pub enum NetworkName {
     Vgg,
 }
 
-/// What is fixed before anything runs.
+/// What is decided before anything runs.
 struct Work<'a> {
     plan: Plan,
     device: Device,
-    /// Runs at once, and threads of each.
+    /// How many runs go at once, and the threads of each.
     workers: (usize, usize),
     stop: Arc<AtomicBool>,
     options: &'a Options,
     globals: &'a Globals,
 }
 
-/// Makes the runs that are not finished, then everything that is made of them.
+/// Makes the runs that are not finished, then the tables, figures and report made from them.
 pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
     if options.list {
         return list(globals);
@@ -149,7 +149,7 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
     if options.dry_run { work.foretell() } else { work.reproduce() }
 }
 
-/// How long it will take, and how far off that may be.
+/// How long it will take, and how far off that estimate may be.
 fn roughly(estimate: &Estimate) -> String {
     format!("{} (± {:.0} %)", duration(estimate.total), 100.0 * UNCERTAIN)
 }
@@ -169,7 +169,7 @@ fn list(globals: &Globals) -> Result<Answer> {
     Ok(Answer::text(table.to_string()))
 }
 
-/// Runs at once and threads of each: small networks gain more from a core each than from sharing all.
+/// How many runs go at once, and the threads of each: small networks gain more from one core each than from sharing all cores.
 fn workers(plan: &Plan, device: Device, options: &Options, globals: &Globals) -> Result<(usize, usize)> {
     let threads = globals.thread_count();
     let on_cpu = matches!(device, Device::CpuF32 | Device::CpuF64);
@@ -189,7 +189,7 @@ impl Work<'_> {
         self.options.out.clone().unwrap_or_else(own)
     }
 
-    /// `--dry-run`
+    /// The answer to `--dry-run`.
     fn foretell(&self) -> Result<Answer> {
         announce_in(self.device, &self.precisions(), self.globals);
         let estimate = self.estimate()?;
@@ -244,7 +244,7 @@ impl Work<'_> {
         Ok(self.answer(&made, began.elapsed().as_secs_f64()).in_files())
     }
 
-    /// On what VGG trains, and how long it will take where that is long.
+    /// Prints which data VGG trains on and, at large scales on the CPU, how long it will take.
     fn say_first(&self) -> Result<()> {
         if self.globals.quiet {
             return Ok(());
@@ -263,7 +263,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The precision of runs, and that of deep linear networks where it is another.
+    /// The precision of the runs, and that of deep linear networks where it differs.
     fn precisions(&self) -> String {
         let Request { precision, precision_of_dln, .. } = &self.plan.request;
         match precision == precision_of_dln {
@@ -293,7 +293,7 @@ impl Work<'_> {
         }
     }
 
-    /// What came of it, and where it is.
+    /// The command's answer: the outcome, and where the files are.
     fn answer(&self, made: &Made, seconds: f64) -> Answer {
         let counts = |row: &ClaimRow| row.verdict == Verdict::NotBorneOut && row.kind != ClaimKind::Sensitivity;
         let refuted = made.claims.iter().filter(|claim| counts(&claim.row));
@@ -347,7 +347,7 @@ impl Make for Work<'_> {
     }
 }
 
-/// One run, on a device that is yet to be matched.
+/// One training run as a job for any device.
 struct Training<'a> {
     settings: &'a Settings,
     source: Source,

@@ -1,16 +1,16 @@
-//! `--resume`: the settings come from the run, and options beside it may change only what does not change its results.
+//! `--resume`: the settings come from the run, and the other options may change only what does not change its results.
 
 use super::train_options::TrainOptions;
 use crate::train::Settings;
 use crate::{Error, Result};
 use serde_json::Value;
 
-/// What may differ: how long, how often it is saved, and where the same data lie.
+/// The settings that may differ: the number of steps, how often the run is saved, and where the same data are.
 const FREE: [&str; 3] = ["steps", "checkpoint_every", "data"];
 
-/// The stored settings with what the options may change. `precision` is `--precision`, where it was given.
+/// The stored settings, with the changes that the options make. `precision` is the value of `--precision`, where it was given.
 ///
-/// Errors: an option says something else than the run, and it is none of those that may; fewer steps than the run has.
+/// Errors: an option differs from the run's setting and is not one that may; or it asks for fewer steps than the run's settings.
 pub fn settings(stored: &Settings, options: &TrainOptions, precision: Option<&str>) -> Result<Settings> {
     let mut wanted = stored.clone();
     options.overwrite(&mut wanted)?;
@@ -39,7 +39,7 @@ pub fn settings(stored: &Settings, options: &TrainOptions, precision: Option<&st
     Ok(wanted)
 }
 
-/// The first setting that differs and may not: its name, and both values.
+/// The first setting that differs and must not: its name, and both values.
 fn difference(stored: &Settings, wanted: &Settings) -> Option<(String, String, String)> {
     let (Ok(Value::Object(stored)), Ok(Value::Object(wanted))) =
         (serde_json::to_value(stored), serde_json::to_value(wanted))
@@ -54,7 +54,7 @@ fn difference(stored: &Settings, wanted: &Settings) -> Option<(String, String, S
     differing.into_iter().next()
 }
 
-/// A value as an option shows it.
+/// A value as it would be written on the command line.
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use std::io;
 use std::path::Path;
 
-/// Pixels of the sheet for one of an image: 32×32 alone is too small to look at.
+/// Pixels of the sheet per pixel of an image: 32×32 alone is too small to look at.
 const ZOOM: usize = 2;
 /// White pixels around every image.
 const GAP: usize = 2;
@@ -35,14 +35,14 @@ impl Format {
     }
 }
 
-/// A picture: three bytes a pixel, row by row.
+/// A picture: three bytes per pixel, row by row.
 struct Picture {
     width: usize,
     height: usize,
     rgb: Vec<u8>,
 }
 
-/// Writes the images whose indices are in `rows`, one row below the other.
+/// Writes the images whose indices are in `rows`, one row below another.
 pub fn write(file: &Path, format: Format, images: &Images, rows: &[Vec<usize>]) -> Result<()> {
     let picture = paint(images, rows);
     atomic::write(file, |to| match format {

@@ -1,12 +1,12 @@
-//! Standard output and standard error.
+//! Writing to standard output and standard error.
 
 use super::answer::Answer;
 use crate::Error;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-/// Prints an answer and gives the exit code. A reader that has gone away is no error; a disk that is full, or a terminal that has gone, is one only
-/// where what was to be printed is the result.
+/// Prints an answer and returns the exit code. A closed pipe is no error. A full disk or a lost terminal is an error only where the printed
+/// text is itself the result.
 pub fn deliver(answer: &Answer) -> u8 {
     let mut out = io::stdout().lock();
     let written = out.write_all(answer.text.as_bytes()).and_then(|()| out.flush());
@@ -32,12 +32,12 @@ fn problem_line(problem: &str) {
     line(&format!("error: {problem}"));
 }
 
-/// A line of standard error. Where nobody reads it, it is lost.
+/// Writes a line to standard error. If that fails, the line is lost.
 pub fn line(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", one_line(text));
 }
 
-/// `text` without line ends and other control characters, which names and values from outside may hold.
+/// `text` with line ends and other control characters escaped; names and values from outside may contain them.
 pub fn one_line(text: &str) -> String {
     let shown = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
     text.chars().map(shown).collect()

@@ -1,4 +1,4 @@
-//! `normscape theory`: the paper's statements on random instances, and on the device's own BatchNorm.
+//! `normscape theory`: evaluates the paper's statements on random instances, and on the device's own BatchNorm.
 
 use super::device::{self, Device, Job};
 use super::device_options::Precision;
@@ -15,16 +15,16 @@ use serde_json::{Map, Value, json};
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Options {
-    /// Random instances
+    /// Number of random instances
     #[arg(long, value_name = "N", default_value = "10000", value_parser = values::whole)]
     instances: u64,
-    /// Samples of each instance, 2 to 256
+    /// Samples in each instance, 2 to 256
     #[arg(long, value_name = "M", default_value = "8", value_parser = values::count)]
     m: usize,
     /// λ, the bound on ‖X‖ in Theorems 4.4 and C.1
     #[arg(long, value_name = "L", default_value = "1", value_parser = values::number)]
     lambda: f64,
-    /// The losses
+    /// Which losses to use
     #[arg(long, value_name = "NAME", default_value = "all")]
     #[arg(value_parser = ["all", "quadratic", "indefinite", "linear", "logsumexp", "quartic"])]
     loss: String,
@@ -43,7 +43,7 @@ impl Options {
     }
 }
 
-/// Evaluates, then shows.
+/// Evaluates the statements and shows the results.
 pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
     let choice = options.choice()?;
     let device = Device::choose(globals.device, globals.precision.unwrap_or(Precision::F32))?;

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Trains, or goes on training.
+/// Trains a new run, or continues one.
 pub fn run(options: &TrainOptions, globals: &Globals) -> Result<Answer> {
     let start = match (options.resume, options.resume_if_there) {
         (true, _) => Start::Resumed,
@@ -46,7 +46,7 @@ pub fn run(options: &TrainOptions, globals: &Globals) -> Result<Answer> {
     device.run(Run { settings, options, globals, device, stop, held })
 }
 
-/// Settings that make a network which fits into the memory, and the device that takes them.
+/// The settings and their device, once the settings make a network that fits into memory.
 fn judged(settings: Settings, globals: &Globals) -> Result<(Settings, Device)> {
     let precision = Precision::named(&settings.precision).unwrap_or(Precision::F32);
     let device = Device::choose(globals.device, precision)?;
@@ -57,7 +57,7 @@ fn judged(settings: Settings, globals: &Globals) -> Result<(Settings, Device)> {
     Ok((settings, device))
 }
 
-/// A run on a device that is yet to be matched.
+/// A training run as a job for any device.
 struct Run<'a> {
     settings: Settings,
     options: &'a TrainOptions,
@@ -95,7 +95,7 @@ impl Job for Run<'_> {
     }
 }
 
-/// A name as a shell reads it back.
+/// A name quoted so that a shell reads it back.
 fn shell_word(name: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:,%@".contains(c);
     if name.chars().all(plain) { name.into() } else { format!("'{}'", name.replace('\'', "'\\''")) }
@@ -128,7 +128,7 @@ fn in_words(row: &Row, out: &Path) -> String {
     text + &format!("\nwritten to {}\n", out.display())
 }
 
-/// A number, or null where it is not finite: JSON has no other.
+/// A number as JSON; null where it is not finite, which JSON cannot hold.
 fn number(value: f64) -> Value {
     json!(value)
 }

@@ -9,32 +9,32 @@ use crate::{Error, Result};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a kill or a full disk may cost a run, at the most, unless it says otherwise.
+/// The most training time that a kill or a full disk may cost a run, unless `--save-every-seconds` says otherwise.
 pub const SAVED_WITHIN: Duration = Duration::from_secs(5 * 60);
 
-/// What `--probe` says of itself.
+/// The help of `--probe`.
 fn probes() -> String {
     let names = table::names().join(", ");
     format!("Measurements during training: {names}; NAME:STEPS gives one an interval of its own")
 }
 
-/// What `--probe-layers` says of itself.
+/// The help of `--probe-layers`.
 fn layers() -> String {
     let names = table::of_units().collect::<Vec<_>>().join(", ");
     format!("{names}: weighted layers, counted from 1, as 3,11 [default: all but the last]")
 }
 
-/// Options of `train`. Each is `None` where it was not given, so that `--resume` can tell.
+/// Options of `train`. An option that was not given is `None`, so that `--resume` can tell.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct TrainOptions {
-    /// The run's folder; it must not be there yet, unless with --resume, or hold nothing but logs
+    /// The run's folder; unless with --resume, it must not exist yet or hold nothing but logs
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Go on with the run in --out; its settings come from there
+    /// Continue the run in --out; its settings come from there
     #[arg(long)]
     pub resume: bool,
-    /// Go on with the run in --out where there is one, else begin it: for jobs that may be started again
+    /// Continue the run in --out where there is one, else begin it: for jobs that may be started again
     #[arg(long, conflicts_with = "resume")]
     pub resume_if_there: bool,
     /// Seed of weights, order, augmentation, noise and generated data [default: 0]
@@ -57,20 +57,20 @@ pub struct TrainOptions {
     /// dln: width of every layer [default: 10]
     #[arg(long, help_heading = "Network", value_name = "N", value_parser = values::count)]
     pub dim: Option<usize>,
-    /// dln: a norm after the last layer too
+    /// dln: add a norm after the last layer too
     #[arg(long, help_heading = "Network")]
     pub norm_last: bool,
-    /// dln: the mean over samples as the loss, in place of the sum
+    /// dln: use the mean over samples as the loss, in place of the sum
     #[arg(long, help_heading = "Network")]
     pub mean_loss: bool,
-    /// dln: half the sum as the loss, as TensorFlow's l2_loss
+    /// dln: use half the sum as the loss, as TensorFlow's l2_loss
     #[arg(long, help_heading = "Network")]
     pub half_loss: bool,
     /// none, batch, noisy (batch with --noise), renorm (or renorm:R:D), l1, l2, linf, lp:P, layer, group:G (G groups of channels), instance, rms or weight
     /// [default: none]
     #[arg(long, help_heading = "Network", value_name = "NORM")]
     pub norm: Option<String>,
-    /// Noise after every normalisation, new at every step (the paper's Algorithm 1); works with --norm none too
+    /// Add noise after every normalisation, new at every step (the paper's Algorithm 1); works with --norm none too
     #[arg(long, help_heading = "Network")]
     pub noise: bool,
     /// Largest mean of the noise, n_μ [default: 0.5]
@@ -79,35 +79,35 @@ pub struct TrainOptions {
     /// Largest scale of the noise, n_σ [default: 1.25]
     #[arg(long, help_heading = "Network", value_name = "X", value_parser = values::single)]
     pub noise_scale: Option<f32>,
-    /// Spread within a batch, r_μ = r_σ [default: 0.1]
+    /// Spread of the noise within a batch, r_μ = r_σ [default: 0.1]
     #[arg(long, help_heading = "Network", value_name = "X", value_parser = values::single)]
     pub noise_spread: Option<f32>,
     /// ε of the normalisation [default: 1e-5]
     #[arg(long, help_heading = "Network", value_name = "X", value_parser = values::number)]
     pub eps: Option<f64>,
-    /// The non-linearity, by its name.
+    /// The activation function, by name.
     #[arg(long, help_heading = "Network", value_name = "NAME", help = format!("{} [default: relu]", Activation::names()))]
     pub activation: Option<String>,
-    /// Convolutions as direct sums: the CPU else takes fewer products in f32, which round elsewhere
+    /// Compute convolutions as direct sums (in f32 the CPU's usual algorithm takes fewer products and rounds differently)
     #[arg(long, help_heading = "Network")]
     pub direct_convolution: bool,
 
     /// CIFAR-10's folder or archive, images (generated) or gaussian [default: what NORMSCAPE_DATA names; dln gaussian]
     #[arg(long, help_heading = "Data", value_name = "DATA")]
     pub data: Option<String>,
-    /// dln: samples of its data [default: 1000]
+    /// dln: samples in its data [default: 1000]
     #[arg(long, help_heading = "Data", value_name = "N", value_parser = values::count)]
     pub samples: Option<usize>,
     /// Samples per step [default: 128; dln: all]
     #[arg(long, help_heading = "Data", value_name = "N", value_parser = values::count)]
     pub batch: Option<usize>,
-    /// Random crops and flips
+    /// Crop and flip training images at random
     #[arg(long, help_heading = "Data")]
     pub augment: bool,
-    /// Only the first N training images
+    /// Use only the first N training images
     #[arg(long, help_heading = "Data", value_name = "N", value_parser = values::count)]
     pub limit_train: Option<usize>,
-    /// Only the first N test images
+    /// Use only the first N test images
     #[arg(long, help_heading = "Data", value_name = "N", value_parser = values::count)]
     pub limit_test: Option<usize>,
 
@@ -121,16 +121,16 @@ pub struct TrainOptions {
     #[arg(long, help_heading = "Optimiser", value_name = "X", value_parser = values::number)]
     pub weight_decay: Option<f64>,
 
-    /// Test loss and accuracy every so many steps, and at the end
+    /// Measure test loss and accuracy every so many steps, and at the end
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "STEPS", value_parser = values::whole)]
     pub eval_every: Option<u64>,
-    /// A checkpoint every so many steps, besides the one at the end
+    /// Write a checkpoint every so many steps, besides the one at the end
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "STEPS", value_parser = values::whole)]
     pub checkpoint_every: Option<u64>,
-    /// Saves the run after so many seconds too, so that a kill costs no more; 0: never [default: 300]
+    /// Also save the run after so many seconds, so that a kill costs no more; 0: never [default: 300]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::whole)]
     pub save_every_seconds: Option<u64>,
-    /// Checkpoints kept [default: 2]
+    /// How many checkpoints to keep [default: 2]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub keep_checkpoints: Option<usize>,
     /// Measurements during training, by name
@@ -142,13 +142,13 @@ pub struct TrainOptions {
     /// Probe at these steps, as 0,100,1000
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "STEPS", value_parser = values::whole, value_delimiter = ',')]
     pub probe_at: Option<Vec<u64>>,
-    /// Points of a line [default: 8]
+    /// Points of a probed line [default: 8]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub probe_points: Option<usize>,
-    /// Its step lengths, in learning rates [default: 0.5:4; dln 0.01:30]
+    /// Step lengths along the line, in learning rates [default: 0.5:4; dln 0.01:30]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "LO:HI", value_parser = values::range)]
     pub probe_range: Option<[f64; 2]>,
-    /// How its points are spaced [default: geometric]
+    /// How the points of the line are spaced [default: geometric]
     #[arg(long, help_heading = "Measurements and checkpoints", value_parser = ["geometric", "linear"])]
     pub probe_spacing: Option<String>,
     /// curvature: steps of Lanczos for the largest eigenvalue [default: 20]
@@ -157,28 +157,28 @@ pub struct TrainOptions {
     /// curvature: random vectors for the trace [default: 8]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub probe_hutchinson: Option<usize>,
-    /// Weighted layers of those that look at single units
+    /// The weighted layers for probes that look at single units
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "LAYERS", value_parser = values::count, value_delimiter = ',', help = layers())]
     pub probe_layers: Option<Vec<usize>>,
-    /// Units of each layer, at random by the seed [default: 2]
+    /// Units per layer, chosen at random by the seed [default: 2]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub probe_units: Option<usize>,
-    /// Their values before the norm, in place of what enters the non-linearity
+    /// Look at units' values before the norm, instead of what enters the activation function
     #[arg(long, help_heading = "Measurements and checkpoints")]
     pub probe_pre_norm: bool,
     /// activations: bins of a histogram [default: 64]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "N", value_parser = values::count)]
     pub probe_bins: Option<usize>,
-    /// Their range; what lies outside is counted too [default: -4:4]
+    /// Range of the bins; values outside it are counted too [default: -4:4]
     #[arg(long, help_heading = "Measurements and checkpoints", value_name = "LO:HI", value_parser = values::range, allow_hyphen_values = true)]
     pub probe_bin_range: Option<[f64; 2]>,
 
-    /// TensorBoard's events in the run's folder
+    /// Write TensorBoard events into the run's folder
     #[arg(long, help_heading = "Measurements and checkpoints")]
     pub tensorboard: bool,
 }
 
-/// Writes `$given` over `$settings`' field of the same name, for every field that was given.
+/// For every given field, writes `$given` over the field of `$settings` with the same name.
 macro_rules! overwrite {
     ($options:ident, $settings:ident: $($field:ident)*; some: $($some:ident)*; flags: $($flag:ident)*) => {
         $(if let Some(given) = &$options.$field { $settings.$field = given.clone(); })*
@@ -188,7 +188,7 @@ macro_rules! overwrite {
 }
 
 impl TrainOptions {
-    /// `--save-every-seconds`; `None` where it says never. It belongs to the part of a run that it is given to, as `--threads` does.
+    /// The value of `--save-every-seconds`; `None` where it is 0. Like `--threads`, it applies to this part of a run only.
     pub fn save_within(&self) -> Option<Duration> {
         match self.save_every_seconds {
             Some(0) => None,
@@ -197,7 +197,7 @@ impl TrainOptions {
         }
     }
 
-    /// The settings of a new run, resolved. Errors name the option.
+    /// The resolved settings of a new run. Errors name the option.
     pub fn settings(&self, precision: &str) -> Result<Settings> {
         let model = self.model.as_deref().unwrap_or_default();
         self.check_belongs(model == "dln", model)?;
@@ -220,12 +220,12 @@ impl TrainOptions {
         Ok(settings)
     }
 
-    /// Whether a new run of these settings trains on what `NORMSCAPE_DATA` names: on images, of which `--data` does not say where they are.
+    /// Whether a new run of these settings trains on the images that `NORMSCAPE_DATA` names, because `--data` was not given.
     pub fn takes_data_from_environment(&self, settings: &Settings) -> bool {
         self.data.is_none() && !settings.deep_linear()
     }
 
-    /// Writes what was given over `settings`.
+    /// Writes the given options over `settings`.
     pub fn overwrite(&self, settings: &mut Settings) -> Result<()> {
         if self.batch == Some(0) {
             // In unresolved settings 0 stands for "all".
@@ -240,7 +240,7 @@ impl TrainOptions {
         Ok(())
     }
 
-    /// An option of the other kind of network would change nothing: it is refused, not passed over.
+    /// Refuses an option for the other kind of network, which would change nothing.
     fn check_belongs(&self, deep_linear: bool, model: &str) -> Result<()> {
         let foreign = if deep_linear {
             vec![
@@ -264,7 +264,7 @@ impl TrainOptions {
         }
     }
 
-    /// Options of something that is not asked for.
+    /// Refuses options of a feature that is not asked for.
     fn check_useful(&self, settings: &Settings) -> Result<()> {
         let noise = [self.noise_mean, self.noise_scale, self.noise_spread];
         if !settings.noise && noise.iter().any(Option::is_some) {

@@ -1,9 +1,9 @@
-//! What options' values may be: parsers whose errors say what would be right.
+//! Parsers of options' values. Their errors say what would be right.
 
-/// A parsed value, or what would be right.
+/// A parsed value, or a message that says what would be right.
 pub type Parsed<T> = std::result::Result<T, String>;
 
-/// A number; `nan` and `inf` are numbers here, and the option's range refuses them.
+/// A number. `nan` and `inf` parse; the option's range check refuses them.
 pub fn number(text: &str) -> Parsed<f64> {
     text.trim().parse().map_err(|_| "a number is needed, as 0.1 or 1e-6".into())
 }
@@ -18,12 +18,12 @@ pub fn whole(text: &str) -> Parsed<u64> {
     text.trim().parse().map_err(|_| "a whole number of at least 0 is needed".into())
 }
 
-/// A count that fits memory.
+/// A count that fits into memory.
 pub fn count(text: &str) -> Parsed<usize> {
     whole(text).and_then(|n| usize::try_from(n).map_err(|_| "a smaller number is needed".into()))
 }
 
-/// `--threads`
+/// The value of `--threads`.
 pub fn threads(text: &str) -> Parsed<usize> {
     const MOST: usize = 1024;
     match count(text) {
@@ -32,7 +32,7 @@ pub fn threads(text: &str) -> Parsed<usize> {
     }
 }
 
-/// `LO:HI`
+/// A range `LO:HI`.
 pub fn range(text: &str) -> Parsed<[f64; 2]> {
     let ends = text.split_once(':').and_then(|(low, high)| Some([low.trim().parse().ok()?, high.trim().parse().ok()?]));
     ends.ok_or_else(|| "two numbers LO:HI are needed, as 0.5:4".into())

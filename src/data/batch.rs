@@ -7,10 +7,10 @@ pub use crate::ops::gather::{Augmentation, PADDING};
 use crate::runtime::rng;
 use crate::{Error, Result};
 
-/// Images that are gathered together: their standardised pixels at one place fill three cache lines.
+/// Images that are gathered together. Their standardised pixels at one place fill three cache lines.
 const BLOCK: usize = 16;
 
-/// What makes a training batch, apart from its step.
+/// What determines a training batch, apart from its step.
 #[derive(Debug, Clone)]
 pub struct Batches {
     set: Arc<ImageSet>,
@@ -21,7 +21,7 @@ pub struct Batches {
     augment: bool,
 }
 
-/// Refuses a batch of 0, or of more than the training set's images.
+/// Refuses a batch of 0, or one larger than the training set.
 pub fn check_batch(batch: usize, images: usize) -> Result<()> {
     if (1..=images).contains(&batch) {
         return Ok(());
@@ -31,11 +31,10 @@ pub fn check_batch(batch: usize, images: usize) -> Result<()> {
 }
 
 impl Batches {
-    /// Batches of `batch` training images of `set`, in the order and, with `augment`, with the crops that `seed`
-    /// stands for.
+    /// Batches of `batch` training images of `set`. `seed` gives their order and, with `augment`, their crops and flips.
     ///
-    /// Pixels are standardised by the constants of `set`'s training images. A batch of 0, or larger than the training
-    /// set, is an error, and so is an empty test set.
+    /// Pixels are standardised by the constants of `set`'s training images. A batch of 0 or larger than the training set is an error, and
+    /// so is an empty test set.
     pub fn new(set: Arc<ImageSet>, seed: u64, batch: usize, augment: bool) -> Result<Self> {
         let images = set.train.len();
         check_batch(batch, images)?;
@@ -62,7 +61,7 @@ impl Batches {
         self.augment
     }
 
-    /// What each byte of each colour becomes.
+    /// The standardised value of each byte of each colour.
     pub fn table(&self) -> &[[f32; 256]; CHANNELS] {
         &self.table
     }
@@ -74,8 +73,8 @@ impl Batches {
 
     /// The epoch (modulo 2³²) and the training image at place `i` of the batch of `step`.
     ///
-    /// Epochs are laid end to end and cut into full batches: a batch may span two epochs, and every image is used once
-    /// in each.
+    /// Epochs follow each other without a gap and are cut into full batches. So a batch may span two epochs, and every epoch uses every
+    /// image once.
     pub fn place(&self, step: u64, i: usize) -> (u32, u32) {
         let images = self.set.train.len() as u128;
         let position = u128::from(step) * self.batch as u128 + i as u128;
@@ -84,13 +83,13 @@ impl Batches {
         (epoch, rng::shuffled(self.seed, epoch, (position % images) as u32, images as u32))
     }
 
-    /// Writes the training batch of `step`: pixel (h, w), channel c of its image n to `x[((h·32 + w)·N + n)·3 + c]`
-    /// (HWNC, standardised), and its class to `labels[n]`. The padding of augmented images is black (pixel 0), as where
-    /// torchvision's `RandomCrop` stands before `ToTensor` and `Normalize`.
+    /// Writes the training batch of `step`. Pixel (h, w), channel c of image n goes to `x[((h·32 + w)·N + n)·3 + c]` (HWNC, standardised),
+    /// and the image's class to `labels[n]`. The padding of augmented images is black (pixel 0), as when torchvision's `RandomCrop` comes
+    /// before `ToTensor` and `Normalize`.
     ///
     /// # Panics
     ///
-    /// Where `labels` does not have N = [`Batches::batch`] places, or `x` not N × 3072.
+    /// If `labels` does not have N = [`Batches::batch`] places, or `x` not N × 3072.
     pub fn fill(&self, step: u64, x: &mut [f32], labels: &mut [u32]) {
         assert_eq!(labels.len(), self.batch, "labels of a batch");
         let images = &self.set.train;
@@ -106,13 +105,13 @@ impl Batches {
         });
     }
 
-    /// Writes images `first`, `first + 1`, … of `images` (the training or the test set), unaugmented, laid out as by
-    /// [`Batches::fill`] with N = `labels.len()`. Past the last image, the last one is repeated. Returns how many
-    /// images are real: 0 where `first` is past the end.
+    /// Writes images `first`, `first + 1`, … of `images` (the training or the test set), unaugmented, in the layout of [`Batches::fill`]
+    /// with N = `labels.len()`. Past the end, the last image is repeated. Returns how many of the images are real: 0 where `first` is past
+    /// the end.
     ///
     /// # Panics
     ///
-    /// Where `images` is empty, or `x` does not have N × 3072 places.
+    /// If `images` is empty, or `x` does not have N × 3072 places.
     pub fn fill_eval(&self, images: &Images, first: usize, x: &mut [f32], labels: &mut [u32]) -> usize {
         let last = images.len() - 1;
         let count = labels.len();
@@ -124,7 +123,7 @@ impl Batches {
         images.len().saturating_sub(first).min(count)
     }
 
-    /// Has `source` write the bytes of each image of a batch and give its class; standardises and transposes to HWNC.
+    /// Calls `source` for each image of a batch, to write its bytes and return its class; standardises the bytes and transposes them to HWNC.
     fn gather(&self, x: &mut [f32], labels: &mut [u32], mut source: impl FnMut(usize, &mut [u8; IMAGE]) -> u32) {
         let batch = labels.len();
         assert_eq!(x.len(), batch * IMAGE, "pixels of a batch of {batch}");
@@ -148,7 +147,7 @@ impl Batches {
     }
 }
 
-/// Copies the window that `at` names from the padded image.
+/// Copies the window at `at` from the padded image.
 fn window(image: &[u8], at: Augmentation, out: &mut [u8; IMAGE]) {
     // The columns of the window that lie on the image, and where they come from.
     let from = at.left.saturating_sub(PADDING);

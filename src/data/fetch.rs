@@ -1,4 +1,4 @@
-//! Downloading CIFAR-10: resumed where it stopped, checked before it gets its name.
+//! Downloads CIFAR-10. A stopped download is resumed, and the file is checked before it gets its name.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::{Error, Result};
 /// Where the archive is published.
 pub const URL: &str = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz";
 
-/// A file whose content is known before it is fetched.
+/// A file whose content is known before it is downloaded.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     name: &'static str,
@@ -34,13 +34,13 @@ const CIFAR10: Wanted =
 /// How long and how often to try.
 #[derive(Debug, Clone, Copy)]
 struct Patience {
-    /// To find the server, to connect to it, and to send it a request: each.
+    /// The longest time for each of finding the server, connecting to it, and sending a request.
     connect: Duration,
-    /// For the answer, and then for each next piece of it.
+    /// The longest time to wait for the answer, and then for each further piece of it.
     read: Duration,
-    /// Connections, if each but the last brought something.
+    /// The most connections, provided that each but the last received something.
     tries: u32,
-    /// Between two connections.
+    /// The pause between two connections.
     pause: Duration,
 }
 
@@ -51,20 +51,20 @@ const PATIENCE: Patience = Patience {
     pause: Duration::from_secs(1),
 };
 
-/// Downloads `cifar-10-binary.tar.gz` from `url` into the folder `to`, which is made if need be, and returns its path;
-/// a right file that is there already is left as it is.
+/// Downloads `cifar-10-binary.tar.gz` from `url` into the folder `to` and returns the file's path. The folder is created where it is
+/// missing. If the right file is already there, it is left alone.
 ///
-/// What arrives grows as `cifar-10-binary.tar.gz.part`; a dropped connection, or the next call, goes on from its end.
-/// Size and MD5 are checked before the file gets its name. `progress` is told the bytes that are there and those there
-/// will be. When `stop` becomes true the download ends within a moment (while a connection is being made, within 15
-/// s). It passes through the proxy that `https_proxy`, `all_proxy` or `http_proxy` names, in small or capital letters, but
-/// for servers that `no_proxy` names.
+/// The arriving bytes are stored in `cifar-10-binary.tar.gz.part`. After a dropped connection, and in the next call, the download continues
+/// from the end of that file. Size and MD5 are checked before the file gets its final name. `progress` is called with the number of bytes
+/// that have arrived and the total. When `stop` becomes true, the download ends within a moment (or within 15 s while a connection is being
+/// made). The connection goes through the proxy that `https_proxy`, `all_proxy` or `http_proxy` names, in lower or upper case, except for
+/// servers that `no_proxy` names.
 ///
 /// # Errors
 ///
-/// [`Error::Input`] where the server cannot be reached (naming the proxy, where there is one), sends something else, or
-/// goes silent for 30 s, where a proxy's address is malformed, and where another file has the name; [`Error::Io`] where the disk refuses; [`Error::Interrupted`] after `stop`. What has
-/// arrived is kept unless it is wrong.
+/// [`Error::Input`] where the server cannot be reached (the error names the proxy, if there is one), sends something else, or goes silent
+/// for 30 s, where a proxy's address is malformed, and where another file has the name; [`Error::Io`] where the disk refuses;
+/// [`Error::Interrupted`] after `stop`. The bytes that arrived are kept unless they are wrong.
 pub fn fetch(url: &str, to: &Path, progress: &mut dyn FnMut(u64, u64), stop: &AtomicBool) -> Result<PathBuf> {
     fetch_file(CIFAR10, url, to, (PATIENCE, &|name| std::env::var_os(name)), progress, stop)
 }
@@ -120,7 +120,7 @@ fn fetch_file(
     Ok(place)
 }
 
-/// Whether the file is there and right. A wrong one is the user's, and is not overwritten.
+/// Whether the right file is already there. A wrong file is the user's, so it is not overwritten.
 fn already_there(wanted: Wanted, place: &Path) -> Result<bool> {
     match kind(place)? {
         None => Ok(false),
@@ -147,7 +147,7 @@ fn agent(patience: Patience, through: Option<&Through>) -> Agent {
     config.build().into()
 }
 
-/// A download under way.
+/// A download in progress.
 struct Download<'a> {
     wanted: Wanted,
     url: &'a str,
@@ -162,13 +162,13 @@ struct Download<'a> {
 enum Ended {
     /// All bytes are there.
     Whole,
-    /// Too early, for a reason that may pass.
+    /// The connection ended early, for a reason that may pass.
     Early(String),
 }
 
 impl Download<'_> {
-    /// Connects until all bytes are there. A connection that brings nothing is the last: without a network the error
-    /// should not take ten timeouts.
+    /// Connects until all bytes have arrived. If a connection receives nothing, it is the last: without a network the error should not take
+    /// ten timeouts.
     fn run(&mut self, patience: Patience) -> Result<()> {
         for remaining in (0..patience.tries).rev() {
             let before = self.part.len();
@@ -188,12 +188,12 @@ impl Download<'_> {
         Err(self.wrong("cannot be fetched in no tries", "allow one at least"))
     }
 
-    /// The address, and what is wrong with what it sends.
+    /// An error about what the address sends.
     fn wrong(&self, problem: impl Into<String>, remedy: impl Into<String>) -> Error {
         Error::input(without_credentials(self.url), problem, remedy)
     }
 
-    /// No connection brought anything more; through a proxy, it may be the proxy's fault.
+    /// The error when a connection received nothing more. It blames the proxy, if there is one.
     fn unreachable(&self, reason: &str, kept: &str) -> Error {
         let Some(through) = &self.through else {
             let remedy = format!("check the network, or give another --url{kept}");
@@ -217,7 +217,7 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// One connection: asks for what is missing, and appends what comes.
+    /// Makes one connection: requests the missing bytes and appends what arrives.
     fn connect(&mut self) -> Result<Ended> {
         if self.part.len() > self.wanted.bytes {
             self.part.restart()?;
@@ -258,7 +258,7 @@ impl Download<'_> {
         self.receive(&mut answer.into_body().into_reader())
     }
 
-    /// Appends what `body` brings, to the last byte and not beyond.
+    /// Appends what `body` sends, up to the last expected byte and not beyond.
     fn receive(&mut self, body: &mut dyn Read) -> Result<Ended> {
         let mut piece = vec![0; 1 << 16];
         loop {
@@ -279,13 +279,13 @@ impl Download<'_> {
         }
     }
 
-    /// What has arrived is of no use: the next connection begins at byte 0.
+    /// Discards the useless bytes that arrived; the next connection begins at byte 0.
     fn afresh(&mut self, reason: &str) -> Result<Ended> {
         self.part.restart()?;
         Ok(Ended::Early(reason.into()))
     }
 
-    /// Refuses a file of another size before it is fetched.
+    /// Refuses a file of another size before it is downloaded.
     fn check_size(&self, size: Option<u64>) -> Result<()> {
         match size {
             Some(size) if size != self.wanted.bytes => {
@@ -302,7 +302,7 @@ fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// The first byte, and the whole file's size where it is known, of `Content-Range: bytes 7-9/10`.
+/// The first byte in a header such as `Content-Range: bytes 7-9/10`, and the whole file's size where it is given.
 fn range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
     let text = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
     let (span, size) = text.trim().strip_prefix("bytes ")?.split_once('/')?;

@@ -1,4 +1,4 @@
-//! Downloads from a server on this machine that behaves badly.
+//! Tests of downloads from a misbehaving server on this machine.
 
 use std::ffi::OsString;
 use std::fs;
@@ -8,10 +8,10 @@ use std::thread::JoinHandle;
 
 use super::*;
 
-/// What the server does with one connection: the first byte asked for (of a `Range`), and where the answer goes.
+/// What the server does with one connection. It gets the first byte of the requested `Range`, if any, and the stream to answer on.
 type Answer = Box<dyn FnOnce(Option<usize>, &mut TcpStream) + Send>;
 
-/// A server that answers one connection after the other, and then is gone. Joining it gives the ranges asked for.
+/// A server that answers one connection after another and then is gone. Joining its thread gives the requested ranges.
 fn serve(answers: Vec<Answer>) -> (String, JoinHandle<Vec<Option<usize>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/file", listener.local_addr().unwrap());
@@ -32,7 +32,7 @@ fn serve(answers: Vec<Answer>) -> (String, JoinHandle<Vec<Option<usize>>>) {
     (url, server)
 }
 
-/// Sends what is asked for, but closes the connection after `bytes` of it.
+/// Sends what is requested, but closes the connection after `bytes` bytes.
 fn honest(bytes: usize) -> Answer {
     Box::new(move |range, stream| {
         let (start, all) = (range.unwrap_or(0), payload());
@@ -48,7 +48,7 @@ fn honest(bytes: usize) -> Answer {
     })
 }
 
-/// Sends this and closes the connection.
+/// Sends the given answer and closes the connection.
 fn fixed(head: &'static str, body: Vec<u8>) -> Answer {
     Box::new(move |_, stream| {
         // A client that has seen enough may be gone.
@@ -57,7 +57,7 @@ fn fixed(head: &'static str, body: Vec<u8>) -> Answer {
     })
 }
 
-/// Keeps the connection open without a word until the client gives up.
+/// Keeps the connection open in silence until the client gives up.
 fn silent() -> Answer {
     Box::new(|_, stream| drop(std::io::copy(stream, &mut std::io::sink())))
 }
@@ -87,7 +87,7 @@ fn get(url: &str, to: &Path) -> Result<PathBuf> {
     fetch_file(wanted(), url, to, (HASTE, &no_proxy), &mut |_, _| (), &AtomicBool::new(false))
 }
 
-/// The names in a folder, but for the lock's file, which stays.
+/// The names in a folder, except the lock file's, which stays there.
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

@@ -1,14 +1,14 @@
-//! The deep linear network's data: Gaussian inputs and their images under a Gaussian matrix.
+//! The deep linear network's data: Gaussian inputs, and their products with a Gaussian matrix.
 
 use crate::runtime::rng::{self, Purpose};
 use crate::{Error, Result};
 
-/// Most values that a set may have: 1 GiB of f32.
+/// The most values in a set: 1 GiB of f32.
 const LARGEST: usize = 1 << 28;
 
-/// Inputs `x`, a matrix `A`, and the targets `A x`.
+/// Inputs `x`, a matrix `A`, and targets `A x`.
 ///
-/// The targets are the network's outputs where the product of its layers is `A`: the least loss is 0.
+/// The network outputs exactly the targets when the product of its layers is `A`; so the least loss is 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GaussianSet {
     /// Number of inputs.
@@ -24,10 +24,10 @@ pub struct GaussianSet {
 }
 
 impl GaussianSet {
-    /// The set that `seed` stands for. `x` and `A` are f32 draws; the target is their product summed in f64, in the
-    /// order of the inputs, and rounded once.
+    /// The set for `seed`. `x` and `A` are drawn as f32. Each target is their product, summed in f64 in the order of the inputs and rounded
+    /// once.
     ///
-    /// `samples` or `dim` 0, or a set of more than 2²⁸ values, is an error.
+    /// It is an error if `samples` or `dim` is 0, or if the set has more than 2²⁸ values.
     pub fn generate(seed: u64, samples: usize, dim: usize) -> Result<Self> {
         for (option, value) in [("--samples", samples), ("--dim", dim)] {
             if value == 0 {

@@ -12,7 +12,7 @@ pub const CHANNELS: usize = 3;
 pub const PLANE: usize = SIDE * SIDE;
 /// Bytes of an image: the red plane, the green, the blue, each row by row.
 pub const IMAGE: usize = CHANNELS * PLANE;
-/// Classes of every image set.
+/// Number of classes in every image set.
 pub const CLASSES: usize = 10;
 
 /// Images and their labels.
@@ -25,7 +25,7 @@ pub struct Images {
 }
 
 impl Images {
-    /// `count` black images of class 0, to be written over.
+    /// `count` black images of class 0, to be overwritten.
     pub fn blank(count: usize) -> Self {
         Images { pixels: vec![0; count * IMAGE], labels: vec![0; count] }
     }
@@ -54,7 +54,7 @@ impl Images {
         counts
     }
 
-    /// Keeps the first `n` images; `option` is named where `n` is 0 or more than there are.
+    /// Keeps the first `n` images. The error names `option` where `n` is 0 or more than there are.
     fn limit(&mut self, n: usize, option: &str) -> Result<()> {
         check_limit(n, self.len(), option)?;
         self.pixels.truncate(n * IMAGE);
@@ -63,7 +63,7 @@ impl Images {
     }
 }
 
-/// Refuses a limit of 0 images, or of more than there are, by its option's name.
+/// Refuses a limit of 0 images, or of more than `there`; the error names the option.
 pub fn check_limit(n: usize, there: usize, option: &str) -> Result<()> {
     if (1..=there).contains(&n) {
         return Ok(());
@@ -75,21 +75,21 @@ pub fn check_limit(n: usize, there: usize, option: &str) -> Result<()> {
 /// A training and a test set of the same classes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSet {
-    /// What the set is called: `cifar10`, `images`.
+    /// The set's name: `cifar10` or `images`.
     pub name: &'static str,
     /// Where it came from, for people.
     pub description: String,
     /// The name of each label, in label order.
     pub classes: [&'static str; CLASSES],
-    /// What is trained on.
+    /// The training images.
     pub train: Images,
-    /// What is only evaluated on.
+    /// The test images, used only for evaluation.
     pub test: Images,
 }
 
 impl ImageSet {
-    /// Keeps the first `train` training and the first `test` test images (`--limit-train`, `--limit-test`); `None`
-    /// keeps all. A limit of 0, or above what there is, is an error that names its option.
+    /// Keeps the first `train` training and the first `test` test images (`--limit-train`, `--limit-test`); `None` keeps all. A limit of 0
+    /// or above the number of images is an error that names its option.
     pub fn limit(&mut self, train: Option<usize>, test: Option<usize>) -> Result<()> {
         if let Some(n) = train {
             self.train.limit(n, "--limit-train")?;
@@ -100,7 +100,7 @@ impl ImageSet {
         Ok(())
     }
 
-    /// SHA-256, in hexadecimal, of both sets' sizes, labels and pixels: equal where a run would see the same data.
+    /// SHA-256, in hexadecimal, of both sets' sizes, labels and pixels. It is equal where runs would see the same data.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         for images in [&self.train, &self.test] {
@@ -114,21 +114,21 @@ impl ImageSet {
 
 /// Per-channel standardisation: (pixel/255 − mean)/std, as one fused multiply-add of the pixel's byte.
 ///
-/// Sums are integers and exact, so the constants do not depend on the order of the images or on the machine.
+/// The sums are exact integers, so the constants do not depend on the order of the images or on the machine.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Standardisation {
     /// Mean of each channel over images and pixels, in units of 0 to 1.
     pub mean: [f32; CHANNELS],
     /// Standard deviation (biased) of each channel, in the same units.
     pub std: [f32; CHANNELS],
-    /// 1/(255 std); 0 for a constant channel, which so becomes 0 everywhere.
+    /// 1/(255 std); 0 for a constant channel, which thus becomes 0 everywhere.
     pub scale: [f32; CHANNELS],
     /// −mean/std; 0 for a constant channel.
     pub shift: [f32; CHANNELS],
 }
 
 impl Standardisation {
-    /// The standardisation of `images`: of those actually trained on. No images: as of a constant channel.
+    /// The standardisation of `images`, the images actually trained on. With no images it is a constant channel's.
     pub fn of(images: &Images) -> Self {
         let mut sums = [(0u64, 0u64); CHANNELS];
         for image in images.pixels.chunks_exact(IMAGE) {
@@ -165,8 +165,7 @@ impl Standardisation {
         f32::from(pixel).mul_add(self.scale[channel], self.shift[channel])
     }
 
-    /// The standardised value of every byte of every channel: 256 values are all there are, and a look-up is faster
-    /// than the arithmetic.
+    /// The standardised value of every byte of every channel. There are only 256 bytes, and a look-up is faster than the arithmetic.
     pub fn table(&self) -> [[f32; 256]; CHANNELS] {
         std::array::from_fn(|channel| std::array::from_fn(|pixel| self.apply(channel, pixel as u8)))
     }

@@ -1,24 +1,23 @@
-//! A generated image set: ten classes of textured shapes, so that everything runs with no download.
+//! A generated image set: ten classes of textured shapes, so that everything runs without a download.
 //!
-//! A class is one of five shapes with one of two textures, at a random place, size and angle, in random colours,
-//! before a random background of gradient and bands, partly hidden by a bar, and under noise. As in photographs the
-//! hues of background and shape say a little about the class; for the rest a network has to find edges and what lies
-//! between them. Brightness says nothing.
+//! A class is one of five shapes with one of two textures. The shape has a random place, size, angle and colours; its background has a
+//! random gradient and bands; a bar hides part of the image, and noise covers it. As in photographs, the hues of background and shape say a
+//! little about the class. For the rest, a network has to find edges and what is between them. Brightness says nothing.
 //!
-//! How many images there are, how far hues lean and how hard shapes are to see were chosen so that VGG learns from them as
-//! fast as from CIFAR-10, with BatchNorm and without: docs/protocol.md.
+//! The number of images, the strength of the hues and the visibility of the shapes were chosen so that VGG learns from these images as fast
+//! as from CIFAR-10, with and without BatchNorm: docs/protocol.md.
 //!
-//! Every image is a function of (seed, set, index), in integers and f32 `+ − ×` only: the bits are the same on every
-//! machine and for every number of threads.
+//! Every image is a function of (seed, set, index), computed in integers and f32 `+ − ×` only. So its bits are the same on every machine
+//! and for every number of threads.
 
 use rayon::prelude::*;
 
 use crate::data::image_set::{CLASSES, IMAGE, ImageSet, Images, PLANE, SIDE};
 use crate::runtime::rng::{self, Purpose};
 
-/// Training images by default: as many as CIFAR-10 has. From a fifth of them BatchNorm's network learns every one by heart.
+/// Default number of training images: as many as CIFAR-10 has. With a fifth of them, the network with BatchNorm learns every image by heart.
 pub const TRAIN: usize = 50_000;
-/// Test images by default.
+/// Default number of test images.
 pub const TEST: usize = 2_000;
 
 /// The classes, in label order: label = 2 × shape + texture.
@@ -35,11 +34,11 @@ pub const NAMES: [&str; CLASSES] = [
     "checked ring",
 ];
 
-/// The streams of [`Purpose::Data`] that belong to the two sets (0 and 1 are the Gaussian set's).
+/// The streams of [`Purpose::Data`] for the two sets; streams 0 and 1 are the Gaussian set's.
 const STREAMS: [u32; 2] = [2, 3];
 
-/// The set that `seed` stands for, with `train` and `test` images. A larger set begins with the smaller one, and the
-/// classes take turns, so that any limit is balanced.
+/// The set for `seed`, with `train` and `test` images. A larger set begins with the smaller one, and the classes take turns, so that a set
+/// cut to any limit is balanced.
 pub fn generate(seed: u64, train: usize, test: usize) -> ImageSet {
     let images = |stream, count| {
         let mut images = Images::blank(count);
@@ -55,7 +54,7 @@ pub fn generate(seed: u64, train: usize, test: usize) -> ImageSet {
     ImageSet { name: "images", description, classes: NAMES, train, test }
 }
 
-/// The hues that a class leans to: ten around the circle, none brighter than another.
+/// The hue that each class tends to: ten around the colour circle, all equally bright.
 const HUES: [[f32; 3]; CLASSES] = [
     [1.00, -0.50, -0.50],
     [0.81, 0.10, -0.91],
@@ -68,16 +67,17 @@ const HUES: [[f32; 3]; CLASSES] = [
     [0.31, -0.98, 0.67],
     [0.81, -0.91, 0.10],
 ];
-/// By how much, of 255. A background's channel varies by 175, a shape's by 135.
+/// How far a colour is shifted towards its hue, of 255. A background's channel varies by 175, a shape's by 135.
 const LEAN: f32 = 40.0;
 
-/// The hue of a class's background, and that of its shape: another permutation of the classes, so that each says something of its own.
+/// The hue of a class's background and the hue of its shape. The two use different permutations of the classes, so each carries its own
+/// information.
 fn hues(label: u8) -> [[f32; 3]; 2] {
     let label = usize::from(label);
     [HUES[label], HUES[(3 * label + 4) % CLASSES]]
 }
 
-/// The random words of one image, one after the other.
+/// The random words of one image, in sequence.
 struct Words {
     seed: u64,
     stream: u32,
@@ -90,7 +90,7 @@ impl Words {
         Words { seed, stream, image, next: 0 }
     }
 
-    /// Four words; an image takes a few hundred.
+    /// The next four words; an image uses a few hundred.
     fn four(&mut self) -> [u32; 4] {
         // The upper half of the image's number stands where other draws have the step.
         let at = self.next;
@@ -98,12 +98,12 @@ impl Words {
         rng::draw(self.seed, Purpose::Data, self.stream, (self.image >> 32) as u32, self.image as u32, at)
     }
 
-    /// Four uniform numbers, each in [lo, lo + width).
+    /// The next four uniform numbers, each in [lo, lo + width).
     fn uniform(&mut self, lo: f32, width: f32) -> [f32; 4] {
         self.four().map(|word| rng::uniform_in(word, lo, width))
     }
 
-    /// A direction: (cos, sin) of one of 64 angles.
+    /// A random direction: (cos, sin) of one of 64 angles.
     fn direction(&mut self) -> (f32, f32) {
         // By repeated turning, which needs no sine.
         let (c, s) = (0.995_184_7_f32, 0.098_017_14_f32);
@@ -112,26 +112,26 @@ impl Words {
     }
 }
 
-/// What an image is made of.
+/// The parts that an image is painted from.
 struct Scene {
     shape: u8,
     checked: bool,
     centre: (f32, f32),
-    /// One over the shape's size in pixels.
+    /// The reciprocal of the shape's size in pixels.
     shrink: f32,
     turn: (f32, f32),
-    /// Direction of the texture, times its frequency in cycles a pixel, and its phase.
+    /// The texture's direction times its frequency in cycles per pixel; below it, the texture's phase.
     weave: (f32, f32),
     phase: (f32, f32),
     /// The texture's two colours.
     ink: [[f32; 3]; 2],
     ground: Ground,
-    /// The hiding bar: direction, place along it, half its width; and its colour.
+    /// The hiding bar: its direction, its offset and half its width; below it, its colour.
     bar: (f32, f32, f32, f32),
     bar_colour: [f32; 3],
 }
 
-/// The background: a colour that drifts over the image, with bands.
+/// The background: a colour that changes across the image, with bands.
 struct Ground {
     colour: [f32; 3],
     drift: [(f32, f32); 3],
@@ -210,12 +210,12 @@ impl Scene {
     }
 }
 
-/// Whether a point lies in the second half of its cycle.
+/// Whether a point is in the second half of its cycle.
 fn odd(cycles: f32) -> bool {
     cycles - cycles.floor() >= 0.5
 }
 
-/// Whether a point lies in the shape, which has about the size of the unit circle.
+/// Whether a point is inside the shape, which is about as large as the unit circle.
 fn inside(shape: u8, u: f32, v: f32) -> bool {
     let (r2, far, near) = (u * u + v * v, u.abs().max(v.abs()), u.abs().min(v.abs()));
     match shape {
@@ -227,7 +227,7 @@ fn inside(shape: u8, u: f32, v: f32) -> bool {
     }
 }
 
-/// Paints the image of a class: each pixel is the mean of four points, with noise.
+/// Paints an image of a class: each pixel is the mean of four points, plus noise.
 fn paint(words: &mut Words, label: u8, pixels: &mut [u8]) {
     const POINTS: [(f32, f32); 4] = [(0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)];
     let scene = Scene::of(words, label);

@@ -1,4 +1,4 @@
-//! Batches made on a thread of their own: while one is used, the next is prepared.
+//! Prepares batches on a separate thread: while one is used, the next is made.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use crate::data::batch::Batches;
 use crate::data::image_set::IMAGE;
 use crate::{Error, Result};
 
-/// A batch of one step, in buffers that are used again and again.
+/// The batch of one step, in buffers that are reused.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
     /// The step that the batch is for.
@@ -19,14 +19,14 @@ pub struct Batch {
     pub labels: Vec<u32>,
 }
 
-/// What the two threads share. Plain lock and signal rather than a channel: they allocate nothing, ever.
+/// The state that the two threads share. It uses a lock and a condition variable, not a channel, because these never allocate.
 #[derive(Debug, Default)]
 struct Shared {
     buffers: Mutex<Buffers>,
     changed: Condvar,
 }
 
-/// The two buffers' places: one is used while the other is filled.
+/// The two buffers: one is used while the other is filled.
 #[derive(Debug, Default)]
 struct Buffers {
     empty: Option<Batch>,
@@ -36,7 +36,7 @@ struct Buffers {
 }
 
 impl Shared {
-    /// A panic of the other thread leaves the buffers in order: it never panics while it holds it.
+    /// Ignores poisoning: the other thread never panics while it holds the lock, so the buffers are always in order.
     fn lock(&self) -> MutexGuard<'_, Buffers> {
         self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,7 +50,7 @@ impl Shared {
     }
 }
 
-/// The batches of successive steps, prepared ahead. After the start neither thread allocates.
+/// The batches of successive steps, prepared ahead. After the start, neither thread allocates.
 #[derive(Debug)]
 pub struct Prefetch {
     shared: Arc<Shared>,
@@ -59,14 +59,14 @@ pub struct Prefetch {
 }
 
 impl Prefetch {
-    /// Starts the thread, which prepares the batches of `first_step` and the steps after it.
+    /// Starts the thread, which prepares the batches of `first_step` and of the steps after it.
     pub fn start(batches: Arc<Batches>, first_step: u64) -> Result<Self> {
         let batch = batches.batch();
         let buffer = || Batch { step: 0, x: vec![0.0; batch * IMAGE], labels: vec![0; batch] };
         Prefetch::with(first_step, [buffer(), buffer()], move |b| batches.fill(b.step, &mut b.x, &mut b.labels))
     }
 
-    /// The same with any two buffers and any way to fill one for its step.
+    /// The same with given buffers and a given function that fills one for its step.
     fn with(first_step: u64, buffers: [Batch; 2], fill: impl FnMut(&mut Batch) + Send + 'static) -> Result<Self> {
         let [current, empty] = buffers;
         let shared = Arc::new(Shared::default());
@@ -79,7 +79,7 @@ impl Prefetch {
         Ok(Prefetch { shared, thread: Some(thread), current })
     }
 
-    /// The next step's batch, lent until the next call, when its buffer goes back to be filled.
+    /// The next step's batch. It is lent until the next call, which returns its buffer to be filled again.
     pub fn next_batch(&mut self) -> Result<&Batch> {
         let mut buffers = self.shared.wait_while(self.shared.lock(), |d| d.ready.is_none() && d.failed.is_none());
         match buffers.ready.take() {
@@ -106,7 +106,7 @@ impl Drop for Prefetch {
     }
 }
 
-/// What the thread does: fill the empty buffer, put it on the buffers, until it is told to stop.
+/// The thread's loop: fills the empty buffer and marks it ready, until it is told to stop.
 fn prepare(shared: &Shared, first_step: u64, mut fill: impl FnMut(&mut Batch)) {
     let mut step = first_step;
     loop {

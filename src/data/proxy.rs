@@ -1,8 +1,8 @@
-//! The proxy that a download passes through: which variable of the environment names it, and how messages speak of it.
+//! The proxy of a download: which environment variable names it, and how messages refer to it.
 //!
-//! The HTTP library reads these variables too, but passes over what it cannot read, and its errors do not say that a proxy
-//! was asked. A proxy that is gone is the usual reason for which a download fails behind a firewall; so it is named, with its
-//! variable, and without the user and password that may stand in it.
+//! The HTTP library reads these variables too, but it ignores what it cannot read, and its errors do not say that a proxy was used. A proxy
+//! that is gone is the usual reason why a download fails behind a firewall. So messages name the proxy and its variable, but leave out any
+//! user and password in its address.
 
 use std::ffi::OsString;
 
@@ -11,35 +11,35 @@ use ureq::http::Uri;
 
 use crate::{Error, Result};
 
-/// The environment's variables, by name.
+/// Looks up environment variables by name.
 pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// The variables that may name a proxy, those of HTTPS first.
+/// The variables that may name a proxy; those for HTTPS come first.
 const NAMES: [[&str; 2]; 3] =
     [["https_proxy", "HTTPS_PROXY"], ["all_proxy", "ALL_PROXY"], ["http_proxy", "HTTP_PROXY"]];
 
 /// A proxy, and the variable that named it.
 #[derive(Debug, Clone)]
 pub(super) struct Through {
-    /// For the connection.
+    /// The proxy, as the connection takes it.
     pub proxy: Proxy,
-    /// The variable.
+    /// The variable's name.
     pub variable: &'static str,
 }
 
 impl Through {
-    /// Scheme, host and port: what there is to say of it.
+    /// Scheme, host and port, for messages.
     pub fn address(&self) -> String {
         let scheme = self.proxy.uri().scheme_str().unwrap_or("http").to_ascii_lowercase();
         format!("{scheme}://{}:{}", self.proxy.host(), self.proxy.port())
     }
 }
 
-/// The proxy through which `url` is fetched: of the variable for its scheme, else of `ALL_PROXY`, else of that for the other
-/// scheme. None where none is set, and for what `NO_PROXY` names.
+/// The proxy for fetching `url`: from the variable for its scheme, else from `ALL_PROXY`, else from the variable for the other scheme.
+/// `None` where none is set, and for servers that `NO_PROXY` names.
 ///
 /// # Errors
-/// [`Error::Input`] naming the variable whose proxy cannot be read, or is of a kind that is not spoken here.
+/// [`Error::Input`] naming the variable whose proxy cannot be read or is of an unsupported kind.
 pub(super) fn find(url: &str, environment: Environment) -> Result<Option<Through>> {
     // What is no address is refused where it is fetched.
     let Ok(uri) = url.parse::<Uri>() else { return Ok(None) };
@@ -66,7 +66,7 @@ pub(super) fn find(url: &str, environment: Environment) -> Result<Option<Through
 
 const REMEDY: &str = "give http://HOST:PORT, unset it, or name the server in NO_PROXY";
 
-/// A proxy's address. `None` where it is malformed; a port that is no number would be taken for none.
+/// Parses a proxy's address. `None` where it is malformed; the library would treat a port that is no number as no port.
 fn read(value: &str) -> Option<Proxy> {
     let proxy = Proxy::new(value).ok()?;
     let authority = proxy.uri().authority()?;
@@ -76,7 +76,7 @@ fn read(value: &str) -> Option<Proxy> {
     (whole && !authority.host().is_empty()).then_some(proxy)
 }
 
-/// Whether `NO_PROXY` has the server go without: by its name, or by that of a domain that it lies in.
+/// Whether `NO_PROXY` exempts the server, by its name or by the name of a domain that contains it.
 fn passes_by(uri: &Uri, but: &str) -> Result<bool> {
     let entries = but.split([',', ' ', '\t']).filter(|entry| !entry.is_empty());
     let any = Proxy::builder(ureq::ProxyProtocol::Http);
@@ -86,7 +86,7 @@ fn passes_by(uri: &Uri, but: &str) -> Result<bool> {
     Ok(any.is_no_proxy(uri))
 }
 
-/// An address without the user and password that may stand in it.
+/// An address without the user and password that it may contain.
 pub(super) fn without_credentials(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -101,7 +101,7 @@ mod tests {
     const HTTPS: &str = "https://www.example.org/file";
     const HTTP: &str = "http://www.example.org/file";
 
-    /// The variable and address with these variables set.
+    /// The variable and address that are found when these variables are set.
     fn found(url: &str, set: &[(&str, &str)]) -> Option<(&'static str, String)> {
         let environment = |name: &str| set.iter().find(|(of, _)| *of == name).map(|(_, value)| OsString::from(value));
         find(url, &environment).unwrap().map(|through| (through.variable, through.address()))

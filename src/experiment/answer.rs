@@ -1,26 +1,26 @@
-//! The answer to the paper's question, made of the verdicts of its claims: a sentence for each part of it.
+//! The answer to the paper's question, built from the verdicts of its claims: one sentence for each part of the answer.
 
 use super::headline::capitalised;
 use crate::report::Verdict;
 
-/// What the paper asks.
+/// The paper's question.
 pub const QUESTION: &str = "Does BatchNorm help because it reduces internal covariate shift, or because it makes the optimisation \
                             landscape smoother?";
 
-/// One thing that the answer says.
+/// One part of the answer.
 struct Topic {
-    /// What the paper says of it, as a clause that begins a sentence.
+    /// The paper's statement, as a clause that can begin a sentence.
     clause: &'static str,
-    /// What it rests on.
+    /// The claims that the statement rests on.
     grounds: &'static [Ground],
 }
 
-/// Claims that say one thing together.
+/// Claims that together say one thing.
 struct Ground {
     claims: &'static [&'static str],
-    /// What is so where they hold.
+    /// What is true if they hold.
     so: &'static str,
-    /// What is so where none does.
+    /// What is true if none of them holds.
     not: &'static str,
 }
 
@@ -107,18 +107,18 @@ const ANSWER: [Topic; 5] = [
     },
 ];
 
-/// How claims that say one thing came out together.
+/// The joint outcome of claims that say one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Held,
-    /// Once corrected.
+    /// They hold once corrected.
     Corrected,
     InPart,
     Not,
     Unknown,
 }
 
-/// A sentence for each part of the answer of which a claim was judged. `verdict` is that of a claim, by its id.
+/// One sentence for each part of the answer with a judged claim. `verdict` gives the verdict of a claim by its id.
 pub fn answer(verdict: &dyn Fn(&str) -> Option<Verdict>, scale: &str) -> Vec<String> {
     ANSWER.iter().filter_map(|topic| sentence(topic, verdict, scale)).collect()
 }
@@ -161,7 +161,7 @@ fn sentence(topic: &Topic, verdict: &dyn Fn(&str) -> Option<Verdict>, scale: &st
     Some(format!("{lead}: {}.", parts.join("; ")))
 }
 
-/// What claims come to together; `None` where none of them was asked for.
+/// The joint outcome of claims; `None` where none of them was asked for.
 fn outcome(verdicts: &[Verdict]) -> Option<Outcome> {
     let unknown = |verdict: &Verdict| matches!(verdict, Verdict::LargerScale | Verdict::NotTested);
     let told: Vec<Verdict> = verdicts.iter().copied().filter(|verdict| !unknown(verdict)).collect();
@@ -176,7 +176,7 @@ fn outcome(verdicts: &[Verdict]) -> Option<Outcome> {
     }
 }
 
-/// "a, b and c"
+/// Joins words as in "a, b and c".
 fn joined(mut words: Vec<String>) -> Option<String> {
     let last = words.pop()?;
     Some(if words.is_empty() { last } else { format!("{} and {last}", words.join(", ")) })
@@ -196,7 +196,7 @@ mod tests {
         ],
     };
 
-    /// The sentence where a, b and c came out so.
+    /// The sentence for these verdicts of a, b and c.
     fn said(a: Option<Verdict>, b: Option<Verdict>, c: Option<Verdict>) -> Option<String> {
         sentence(&TOPIC, &|id| [a, b, c]["abc".find(id)?], "quick")
     }

@@ -1,4 +1,4 @@
-//! What a reproduction leaves behind: figures with their data, claims, timings, and the report.
+//! Writes the results of a reproduction: figures with their data, claims, timings, and the report.
 
 use super::best;
 use super::claims::{Judged, judge};
@@ -15,29 +15,29 @@ use rayon::prelude::*;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// What is said of how it was made.
+/// How the reproduction was made.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct About {
-    /// The device, in words: the same whenever the same runs are made on it.
+    /// The device, in words; the same whenever the same runs are made on it.
     pub device: String,
-    /// Version and commit.
+    /// The program's version and commit.
     pub version: String,
-    /// What images were trained on, in words.
+    /// The images that were trained on, in words.
     pub pictures: String,
-    /// Names and values of what differs from one reproduction to the next: dates, times, threads.
+    /// Names and values of everything that differs between two reproductions: dates, times, threads.
     pub cost: Vec<(String, String)>,
-    /// For `timings.json`: the same as data.
+    /// The same as data, for `timings.json`.
     pub timings: Value,
 }
 
-/// What was left behind.
+/// What was written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Made {
     /// Every claim, in the paper's order.
     pub claims: Vec<Judged>,
     /// The figures' SVG files.
     pub figures: Vec<PathBuf>,
-    /// The report.
+    /// The report's file.
     pub report: PathBuf,
 }
 
@@ -47,13 +47,13 @@ impl Made {
         counts(&self.claims)
     }
 
-    /// The same in words.
+    /// These counts in words.
     pub fn outcome(&self) -> String {
         outcome(&self.claims)
     }
 }
 
-/// Draws, judges and writes everything into `out`. Errors: a run's file that is not there; a file that cannot be written.
+/// Draws, judges and writes everything into `out`. Errors: a run's file is missing; a file cannot be written.
 pub fn write(evidence: &Evidence, out: &Path, about: &About) -> Result<Made> {
     let folder = out.join("figures");
     disk::create_dir_all(&folder)?;
@@ -96,7 +96,7 @@ fn write_json(path: &Path, value: &Value) -> Result<()> {
     atomic::write_bytes(path, (text + "\n").as_bytes())
 }
 
-/// Pictures whose files are still to be written: that takes longest, and none waits for another.
+/// Figures whose files are still to be written. Writing takes longest, and no figure waits for another.
 #[derive(Default)]
 struct Drawings(Vec<Box<dyn FnOnce() -> Result<()> + Send>>);
 
@@ -105,13 +105,13 @@ impl Drawings {
         self.0.push(Box::new(write));
     }
 
-    /// Writes them all.
+    /// Writes all of them.
     fn write(self) -> Result<()> {
         self.0.into_par_iter().with_max_len(1).try_for_each(|write| write())
     }
 }
 
-/// One experiment: its figures go to `drawings`, and are set into the report.
+/// The report's section on one experiment. Its figures are also added to `drawings`.
 fn section(
     evidence: &Evidence,
     part: &Part,
@@ -184,7 +184,7 @@ fn section(
     Ok((section, files))
 }
 
-/// How every group of runs ended.
+/// A table of how every group of runs ended.
 fn ends(evidence: &Evidence, part: &Part) -> Result<Captioned> {
     let mut table = Table::new(["run", "variant", "seeds", "first loss", "last loss", "test accuracy", "diverged"]);
     for &at in &part.groups {
@@ -222,7 +222,7 @@ fn ends(evidence: &Evidence, part: &Part) -> Result<Captioned> {
     Ok(Captioned { caption: caption.into(), table })
 }
 
-/// The paper's statements on random instances.
+/// A table of the paper's statements on random instances.
 fn statements(evidence: &Evidence, part: &Part) -> Captioned {
     let mut table =
         Table::new(["statement", "kind", "instances", "premise held", "failed", "largest residual", "it says"]);
@@ -248,7 +248,7 @@ fn counts(claims: &[Judged]) -> Vec<(Verdict, usize)> {
     Verdict::ALL.into_iter().map(count).collect()
 }
 
-/// How the paper's own claims came out: "Claims: 50 reproduced, 4 in part, … (70 in all)."
+/// A summary of the verdicts on the paper's own claims: "Claims: 50 reproduced, 4 in part, … (70 in all)."
 fn outcome(claims: &[Judged]) -> String {
     let counts = counts(claims);
     let all: usize = counts.iter().map(|(_, count)| count).sum();
@@ -263,7 +263,7 @@ fn outcome(claims: &[Judged]) -> String {
     format!("Claims of the paper: {} ({all} in all).", words.collect::<Vec<_>>().join(", "))
 }
 
-/// At which scale, and on which images.
+/// The scale and the images, in words.
 fn setting(evidence: &Evidence, about: &About) -> String {
     let scale = match evidence.plan.request.scale {
         super::Scale::Smoke => {
@@ -281,14 +281,14 @@ fn setting(evidence: &Evidence, about: &About) -> String {
     format!("Scale {scale}.{images}")
 }
 
-/// How it was found.
+/// How the result was found, in words.
 fn summary() -> Vec<String> {
     let how = "Every number comes from runs that this program made; each verdict follows from a rule that was written down before, \
                with the runs it was judged by. A claim that this scale or this data cannot test says so.";
     vec![how.into()]
 }
 
-/// The images that VGG's runs say they were trained on, most runs first; `None` without VGG.
+/// The images that VGG's runs say they were trained on, those of most runs first; `None` without VGG.
 fn pictures(plan: &Plan, about: &About) -> Option<String> {
     let words = |data: &str| match data {
         _ if data == plan.request.pictures => about.pictures.clone(),
@@ -310,7 +310,7 @@ fn pictures(plan: &Plan, about: &About) -> Option<String> {
     Some(others.fold(most, |all, other| all + &other))
 }
 
-/// What was run, on what.
+/// Tables of what was run, and on which data.
 fn settings(evidence: &Evidence, about: &About) -> Vec<Captioned> {
     let mut on = Table::new(["what", "value"]);
     for (name, value) in [
@@ -359,7 +359,7 @@ fn probes(s: &Settings) -> String {
     s.probe.iter().map(of).collect::<Vec<_>>().join(", ")
 }
 
-/// What differs from one reproduction to the next.
+/// Tables of what differs between two reproductions.
 fn cost(evidence: &Evidence, about: &About) -> Result<Vec<Captioned>> {
     let mut all = Table::new(["what", "value"]);
     for (name, value) in &about.cost {

@@ -1,4 +1,4 @@
-//! Variants at the best of several learning rates: the rate is chosen with the first seed, and what is shown and judged are the other seeds.
+//! Variants at the best of several learning rates. The first seed chooses the rate; the other seeds are shown and judged.
 
 use super::claim_spec::{ClaimSpec, Test};
 use super::claims::{over, shown};
@@ -10,7 +10,7 @@ use crate::Result;
 use crate::report::{Captioned, Cell, Table, significant};
 use crate::train::Settings;
 
-/// For each variant the group with the rate at which the spec's value is lowest with the first seed; in the order of the plan.
+/// For each variant, the group with the rate at which the spec's value is lowest for the first seed; in the plan's order.
 ///
 /// Errors: as [`Evidence::numbers`].
 pub fn groups<'s>(evidence: &'s Evidence, part: &'s Part, spec: &BestSpec, among: &[String]) -> Result<Vec<&'s Group>> {
@@ -30,7 +30,7 @@ pub fn groups<'s>(evidence: &'s Evidence, part: &'s Part, spec: &BestSpec, among
     Ok(best.into_iter().map(|(_, _, group)| group).collect())
 }
 
-/// The table of them: the best rate of each variant, and the spec's columns, medians over the seeds that did not choose it.
+/// The table of these variants: the best rate of each, and the spec's columns as medians over the seeds that did not choose the rate.
 pub fn table(evidence: &Evidence, part: &Part, spec: &BestSpec) -> Result<Captioned> {
     let pick = |column: &NumberSpec| part.experiment.shown.values.get(&column.value);
     let heads = spec.table.iter().map(|column| {
@@ -56,7 +56,7 @@ pub fn table(evidence: &Evidence, part: &Part, spec: &BestSpec) -> Result<Captio
     Ok(Captioned { caption: caption.into(), table })
 }
 
-/// A claim of which each run that is a pattern is the best of those it names. Errors: as [`groups`].
+/// The claim with each run that is a pattern replaced by the best of the groups it matches. Errors: as [`groups`].
 pub fn resolved(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<ClaimSpec> {
     let mut claim = claim.clone();
     let Some(spec) = &part.experiment.shown.best else { return Ok(claim) };

@@ -1,4 +1,4 @@
-//! The experiments that come with the program, and a user's own: TOML files, of which a target names one.
+//! The experiments that come with the program, and those of the user. Each is a TOML file; a target names one.
 
 use super::file::Shown;
 use super::runs::Shared;
@@ -11,7 +11,7 @@ const SHARED: (&str, &str) = ("experiments/runs.toml", include_str!("../../exper
 
 macro_rules! experiments {
     ($($name:literal),+ $(,)?) => {
-        /// Name and text of every experiment, in the paper's order.
+        /// The name and text of every experiment, in the paper's order.
         const EXPERIMENTS: &[(&str, &str)] =
             &[$(($name, include_str!(concat!("../../experiments/", $name, ".toml")))),+];
     };
@@ -22,20 +22,20 @@ experiments! {
     "edge", "far", "accuracy", "theory", "learning_rates", "noise", "design_space", "sensitivity", "course",
 }
 
-/// The target that stands for all others but `demo`, whose runs the figures have too.
+/// The target for all experiments except `demo`, whose runs are among those of the figures.
 pub const ALL: &str = "all";
 
-/// An experiment's text is at most this long.
+/// The most bytes of an experiment's file.
 const CAP: u64 = 1 << 20;
 
-/// One experiment as its file says.
+/// One experiment, as read from its file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experiment {
-    /// The target's name, and that of its figure's files.
+    /// The name of the target and of its figure's files.
     pub name: String,
-    /// The file that it stands in, for messages.
+    /// The experiment's file, for messages.
     pub file: String,
-    /// What it holds.
+    /// The file's content.
     pub shown: Shown,
 }
 
@@ -44,7 +44,7 @@ pub fn names() -> Vec<&'static str> {
     EXPERIMENTS.iter().map(|(name, _)| *name).collect()
 }
 
-/// The experiments that `targets` name, each once, in the paper's order; a target that ends in `.toml` is a user's own file.
+/// The experiments that `targets` name, each once, in the paper's order. A target that ends in `.toml` is a file of the user's.
 ///
 /// Errors name the target, or the file and what is wrong in it.
 pub fn find(targets: &[String]) -> Result<Vec<Experiment>> {
@@ -76,7 +76,8 @@ pub fn find(targets: &[String]) -> Result<Vec<Experiment>> {
     Ok(found)
 }
 
-/// Reads an experiment, with the values and reasons of `runs.toml`. Errors: it is not TOML, or has a key or a value that there cannot be; with the line.
+/// Reads an experiment, using the values and reasons of `runs.toml`. Errors, with the line: it is not TOML, or it has an unknown key or an
+/// impossible value.
 pub fn read(name: &str, file: &str, text: &str) -> Result<Experiment> {
     let mut shown: Shown = toml(file, text)?;
     super::keys::check(file, text)?;
@@ -89,7 +90,7 @@ pub fn read(name: &str, file: &str, text: &str) -> Result<Experiment> {
     Ok(Experiment { name: name.into(), file: file.into(), shown })
 }
 
-/// What experiments share. Errors: as [`read`].
+/// What the experiments share. Errors: as [`read`].
 pub fn shared() -> Result<Shared> {
     super::keys::check(SHARED.0, SHARED.1)?;
     toml(SHARED.0, SHARED.1)

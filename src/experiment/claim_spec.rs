@@ -1,4 +1,4 @@
-//! A claim as an experiment's file states it, and the tests that decide it, each on a line.
+//! A claim as an experiment's file states it, with the tests that decide it, one per line.
 
 use super::pick::Over;
 use super::scale::{ByScale, Scale};
@@ -12,27 +12,27 @@ use toml::Value;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimSpec {
-    /// Unique among all claims; `{KEY}` stands for what is varied, here, in `statement`, and in the tests' runs and values.
+    /// Unique among all claims. `{KEY}` is replaced by a varied value here, in `statement`, and in the runs and values of the tests.
     pub id: String,
-    /// Where the paper says it: "Figure 4 (c)".
+    /// Where the paper states it: "Figure 4 (c)".
     pub place: String,
-    /// What it says, in a sentence.
+    /// The statement, in a sentence.
     pub statement: String,
-    /// Whose claim it is: the paper's where it says nothing.
+    /// Whose claim it is; the paper's by default.
     #[serde(default)]
     pub kind: ClaimKind,
-    /// The smallest scale that can tell; where it says nothing `quick`, of statements on random instances any.
+    /// The smallest scale that can decide the claim. The default is `quick`, or any scale for statements on random instances.
     pub from: Option<Scale>,
-    /// Only CIFAR-10 can tell.
+    /// Whether only CIFAR-10 can decide it.
     #[serde(default)]
     pub cifar10: bool,
     /// Why it cannot be tested at all.
     pub untested: Option<String>,
-    /// What is known of what its verdict means, whatever that is: a text, or the name of one in `runs.toml`.
+    /// What is known about the meaning of its verdict, whatever the verdict is: a text, or the name of one in `runs.toml`.
     pub remark: Option<ByScale<String>>,
-    /// What is known of why it fails, said where it does: a text, or the name of one in `runs.toml`.
+    /// What is known about why it fails, shown only if it does: a text, or the name of one in `runs.toml`.
     pub why: Option<ByScale<String>>,
-    /// Makes several claims of one: a claim for each combination of these values.
+    /// Values to vary: one claim is made for each combination.
     #[serde(default)]
     pub vary: BTreeMap<String, Vec<Value>>,
     /// The tests.
@@ -48,39 +48,39 @@ pub struct Test {
     pub left: Measure,
     /// How they compare.
     pub is: Sign,
-    /// The right side.
+    /// The right side of the comparison.
     pub right: Side,
-    /// What the right side is multiplied by.
+    /// The factor of the right side.
     pub times: f64,
-    /// What is added to that.
+    /// The number added to that product.
     pub plus: f64,
-    /// Compare step by step, and layer by layer where the value has several: the least share of them at which it must be so.
+    /// Compare step by step, and layer by layer where the value has several layers. This is the least share of comparisons that must hold.
     pub share: Option<f64>,
-    /// With `share` and a number on the right: only the steps of the same run at which this holds.
+    /// With `share` and a number on the right: compare only the steps of the same run at which this condition holds.
     pub when: Option<When>,
-    /// Which form of the claim it tests, in words: tests of one form are met together, and some forms without the others reproduce the claim in part. `as printed`
-    /// and `as corrected` are those of a statement that is false as printed.
+    /// The form of the claim that it tests, in words. Tests of one form must all be met. If some forms are met and others are not, the
+    /// claim is reproduced in part. `as printed` and `as corrected` are the forms of a statement that is false as printed.
     pub form: Option<String>,
-    /// Makes several tests of one: a test for each combination of these values.
+    /// Values to vary: one test is made for each combination.
     pub each: BTreeMap<String, Vec<Value>>,
 }
 
-/// A number of each draw of a group of runs.
+/// A number measured on each draw of a group of runs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Measure {
-    /// The group, by id; in an experiment with `best` a pattern may stand for the best of several.
+    /// The group, by id. In an experiment with `best` it may be a pattern, and means the best of the groups it matches.
     pub run: String,
     /// The value, by name.
     pub value: String,
-    /// What is made of the steps; the last where it says nothing.
+    /// How the steps are reduced to a number; the last step by default.
     pub steps: Option<Over>,
-    /// The part of the run that is looked at, as shares of its steps.
+    /// The part of the run to look at, as shares of its steps.
     pub within: Option<[f64; 2]>,
-    /// The first step at which the value is at most this, in place of a number made of all of them; infinite where it never is.
+    /// Measure the first step at which the value is at most this, instead of reducing all steps; infinite where it never is.
     pub until: Option<f64>,
-    /// Without the first draw, which has chosen the run.
+    /// Leave out the first draw, which chose the run.
     pub others: bool,
-    /// In place of a run's value: a row of the paper's statements on random instances, by its name, and the share of instances on which it fails.
+    /// Measure a statement of the paper on random instances, by its name, instead of a run's value: the share of instances on which it fails.
     pub fails: Option<String>,
 }
 
@@ -89,7 +89,7 @@ pub struct Measure {
 pub enum Side {
     /// A number.
     Number(f64),
-    /// Another measurement.
+    /// Another measured number.
     Measure(Measure),
 }
 
@@ -97,11 +97,11 @@ pub enum Side {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct When {
-    /// The value, by name: one at each step.
+    /// The value, by name; it has one number at each step.
     pub value: String,
-    /// How it compares.
+    /// The order that must hold.
     pub is: Sign,
-    /// With what.
+    /// The number to compare with.
     pub than: f64,
 }
 
@@ -123,7 +123,7 @@ pub enum Sign {
 }
 
 impl Sign {
-    /// Whether it is so; never of what is no number, nor of two that are infinite alike, of which nothing is known.
+    /// Whether the order holds. It never does if a side is NaN, nor if both are the same infinity: then nothing is known.
     pub fn holds(self, left: f64, right: f64) -> bool {
         match self {
             _ if left.is_infinite() && left == right => false,
@@ -134,7 +134,7 @@ impl Sign {
         }
     }
 
-    /// As it is written.
+    /// The sign as it is written.
     pub fn shown(self) -> &'static str {
         match self {
             Sign::Less => "<",
@@ -146,7 +146,7 @@ impl Sign {
 }
 
 impl Test {
-    /// What it measures: the left side and, where it is no number, the right one.
+    /// What the test measures: the left side, and the right side unless that is a number.
     pub fn measures(&self) -> impl Iterator<Item = &Measure> {
         let right = match &self.right {
             Side::Measure(measure) => Some(measure),
@@ -155,7 +155,7 @@ impl Test {
         std::iter::once(&self.left).chain(right)
     }
 
-    /// As [`Test::measures`].
+    /// The same as [`Test::measures`], mutable.
     pub fn measures_mut(&mut self) -> impl Iterator<Item = &mut Measure> {
         let right = match &mut self.right {
             Side::Measure(measure) => Some(measure),
@@ -166,7 +166,7 @@ impl Test {
 }
 
 impl ClaimSpec {
-    /// The claims that it stands for, with their tests, each filled in; reasons by their names.
+    /// The claims that this spec expands to, with their tests, every placeholder filled in. Names of reasons are looked up in `reasons`.
     pub fn expanded(&self, reasons: &BTreeMap<String, String>) -> Vec<ClaimSpec> {
         let claim = |chosen: Vec<(&String, &Value)>| {
             let mut claim = self.clone();
@@ -193,7 +193,7 @@ impl ClaimSpec {
         combinations(&self.vary).into_iter().map(claim).collect()
     }
 
-    /// The smallest scale at which it is tested.
+    /// The smallest scale at which the claim is tested.
     pub fn from(&self) -> Scale {
         let of_instances = self.tests.iter().flat_map(Test::measures).all(|measure| measure.fails.is_some());
         self.from.unwrap_or(if of_instances { Scale::Smoke } else { Scale::Quick })
@@ -206,7 +206,7 @@ fn fill(text: &mut String, chosen: &[(&String, &Value)]) {
     }
 }
 
-/// A test as it is written: what is measured of `run` is measured of the right side too, where that does not say otherwise.
+/// A test as it is written in the file. The right side measures the same as the left, except for what it states itself.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -215,7 +215,7 @@ struct Line {
     steps: Option<Over>,
     within: Option<[f64; 2]>,
     until: Option<f64>,
-    /// In place of `run`: this statement fails on no random instance.
+    /// Instead of `run`: this statement fails on no random instance.
     holds: Option<String>,
     is: Option<Sign>,
     than: Option<Than>,
@@ -228,7 +228,7 @@ struct Line {
     each: BTreeMap<String, Vec<Value>>,
 }
 
-/// A number; a run, of which the same is measured as of the left side; or what differs.
+/// The right side: a number; a run, of which the same is measured as of the left one; or the settings that differ.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Than {

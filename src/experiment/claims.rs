@@ -1,4 +1,4 @@
-//! The paper's claims, judged: what was measured, by which rule, and what came of it.
+//! Judges the paper's claims: what was measured, by which rule, and with which verdict.
 
 mod describe;
 mod findings;
@@ -21,16 +21,16 @@ pub use findings::{Found, over, percent, shown};
 /// One claim with its verdict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
-    /// As it is shown.
+    /// The claim's row in the report.
     pub row: ClaimRow,
-    /// What was measured, as numbers.
+    /// The measured numbers, by name.
     pub measured: Vec<(String, f64)>,
-    /// What came of each test of the claim, in their order; `None` where nothing was measured.
+    /// The result of each test of the claim, in order; `None` where nothing was measured.
     pub found: Vec<Option<Found>>,
 }
 
 impl Judged {
-    /// As `claims.json` has it; `scale` is what was run at.
+    /// The claim's entry in `claims.json`; `scale` is the scale of the runs.
     pub fn json(&self, scale: &str) -> Value {
         // JSON has no infinities: those stand as words.
         let number = |value: f64| if value.is_finite() { json!(value) } else { json!(significant(value, 3)) };
@@ -44,7 +44,7 @@ impl Judged {
     }
 }
 
-/// Judges every claim of an experiment. Errors: a file that is not there, or lacks what a claim reads.
+/// Judges every claim of an experiment. Errors: a file is missing, or lacks what a claim reads.
 pub fn judge(evidence: &Evidence, part: &Part) -> Result<Vec<Judged>> {
     let claims = part.experiment.shown.claims.iter();
     claims.map(|claim| judge_one(evidence, part, &best::resolved(evidence, part, claim)?)).collect()
@@ -112,7 +112,7 @@ fn judge_one(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Result<Judg
     Ok(Judged { row, measured, found })
 }
 
-/// The groups of a claim of which draws diverged, each once, and how many.
+/// The groups of a claim in which draws diverged, each once, and how many draws did.
 fn diverged<'a>(evidence: &'a Evidence, part: &'a Part, claim: &ClaimSpec) -> Result<Vec<(&'a Group, usize)>> {
     let mut found: Vec<(&Group, usize)> = Vec::new();
     for measure in claim.tests.iter().flat_map(Test::measures) {
@@ -125,7 +125,7 @@ fn diverged<'a>(evidence: &'a Evidence, part: &'a Part, claim: &ClaimSpec) -> Re
     Ok(found)
 }
 
-/// Why a claim cannot be tested here.
+/// Why a claim cannot be tested here, if it cannot.
 fn untested(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Option<(Verdict, String)> {
     let request = &evidence.plan.request;
     if let Some(reason) = &claim.untested {
@@ -144,13 +144,13 @@ fn untested(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> Option<(Verd
     images.then(|| (Verdict::NotTested, "only CIFAR-10 can tell".into()))
 }
 
-/// What came of a test.
+/// The result of a test.
 enum Tried {
-    /// Measured numbers by name, and the same as a comparison.
+    /// The measured numbers by name, and the result of comparing them.
     Known(Vec<(String, f64)>, Found),
     /// Nothing was measured that can be compared.
     Unknown,
-    /// The plan lacks its runs.
+    /// The plan does not contain its runs.
     Absent,
 }
 
@@ -223,11 +223,11 @@ fn try_one(evidence: &Evidence, part: &Part, test: &Test) -> Result<Tried> {
     Ok(Tried::Known(measured, found))
 }
 
-/// Left and right at every step of a draw at which both are known; and at how many they are not.
+/// For one draw: the left and right value at every step at which both are known, and the number of steps at which they are not.
 type Steps = (Vec<(f64, f64)>, usize);
 
-/// Of every draw, left and right at each layer and step; what a run that diverged would have had counts as
-/// [`super::evidence::missing`] says.
+/// For every draw, the left and right value at each layer and step. For a run that diverged, [`super::evidence::missing`] gives the values
+/// that it would have had.
 fn at_every_step(evidence: &Evidence, part: &Part, test: &Test) -> Result<Option<Vec<Steps>>> {
     let Some(left_of) = evidence.series(part, &test.left)? else { return Ok(None) };
     let right_of = match &test.right {
@@ -300,7 +300,7 @@ seeds = 3
 smoke = { samples = 20, steps = 2, depth = 3 }
 "#;
 
-    /// The verdict, and the rule's words, of one claim about runs with these losses at steps 0 and 2; a loss that is no number ends a run.
+    /// The verdict and the judged claim for runs with these losses at steps 0 and 2. A loss that is NaN ends a run.
     fn judged(none: [[f64; 2]; 3], batch: [[f64; 2]; 3], test: &str) -> (Verdict, Judged) {
         let folder = tempfile::tempdir().unwrap();
         for (norm, of) in [("none", none), ("batch", batch)] {

@@ -1,4 +1,5 @@
-//! What a run costs, counted before it is made: in multiplications, and in what takes as long as so many of them.
+//! The cost of a run, counted before the run is made. The unit is one multiplication; other work counts as the multiplications that take as
+//! long.
 //!
 //! The weights are ratios of times, measured on two cores of an AMD EPYC (Zen 4, AVX-512) on 2026-11-28: CPU time of `normscape train --threads 1`
 //! with and without the norm or probe, and the least times of `normscape bench --step`. In f32 a unit is about 21 ps there.
@@ -14,34 +15,39 @@ use crate::probe::measure::{Basis, Row};
 use crate::probe::table::ROWS;
 use crate::train::Settings;
 
-/// A number that a layer gives, with its gradient: of any layer, of one that draws noise, of an activation with an exponential. BatchNorm's step of VGG-11 an eighth as wide takes
-/// 14 ms, with noise 28 ms, where nothing else runs; an ELU's without a norm took 43 ms where BatchNorm's took 31.
+/// The cost of each output number of a layer, with its gradient: for any layer, for one that draws noise, and for an activation with an
+/// exponential. A step of VGG-11 an eighth as wide with BatchNorm takes 14 ms, with noise 28 ms, on an idle machine. With ELU and no norm
+/// it took 43 ms where BatchNorm took 31.
 const NUMBER: f64 = 100.0;
 const NOISE: f64 = 550.0;
 const EXPONENTIAL: f64 = 300.0;
-/// A weight of a convolution: what a step takes however few its images are. VGG-16 takes 25 ms an image in batches of 16 and 16 ms in batches of 64.
+/// The cost of each weight of a convolution, which a step pays however few its images are. VGG-16 takes 25 ms per image in batches of 16
+/// and 16 ms in batches of 64.
 const WEIGHT: f64 = 300.0;
-/// A number that an ℓp norm makes from coordinates (see [`coordinates`]): p = 1, ∞, and any other but 2. The deep linear network's steps take
-/// 0.58, 0.23 and 1.79 ms, BatchNorm's 0.027 ms, LayerNorm's, over all samples, 3.1 ms.
+/// The cost of each number that an ℓp norm computes from coordinates (see [`coordinates`]): for p = 1, for p = ∞, and for other p (p = 2
+/// has no such cost). The deep linear network's steps take 0.58, 0.23 and 1.79 ms, with BatchNorm 0.027 ms, with LayerNorm over all samples
+/// 3.1 ms.
 const L1: f64 = 55.0;
 const L_INFINITY: f64 = 22.0;
 const LP: f64 = 175.0;
-/// A parameter of a gradient that a point of a line compares: the deep linear network's points take 0.04 ms each, three passes of it without a norm.
+/// The cost of each gradient entry that a point of a line compares. The deep linear network's points take 0.04 ms each, as long as three of
+/// its passes without a norm.
 const COMPARED: f64 = 150.0;
-/// A pass forward alone, as a test is and a look at activations that the pass has not kept, in passes forward and backward.
+/// The cost of a forward pass alone, relative to a forward and backward pass. A test makes one, and so does a look at activations that the
+/// pass has not kept.
 const FORWARD: f64 = 0.35;
 
-/// What the parts of a run cost.
+/// The costs of a run's parts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Costs {
-    /// A step: a pass forward and backward, and the update.
+    /// One step: a forward and backward pass, and the update.
     pub step: f64,
     test: f64,
     probes: Vec<(&'static str, f64)>,
 }
 
 impl Costs {
-    /// Of a run. Errors: settings that make no network.
+    /// The costs of a run. Errors: the settings make no network.
     pub fn of(settings: &Settings) -> Result<Costs> {
         let (network, coordinates) = (settings.network()?, coordinates(settings)?);
         // In f64 everything takes about twice as long.
@@ -63,14 +69,14 @@ impl Costs {
         Ok(Costs { step, test: FORWARD * test_images(settings) as f64 / settings.batch as f64 * step, probes })
     }
 
-    /// All of the run.
+    /// The cost of the whole run.
     pub fn run(&self, settings: &Settings) -> f64 {
         let probes: f64 = self.probes.iter().map(|(name, work)| work * settings.due_count(name)).sum();
         let tests = settings.eval_every.map_or(0.0, |every| settings.steps.div_ceil(every) as f64 + 1.0);
         (settings.steps + 1) as f64 * self.step + probes + tests * self.test
     }
 
-    /// Its row of step `t`, with what is due there.
+    /// The cost of the row of step `t`, with the tests and probes that are due there.
     pub fn row(&self, settings: &Settings, t: u64) -> f64 {
         let due = self.probes.iter().filter(|(name, _)| settings.due(name, t)).map(|(_, work)| work);
         let tests = settings.eval_every.is_some_and(|every| t.is_multiple_of(every) || t == settings.steps);
@@ -78,13 +84,14 @@ impl Costs {
     }
 }
 
-/// How many images a test looks at.
+/// How many images a test evaluates.
 pub fn test_images(settings: &Settings) -> usize {
     let all = if settings.data == "images" { images::TEST } else { 10_000 };
     settings.limit_test.map_or(all, |limit| limit.min(all))
 }
 
-/// How many coordinates stand for the samples of a run: the CPU takes deep linear networks in f64 so ([`crate::ops::deep_linear`]), but for some norms.
+/// How many coordinates represent the samples of a run. The CPU computes deep linear networks in f64 this way
+/// ([`crate::ops::deep_linear`]), but not with every norm.
 fn coordinates(settings: &Settings) -> Result<Option<usize>> {
     let norm = !settings.noise && matches!(settings.norm.parse()?, Norm::None | Norm::Batch | Norm::Lp(_));
     let few = settings.dim + 1;
@@ -92,7 +99,7 @@ fn coordinates(settings: &Settings) -> Result<Option<usize>> {
     Ok((settings.deep_linear() && settings.precision == "f64" && norm && fits).then_some(few))
 }
 
-/// A pass forward and backward over `n` samples, or coordinates that stand for so many `samples`.
+/// The cost of a forward and backward pass over `n` samples, or over `n` coordinates that represent `samples` samples.
 fn pass(network: &Network, n: usize, samples: usize) -> Result<f64> {
     let (mut shape, mut work) = (network.input(n), 0.0);
     for link in network.links() {
@@ -124,7 +131,7 @@ fn pass(network: &Network, n: usize, samples: usize) -> Result<f64> {
     Ok(work)
 }
 
-/// How long some runs take `workers` that each take the next when one has ended: the longest runs first.
+/// How long runs take on `workers` workers, if the longest runs start first and each worker takes the next run when its last has ended.
 pub fn makespan(seconds: &[f64], workers: usize) -> f64 {
     let mut ends = vec![0.0_f64; workers.max(1)];
     let mut sorted = seconds.to_vec();

@@ -1,4 +1,4 @@
-//! What differs between what was run and the paper's setting, in words: printed on every figure.
+//! Differences between the runs and the paper's setting, in words; every figure prints them.
 
 use super::plan::{Part, Plan};
 use super::results::MANY;
@@ -90,7 +90,7 @@ fn landscape_every(settings: &Settings) -> Option<u64> {
     settings.probe.iter().find(|entry| probe_entry::parts(entry).0 == "landscape").and_then(of)
 }
 
-/// 15,000
+/// A number with its thousands grouped: 15,000.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,5 +1,5 @@
-//! How long a plan will take: the work that is counted of its runs ([`super::cost`]) at the rate that a second or two of steps show of each kind of
-//! network in it, and what comes around the runs.
+//! Estimates how long a plan will take. The work counted for its runs ([`super::cost`]) is divided by a measured rate: a second or two of
+//! steps are timed for each kind of network in the plan. The time spent around the runs is added.
 
 use super::cost::{Costs, makespan};
 use super::images::{Images, image_key};
@@ -15,19 +15,20 @@ use std::collections::btree_map::Entry;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// By what share of an estimate the time may be more or less, as long as the machine is as busy as it was while steps were timed. Told and taken on two
-/// busy cores, 2026-11-28: `reproduce fig4 --scale smoke` 1.3 and 1.5 s, `fig9 --scale quick` 53 and 48 s, a file of 12 runs of the deep linear
-/// network with four norms and 2 of VGG-11, with probes, 70 and 70 s. Other machines have other ratios of what is counted.
+/// How far the real time may be from the estimate, as a share of it, if the machine stays as busy as it was while the steps were timed.
+/// Estimated and real times on two busy cores, 2026-11-28: `reproduce fig4 --scale smoke` 1.3 and 1.5 s, `fig9 --scale quick` 53 and 48 s,
+/// a file of 12 runs of the deep linear network with four norms and 2 of VGG-11, with probes, 70 and 70 s. On other machines the costs have
+/// other ratios.
 pub const UNCERTAIN: f64 = 0.3;
 
-/// Seconds that steps are timed at the least, and how many steps at first.
+/// The least time for which steps are timed, in seconds, and the number of steps in the first attempt.
 const TIMED: f64 = 0.5;
 const STEPS: u64 = 3;
-/// The work of a step that is timed, where fewer images in a batch make it so small, and the fewest.
+/// The most work of a timed step: the batch is halved until a step takes no more, but not below this many images.
 const STEP: f64 = 4e9;
 const IMAGES: usize = 32;
-/// Seconds of a run beside its rows; of an image that is made, loaded, or hashed for a run; of an instance of the paper's statements; of what is made
-/// of an experiment's runs (figure, tables, its part of the report).
+/// Seconds outside of steps: per run; per image that is generated, loaded, or hashed for a run; per instance of the paper's statements; and
+/// per experiment, for its figure, tables and section of the report.
 const RUN: f64 = 0.1;
 const MADE: f64 = 8e-5;
 const LOADED: f64 = 2.5e-5;
@@ -35,20 +36,20 @@ const HASHED: f64 = 4e-6;
 const INSTANCE: f64 = 1e-4;
 const SHOWN: f64 = 0.7;
 
-/// What a plan will take.
+/// The time and memory of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate {
-    /// Seconds of each run by itself on its worker, in the plan's order.
+    /// Seconds of each run, alone on its worker, in the plan's order.
     pub runs: Vec<f64>,
-    /// Seconds of all, by so many workers.
+    /// Seconds of the whole plan with all workers.
     pub total: f64,
-    /// Bytes of the largest run, and of as many of the largest as there are workers.
+    /// Bytes of the largest run, and of as many such runs as there are workers.
     pub memory: [u128; 2],
 }
 
-/// Times a few steps of the run of each kind that has most of the work, as many at once as will run later, and counts up what the plan takes.
+/// For each kind of network, times a few steps of the run with the most work, on as many workers as will run later. Then adds up the whole plan.
 ///
-/// Errors: as training's; no room for temporary files; [`Error::Interrupted`] where `stop` is set.
+/// Errors: as in training; no room for temporary files; [`Error::Interrupted`] where `stop` is set.
 pub fn estimate(plan: &Plan, workers: (usize, usize), stop: &Arc<AtomicBool>, make: &dyn Make) -> Result<Estimate> {
     let kind = |of: &Settings| (of.deep_linear(), of.precision.clone());
     let works = plan.runs().map(|(_, _, of)| Ok(Costs::of(of)?.run(of))).collect::<Result<Vec<f64>>>()?;
@@ -77,7 +78,7 @@ pub fn estimate(plan: &Plan, workers: (usize, usize), stop: &Arc<AtomicBool>, ma
     Ok(Estimate { total: makespan(&runs, workers.0) + around, runs, memory: memory::bytes(plan, workers.0)? })
 }
 
-/// What is timed of a run: its network, without probes, on batches of fewer images where a step would take long. It never diverges.
+/// The run to time: the same network without probes, with smaller batches where a step would take long. It never diverges.
 fn timed(of: &Settings) -> Result<Settings> {
     let mut timed = Settings { probe: Vec::new(), lr: 1e-9, eval_every: None, checkpoint_every: None, ..of.clone() };
     if !timed.deep_linear() {
@@ -90,7 +91,7 @@ fn timed(of: &Settings) -> Result<Settings> {
     Ok(timed)
 }
 
-/// Seconds of a unit of work in runs like this one, of which one is timed on each worker. Errors: as training's.
+/// Seconds per unit of work in runs like this one; one such run is timed on each worker. Errors: as in training.
 fn seconds_a_unit(of: &Settings, workers: (usize, usize), stop: &Arc<AtomicBool>, make: &dyn Make) -> Result<f64> {
     let (timed, scratch, images) = (timed(of)?, Scratch::new()?, Images::new(1));
     let copies: Vec<usize> = (0..workers.0).collect();

@@ -1,33 +1,33 @@
-//! How long the rest of a plan takes: what is left of its work, at the rate at which work was done lately.
+//! Estimates how long the rest of a plan takes, from the work left and the recent rate of work.
 
-/// Seconds that count as lately: what came so long before the present weighs a third.
+/// The time constant of the recent rate, in seconds: work done this long ago has about a third of the weight.
 const LATELY: f64 = 30.0;
 
-/// The work of a plan's runs, and the rate at which it is done. Times are seconds since any beginning.
+/// The work of a plan's runs, and the rate at which it is done. Times are seconds from an arbitrary origin.
 #[derive(Debug)]
 pub struct Eta {
     all: f64,
-    /// Of each run.
+    /// The work left in each run.
     left: Vec<f64>,
-    /// Work and the seconds that it took, the older the less.
+    /// Recent work and the seconds that it took; older work weighs less.
     done: f64,
     seconds: f64,
     last: Option<f64>,
 }
 
 impl Eta {
-    /// Of runs that cost so much each, of which nothing was done yet.
+    /// A plan whose runs cost this much each; nothing is done yet.
     pub fn new(runs: Vec<f64>) -> Eta {
         Eta { all: runs.iter().sum(), left: runs, done: 0.0, seconds: 0.0, last: None }
     }
 
-    /// A run begins, of which this share was done before.
+    /// Notes that a run begins, with the share `before` already done.
     pub fn begins(&mut self, run: usize, before: f64, now: f64) {
         self.left[run] *= 1.0 - before;
         self.last.get_or_insert(now);
     }
 
-    /// So much was done of a run.
+    /// Notes that `work` was done in a run.
     pub fn row(&mut self, run: usize, work: f64, now: f64) {
         let passed = self.last.map_or(0.0, |last| (now - last).max(0.0));
         let keep = (-passed / LATELY).exp();
@@ -36,17 +36,17 @@ impl Eta {
         self.last = Some(now);
     }
 
-    /// A run has ended, well or not: what it had yet to do it will not.
+    /// Notes that a run has ended, successfully or not: its remaining work will not be done.
     pub fn ended(&mut self, run: usize) {
         self.left[run] = 0.0;
     }
 
-    /// How much of all work needs no more doing.
+    /// The share of all work that needs no more doing.
     pub fn share(&self) -> f64 {
         if self.all > 0.0 { 1.0 - self.left.iter().sum::<f64>() / self.all } else { 1.0 }
     }
 
-    /// Seconds that the rest takes; `None` before anything was done.
+    /// Seconds that the rest will take; `None` before anything was done.
     pub fn left(&self) -> Option<f64> {
         let left: f64 = self.left.iter().sum();
         (self.seconds > 0.0 && self.done > 0.0).then(|| left * self.seconds / self.done)

@@ -1,4 +1,4 @@
-//! Everything that a plan's figures and claims are made of: the results of its runs, and the paper's statements where they were evaluated.
+//! The data behind a plan's figures and claims: the results of its runs, and the paper's statements where they were evaluated.
 
 use super::claim_spec::Measure;
 use super::pick::{Over, Pick};
@@ -17,14 +17,14 @@ use std::sync::atomic::AtomicBool;
 pub struct Evidence<'a> {
     /// The plan.
     pub plan: &'a Plan,
-    /// By the name of the run's folder.
+    /// The results of each run, by the name of its folder.
     runs: BTreeMap<&'a str, Results>,
-    /// Of each experiment that asks for them, by its name.
+    /// The evaluated statements of each experiment that asks for them, by its name.
     theory: BTreeMap<&'a str, Vec<theory::Result>>,
 }
 
 impl<'a> Evidence<'a> {
-    /// That of the runs in `folder`, which are finished; evaluates the statements that experiments ask for, until `stop` is set.
+    /// Gathers the finished runs in `folder`, and evaluates the statements that experiments ask for, until `stop` is set.
     ///
     /// Errors: [`Error::Interrupted`].
     pub fn gather(plan: &'a Plan, folder: &Path, stop: &AtomicBool) -> Result<Evidence<'a>> {
@@ -39,12 +39,12 @@ impl<'a> Evidence<'a> {
         Ok(Evidence { plan, runs, theory: plan.parts.iter().filter_map(statements).collect::<Result<_>>()? })
     }
 
-    /// The scale.
+    /// The plan's scale.
     pub fn scale(&self) -> Scale {
         self.plan.request.scale
     }
 
-    /// The statements that an experiment has evaluated.
+    /// The statements evaluated for an experiment.
     pub fn statements(&self, experiment: &str) -> &[theory::Result] {
         self.theory.get(experiment).map_or(&[], |rows| &rows[..])
     }
@@ -54,7 +54,7 @@ impl<'a> Evidence<'a> {
         group.runs.iter().filter_map(|(name, _)| self.runs.get(name.as_str()))
     }
 
-    /// The run that stands for a group where only one can be shown: the first that did not diverge, else the first.
+    /// The run that represents a group where only one can be shown: the first that did not diverge, else the first.
     pub fn shown<'s>(&'s self, group: &'s Group) -> Result<Option<&'s Results>> {
         for run in self.of(group) {
             if !run.diverged()? {
@@ -69,12 +69,12 @@ impl<'a> Evidence<'a> {
         self.of(group).try_fold(0, |count, run| Ok(count + usize::from(run.diverged()?)))
     }
 
-    /// The tracks of every seed of a group. Errors: a file that is not there; seeds that do not have the same tracks.
+    /// The tracks of every seed of a group. Errors: a file is missing; the seeds do not have the same tracks.
     pub fn tracks(&self, group: &Group, pick: &Pick) -> Result<Vec<Vec<Track>>> {
         self.of(group).map(|run| run.tracks(pick, self.scale())).collect()
     }
 
-    /// The one track of every seed of a group. Errors: there are several, of which `over` would make one.
+    /// The only track of every seed of a group. Errors: there are several; `over` would reduce them to one.
     pub fn single(&self, group: &Group, name: &str, pick: &Pick) -> Result<Vec<Vec<(f64, f64)>>> {
         let single = |tracks: Vec<Track>| {
             let count = tracks.len();
@@ -111,7 +111,7 @@ impl<'a> Evidence<'a> {
         all.into_iter().zip(self.of(group)).skip(skipped).map(draw).collect::<Result<_>>().map(Some)
     }
 
-    /// The values of every draw at every step that a measurement looks at, of each layer and unit by itself.
+    /// The values of every draw at every step that a measurement looks at, separately for each layer and unit.
     pub fn series(&self, part: &Part, measure: &Measure) -> Result<Option<Vec<Vec<Seed>>>> {
         let Some((group, pick)) = self.measured(part, measure) else { return Ok(None) };
         let draw = |(tracks, run): (Vec<Track>, &Results)| {
@@ -127,7 +127,7 @@ impl<'a> Evidence<'a> {
         Ok(Some(self.tracks(group, pick)?.into_iter().zip(self.of(group)).skip(skipped).map(draw).collect()))
     }
 
-    /// The group and the value of a measurement.
+    /// The group and the value that a measurement refers to.
     pub fn measured<'s>(&'s self, part: &'s Part, measure: &Measure) -> Option<(&'s Group, &'s Pick)> {
         let group = self.plan.chosen(part, Some(std::slice::from_ref(&measure.run))).into_iter().next()?;
         Some((group, part.experiment.shown.values.get(&measure.value)?))
@@ -137,20 +137,20 @@ impl<'a> Evidence<'a> {
 /// A number of one draw.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Draw {
-    /// What tells it from the others: two runs of one seed have the same data and the same initial weights.
+    /// The run's seed, which identifies the draw: two runs with one seed have the same data and the same initial weights.
     pub seed: u64,
-    /// NaN where nothing was measured.
+    /// The number; NaN where nothing was measured.
     pub value: f64,
 }
 
 /// One draw of a measurement, step by step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seed {
-    /// As of [`Draw`].
+    /// The run's seed, as in [`Draw`].
     pub draw: u64,
-    /// Step and value, steps rising.
+    /// Step and value, in rising order of steps.
     pub points: Vec<(f64, f64)>,
-    /// What counts as its value after it ended without a loss.
+    /// The value that counts after the run diverged, if there is one.
     pub after: Option<f64>,
 }
 
@@ -163,8 +163,8 @@ impl Seed {
     }
 }
 
-/// What stands for the value of a run that diverged, from then on: its loss and what a probe would find along a line have no bound, as
-/// beyond the point of a line where the numbers end; nothing is right. Of what other probes would have found nothing is known.
+/// The value that a diverged run counts as having from then on. Its loss, and what a probe along a line would find, are infinite, as they
+/// are beyond the point of a line where values stop being finite; its accuracy is 0. For other quantities nothing is known.
 pub fn missing(pick: &Pick) -> Option<f64> {
     match pick.quantity.split_once('.').unwrap_or(("", &pick.quantity)) {
         ("", "loss" | "test_loss") => Some(f64::INFINITY),
@@ -174,8 +174,8 @@ pub fn missing(pick: &Pick) -> Option<f64> {
     }
 }
 
-/// What is made of a draw's values over part of the run; where it diverged in that part or before, what stands for its value.
-/// NaN where nothing was measured.
+/// A draw's values over part of the run, reduced to a number. If the run diverged in or before that part, its substitute value. NaN where
+/// nothing was measured.
 pub fn made_of(
     points: &[(f64, f64)],
     diverged: bool,

@@ -1,4 +1,4 @@
-//! The report's panels whose content the reader chooses: every layer, unit, seed and step of an experiment's runs.
+//! The report's interactive panels: every layer, unit, seed and step of an experiment's runs.
 
 pub(super) mod apart;
 mod thin;
@@ -13,25 +13,25 @@ use super::runs::Group;
 use crate::Result;
 use crate::report::{Axis, Explorer, Faceted, Kind, Series, significant};
 
-/// Steps that a reader can choose among.
+/// The most steps that a reader can choose from.
 const STEPS: usize = 12;
-/// Draws of a group that a reader can choose among: the first. All are in the runs' files.
+/// Draws per group that a reader can choose from: the first ones. All draws are in the runs' files.
 const DRAWS: usize = 2;
-/// What a reader must know of it.
+/// The note about this under a panel.
 const NOTE: &str = "Of each run the first two draws are here; the others are in the runs' files.";
 
-/// An experiment's explorers; those whose runs are not part of the plan are left out.
+/// An experiment's interactive panels, except those whose runs are not part of the plan.
 pub fn explorers(evidence: &Evidence, part: &Part) -> Result<Vec<Explorer>> {
     let all = part.experiment.shown.explorers.iter().map(|spec| explorer(evidence, part, spec));
     all.filter(|explorer| explorer.as_ref().map_or(true, |explorer| !explorer.series.is_empty())).collect()
 }
 
-/// A group of runs as an explorer calls it.
+/// A group of runs, with its name in an interactive panel.
 struct Named<'a> {
     group: &'a Group,
-    /// In the legend: with the name of the run where that is chosen.
+    /// The label in the legend; it includes the run's name where runs can be chosen.
     label: String,
-    /// Among the runs that can be chosen, where the labels alone do not tell them apart.
+    /// The name among the runs to choose from, where the labels alone do not tell them apart.
     run: Option<String>,
 }
 
@@ -93,7 +93,7 @@ fn explorer(evidence: &Evidence, part: &Part, spec: &ExploreSpec) -> Result<Expl
     Ok(Explorer { title: spec.title.clone(), note, first, x: axis(x, spec.x_log), y: axis(y, spec.y_log), series })
 }
 
-/// The first seed of which no run diverged: what a reader sees before choosing.
+/// The first seed for which no run diverged; the panel shows it at first.
 fn well(evidence: &Evidence, groups: &[Named]) -> Result<Option<String>> {
     let mut diverged: Vec<(u64, bool)> = Vec::new();
     for run in groups.iter().flat_map(|named| evidence.of(named.group).take(DRAWS)) {
@@ -123,7 +123,7 @@ fn of_band(evidence: &Evidence, run: &Results, named: &Named, pick: &Pick) -> Re
     Ok(vec![Faceted { facets: Vec::new(), series: Series::band(named.label.clone(), named.group.style, points) }])
 }
 
-/// A line for each of some steps, evenly chosen.
+/// One line for each of some evenly chosen steps.
 fn of_distance(evidence: &Evidence, run: &Results, named: &Named, pick: &Pick) -> Result<Vec<Faceted>> {
     let all = run.tracks(&Pick { over: Some(Over::First), ..pick.clone() }, evidence.scale())?;
     let steps: Vec<f64> = all.first().map_or_else(Vec::new, |track| track.points.iter().map(|point| point.0).collect());

@@ -1,4 +1,4 @@
-//! An experiment's panels, drawn from its runs.
+//! Draws an experiment's panels from its runs.
 
 use super::evidence::{Evidence, made_of, missing};
 use super::file::{Form, PanelSpec, Split};
@@ -13,7 +13,8 @@ use crate::train::Settings;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 
-/// Its figure; without panels where its runs are not part of the plan. `notes` stand below: what differs from the paper's setting.
+/// The experiment's figure, without the panels whose runs are not part of the plan. `notes` are printed below: the differences from the
+/// paper's setting.
 pub fn figure(evidence: &Evidence, part: &Part, notes: Vec<String>) -> Result<Figure> {
     let shown = &part.experiment.shown;
     let (mut panels, mut shared) = (Vec::new(), Vec::new());
@@ -34,8 +35,8 @@ pub fn figure(evidence: &Evidence, part: &Part, notes: Vec<String>) -> Result<Fi
     Ok(Figure { title, subtitle: String::new(), notes, panels, columns: shown.columns })
 }
 
-/// The panel of this title alone, of which a split one is drawn for its first layer or run; with another value, and of other runs, where they
-/// are named. `None` where its runs are not part of the plan.
+/// The panel with this title alone, and only for its first layer or run if it is split. `show` and `runs` replace its value and its runs,
+/// where given. `None` where its runs are not part of the plan.
 pub fn small(
     evidence: &Evidence,
     part: &Part,
@@ -57,7 +58,7 @@ pub fn small(
     first.map(|(title, groups, pick)| Draw { pick: &pick, ..draw }.panel(title, &groups)).transpose()
 }
 
-/// Gives panels of one word the ends of all their values.
+/// Gives all panels with the same word the same vertical range, wide enough for all their values.
 fn share_ranges(panels: &mut [Panel], words: &[Option<&str>]) {
     let mut ends: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for (panel, word) in panels.iter().zip(words) {
@@ -81,7 +82,7 @@ struct Draw<'a> {
 }
 
 impl<'a> Draw<'a> {
-    /// Title, groups and value of each panel that the description makes.
+    /// The title, groups and value of each panel that the description makes.
     fn split(&self, groups: &[&'a Group]) -> Vec<(String, Vec<&'a Group>, Pick)> {
         let title = &self.spec.title;
         let layers = self.pick.layer.as_ref().and_then(|by| by.at(self.evidence.scale()));
@@ -128,7 +129,7 @@ impl<'a> Draw<'a> {
         Ok(Panel { title, x, y, series })
     }
 
-    /// What a panel shows of one group.
+    /// What the panel shows for one group.
     fn of_group(&self, group: &Group) -> Result<Vec<Series>> {
         let (label, style) = (group.label.as_str(), group.style);
         match self.spec.form {
@@ -157,7 +158,7 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// Lowest and highest of the values at each step: the middle of the seeds of either.
+    /// The lowest and the highest of the values at each step, each as the median of the seeds.
     fn band(&self, group: &Group) -> Result<Vec<(f64, f64, f64)>> {
         let seeds = self.evidence.tracks(group, self.pick)?;
         let ends: Vec<_> = seeds.iter().map(|tracks| ends(tracks)).collect();
@@ -169,7 +170,7 @@ impl<'a> Draw<'a> {
         Ok(low.into_iter().zip(high).map(|((step, low), (_, high))| (step, low, high)).collect())
     }
 
-    /// Values against the distance, at the step nearest to the share of the run that is asked for.
+    /// Values against the distance, at the step nearest to the requested share of the run.
     fn distance(&self, group: &Group) -> Result<Vec<(f64, f64)>> {
         let wanted = self.spec.at.unwrap_or(0.5) * group.settings().steps as f64;
         let lines: Vec<_> =
@@ -181,7 +182,8 @@ impl<'a> Draw<'a> {
         Ok((0..points).map(|i| (middle_of(i, |p| p.0), middle_of(i, |p| p.1))).collect())
     }
 
-    /// From the lowest to the highest loss over all runs, which were trained apart: how far they spread, not how a landscape looks around one.
+    /// A band from the lowest to the highest loss of all runs, which were trained separately. It shows how far they spread, not a landscape
+    /// around one.
     fn apart(&self, groups: &[&Group]) -> Result<Series> {
         let runs = groups.iter().flat_map(|group| self.evidence.of(group));
         let losses: Vec<_> = runs.map(|run| run.training().map(|of| of.loss.clone())).collect::<Result<_>>()?;
@@ -189,7 +191,7 @@ impl<'a> Draw<'a> {
         Ok(Series::band(label, style, apart(&losses)))
     }
 
-    /// A number of each group against one of its settings: groups of one label are one line.
+    /// A number of each group against one of its settings. Groups with the same label make one line.
     fn against(&self, groups: &[&Group]) -> Result<Vec<Series>> {
         let setting = self.spec.setting.as_deref().unwrap_or_default();
         let mut lines: Vec<Variant> = Vec::new();
@@ -219,7 +221,7 @@ impl<'a> Draw<'a> {
 /// Label, style, and points of one variant.
 type Variant = (String, usize, Vec<(f64, f64)>);
 
-/// A run's setting as a number. Errors: it has none of that name, or it is none.
+/// A run's setting as a number. Errors: there is no such setting, or it is not a number.
 fn number_of(settings: &Settings, name: &str) -> Result<f64> {
     let found = toml::Table::try_from(settings).ok().and_then(|table| table.get(name).cloned());
     match found {
@@ -229,7 +231,7 @@ fn number_of(settings: &Settings, name: &str) -> Result<f64> {
     }
 }
 
-/// Distance and value of each point along a run's line, at the step that was looked at and lies nearest to `wanted`.
+/// The distance and value of each point along a run's line, at the probed step nearest to `wanted`.
 pub fn along(run: &Results, pick: &Pick, evidence: &Evidence, wanted: f64) -> Result<Vec<(f64, f64)>> {
     let file = pick.quantity.split('.').next().unwrap_or_default();
     let distance = Pick { quantity: format!("{file}.distance"), per: None, over: None, ..pick.clone() };
@@ -244,7 +246,7 @@ pub fn along(run: &Results, pick: &Pick, evidence: &Evidence, wanted: f64) -> Re
     Ok(distances.iter().map(at).zip(values.iter().map(at)).collect())
 }
 
-/// Histograms of the unit that is picked, at every step that was looked at.
+/// Histograms of the picked unit, at every probed step.
 pub fn ridges(run: &Results, pick: &Pick, scale: super::scale::Scale) -> Result<Vec<Ridge>> {
     let arrays = run.arrays("activations")?;
     let Some((layers, units)) = looked_at(&arrays) else { return Ok(Vec::new()) };
@@ -261,7 +263,7 @@ pub fn ridges(run: &Results, pick: &Pick, scale: super::scale::Scale) -> Result<
     }
 }
 
-/// The layers that were looked at, and how many units of each.
+/// The layers that were probed, and the number of units of each.
 pub fn looked_at(arrays: &Arrays) -> Option<(Vec<usize>, usize)> {
     let layers = arrays.get("layer")?;
     let units = arrays.get("unit")?.shape.get(1).copied()?;
@@ -271,7 +273,7 @@ pub fn looked_at(arrays: &Arrays) -> Option<(Vec<usize>, usize)> {
     }
 }
 
-/// The histograms of one of `of` units, as densities.
+/// The histograms of the unit at `place`, out of `of` units, as densities.
 pub fn histograms(arrays: &Arrays, place: usize, of: usize) -> Vec<Ridge> {
     let numbers = |name: &str| match arrays.get(name).map(|array| &array.values) {
         Some(crate::files::Values::I64(values)) => values.iter().map(|&value| value as f64).collect(),
@@ -295,7 +297,7 @@ pub fn histograms(arrays: &Arrays, place: usize, of: usize) -> Vec<Ridge> {
     steps.iter().enumerate().map(ridge).collect()
 }
 
-/// The lowest and the highest of several runs' losses at each step that all of them have logged: a loss that is no number is one without bound.
+/// The lowest and the highest of several runs' losses, at each step that all of them logged. A NaN loss counts as infinite.
 fn apart(losses: &[Vec<f64>]) -> Vec<(f64, f64, f64)> {
     let steps = losses.iter().map(Vec::len).min().unwrap_or(0);
     let at = |t: usize| losses.iter().map(move |run| if run[t].is_nan() { f64::INFINITY } else { run[t] });

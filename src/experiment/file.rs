@@ -1,4 +1,4 @@
-//! What an experiment's TOML file holds: runs, values, panels, explorers, and [`ClaimSpec`]s. Unknown keys are errors.
+//! The content of an experiment's TOML file: runs, values, panels, explorers, and [`ClaimSpec`]s. Unknown keys are errors.
 
 use super::claim_spec::{ClaimSpec, Measure, Side};
 use super::pick::{Over, Pick};
@@ -12,26 +12,26 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shown {
-    /// In one line.
+    /// The title, in one line.
     pub title: String,
-    /// It goes beyond the paper: this project's own, or a course's.
+    /// The experiment goes beyond the paper: it is this project's own, or a course's.
     #[serde(default)]
     pub beyond: bool,
-    /// What the paper says of it, a paragraph each.
+    /// What the paper says about it, one string per paragraph.
     #[serde(default)]
     pub paper: Vec<String>,
-    /// What a reader should know of how it was done here, a paragraph each.
+    /// What a reader should know about how it was done here, one string per paragraph.
     #[serde(default)]
     pub notes: Vec<String>,
     /// Groups of runs from `runs.toml`, by id; `*` stands for any letters.
     #[serde(default)]
     pub uses: Vec<String>,
-    /// Runs of its own.
+    /// The experiment's own runs.
     #[serde(default, rename = "run")]
     pub runs: Vec<RunSpec>,
-    /// Panels in a row.
+    /// The number of panels in a row.
     pub columns: Option<usize>,
-    /// Numbers of a run, by the names that panels and claims call them, beside those of `runs.toml`.
+    /// Numbers of a run, by the names that panels and claims use; those of `runs.toml` are added.
     #[serde(default, rename = "value")]
     pub values: BTreeMap<String, Pick>,
     /// The panels, in reading order.
@@ -43,7 +43,7 @@ pub struct Shown {
     /// The claims that a report shows first.
     #[serde(default, rename = "headline")]
     pub headlines: Vec<HeadlineSpec>,
-    /// What the report lets a reader choose from.
+    /// Panels of the report in which the reader chooses what is shown.
     #[serde(default, rename = "explore")]
     pub explorers: Vec<ExploreSpec>,
     /// Variants that are shown at the best of several learning rates.
@@ -56,7 +56,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Refuses a headline that names what is not there. Errors name `file`.
+    /// Refuses a headline that names something missing. Errors name `file`.
     pub fn check_headlines(&self, file: &str) -> Result<()> {
         for spec in &self.headlines {
             let bad = |problem: &str, right: &str| {
@@ -106,32 +106,32 @@ impl Shown {
     }
 }
 
-/// How a panel draws what it picks.
+/// How a panel draws its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Form {
-    /// Against the step: the middle of the seeds, and where there are several a band from the lowest to the highest.
+    /// Against the step: the median of the seeds and, with several seeds, a band from the lowest to the highest.
     #[default]
     Line,
-    /// Against the step, from the lowest to the highest of the values at each step: the middle of the seeds of either.
+    /// Against the step: a band from the lowest to the highest of the values at each step, each as the median of the seeds.
     Band,
     /// Against the distance along the line, at one step.
     Distance,
     /// Histograms of a layer's unit over training.
     Ridge,
-    /// From the lowest to the highest over runs that were trained apart, at each step.
+    /// Against the step: a band from the lowest to the highest over runs that were trained separately.
     Spread,
     /// A number of each run against one of its settings.
     Against,
 }
 
-/// What a panel is made once for.
+/// What a split panel is repeated for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// For each layer of the value.
+    /// Each layer of the value.
     Layer,
-    /// For each group of runs.
+    /// Each group of runs.
     Run,
 }
 
@@ -139,63 +139,63 @@ pub enum Split {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PanelSpec {
-    /// Stands above the axes; `{layer}` and `{run}` are filled in.
+    /// The text above the axes; `{layer}` and `{run}` are filled in.
     pub title: String,
-    /// Groups of runs, by id or pattern; all that the experiment has where it says nothing.
+    /// Groups of runs, by id or pattern; all of the experiment's by default.
     pub runs: Option<Vec<String>>,
     /// The value shown, by name.
     pub show: String,
-    /// How.
+    /// How the value is drawn.
     #[serde(default)]
     pub form: Form,
-    /// One panel for each.
+    /// Repeat the panel for each of these.
     pub split: Option<Split>,
-    /// Of distances: where in the run, as a share of its steps.
+    /// For `distance`: the place in the run, as a share of its steps.
     pub at: Option<f64>,
-    /// Of `against`: the setting on the horizontal axis.
+    /// For `against`: the setting on the horizontal axis.
     pub setting: Option<String>,
-    /// Of `against`: what is made of the steps.
+    /// For `against`: how the steps are reduced to a number.
     pub steps: Option<Over>,
-    /// Of `against`: the part of the run that is looked at, as shares of its steps.
+    /// For `against`: the part of the run to look at, as shares of its steps.
     pub within: Option<[f64; 2]>,
-    /// What the horizontal axis shows, where it is not what the form says.
+    /// The label of the horizontal axis, if not the form's.
     pub x_label: Option<String>,
-    /// What the vertical axis shows, where it is not the value's label.
+    /// The label of the vertical axis, if not the value's.
     pub y_label: Option<String>,
-    /// A logarithmic horizontal axis.
+    /// Whether the horizontal axis is logarithmic.
     #[serde(default)]
     pub x_log: bool,
-    /// A logarithmic vertical axis.
+    /// Whether the vertical axis is logarithmic.
     #[serde(default)]
     pub y_log: bool,
     /// The ends of the vertical axis.
     pub y_range: Option<[f64; 2]>,
-    /// Panels with the same word share the ends of their vertical axis.
+    /// Panels with the same word share the range of their vertical axis.
     pub share_y: Option<String>,
 }
 
-/// A panel of the report whose content the reader chooses.
+/// A panel of the report in which the reader chooses what is shown.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExploreSpec {
-    /// Stands above it.
+    /// The text above the panel.
     pub title: String,
-    /// Groups of runs, by id or pattern; all that the experiment has where it says nothing.
+    /// Groups of runs, by id or pattern; all of the experiment's by default.
     pub runs: Option<Vec<String>>,
-    /// The values that can be chosen, by name.
+    /// The values to choose from, by name.
     pub show: Vec<String>,
     /// `line`, `band`, `distance` or `ridge`.
     #[serde(default)]
     pub form: Form,
-    /// A logarithmic horizontal axis at first.
+    /// Whether the horizontal axis is logarithmic at first.
     #[serde(default)]
     pub x_log: bool,
-    /// A logarithmic vertical axis at first.
+    /// Whether the vertical axis is logarithmic at first.
     #[serde(default)]
     pub y_log: bool,
 }
 
-/// A headline, as an experiment's file has it.
+/// A headline, as an experiment's file states it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeadlineSpec {
@@ -203,18 +203,18 @@ pub struct HeadlineSpec {
     pub claim: String,
     /// What its figure shows, in a few words.
     pub title: String,
-    /// The panel that is drawn, by its title; where it is split, the first. Without one the number stands in its place.
+    /// The panel to draw, by its title; the first one where it is split. Without a panel, the number is shown in its place.
     pub panel: Option<String>,
-    /// The value that is drawn there, by name: the panel's where it says nothing.
+    /// The value to draw there, by name; the panel's by default.
     pub show: Option<String>,
-    /// The groups of runs that are drawn, by id or pattern: the panel's where it says nothing.
+    /// The groups of runs to draw, by id or pattern; the panel's by default.
     pub runs: Option<Vec<String>>,
-    /// Which test of the claim the number is of, from 1.
+    /// The test of the claim that the number is from, counted from 1.
     #[serde(default = "first")]
     pub test: usize,
-    /// Which number of that test.
+    /// Which number of that test it is.
     pub number: Number,
-    /// What the number says; `{}` stands for it.
+    /// The words around the number; `{}` is replaced by it.
     pub words: String,
 }
 
@@ -222,33 +222,33 @@ fn first() -> usize {
     1
 }
 
-/// A number that a test has measured.
+/// A number that a test measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Number {
     /// The left side.
     Left,
-    /// The right side, where it was measured.
+    /// The right side, where it is measured.
     Right,
-    /// The left side in per cent of the right one.
+    /// The left side as a percentage of the right one.
     LeftOfRight,
-    /// How many times the left side the right one is.
+    /// The right side divided by the left one.
     RightOverLeft,
-    /// The other way about.
+    /// The left side divided by the right one.
     LeftOverRight,
-    /// The share of the steps at which the test holds, where it is judged by that.
+    /// The share of the steps at which the test holds, where that share decides the test.
     Steps,
-    /// In how many draws it holds, and of how many.
+    /// The number of draws in which it holds, and the number of draws.
     Draws,
 }
 
-/// Variants at the best of several learning rates: groups that differ in the rate alone are one variant.
+/// Variants at the best of several learning rates. Groups that differ only in the rate are one variant.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BestSpec {
     /// Groups of runs, by id or pattern.
     pub runs: Vec<String>,
-    /// What is lowest at the best rate, with the first seed.
+    /// The number that decides the rate: it is lowest, with the first seed, at the best rate.
     pub by: NumberSpec,
     /// The columns of the table of variants.
     pub table: Vec<NumberSpec>,
@@ -260,29 +260,29 @@ pub struct BestSpec {
 pub struct NumberSpec {
     /// The value, by name.
     pub value: String,
-    /// What is made of the steps; the last where it says nothing.
+    /// How the steps are reduced to a number; the last step by default.
     pub steps: Option<Over>,
-    /// The part of the run that is looked at, as shares of its steps.
+    /// The part of the run to look at, as shares of its steps.
     pub within: Option<[f64; 2]>,
 }
 
 impl NumberSpec {
-    /// The same of a group of runs.
+    /// The same number, of a group of runs.
     pub fn of(&self, run: &str) -> Measure {
         let NumberSpec { value, steps, within } = self.clone();
         Measure { run: run.into(), value, steps, within, ..Measure::default() }
     }
 }
 
-/// Random instances for the paper's statements.
+/// Random instances for evaluating the paper's statements.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TheorySpec {
-    /// How many.
+    /// The number of instances.
     pub instances: ByScale<u64>,
-    /// Samples of each.
+    /// Samples of each instance.
     pub m: usize,
-    /// λ
+    /// λ, the bound on ‖X‖.
     pub lambda: f64,
 }
 

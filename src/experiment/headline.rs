@@ -1,4 +1,4 @@
-//! The claims that a report shows first, each as a card: a small figure, and one number in words.
+//! The claims that a report shows first, each as a card with a small figure and one number in words.
 
 use super::claim_spec::ClaimSpec;
 use super::claims::{Found, Judged, percent, shown};
@@ -9,7 +9,7 @@ use super::plan::Part;
 use crate::Result;
 use crate::report::{ClaimRow, Headline, Verdict, rounded};
 
-/// The headlines of a part whose runs are there. `claims` are its own.
+/// The headlines of a part whose runs exist. `claims` are the part's own.
 pub fn of(evidence: &Evidence, part: &Part, claims: &[Judged]) -> Result<Vec<Headline>> {
     let mut headlines = Vec::new();
     for spec in &part.experiment.shown.headlines {
@@ -28,7 +28,7 @@ pub fn of(evidence: &Evidence, part: &Part, claims: &[Judged]) -> Result<Vec<Hea
     Ok(headlines)
 }
 
-/// The number and its words; where the scale or the data can tell nothing, that.
+/// The number in words; where the scale or the data cannot decide the claim, words that say so.
 fn said(
     evidence: &Evidence,
     part: &Part,
@@ -56,7 +56,7 @@ fn said(
     (number, spec.words.clone())
 }
 
-/// With a capital at its beginning.
+/// The text with its first letter in upper case.
 pub fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())

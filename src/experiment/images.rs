@@ -1,4 +1,4 @@
-//! Image sets that the runs of a plan share, each loaded once.
+//! Image sets that the runs of a plan share; each is loaded once.
 
 use crate::Result;
 use crate::data::image_set::ImageSet;
@@ -7,21 +7,21 @@ use crate::train::{Settings, Source};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-/// Images that were loaded, for runs that share them: as many sets as there are workers.
+/// The loaded images, for runs to share. As many sets are kept as there are workers.
 pub struct Images {
     kept: Mutex<Vec<(String, Arc<ImageSet>)>>,
-    /// Of sets that were asked for it: a hash takes as long as many steps.
+    /// Hashes computed so far; a hash takes as long as many steps.
     hashes: Mutex<BTreeMap<String, String>>,
     most: usize,
 }
 
 impl Images {
-    /// None yet; at most `most` sets are kept.
+    /// An empty cache that keeps at most `most` sets.
     pub fn new(most: usize) -> Images {
         Images { kept: Mutex::default(), hashes: Mutex::default(), most: most.max(1) }
     }
 
-    /// A run's data. Errors: as loading's.
+    /// A run's data. Errors: as in loading.
     pub fn source(&self, settings: &Settings) -> Result<Source> {
         if settings.deep_linear() {
             return Source::open(settings);
@@ -29,7 +29,7 @@ impl Images {
         Source::of(self.set(settings)?, settings)
     }
 
-    /// The hash of a run's images, as its record has it. Errors: as loading's.
+    /// The hash of a run's images, as its record has it. Errors: as in loading.
     pub fn hash(&self, settings: &Settings) -> Result<String> {
         let mut hashes = self.hashes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let key = image_key(settings);
@@ -60,7 +60,7 @@ impl Images {
     }
 }
 
-/// What a run's images depend on.
+/// A key made of everything that a run's images depend on.
 pub fn image_key(settings: &Settings) -> String {
     // CIFAR-10 is the same for every seed, generated images are not.
     let seed = if settings.data == "images" { settings.seed } else { 0 };

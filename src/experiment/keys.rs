@@ -1,18 +1,19 @@
-//! Keys of runs that no run has, at any scale, found as a file is read: with the line, and not only at the scale that is asked for.
+//! Finds unknown keys of runs when a file is read, whatever the scale, so that the error can give the line.
 
 use crate::train::Settings;
 use crate::{Error, Result};
 use toml::Table;
 use toml::de::{DeTable, DeValue};
 
-/// What a run says beside options of `train`.
+/// The keys of a run that are not options of `train`.
 const OF_RUN: [&str; 7] = ["id", "base", "look", "label", "seeds", "scales", "vary"];
-/// Options for one scale.
+/// The tables of options for one scale.
 const SCALES: [&str; 4] = ["smoke", "quick", "overnight", "paper"];
 
-/// Refuses a key of a `[[run]]` or a `[base.NAME]` that is neither its own nor an option of `train`, and `precision`, which all runs share.
+/// Refuses an unknown key of a `[[run]]` or a `[base.NAME]`, one that is neither its own nor an option of `train`. Also refuses
+/// `precision`, which all runs share.
 ///
-/// Errors name `file` and the line. `text` is TOML that was read already.
+/// Errors name `file` and the line. `text` is TOML that has already been parsed.
 pub fn check(file: &str, text: &str) -> Result<()> {
     let Ok(whole) = DeTable::parse(text) else { return Ok(()) };
     let keys = Keys { file, text, options: options()? };
@@ -39,7 +40,7 @@ struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    /// Of a run or a base, with its tables for one scale and what it varies.
+    /// Checks a run or a base, its tables for one scale, and what it varies.
     fn table(&self, whose: &str, table: &DeTable, own: &[&str]) -> Result<()> {
         for (key, value) in table {
             let name: &str = key.get_ref();
@@ -76,7 +77,7 @@ impl Keys<'_> {
     }
 }
 
-/// Every option of `train`, with `_` for `-`, as settings name them.
+/// All options of `train`, with `_` for `-`, as settings name them.
 fn options() -> Result<Table> {
     // Settings leave out what is not given.
     let all = Settings {

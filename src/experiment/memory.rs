@@ -1,4 +1,4 @@
-//! The memory that a plan takes, and how many of its runs that lets go at once.
+//! The memory that a plan takes, and the number of its runs that fit into memory at once.
 
 use super::cost;
 use super::plan::Plan;
@@ -8,14 +8,14 @@ use crate::data::images;
 use crate::files::limits::{self, Bound};
 use crate::train::{Settings, footprint};
 
-/// How many runs go at once where they compute on this machine's CPU, at most `threads`. Errors: one that does not fit its memory.
+/// How many runs go at once on this machine's CPU, at most `threads`. Errors: a run does not fit into memory.
 pub fn workers(plan: &Plan, threads: usize) -> Result<usize> {
     let shared = u64::try_from(shared(plan) + footprint::program()).unwrap_or(u64::MAX);
     let bound = limits::memory().map(|bound| Bound { left: bound.left.saturating_sub(shared), ..bound });
     fitting(threads, &needs(plan)?, bound.as_ref())
 }
 
-/// Bytes of the largest run, and of as many of the largest as there are workers. Errors: settings that make no network.
+/// Bytes of the largest run, and of as many such runs as there are workers. Errors: the settings make no network.
 pub fn bytes(plan: &Plan, workers: usize) -> Result<[u128; 2]> {
     let needs = needs(plan)?;
     let largest = needs.iter().copied().max().unwrap_or(0);
@@ -29,19 +29,19 @@ pub fn of_images(settings: &Settings) -> u128 {
     (train + cost::test_images(settings)) as u128 * (IMAGE as u128 + 1)
 }
 
-/// Bytes of each run. Generated images are another set for each seed, of which as many are kept as there are workers.
+/// Bytes of each run. Every seed of generated images is a set of its own, and as many sets are kept as there are workers.
 fn needs(plan: &Plan) -> Result<Vec<u128>> {
     let own = |of: &Settings| if of.data == "images" { of_images(of) } else { 0 };
     plan.runs().map(|(_, _, of)| Ok(footprint::bytes(of)? + own(of))).collect()
 }
 
-/// Bytes of images that all runs share.
+/// Bytes of the images that all runs share.
 fn shared(plan: &Plan) -> u128 {
     let of_path = plan.runs().filter(|(_, _, of)| !of.deep_linear() && of.data != "images");
     of_path.map(|(_, _, of)| of_images(of)).max().unwrap_or(0)
 }
 
-/// As many as there are threads, as far as memory goes. `needs` are the bytes of each run. Errors: not even the largest fits.
+/// How many runs fit into memory, at most `threads`. `needs` are the bytes of each run. Errors: not even the largest fits.
 fn fitting(threads: usize, needs: &[u128], bound: Option<&Bound>) -> Result<usize> {
     let largest = needs.iter().copied().max().unwrap_or(0).max(1);
     let Some(bound) = bound else { return Ok(threads.max(1)) };

@@ -1,14 +1,16 @@
-//! Experiments as data, and what is made of them: the paper's figures, its claims with verdicts, a report.
+//! Experiments as data, and what is made from them: the paper's figures, its claims with verdicts, a report.
 //!
-//! An experiment is a TOML file: the runs that it uses, the values that it takes from them, panels, claims. A new one needs no code.
+//! An experiment is a TOML file: the runs that it uses, the values that it takes from them, panels, and claims. A new experiment needs no code.
 //!
-//! - what is to be done: [`catalogue`] (the files), [`mod@file`], [`pick`] and [`claim_spec`] (what they hold), [`runs`] (runs and groups of seeds), [`scale`],
-//!   `keys`, `vary`, [`plan`] (each run once), `validate` (whether runs have what is shown and tested of them)
-//! - doing it: [`cost`] (work, counted), [`estimate`] (how long it will take), [`memory`], [`runner`], `images` (sets that runs share), [`eta`] (how
-//!   long the rest will take)
-//! - what came of it: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`best`] (of several learning
-//!   rates), [`figures`], [`networks`], [`explore`], [`deviations`], [`headline`] and `answer`
-//!   (what a report says first); [`assemble`]: everything that is written
+//! - what is to be done: [`catalogue`] (the files), [`mod@file`], [`pick`] and [`claim_spec`] (their content), [`runs`] (runs and groups of
+//!   seeds),
+//!   [`scale`], `keys`, `vary`, [`plan`] (each run once), `validate` (whether the runs have everything that is shown and tested)
+//! - doing it: [`cost`] (the work, counted), [`estimate`] (how long it will take), [`memory`], [`runner`], `images` (sets that runs share),
+//!   [`eta`] (how long the rest will take)
+//! - the results: [`series`] and [`results`] (runs as numbers), [`evidence`] (all of them), [`claims`] (verdicts), [`best`] (variants at
+//!   the best
+//!   of several learning rates), [`figures`], [`networks`], [`explore`], [`deviations`], [`headline`] and `answer` (what a report says first);
+//!   [`assemble`]: writes everything
 
 mod answer;
 pub mod assemble;

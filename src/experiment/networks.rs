@@ -1,4 +1,4 @@
-//! Networks drawn from the engine's own tables of layers: the paper's figure 5, and whatever else is run.
+//! Draws networks from the engine's own tables of layers: the paper's figure 5, and the other networks that are run.
 
 use super::plan::{Part, Plan};
 use super::runs::Kind;
@@ -9,14 +9,14 @@ use crate::report::{Block, Column, Diagram};
 use crate::runtime::tensor::Shape;
 use std::collections::BTreeSet;
 
-/// Where a layer stands among those that follow one linear map, and the style of its box.
+/// For each kind of layer: its place among the layers that follow one linear map, and the style of its box.
 const MAP: (usize, usize) = (0, 0);
 const NORM: (usize, usize) = (1, 1);
 const NOISE: (usize, usize) = (2, 3);
 const ACTIVATION: (usize, usize) = (3, 2);
 const POOL: (usize, usize) = (4, 4);
 
-/// A box that has no row yet: the linear map that it follows or is, from 1, and its place behind it.
+/// A box that has no row yet. `at` is the number, from 1, of the linear map that it is or follows, and its place after that map.
 struct Placed {
     at: (usize, usize),
     style: usize,
@@ -24,10 +24,10 @@ struct Placed {
     detail: String,
 }
 
-/// The networks of the groups that an experiment draws, side by side; without columns where it draws none. What several of one kind have in
-/// common stands in one row.
+/// The networks of the groups that an experiment draws, side by side; without columns where it draws none. Boxes that several networks of
+/// one kind have in common are in the same row.
 ///
-/// Errors: a setting that makes no network.
+/// Errors: a setting makes no network.
 pub fn diagram(plan: &Plan, part: &Part, notes: Vec<String>) -> Result<Diagram> {
     let shown = &part.experiment.shown;
     let groups = if shown.diagram.is_empty() { Vec::new() } else { plan.chosen(part, Some(&shown.diagram)) };
@@ -50,7 +50,7 @@ pub fn diagram(plan: &Plan, part: &Part, notes: Vec<String>) -> Result<Diagram> 
     Ok(Diagram { title: shown.title.clone(), subtitle: String::new(), notes, columns })
 }
 
-/// Input, layers, loss.
+/// The boxes of a network: input, layers, loss.
 fn boxes(network: &Network) -> Result<Vec<Placed>> {
     let mut shape = network.input(1);
     let mut boxes = vec![Placed { at: (0, 0), style: 6, label: "input".into(), detail: size(shape) }];
@@ -80,7 +80,7 @@ fn boxes(network: &Network) -> Result<Vec<Placed>> {
     Ok(boxes)
 }
 
-/// A layer's own words, and whether a ReLU is part of its pass, which is drawn as a box of its own.
+/// The text of a layer's box, and whether the layer's pass includes a ReLU, which is drawn as a box of its own.
 fn words(link: &Link) -> (String, bool) {
     let said = link.layer.describe();
     let relu = said.ends_with(", relu)");
@@ -89,7 +89,7 @@ fn words(link: &Link) -> (String, bool) {
     (name + &said, relu)
 }
 
-/// `32×32×64`, or the number of units.
+/// The size in words: `32×32×64`, or the number of units.
 fn size(shape: Shape) -> String {
     match shape.hwnc() {
         [1, 1, _, units] => format!("{units}"),

@@ -1,40 +1,40 @@
-//! A value: which numbers of a run, and what is made of several.
+//! A value: which numbers of a run it takes, and how it reduces several to one.
 
 use super::scale::ByScale;
 use serde::Deserialize;
 
-/// Which numbers of a run: an array of one of its files, and what is made of it at each step.
+/// Which numbers of a run: an array in one of its files, and how the array is reduced at each step.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pick {
     /// `loss`, `train_accuracy`, `test_accuracy`, `test_loss`, `diverged`, or FILE.ARRAY of a probe, as `landscape.beta`.
     pub quantity: String,
-    /// What each value is divided by: another of the same kind.
+    /// The quantity that each value is divided by, of the same kind.
     pub per: Option<String>,
-    /// What it is called on axes and in tables.
+    /// The label on axes and in tables.
     pub label: String,
-    /// Of arrays with a value for each layer: the layers that are taken, counted from 1.
+    /// For arrays with a value per layer: the layers to take, counted from 1.
     pub layer: Option<ByScale<Vec<usize>>>,
-    /// Of arrays with a value for each unit: the one that is taken, by its place among those looked at, from 0.
+    /// For arrays with a value per unit: the unit to take, by its place among the probed units, from 0.
     pub unit: Option<usize>,
-    /// Of arrays along a line: the part that is taken, in learning rates.
+    /// For arrays along a line: the part of the line to take, in learning rates.
     pub along: Option<[f64; 2]>,
-    /// Each value without its sign.
+    /// Take the absolute value.
     #[serde(default)]
     pub abs: bool,
-    /// Each value times the run's learning rate: 2 is where a step along a quadratic's gradient no longer lowers it.
+    /// Multiply by the run's learning rate. At 2, a step along a quadratic's gradient no longer lowers it.
     #[serde(default)]
     pub times_rate: bool,
-    /// What is made of several values at one step.
+    /// How several values at one step are reduced to one.
     pub over: Option<Over>,
-    /// The change from each step that was looked at to the next, in absolute value.
+    /// Take the absolute change from each probed step to the next.
     #[serde(default)]
     pub change: bool,
-    /// Means over windows of so many rows.
+    /// Average over windows of this many rows.
     pub smooth: Option<ByScale<usize>>,
 }
 
-/// What is made of several numbers.
+/// How several numbers are reduced to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Over {
@@ -44,22 +44,22 @@ pub enum Over {
     Max,
     /// The mean.
     Mean,
-    /// The middle one.
+    /// The median.
     Median,
-    /// The highest over the lowest.
+    /// The highest divided by the lowest.
     Ratio,
-    /// The highest less the lowest.
+    /// The highest minus the lowest.
     Spread,
     /// The first.
     First,
     /// The last.
     Last,
-    /// The share of them that is above 0.
+    /// The share of the numbers that is above 0.
     Positive,
 }
 
 impl Over {
-    /// In words: "highest".
+    /// The name in words: "highest".
     pub fn word(self) -> &'static str {
         match self {
             Over::Min => "lowest",

@@ -1,4 +1,4 @@
-//! What a reproduction makes: experiments, the groups of runs that they use, and every run once.
+//! The plan of a reproduction: experiments, the groups of runs that they use, and every run once.
 
 use super::catalogue::Experiment;
 use super::runs::{Group, Request, RunSpec, Shared};
@@ -22,15 +22,15 @@ pub struct Plan {
 pub struct Part {
     /// The experiment.
     pub experiment: Experiment,
-    /// Places of its groups in [`Plan::groups`].
+    /// The indices of its groups in [`Plan::groups`].
     pub groups: Vec<usize>,
 }
 
 impl Plan {
-    /// Takes an experiment in, and gives the groups of runs that it has at some scale. Runs that two experiments share are made once.
+    /// Adds an experiment, and returns the ids of the groups of runs that it has at some scale. Runs that two experiments share are made once.
     ///
-    /// Errors name the experiment's file: a run that it names and that is not there; a setting that `train` would refuse; two runs of one name
-    /// and different settings.
+    /// Errors name the experiment's file: it names a run that does not exist; a setting is one that `train` would refuse; two runs have one
+    /// name and different settings.
     pub(super) fn add(&mut self, experiment: Experiment, shared: &Shared) -> Result<Vec<String>> {
         check_count(&experiment, &self.request)?;
         let mut groups = Vec::new();
@@ -50,7 +50,7 @@ impl Plan {
         Ok(there)
     }
 
-    /// The group's place, which is that of the same group if it is there already.
+    /// The group's index. A group that is already there keeps its index.
     fn place(&mut self, file: &str, group: Group) -> Result<usize> {
         let taken = |other: &Group| group.runs.iter().any(|(name, _)| other.runs.iter().any(|(of, _)| of == name));
         match self.groups.iter().position(|other| other.id == group.id || taken(other)) {
@@ -66,7 +66,7 @@ impl Plan {
         }
     }
 
-    /// The groups of a part that some patterns name, in the part's order; all where there are no patterns.
+    /// The groups of a part that match `patterns`, in the part's order; all of them without patterns.
     pub fn chosen<'a>(&'a self, part: &Part, patterns: Option<&[String]>) -> Vec<&'a Group> {
         let fits =
             |group: &&Group| patterns.is_none_or(|patterns| patterns.iter().any(|pattern| matches(pattern, &group.id)));
@@ -79,17 +79,17 @@ impl Plan {
     }
 }
 
-/// Every id that a run's description can come to.
+/// Every id that a run's description can expand to.
 fn names(spec: &RunSpec) -> Vec<String> {
     spec.vary.iter().fold(vec![spec.id.clone()], |names, (key, values)| {
         names.iter().flat_map(|name| values.iter().map(move |value| filled(name, key, value))).collect()
     })
 }
 
-/// The most runs that an experiment makes of its own.
+/// The most runs that an experiment may define itself.
 const MOST_RUNS: u64 = 10_000;
 
-/// Refuses what comes to no runs or to more than anyone makes, before their settings take memory.
+/// Refuses an experiment that comes to no runs, or to more than the limit, before the runs' settings take memory.
 fn check_count(experiment: &Experiment, request: &Request) -> Result<()> {
     let mut all = 0u64;
     for spec in &experiment.shown.runs {
@@ -102,7 +102,7 @@ fn check_count(experiment: &Experiment, request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// Every group of runs that an experiment has at some scale, by id. Errors: it uses one that is not there.
+/// The ids of all groups of runs that an experiment has at some scale. Errors: it uses a group that does not exist.
 fn there(experiment: &Experiment, shared: &Shared) -> Result<Vec<String>> {
     let shown = &experiment.shown;
     let all: Vec<String> = shared.runs.iter().flat_map(names).collect();
@@ -113,7 +113,7 @@ fn there(experiment: &Experiment, shared: &Shared) -> Result<Vec<String>> {
     Ok(used.chain(shown.runs.iter().flat_map(names)).collect())
 }
 
-/// Whether a name is the pattern, in which `*` stands for any letters.
+/// Whether a name matches the pattern, in which `*` stands for any letters.
 pub fn matches(pattern: &str, name: &str) -> bool {
     let mut pieces = pattern.split('*');
     let Some(mut rest) = name.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
@@ -156,7 +156,7 @@ mod tests {
         Request::at(Scale::Smoke)
     }
 
-    /// A plan of one run of a user's.
+    /// A plan of one run that the user defines.
     fn own(run: &str, request: Request) -> Result<Plan> {
         let text = format!("title = \"own\"\n[[run]]\nbase = \"dln\"\n{run}");
         let experiment = catalogue::read("own", "own.toml", &text)?;

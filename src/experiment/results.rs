@@ -1,4 +1,4 @@
-//! A finished run's files as numbers: tracks, each a value at every step that was looked at.
+//! Reads a finished run's files as numbers: tracks, each with a value at every probed or logged step.
 
 use super::pick::{Over, Pick};
 use super::scale::Scale;
@@ -13,16 +13,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// A value at every step that was looked at.
+/// A quantity's value at every probed or logged step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Track {
-    /// What tells it from the others of its kind: ("layer", "3"), ("unit", "17").
+    /// What distinguishes it from other tracks of the quantity: ("layer", "3"), ("unit", "17").
     pub facets: Vec<(&'static str, String)>,
     /// Step and value.
     pub points: Vec<(f64, f64)>,
 }
 
-/// What one of several values at a step is of: the kind, as shown, and its number among those of the kind.
+/// What one of several values at a step belongs to: the kind, the text shown, and the number within the kind.
 type Facet = (&'static str, String, f64);
 
 /// One run's files, each read once.
@@ -35,7 +35,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// Those of a run's folder.
+    /// The results in a run's folder.
     pub fn of(folder: &Path, settings: &Settings) -> Results {
         let (folder, settings) = (folder.to_owned(), settings.clone());
         Results { folder, settings, training: OnceCell::new(), files: RefCell::default() }
@@ -46,7 +46,7 @@ impl Results {
         &self.settings
     }
 
-    /// What it logged of its training.
+    /// What the run logged about its training.
     pub fn training(&self) -> Result<Rc<Training>> {
         if let Some(found) = self.training.get() {
             return Ok(found.clone());
@@ -65,12 +65,12 @@ impl Results {
         Ok(found)
     }
 
-    /// Whether its loss ended as no number.
+    /// Whether the run's loss ended as NaN.
     pub fn diverged(&self) -> Result<bool> {
         Ok(self.training()?.loss.last().is_some_and(|loss| !loss.is_finite()))
     }
 
-    /// What `pick` says of this run. Errors: a file or an array that is not there.
+    /// The tracks of this run that `pick` describes. Errors: a file or an array is missing.
     pub fn tracks(&self, pick: &Pick, scale: Scale) -> Result<Vec<Track>> {
         let layers = pick.layer.as_ref().and_then(|by| by.at(scale)).map(Vec::as_slice);
         let mut tracks = self.raw(&pick.quantity, pick, layers)?;
@@ -119,7 +119,7 @@ impl Results {
         Ok(tracks)
     }
 
-    /// The quantity as it stands in the files, of the layers and units that are picked.
+    /// The quantity as the files hold it, for the picked layers and units.
     fn raw(&self, quantity: &str, pick: &Pick, layers: Option<&[usize]>) -> Result<Vec<Track>> {
         let Some((file, array)) = quantity.split_once('.') else { return Ok(vec![self.logged(quantity)?]) };
         let arrays = self.arrays(file)?;
@@ -157,7 +157,7 @@ impl Results {
         Ok(tracks)
     }
 
-    /// For each entry of a step what it is of: name, as shown, and number among those of its kind.
+    /// What each entry of a step belongs to: for each kind its name, the text shown, and the number within the kind.
     fn places(&self, arrays: &Arrays, shape: &[usize]) -> Result<Vec<Vec<Facet>>> {
         let numbers = |name: &str| arrays.get(name).and_then(|array| array.to_f64().or_else(|| whole(&array.values)));
         let (lr, count) = (self.settings.lr, shape.iter().product::<usize>());
@@ -235,7 +235,7 @@ fn whole(values: &Values) -> Option<Vec<f64>> {
 }
 
 impl Over {
-    /// What is made of these numbers. What is none, as the cosine with a gradient that is zero, is left out; NaN where nothing is left.
+    /// The numbers reduced to one. NaN, such as the cosine with a zero gradient, is left out; the result is NaN where nothing is left.
     pub fn of(self, mut values: Vec<f64>) -> f64 {
         values.retain(|value| !value.is_nan());
         if values.is_empty() {
@@ -257,7 +257,7 @@ impl Over {
     }
 }
 
-/// Lowest and highest of several tracks of one run, at each step by itself.
+/// The lowest and highest of several tracks of one run, at each step separately.
 pub fn ends(tracks: &[Track]) -> Vec<(f64, f64, f64)> {
     let steps = tracks.first().map_or(&[][..], |track| &track.points[..]);
     let of = |i: usize, over: Over| {
@@ -270,16 +270,16 @@ pub fn ends(tracks: &[Track]) -> Vec<(f64, f64, f64)> {
     steps.iter().enumerate().map(|(i, &(step, _))| (step, of(i, Over::Min), of(i, Over::Max))).collect()
 }
 
-/// The middle of several seeds' tracks at every step of the longest; `missing` stands for the value of one that ended before.
+/// The median of several seeds' tracks at every step of the longest. `missing` is the value of a track that ended earlier.
 pub fn middle(tracks: &[Vec<(f64, f64)>], missing: Option<f64>) -> Vec<(f64, f64)> {
     let several = if made(Mutant::M8) { tracks.get(..1).unwrap_or_default() } else { tracks };
     across(several, missing, |values| Over::Median.of(values))
 }
 
-/// From so many seeds on a band covers the middle half of them: of many the outermost hide what most do.
+/// From this many seeds on, a band covers only their middle half: the outermost of many seeds would hide what most do.
 pub const MANY: usize = 8;
 
-/// The band of several seeds' tracks at every step: from the lowest to the highest, of [`MANY`] and more over their middle half.
+/// The band of several seeds' tracks at every step: from the lowest to the highest, or with [`MANY`] seeds and more their middle half.
 pub fn spread(tracks: &[Vec<(f64, f64)>], missing: Option<f64>) -> Vec<(f64, f64, f64)> {
     let inner = if tracks.len() >= MANY { tracks.len() / 4 } else { 0 };
     let at = |place: fn(usize, usize) -> usize| {

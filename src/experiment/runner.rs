@@ -1,4 +1,4 @@
-//! Makes the runs of a plan, several at once where there are several workers; what is finished is not made again.
+//! Makes the runs of a plan, several at once with several workers. Finished runs are not made again.
 
 use super::cost::Costs;
 use super::images::Images;
@@ -14,38 +14,38 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// One run of a plan, on its way.
+/// One run of a plan, in progress.
 #[derive(Debug, Clone, Copy)]
 pub struct Task<'a> {
-    /// Its place among the plan's runs.
+    /// The run's index in the plan.
     pub number: usize,
-    /// Its group.
+    /// The run's group.
     pub group: &'a Group,
-    /// Its folder's name.
+    /// The name of the run's folder.
     pub name: &'a str,
-    /// Its settings.
+    /// The run's settings.
     pub settings: &'a Settings,
 }
 
-/// Told of the progress of a plan, from several threads.
+/// Receives the progress of a plan, from several threads.
 pub trait Watch: Sync {
-    /// A run was finished before.
+    /// A run had been finished before.
     fn finished_before(&self, task: &Task);
-    /// A run begins, or one that was there before goes on, at a step.
+    /// A run begins at step `first`, or an existing one is resumed there.
     fn begins(&self, task: &Task, first: u64, resumed: bool);
-    /// It has logged a row.
+    /// The run has logged a row.
     fn row(&self, task: &Task, row: &Row);
-    /// Something that the user should know.
+    /// A message that the user should see.
     fn warn(&self, task: &Task, message: &str);
-    /// It has ended well, or diverged.
+    /// The run has ended, successfully or by diverging.
     fn ended(&self, task: &Task, finished: &Finished);
 }
 
-/// How a run is made.
+/// How runs are made.
 pub trait Make: Sync {
-    /// What computes, as a run's record calls it.
+    /// The name of the device, as a run's record has it.
     fn device(&self) -> &str;
-    /// Makes one run in its folder, from its data; goes on where `resume` says that there is a part of it. `stop` ends it.
+    /// Makes one run in its folder from its data. With `resume` it continues what is there. `stop` ends it.
     fn make(
         &self,
         settings: &Settings,
@@ -57,10 +57,10 @@ pub trait Make: Sync {
     ) -> Result<Finished>;
 }
 
-/// Makes every run of `plan` under `folder`, each in a folder of its name, `workers` at a time, each worker with `threads` threads.
+/// Makes every run of `plan` in a folder of its name under `folder`: `workers` runs at a time, each with `threads` threads.
 ///
-/// A run that diverges is a result, not an error. After an error, and where `stop` is set, the others save what they have. Errors: as
-/// training's; a folder there that is not of this plan, or a run there of another device's or of other data.
+/// A run that diverges is a result, not an error. After an error, or when `stop` is set, the other runs save what they have. Errors: as in
+/// training; a folder there that is not of this plan, or a run there from another device or on other data.
 pub fn run_all(
     plan: &Plan,
     folder: &Path,
@@ -96,8 +96,8 @@ pub fn run_all(
     each(&tasks, (workers, threads), stop, one)
 }
 
-/// Does something with each of some tasks, in their order, by several workers. After an error the others are asked to stop; the first error
-/// that is not that they did is returned.
+/// Runs `one` on each task, in order, on several workers. After an error the other workers are asked to stop. Returns the first error other
+/// than their interruption.
 pub fn each<T: Sync>(
     tasks: &[T],
     (workers, threads): (usize, usize),
@@ -135,7 +135,7 @@ pub fn each<T: Sync>(
     }
 }
 
-/// Passes a run's own words on, with its name.
+/// Forwards the messages of a run, with its task.
 struct Telling<'a> {
     task: &'a Task<'a>,
     resumed: bool,
@@ -154,10 +154,10 @@ impl Observer for Telling<'_> {
     }
 }
 
-/// Whether the run's last checkpoint was made after the row of its last step (or says that it diverged) and its settings are the plan's.
+/// Whether the run is finished: its last checkpoint was made after the row of its last step, or says that the run diverged.
 ///
-/// Errors: it is a run of other settings, of another device's, or of other data: where one that goes on is refused, one that is finished is not
-/// taken over in silence.
+/// Errors: the run has other settings, is from another device, or is on other data. Resuming such a run is refused, so a finished one must
+/// not be accepted silently either.
 fn is_finished(task: &Task, out: &Path, device: &str, images: &Images) -> Result<bool> {
     if !disk::exists(&out.join("run.toml")) {
         return Ok(false);
@@ -193,7 +193,7 @@ fn is_finished(task: &Task, out: &Path, device: &str, images: &Images) -> Result
     Ok(finished)
 }
 
-/// Whether data are generated: then settings that are the same make the same.
+/// Whether the data are generated, so that equal settings give equal data.
 fn made_of_settings(data: &str) -> bool {
     ["images", "gaussian"].contains(&data)
 }
@@ -208,12 +208,12 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    /// Makes runs on the CPU, and interrupts each after the row of some step.
+    /// Makes runs on the CPU, and interrupts each after the row of the step `stop_after`.
     struct Maker {
         stop_after: Option<u64>,
         device: &'static str,
         save_within: Option<Duration>,
-        /// Copies the run's folder there after the row of step 3, as a kill would leave it.
+        /// If set, the run's folder is copied there after the row of step 3, as a kill would leave it.
         copy: Option<PathBuf>,
     }
 
@@ -278,7 +278,7 @@ mod tests {
         }
     }
 
-    /// Counts what it is told.
+    /// Counts the calls that it receives.
     #[derive(Default)]
     struct Count {
         finished_before: AtomicUsize,
@@ -299,7 +299,7 @@ mod tests {
 
     const STEPS: u64 = 5;
 
-    /// One run of a small network.
+    /// A plan of one run of a small network.
     fn plan(own: Settings) -> Plan {
         let mut settings = Settings { steps: STEPS, ..own };
         settings.resolve().unwrap();
@@ -312,7 +312,7 @@ mod tests {
         Settings { depth: 3, dim: 4, samples: 20, probe: vec!["landscape:1".into()], ..Settings::defaults("dln") }
     }
 
-    /// How often a run was finished before, and the rows that were made.
+    /// How many runs had been finished before, and how many rows were made.
     fn made(plan: &Plan, folder: &Path, maker: &Maker) -> Result<(usize, usize)> {
         let count = Count::default();
         run_all(plan, folder, (1, 1), &Arc::default(), &count, maker)?;

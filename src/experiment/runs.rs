@@ -1,4 +1,4 @@
-//! Runs as an experiment's file describes them, and what they come to at a scale: settings, resolved.
+//! Runs as an experiment's file describes them, and the resolved settings that they give at a scale.
 
 use super::pick::Pick;
 use super::scale::{ByScale, Scale};
@@ -12,29 +12,29 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
-/// The largest seed of a first run: TOML's whole numbers end soon after it, and further seeds follow.
+/// The largest seed of a first run. Further seeds follow it, and TOML's integers end soon after.
 pub const LARGEST_SEED: u64 = i64::MAX as u64 - MOST_SEEDS;
 /// The most seeds of a group.
 const MOST_SEEDS: u64 = 1000;
 
-/// Training and test images of CIFAR-10.
+/// Numbers of training and test images of CIFAR-10.
 const CIFAR10: (usize, usize) = (50_000, 10_000);
 
-/// What `data` says in an experiment for CIFAR-10 where it is found and generated images elsewhere.
+/// The value of `data` that means CIFAR-10 where it is found, and generated images otherwise.
 const PICTURES: &str = "pictures";
 
-/// `runs.toml`: what experiments share.
+/// The content of `runs.toml`, which the experiments share.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shared {
     /// Label and style of each variant, by name.
     pub look: BTreeMap<String, Look>,
-    /// Settings that runs begin from, by name.
+    /// The settings that runs can start from, by name.
     pub base: BTreeMap<String, Base>,
     /// Numbers of a run that several experiments show, by name.
     #[serde(rename = "value")]
     pub values: BTreeMap<String, Pick>,
-    /// Why claims fail, by the names that several of them call it.
+    /// Reasons why claims fail, by the names that claims use.
     #[serde(rename = "why")]
     pub reasons: BTreeMap<String, String>,
     /// Runs that several experiments use.
@@ -42,13 +42,13 @@ pub struct Shared {
     pub runs: Vec<RunSpec>,
 }
 
-/// How a variant is shown, wherever it is.
+/// How a variant looks wherever it is shown.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Look {
-    /// In legends and tables.
+    /// The label in legends and tables.
     pub label: String,
-    /// Number of one of the report's styles.
+    /// The number of one of the report's styles.
     pub style: usize,
 }
 
@@ -61,7 +61,7 @@ pub struct AtScales {
     /// At `quick`.
     #[serde(default)]
     pub quick: Table,
-    /// At `overnight`, over those at `paper`.
+    /// At `overnight`; they override those at `paper`.
     #[serde(default)]
     pub overnight: Table,
     /// At `paper`.
@@ -80,10 +80,10 @@ impl AtScales {
     }
 }
 
-/// Settings that runs begin from.
+/// Settings that runs can start from.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Base {
-    /// Laid over them at one scale.
+    /// Overrides at one scale.
     #[serde(flatten)]
     pub at: AtScales,
     /// Options of `train`, with `_` for `-`.
@@ -91,25 +91,25 @@ pub struct Base {
     pub settings: Table,
 }
 
-/// A group of runs that differ in the seed alone; with `vary`, several groups.
+/// A group of runs that differ only in the seed; with `vary`, several groups.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct RunSpec {
-    /// Its name, and that of its runs' folders; `{KEY}` stands for what is varied.
+    /// The name of the group and of its runs' folders; `{KEY}` is replaced by a varied value.
     pub id: String,
-    /// The base that it begins from.
+    /// The base that its settings start from.
     pub base: Option<String>,
-    /// The look; where it says nothing, that of its norm, with noise and activation.
+    /// The look, by name; by default that of its norm, with noise and activation.
     pub look: Option<String>,
-    /// The label, where it is not the look's.
+    /// The label, if not the look's.
     pub label: Option<String>,
-    /// How many seeds; one where it says nothing.
+    /// The number of seeds; one by default.
     pub seeds: Option<ByScale<u64>>,
-    /// The scales that have it; all where it says nothing.
+    /// The scales at which it exists; all by default.
     pub scales: Option<Vec<Scale>>,
-    /// Options that are varied: a group for each combination.
+    /// Options to vary: one group is made for each combination.
     #[serde(default)]
     pub vary: BTreeMap<String, Vec<Value>>,
-    /// Laid over its settings at one scale.
+    /// Overrides of its settings at one scale.
     #[serde(flatten)]
     pub at: AtScales,
     /// Options of `train`, with `_` for `-`.
@@ -117,48 +117,48 @@ pub struct RunSpec {
     pub settings: Table,
 }
 
-/// Runs that differ in the seed alone, at one scale.
+/// Runs that differ only in the seed, at one scale.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     /// Its name.
     pub id: String,
-    /// What figures and tables call it.
+    /// Its name in figures and tables.
     pub label: String,
-    /// Its style there.
+    /// Its style in figures.
     pub style: usize,
-    /// Settings of each seed, resolved, with the names of the runs' folders.
+    /// The resolved settings of each seed, with the names of the runs' folders.
     pub runs: Vec<(String, Settings)>,
 }
 
 impl Group {
-    /// Settings of the first seed: what all have in common.
+    /// The settings of the first seed; the others differ only in the seed.
     pub fn settings(&self) -> &Settings {
         &self.runs[0].1
     }
 }
 
-/// What is asked of a reproduction.
+/// What a reproduction is asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// How large.
+    /// The scale.
     pub scale: Scale,
     /// Where images come from: a path, or `images`.
     pub pictures: String,
     /// The seed of each group's first run.
     pub seed: u64,
-    /// Replaces the numbers of seeds of groups that have several.
+    /// Replaces the number of seeds of groups that have several.
     pub seeds: Option<u64>,
-    /// Only this kind of network.
+    /// Restricts the runs to this kind of network.
     pub network: Option<Kind>,
     /// The precision of runs.
     pub precision: String,
-    /// Of those of deep linear networks.
+    /// The precision of deep linear networks' runs.
     pub precision_of_dln: String,
 }
 
 #[cfg(test)]
 impl Request {
-    /// Everything at a scale, from seed 1 on generated images.
+    /// A request for everything at a scale, from seed 1, on generated images.
     pub fn at(scale: Scale) -> Request {
         Request {
             scale,
@@ -182,16 +182,16 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Of a run.
+    /// The kind of a run's network.
     pub fn of(settings: &Settings) -> Kind {
         if settings.deep_linear() { Kind::Dln } else { Kind::Vgg }
     }
 }
 
 impl RunSpec {
-    /// Its groups at the scale that is asked for; none where it is not for that scale or kind of network.
+    /// The groups at the requested scale; none where it does not exist at that scale or has another kind of network.
     ///
-    /// Errors name `file` and the run: a base or look that is not there, an unknown option, a value that `train` would refuse.
+    /// Errors name `file` and the run: a missing base or look, an unknown option, a value that `train` would refuse.
     pub fn groups(&self, file: &str, shared: &Shared, request: &Request) -> Result<Vec<Group>> {
         let bad = |problem: String| {
             Error::input(file, format!("run {}: {problem}", self.id), "see the options of normscape train")
@@ -224,7 +224,7 @@ impl RunSpec {
         Ok(groups)
     }
 
-    /// The seeds of each of its groups.
+    /// The number of seeds of each of its groups.
     fn seed_count(&self, request: &Request) -> u64 {
         match (&self.seeds, request.seeds) {
             (None, _) => 1,
@@ -233,7 +233,7 @@ impl RunSpec {
         }
     }
 
-    /// How many runs it comes to, before any is made: what is varied multiplies. Errors: an option that varies over no value.
+    /// How many runs it comes to, before any is made; varied options multiply. Errors: an option varies over no value.
     pub(super) fn count(&self, file: &str, request: &Request) -> Result<u64> {
         let none = self.vary.iter().find(|(_, values)| values.is_empty());
         if let Some((key, _)) = none {
@@ -309,7 +309,7 @@ fn variant(settings: &Settings) -> String {
     name
 }
 
-/// A model's default settings with a run's keys laid over them.
+/// A model's default settings, overridden by a run's keys.
 fn settings(table: &Table, seed: u64) -> Result<Settings> {
     let internal = |e: String| Error::input("settings", e, "a value of the option's own type is needed");
     let model = table.get("model").and_then(Value::as_str).ok_or_else(|| internal("no model".into()))?;

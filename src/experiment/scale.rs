@@ -1,9 +1,9 @@
-//! How much of the paper's settings a reproduction takes.
+//! The scale of a reproduction: how much of the paper's settings it takes.
 
 use serde::Deserialize;
 use std::fmt;
 
-/// The sizes of every experiment.
+/// The scales of every experiment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scale {
@@ -18,10 +18,10 @@ pub enum Scale {
 }
 
 impl Scale {
-    /// All of them, smallest first.
+    /// All scales, smallest first.
     pub const ALL: [Scale; 4] = [Scale::Smoke, Scale::Quick, Scale::Overnight, Scale::Paper];
 
-    /// `smoke`, `quick`, `overnight`, `paper`.
+    /// The name: `smoke`, `quick`, `overnight`, `paper`.
     pub fn name(self) -> &'static str {
         match self {
             Scale::Smoke => "smoke",
@@ -38,13 +38,13 @@ impl fmt::Display for Scale {
     }
 }
 
-/// A value, or one for each scale.
+/// One value for all scales, or one for each.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum ByScale<T> {
     /// The same at every scale.
     Same(T),
-    /// One for each: what is missing is not there at that scale, but for `overnight`, which has the paper's.
+    /// A separate value for each scale. A missing value does not exist at its scale, but `overnight` falls back to the value of `paper`.
     Each(Each<T>),
 }
 
@@ -63,7 +63,7 @@ pub struct Each<T> {
 }
 
 impl<T> ByScale<T> {
-    /// Every value that there is.
+    /// All values that are present.
     pub fn all(&mut self) -> impl Iterator<Item = &mut T> {
         let (same, each) = match self {
             ByScale::Same(value) => (Some(value), None),

@@ -1,28 +1,28 @@
-//! A finished run's logs as numbers.
+//! Reads a finished run's logs as numbers.
 
 use crate::files::disk;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// The largest `metrics.csv` that is read: 15 million rows.
+/// The largest `metrics.csv` that is read; it has 15 million rows.
 const METRICS_CAP: u64 = 1 << 30;
 
-/// What a run logged of its training.
+/// What a run logged about its training.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Training {
-    /// Loss of the batch of step t, from t = 0.
+    /// Loss on the batch of step t, from t = 0.
     pub loss: Vec<f64>,
-    /// Accuracy on it; NaN where nothing is right or wrong.
+    /// Accuracy on that batch; NaN for a network without classes.
     pub accuracy: Vec<f64>,
     /// Loss on the test set; NaN where it was not measured.
     pub test_loss: Vec<f64>,
-    /// Accuracy on it; NaN where it was not measured.
+    /// Accuracy on the test set; NaN where it was not measured.
     pub test_accuracy: Vec<f64>,
-    /// Time from the run's beginning to each row, in seconds.
+    /// Seconds from the run's beginning to each row.
     pub seconds: Vec<f64>,
 }
 
-/// Reads a run's `metrics.csv`. Errors: it is not there, or not of that form.
+/// Reads a run's `metrics.csv`. Errors: it is missing, or has another form.
 pub fn training(run: &Path) -> Result<Training> {
     let path = run.join("metrics.csv");
     let text = disk::read_text_capped(&path, METRICS_CAP)?;
@@ -52,7 +52,7 @@ pub fn training(run: &Path) -> Result<Training> {
     Ok(found)
 }
 
-/// Mean over windows of `width` steps, at each window's middle.
+/// Means over windows of `width` steps, each at the middle of its window.
 pub fn smoothed(values: &[f64], width: usize) -> Vec<(f64, f64)> {
     let width = width.max(1);
     let mean = |w: &[f64]| w.iter().sum::<f64>() / w.len() as f64;
@@ -60,7 +60,7 @@ pub fn smoothed(values: &[f64], width: usize) -> Vec<(f64, f64)> {
     values.chunks(width).enumerate().map(window).collect()
 }
 
-/// The middle of some numbers; NaN where there are none.
+/// The median of some numbers; NaN where there are none.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {

@@ -1,6 +1,6 @@
-//! Whether an experiment says what can be done: told before any run is made, not hours later.
+//! Checks whether everything in an experiment is possible, before any run is made rather than hours later.
 //!
-//! Whatever shows or tests a value is a [`Use`] of it: what is used must be there, of every group of runs that it is taken from.
+//! Anything that shows or tests a value is a [`Use`] of it. The value must exist in every group of runs that it is taken from.
 
 use super::catalogue::Experiment;
 use super::claim_spec::{ClaimSpec, Side, Test};
@@ -17,9 +17,9 @@ use crate::{Error, Result};
 use std::slice::from_ref;
 
 impl Plan {
-    /// Brings experiments together, each looked at once its runs are there.
+    /// Puts experiments into a plan; each is checked once its runs are there.
     ///
-    /// Errors name the experiment's file: those of its runs, and of what it shows and tests of them.
+    /// Errors name the experiment's file. They concern its runs, and what it shows and tests.
     pub fn new(experiments: Vec<Experiment>, shared: &Shared, request: Request) -> Result<Plan> {
         let mut plan = Plan { request, parts: Vec::new(), groups: Vec::new() };
         for experiment in experiments {
@@ -30,10 +30,10 @@ impl Plan {
     }
 }
 
-/// Looks at everything that a part of the plan shows or tests. `names` are the groups of runs that it has at some scale.
+/// Checks everything that a part of the plan shows or tests. `names` are the groups of runs that it has at some scale.
 ///
-/// Errors name the experiment's file, and the value, panel, claim or run: what contradicts itself or names what is not there; a probe that
-/// the run has not; layers, units or points that it does not look at; several numbers where one is needed.
+/// Errors name the experiment's file and the value, panel, claim or run. Something contradicts itself or names what does not exist; a run
+/// lacks the probe; the probe does not look at the layers, units or points; there are several numbers where one is needed.
 fn validate(plan: &Plan, part: &Part, names: &[String]) -> Result<()> {
     let shown = &part.experiment.shown;
     let check = Check { plan, part, shown };
@@ -51,15 +51,15 @@ fn validate(plan: &Plan, part: &Part, names: &[String]) -> Result<()> {
 
 /// Something that shows or tests a value.
 struct Use<'a> {
-    /// What does: "panel \"loss\"".
+    /// What uses it: "panel \"loss\"".
     by: String,
     value: &'a str,
-    /// Groups of runs, by pattern; all where there are none.
+    /// Groups of runs, by pattern; all groups without patterns.
     runs: Option<&'a [String]>,
     need: Need,
 }
 
-/// What a use takes of a run's step.
+/// What a use needs from a step of a run.
 #[derive(Clone, Copy, PartialEq)]
 enum Need {
     /// One number or several.
@@ -68,7 +68,7 @@ enum Need {
     One,
     /// Points along a line.
     Distance,
-    /// Histograms, of each layer that is picked, of the first, or of whatever is looked at.
+    /// Histograms of this many of the picked layers; 0 if any probed layer will do.
     Histograms(usize),
 }
 
@@ -91,7 +91,7 @@ impl<'a> Check<'a> {
         self.shown.values.get(value)
     }
 
-    /// Every use of a value.
+    /// All uses of values.
     fn uses(&self) -> Vec<Use<'a>> {
         let mut uses = Vec::new();
         for panel in &self.shown.panels {
@@ -150,7 +150,7 @@ impl<'a> Check<'a> {
         uses
     }
 
-    /// The value must be there, and every group must have it in the form that is needed.
+    /// Checks that the value exists, and that every group has it in the form that is needed.
     fn one_use(&self, of: &Use) -> Result<()> {
         let Use { by, value, .. } = of;
         let Some(pick) = self.pick(value) else {
@@ -191,7 +191,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// How many numbers a value has at a step of a run. Errors: settings that make no network.
+    /// How many numbers a value has at a step of a run. Errors: the settings make no network.
     fn count(&self, pick: &Pick, group: &Group) -> Result<usize> {
         let settings = group.settings();
         let layers = pick.layer.as_ref().and_then(|by| by.at(self.scale()));
@@ -222,7 +222,7 @@ impl<'a> Check<'a> {
         Ok(if pick.over.is_some() { count.min(1) } else { count })
     }
 
-    /// The layers and the unit of histograms must be among those that are looked at.
+    /// Checks that the layers and the unit of histograms are among those that are probed.
     fn histograms(&self, of: &Use, pick: &Pick, layers: usize, group: &Group) -> Result<()> {
         let settings = group.settings();
         let look = settings.look(&settings.network()?)?;
@@ -238,7 +238,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Every run that is named must be there, at some scale.
+    /// Checks that every named run exists at some scale.
     fn names(&self, names: &[String]) -> Result<()> {
         let uses = self.uses();
         let named =
@@ -249,7 +249,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// What the forms of panels and explorers need beside their values.
+    /// Checks what the forms of panels and explorers need in addition to their values.
     fn panels(&self) -> Result<()> {
         if let Some(explorer) = self.shown.explorers.iter().find(|of| matches!(of.form, Form::Spread | Form::Against)) {
             let problem = format!("explorer \"{}\" has a form that only panels have", explorer.title);
@@ -305,7 +305,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// What the tests of a claim need beside their values.
+    /// Checks what the tests of a claim need in addition to their values.
     fn claim(&self, claim: &ClaimSpec) -> Result<()> {
         let bad = |problem: &str, remedy| self.bad(format!("claim {}: {problem}", claim.id), remedy);
         if claim.tests.is_empty() && claim.untested.is_none() {
@@ -337,7 +337,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Step by step as many numbers are compared with as many.
+    /// Checks that a comparison step by step has as many numbers on both sides.
     fn alike(&self, claim: &ClaimSpec, test: &Test) -> Result<()> {
         let mut counts = Vec::new();
         for measure in test.measures().filter(|_| test.share.is_some()) {
@@ -357,7 +357,7 @@ impl<'a> Check<'a> {
 }
 
 impl Pick {
-    /// The quantities that it reads.
+    /// The quantities that this value reads.
     pub fn quantities(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.quantity.as_str()).chain(self.per.as_deref())
     }
@@ -386,7 +386,7 @@ impl Pick {
     }
 }
 
-/// What a quantity has for each step; `None` of what is logged at every row.
+/// The kind of array that a quantity has; `None` for one that is logged at every row.
 fn entry(quantity: &str) -> Option<Entry> {
     let (file, array) = quantity.split_once('.')?;
     table::arrays(file).iter().find(|(name, _)| *name == array).map(|&(_, entry)| entry)

@@ -1,14 +1,14 @@
-//! What is varied: every choice of values, and a value in the place of its name.
+//! Varied keys: all combinations of values, and texts with values filled in.
 
 use std::collections::BTreeMap;
 use toml::Value;
 
-/// A text in which `{key}` stands for a value.
+/// The text with `{key}` replaced by a value.
 pub(super) fn filled(text: &str, key: &str, value: &Value) -> String {
     text.replace(&format!("{{{key}}}"), &shown(value))
 }
 
-/// A value as it stands in an id.
+/// A value as it is written in an id.
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -18,7 +18,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Every choice of one value for each key; one empty choice where there are no keys.
+/// All choices of one value for each key; one empty choice where there are no keys.
 pub(super) fn combinations(vary: &BTreeMap<String, Vec<Value>>) -> Vec<Vec<(&String, &Value)>> {
     vary.iter().fold(vec![Vec::new()], |all, (key, values)| {
         all.iter()

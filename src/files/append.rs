@@ -1,4 +1,4 @@
-//! A log of lines that grows while a run goes on, and is cut back to its checkpoint when the run is resumed.
+//! A log of lines that grows during a run and is cut back to the checkpoint when the run is resumed.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,19 +8,19 @@ use super::atomic;
 use super::disk::open_read;
 use crate::{Error, Result};
 
-/// Lines gathered before they are written, so that a row per step does not cost a system call per step.
+/// Bytes of lines gathered before they are written, so that one row per step does not cost one system call per step.
 const BUFFER: usize = 1 << 16;
 
-/// A longer line is not one of ours; reading stops there rather than taking memory for it.
+/// The longest line that is read. A longer line is not one of ours, so reading stops instead of taking memory for it.
 const MAX_LINE: u64 = 1 << 20;
 
-/// An append-only text file with a header line, such as `metrics.csv`. The file on disk ends with a whole line whenever
-/// the process is not in the middle of a write; a write that fails is taken back.
+/// An append-only text file with a header line, such as `metrics.csv`. Whenever no write is in progress, the file on disk ends with a whole
+/// line; a failed write is undone.
 #[derive(Debug)]
 pub struct AppendLog {
     path: PathBuf,
     file: File,
-    /// Bytes on disk, all of them whole lines.
+    /// Bytes on disk, which are all whole lines.
     whole: u64,
     pending: Vec<u8>,
 }
@@ -44,12 +44,11 @@ impl AppendLog {
         })
     }
 
-    /// Takes up a log: the lines after the header are kept up to the first for which `keep` is false; that one, what
-    /// follows it, and a last line without its end are cut off. Also returns how many lines (without the header) stay.
+    /// Reopens a log. The lines after the header are kept up to the first for which `keep` is false. That line, everything after it, and a
+    /// last line without its end are cut off. Also returns how many lines (without the header) were kept.
     ///
     /// # Errors
-    /// [`Error::Input`] where the file is not there, starts with another header, or is not text; [`Error::Io`] where
-    /// the file system refuses.
+    /// [`Error::Input`] where the file is missing, starts with another header, or is not text; [`Error::Io`] where the file system refuses.
     pub fn reopen(path: &Path, header: &str, mut keep: impl FnMut(&str) -> bool) -> Result<(Self, u64)> {
         let mut reader = BufReader::new(open_read(path)?);
         let mut line = Vec::new();
@@ -94,8 +93,7 @@ impl AppendLog {
         Ok((Self { path: path.to_owned(), file, whole, pending: Vec::new() }, kept))
     }
 
-    /// Adds a line (given without its end), which reaches the disk with the next [`AppendLog::flush`] or when enough
-    /// have gathered.
+    /// Adds a line (given without its end). It reaches the disk with the next [`AppendLog::flush`], or once enough lines have gathered.
     ///
     /// # Errors
     /// As [`AppendLog::flush`].
@@ -106,10 +104,10 @@ impl AppendLog {
         if self.pending.len() >= BUFFER { self.flush() } else { Ok(()) }
     }
 
-    /// Hands all lines to the operating system: they survive the end of this process.
+    /// Hands all lines to the operating system, so that they survive the end of this process.
     ///
     /// # Errors
-    /// [`Error::Io`], as on a full disk: none of the waiting lines is then in the file, and they still wait.
+    /// [`Error::Io`], as on a full disk. Then none of the gathered lines is in the file, and they remain gathered.
     pub fn flush(&mut self) -> Result<()> {
         if self.pending.is_empty() {
             return Ok(());
@@ -125,7 +123,7 @@ impl AppendLog {
         Ok(())
     }
 
-    /// Flushes and makes the lines durable: they survive the end of the machine.
+    /// Flushes and makes the lines durable, so that they survive a crash of the machine.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -136,7 +134,7 @@ impl AppendLog {
 }
 
 impl Drop for AppendLog {
-    /// Lines that still wait are written if that works; who must know calls [`AppendLog::flush`].
+    /// Tries to write the gathered lines, ignoring errors; call [`AppendLog::flush`] to see them.
     fn drop(&mut self) {
         let _ = self.flush();
     }

@@ -1,4 +1,4 @@
-//! Arrays at the order: what `.npz` files hold, and what the command line hands to operators and networks.
+//! Arrays in memory: the content of `.npz` files, and what the command line passes to operators and networks.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub enum Values {
     F64(Vec<f64>),
     /// Any integer type.
     I64(Vec<i64>),
-    /// NumPy's `<U…`.
+    /// Strings, NumPy's `<U…`.
     Text(Vec<String>),
 }
 
@@ -147,7 +147,7 @@ impl Array {
         }
     }
 
-    /// The one integer of a scalar (shape `[]` or `[1]`); a float counts where it is integral and an i64.
+    /// The one integer of a scalar (shape `[]` or `[1]`). A float counts if it is integral and fits an i64.
     pub fn as_i64_scalar(&self) -> Option<i64> {
         if !self.is_scalar() {
             return None;

@@ -1,4 +1,4 @@
-//! Whole files and whole folders: what is written appears under its name complete and synced, or not at all.
+//! Writes whole files and whole folders: each appears under its name complete and synced, or not at all.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Cursor, Seek, Write};
@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use super::disk::{parent, partial_name, reading, sync_dir};
 use crate::{Error, Result};
 
-/// What [`write()`] hands to its caller; coerces to `&mut dyn Write`.
+/// The writer that [`write()`] passes to its caller; coerces to `&mut dyn Write`.
 pub trait WriteSeek: Write + Seek {}
 
 impl<T: Write + Seek> WriteSeek for T {}
 
-/// Writes a file whole: `fill` writes to a temporary name in the same folder, which is synced and then renamed to
-/// `path`. A link is followed; a device or pipe is written to directly, after `fill` has succeeded.
+/// Writes a whole file: `fill` writes under a temporary name in the same folder; then that file is synced and renamed to `path`. A link is
+/// followed. A device or pipe is written to directly, after `fill` has succeeded.
 ///
 /// # Errors
-/// Whatever fails, in `fill` or after it, leaves no temporary file and an old file untouched. [`Error::Io`] names
-/// `path`; [`Error::Input`] where `path` is a folder or its folder does not exist.
+/// If anything fails, in `fill` or after it, no temporary file is left and an old file stays as it was. [`Error::Io`] names `path`;
+/// [`Error::Input`] where `path` is a folder or its folder does not exist.
 pub fn write(path: &Path, fill: impl FnOnce(&mut dyn WriteSeek) -> io::Result<()>) -> Result<()> {
     match fs::metadata(path) {
         Ok(kind) if kind.is_dir() => Err(Error::file(path, "is a folder", "give the name of a file")),
@@ -26,7 +26,7 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut dyn WriteSeek) -> io::Result<()
     }
 }
 
-/// [`write()`] for bytes that are at hand.
+/// Like [`write()`], for bytes in memory.
 ///
 /// # Errors
 /// As [`write()`].
@@ -34,12 +34,12 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     write(path, |out| out.write_all(bytes))
 }
 
-/// Writes a folder whole: `build` fills a temporary folder beside it, every file and folder in that is synced, then it
-/// is renamed to `path`.
+/// Writes a whole folder: `build` fills a temporary folder next to it; then all files and folders in that are synced, and it is renamed to
+/// `path`.
 ///
 /// # Errors
-/// [`Error::Input`] where `path` exists, [`Error::Io`] where the file system refuses, and what `build` returns, with
-/// the temporary folder's name replaced by `path`. Each leaves nothing behind.
+/// [`Error::Input`] where `path` exists, [`Error::Io`] where the file system refuses, and the errors of `build`, with `path` in place of
+/// the temporary folder's name. None of them leaves anything behind.
 pub fn write_dir(path: &Path, build: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     if path.symlink_metadata().is_ok() {
         return Err(Error::file(path, "already exists", "give another name, or move it away"));
@@ -55,7 +55,7 @@ pub fn write_dir(path: &Path, build: impl FnOnce(&Path) -> Result<()>) -> Result
     publish().map_err(|source| Error::io(path, "write", source))
 }
 
-/// A file or folder under its temporary name, removed when dropped; after the rename there is nothing to remove.
+/// A file or folder under its temporary name. It is removed when this is dropped; after the rename there is nothing to remove.
 struct Partial(PathBuf);
 
 impl Drop for Partial {
@@ -110,7 +110,7 @@ fn sync_tree(dir: &Path) -> io::Result<()> {
     sync_dir(dir)
 }
 
-/// The error of a file or folder that could not be created.
+/// The error for a file or folder that could not be created.
 fn writing(path: &Path, source: io::Error) -> Error {
     let folder = parent(path);
     match source.kind() {
@@ -124,7 +124,7 @@ fn writing(path: &Path, source: io::Error) -> Error {
     }
 }
 
-/// An error from inside the temporary folder, told with the name that the user gave.
+/// An error from inside the temporary folder, reworded with the name that the user gave.
 fn renamed(error: Error, partial: &Path, path: &Path) -> Error {
     match error {
         Error::Io { path: inner, action, source } => {
@@ -139,7 +139,7 @@ fn renamed(error: Error, partial: &Path, path: &Path) -> Error {
     }
 }
 
-/// Opens a file that is there for appending.
+/// Opens an existing file for appending.
 pub(super) fn open_append(path: &Path) -> Result<File> {
     OpenOptions::new().append(true).open(path).map_err(|source| reading(path, source))
 }

@@ -1,9 +1,9 @@
-//! What can be made again: compiled kernels, kept between runs by a name that says everything they depend on.
+//! A cache of compiled kernels, which can always be made again. An entry's name contains a hash of everything that the entry depends on.
 //!
-//! The cache is never needed, and never believed. A file ends in the SHA-256 of what comes before it, and what was read and found to be that is
-//! what its user gets: nothing is opened a second time. Folder and file must be this user's own, and nobody else's to write to, since the
-//! emulator runs what it finds there. What is damaged, or another's, is made anew; and where nothing can be kept the work goes on without, and
-//! one sentence says why ([`super::notice`]).
+//! The cache is never needed and never trusted. A file ends with the SHA-256 of the bytes before it; the caller gets exactly the bytes that
+//! were read and checked, and nothing is opened a second time. Folder and file must belong to this user and be writable by nobody else,
+//! because the emulator runs what it finds there. A damaged file, or another user's, is made again. Where nothing can be stored, the work
+//! goes on without the cache, and one sentence says why ([`super::notice`]).
 
 use super::scratch::{Scratch, private};
 use super::{disk, notice};
@@ -13,24 +13,24 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// What stands at a file's end, after the sum.
+/// The mark at a file's end, after the hash.
 const MARK: &[u8; 16] = b"normscape-sha256";
-/// Bytes of sum and mark.
+/// Bytes of the hash and the mark.
 const TAIL: usize = 32 + MARK.len();
-/// The largest file that is believed to be of the cache.
+/// The largest file that is accepted as one of the cache's.
 const MOST: u64 = 256 << 20;
 
-/// What the cache gave, or what was made in its stead.
+/// Content from the cache, or content just made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     /// The content.
     pub bytes: Vec<u8>,
-    /// The file of the cache that begins with it, where one does.
+    /// The cache file that begins with this content, if there is one.
     pub path: Option<PathBuf>,
 }
 
-/// The folder of the cache: `NORMSCAPE_CACHE`, or `normscape` in the user's cache folder. Errors: nothing says where that is; a temporary folder is
-/// shared with others, who may guess the name.
+/// The cache's folder: `NORMSCAPE_CACHE`, or `normscape` in the user's cache folder. Errors: neither is known. A temporary folder is no
+/// substitute, because others share it and may guess the name.
 fn folder() -> std::result::Result<PathBuf, String> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(folder) = set("NORMSCAPE_CACHE") {
@@ -42,7 +42,7 @@ fn folder() -> std::result::Result<PathBuf, String> {
     caches.map(|caches| caches.join("normscape")).ok_or_else(|| "there is no HOME".into())
 }
 
-/// A name's part that says what the content depends on.
+/// The part of a name that encodes what the content depends on.
 pub fn key(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -52,20 +52,21 @@ pub fn key(parts: &[&str]) -> String {
     hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect()
 }
 
-/// What the cache has under `name`; where that is nothing that is whole and this user's own, what `make` makes, which is kept if it can be.
+/// The cached content of `name`. If there is none that is whole and this user's own, `make` makes it, and it is stored if possible.
 ///
-/// Two processes may make the same at once: each makes its own, and the last to finish is kept, whole.
+/// Two processes may make the same content at once: each makes its own, and the last to finish stays in the cache, whole.
 ///
 /// # Errors
-/// Those of `make`.
+/// The errors of `make`.
 pub fn get(name: &str, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<Kept> {
     said(get_in(folder(), name, make)?)
 }
 
-/// What `make` makes, whatever the cache has under `name`: for what is whole and of no use here, as where another machine shares the folder.
+/// Makes and stores the content with `make` even if the cache has it: for content that is whole but of no use here, as when another machine
+/// shares the folder.
 ///
 /// # Errors
-/// Those of `make`.
+/// The errors of `make`.
 pub fn renew(name: &str, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<Kept> {
     said(keep(folder(), name, make()?))
 }
@@ -77,7 +78,7 @@ fn said((kept, why): (Kept, Option<String>)) -> Result<Kept> {
     Ok(kept)
 }
 
-/// [`get()`] in a folder that is given; and why nothing is kept, where that is so.
+/// Like [`get()`], in a given folder. Also returns why nothing was stored, where that is so.
 fn get_in(
     folder: std::result::Result<PathBuf, String>,
     name: &str,
@@ -99,12 +100,12 @@ fn keep(folder: std::result::Result<PathBuf, String>, name: &str, bytes: Vec<u8>
     }
 }
 
-/// [`get()`], for who wants no file.
+/// Like [`get()`], for a caller that needs no file.
 pub fn bytes(name: &str, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
     Ok(get(name, make)?.bytes)
 }
 
-/// Whether a folder is this user's own and nobody else's to write to; one that is not there yet will be. Errors: why not.
+/// Checks that a folder is this user's own and that nobody else may write to it; one that is missing passes. Errors: why it is not.
 fn owned(folder: &Path) -> std::result::Result<(), String> {
     let shown = folder.display();
     match fs::metadata(folder) {
@@ -115,7 +116,7 @@ fn owned(folder: &Path) -> std::result::Result<(), String> {
     }
 }
 
-/// Whether something is this user's own and nobody else's to write to. Errors: why not, in words that follow its name.
+/// Checks that a file or folder is this user's own and that nobody else may write to it. Errors: why it is not, worded to follow its name.
 #[cfg(unix)]
 fn own(data: &fs::Metadata) -> std::result::Result<(), String> {
     use std::os::unix::fs::MetadataExt;
@@ -140,8 +141,8 @@ fn own(_: &fs::Metadata) -> std::result::Result<(), String> {
     Ok(())
 }
 
-/// The content of a file that is whole and this user's own: its owner and mode are asked of the file that is open, and the sum is taken of the
-/// bytes that are given.
+/// The content of a file, if it is whole and this user's own. Owner and mode are checked on the opened file, and the hash on the very bytes
+/// that are returned.
 fn read(path: &Path) -> Option<Vec<u8>> {
     // Asked first: to open a pipe would wait for who writes to it.
     fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
@@ -159,7 +160,7 @@ fn read(path: &Path) -> Option<Vec<u8>> {
     whole.then_some(bytes)
 }
 
-/// Puts a file into the folder, which is made where it is not there, for this user alone. Errors: why that cannot be.
+/// Stores a file in the folder. A missing folder is created for this user alone. Errors: why that is not possible.
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> std::result::Result<PathBuf, String> {
     let failed = |e: io::Error| format!("{} cannot be written to ({e})", folder.display());
     owned(folder)?;
@@ -187,10 +188,10 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> std::result::Result<PathBuf
     Ok(path)
 }
 
-/// A folder to make something in, which goes afterwards: among the system's for such, or in the cache's where those take none.
+/// A temporary folder to build something in: among the system's temporary folders, or in the cache's folder where those accept none.
 ///
 /// # Errors
-/// [`Error::Io`] where neither takes one.
+/// [`Error::Io`] where neither accepts one.
 pub fn build_folder() -> Result<Scratch> {
     Scratch::new().or_else(|error| match folder() {
         Ok(folder) if owned(&folder).is_ok() => {
@@ -201,14 +202,14 @@ pub fn build_folder() -> Result<Scratch> {
     })
 }
 
-/// Writes a text into a folder that [`build_folder`] handed out.
+/// Writes a text into a folder from [`build_folder`].
 pub fn put(folder: &Path, name: &str, text: &str) -> Result<PathBuf> {
     let path = folder.join(name);
     fs::write(&path, text).map_err(|source| Error::io(&path, "write", source))?;
     Ok(path)
 }
 
-/// The bytes of a file that was made there.
+/// The bytes of a file that was made in such a folder.
 pub fn made(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|source| Error::io(path, "read", source))
 }
@@ -226,7 +227,7 @@ mod tests {
         fs::metadata(path).unwrap().permissions().mode() & 0o7777
     }
 
-    /// What is got where `made` would be made, whether it was, and why it is not kept.
+    /// Calls [`get_in`] with a `make` that gives `made`: the content, whether `make` was called, and why nothing was stored.
     fn got(folder: &Path, made: &str) -> (Vec<u8>, bool, Option<String>) {
         let mut asked = false;
         let make = || {

@@ -1,4 +1,4 @@
-//! Opening, listing and removing: the plain file system, with messages that say what would be right.
+//! Opens, lists and removes plain files and folders, with errors that say what would be right.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Error, Result};
 
-/// What marks a file or folder that is being written: `.NAME.partial-PID-N` beside the final `NAME`.
+/// The mark in the name of a file or folder that is being written: `.NAME.partial-PID-N`, next to the final `NAME`.
 const PARTIAL: &str = ".partial-";
 
-/// Whether something is at `path`: as far as one may look.
+/// Whether something exists at `path`; false where looking is not permitted.
 pub fn exists(path: &Path) -> bool {
     path.exists()
 }
 
-/// Whether `path` is a folder, as far as one may look.
+/// Whether `path` is a folder; false where looking is not permitted.
 pub fn is_folder(path: &Path) -> bool {
     path.is_dir()
 }
@@ -23,8 +23,8 @@ pub fn is_folder(path: &Path) -> bool {
 /// Opens a regular file for reading.
 ///
 /// # Errors
-/// [`Error::Input`] where nothing is there or it is a folder, pipe or device (reading those could wait for ever);
-/// [`Error::Io`] where the file system refuses.
+/// [`Error::Input`] where there is nothing, or a folder, pipe or device (reading a pipe or device could wait for ever); [`Error::Io`] where
+/// the file system refuses.
 pub fn open_read(path: &Path) -> Result<File> {
     // Asked before opening: opening a pipe that nobody writes to would block.
     let kind = fs::metadata(path).map_err(|source| reading(path, source))?;
@@ -40,7 +40,7 @@ pub fn open_read(path: &Path) -> Result<File> {
 /// Reads a whole file of at most `cap` bytes.
 ///
 /// # Errors
-/// As [`open_read`]; [`Error::Input`] where the file is longer, before its content is read.
+/// As [`open_read`]; [`Error::Input`] where the file is longer, which is found before its content is read.
 pub fn read_to_end_capped(path: &Path, cap: u64) -> Result<Vec<u8>> {
     let file = open_read(path)?;
     let length = file.metadata().map_err(|source| Error::io(path, "read", source))?.len();
@@ -78,10 +78,10 @@ pub fn list_dir(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Makes a folder and the folders above it; one that is there is fine.
+/// Creates a folder and its parents; an existing one is fine.
 ///
 /// # Errors
-/// [`Error::Input`] where a file has that name, [`Error::Io`] where the file system refuses.
+/// [`Error::Input`] where a file has that name; [`Error::Io`] where the file system refuses.
 pub fn create_dir_all(path: &Path) -> Result<()> {
     match fs::create_dir_all(path) {
         Ok(()) => Ok(()),
@@ -95,11 +95,11 @@ pub fn create_dir_all(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a folder and what is in it. It takes a partial name first, so that an interruption never leaves a folder
-/// that looks whole and is not.
+/// Removes a folder and its content. The folder is first renamed to a partial name, so that an interruption never leaves an incomplete
+/// folder that looks whole.
 ///
 /// # Errors
-/// [`Error::Input`] where there is none or it is no folder; [`Error::Io`] where the file system refuses.
+/// [`Error::Input`] where there is none or it is not a folder; [`Error::Io`] where the file system refuses.
 pub fn remove_dir_all(path: &Path) -> Result<()> {
     if !fs::symlink_metadata(path).map_err(|source| reading(path, source))?.is_dir() {
         return Err(Error::file(path, "is not a folder", "give a folder"));
@@ -109,12 +109,12 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
     fs::remove_dir_all(&doomed).map_err(|source| Error::io(path, "remove", source))
 }
 
-/// Removes a folder that is empty. One that is not stays, and so does one that cannot be removed.
+/// Removes a folder if it is empty. A folder that is not, or that cannot be removed, stays.
 pub fn remove_empty_dir(path: &Path) {
     let _ = fs::remove_dir(path);
 }
 
-/// Removes a file; one that is not there is fine.
+/// Removes a file; a missing one is fine.
 ///
 /// # Errors
 /// [`Error::Io`] where the file system refuses.
@@ -125,8 +125,8 @@ pub fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes what a killed process left half-written directly in `dir`. Only for a folder whose lock is held: what
-/// another process is writing there at the moment looks the same.
+/// Removes what a killed process left half-written directly in `dir`. Use it only while holding the folder's lock: what another process is
+/// writing there at the moment looks the same.
 ///
 /// # Errors
 /// [`Error::Input`] where there is no such folder, [`Error::Io`] where the file system refuses.
@@ -142,7 +142,7 @@ pub fn remove_stale_partials(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The folder that holds `path`; the current one for a bare name.
+/// The folder that holds `path`; the current folder for a bare name.
 pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -150,7 +150,7 @@ pub(super) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// A name beside `path` that is not taken, for building what will be renamed to `path`.
+/// A free name next to `path`, for building what will be renamed to `path`.
 pub(super) fn partial_name(path: &Path) -> Result<PathBuf> {
     let Some(name) = path.file_name() else {
         return Err(Error::file(path, "does not end in a name", "give the name of a file or folder"));
@@ -170,7 +170,7 @@ pub(super) fn partial_name(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Makes the names in a folder durable. File systems that cannot sync a folder say "invalid" or "unsupported".
+/// Makes the names in a folder durable. File systems that cannot sync a folder report "invalid" or "unsupported".
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     if !cfg!(unix) {
         return Ok(());
@@ -181,7 +181,7 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// The error of a file or folder that could not be opened.
+/// The error for a file or folder that could not be opened.
 pub(super) fn reading(path: &Path, source: io::Error) -> Error {
     match source.kind() {
         io::ErrorKind::NotFound => Error::file(path, "does not exist", "give the path of something that does"),

@@ -1,4 +1,4 @@
-//! Hashes as lower-case hexadecimal text: SHA-256 for what the program writes, MD5 for what CIFAR-10's page publishes.
+//! Hashes as lower-case hexadecimal text: SHA-256 for what the program writes, MD5 to compare with the sums on CIFAR-10's page.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::disk::open_read;
 use crate::{Error, Result};
 
-/// SHA-256 of bytes at hand.
+/// SHA-256 of bytes in memory.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
@@ -17,15 +17,15 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// SHA-256 of a file, read in pieces.
 ///
 /// # Errors
-/// As [`open_read`] and reading.
+/// The errors of [`open_read`] and of reading.
 pub fn sha256_file(path: &Path) -> Result<String> {
     of_reader::<Sha256>(open_read(path)?).map_err(|source| Error::io(path, "read", source))
 }
 
-/// MD5 of what a reader still has.
+/// MD5 of the bytes left in a reader.
 ///
 /// # Errors
-/// The reader's.
+/// The reader's errors.
 pub fn md5_reader(reader: impl Read) -> io::Result<String> {
     of_reader::<Md5>(reader)
 }
@@ -33,7 +33,7 @@ pub fn md5_reader(reader: impl Read) -> io::Result<String> {
 /// MD5 of a file, read in pieces.
 ///
 /// # Errors
-/// As [`open_read`] and reading.
+/// The errors of [`open_read`] and of reading.
 pub fn md5_file(path: &Path) -> Result<String> {
     md5_reader(open_read(path)?).map_err(|source| Error::io(path, "read", source))
 }

@@ -1,22 +1,22 @@
-//! Bytes that the loader takes as a library: a copy that is this process's own, so that what was checked is what is loaded.
+//! Hands bytes to the loader as a library. They are a copy of this process's own, so that exactly the checked bytes are loaded.
 
 use super::scratch::Scratch;
 use crate::{Error, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// A library's file, for as long as this lives.
+/// A library's file, which exists as long as this value.
 #[derive(Debug)]
 pub struct Image {
     path: PathBuf,
-    /// Kept open: the loader knows libraries by name, and would take another file of this number for this one.
+    /// Kept open: the loader identifies libraries by path, and would take another file with this descriptor number for this one.
     _file: Option<File>,
     _folder: Option<Scratch>,
 }
 
 impl Image {
-    /// In memory that has a name for the loader: no file system is asked whether programs may be run from it. `None` where the system has no
-    /// such memory.
+    /// The library in memory that has a path for the loader. No file system can then forbid running programs from it. `None` where the
+    /// system has no such memory.
     pub fn in_memory(name: &str, bytes: &[u8]) -> Option<Image> {
         let file = memory(name, bytes)?;
         #[cfg(target_os = "linux")]
@@ -26,7 +26,7 @@ impl Image {
         Some(Image { path, _file: Some(file), _folder: None })
     }
 
-    /// In a file of a folder of its own. Errors: [`Error::Io`] where the system's folder for such takes none.
+    /// The library in a file in a folder of its own. Errors: [`Error::Io`] where the system's temporary folder accepts none.
     pub fn on_disk(name: &str, bytes: &[u8]) -> Result<Image> {
         let folder = Scratch::new()?;
         let path = folder.path().join(name);
@@ -34,7 +34,7 @@ impl Image {
         Ok(Image { path, _file: None, _folder: Some(folder) })
     }
 
-    /// What the loader opens.
+    /// The path for the loader to open.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -1,32 +1,32 @@
-//! What of the machine's memory and processors this process may have: the control groups that it is in, of both versions, the bounds that its
-//! shell sets, and the scheduler's word. Elsewhere than on Linux the system tells none of them.
+//! How much of the machine's memory and processors this process may use: by its control groups (of both versions), by the limits of its
+//! shell, and by the scheduler. Only Linux reports these.
 
 use super::disk::read_text_capped;
 use super::machine;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// The largest of the system's own files that is read.
+/// The largest system file that is read.
 const CAP: u64 = 16 << 20;
-/// A limit from here on is none: version 1 writes the largest multiple of a page.
+/// From this value on, a limit means no limit: version 1 writes the largest multiple of a page.
 const ENDLESS: u64 = 1 << 60;
 
-/// Where version 1 tells of the groups above one that is seen.
+/// The field of `memory.stat` in which version 1 reports the lowest limit of a group and the groups above it, including hidden ones.
 const HIDDEN: &str = "hierarchical_memory_limit";
 
 /// A bound on memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bound {
-    /// Bytes that can still be taken.
+    /// Bytes that can still be allocated.
     pub left: u64,
-    /// The limit in bytes; `None` of the machine's own memory.
+    /// The limit in bytes; `None` for the machine's own memory.
     pub limit: Option<u64>,
     /// What sets the limit, as in `control group /a (memory.max)`.
     pub name: String,
 }
 
 impl Bound {
-    /// What is left, in words: `389 MiB are left of 400 MiB, the limit of …`.
+    /// How much is left, in words: `389 MiB are left of 400 MiB, the limit of …`.
     pub fn words(&self) -> String {
         let left = self.left >> 20;
         match self.limit {
@@ -35,7 +35,7 @@ impl Bound {
         }
     }
 
-    /// Refuses what takes more than is left. Errors: [`Error::Input`] with both sizes and the limit; `remedy` is what would need less.
+    /// Refuses a need beyond what is left. Errors: [`Error::Input`] with both sizes and the limit; `remedy` says what would need less.
     pub fn require(&self, needed: u128, remedy: &str) -> Result<()> {
         if needed <= u128::from(self.left) {
             return Ok(());
@@ -44,19 +44,19 @@ impl Bound {
     }
 }
 
-/// What leaves the least memory; `None` where the system says nothing of it.
+/// The bound that leaves the least memory; `None` where the system reports none.
 pub fn memory() -> Option<Bound> {
     bounds(Path::new("/")).into_iter().min_by_key(|bound| bound.left)
 }
 
-/// The least limit below the machine's memory, if there is one.
+/// The lowest limit below the machine's memory, if there is one.
 pub fn memory_limit() -> Option<Bound> {
     let total = machine::memory("MemTotal").unwrap_or(u64::MAX);
     let limits = bounds(Path::new("/")).into_iter().filter(|bound| bound.limit.is_some_and(|limit| limit < total));
     limits.min_by_key(|bound| (bound.limit, bound.left))
 }
 
-/// Refuses what takes more memory than is left; where the system does not say what is, nothing is refused.
+/// Refuses a need for more memory than is left. Nothing is refused where the system does not report how much is left.
 ///
 /// # Errors
 /// [`Error::Input`] with both sizes and the limit.
@@ -64,7 +64,7 @@ pub fn require(needed: u128, remedy: &str) -> Result<()> {
     memory().map_or(Ok(()), |bound| bound.require(needed, remedy))
 }
 
-/// All bounds on memory, where the system's files lie below `root`.
+/// All bounds on memory, from the system's files below `root`.
 fn bounds(root: &Path) -> Vec<Bound> {
     let text = |path: &str| read_text_capped(&root.join(path), CAP).unwrap_or_default();
     let kib = |text: &str, field: &str| {
@@ -90,14 +90,15 @@ fn bounds(root: &Path) -> Vec<Bound> {
     found
 }
 
-/// Versions of control groups.
+/// The versions of control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
     One,
     Two,
 }
 
-/// Where memory's control groups are mounted, each with this process's own group below the mount; from `/proc/self/cgroup` and `mountinfo`.
+/// Where the control groups for memory are mounted, each with this process's own group below the mount. The arguments are the texts of
+/// `/proc/self/cgroup` and `mountinfo`.
 fn mounted(groups: &str, mounts: &str) -> Vec<(Version, PathBuf, PathBuf)> {
     let group = |version| {
         groups.lines().find_map(|line| {
@@ -132,14 +133,14 @@ fn mounted(groups: &str, mounts: &str) -> Vec<(Version, PathBuf, PathBuf)> {
     mounts.lines().filter_map(one).collect()
 }
 
-/// A path as `mountinfo` has it: blanks and the like are octal numbers.
+/// Decodes a path from `mountinfo`, where blanks and similar characters are octal numbers.
 fn unescaped(path: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()
         .fold(path.to_owned(), |path, (from, to)| path.replace(from, to))
 }
 
-/// The limits of a group and of every one above it that is to be seen.
+/// The limits of a group and of every visible group above it.
 fn of_groups(root: &Path, version: Version, mount: &Path, group: &Path) -> Vec<Bound> {
     let top = root.join(mount.strip_prefix("/").unwrap_or(mount));
     let mut folder = top.join(group);
@@ -197,17 +198,17 @@ fn of_group(version: Version, folder: &Path, group: &str) -> Vec<Bound> {
     own.chain(above.filter(|_| version == Version::One)).filter_map(bound).collect()
 }
 
-/// How many threads compute, and why so many.
+/// How many threads compute, and the reason for that number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Threads {
     /// The number.
     pub count: usize,
-    /// What sets it.
+    /// What sets the number.
     pub why: &'static str,
 }
 
-/// As many threads as this process may run at once: on the processors that it may use, within the control group's quota, and no more than the
-/// scheduler has given it.
+/// As many threads as this process may run at once: on the processors that it may use, within the control group's quota, and no more than
+/// the scheduler has assigned.
 pub fn threads() -> Threads {
     let may = std::thread::available_parallelism().map_or(1, usize::from);
     let list = |path: &str| read_text_capped(Path::new(path), CAP).ok().and_then(|text| listed(&text));
@@ -220,7 +221,7 @@ pub fn threads() -> Threads {
     )
 }
 
-/// How many a list such as `0-3,8` names.
+/// How many processors a list such as `0-3,8` names.
 fn listed(text: &str) -> Option<usize> {
     let one = |part: &str| match part.split_once('-') {
         Some((low, high)) => high.parse::<usize>().ok()?.checked_sub(low.parse().ok()?)?.checked_add(1),
@@ -246,7 +247,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// A machine's files: paths with their text.
+    /// A fake machine's files: paths with their texts.
     fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for (path, text) in files {

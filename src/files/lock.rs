@@ -1,7 +1,7 @@
-//! One run per folder: a lock that the operating system drops with the process, however that ends.
+//! Locks a folder for one run. The operating system drops the lock when the process ends, in whatever way.
 //!
-//! The lock's file stays in the folder when the lock is dropped: whoever removed it would take it away from under the next one's hands. So a file
-//! that is left there means nothing; only the lock on it does.
+//! The lock file stays in the folder when the lock is dropped: removing it could take it away from the next holder. So a leftover file
+//! means nothing; only the lock on it counts.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -9,10 +9,10 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
-/// The file in the folder that carries the lock.
+/// The lock file in the folder.
 pub const NAME: &str = ".lock";
 
-/// How often the lock file may vanish under our hands, where somebody removes the folder and makes it anew.
+/// How often to try again when the lock file vanishes after it was opened, because somebody removes the folder and creates it again.
 const TRIES: usize = 1000;
 
 /// Holds a folder for this process until it is dropped or the process ends.
@@ -23,12 +23,11 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
-    /// Takes the lock of a folder that exists. Where the file system has no locks, or its lock service is away, the folder is held without one, and
-    /// [`FolderLock::warning`] says so: better to run there unguarded than not at all.
+    /// Locks an existing folder. Where the file system has no locks, or its lock service is down, the folder is held without one and
+    /// [`FolderLock::warning`] says so: it is better to run unguarded than not at all.
     ///
     /// # Errors
-    /// [`Error::Input`] where another run holds it; [`Error::Io`] where the lock file cannot be made, as in a folder
-    /// that is read-only.
+    /// [`Error::Input`] where another run holds the lock; [`Error::Io`] where the lock file cannot be created, as in a read-only folder.
     pub fn acquire(dir: &Path) -> Result<Self> {
         let path = dir.join(NAME);
         for _ in 0..TRIES {
@@ -63,14 +62,13 @@ impl FolderLock {
         Err(Error::file(&path, "does not stay in place while it is locked", "give a folder on another file system"))
     }
 
-    /// What the user should know of a folder that is held without a lock.
+    /// A warning for the user where the folder is held without a lock.
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
     }
 }
 
-/// Opens the lock file, and makes it where it is not there. One that another user of a shared folder has made may be closed to writing: a lock needs no
-/// more than reading.
+/// Opens the lock file, or creates it. A lock file that another user made in a shared folder may not be writable; reading is enough for a lock.
 fn open(path: &Path) -> io::Result<File> {
     match OpenOptions::new().write(true).create(true).truncate(false).open(path) {
         Err(denied) if denied.kind() == io::ErrorKind::PermissionDenied => File::open(path).map_err(|_| denied),
@@ -78,7 +76,7 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Whether an error of locking says that there are no locks here, in any of the words that systems have for it.
+/// Whether a locking error means that the file system has no locks, in any of the forms that systems report it.
 fn has_no_locks(source: &io::Error) -> bool {
     // Linux's ENOLCK and ENOSYS, and ENOTSUPP, which network file systems let through from the kernel and no C library names.
     const NO_LOCKS: [i32; 3] = [37, 38, 524];
@@ -95,7 +93,7 @@ fn same_file(file: &File, path: &Path) -> bool {
     }
 }
 
-/// An open file cannot be removed here, so the name still means the file that was opened.
+/// On this platform an open file cannot be removed, so the name still means the opened file.
 #[cfg(not(unix))]
 fn same_file(_file: &File, _path: &Path) -> bool {
     true

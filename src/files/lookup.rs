@@ -1,22 +1,22 @@
-//! What stands at a path.
+//! What kind of thing is at a path.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::{Error, Result};
 
-/// What stands at a path, links followed.
+/// The kind of thing at a path, with links followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A regular file, and its length in bytes.
+    /// A regular file, with its length in bytes.
     File(u64),
     /// A folder.
     Folder,
-    /// A device, a pipe, a socket.
+    /// A device, a pipe or a socket.
     Other,
 }
 
-/// What stands at `path`, or `None` where there is nothing. What may not be looked at is an error.
+/// The kind of thing at `path`; `None` where there is nothing. It is an error if looking is not permitted.
 pub fn kind(path: &Path) -> Result<Option<Kind>> {
     match std::fs::metadata(path) {
         Ok(data) if data.is_file() => Ok(Some(Kind::File(data.len()))),

@@ -1,4 +1,4 @@
-//! What the operating system says of the machine, from the files under `/proc`. Elsewhere than on Linux it says nothing.
+//! What the operating system reports about the machine in the files under `/proc`, which only Linux has.
 
 use super::disk::read_text_capped;
 use std::path::Path;
@@ -18,16 +18,16 @@ pub fn memory(field: &str) -> Option<u64> {
     Some(proc_field("/proc/meminfo", field)?.split(' ').next()?.parse::<u64>().ok()? << 10)
 }
 
-/// A part of this process's memory that a file is mapped to.
+/// A range of this process's memory that is mapped from a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
-    /// Its addresses.
+    /// The range of addresses.
     pub range: std::ops::Range<usize>,
     /// The file.
     pub path: String,
 }
 
-/// What files are mapped into this process.
+/// All files mapped into this process.
 pub fn mappings() -> Vec<Mapping> {
     let text = read_text_capped(Path::new("/proc/self/maps"), PROC_CAP).unwrap_or_default();
     let mapping = |line: &str| {
@@ -39,7 +39,7 @@ pub fn mappings() -> Vec<Mapping> {
     text.lines().filter_map(mapping).collect()
 }
 
-/// Whether this process ignores a signal, as it was started to (`nohup`). Where the system does not say, it does not.
+/// Whether this process was started to ignore a signal (as by `nohup`). False where the system does not say.
 pub fn ignores(signal: i32) -> bool {
     let mask = proc_field("/proc/self/status", "SigIgn").and_then(|hex| u64::from_str_radix(&hex, 16).ok());
     // Bit 0 is signal 1.

@@ -1,23 +1,23 @@
-//! Files: everything the program reads from disk and writes to it. Nothing outside this room touches the disk.
+//! Files: everything that the program reads from disk and writes to it. No other room touches the disk.
 //!
-//! Two promises hold throughout. A file appears whole or not at all (temporary name, sync, rename), and an error of the
-//! last write, flush or sync is never lost. A file that is read is believed only as far as it has been checked: sizes
-//! that it declares are compared with the bytes it has before any memory is taken for them.
+//! Two promises hold throughout. A file appears whole or not at all (temporary name, sync, rename), and no error of the last write, flush
+//! or sync is lost. And a file's declared sizes are never trusted: they are compared with the bytes that the file has before any memory is
+//! taken.
 //!
 //! - [`mod@array`]: dense arrays as `.npz` files hold them, with [`Arrays`] as one file's content
-//! - [`disk`]: opening, listing and removing, with messages that say what would be right · [`scratch`]: folders that go when they are done with
-//! - [`atomic`]: whole files and whole folders
-//! - [`cache`]: what can be made again · [`image`]: bytes that the loader takes as a library
+//! - [`disk`]: opens, lists and removes, with errors that say what would be right · [`scratch`]: temporary folders that remove themselves
+//! - [`atomic`]: writes whole files and whole folders
+//! - [`cache`]: a cache of compiled kernels · [`image`]: hands bytes to the loader as a library
 //! - [`append`]: a log of lines that grows, and is cut back on resume
-//! - [`lock`]: one run per folder
+//! - [`lock`]: allows one run per folder
 //! - [`part`]: a file that arrives piece by piece
-//! - [`lookup`]: what stands at a path
-//! - [`machine`]: what the operating system says of memory and processor · [`limits`]: what of them this process may have
-//! - [`notice`]: what a user should know and no result tells
+//! - [`lookup`]: what kind of thing is at a path
+//! - [`machine`]: what the operating system reports about memory and processor · [`limits`]: how much of them this process may use
+//! - [`notice`]: warnings for the user that are in no result
 //! - [`hash`]: SHA-256 and MD5 as hexadecimal text
-//! - [`npz`]: NumPy archives both ways, behind two guards: `zip_guard` for the container, `npy_header` for each array
-//! - [`safetensors`]: parameters that PyTorch reads
-//! - [`tfevents`]: logs that TensorBoard reads
+//! - [`npz`]: reads and writes NumPy archives, behind two guards: `zip_guard` for the container, `npy_header` for each array
+//! - [`safetensors`]: parameters in a format that PyTorch reads
+//! - [`tfevents`]: logs in a format that TensorBoard reads
 
 pub mod append;
 pub mod array;

@@ -1,8 +1,8 @@
-//! The guard in front of npyz: one array's header, read strictly and in bounded time and memory.
+//! The guard before npyz: reads one array's header strictly, in bounded time and memory.
 //!
-//! The header is a Python dictionary, and a general parser of Python literals can be led into deep recursion by a few
-//! bytes. This one knows the only form that NumPy writes (the three keys, in any order), computes every size with
-//! checked arithmetic, and hands npyz a header that it has written itself.
+//! The header is a Python dictionary, and a few bytes can lead a general parser of Python literals into deep recursion. This parser knows
+//! only the form that NumPy writes (three keys, in any order), computes every size with checked arithmetic, and gives npyz a header that it
+//! has written itself.
 //!
 //! Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>, versions 1.0, 2.0 and 3.0.
 
@@ -18,9 +18,9 @@ const MAX_AXES: usize = 64;
 /// Why a header is refused.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The bytes could not be had.
+    /// The bytes could not be read.
     Read(io::Error),
-    /// They are not a header, or not of an array that is taken here: what is wrong, what would be right.
+    /// They are no header, or describe an array that is not accepted here: what is wrong, and what would be right.
     Refused(String, &'static str),
 }
 
@@ -28,30 +28,30 @@ const RESAVE: &str = "save it with numpy.savez";
 const NUMERIC: &str = "give float16/32/64, integers, booleans or str (dtype <U…)";
 const WIDEN: &str = "save array.astype(float32) in its place";
 
-/// What the values are, as far as reading them goes; sizes in bytes.
+/// The type of the values, as far as reading them needs it; sizes are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Bool,
     Signed(usize),
     Unsigned(usize),
     Float(usize),
-    /// Strings of this many characters of four bytes, padded with NUL.
+    /// Strings of this many characters, four bytes each, padded with NUL.
     Text(usize),
 }
 
-/// A header that has been believed.
+/// A header that passed the checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
     pub kind: Kind,
     big_endian: bool,
-    /// Column-major: the first axis is the fastest.
+    /// The order is column-major: the first axis varies fastest.
     pub fortran: bool,
     pub shape: Vec<usize>,
-    /// Product of the shape.
+    /// The product of the shape.
     pub count: usize,
     /// Bytes of the values that follow the header.
     pub data_bytes: u64,
-    /// Bytes that the header itself took, magic included.
+    /// Bytes of the header itself, including the magic.
     pub header_bytes: u64,
 }
 
@@ -98,7 +98,7 @@ impl Header {
         (self.count as u64).saturating_mul(each)
     }
 
-    /// The same header for npyz.
+    /// The same header, rewritten for npyz.
     pub fn for_npyz(&self) -> io::Result<npyz::NpyHeader> {
         let mut shape = String::new();
         for extent in &self.shape {
@@ -138,7 +138,7 @@ fn fill(reader: &mut impl Read, bytes: &mut [u8]) -> Result<(), Fault> {
     })
 }
 
-/// A cursor over the dictionary; `before` is the offset of its first byte in the member, for messages.
+/// A cursor over the dictionary. `before` is the offset of the dictionary's first byte in the member, for messages.
 struct Parser<'a> {
     text: &'a [u8],
     at: usize,
@@ -191,7 +191,7 @@ impl Parser<'_> {
         Ok(Header { kind, big_endian, fortran, shape, count, data_bytes, header_bytes })
     }
 
-    /// A type such as `'<f4'`.
+    /// Parses a type such as `'<f4'`.
     fn descr(&mut self) -> Result<(Kind, bool), Fault> {
         self.blanks();
         if self.text.get(self.at) == Some(&b'[') {
@@ -246,7 +246,7 @@ impl Parser<'_> {
         Err(self.unexpected("True or False"))
     }
 
-    /// A tuple of extents: `()`, `(3,)`, `(3, 4)`.
+    /// Parses a tuple of extents: `()`, `(3,)`, `(3, 4)`.
     fn shape(&mut self) -> Result<Vec<usize>, Fault> {
         let mut shape = Vec::new();
         self.expect(b'(', "a tuple of extents")?;
@@ -274,7 +274,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A quoted string with no escapes in it, without its quotes.
+    /// Parses a quoted string that contains no escapes, and returns it without its quotes.
     fn string(&mut self) -> Result<&'_ [u8], Fault> {
         self.blanks();
         let Some(&quote @ (b'\'' | b'"')) = self.text.get(self.at) else {
@@ -294,7 +294,7 @@ impl Parser<'_> {
         if self.accept(byte) { Ok(()) } else { Err(self.unexpected(what)) }
     }
 
-    /// Steps over `byte` and the blanks around it, if it is there.
+    /// Steps over `byte` and the blanks around it, if `byte` is next; says whether it was.
     fn accept(&mut self, byte: u8) -> bool {
         self.blanks();
         let there = self.text.get(self.at) == Some(&byte);

@@ -1,8 +1,8 @@
-//! NumPy archives: [`read`] takes what `numpy.savez` and `numpy.savez_compressed` write, [`write()`] gives what
+//! NumPy archives: [`read`] accepts what `numpy.savez` and `numpy.savez_compressed` write, and [`write()`] produces what
 //! `numpy.load(allow_pickle=False)` reads.
 //!
-//! The container is the zip crate's and the arrays are npyz's. In front of each stands a guard, and whatever the file
-//! says, the memory taken is bounded by its length: see `memory_limit`.
+//! The zip crate handles the container, and npyz the arrays. A guard runs before each. Whatever the file declares, the memory taken is
+//! bounded by the file's length: see `memory_limit`.
 
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -19,13 +19,13 @@ use super::zip_guard;
 use super::{Array, Arrays, Values, limits};
 use crate::{Error, Result};
 
-/// Memory that a file may always have, enough for well compressed arrays of zeros.
+/// Memory that every file may use, enough for well compressed arrays of zeros.
 const MEMORY_FLOOR: u64 = 256 << 20;
 
-/// Memory per byte of the file beyond that: bytes become int64 (8), and real data deflate to half at best.
+/// Memory per byte of the file beyond that: a byte becomes an int64 (8 bytes), and real data deflate at best to half.
 const MEMORY_PER_BYTE: u64 = 16;
 
-/// Memory that no file may have.
+/// Memory that no file may exceed.
 const MEMORY_CEILING: u64 = 8 << 30;
 
 /// Bytes that the arrays of a file of `length` bytes may take in memory.
@@ -33,20 +33,19 @@ fn memory_limit(length: u64) -> u64 {
     length.saturating_mul(MEMORY_PER_BYTE).clamp(MEMORY_FLOOR, MEMORY_CEILING)
 }
 
-/// Bytes of arrays above which the system is asked whether it has them.
+/// Above this size of all arrays together, the system is asked whether it has the memory.
 const LARGE: u64 = 64 << 20;
 
-/// Reads all arrays of an `.npz` file: float16/32/64 (float16 becomes f32), integers of any width and booleans (i64; any
-/// byte but 0 is 1, as NumPy has it), and strings; either byte order, C or Fortran order. The archive may have a comment.
+/// Reads all arrays of an `.npz` file: float16/32/64 (float16 becomes f32), integers of any width and booleans (they become i64; as in
+/// NumPy any byte but 0 is 1), and strings; in either byte order, and in C or Fortran order. The archive may have a comment.
 ///
 /// # Errors
-/// [`Error::Input`] naming the file, the array and what would be right, for anything else; [`Error::Io`] where the file
-/// system refuses.
+/// [`Error::Input`] naming the file, the array and what would be right, for anything else; [`Error::Io`] where the file system refuses.
 pub fn read(path: &Path) -> Result<Arrays> {
     read_within(path, memory_limit)
 }
 
-/// Reads as [`read`] does, within so many bytes of memory for a file of so many bytes.
+/// Like [`read`]. `memory_limit` gives the bytes of memory allowed for a file of a given length.
 fn read_within(path: &Path, memory_limit: impl Fn(u64) -> u64) -> Result<Arrays> {
     let mut file = open_read(path)?;
     let container = |fault| refused_container(path, fault);
@@ -91,7 +90,7 @@ fn read_within(path: &Path, memory_limit: impl Fn(u64) -> u64) -> Result<Arrays>
 /// Writes arrays as an uncompressed `.npz` file, whole or not at all. The same arrays give the same bytes.
 ///
 /// # Errors
-/// [`Error::Input`] for a name or an array that cannot be written; else as [`atomic::write`].
+/// [`Error::Input`] for a name or an array that cannot be written; otherwise as [`atomic::write`].
 pub fn write(path: &Path, arrays: &Arrays) -> Result<()> {
     for (name, array) in arrays {
         let place = || place(path, name);
@@ -174,12 +173,12 @@ fn write_values<T: npyz::Serialize>(
     writer.finish()
 }
 
-/// Characters of the longest string; NumPy has no strings of width 0.
+/// Characters of the longest string, but at least 1: NumPy has no strings of width 0.
 fn width(texts: &[String]) -> usize {
     texts.iter().map(|text| text.chars().count()).max().unwrap_or(0).max(1)
 }
 
-/// A header that fits a member of `size` bytes; leaves the reader at the first value.
+/// Reads a header and checks that it fits a member of `size` bytes; leaves the reader at the first value.
 fn read_header(reader: &mut impl Read, size: u64) -> std::result::Result<Header, npy_header::Fault> {
     let header = Header::read(reader)?;
     let (needs, has) = (header.data_bytes, size.saturating_sub(header.header_bytes));
@@ -224,7 +223,7 @@ fn read_values(reader: &mut impl Read, header: &Header) -> io::Result<Values> {
     })
 }
 
-/// All values, with memory taken as they arrive.
+/// Reads all values, allocating memory only as they arrive.
 fn collect<T: npyz::Deserialize, U>(
     reader: &mut impl Read,
     header: &Header,
@@ -257,7 +256,7 @@ fn from_fortran(values: Values, shape: &[usize]) -> Values {
     }
 }
 
-/// Column-major values in row-major order; no extent is 0.
+/// Turns column-major values into row-major order; no extent is 0.
 fn transposed<T: Clone>(values: &[T], shape: &[usize]) -> Vec<T> {
     let mut strides = Vec::with_capacity(shape.len());
     let mut stride = 1;
@@ -283,7 +282,7 @@ fn transposed<T: Clone>(values: &[T], shape: &[usize]) -> Vec<T> {
     out
 }
 
-/// Where in which file, on one line whatever the name is made of.
+/// The file and the array, on one line whatever characters the name contains.
 fn place(path: &Path, name: &str) -> String {
     let short: String = name.chars().take(64).collect();
     format!("{}: array {}", path.display(), short.escape_debug())
@@ -298,8 +297,8 @@ fn refused_container(path: &Path, fault: zip_guard::Fault) -> Error {
     }
 }
 
-/// Keeps the first error of what is below and swallows everything after it: the zip writer, dropped with an error,
-/// would otherwise write to a disk that is full, and say so on standard error.
+/// Keeps the first error from below and swallows everything after it. Otherwise the zip writer, dropped after an error, would write to the
+/// full disk again and report that on standard error.
 struct Latch<'a> {
     out: &'a mut dyn WriteSeek,
     at: u64,

@@ -1,5 +1,5 @@
-//! A file that arrives piece by piece, over several runs if need be: it grows as `NAME.part` beside its place and is
-//! renamed when it is whole.
+//! A file that arrives piece by piece, over several runs if necessary. It grows as `NAME.part` in its final folder and is renamed when it
+//! is whole.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
-/// The growing file. Dropping it leaves `NAME.part` for the next run to go on with.
+/// The growing file. Dropping it leaves `NAME.part`, so that the next run can continue.
 #[derive(Debug)]
 pub struct Part {
     place: PathBuf,
@@ -17,7 +17,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// Opens, or creates, `place` with `.part` added to its name; folders on the way are created.
+    /// Opens or creates `place` with `.part` added to its name, and creates missing folders on the way.
     pub fn open(place: &Path) -> Result<Part> {
         let mut part = place.as_os_str().to_owned();
         part.push(".part");
@@ -53,20 +53,20 @@ impl Part {
         Ok(())
     }
 
-    /// Throws away what has arrived.
+    /// Discards what has arrived.
     pub fn restart(&mut self) -> Result<()> {
         self.file.set_len(0).map_err(|e| Error::io(&self.part, "write", e))?;
         self.len = 0;
         Ok(())
     }
 
-    /// What has arrived, from its first byte.
+    /// Reads what has arrived, from its first byte.
     pub fn reader(&mut self) -> Result<&mut File> {
         self.file.seek(SeekFrom::Start(0)).map_err(|e| Error::io(&self.part, "read", e))?;
         Ok(&mut self.file)
     }
 
-    /// Gives the whole file its name, so that the name never stands for half a file, even after a power cut.
+    /// Renames the whole file to its final name. That name never refers to half a file, even after a power cut.
     pub fn finish(self) -> Result<()> {
         self.file.sync_all().map_err(|e| Error::io(&self.part, "write", e))?;
         std::fs::rename(&self.part, &self.place).map_err(|e| Error::io(&self.place, "create", e))?;

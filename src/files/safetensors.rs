@@ -1,8 +1,7 @@
 //! Parameters as safetensors files, which `safetensors.torch.load_file` reads.
 //!
-//! The header's grammar and its checks are the safetensors crate's; the guard here bounds the header's length and
-//! compares the sizes with the file's before any memory is taken, and the writer adds a fixed order, so that the same
-//! tensors give the same bytes.
+//! The safetensors crate parses and checks the header. The guard here bounds the header's length, and compares the declared sizes with the
+//! file's length before any memory is taken. The writer adds a fixed order, so that the same tensors give the same bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -17,7 +16,7 @@ use super::disk::open_read;
 use super::{Array, Arrays, Values};
 use crate::{Error, Result};
 
-/// Names and shapes of a network take a few kilobytes.
+/// The longest header. Names and shapes of a network take a few kilobytes.
 const MAX_HEADER: u64 = 1 << 20;
 
 const REMEDY: &str = "save it with safetensors.torch.save_file";
@@ -25,7 +24,7 @@ const REMEDY: &str = "save it with safetensors.torch.save_file";
 /// Writes tensors (float32, float64, int64) and free-form metadata, whole or not at all.
 ///
 /// # Errors
-/// [`Error::Input`] for strings, a name that comes twice, or a shape that does not fit; else as [`atomic::write`].
+/// [`Error::Input`] for strings, a repeated name, or a shape that does not fit its values; otherwise as [`atomic::write`].
 pub fn write<S: AsRef<str>>(path: &Path, tensors: &[(S, Array)], metadata: &BTreeMap<String, String>) -> Result<()> {
     let mut ordered: Vec<(&str, Dtype, &Array)> = Vec::with_capacity(tensors.len());
     for (name, array) in tensors {
@@ -68,8 +67,8 @@ pub fn write<S: AsRef<str>>(path: &Path, tensors: &[(S, Array)], metadata: &BTre
 /// Reads all tensors and the metadata.
 ///
 /// # Errors
-/// [`Error::Input`] naming the file and the tensor or byte where it is not a safetensors file of float32, float64 and
-/// int64 tensors that fills its length exactly; [`Error::Io`] where the file system refuses.
+/// [`Error::Input`] naming the file and the tensor or byte, where the file is not exactly a safetensors file of float32, float64 and int64
+/// tensors, or its length differs; [`Error::Io`] where the file system refuses.
 pub fn read(path: &Path) -> Result<(Arrays, BTreeMap<String, String>)> {
     let mut file = open_read(path)?;
     let failed = |source| Error::io(path, "read", source);
@@ -125,7 +124,7 @@ fn write_values(out: &mut dyn atomic::WriteSeek, values: &Values) -> io::Result<
     }
 }
 
-/// The next `bytes` of the file as values; `None` for a type that is not taken.
+/// The next `bytes` of the file as values; `None` for an unsupported type.
 fn read_values(file: &mut File, dtype: Dtype, bytes: usize) -> io::Result<Option<Values>> {
     if !matches!(dtype, Dtype::F32 | Dtype::F64 | Dtype::I64) {
         return Ok(None);
@@ -143,7 +142,7 @@ fn read_values(file: &mut File, dtype: Dtype, bytes: usize) -> io::Result<Option
     })
 }
 
-/// Where in which file, on one line whatever the name is made of.
+/// The file and the tensor, on one line whatever characters the name contains.
 fn place(path: &Path, name: &str) -> String {
     let short: String = name.chars().take(64).collect();
     format!("{}: tensor {}", path.display(), short.escape_debug())

@@ -1,4 +1,4 @@
-//! Folders that go when they are done with.
+//! Temporary folders that are removed when they are no longer used.
 
 use std::fs;
 use std::io;
@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
-/// A folder for what nobody needs afterwards, under the system's own for such; it goes when this is dropped.
+/// A temporary folder in the system's place for them. It is removed when this is dropped.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes one, which only this user may enter. Errors: [`Error::Io`] where the system's folder takes none.
+    /// Creates a folder that only this user may enter. Errors: [`Error::Io`] where the system's temporary folder accepts none.
     pub fn new() -> Result<Scratch> {
         Scratch::below(&std::env::temp_dir())
     }
 
-    /// The same in another folder.
+    /// The same inside another folder.
     pub(super) fn below(parent: &Path) -> Result<Scratch> {
         for number in 0u32.. {
             let path = parent.join(format!("normscape-{}-{number}", std::process::id()));
@@ -30,7 +30,7 @@ impl Scratch {
         Err(Error::file(parent, "has no free name for a folder", "set TMPDIR to another"))
     }
 
-    /// Where it is.
+    /// The folder's path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -43,7 +43,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Makes a folder that only this user may enter.
+/// Creates a folder that only this user may enter.
 pub(super) fn private(builder: &mut fs::DirBuilder, path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(builder, 0o700);

@@ -1,6 +1,7 @@
-//! TensorBoard's event files: framed records of protocol buffers, as `tensorboard` reads them.
+//! TensorBoard's event files: framed records of protocol buffers, in the format that `tensorboard` reads.
 //!
-//! A record is its length (u64), the masked CRC-32C of that, the message, and the masked CRC-32C of that; all little-endian.
+//! A record is the message's length (u64), the masked CRC-32C of the length, the message, and the masked CRC-32C of the message; all
+//! little-endian.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -12,12 +13,12 @@ use prost::Message;
 use super::disk;
 use crate::{Error, Result};
 
-/// What TensorBoard's own writers begin such a file's name with; the seconds of its making follow.
+/// The prefix of the file names that TensorBoard's own writers use; the seconds of the file's creation follow it.
 const NAME: &str = "events.out.tfevents.";
-/// Names that are tried where others write into the same folder at the same moment.
+/// The most names to try when others write into the same folder at the same moment.
 const TRIES: u32 = 100;
 
-/// `Event` of tensorflow/core/util/event.proto: the fields that are used here.
+/// `Event` of tensorflow/core/util/event.proto, with the fields that are used here.
 #[derive(Clone, PartialEq, Message)]
 struct Event {
     /// Seconds since 1970.
@@ -25,7 +26,7 @@ struct Event {
     wall_time: f64,
     #[prost(int64, tag = "2")]
     step: i64,
-    /// The first event of a file has this alone.
+    /// Set in the first event of a file, which has no other field but the time.
     #[prost(string, optional, tag = "3")]
     file_version: Option<String>,
     #[prost(message, optional, tag = "5")]
@@ -50,7 +51,7 @@ struct Value {
 
 #[derive(Clone, PartialEq, Message)]
 struct SessionLog {
-    /// 1: a session starts at this step, and what others have logged from it on is void.
+    /// 1: a session starts at this step, and events that were logged before for this step and later ones are void.
     #[prost(int32, tag = "1")]
     status: i32,
 }
@@ -62,11 +63,11 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// A new file in a run's folder, which sorts after those that are there, whatever the clock says. What files of
-    /// earlier parts say of step `first` and later ones is void.
+    /// Creates a file in a run's folder that sorts after the existing ones, whatever the clock says. It makes void what earlier files say
+    /// about step `first` and later steps.
     ///
     /// # Errors
-    /// [`Error::Io`] where the folder cannot be read, or the file not be made or written.
+    /// [`Error::Io`] where the folder cannot be read, or the file cannot be created or written.
     pub fn create(folder: &Path, first: u64) -> Result<EventLog> {
         Self::create_at(folder, first, seconds())
     }
@@ -83,7 +84,7 @@ impl EventLog {
         Ok(log)
     }
 
-    /// Adds named numbers of a step. `None` was not measured and is left out; a NaN that was measured is shown as one.
+    /// Adds named numbers of a step. `None` was not measured and is left out; a measured NaN is written as NaN.
     ///
     /// # Errors
     /// As [`EventLog::create`].
@@ -98,7 +99,7 @@ impl EventLog {
         self.record(&Event { wall_time: seconds(), step: step as i64, summary, ..Event::default() })
     }
 
-    /// Hands what was added to the system, for a TensorBoard that looks on.
+    /// Hands the added events to the system, for a TensorBoard that is watching.
     ///
     /// # Errors
     /// As [`EventLog::create`].
@@ -115,8 +116,8 @@ fn seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// TensorBoard reads the files of one folder in the order of their names, and what comes before a name that it has read
-/// is never looked at: a new one must come last.
+/// Creates a file that sorts last. TensorBoard reads the files of a folder in the order of their names, and never looks at a name that
+/// sorts before one that it has read.
 fn new_file(folder: &Path, now: u64) -> Result<(PathBuf, File)> {
     for _ in 0..TRIES {
         let path = folder.join(name_after(newest(folder)?.as_deref(), now));
@@ -129,15 +130,15 @@ fn new_file(folder: &Path, now: u64) -> Result<(PathBuf, File)> {
     Err(Error::file(folder, "has no free name for an event file", "another program writes event files there; stop it"))
 }
 
-/// The last of the event files in a folder, whoever wrote them, in TensorBoard's order. Names that are not text are
-/// passed over, and so are those that TensorBoard's own writers never give: nothing could come after some of them.
+/// The name of the last event file in a folder, whoever wrote it, in TensorBoard's order. Names that are not text are ignored, and so are
+/// names that TensorBoard's own writers never give: nothing could sort after some of them.
 fn newest(folder: &Path) -> Result<Option<String>> {
     let names = disk::list_dir(folder)?.into_iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
     Ok(names.filter(|name| name.starts_with(NAME)).max())
 }
 
-/// The name of a file that is made at `now` and comes after `newest`: the second after that one's where the clock went
-/// back, or another part began in the same second.
+/// A file name for the time `now` that sorts after `newest`. Where the clock went back, or another part began in the same second, it is the
+/// second after that of `newest`.
 fn name_after(newest: Option<&str>, now: u64) -> String {
     let name = |second: u64| format!("{NAME}{second:010}.normscape.0000");
     let Some(newest) = newest else { return name(now) };
@@ -158,7 +159,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
     record
 }
 
-/// The mask keeps a checksum of data that hold checksums from being easy to hit.
+/// Masks a checksum, as the format does because data that contain their own checksums are a bad input for a CRC.
 fn masked(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }

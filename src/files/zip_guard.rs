@@ -1,17 +1,17 @@
-//! The guard in front of the zip reader: is this an archive as NumPy writes them, and can its members be what they say?
+//! The guard before the zip reader: checks that a file is an archive as NumPy writes it, and that its members can be what they declare.
 //!
-//! The end record is read here first, since its counts decide how much the zip reader sets aside. Then every member's
-//! sizes are held against the file's length before anything is inflated.
+//! The end record is read here first, because its counts decide how much memory the zip reader reserves. Then every member's sizes are
+//! compared with the file's length before anything is inflated.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
-/// More arrays than any case has.
+/// The most members: more arrays than any case has.
 const MAX_MEMBERS: u64 = 4096;
 
-/// Deflate cannot do better: 258 bytes from two bits.
+/// The best ratio that deflate can reach: 258 bytes from two bits.
 const MAX_RATIO: u64 = 1032;
 
 /// The longest comment.
@@ -22,15 +22,15 @@ const END: u64 = 22;
 const LOCATOR: u64 = 20;
 const END64: u64 = 56;
 
-/// What the zip reader needs to be told once the guard has looked.
+/// The zip reader's configuration, valid once the guard has checked the archive.
 pub(super) const CONFIG: zip::read::Config = zip::read::Config { archive_offset: zip::read::ArchiveOffset::Known(0) };
 
 /// Why an archive is refused.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The bytes could not be had.
+    /// The bytes could not be read.
     Read(io::Error),
-    /// They are not an archive that is taken here: the member, what is wrong with it or with the whole.
+    /// The archive is not accepted: the member, if one is at fault, and what is wrong.
     Refused(Option<String>, String),
 }
 
@@ -54,9 +54,9 @@ impl From<ZipError> for Fault {
     }
 }
 
-/// An archive without the comment that may follow its end record: the file up to there, the comment's length read as 0.
+/// An archive without the comment that may follow its end record: the file up to that point, with the comment's length read as 0.
 ///
-/// So the zip reader finds the end record that was checked here, whatever the comment is made of.
+/// So the zip reader finds the end record that was checked here, whatever the comment contains.
 pub(super) struct WithoutComment<R> {
     file: R,
     /// Where the end record ends.
@@ -65,7 +65,7 @@ pub(super) struct WithoutComment<R> {
 }
 
 impl<R: Read + Seek> WithoutComment<R> {
-    /// Looks for the end record and checks it: one disk, no more members than fit, and a directory that lies where it must.
+    /// Finds the end record and checks it: one disk, no more members than fit, and the directory in the right place.
     pub(super) fn of(mut file: R) -> Result<Self, Fault> {
         let length = end(&mut file)? + END;
         file.seek(SeekFrom::Start(0))?;
@@ -100,7 +100,7 @@ impl<R: Read + Seek> Seek for WithoutComment<R> {
     }
 }
 
-/// Where the end record stands: the last one whose comment reaches the file's end and that stands the checks.
+/// The offset of the end record: the last record that passes the checks and whose comment reaches exactly to the file's end.
 fn end(file: &mut (impl Read + Seek)) -> Result<u64, Fault> {
     let length = file.seek(SeekFrom::End(0))?;
     if length == 0 {
@@ -177,7 +177,7 @@ fn check_end(file: &mut (impl Read + Seek), end_at: u64, end: &[u8]) -> Result<(
     Ok(())
 }
 
-/// Checks the members against each other and against the file; returns the arrays' names, in the archive's order.
+/// Checks the members against each other and against the file. Returns the arrays' names, in the archive's order.
 pub(super) fn check_members<R: Read + Seek>(archive: &mut ZipArchive<R>) -> Result<Vec<String>, Fault> {
     if archive.len() as u64 > MAX_MEMBERS {
         return Err(whole(format!("has {} members, more than {MAX_MEMBERS}", archive.len())));

@@ -1,10 +1,11 @@
-//! How the values that enter non-linearities are distributed: a histogram, and mean and variance, of single units over the batch and its
-//! pixels (figures 1c, 2, 7, 8, 14).
+//! The distribution of the values that enter activation functions: a histogram, and mean and variance, of single units over the batch and
+//! its pixels (figures 1c, 2, 7, 8, 14).
 //!
-//! The value taken is what enters the non-linearity: after the norm (and noise) where there is one, before the ReLU; the layer's output where
-//! there is none. Or, as an option, the layer's output before the norm, whose spread is σ_j. In training mode, with the step's own noise.
+//! The measured value is the input of the activation function: the output of the norm (and noise), where there is one, before the ReLU;
+//! otherwise the layer's output. An option measures the layer's output before the norm instead, whose spread is σ_j. The pass is in
+//! training mode, with the step's own noise.
 //!
-//! Bins are equal, and the same at every step. An evaluation: θ, running statistics and the step state stay as they are.
+//! Bins are equally wide, and the same at every step. The probe only evaluates: θ, running statistics and the step state do not change.
 
 use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
 pub use super::units::Look;
@@ -15,11 +16,11 @@ use crate::ops::distribution::Bins;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 
-/// Workspace to work in.
+/// The probe's workspace.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     look: Look,
-    /// The link of each layer whose output is taken.
+    /// The link of each layer whose output is measured.
     links: Vec<usize>,
     aside: Unactivated,
     /// u32 `[layers · units, 2 + bins]`
@@ -28,22 +29,22 @@ pub struct Workspace {
     moments: View,
 }
 
-/// What was found: an entry per layer and unit, layers outermost.
+/// The result: an entry per layer and unit, layers outermost.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Distributions {
-    /// Values in each bin, `[layers, units, bins]`. With `outside` they are all samples but those that are no numbers.
+    /// Values in each bin, `[layers, units, bins]`. With `outside` they account for all samples except NaNs.
     pub count: Vec<u32>,
     /// Values below the first bin and above the last, `[layers, units, 2]`.
     pub outside: Vec<u32>,
-    /// Mean, `[layers, units]`; NaN where a value is no number.
+    /// Mean, `[layers, units]`; NaN where a value is NaN.
     pub mean: Vec<f64>,
     /// Biased variance, likewise.
     pub var: Vec<f64>,
 }
 
 impl Workspace {
-    /// Allocates it. Errors: those of [`Look::check`]; a layer that the network does not have, or layers of unequally many units; not enough
-    /// memory.
+    /// Allocates the workspace. Errors: those of [`Look::check`]; a layer that the network does not have; layers with different numbers of
+    /// units; not enough memory.
     pub fn new<B: Backend>(engine: &mut Engine<B>, look: Look) -> Result<Workspace> {
         look.check()?;
         let network = engine.network();
@@ -67,14 +68,14 @@ impl Workspace {
         Ok(Workspace { look, links, aside, count, moments })
     }
 
-    /// What it is for.
+    /// Which values are measured.
     pub fn look(&self) -> &Look {
         &self.look
     }
 }
 
-/// Asks the device for the distributions at `theta`, after a training-mode pass at it and before any other; nothing is read back. The same
-/// work each time: it may be part of a graph.
+/// Issues the work for the distributions at `theta` to the device; nothing is read back. It must follow a training-mode pass at `theta`,
+/// before any other pass. The work is the same each time, so it may be part of a graph.
 pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, room: &Workspace) -> Result<()> {
     if engine.takes_whole() {
         // The one operator leaves nothing of what lies between the layers.
@@ -96,7 +97,7 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, room: &Workspace) -> R
     Ok(())
 }
 
-/// Reads what [`ask`] asked for.
+/// Reads the results of [`ask`].
 pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Workspace) -> Result<Distributions> {
     let mut counts = vec![0u32; room.count.shape.len()];
     engine.backend().download(In(room.count), &mut counts)?;
@@ -112,7 +113,7 @@ pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Workspace) -> Result<Dist
     Ok(found)
 }
 
-/// The distributions as probes: the histograms, and the moments.
+/// The distributions as two probes: the histograms, and the moments.
 pub struct Measured(Workspace);
 
 impl Kind for Measured {

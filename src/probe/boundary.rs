@@ -1,4 +1,4 @@
-//! `normscape probe`: loss, gradient and landscape at the user's own parameters and batch.
+//! `normscape probe`: loss, gradient and landscape at parameters and a batch from the user.
 
 use super::line::{self, Along, Workspace};
 use crate::files::{Array, Arrays, limits};
@@ -15,9 +15,9 @@ use std::sync::atomic::AtomicBool;
 
 const REMEDY: &str = "a smaller network or batch needs less";
 
-/// Answers a probe case: `loss`, `grad.NAME` for every parameter, and with `attr.steps` the `landscape.*` arrays.
+/// Evaluates a probe case: `loss`, `grad.NAME` for every parameter, and with `attr.steps` the `landscape.*` arrays.
 ///
-/// Errors: an array or attribute that is missing, unknown, of the wrong shape or type, or a label out of range; each is named.
+/// Errors, each naming the array or attribute: it is missing, unknown, or of the wrong shape or type; a label is out of range.
 pub fn run<B: Backend>(backend: B, inputs: &mut Inputs, stop: Arc<AtomicBool>) -> Result<Arrays> {
     let double = backend.dtype() == DType::F64;
     let network = network(inputs)?;
@@ -84,7 +84,7 @@ pub fn run<B: Backend>(backend: B, inputs: &mut Inputs, stop: Arc<AtomicBool>) -
     Ok(out)
 }
 
-/// Bytes that the engine and some vectors take.
+/// Bytes for the engine and `vectors` vectors.
 fn planned<B: Backend>(backend: B, network: &Network, batch: usize, vectors: usize) -> Result<u128> {
     let mut engine = Engine::new(backend, network.clone(), batch, Arc::default())?;
     for _ in 0..vectors {
@@ -117,7 +117,7 @@ fn network(inputs: &mut Inputs) -> Result<Network> {
     vgg(&model, width.unwrap_or(1.0), normalisation).map_err(|e| blame(inputs, "attr.model", &model, e))
 }
 
-/// An error about an option, as one about the array that stood for it.
+/// Rewords an error about an option as one about the array that replaced the option.
 fn blame(inputs: &Inputs, name: &str, value: &str, error: Error) -> Error {
     match error {
         Error::Input { problem, remedy, .. } => inputs.refuse(name, format!("is {value}: {problem}"), remedy),
@@ -125,13 +125,13 @@ fn blame(inputs: &Inputs, name: &str, value: &str, error: Error) -> Error {
     }
 }
 
-/// What the network is judged by.
+/// The data that the loss compares the output with.
 enum Answer {
     Labels(Vec<u32>),
     Target(Tensor),
 }
 
-/// The batch, checked against the network: N×3×32×32 with labels, or N×dim with a target.
+/// The batch, checked against the network: N×3×32×32 with labels, or N×dim with targets.
 fn batch(network: &Network, inputs: &mut Inputs) -> Result<(Tensor, Answer)> {
     let [h, w, _, c] = network.input(1).hwnc();
     let image = h * w > 1;

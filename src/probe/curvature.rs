@@ -1,14 +1,14 @@
-//! Curvature of the loss at θ, with the norms in training mode: `gᵀHg/‖g‖²`, the largest eigenvalue of H, its trace.
+//! The curvature of the loss at θ, with the norms in training mode: `gᵀHg/‖g‖²`, and the largest eigenvalue and the trace of H.
 //!
-//! H = ∇²L(θ) is met only in exact products with vectors ([`Engine::hessian_vector`]).
+//! H = ∇²L(θ) is never formed; it is only multiplied, exactly, with vectors ([`Engine::hessian_vector`]).
 //!
-//! - Along the gradient: `gᵀHg/‖g‖²`, what the loss's slope along −g changes by, and `‖Hg‖/‖g‖`, which effective β (A.2.2) tends to as
-//!   s → 0.
-//! - The largest eigenvalue by Lanczos from a random start, in which rounding lets old directions back in: that repeats Ritz values and
-//!   spoils none. With it comes the length of the residual, within which an eigenvalue lies.
-//! - The trace by Hutchinson: the mean of `zᵀHz` over vectors z of random signs, with its standard error.
+//! - Along the gradient: `gᵀHg/‖g‖²` is the rate at which the loss's slope along −g changes, and `‖Hg‖/‖g‖` is the limit of the effective β
+//!   (A.2.2) as s → 0.
+//! - The largest eigenvalue comes from Lanczos with a random start. Rounding lets old directions back in, which repeats Ritz values but spoils
+//!   none. The residual's length is given too; an eigenvalue lies within that distance.
+//! - The trace comes from Hutchinson: the mean of `zᵀHz` over vectors z of random signs, with its standard error.
 //!
-//! An evaluation: θ, running statistics and the step state stay as they are, and the random vectors are functions of (seed, step).
+//! The probe only evaluates: θ, running statistics and the step state do not change. The random vectors are functions of (seed, step).
 
 use super::eigen;
 use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
@@ -19,63 +19,63 @@ use crate::ops::vector::{COMPARED, Direction, NormKind};
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 
-/// How much is spent on it.
+/// The effort to spend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effort {
-    /// Steps of Lanczos: one product each.
+    /// Steps of Lanczos; each takes one product.
     pub lanczos: usize,
-    /// Vectors of Hutchinson: one product each.
+    /// Vectors of Hutchinson; each takes one product.
     pub hutchinson: usize,
 }
 
-/// Random directions of this probe: the first for Lanczos, those after it for Hutchinson. [`super::line`] has number 0.
+/// The numbers of this probe's random directions: the first is for Lanczos, the next are for Hutchinson. [`super::line`] uses number 0.
 const FIRST_DIRECTION: u32 = 1;
 
-/// Workspace to work in.
+/// The probe's workspace.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     tangents: Tangents,
     effort: Effort,
-    /// The vector that is multiplied, the one before it, the product, and room for an intermediate.
+    /// The vector to multiply, the one before it, the product, and space for an intermediate.
     vectors: [View; 4],
     zero: View,
-    /// f64: what compare_rows finds of Hg and g.
+    /// f64: what `compare_rows` gives for Hg and g.
     along: View,
-    /// f64 `[lanczos, 2]`: the diagonal and what is beside it, of Lanczos' matrix.
+    /// f64 `[lanczos, 2]`: the diagonal and the off-diagonal of Lanczos' matrix.
     lanczos: View,
     /// f64 `[hutchinson]`: zᵀHz
     traces: View,
-    /// f64: −1, 1, three numbers that change, and ‖g‖.
+    /// f64: −1, 1, three changing numbers, and ‖g‖.
     numbers: View,
 }
 
-/// What was found.
+/// The result.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Curvature {
     /// gᵀHg/‖g‖²
     pub rayleigh: f64,
     /// ‖Hg‖/‖g‖
     pub gain: f64,
-    /// The largest eigenvalue of H, by Lanczos; and the length of its residual, within which an eigenvalue of H lies.
+    /// The largest eigenvalue of H, by Lanczos, and the length of its residual; an eigenvalue of H lies within that distance.
     pub top: [f64; 2],
-    /// The trace of H, by Hutchinson; and its standard error, NaN of one vector.
+    /// The trace of H, by Hutchinson, and its standard error, which is NaN for a single vector.
     pub trace: [f64; 2],
 }
 
 impl Curvature {
-    /// Of a step whose loss is not finite.
+    /// The result for a step whose loss is not finite.
     pub const UNKNOWN: Curvature =
         Curvature { rayleigh: f64::NAN, gain: f64::NAN, top: [f64::NAN; 2], trace: [f64::NAN; 2] };
 }
 
 impl Workspace {
-    /// Allocates it. Errors: no effort at all; bf16, which has no Hessian-vector products; not enough memory.
+    /// Allocates the workspace. Errors: no steps or no vectors; bf16, which has no Hessian-vector products; not enough memory.
     pub fn new<B: Backend>(engine: &mut Engine<B>, effort: Effort) -> Result<Workspace> {
         let tangents = engine.tangents()?;
         Self::with(engine, tangents, effort)
     }
 
-    /// The same beside `tangents`, which others may use at other times.
+    /// The same with given `tangents`, which others may use at other times.
     pub fn with<B: Backend>(engine: &mut Engine<B>, tangents: Tangents, effort: Effort) -> Result<Workspace> {
         if effort.lanczos == 0 || effort.hutchinson == 0 {
             let problem = format!("{} steps of Lanczos and {} vectors", effort.lanczos, effort.hutchinson);
@@ -108,8 +108,8 @@ fn row(vector: View) -> View {
     vector.reshape(Shape::new([1, vector.shape.len()]))
 }
 
-/// Asks the device for the curvature at `theta`, whose gradient is `grad`; nothing is read back. The same work each time: it may be part
-/// of a graph. One pass forward and backward, and `1 + lanczos + hutchinson` Hessian-vector products.
+/// Issues the work for the curvature at `theta`, whose gradient is `grad`, to the device; nothing is read back. The work is one forward and
+/// backward pass and `1 + lanczos + hutchinson` Hessian-vector products. It is the same each time, so it may be part of a graph.
 pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: &Workspace) -> Result<()> {
     let (loss, correct) = (Out(engine.slot(Scalar::Aside)), Out(engine.slot(Scalar::AsideCorrect)));
     let state = In(engine.state());
@@ -154,7 +154,7 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: &Works
     Ok(())
 }
 
-/// Reads what [`ask`] asked for.
+/// Reads the results of [`ask`].
 pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Workspace) -> Result<Curvature> {
     let (along, lanczos) = (engine.read(room.along)?, engine.read(room.lanczos)?);
     let traces = engine.read(room.traces)?;

@@ -2,8 +2,9 @@
 
 use crate::theory::symmetric::eigen;
 
-/// The largest eigenvalue of the matrix with `diagonal` α and `beside` it β, and the length of its vector's residual: the last β times the
-/// vector's last element. Lanczos has come to an end where β is nothing beside what came before, or no number; what follows it is left out.
+/// The largest eigenvalue of the matrix with diagonal α (`diagonal`) and off-diagonal β (`beside`), and the length of its eigenvector's
+/// residual: the last β times the vector's last element. Lanczos has ended where β is negligible against the entries before it, or not
+/// finite. The entries after that are ignored.
 pub fn top_of_lanczos(diagonal: &[f64], beside: &[f64]) -> [f64; 2] {
     let mut size: f64 = 0.0;
     let mut count = 0;

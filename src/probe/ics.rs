@@ -1,11 +1,12 @@
 //! Internal covariate shift by the paper's Definition 2.1 (figures 3, 6).
 //!
-//! For layer i: `G_i` is the gradient of its weights at θ_t; `G'_i` the same with layers 1 … i−1 at θ_{t+1} and layers i … k at θ_t, on the
-//! same batch. Found are `‖G_i − G'_i‖`, their cosine, and `‖G_i‖`. θ_{t+1} is the run's own next update, made on a copy. For the first layer
-//! nothing is replaced: it is (0, 1).
+//! For layer i, `G_i` is the gradient of its weights at θ_t. `G'_i` is the same gradient, on the same batch, with layers 1 … i−1 at θ_{t+1}
+//! and layers i … k at θ_t. The results are `‖G_i − G'_i‖`, the cosine of the two, and `‖G_i‖`. θ_{t+1} is the run's own next update, made
+//! on a copy. For the first layer nothing is replaced, so it gives (0, 1).
 //!
-//! What lies before layer i at θ_{t+1} is what lies before layer i + 1, and one layer more: so each layer is run forward at θ_{t+1} once, and
-//! G'_i costs the layers from i on, forward and backward. A backend may find all of them in one go. An evaluation: θ, velocity, running statistics and step state stay as they are.
+//! The layers before layer i + 1 are those before layer i and one more. So each layer is run forward at θ_{t+1} once, and G'_i costs a
+//! forward and backward pass through the layers from i on. A backend may compute all G'_i at once. The probe only evaluates: θ, velocity,
+//! running statistics and step state do not change.
 
 pub use super::measure::Update;
 use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row, layers_of};
@@ -17,27 +18,27 @@ use crate::ops::vector::COMPARED;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 
-/// Workspace to work in.
+/// The probe's workspace.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     layers: Vec<WeightedLayer>,
-    /// θ_{t+1}, and the velocity that it was made with.
+    /// θ_{t+1}, and below it the velocity of that update.
     next: View,
     velocity: Option<View>,
-    /// Layers before i at θ_{t+1}, the others at θ_t.
+    /// The parameters with layers before i at θ_{t+1} and the others at θ_t.
     mixed: View,
-    /// G by the layers one by one, where a pass would else take the network as a whole and round elsewhere.
+    /// G computed layer by layer, where a pass would otherwise treat the network as a whole and round differently.
     base: Option<View>,
     /// G'
     moved: View,
-    /// f64 `[layers, 4]`: what `compare_rows` finds of G'_i and G_i, and ‖G_i‖².
+    /// f64 `[layers, 4]`: what `compare_rows` gives for G'_i and G_i, and ‖G_i‖².
     results: View,
 }
 
 /// Columns of the results.
 const RESULTS: usize = COMPARED + 1;
 
-/// What was found: an entry per layer.
+/// The result: an entry per layer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CovariateShift {
     /// ‖G_i − G'_i‖
@@ -49,7 +50,8 @@ pub struct CovariateShift {
 }
 
 impl Workspace {
-    /// Allocates it; `momentum` says whether updates have a velocity. Errors: a network of one layer, which has nothing before it; memory.
+    /// Allocates the workspace; `momentum` says whether updates have a velocity. Errors: the network has only one layer, with none before
+    /// it; not enough memory.
     pub fn new<B: Backend>(engine: &mut Engine<B>, momentum: bool) -> Result<Workspace> {
         let layers = engine.network().weighted_layers();
         if layers.len() < 2 {
@@ -65,13 +67,13 @@ impl Workspace {
         Ok(Workspace { layers, next, velocity, mixed, base, moved, results })
     }
 
-    /// The layers: numbers from 1, and names.
+    /// The layers: their numbers, from 1, and names.
     pub fn layers(&self) -> &[WeightedLayer] {
         &self.layers
     }
 }
 
-/// Asks the device for the shift of every layer at `theta`, whose gradient is `grad`; nothing is read back.
+/// Issues the work for the shift of every layer at `theta`, whose gradient is `grad`, to the device; nothing is read back.
 pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, update: Update, room: &Workspace) -> Result<()> {
     let (loss, correct) = (Out(engine.slot(Scalar::Aside)), Out(engine.slot(Scalar::AsideCorrect)));
     let state = In(engine.state());
@@ -129,7 +131,7 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, update: Upda
     Ok(())
 }
 
-/// Asks for row `i` of the results, of G′ and G.
+/// Issues row `i` of the results, the comparison of G′ with G.
 fn compare<B: Backend>(engine: &mut Engine<B>, moved: View, own: View, results: View, i: usize) -> Result<()> {
     let row = moved.reshape(Shape::new([1, moved.shape.len()]));
     let [compared, length] =
@@ -138,7 +140,7 @@ fn compare<B: Backend>(engine: &mut Engine<B>, moved: View, own: View, results: 
     engine.backend().dot(In(own), In(own), length)
 }
 
-/// Reads what [`ask`] asked for.
+/// Reads the results of [`ask`].
 pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Workspace) -> Result<CovariateShift> {
     let mut found = CovariateShift::default();
     for of in engine.read(room.results)?.chunks_exact(RESULTS) {

@@ -1,10 +1,10 @@
 //! The landscape along a line (appendix A.2.2; figures 4, 9, 10, 11, 12).
 //!
-//! For step lengths s, with `θ_s = θ − s·g` and the same batch, noise and training mode throughout: L(θ_s), `‖∇L(θ_s) − g‖`,
-//! and the effective smoothness `β = ‖∇L(θ_s) − g‖ / ‖θ_s − θ‖`, θ_s being what rounding made of it; NaN where the precision cannot tell
-//! the two gradients apart ([`resolution`]). Along a random direction g gives way to `d ‖g‖/‖d‖`, the same d for all s,
-//! drawn anew at each step (end of section 3.2): distances are the same ones then, but for rounding. An evaluation, never a training step:
-//! θ, running statistics and the step state are left as they are.
+//! The line has the points `θ_s = θ − s·g` for step lengths s, all with the same batch, noise and training mode. At each point the probe
+//! measures L(θ_s), `‖∇L(θ_s) − g‖`, and the effective smoothness `β = ‖∇L(θ_s) − g‖ / ‖θ_s − θ‖`, where θ_s is the point after rounding. β
+//! is NaN where the precision cannot tell the two gradients apart ([`resolution`]). Along a random direction, `d ‖g‖/‖d‖` replaces g. The
+//! direction d is the same for all s and drawn again at each step (end of section 3.2), so the distances are the same up to rounding. The
+//! probe evaluates and never trains: θ, running statistics and the step state do not change.
 
 use super::resolution::{self, Difference};
 use crate::mutant::{Mutant, made};
@@ -14,26 +14,26 @@ use crate::ops::vector::{COMPARED, Direction, NormKind};
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
 
-/// Workspace to work in: θ_s and its gradient at some points at once, and slots for the results of every point.
+/// The probe's workspace: θ_s and its gradient for several points at once, and slots for the results of every point.
 #[derive(Debug, Clone, Copy)]
 pub struct Workspace {
     /// `[points at once, …]`
     thetas: View,
     grads: View,
-    /// −s of every point, f64 `[points]`; and what that is times of the direction.
+    /// −s of every point, f64 `[points]`; below it, the same as multiples of the direction.
     lengths: View,
     displacements: View,
-    /// d, along which the points lie where that is not the gradient.
+    /// The direction d, if the line is not along the gradient.
     random: Option<View>,
-    /// L(θ_s) and right answers of every point, f64 `[points + 1]` each: the last place is that of [`resolution`]'s θ′.
+    /// L(θ_s) and, below it, the number of right answers at every point, f64 `[points + 1]` each. The last place is for [`resolution`]'s θ′.
     loss: View,
     correct: View,
-    /// What [`crate::ops::vector::Vector::compare_rows`] finds of ∇L(θ_s) and g, f64 `[points + 1, 3]`; and of θ_s and θ.
+    /// What [`crate::ops::vector::Vector::compare_rows`] gives for ∇L(θ_s) and g, f64 `[points + 1, 3]`; below it, the same for θ_s and θ.
     compared: View,
     moved: View,
 }
 
-/// Which way the points of a line lie.
+/// The direction of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Along {
     /// Against the gradient.
@@ -42,12 +42,12 @@ pub enum Along {
     Random,
 }
 
-/// Bytes that the points which a device takes at once may have for their parameters.
+/// The most bytes of parameters of the points that a device takes at once.
 const AT_ONCE: usize = 256 << 20;
 
 impl Workspace {
-    /// Allocates it, for the step lengths `s` of a line along `along`. A device that works on its own takes several points at once; the CPU as many
-    /// as there are engines. Errors: not enough memory.
+    /// Allocates the workspace for the step lengths `s` of a line along `along`. An asynchronous device takes several points at once; the
+    /// CPU takes as many as there are engines. Errors: not enough memory.
     pub fn new<B: Backend>(engine: &mut Engine<B>, s: &[f64], along: Along) -> Result<Workspace> {
         let bytes = engine.network().slots().len().max(1) * engine.backend().dtype().size();
         let (points, all) = (s.len(), s.len() + 1);
@@ -71,33 +71,33 @@ impl Workspace {
 }
 
 impl Workspace {
-    /// What [`crate::ops::vector::Vector::compare_rows`] found of ∇L(θ_s) and g at every point, f64 `[points + 1, 3]`; then of θ′.
+    /// What [`crate::ops::vector::Vector::compare_rows`] gave for ∇L(θ_s) and g at every point, f64 `[points + 1, 3]`; the last row is for θ′.
     pub fn compared(&self) -> View {
         self.compared
     }
 }
 
-/// One landscape: an entry per step length.
+/// One landscape, with an entry per step length.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Landscape {
     /// L(θ)
     pub base_loss: f64,
     /// ‖g‖
     pub grad_norm: f64,
-    /// s, absolute: the learning rate is in it.
+    /// s in absolute terms, with the learning rate included.
     pub s: Vec<f64>,
     /// L(θ_s)
     pub loss: Vec<f64>,
     /// ‖∇L(θ_s) − g‖, the numerator of β.
     pub grad_l2_diff: Vec<f64>,
-    /// ‖θ_s − θ‖, the denominator of β: what rounding left of s‖g‖.
+    /// ‖θ_s − θ‖, the denominator of β: s‖g‖ after rounding.
     pub distance: Vec<f64>,
-    /// β; NaN where it is not resolved.
+    /// β; NaN where the precision cannot resolve it.
     pub beta: Vec<f64>,
 }
 
 impl Landscape {
-    /// A landscape of which nothing is known: of a step whose loss is not finite.
+    /// The landscape of a step whose loss is not finite: nothing is known.
     pub fn unknown(base_loss: f64, s: &[f64]) -> Self {
         let nan = vec![f64::NAN; s.len()];
         let [loss, grad_l2_diff, distance, beta] = [nan.clone(), nan.clone(), nan.clone(), nan];
@@ -105,10 +105,10 @@ impl Landscape {
     }
 }
 
-/// The landscape at `theta`, whose loss stands in slot [`Scalar::Loss`] and whose gradient is `grad`.
+/// The landscape at `theta`, whose loss is in slot [`Scalar::Loss`] and whose gradient is `grad`.
 ///
-/// Costs one forward and backward pass per point, and one more where the points are so near that rounding may matter; a device that works on
-/// its own, and asks for the same work each time, always makes that. Errors: those of [`check`], an interruption.
+/// It costs one forward and backward pass per point, and one more where the points are so near that rounding may matter. An asynchronous
+/// device always makes that pass, so that the work is the same each time. Errors: those of [`check`]; an interruption.
 pub fn landscape<B: Backend>(
     engine: &mut Engine<B>,
     theta: In,
@@ -122,7 +122,7 @@ pub fn landscape<B: Backend>(
     read(engine, base_loss, s, room)
 }
 
-/// Refuses step lengths that no landscape has: none, or one that is not above 0.
+/// Refuses step lengths that no landscape can have: an empty list, or a length that is not above 0.
 pub fn check(s: &[f64]) -> Result<()> {
     if s.is_empty() {
         return Err(Error::input("probe landscape", "no step lengths", "at least one s is needed"));
@@ -133,8 +133,8 @@ pub fn check(s: &[f64]) -> Result<()> {
     }
 }
 
-/// Asks the device for a landscape at the step lengths that `room` was made for; nothing is read back. The same work each time: it may be
-/// part of a graph.
+/// Issues the work for a landscape at the step lengths of `room` to the device; nothing is read back. The work is the same each time, so it
+/// may be part of a graph.
 pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Workspace) -> Result<()> {
     let slot = engine.slot(Scalar::GradNorm);
     engine.backend().norm(NormKind::L2, grad, Out(slot))?;
@@ -182,7 +182,7 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Worksp
     Ok(())
 }
 
-/// Whether rounding cannot matter at any of the points; never known of a device that works on its own, which is not waited for.
+/// Whether rounding cannot matter at any of the points. Always false for an asynchronous device, because the answer would have to be waited for.
 fn beyond_rounding<B: Backend>(engine: &mut Engine<B>, room: Workspace) -> Result<bool> {
     if engine.is_async() {
         return Ok(false);
@@ -198,7 +198,7 @@ fn beyond_rounding<B: Backend>(engine: &mut Engine<B>, room: Workspace) -> Resul
     }))
 }
 
-/// Reads what [`ask`] asked for; `base_loss` is L(θ), and `s` what `room` was made for.
+/// Reads the results of [`ask`]; `base_loss` is L(θ), and `s` are the step lengths of `room`.
 pub fn read<B: Backend>(engine: &mut Engine<B>, base_loss: f64, s: &[f64], room: Workspace) -> Result<Landscape> {
     let grad_norm = engine.scalar(Scalar::GradNorm)?;
     let mut loss = engine.read(room.loss)?;
@@ -227,7 +227,7 @@ pub fn read<B: Backend>(engine: &mut Engine<B>, base_loss: f64, s: &[f64], room:
     Ok(found)
 }
 
-/// Mistakes about the points of a line.
+/// Deliberate mistakes about the points of a line.
 #[cfg(feature = "mutants")]
 mod mistaken {
     use super::*;

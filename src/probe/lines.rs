@@ -7,7 +7,7 @@ use crate::files::{Array, Arrays};
 use crate::network::Engine;
 use crate::ops::backend::Backend;
 
-/// The arrays of a line's file: what does not depend on the point, and what each point has.
+/// The arrays of a line's file: those with one number per step, and those with a number per point.
 const ARRAYS: &[(&str, Entry)] = &[
     ("base_loss", Entry::Number),
     ("grad_norm", Entry::Number),
@@ -17,10 +17,10 @@ const ARRAYS: &[(&str, Entry)] = &[
     ("beta", Entry::Points),
 ];
 
-/// Against the gradient: figures 4, 9 to 13.
+/// The line against the gradient: figures 4, 9 to 13.
 pub struct GradientLine(Line);
 
-/// Against a random direction of the gradient's length: section 3.2.
+/// The line against a random direction with the gradient's length: section 3.2.
 pub struct RandomLine(Line);
 
 impl Kind for GradientLine {
@@ -50,7 +50,7 @@ impl Kind for RandomLine {
 
 struct Line {
     s: Vec<f64>,
-    /// That of the random directions.
+    /// The seed of the random directions; `None` along the gradient.
     seed: Option<u64>,
     room: Workspace,
 }
@@ -118,7 +118,7 @@ macro_rules! measured {
 
 measured!(GradientLine, RandomLine);
 
-/// The largest of some numbers; NaN where one is.
+/// The largest of some numbers; NaN if one of them is NaN.
 fn most(values: &[f64]) -> f64 {
     values
         .iter()

@@ -1,4 +1,4 @@
-//! What the probes of a run have in common: a row that tells everything else of each, and how it is planned, asked and read.
+//! What all probes of a run have in common: a row that describes the probe to the rest of the program, and how it is planned, asked and read.
 
 use super::units::Look;
 use crate::Result;
@@ -10,39 +10,39 @@ use crate::runtime::tensor::{In, View};
 /// The update that leads to θ_{t+1}.
 #[derive(Debug, Clone, Copy)]
 pub struct Update {
-    /// v, where there is momentum.
+    /// The velocity v, where there is momentum.
     pub velocity: Option<View>,
-    /// μ
+    /// The momentum μ.
     pub momentum: f64,
-    /// λ
+    /// The weight decay λ.
     pub weight_decay: f64,
 }
 
-/// What an array of a probe's file has for every probed step.
+/// What an array of a probe's file holds for every probed step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
-    /// A number.
+    /// One number.
     Number,
-    /// A number for each point along the line.
+    /// A number for each point of the line.
     Points,
-    /// For each layer with weights.
+    /// A number for each layer with weights.
     Layers,
-    /// For each unit that is looked at.
+    /// A number for each probed unit.
     Units,
-    /// A count for each bin of each of these.
+    /// A count for each bin of each probed unit.
     Bins,
-    /// Two counts for each of these: what lies below the bins, and above.
+    /// Two counts for each probed unit: of the values below the bins, and above.
     Outside,
 }
 
 impl Entry {
-    /// Whether it holds whole numbers.
+    /// Whether the entries are integers.
     pub fn counts(self) -> bool {
         matches!(self, Entry::Bins | Entry::Outside)
     }
 }
 
-/// A probe as `--probe` names it: it has a file of its own.
+/// A probe as `--probe` names it. It has a file of its own.
 #[derive(Debug)]
 pub struct Probe {
     /// Its name.
@@ -51,126 +51,126 @@ pub struct Probe {
     pub arrays: &'static [(&'static str, Entry)],
 }
 
-/// What is measured together, and what that takes.
+/// A measurement that may serve several probes, and what it needs.
 #[derive(Debug)]
 pub struct Row {
     /// The probes whose files it fills.
     pub probes: &'static [Probe],
-    /// Vectors as long as θ that it works in; `momentum` is 1 where updates have a velocity, else 0.
+    /// The number of vectors as long as θ that it works in. `momentum` is 1 where updates have a velocity, else 0.
     pub vectors: fn(momentum: u128) -> u128,
-    /// It moves the network: it needs the linearised one.
+    /// Whether it needs tangents, that is the linearised network.
     pub tangents: bool,
-    /// It looks at single units.
+    /// Whether it looks at single units.
     pub units: bool,
-    /// Whether it fits a network.
+    /// Whether the measurement is possible on a network.
     pub fits: fn(&Network) -> bool,
-    /// What each of its probes costs at a probed step.
+    /// The cost of each of its probes at a probed step.
     pub work: fn(&Basis) -> f64,
-    /// When it is planned and asked, beside others.
+    /// When it is planned and asked, relative to others.
     pub order: Order,
 }
 
 /// When a measurement is planned and asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Asked first: it looks at what the pass has left, which another pass overwrites.
+    /// Asked first, because it reads what the pass has left, which another pass overwrites.
     First,
-    /// It does not matter.
+    /// At any time.
     Any,
-    /// Planned last: of the memory that all others leave it takes what it can use.
+    /// Planned last, because it uses as much as it can of the memory that the others leave.
     PlannedLast,
 }
 
-/// What costs are made of, in multiplications.
+/// The quantities from which costs are computed, in multiplications.
 #[derive(Debug, Clone, Copy)]
 pub struct Basis {
-    /// A pass forward and backward, as a step makes it.
+    /// A forward and backward pass, as a step makes it.
     pub step: f64,
-    /// The same over all samples, where a step takes coordinates for them.
+    /// The same over all samples, where a step works on coordinates instead.
     pub on_samples: f64,
-    /// A line of points.
+    /// All points of a line.
     pub line: f64,
     /// A look at activations.
     pub look: f64,
-    /// Layers with weights.
+    /// The number of layers with weights.
     pub layers: f64,
-    /// Products with the Hessian.
+    /// The number of products with the Hessian.
     pub products: f64,
-    /// Units that are looked at, and three for each of their layers.
+    /// The number of probed units, plus three for each of their layers.
     pub entries: f64,
 }
 
-/// What a run asks of its probes.
+/// The settings that a run gives to its probes.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The step lengths of its lines.
+    /// The step lengths of the run's lines.
     pub s: Vec<f64>,
-    /// Its seed.
+    /// The run's seed.
     pub seed: u64,
-    /// Its learning rate.
+    /// The run's learning rate.
     pub lr: f64,
     /// Whether updates have a velocity.
     pub momentum: bool,
-    /// ε of its norms.
+    /// ε of the run's norms.
     pub eps: f64,
-    /// Steps of Lanczos, and vectors for the trace.
+    /// Steps of Lanczos.
     pub lanczos: usize,
-    /// See `lanczos`.
+    /// Vectors for the trace, by Hutchinson.
     pub hutchinson: usize,
-    /// Which units are looked at, and how, where a probe does.
+    /// Which units are probed, and how, if a probe looks at units.
     pub look: Option<Look>,
-    /// The linearised network, where a probe moves it: they use it one after the other.
+    /// The linearised network, if a probe needs it; the probes use it one after the other.
     pub tangents: Option<Tangents>,
 }
 
-/// Where a probe looks: right after the pass that made θ's gradient.
+/// Where a probe measures: right after the pass that computed θ's gradient.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     /// θ
     pub theta: In,
     /// ∇L(θ)
     pub grad: In,
-    /// What leads to the next θ.
+    /// The update that leads to the next θ.
     pub update: Update,
 }
 
-/// What was found at a step.
+/// The result at a step.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// For each of the row's probes its arrays' entries, in order; where one is missing, nothing is known.
+    /// For each of the row's probes, the entries of its arrays, in order; a missing entry means that nothing is known.
     pub entries: Vec<Vec<Vec<f64>>>,
-    /// Single numbers for curves, by name. NaN is what the file holds there; `None` is a number that could not be measured.
+    /// Single numbers for curves, by name. NaN means that the file holds NaN; `None` is a number that could not be measured.
     pub numbers: Vec<(&'static str, Option<f64>)>,
 }
 
 impl Found {
-    /// Of a row with one probe.
+    /// The result of a row with one probe.
     pub fn one(entries: Vec<Vec<f64>>, numbers: Vec<(&'static str, Option<f64>)>) -> Found {
         Found { entries: vec![entries], numbers }
     }
 }
 
-/// A measurement with the room that it works in.
+/// A measurement with its workspace.
 pub trait Measurement<B: Backend> {
-    /// The arrays of the file of probe `name` that are the same at every step.
+    /// The arrays in the file of probe `name` that are the same at every step.
     fn fixed(&self, name: &str) -> Arrays;
     /// The shape of an entry.
     fn shape(&self, entry: Entry) -> Vec<usize>;
-    /// Asks the device; nothing is read back. The same work each time: it may be part of a graph.
+    /// Issues the work to the device; nothing is read back. The work is the same each time, so it may be part of a graph.
     fn ask(&self, engine: &mut Engine<B>, at: Moment) -> Result<()>;
-    /// Reads what was asked for, of a step whose loss is `loss`; of one that is not finite nothing is known.
+    /// Reads the results for a step whose loss is `loss`. Nothing is known if that is not finite.
     fn read(&self, engine: &mut Engine<B>, loss: f64) -> Result<Found>;
 }
 
-/// A kind of measurement: its row, and how it is planned.
+/// A kind of measurement: its row, and how to plan it.
 pub trait Kind: Sized {
-    /// Its row.
+    /// The kind's row.
     const ROW: Row;
-    /// Allocates it. Errors: it does not fit the network; not enough memory.
+    /// Allocates the measurement. Errors: it does not fit the network; not enough memory.
     fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self>;
 }
 
-/// Numbers and names of layers, as a probe's file has them.
+/// The layers' numbers and names, as arrays of a probe's file.
 pub(super) fn layers_of(layers: &[WeightedLayer]) -> Arrays {
     let count = layers.len();
     let names = Array::text([count], layers.iter().map(|layer| layer.name.clone()).collect());

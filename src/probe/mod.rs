@@ -1,13 +1,13 @@
-//! Measurements, as functions of (network, θ, batch, noise key) that leave all state as it is.
+//! Measurements, as functions of (network, θ, batch, noise key) that leave all state unchanged.
 //!
-//! - [`mod@line`]: loss, gradient change and effective smoothness along −g · [`resolution`]: which changes a precision can tell
-//! - [`table`]: all probes of a run · [`measure`]: what they have in common · `lines`: lines as probes
+//! - [`mod@line`]: loss, gradient change and effective smoothness along −g · [`resolution`]: which changes a precision can resolve
+//! - [`table`]: all probes of a run · [`measure`]: what probes have in common · `lines`: lines as probes
 //! - [`ics`]: internal covariate shift
-//! - [`activations`]: how the values that enter non-linearities are distributed · [`units`]: of which layers and units
+//! - [`activations`]: how the values that enter activation functions are distributed · [`units`]: which layers and units are probed
 //! - [`curvature`]: the Hessian along the gradient, its largest eigenvalue and its trace
-//! - `scale`: how long weights are, and what the loss says of it
-//! - [`theory`]: both sides of the paper's statements, per unit
-//! - [`boundary`]: a network at parameters and a batch that the user brings: `normscape probe`
+//! - `scale`: the length of each layer's weights, and how the loss depends on it
+//! - [`theory`]: both sides of the paper's statements, for each unit
+//! - [`boundary`]: a network at parameters and a batch from the user: `normscape probe`
 
 pub mod activations;
 pub mod boundary;

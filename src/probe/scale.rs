@@ -1,8 +1,8 @@
-//! How long each layer's weights are, and what the loss says of their length.
+//! The length of each layer's weights, and how the loss depends on it.
 //!
-//! For the weights W of a layer and G = ∇_W L: ‖W‖, ‖G‖, ⟨W, G⟩, and the effective rate η/‖W‖² that a step turns W by. Where a norm follows that
-//! makes the loss indifferent to W's length (BatchNorm and its kin, but for ε), ⟨W, G⟩ = d L(cW)/dc at c = 1 is 0 (van Laarhoven 2017). Of
-//! weight normalisation W is the direction vectors, to whose length the loss is indifferent by construction.
+//! For the weights W of a layer and G = ∇_W L, the probe measures ‖W‖, ‖G‖, ⟨W, G⟩, and the effective rate η/‖W‖² at which a step turns W.
+//! If a norm follows that makes the loss independent of W's length (BatchNorm and its kin, up to ε), then ⟨W, G⟩ = d L(cW)/dc at c = 1 is 0
+//! (van Laarhoven 2017). With weight normalisation, W are the direction vectors; the loss is independent of their length by construction.
 
 use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row, layers_of};
 use crate::Result;
@@ -11,7 +11,7 @@ use crate::network::{Engine, WeightedLayer};
 use crate::ops::backend::Backend;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 
-/// Products that are kept of a layer: ⟨W, W⟩, ⟨G, G⟩ and ⟨W, G⟩.
+/// The products that are computed for each layer: ⟨W, W⟩, ⟨G, G⟩ and ⟨W, G⟩.
 const PRODUCTS: usize = 3;
 
 /// The scale as a probe.

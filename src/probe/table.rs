@@ -1,7 +1,7 @@
 //! The table of a run's probes.
 //!
-//! A probe is a [`Row`] beside its measurement, in its own file, and a word in the list below. The options, the trainer, the files that it
-//! writes, TensorBoard, the estimates of time and memory and the experiments' checks all read the rows.
+//! A probe consists of its measurement and its [`Row`], in a file of its own, and of an entry in the list below. The options, the trainer,
+//! the files that it writes, TensorBoard, the estimates of time and memory, and the experiments' checks all read the rows.
 
 use super::measure::{Entry, Kind, Measurement, Options, Probe, Row};
 use super::{activations, curvature, ics, lines, scale, theory};
@@ -11,7 +11,7 @@ use crate::{Error, Result};
 
 macro_rules! kinds {
     ($($kind:ty),+ $(,)?) => {
-        /// The rows.
+        /// The rows of all measurements.
         pub const ROWS: &[Row] = &[$(<$kind as Kind>::ROW),+];
 
         type Planner<B> = fn(&mut Engine<B>, &Options) -> Result<Box<dyn Measurement<B>>>;
@@ -34,12 +34,12 @@ kinds! {
     scale::Measured,
 }
 
-/// All probes, by row.
+/// All probes, in the order of their rows.
 pub fn probes() -> impl Iterator<Item = &'static Probe> {
     ROWS.iter().flat_map(|row| row.probes)
 }
 
-/// Their names.
+/// The names of all probes.
 pub fn names() -> Vec<&'static str> {
     probes().map(|probe| probe.name).collect()
 }
@@ -54,22 +54,22 @@ pub fn names_for(network: &Network) -> Vec<&'static str> {
     ROWS.iter().filter(|row| (row.fits)(network)).flat_map(|row| row.probes).map(|probe| probe.name).collect()
 }
 
-/// The names of those that look at single units.
+/// The names of the probes that look at single units.
 pub fn of_units() -> impl Iterator<Item = &'static str> {
     ROWS.iter().filter(|row| row.units).flat_map(|row| row.probes).map(|probe| probe.name)
 }
 
-/// A probe's arrays, each with what its entries hold; none of what is no probe.
+/// A probe's arrays, each with what its entries hold; empty for an unknown name.
 pub fn arrays(name: &str) -> &'static [(&'static str, Entry)] {
     probes().find(|probe| probe.name == name).map_or(&[], |probe| probe.arrays)
 }
 
-/// Whether probe `name` looks at the points of a line.
+/// Whether probe `name` measures along a line.
 pub fn is_line(name: &str) -> bool {
     arrays(name).iter().any(|(_, entry)| *entry == Entry::Points)
 }
 
-/// Refuses a probe that is not there.
+/// Refuses an unknown probe.
 pub fn check_name(name: &str) -> Result<()> {
     let there = names();
     if there.contains(&name) {

@@ -1,25 +1,25 @@
-//! Which layers and units a probe looks at, the user's layers and of each some units at random; and how finely.
+//! Which layers and units a probe looks at, and how finely: the layers that the user names, and random units of each.
 
 use crate::network::Network;
 use crate::ops::distribution::MOST_BINS;
 use crate::runtime::rng::{Purpose, word};
 use crate::{Error, Result};
 
-/// What is looked at, and how finely.
+/// What is probed, and how finely.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Look {
-    /// Weighted layers, from 1, with units, from 0; as many of each, as [`super::units::choose`] gives them.
+    /// Weighted layers, from 1, each with its units, from 0; the same number of units for each, as [`super::units::choose`] gives them.
     pub chosen: Vec<(usize, Vec<usize>)>,
-    /// The layer's output before the norm, in place of what enters the non-linearity.
+    /// Measure the layer's output before the norm, instead of the input of the activation function.
     pub pre_norm: bool,
-    /// The lower edge of the first bin and the upper of the last.
+    /// The lower edge of the first bin and the upper edge of the last.
     pub range: [f64; 2],
-    /// Bins between them.
+    /// The number of bins.
     pub bins: usize,
 }
 
 impl Look {
-    /// Refuses, in the words of `--probe-bins` and `--probe-bin-range`, what no histogram has.
+    /// Refuses impossible histograms, in terms of `--probe-bins` and `--probe-bin-range`.
     pub fn check(&self) -> Result<()> {
         let ([low, high], bins) = (self.range, self.bins);
         if bins == 0 || bins > MOST_BINS {
@@ -34,8 +34,8 @@ impl Look {
         Ok(())
     }
 
-    /// The edges of the bins, `bins + 1` of them. A bin holds its lower edge, the last one both; a value within rounding of an edge may be
-    /// counted on its other side.
+    /// The `bins + 1` edges of the bins. A bin includes its lower edge, and the last bin also its upper. A value within rounding of an edge
+    /// may be counted on its other side.
     pub fn edges(&self) -> Vec<f64> {
         let [low, high] = self.range;
         let edge = |i| if i == self.bins { high } else { low + (high - low) * i as f64 / self.bins as f64 };
@@ -48,17 +48,17 @@ impl Look {
     }
 }
 
-/// The layers that are looked at where none is asked for: all that have weights but the last, whose output enters no non-linearity; of a
-/// network of one layer, that one. Numbers from 1.
+/// The layers that are probed by default: all with weights except the last, whose output enters no activation function; the only layer, if
+/// there is just one. Numbers count from 1.
 pub fn default_layers(network: &Network) -> Vec<usize> {
     let count = network.weighted_layers().len();
     (1..=count.saturating_sub(1).max(1)).collect()
 }
 
-/// `count` units (from 0) of each of `layers` (weighted ones, from 1), at random: a function of (seed, layer). A larger `count` adds to those
-/// of a smaller one.
+/// `count` random units (from 0) of each of `layers` (weighted ones, from 1), as a function of (seed, layer). A larger `count` adds units
+/// to those of a smaller one.
 ///
-/// Errors, in the words of `--probe-layers` and `--probe-units`: a layer that the network does not have, no unit, or more than a layer has.
+/// Errors, in terms of `--probe-layers` and `--probe-units`: the network lacks a layer; no units are asked for, or more than a layer has.
 pub fn choose(network: &Network, layers: &[usize], count: usize, seed: u64) -> Result<Vec<(usize, Vec<usize>)>> {
     let there = network.weighted_layers();
     let of = |&number: &usize| {
@@ -80,7 +80,7 @@ pub fn choose(network: &Network, layers: &[usize], count: usize, seed: u64) -> R
     layers.iter().map(of).collect()
 }
 
-/// The first `count` of a random order of `0..width`.
+/// The first `count` numbers of a random order of `0..width`.
 fn at_random(seed: u64, layer: usize, width: usize, count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..width).collect();
     for i in 0..count {

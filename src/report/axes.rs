@@ -11,35 +11,34 @@ use super::style::{AXIS, GRID, MUTED, TEXT, style};
 use super::svg::{Anchor, Document, Font, Span, fill, number, polyline, stroke, wrap};
 use super::trace::Area;
 
-/// Sizes in pixels. A figure is drawn larger than it is printed, see `layout.rs`: a letter of 11 comes out at 6.5 points.
+/// Sizes in pixels. A figure is drawn larger than it is printed (see `layout.rs`): a letter of size 11 prints at 6.5 points.
 const TICK_LABEL: f64 = 11.0;
 const AXIS_LABEL: f64 = 12.0;
-/// The least that an axis label is set in, to fit its axis.
+/// The smallest size of an axis label that has to fit its axis.
 const SMALLEST_LABEL: f64 = 9.5;
 const TICK: f64 = 4.0;
 const LINE: f64 = 1.6;
-/// Between two tick labels of a horizontal axis, at least.
+/// The least space between two tick labels of a horizontal axis.
 const AIR: f64 = 10.0;
-/// What lies below the axes: ticks, their labels, and the axis label.
+/// The space below the axes: ticks, their labels, and the axis label.
 pub const BELOW: f64 = 40.0;
-/// What lies right of them: half a tick label.
+/// The space to the right of the axes: half a tick label.
 pub const RIGHT: f64 = 12.0;
-/// Between markers along a line.
+/// The space between markers along a line.
 const MARKER_SPACING: f64 = 56.0;
 
-/// A panel whose axes are settled, ready to be drawn.
+/// A panel with its axes computed, ready to be drawn.
 pub struct Axes<'a> {
     panel: &'a Panel,
     area: Area,
     x: Ticks,
     y: Ticks,
-    /// The vertical axis's label, broken into lines; none where the panel before it has the same.
+    /// The label of the vertical axis, broken into lines; empty where the panel to the left has the same label.
     label: Vec<String>,
 }
 
 impl<'a> Axes<'a> {
-    /// Settles the axes of a panel that is `width` by `height` pixels between them; `labelled`, where its vertical axis
-    /// needs its label.
+    /// Computes the axes of a panel that is `width` by `height` pixels between the axes. `labelled` says that its vertical axis needs its label.
     pub fn new(panel: &'a Panel, width: f64, height: f64, labelled: bool) -> Axes<'a> {
         let x = Mapping::new(&panel.x, panel.series.iter().flat_map(Series::xs), 0.015);
         let y = vertical(panel, height);
@@ -59,7 +58,7 @@ impl<'a> Axes<'a> {
         Axes { panel, area: Area { x, y, width, height }, x: x_ticks, y: y_ticks, label }
     }
 
-    /// What the vertical axis needs to its left: ticks, their labels, and the axis label.
+    /// The width that the vertical axis needs to its left: ticks, their labels, and the axis label.
     pub fn left(&self) -> f64 {
         let labels = self.y.ticks.iter().filter_map(|tick| tick.label.as_ref());
         let widest = labels.map(label_width).fold(0.0, f64::max);
@@ -67,7 +66,7 @@ impl<'a> Axes<'a> {
         (TICK + 3.0 + widest + label).ceil()
     }
 
-    /// Draws the panel with the upper left corner of its axes at (x, y); `left` as the column of panels has it.
+    /// Draws the panel with the upper left corner of its axes at (x, y). `left` is the space for vertical axes in its column of panels.
     pub fn draw(&self, svg: &mut Document, x: f64, y: f64, left: f64) {
         let (w, h) = (self.area.width, self.area.height);
         self.grid(svg, x, y);
@@ -182,8 +181,8 @@ impl<'a> Axes<'a> {
         }
     }
 
-    /// Where a line has its markers: at every point of a short one, else at points about evenly apart, each style
-    /// beginning at another place, so that lines that lie on one another can still be told apart.
+    /// The places of a line's markers: every point of a short line, otherwise points spaced about evenly. Each style starts at another
+    /// place, so that lines on top of each other can still be told apart.
     fn marked(&self, points: &[(f64, f64)], number: usize) -> Vec<(f64, f64)> {
         let inside = |p: &(f64, f64)| {
             (-0.5..=self.area.width + 0.5).contains(&p.0) && (-0.5..=self.area.height + 0.5).contains(&p.1)
@@ -206,7 +205,8 @@ impl<'a> Axes<'a> {
     }
 }
 
-/// The ticks of a horizontal axis: as many as their labels leave air for, and at least two where more ticks give two.
+/// The ticks of a horizontal axis: as many as fit with space between their labels. If fewer than two fit, more ticks are tried until two
+/// have labels.
 fn fitting(axis: &Mapping, across: f64) -> Ticks {
     let airy = |ticks: &Ticks| {
         let labels = ticks.ticks.iter().filter_map(|tick| Some((tick.at * across, label_width(tick.label.as_ref()?))));
@@ -233,7 +233,7 @@ fn labelled_places(ticks: &Ticks) -> impl Iterator<Item = f64> + '_ {
     ticks.ticks.iter().filter(|tick| tick.label.is_some()).map(|tick| tick.at)
 }
 
-/// A minus sign is as wide as a plus, a hyphen is not.
+/// Replaces hyphens by minus signs: a minus sign is as wide as a plus, a hyphen is not.
 fn minus(text: &str) -> String {
     text.replace('-', "−")
 }
@@ -249,7 +249,7 @@ fn label_width(label: &Label) -> f64 {
     width(&minus(&label.text), TICK_LABEL) + power
 }
 
-/// An axis's label with the factor of its tick labels.
+/// An axis's label, followed by the factor of its tick labels.
 fn axis_label(label: &str, multiplier: i32) -> Vec<Span> {
     let mut spans = vec![Span::plain(label)];
     if multiplier != 0 {

@@ -1,4 +1,4 @@
-//! A diagram as an SVG document: a network is a column of boxes joined by arrows, and boxes of one row stand side by side.
+//! A diagram as an SVG document. A network is a column of boxes joined by arrows; boxes of the same row are at the same height.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -12,24 +12,24 @@ use super::svg::{Anchor, Document, Font, Span, fill, number, stroke, wrap};
 /// Sizes in pixels.
 const HEAD: f64 = 12.5;
 const LABEL: f64 = 11.0;
-/// A detail to a label.
+/// The size of a detail relative to a label.
 const DETAIL: f64 = 0.9;
-/// With many rows boxes are set closely, and labels a little smaller.
+/// The size of labels where there are many rows; the boxes are then closer together too.
 const CLOSE_LABEL: f64 = 10.5;
-/// Between a box's frame and its words, and between label and detail.
+/// The space between a box's frame and its words, and between label and detail.
 const PAD: f64 = 8.0;
 const BETWEEN: f64 = 14.0;
-/// Between two columns.
+/// The space between two columns.
 const GAP: f64 = 26.0;
-/// The least that a box is wide.
+/// The least width of a box.
 const NARROWEST: f64 = 92.0;
-/// Rows up to which boxes are set roomily.
+/// The most rows with widely spaced boxes.
 const ROOMY: usize = 16;
-/// The least that the picture is wide, so that titles and notes have room.
+/// The least width of the picture, so that titles and notes have space.
 const LEAST: f64 = 370.0;
 
 impl Diagram {
-    /// The diagram as an SVG document, as [`Figure::svg`](super::Figure::svg) gives a figure.
+    /// The diagram as an SVG document, like [`Figure::svg`](super::Figure::svg) for a figure.
     pub fn svg(&self) -> String {
         let columns: Vec<Placed> = self.columns.iter().map(Placed::new).collect();
         // Rows that no network has take no room.
@@ -79,7 +79,7 @@ impl Diagram {
         svg.finish()
     }
 
-    /// What the diagram shows, in words: for those who do not see it.
+    /// What the diagram shows, in words, for readers who cannot see it.
     fn description(&self) -> String {
         let words = |block: &Block| match block.detail.as_str() {
             "" => block.label.clone(),
@@ -94,11 +94,11 @@ impl Diagram {
     }
 }
 
-/// A column with every box in a row of its own.
+/// A column with each box in its row.
 struct Placed<'a> {
     boxes: Vec<(usize, &'a Block)>,
     width: f64,
-    /// Whether labels stand to the left, since details stand to the right.
+    /// Whether labels are on the left of their boxes, because details are on the right.
     detailed: bool,
 }
 
@@ -122,7 +122,7 @@ impl<'a> Placed<'a> {
     }
 }
 
-/// A line down to a small head that touches the next box.
+/// A line down to a small arrowhead that touches the next box.
 fn arrow((lines, heads): &mut (String, String), x: f64, from: f64, to: f64) {
     let _ = write!(lines, "M{} {}V{}", number(x), number(from), number(to - 4.0));
     let _ = write!(heads, "M{} {}l-2.7-4.5h5.4z", number(x), number(to));

@@ -1,7 +1,7 @@
-//! What a figure draws, as data: a CSV table and NumPy arrays.
+//! The data of a figure: a CSV table and NumPy arrays.
 //!
-//! Both hold every value that was given, also where the picture is thinned. In a table numbers are written in the shortest
-//! form that reads back as the same number; a missing one is `NaN`, and `inf` and `-inf` are infinite.
+//! Both contain every value that was given, even where the picture is thinned. A table writes numbers in the shortest form that reads back
+//! as the same number; a missing number is `NaN`, and infinite ones are `inf` and `-inf`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -11,11 +11,11 @@ use super::layout::letter;
 use super::plot::{Figure, Kind, Ridge, Series};
 use crate::files::{Array, Arrays};
 
-/// Bytes that a label may have in an array's name.
+/// The most bytes of a label in an array's name.
 const LONGEST: usize = 200;
 
 impl Figure {
-    /// A table with a row for each point, and for each bin of a ridge; lines end in a line feed, quoting is RFC 4180's.
+    /// A table with a row for each point, and for each bin of a ridge. Lines end in a line feed, and quoting follows RFC 4180.
     ///
     /// | column | holds |
     /// |---|---|
@@ -25,7 +25,7 @@ impl Figure {
     /// | `low`, `high` | the ends of a band at `x`; of a ridge the ends of the bin, along the horizontal axis |
     /// | `density` | of a ridge: the share of samples in the bin over its width |
     ///
-    /// What does not apply is empty.
+    /// Fields that do not apply are empty.
     pub fn csv(&self) -> String {
         let mut out = "panel,title,series,kind,x,y,low,high,density\n".to_owned();
         for (i, panel) in self.panels.iter().enumerate() {
@@ -54,7 +54,7 @@ impl Figure {
         out
     }
 
-    /// The same as arrays, for [`npz::write`](crate::files::npz::write) and `numpy.load`, named by panel, label and kind:
+    /// The same as arrays, for [`npz::write`](crate::files::npz::write) and `numpy.load`. They are named by panel, label and kind:
     ///
     /// | name | shape | holds |
     /// |---|---|---|
@@ -64,7 +64,7 @@ impl Figure {
     /// | `a.LABEL.ridge.edges`, `a.LABEL.ridge.density` | n, b + 1 and n, b | a row for each foot, filled up with NaN |
     /// | `a.title`, `a.x`, `a.y` | none | title and axis labels, where there are any |
     ///
-    /// A label without a name is `series`; slashes in it become `_`, and where a name is taken, `.2`, `.3` follow the label.
+    /// A series without a label is called `series`. Slashes in labels become `_`. Where a name is taken, `.2`, `.3` and so on follow the label.
     pub fn arrays(&self) -> Arrays {
         let mut arrays = Arrays::new();
         for (i, panel) in self.panels.iter().enumerate() {
@@ -111,8 +111,7 @@ impl Diagram {
         out
     }
 
-    /// The same as arrays: for the networks a, b, … `a.title`, and with an entry for each layer `a.row`, `a.layer`,
-    /// `a.gives`.
+    /// The same as arrays: for the networks a, b, … `a.title`, and with an entry for each layer `a.row`, `a.layer` and `a.gives`.
     pub fn arrays(&self) -> Arrays {
         let mut arrays = Arrays::new();
         for (i, column) in self.columns.iter().enumerate() {
@@ -154,7 +153,7 @@ fn named(label: &str) -> String {
     if name.is_empty() { "series".into() } else { name }
 }
 
-/// NumPy takes a NUL at a string's end for padding.
+/// Removes NUL characters at a string's end, which NumPy takes for padding.
 fn clean(text: &str) -> String {
     text.trim_end_matches('\0').into()
 }

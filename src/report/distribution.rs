@@ -1,18 +1,18 @@
-//! A distribution of a ridge plot, and how high and wide several of them are together.
+//! A distribution in a ridge plot, and the common height and width of several.
 
-/// The measure is the highest peak of all, but no more than so many times as high as the middle one.
+/// The measure of height is the highest peak, but at most this many times the median peak.
 pub const OVER_MIDDLE: f64 = 1.6;
-/// What is lower than this share of the measure cannot be seen, and needs no room at the sides.
+/// Densities below this share of the measure cannot be seen, and need no space at the sides.
 const VISIBLE: f64 = 0.01;
 
 /// One distribution of a ridge plot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ridge {
-    /// Where its foot lies on the vertical axis: the step at which it was taken.
+    /// The position of its foot on the vertical axis: the step at which it was taken.
     pub at: f64,
-    /// Ends of the bins on the horizontal axis, rising; one more than `density` has entries.
+    /// The ends of the bins on the horizontal axis, rising; one more than `density` has entries.
     pub edges: Vec<f64>,
-    /// Share of the samples in each bin over its width. All NaN where nothing was measured: nothing is drawn.
+    /// For each bin, the share of samples divided by the bin's width. All NaN where nothing was measured; then nothing is drawn.
     pub density: Vec<f64>,
 }
 
@@ -25,7 +25,7 @@ impl Ridge {
         self.density.iter().copied().filter(|d| d.is_finite() && *d >= 0.0).reduce(f64::max)
     }
 
-    /// Mean and standard deviation, taking the samples of a bin to lie in its middle; `None` where nothing was measured.
+    /// Mean and standard deviation, with the samples of a bin taken at its middle; `None` where nothing was measured.
     pub(super) fn moments(&self) -> Option<(f64, f64)> {
         self.peak()?;
         let sum = |value: &dyn Fn(f64) -> f64| -> f64 {
@@ -44,7 +44,7 @@ impl Ridge {
     }
 }
 
-/// The ends of what can be seen of these ridges, low and high; empty where there is nothing.
+/// The lowest and highest end of the visible parts of these ridges; empty where nothing is visible.
 pub fn span(ridges: &[Ridge]) -> Vec<f64> {
     let Some(measure) = measure(ridges.iter()) else { return Vec::new() };
     let seen = |ridge: &Ridge| ridge.bins().filter(|bin| bin.2 >= VISIBLE * measure).collect::<Vec<_>>();
@@ -54,8 +54,8 @@ pub fn span(ridges: &[Ridge]) -> Vec<f64> {
     low.into_iter().chain(high).collect()
 }
 
-/// The density that rises as high as is measured out for it. Were it the highest peak, one narrow distribution (a layer as it was initialised)
-/// would press the others flat.
+/// The density that is drawn as high as the scale allows. If the highest peak set the scale, one narrow distribution (a layer right after
+/// initialisation) would flatten all others.
 pub fn measure<'a>(ridges: impl Iterator<Item = &'a Ridge>) -> Option<f64> {
     let mut peaks: Vec<f64> = ridges.filter_map(Ridge::peak).filter(|peak| *peak > 0.0).collect();
     peaks.sort_unstable_by(f64::total_cmp);

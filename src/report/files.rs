@@ -1,4 +1,4 @@
-//! Picture and data side by side in a folder: NAME.svg, NAME.png, NAME.csv, NAME.npz.
+//! Writes a picture and its data into a folder: NAME.svg, NAME.png, NAME.csv, NAME.npz.
 
 use std::path::{Path, PathBuf};
 
@@ -8,12 +8,13 @@ use super::raster::png;
 use crate::files::{Arrays, atomic, disk, npz};
 use crate::{Error, Result};
 
-/// Pixels of a PNG file to one of the SVG: enough for print. Of a picture that is too large for it there are fewer.
+/// Pixels of a PNG file per pixel of the SVG, enough for print. A picture that would be too large gets fewer.
 const SCALE: f32 = 2.0;
 
 impl Figure {
-    /// Writes NAME.svg, NAME.png (on a white page, twice as fine, or as fine as fits into 100 million pixels), NAME.csv and NAME.npz into the folder, which is made where it
-    /// is not there, each whole; gives their paths in this order. The same figure gives the same bytes.
+    /// Writes NAME.svg, NAME.png (on a white page, at twice the resolution or as much as fits into 100 million pixels), NAME.csv and
+    /// NAME.npz into the folder, and returns their paths in this order. Each file is written whole. A missing folder is created. The same
+    /// figure gives the same bytes.
     ///
     /// # Errors
     /// [`Error::Input`] for a name that is no file name, [`Error::Io`] where the file system refuses.
@@ -23,10 +24,10 @@ impl Figure {
 }
 
 impl Diagram {
-    /// As [`Figure::write`].
+    /// The same as [`Figure::write`].
     ///
     /// # Errors
-    /// As there.
+    /// The errors of [`Figure::write`].
     pub fn write(&self, folder: &Path, name: &str) -> Result<Vec<PathBuf>> {
         write(folder, name, &self.svg(), &self.csv(), &self.arrays())
     }

@@ -1,8 +1,8 @@
-//! The one font of all figures, and how wide a text is in it.
+//! The font of all figures, and the width of texts in it.
 //!
-//! DejaVu Sans Condensed has Greek, the signs of mathematics and raised and lowered digits, and is about as wide as Helvetica
-//! and Arial, which stand in for it where a reader's program has it not. An SVG names it and does not carry it: its 40 kB
-//! would be several times a figure's own size, once in every figure of a page. PNG files are drawn with it.
+//! DejaVu Sans Condensed has Greek, mathematical signs, and raised and lowered digits. It is about as wide as Helvetica and Arial, which
+//! replace it where a reader's program does not have it. An SVG only names the font: embedding its 40 kB would multiply a figure's size,
+//! once in every figure of a page. PNG files are drawn with it.
 
 use std::sync::OnceLock;
 
@@ -13,20 +13,20 @@ use skrifa::{FontRef, MetadataProvider};
 /// The font, cut down to what labels use by `assets/fonts/subset.sh`.
 pub static FONT: &[u8] = include_bytes!("../../assets/fonts/DejaVuSansCondensed.ttf");
 
-/// The fonts asked for, by names that the common systems know.
+/// The requested fonts, by names that the common systems know.
 pub const FAMILIES: &str = "'DejaVu Sans Condensed',Helvetica,Arial,'Liberation Sans','DejaVu Sans',sans-serif";
 
-/// How wide a character is that the font does not have.
+/// The width of a character that the font does not have.
 const UNKNOWN: f64 = 0.6;
 
-/// A collection of fonts that holds this one only.
+/// A font collection that holds only this font.
 pub fn database() -> fontdb::Database {
     let mut fonts = fontdb::Database::new();
     fonts.load_font_data(FONT.to_vec());
     fonts
 }
 
-/// Characters of the font, rising, with their widths in ems.
+/// The font's characters, rising, with their widths in ems.
 fn advances() -> &'static [(u32, f64)] {
     static ADVANCES: OnceLock<Vec<(u32, f64)>> = OnceLock::new();
     ADVANCES.get_or_init(|| {
@@ -39,7 +39,7 @@ fn advances() -> &'static [(u32, f64)] {
     })
 }
 
-/// How wide a text is.
+/// The width of a text.
 pub fn width(text: &str, size: f64) -> f64 {
     size * text.chars().map(em).sum::<f64>()
 }
@@ -54,7 +54,7 @@ fn em(c: char) -> f64 {
     }
 }
 
-/// Whether the font has all of a text.
+/// Whether the font has all characters of a text.
 #[cfg(test)]
 pub fn covers(text: &str) -> bool {
     text.chars().all(|c| advances().binary_search_by_key(&u32::from(c), |(c, _)| *c).is_ok())

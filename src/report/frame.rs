@@ -1,17 +1,17 @@
-//! What stands around a picture: title and subtitle above it, notes below.
+//! The text around a picture: title and subtitle above it, notes below.
 
 use super::style::{MUTED, TEXT};
 use super::svg::{Anchor, Document, Font, Span, wrap};
 
-/// Around the whole, in pixels.
+/// The margin around everything, in pixels.
 pub const MARGIN: f64 = 12.0;
 const TITLE: f64 = 15.0;
 const SUBTITLE: f64 = 12.0;
 const NOTE: f64 = 10.5;
-/// A bold letter is so much wider.
+/// The relative width of a bold letter.
 pub const BOLD: f64 = 1.12;
 
-/// The words around a picture, broken into lines.
+/// The text around a picture, broken into lines.
 pub struct Frame {
     titles: Vec<String>,
     subtitles: Vec<String>,
@@ -19,7 +19,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// For a picture that is `inner` pixels wide.
+    /// The text for a picture that is `inner` pixels wide.
     pub fn new(title: &str, subtitle: &str, notes: &[String], inner: f64) -> Frame {
         Frame {
             titles: wrap(title, BOLD * TITLE, inner),
@@ -28,18 +28,18 @@ impl Frame {
         }
     }
 
-    /// Where the picture begins.
+    /// The position where the picture begins.
     pub fn head(&self) -> f64 {
         MARGIN + self.titles.len() as f64 * (TITLE + 4.0) + self.subtitles.len() as f64 * (SUBTITLE + 4.0)
     }
 
-    /// What is needed from the picture's end to that of the page.
+    /// The space needed from the picture's end to the end of the page.
     pub fn foot(&self) -> f64 {
         let gap = if self.notes.is_empty() { 0.0 } else { 6.0 };
         gap + self.notes.len() as f64 * (NOTE + 4.0) + MARGIN
     }
 
-    /// Draws the words around a picture that ends at `end`.
+    /// Draws the text around a picture that ends at `end`.
     pub fn draw(&self, svg: &mut Document, end: f64) {
         let mut y = MARGIN;
         for line in &self.titles {

@@ -15,13 +15,13 @@ const PANEL_TITLE: f64 = 12.5;
 const LEGEND: f64 = 12.0;
 const LEGEND_ROW: f64 = 19.0;
 const SWATCH: f64 = 30.0;
-/// Three panels or more share the width of a page: 862 pixels are 7 inches, so that a letter of 11 is one of 6.5 points.
+/// The width of a page, which three panels or more share. 862 pixels are 7 inches, so that a letter of size 11 prints at 6.5 points.
 const PAGE: f64 = 862.0;
 
 impl Figure {
-    /// The figure as an SVG document of its own, which can also be set into an HTML page as it is.
+    /// The figure as a standalone SVG document, which can also be embedded in an HTML page unchanged.
     ///
-    /// It follows the reader's choice of a light or dark page; a program that reads no style sheets gets the light one.
+    /// It follows the reader's choice of a light or dark page. A program that reads no style sheets shows the light version.
     pub fn svg(&self) -> String {
         let columns = self.columns_used();
         let (cell, height) = cell(columns);
@@ -92,8 +92,8 @@ impl Figure {
         svg.finish()
     }
 
-    /// The same figure with one range for the vertical axes of each row of panels, as far as they show the same: label and
-    /// scale. The label then stands at the first of them only.
+    /// The same figure with a common range for the vertical axes in each row of panels, where these show the same: label and scale. Only
+    /// the first of them then has the label.
     pub fn with_shared_y(mut self) -> Figure {
         let columns = self.columns_used();
         let (_, height) = cell(columns);
@@ -108,14 +108,14 @@ impl Figure {
         self
     }
 
-    /// Whether a panel's vertical axis needs its label: not where the panel to its left has the same axis, given as such.
+    /// Whether a panel's vertical axis needs its label. It does not where the panel to its left has the same axis with an explicit range.
     fn y_labelled(&self, panel: usize, columns: usize) -> bool {
         panel.is_multiple_of(columns)
             || self.panels[panel].y.range.is_none()
             || self.panels[panel - 1].y != self.panels[panel].y
     }
 
-    /// What a panel's letter takes from its title.
+    /// The width that a panel's letter takes from its title.
     fn letter_width(&self, panel: usize) -> f64 {
         if self.panels.len() > 1 { BOLD * width(&letter(panel), PANEL_TITLE) + 7.0 } else { 0.0 }
     }
@@ -131,8 +131,8 @@ impl Figure {
     }
 }
 
-/// Width and height of a panel, with its vertical axis and without its horizontal one, where there are so many in a row. As
-/// printed, a panel alone fills a column of text (3.3 inches), and two or more share the width of a page (7 inches).
+/// Width and height of a panel in a figure with this many columns, including its vertical axis but not its horizontal one. In print, a
+/// single panel fills a column of text (3.3 inches), and two or more share the width of a page (7 inches).
 fn cell(columns: usize) -> (f64, f64) {
     match columns {
         1 => (370.0, 225.0),
@@ -142,7 +142,7 @@ fn cell(columns: usize) -> (f64, f64) {
     }
 }
 
-/// a, b, c … z, then by number.
+/// The panel's letter: a, b, c … z, then a number.
 pub fn letter(panel: usize) -> String {
     match u8::try_from(panel) {
         Ok(i) if i < 26 => char::from(b'a' + i).to_string(),
@@ -166,7 +166,7 @@ fn legend_rows<'a>(entries: &'a [Entry<'a>], limit: f64) -> Vec<Vec<(f64, &'a En
     rows
 }
 
-/// A sample of the entry's look, and its label; y is the row's middle. Ridges are dashed where they are in a panel.
+/// A sample of the entry's look, and its label; y is the row's middle. Ridges are dashed if they are dashed in a panel.
 fn draw_entry(svg: &mut Document, x: f64, y: f64, entry: &Entry, dashed: bool) {
     let look = style(entry.style);
     let class = entry.style % STYLES.len();
@@ -267,7 +267,7 @@ mod tests {
         well_formed(&svg);
     }
 
-    /// It is an SVG document, and its numbers are finite.
+    /// Asserts that the text is an SVG document whose numbers are finite.
     fn well_formed(svg: &str) {
         let read = Tree::from_str(svg, &Options::default());
         assert!(read.is_ok(), "{read:?}");

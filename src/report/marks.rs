@@ -1,4 +1,4 @@
-//! The lines and markers that a series is drawn with.
+//! The lines and markers that draw a series.
 
 use super::style::{PAPER, PREFIX, STYLES, style};
 use super::svg::{number, stroke};
@@ -20,7 +20,7 @@ pub fn marker_attributes(class: usize, light: &str) -> String {
     format!("class=\"{PREFIX}{class}-f {rim}\" fill=\"{light}\" stroke=\"{}\" stroke-width=\"0.7\"", PAPER.light)
 }
 
-/// One path with the marker drawn at every place.
+/// One path that draws the marker at every place.
 pub fn markers(outline: &str, places: &[(f64, f64)]) -> String {
     places.iter().map(|&(x, y)| format!("M{} {}{outline}", number(x), number(y))).collect()
 }

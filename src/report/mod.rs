@@ -1,24 +1,24 @@
-//! Plots and tables, from plain data that this room defines: it knows nothing of networks, runs or files.
+//! Plots and tables, from plain data types that this room defines. It knows nothing about networks, runs or files.
 //!
 //! - `table.rs`: a table as aligned text, and numbers to a given number of significant digits;
-//! - `plot.rs`: what a figure is: panels, axes, series, and `distribution.rs`: those of a ridge plot. Everything else here draws it;
-//! - `scale.rs`: from values to places on an axis, and where its ticks stand;
-//! - `trace.rs`: from a series to the pieces of line that are drawn: broken where a value is missing, thinned where
-//!   there are more values than the page has places;
+//! - `plot.rs`: the data of a figure: panels, axes, series; `distribution.rs`: the data of a ridge plot. Everything else here draws them;
+//! - `scale.rs`: maps values to places on an axis, and places its ticks;
+//! - `trace.rs`: turns a series into the pieces of line to draw: broken where a value is missing, thinned where there are more values than
+//!   places on the page;
 //! - `style.rs`: colours, dashes and markers, and the style sheet with its dark half;
-//! - `font.rs`: the one font, and how wide a text is in it;
-//! - `svg.rs`: the few SVG elements a figure needs, with escaping and fixed number formats;
+//! - `font.rs`: the font, and the width of texts in it;
+//! - `svg.rs`: the few SVG elements that a figure needs, with escaping and fixed number formats;
 //! - `frame.rs`: titles above a picture and notes below it;
 //! - `layout.rs`: a figure as an SVG document: [`Figure::svg`];
-//! - `axes.rs`: one panel of it;
+//! - `axes.rs`: one panel of a figure;
 //! - `ridge.rs`: distributions one behind another; `marks.rs`: lines and markers;
 //! - `words.rs`: a figure in words;
 //! - `boxes.rs`: a diagram as an SVG document: [`Diagram::svg`];
-//! - `data.rs`: what a figure draws, as a CSV table and as NumPy arrays: [`Figure::csv`], [`Figure::arrays`];
-//! - `files.rs`: picture and data side by side in a folder: [`Figure::write`];
+//! - `data.rs`: the data of a figure, as a CSV table and as NumPy arrays: [`Figure::csv`], [`Figure::arrays`];
+//! - `files.rs`: writes a picture and its data into a folder: [`Figure::write`];
 //! - `raster.rs`: an SVG document as a PNG file;
 //! - `small.rs`: one panel as a small figure: [`Panel::small_svg`];
-//! - `page.rs`: what a report is;
+//! - `page.rs`: the data of a report;
 //! - `html/`: a report as one HTML file: [`Page::html`].
 //!
 //! The same input gives the same bytes: no dates, no hash order, no fonts measured on the machine.

@@ -1,4 +1,4 @@
-//! What a figure is, as plain data.
+//! The data of a figure.
 
 use super::distribution;
 pub use super::distribution::Ridge;
@@ -6,7 +6,7 @@ pub use super::distribution::Ridge;
 /// A figure: panels side by side under one title and one legend.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Figure {
-    /// Stands on top, and is the picture's name for a screen reader. May be empty.
+    /// The text on top, and the picture's name for a screen reader. May be empty.
     pub title: String,
     /// A line or two below the title: what was run, at which scale. May be empty.
     pub subtitle: String,
@@ -18,48 +18,48 @@ pub struct Figure {
     pub columns: Option<usize>,
 }
 
-/// One pair of axes with what is drawn between them.
+/// One pair of axes, with what is drawn between them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Panel {
-    /// Stands above the axes. May be empty.
+    /// The text above the axes. May be empty.
     pub title: String,
     /// The horizontal axis.
     pub x: Axis,
     /// The vertical axis.
     pub y: Axis,
-    /// Drawn in this order, later ones on top; bands always below everything else.
+    /// The series, drawn in this order with later ones on top. Bands are always below everything else.
     pub series: Vec<Series>,
 }
 
 /// One axis of a panel.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Axis {
-    /// What is shown, with its unit.
+    /// The quantity shown, with its unit.
     pub label: String,
     /// Linear or logarithmic.
     pub scale: Scale,
-    /// The ends of the axis; `None`, and ends that are no range on this scale, take the data's own.
+    /// The ends of the axis. `None` takes the range of the data; so do ends that are no range on this scale.
     pub range: Option<(f64, f64)>,
 }
 
-/// How values lie along an axis.
+/// How values are placed along an axis.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Scale {
     /// Equal distances for equal differences.
     #[default]
     Linear,
-    /// Equal distances for equal ratios; values that are not positive have no place on it and are left out.
+    /// Equal distances for equal ratios. Values that are not positive have no place and are left out.
     Log,
 }
 
-/// One named thing in a panel.
+/// One named element of a panel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// The name in the legend. Series with the same label and style share an entry: a line and its band, or the same
-    /// variant in several panels. An empty label has none.
+    /// The name in the legend. Series with the same label and style share an entry: a line and its band, or the same variant in several
+    /// panels. An empty label has no entry.
     pub label: String,
-    /// The look: colour, dash and marker number `style` of [`STYLES`](super::STYLES), counted round. One variant keeps
-    /// one style in every panel and figure.
+    /// The look: colour, dash and marker number `style` of [`STYLES`](super::STYLES), which repeat after the last. A variant keeps the same
+    /// style in every panel and figure.
     pub style: usize,
     /// What is drawn.
     pub kind: Kind,
@@ -72,13 +72,13 @@ pub enum Kind {
     Line(Vec<(f64, f64)>),
     /// (x, y), each a marker of its own.
     Points(Vec<(f64, f64)>),
-    /// (x, lowest, highest) in order: the area between. An infinite end, and on a logarithmic axis a lower end that is not
-    /// positive, reaches the edge of the panel.
+    /// (x, lowest, highest) in order: the area between. An infinite end reaches the edge of the panel. So does a lower end that is not
+    /// positive, on a logarithmic axis.
     Band(Vec<(f64, f64, f64)>),
-    /// Distributions one behind another, as a ridge plot: each a curve over x whose foot lies at its own y, lower feet in
-    /// front. They share one scale of heights. Where an axis has no range of its own, the horizontal one is trimmed to what can
-    /// be seen, and the vertical one has room for the highest curve. One look to a panel is best, named in the panel's title:
-    /// the outlines are then unbroken, and look alike in a grey print.
+    /// Distributions one behind another, as a ridge plot. Each is a curve over x whose foot is at its own y; lower feet are in front. All
+    /// share one scale of heights. Where an axis has no range of its own, the horizontal one is trimmed to the visible parts, and the
+    /// vertical one has space for the highest curve. A panel should use one look, named in the panel's title; then the outlines are
+    /// unbroken, and look alike in a grey print.
     Ridge(Vec<Ridge>),
 }
 
@@ -121,7 +121,7 @@ impl Series {
         Series { label: label.into(), style, kind: Kind::Band(points) }
     }
 
-    /// Every x of the series; of ridges only the ends of what can be seen.
+    /// Every x of the series; for ridges only the ends of the visible parts.
     pub(super) fn xs(&self) -> Box<dyn Iterator<Item = f64> + '_> {
         match &self.kind {
             Kind::Line(points) | Kind::Points(points) => Box::new(points.iter().map(|p| p.0)),
@@ -140,7 +140,7 @@ impl Series {
     }
 }
 
-/// What stands in a legend: a label in a style, with the kinds it is drawn as.
+/// An entry of a legend: a label in a style, with the kinds of series that use it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry<'a> {
     pub label: &'a str,

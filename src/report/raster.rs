@@ -1,6 +1,6 @@
-//! A figure's SVG as a PNG file.
+//! Renders a figure's SVG as a PNG file.
 //!
-//! It depends on the SVG alone: on no font, setting or number of threads of the machine.
+//! The result depends only on the SVG, not on any font, setting or number of threads of the machine.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,18 +10,18 @@ use resvg::usvg::{FontResolver, ImageHrefResolver, Options, Tree, fontdb};
 use super::font;
 use crate::{Error, Result};
 
-/// Pixels that a picture may have: 400 MB of memory.
+/// The most pixels of a picture; they take 400 MB of memory.
 const LARGEST: f64 = 1e8;
 
-/// What makes a text bold without a second font: [`Document::text`](super::svg::Document::text) gives its outline no width.
+/// Makes a text bold without a second font, by giving its outline a width. [`Document::text`](super::svg::Document::text) gives it none.
 const BOLD: &str = "text[font-weight=\"bold\"]{stroke-width:0.55px}";
 
-/// An SVG document as a PNG file, `scale` pixels to each of its own, fewer where the picture would have more than 100 million: one of
-/// very many panels is coarser, and never refused for its size. The file says that there are 96 of the SVG's pixels to an inch, so that
-/// it prints as large as the SVG does. Only the font of this program is used, and nothing that the document refers to.
+/// An SVG document as a PNG file with `scale` pixels per SVG pixel, or fewer where the picture would have more than 100 million. So a
+/// picture of very many panels is coarser, but never refused for its size. The file declares 96 SVG pixels per inch, so that it prints as
+/// large as the SVG. Only this program's font is used, and nothing that the document refers to.
 ///
 /// # Errors
-/// [`Error::Input`] where it is no SVG document, or has no size.
+/// [`Error::Input`] where the text is not an SVG document, or has no size.
 pub fn png(svg: &str, scale: f32) -> Result<Vec<u8>> {
     let refused = |problem: String| Error::input("SVG", problem, "give a whole SVG document, with a size");
     let tree = Tree::from_str(svg, &options()).map_err(|e| refused(e.to_string()))?;
@@ -40,13 +40,13 @@ fn fitting(tree: &Tree, wanted: f32, largest: f64) -> f32 {
     wanted.min((largest / area).sqrt() as f32)
 }
 
-/// Whole pixels at a scale, at least one each way.
+/// The size in whole pixels at a scale, at least one each way.
 fn extent(tree: &Tree, scale: f32) -> (u32, u32) {
     let of = |length: f32| ((length * scale) as u32).max(1);
     (of(tree.size().width()), of(tree.size().height()))
 }
 
-/// Nothing of the machine's.
+/// Options that use nothing of the machine's.
 fn options() -> Options<'static> {
     static FONTS: OnceLock<Arc<fontdb::Database>> = OnceLock::new();
     Options {
@@ -64,7 +64,7 @@ fn options() -> Options<'static> {
     }
 }
 
-/// The page is opaque, so colour alone is written.
+/// Encodes the picture. The page is opaque, so only colours are written.
 fn encode(pixels: &Pixmap, scale: f32) -> std::result::Result<Vec<u8>, png::EncodingError> {
     let colours: Vec<u8> = pixels.pixels().iter().flat_map(|p| [p.red(), p.green(), p.blue()]).collect();
     let mut out = Vec::new();
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(page[..3], [255; 3]);
     }
 
-    /// Pixels of a text that are not white.
+    /// The number of pixels of a text that are not white.
     fn inked(attributes: &str, text: &str) -> usize {
         let svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"200\" height=\"40\" font-family=\"Unheard Of\">\

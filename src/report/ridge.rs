@@ -1,7 +1,7 @@
-//! Ridge plots: distributions one behind another, as activations over training are shown.
+//! Ridge plots: distributions one behind another, used to show activations over training.
 //!
-//! All ridges of a panel share one scale of heights, which [`measure`] gives. They are drawn from the highest foot down, so that
-//! each hides a little of those behind it. Outlines are unbroken, unless a panel has ridges of several looks.
+//! All ridges of a panel share one scale of heights, from [`measure`]. They are drawn from the highest foot down, so that each hides a
+//! little of those behind it. Outlines are unbroken, unless a panel has ridges with several looks.
 
 use super::distribution::{Ridge, measure};
 use super::marks::line_attributes;
@@ -10,17 +10,17 @@ use super::style::{GRID, STYLES, tint_attributes};
 use super::svg::{Document, polyline, stroke};
 use super::trace::Area;
 
-/// So many distances between two feet is the height of the curve that the scale is measured by.
+/// The height of a curve as high as the measure, in distances between two feet.
 const RISE: f64 = 2.6;
-/// Pixels between two feet, at least: of more ridges than have room, some are left out.
+/// The least distance between two feet, in pixels. Where there are more ridges than fit, some are left out.
 const CLOSEST: f64 = 4.5;
 /// Width of the outline.
 const OUTLINE: f64 = 1.0;
-/// So many pixels above its foot a curve begins; the axis keeps no more room than for so many distances between feet.
+/// The height above its foot at which a curve begins, in pixels. Below it: the most space above the highest foot, in distances between feet.
 const BEGINS: f64 = 0.25;
 const MOST_ROOM: f64 = 6.0;
 
-/// All ridges of a panel that show something, with their styles.
+/// All ridges of a panel that show anything, with their styles.
 fn all(series: &[Series]) -> Vec<(usize, &Ridge)> {
     let mut found = Vec::new();
     for series in series {
@@ -31,13 +31,13 @@ fn all(series: &[Series]) -> Vec<(usize, &Ridge)> {
     found
 }
 
-/// The highest foot of a panel that shows ridges and nothing else.
+/// The highest foot of a panel that shows only ridges.
 pub fn highest_foot(series: &[Series]) -> Option<f64> {
     let only = series.iter().all(|s| matches!(s.kind, Kind::Ridge(_)));
     all(series).into_iter().map(|(_, ridge)| ridge.at).reduce(f64::max).filter(|_| only)
 }
 
-/// Room that the curves need above the highest foot, as a share of the range of all feet.
+/// The space that the curves need above the highest foot, as a share of the range of all feet.
 pub fn head_room(panel: &Panel, height: f64) -> Option<f64> {
     let ridges = all(&panel.series);
     let place = |at: f64| match panel.y.scale {
@@ -107,7 +107,7 @@ pub fn draw(svg: &mut Document, area: &Area, series: &[Series]) {
     }
 }
 
-/// Whether there are ridges of several looks.
+/// Whether the ridges have several looks.
 pub fn mixed(series: &[Series]) -> bool {
     let mut styles = series.iter().filter(|s| matches!(s.kind, Kind::Ridge(_))).map(|s| s.style % STYLES.len());
     styles.next().is_some_and(|first| styles.any(|other| other != first))
@@ -120,7 +120,7 @@ pub fn attributes(style: usize, dashed: bool) -> String {
     tint_attributes(class, &if dashed { line_attributes(style, OUTLINE) } else { solid })
 }
 
-/// The curve of a ridge, from its foot to its foot; in pieces where bins are missing or have no place.
+/// The curve of a ridge, from foot to foot, in several pieces where bins are missing or have no place on the axis.
 fn outlines(area: &Area, ridge: &Ridge, foot: f64, scale: f64) -> Vec<Vec<(f64, f64)>> {
     let mut pieces: Vec<Vec<(f64, f64)>> = Vec::new();
     let mut open: Option<(Vec<(f64, f64)>, f64)> = None;
@@ -160,7 +160,7 @@ fn within(points: &[(f64, f64)], width: f64) -> Vec<(f64, f64)> {
     kept
 }
 
-/// The part of a curve that stands out from its foot line, closed by that line; `None` where there is none.
+/// The part of a curve that rises from its foot line, closed by that line; `None` where there is none.
 fn standing(points: Vec<(f64, f64)>, foot: f64) -> Option<Vec<(f64, f64)>> {
     let stands = |p: &(f64, f64)| foot - p.1 >= BEGINS;
     let first = points.iter().position(stands)?.saturating_sub(1);
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(drawn(&figure(vec![missing(0.0)])), 0);
     }
 
-    /// The least y of the path that begins here, as `polyline` writes it.
+    /// The least y of the path that begins here, in the form that `polyline` writes.
     fn highest_of(path: &str) -> f64 {
         let numbers = path.split(['z', '"']).next().unwrap().replace('-', " -").replace('l', " ");
         let values: Vec<f64> = numbers.split_whitespace().map(|value| value.parse().unwrap()).collect();

@@ -1,9 +1,9 @@
-//! Figures like the paper's, for tests and for looking at.
+//! Figures like the paper's, for tests and for visual inspection.
 
 use super::*;
 use std::f64::consts::TAU;
 
-/// Numbers that look like noise and are the same each time, from -1 to 1.
+/// Numbers from -1 to 1 that look like noise and are the same each time.
 fn noise(i: usize, salt: usize) -> f64 {
     let hash =
         (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (salt as u64 + 1).wrapping_mul(0xD1B5_4A32_D192_ED03);
@@ -55,7 +55,7 @@ pub fn lines() -> Figure {
     }
 }
 
-/// Distributions of a layer over training.
+/// The distributions of a layer over training.
 fn distributions(n: usize, drift: f64, widen: f64, salt: usize) -> Vec<Ridge> {
     let edges: Vec<f64> = (0..=80).map(|i| -8.0 + 0.2 * f64::from(i)).collect();
     let at = |i: usize| {
@@ -144,7 +144,7 @@ pub fn networks() -> Diagram {
 mod tests {
     use super::*;
 
-    /// Draws every sample as files; into the folder that `NORMSCAPE_SAMPLES` names, for looking at, where it names one.
+    /// Draws every sample into files. If `NORMSCAPE_SAMPLES` names a folder, the files stay there for inspection.
     #[test]
     fn every_sample_is_drawn() {
         let own = tempfile::tempdir().unwrap();

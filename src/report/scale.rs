@@ -1,14 +1,14 @@
-//! From values to places on an axis, and where its ticks stand.
+//! Maps values to places on an axis, and places the axis's ticks.
 
 use super::plot::{Axis, Scale};
 
-/// Beyond this a value is treated as infinite, so that differences of values are finite.
+/// Values beyond this are treated as infinite, so that differences of values are finite.
 const LARGEST: f64 = 1e300;
 
-/// Below this a difference is treated as none, and on a logarithmic axis a value, so that no step is subnormal.
+/// Differences below this are treated as 0, and so are values on a logarithmic axis, so that no step is subnormal.
 const SMALLEST: f64 = 1e-290;
 
-/// An axis with its ends settled: maps a value to a fraction of the axis, 0 at the low end, 1 at the high end.
+/// An axis with known ends. It maps a value to a fraction of the axis, 0 at the low end and 1 at the high end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mapping {
     scale: Scale,
@@ -20,22 +20,22 @@ pub struct Mapping {
 /// The ticks of an axis.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ticks {
-    /// From the low end to the high end.
+    /// The ticks, from the low end to the high end.
     pub ticks: Vec<Tick>,
-    /// Labels are in units of 10 to this power; 0 for as they are.
+    /// Labels are in units of 10 to this power; 0 means plain numbers.
     pub multiplier: i32,
 }
 
 /// One tick.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tick {
-    /// Fraction of the axis.
+    /// The place, as a fraction of the axis.
     pub at: f64,
-    /// `None` for a minor tick.
+    /// The label; `None` for a minor tick.
     pub label: Option<Label>,
 }
 
-/// A tick's text: `text` with `power` raised behind it.
+/// A tick's text: `text`, followed by `power` raised.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Label {
     pub text: String,
@@ -43,12 +43,12 @@ pub struct Label {
 }
 
 impl Mapping {
-    /// The axis's own range, or that of `values` with the fraction `pad` of it added at both ends.
+    /// The axis's own range, or the range of `values` extended by the fraction `pad` at both ends.
     pub fn new(axis: &Axis, values: impl Iterator<Item = f64>, pad: f64) -> Mapping {
         Mapping::padded(axis, values, (pad, pad))
     }
 
-    /// As [`new`](Self::new), with a fraction of its own for the low and the high end.
+    /// Like [`new`](Self::new), with separate fractions for the low and the high end.
     pub fn padded(axis: &Axis, values: impl Iterator<Item = f64>, pad: (f64, f64)) -> Mapping {
         let scale = axis.scale;
         let given = axis.range.and_then(|(a, b)| Some((place(scale, a)?, place(scale, b)?)));
@@ -74,12 +74,12 @@ impl Mapping {
         }
     }
 
-    /// Where a value lies, as a fraction of the axis, held to within ten axis lengths; `None` where it has no place.
+    /// The place of a value as a fraction of the axis, limited to ten axis lengths; `None` where it has no place.
     pub fn at(&self, value: f64) -> Option<f64> {
         place(self.scale, value).map(|v| self.fraction(v))
     }
 
-    /// As [`at`](Self::at), for the end of a band: what has no place but lies beyond an end is put at that end.
+    /// Like [`at`](Self::at), for the end of a band: a value without a place that is beyond an end is placed at that end.
     pub fn edge(&self, value: f64) -> Option<f64> {
         if value.is_nan() {
             None
@@ -90,7 +90,7 @@ impl Mapping {
         }
     }
 
-    /// Ticks, about `about` of them with a label.
+    /// Ticks, with about `about` labels.
     pub fn ticks(&self, about: usize) -> Ticks {
         match self.scale {
             Scale::Linear => self.linear_ticks(about.max(2)),
@@ -157,7 +157,7 @@ impl Mapping {
     }
 }
 
-/// The value as it lies on the scale, where it does.
+/// The value on the scale, where it has a place.
 fn place(scale: Scale, value: f64) -> Option<f64> {
     match scale {
         Scale::Linear => (value.abs() <= LARGEST).then_some(value),
@@ -165,7 +165,7 @@ fn place(scale: Scale, value: f64) -> Option<f64> {
     }
 }
 
-/// A range that can be divided by: padded, and opened where it is a single value.
+/// A range that can be divided by: padded, and widened where it is a single value.
 fn widened(scale: Scale, low: f64, high: f64, pad: (f64, f64)) -> (f64, f64) {
     let span = high - low;
     let smallest = match scale {
@@ -184,8 +184,8 @@ fn widened(scale: Scale, low: f64, high: f64, pad: (f64, f64)) -> (f64, f64) {
     }
 }
 
-/// A step of 1, 2 or 5 times a power of ten that divides the range into about `about` parts, as digit and power, and the
-/// multiples of it in the range.
+/// A step of 1, 2 or 5 times a power of ten that divides the range into about `about` parts. Returns its digit, its power, and the
+/// multiples of the step in the range.
 fn steps(low: f64, high: f64, about: usize) -> (i64, i32, std::ops::RangeInclusive<i64>) {
     let rough = (high - low) / about as f64;
     let mut power = (rough.log10().floor() as i32).clamp(-300, 300);

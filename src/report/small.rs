@@ -1,4 +1,4 @@
-//! One panel as a small figure, for a card: its curves, their names, and few ticks.
+//! One panel as a small figure for a card: its curves, their names, and a few ticks.
 
 use super::axes::{Axes, BELOW};
 use super::font::width;
@@ -7,18 +7,18 @@ use super::plot::{Axis, Figure, Panel, legend};
 use super::style::{PAPER, STYLES, TEXT, sheet, style};
 use super::svg::{Anchor, Document, Font, Span, fill, number, polyline};
 
-/// Sizes in pixels: the whole, and the names of the curves.
+/// Sizes in pixels: the whole figure, and the names of the curves.
 const WIDTH: f64 = 176.0;
 const HEIGHT: f64 = 78.0;
 const NAME: f64 = 10.5;
 const ROW: f64 = 15.0;
 const SWATCH: f64 = 13.0;
-/// Half the widest tick label: it stands at the end of the axis.
+/// Half the width of the widest tick label, which is at the end of the axis.
 const SIDE: f64 = 17.0;
 
 impl Panel {
-    /// The panel as a small SVG document, drawn as in its figure. What the vertical axis shows is for the page to say, in words;
-    /// `name` is what it is called for those who do not see it.
+    /// The panel as a small SVG document, drawn as in its figure. The page states in words what the vertical axis shows. `name` is the
+    /// picture's name for readers who cannot see it.
     pub fn small_svg(&self, name: &str) -> String {
         let panels = std::slice::from_ref(self);
         // A power of ten that all tick labels share still stands there.

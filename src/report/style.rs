@@ -1,25 +1,25 @@
 //! Colours, dashes and markers, and the style sheet with its dark half.
 //!
-//! The colours are those of Okabe and Ito, which readers with any kind of colour vision tell apart; dash and marker differ
-//! as well, so that a grey print can be read. Every element carries its light colour as an attribute, for programs that
-//! read no style sheets; the style sheet only says what changes on a dark page.
+//! The colours are those of Okabe and Ito, which readers with any kind of colour vision can tell apart. Dash and marker differ as well, so
+//! that a grey print is readable. Every element carries its light colour as an attribute, for programs that read no style sheets; the style
+//! sheet only states what changes on a dark page.
 
 use std::fmt::Write;
 
 /// The look of a series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Style {
-    /// On a white page, as `#rrggbb`.
+    /// The colour on a white page, as `#rrggbb`.
     pub light: &'static str,
-    /// On a dark page.
+    /// The colour on a dark page.
     pub dark: &'static str,
-    /// SVG dash pattern; empty for an unbroken line.
+    /// The SVG dash pattern; empty for an unbroken line.
     pub dash: &'static str,
-    /// The marker's outline in relative SVG path commands, from its middle, some 6 units across.
+    /// The marker's outline in relative SVG path commands, from its middle, about 6 units across.
     pub marker: &'static str,
 }
 
-/// The looks there are; a series names one by its number, counted round. The first seven are told apart most easily.
+/// All looks. A series names one by its number; numbers repeat after the last. The first seven are easiest to tell apart.
 pub const STYLES: [Style; 17] = [
     look("#0072b2", "#4aa8e0", "", "m3 0a3 3 0 1 1-6 0 3 3 0 1 1 6 0z"),
     look("#d55e00", "#f2834a", "6 2.5", "m-2.7-2.7h5.4v5.4h-5.4z"),
@@ -60,10 +60,10 @@ const fn look(light: &'static str, dark: &'static str, dash: &'static str, marke
     Style { light, dark, dash, marker }
 }
 
-/// How much of its style's colour a tinted area has; the rest is the page's.
+/// The share of its style's colour in a tinted area; the rest is the page's colour.
 const TINT: f64 = 0.25;
 
-/// The style of this number, counted round.
+/// The style with this number; numbers repeat after the last.
 pub fn style(number: usize) -> &'static Style {
     &STYLES[number % STYLES.len()]
 }
@@ -76,7 +76,7 @@ pub struct Ink {
     dark: &'static str,
 }
 
-/// The page.
+/// The page's background.
 pub const PAPER: Ink = Ink { class: "paper", light: "#ffffff", dark: "#15181c" };
 /// Titles and axis labels.
 pub const TEXT: Ink = Ink { class: "text", light: "#1a1a1a", dark: "#ededed" };
@@ -87,11 +87,11 @@ pub const AXIS: Ink = Ink { class: "axis", light: "#333333", dark: "#a8adb4" };
 /// Grid lines.
 pub const GRID: Ink = Ink { class: "grid", light: "#e8e8e8", dark: "#2b3037" };
 
-/// Class names begin with this, so that a figure set into a page's HTML leaves the page's own classes alone.
+/// The prefix of all class names, so that a figure embedded in an HTML page does not affect the page's own classes.
 pub const PREFIX: &str = "nsc-";
 
-/// The style sheet: the dark half, for the inks and for the styles in use. `-f` classes are filled, `-s` classes stroked,
-/// and `-t` classes, where there are any, filled with a tint.
+/// The style sheet: the dark half, for the inks and the styles in use. `-f` classes are filled, `-s` classes stroked, and `-t` classes,
+/// where there are any, filled with a tint.
 pub fn sheet(used: &[usize], tinted: bool) -> String {
     let inks = [PAPER, TEXT, MUTED, AXIS, GRID].map(|ink| (ink.class.to_owned(), ink.dark));
     let styles = used.iter().map(|&n| (format!("{}", n % STYLES.len()), style(n).dark));
@@ -105,15 +105,14 @@ pub fn sheet(used: &[usize], tinted: bool) -> String {
     format!("@media (prefers-color-scheme:dark){{{rules}}}")
 }
 
-/// The attributes of an area in a style's tint with this outline, as `line_attributes` gives it: what lies behind it hardly
-/// shows through.
+/// The attributes of an area in a style's tint, with this outline as `line_attributes` gives it. What is behind the area hardly shows through.
 pub fn tint_attributes(class: usize, outline: &str) -> String {
     let tint = mixed(style(class).light, PAPER.light);
     let outline = outline.replacen("class=\"", &format!("class=\"{PREFIX}{class}-t "), 1);
     outline.replacen("fill=\"none\"", &format!("fill=\"{tint}\" fill-opacity=\"0.9\""), 1)
 }
 
-/// [`TINT`] of a colour on a page of another.
+/// A colour tinted by [`TINT`] on a page of another colour.
 fn mixed(colour: &str, page: &str) -> String {
     let channel = |text: &str, at: usize| {
         f64::from(text.get(at..at + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok()).unwrap_or(0))

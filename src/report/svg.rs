@@ -1,4 +1,4 @@
-//! The few SVG elements a figure needs, with escaping and fixed number formats.
+//! The few SVG elements that a figure needs, with escaping and fixed number formats.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -6,12 +6,12 @@ use std::fmt::Write;
 use super::font::{FAMILIES, width};
 use super::style::{Ink, PREFIX};
 
-/// An SVG document in the making. Coordinates are pixels from the upper left corner.
+/// An SVG document under construction. Coordinates are pixels from the upper left corner.
 pub struct Document {
     out: String,
 }
 
-/// Where a text's anchor point lies in it.
+/// The place of a text's anchor point in the text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Anchor {
     Start,
@@ -19,14 +19,14 @@ pub enum Anchor {
     End,
 }
 
-/// How a text is set.
+/// How a text is drawn.
 #[derive(Debug, Clone, Copy)]
 pub struct Font {
     pub size: f64,
     pub bold: bool,
     pub ink: Ink,
     pub anchor: Anchor,
-    /// Turned to read upwards.
+    /// Rotated to read upwards.
     pub upright: bool,
 }
 
@@ -36,7 +36,7 @@ impl Font {
     }
 }
 
-/// A part of a text: raised ones are set small, as powers are.
+/// A part of a text. A raised part is drawn small, like an exponent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Span {
     pub text: String,
@@ -54,7 +54,7 @@ impl Span {
 }
 
 impl Document {
-    /// A document of this size, named by `title` and described by `description` for those who do not see it.
+    /// A document of this size. `title` and `description` are for readers who cannot see it.
     pub fn new(width: f64, height: f64, title: &str, description: &str, sheet: &str) -> Document {
         let (w, h) = (number(width), number(height));
         let mut out = format!(
@@ -69,7 +69,7 @@ impl Document {
         Document { out }
     }
 
-    /// The finished text.
+    /// The finished SVG text.
     pub fn finish(mut self) -> String {
         self.out.push_str("</svg>\n");
         self.out
@@ -83,14 +83,14 @@ impl Document {
         let _ = writeln!(self.out, "<rect {rect} {fill}/>");
     }
 
-    /// A path with these attributes; nothing where it has no commands.
+    /// A path with these attributes; nothing where `commands` is empty.
     pub fn path(&mut self, commands: &str, attributes: &str) {
         if !commands.is_empty() {
             let _ = writeln!(self.out, "<path d=\"{commands}\" {attributes}/>");
         }
     }
 
-    /// What `draw` draws, moved to (x, y) and cut off `margin` beyond a window of this size.
+    /// What `draw` draws, moved to (x, y) and clipped `margin` beyond a window of this size.
     pub fn window(&mut self, x: f64, y: f64, width: f64, height: f64, margin: f64, draw: impl FnOnce(&mut Document)) {
         // A nested document clips by itself: no clip path, so no identifier that two figures of one page could share.
         let (m, w, h) = (number(-margin), number(width + 2.0 * margin), number(height + 2.0 * margin));
@@ -155,8 +155,8 @@ pub fn stroke(class: impl std::fmt::Display, light: &str, width: f64) -> String 
     format!("class=\"{PREFIX}{class}-s\" fill=\"none\" stroke=\"{light}\" stroke-width=\"{}\"", number(width))
 }
 
-/// The commands of a line through these points, to a tenth of a pixel, each from the one before it: a third shorter than places on the
-/// page. A single point gives a dot, where the line's ends are round.
+/// The commands of a line through these points, to a tenth of a pixel. Each point is relative to the one before it, which is a third
+/// shorter than absolute coordinates. A single point gives a dot, because the line's ends are round.
 pub fn polyline(points: impl Iterator<Item = (f64, f64)>) -> String {
     let (mut commands, mut last) = (String::new(), None::<[i64; 2]>);
     let mut moves = 0;
@@ -181,7 +181,7 @@ pub fn polyline(points: impl Iterator<Item = (f64, f64)>) -> String {
     commands
 }
 
-/// So many tenths, as short as SVG has it: `-.3`.
+/// A number of tenths, as short as SVG allows: `-.3`.
 fn step(out: &mut String, tenths: i64) {
     let (sign, whole, rest) = (if tenths < 0 { "-" } else { "" }, tenths.abs() / 10, tenths.abs() % 10);
     let _ = match (whole, rest) {
@@ -191,14 +191,14 @@ fn step(out: &mut String, tenths: i64) {
     };
 }
 
-/// A coordinate: two decimals at most, none where it is whole, and no negative zero.
+/// A coordinate: at most two decimals, none where it is whole, and no negative zero.
 pub fn number(value: f64) -> String {
     let hundredths = (value * 100.0).round();
     let value = if hundredths == 0.0 || !hundredths.is_finite() { 0.0 } else { hundredths / 100.0 };
     format!("{value}")
 }
 
-/// Text as XML holds it. What XML 1.0 cannot hold at all becomes U+FFFD.
+/// A text escaped for XML. Characters that XML 1.0 cannot hold become U+FFFD.
 pub fn escape(text: &str) -> Cow<'_, str> {
     let special = |c: char| {
         matches!(c, '&' | '<' | '>' | '"' | '\'' | '\u{FFFE}' | '\u{FFFF}')
@@ -222,7 +222,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A text broken into lines no wider than this, at spaces; a longer word stands alone.
+/// A text broken at spaces into lines no wider than this; a longer word gets a line of its own.
 pub fn wrap(text: &str, size: f64, limit: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for paragraph in text.lines() {

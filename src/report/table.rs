@@ -1,6 +1,6 @@
 //! A table as aligned text.
 
-/// A table with a header: text to the left, numbers to the right.
+/// A table with a header. Text is aligned to the left, numbers to the right.
 ///
 /// ```
 /// use normscape::report::Table;
@@ -20,12 +20,12 @@ pub struct Table {
 pub enum Cell {
     /// Words.
     Text(String),
-    /// A number as it is to be shown, with its unit if it has one: "83.1 %".
+    /// A number as it is shown, with its unit if it has one: "83.1 %".
     Number(String),
 }
 
 impl Cell {
-    /// A number as it is to be shown.
+    /// A number as it is shown.
     pub fn number(shown: impl Into<String>) -> Cell {
         Cell::Number(shown.into())
     }
@@ -49,7 +49,7 @@ impl From<String> for Cell {
     }
 }
 
-/// To four significant digits; [`Cell::number`] with [`significant`] for others.
+/// A number to four significant digits. For others, use [`Cell::number`] with [`significant`].
 impl From<f64> for Cell {
     fn from(value: f64) -> Cell {
         Cell::Number(significant(value, 4))
@@ -68,7 +68,7 @@ impl Table {
         Table { headers: headers.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
-    /// Adds a row. Cells that are missing at its end are blank; cells beyond the headers get a column without a name.
+    /// Adds a row. Missing cells at its end are blank; cells beyond the headers get a column without a name.
     pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) -> &mut Table {
         self.rows.push(cells.into_iter().collect());
         self
@@ -82,7 +82,7 @@ impl Table {
         &self.rows
     }
 
-    /// Whether a column holds numbers and blanks alone, and a number at least: it is set to the right then.
+    /// Whether a column holds only numbers and blanks, and at least one number. Then it is aligned to the right.
     pub(super) fn is_numeric(&self, column: usize) -> bool {
         let mut cells = self.rows.iter().filter_map(|row| row.get(column)).filter(|c| !c.shown().is_empty()).peekable();
         cells.peek().is_some() && cells.all(|cell| matches!(cell, Cell::Number(_)))
@@ -90,7 +90,7 @@ impl Table {
 }
 
 impl std::fmt::Display for Table {
-    /// Header, rule and rows, each a line. A column of numbers (and blanks) is set to the right, its header too.
+    /// Writes the header, a rule and the rows, one line each. A numeric column is aligned to the right, and so is its header.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let columns = self.rows.iter().map(Vec::len).chain([self.headers.len()]).max().unwrap_or(0);
         let cell = |row: usize, column: usize| self.rows[row].get(column).filter(|cell| !cell.shown().is_empty());
@@ -114,8 +114,8 @@ impl std::fmt::Display for Table {
     }
 }
 
-/// A number to so many significant digits (those before the point are never dropped), without zeros at its end; with an
-/// exponent below 1e-3, so that a small value never reads 0, and from 1e6 on, where digits are no longer counted at sight.
+/// A number to this many significant digits, without trailing zeros; digits before the point are never dropped. Below 1e-3 it has an
+/// exponent, so that a small value never reads 0; and so it has from 1e6 on, where digits are hard to count at sight.
 pub fn significant(value: f64, digits: usize) -> String {
     if !value.is_finite() {
         return if value.is_nan() {
@@ -143,7 +143,7 @@ pub fn significant(value: f64, digits: usize) -> String {
     }
 }
 
-/// A number to three significant digits as a page shows it: 24,800, 3.43×10⁶, ∞.
+/// A number to three significant digits, in the form used on a page: 24,800, 3.43×10⁶, ∞.
 pub fn rounded(value: f64) -> String {
     let text = significant(value, 3);
     if !value.is_finite() {

@@ -1,11 +1,11 @@
-//! From a series to the pieces of line that are drawn.
+//! Turns a series into the pieces of line to draw.
 //!
-//! A line breaks where a value has no place. Where several values in a row fall into one column of the page, no more than
-//! two of them are kept: the lowest and the highest. So a file stays small however long the run was, and no spike is lost.
+//! A line breaks where a value has no place. Where several successive values fall into one column of the page, at most two are kept: the
+//! lowest and the highest. So a file stays small however long the run was, and no spike is lost.
 
 use super::scale::Mapping;
 
-/// The area of the page that a panel's axes span, in whatever unit the drawing has: columns are one unit wide.
+/// The area of the page between a panel's axes, in the drawing's unit. Columns are one unit wide.
 #[derive(Debug, Clone)]
 pub struct Area {
     pub x: Mapping,
@@ -15,7 +15,7 @@ pub struct Area {
 }
 
 impl Area {
-    /// Where (x, y) is drawn, from the area's upper left corner.
+    /// The place where (x, y) is drawn, from the area's upper left corner.
     pub fn point(&self, x: f64, y: f64) -> Option<(f64, f64)> {
         Some((self.x.at(x)? * self.width, (1.0 - self.y.at(y)?) * self.height))
     }
@@ -47,7 +47,7 @@ impl Area {
     }
 }
 
-/// Of the points of one column those that lie lowest and highest, in the order in which they came.
+/// The lowest and the highest of the points in one column, in their original order.
 fn lowest_and_highest(run: &[(f64, f64)], out: &mut Vec<(f64, f64)>) {
     let by_height = |a: &usize, b: &usize| run[*a].1.total_cmp(&run[*b].1);
     let (Some(low), Some(high)) = ((0..run.len()).min_by(by_height), (0..run.len()).max_by(by_height)) else { return };
@@ -57,10 +57,10 @@ fn lowest_and_highest(run: &[(f64, f64)], out: &mut Vec<(f64, f64)>) {
     }
 }
 
-/// Cuts at the gaps, and hands each run of points in one column, by their place `x`, to `thin`, which appends what is kept of it.
+/// Splits at the gaps, and passes each run of points in one column, by their place `x`, to `thin`, which appends the points to keep.
 ///
-/// A gap within a column is narrower than what can be seen, so it does not cut: else a series with every other value
-/// missing would give a piece for each.
+/// A gap within a column is too narrow to be seen, so it does not split. Otherwise a series with every other value missing would give a
+/// piece for each.
 fn pieces<P>(
     points: impl Iterator<Item = Option<P>>,
     x: impl Fn(&P) -> f64,
@@ -97,7 +97,7 @@ mod tests {
     use super::super::plot::Axis;
     use super::*;
 
-    /// 100 × 100 units over 0..1 in x and the given y axis.
+    /// An area of 100 × 100 units, over 0..1 in x and the given y axis.
     fn area(y: Axis) -> Area {
         let fixed = |axis: Axis| Mapping::new(&axis, std::iter::empty(), 0.0);
         Area { x: fixed(Axis::linear("x").with_range(0.0, 1.0)), y: fixed(y), width: 100.0, height: 100.0 }

@@ -1,11 +1,11 @@
-//! What a figure shows, in words: for those who do not see it.
+//! Describes a figure in words, for readers who cannot see it.
 
 use super::layout::letter;
 use super::plot::{Figure, Kind, Panel, Ridge, Scale, Series};
 use super::table::significant;
 
 impl Figure {
-    /// What the figure shows, in words: for those who do not see it.
+    /// What the figure shows, in words, for readers who cannot see it.
     pub(super) fn description(&self) -> String {
         let mut lines = Vec::new();
         for (i, panel) in self.panels.iter().enumerate() {
@@ -20,7 +20,7 @@ impl Figure {
     }
 }
 
-/// Each series of a panel with where it begins, ends, and reaches.
+/// Each series of a panel: where it begins and ends, and its range.
 fn series_in_words(panel: &Panel) -> String {
     let words = |series: &Series| {
         if let Kind::Ridge(ridges) = &series.kind {
@@ -49,7 +49,7 @@ fn named(series: &Series) -> &str {
     if series.label.is_empty() { "unnamed" } else { &series.label }
 }
 
-/// How many distributions there are, and what the first and the last are like.
+/// The number of distributions, and a description of the first and the last.
 fn ridges_in_words(ridges: &[Ridge]) -> String {
     let measured: Vec<(f64, (f64, f64))> = ridges.iter().filter_map(|r| Some((r.at, r.moments()?))).collect();
     let one = |(at, (mean, spread)): &(f64, (f64, f64))| {

@@ -1,9 +1,8 @@
-//! Checkpoints: `checkpoints/step-N/`, whole or not there at all.
+//! Checkpoints: `checkpoints/step-N/`, each complete or not there at all.
 //!
-//! A folder holds `parameters.safetensors` (θ_N by PyTorch's names, shapes and order), `state.safetensors` (running
-//! statistics, velocity), `state.json`, and `manifest.json` with the size and SHA-256 of each. It is built under a temporary
-//! name and renamed, so a reader sees all of it or nothing; a folder whose manifest does not match is damaged, and passed
-//! over by name.
+//! A folder holds `parameters.safetensors` (θ_N with PyTorch's names, shapes and order), `state.safetensors` (running statistics,
+//! velocity), `state.json`, and `manifest.json` with the size and SHA-256 of each. It is built under a temporary name and renamed, so a
+//! reader sees all of it or nothing. A folder that does not match its manifest is damaged; it is skipped, and named.
 
 use crate::files::{Array, disk, hash, safetensors};
 use crate::network::Engine;
@@ -20,20 +19,20 @@ const STATE: &str = "state.safetensors";
 const STATE_JSON: &str = "state.json";
 const MANIFEST: &str = "manifest.json";
 
-/// The largest JSON file of a checkpoint that is read.
+/// The largest JSON file of a checkpoint that is read, in bytes.
 const JSON_CAP: u64 = 1 << 20;
 
 /// The numbers of a checkpoint that are not tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// N: updates made.
+    /// N, the number of updates made.
     pub step: u64,
-    /// Time spent, over all parts of the run.
+    /// Seconds spent, over all parts of the run.
     pub seconds: f64,
     /// The step whose loss was not finite, if one was.
     pub diverged: Option<u64>,
-    /// Whether the row of the run's last step was logged: after the last update a test and probes are still to come. Of a checkpoint that does
-    /// not say so it is not known, and that row is made again.
+    /// Whether the row of the run's last step was logged; after the last update, a test and probes still follow. A checkpoint that does not
+    /// say counts as not ended, and that row is made again.
     #[serde(default)]
     pub ended: bool,
 }
@@ -54,27 +53,27 @@ struct Entry {
 /// The flat vectors of a run that a checkpoint holds.
 #[derive(Debug, Clone, Copy)]
 pub struct Vectors {
-    /// θ
+    /// The parameters θ.
     pub theta: View,
     /// The velocity, with momentum.
     pub velocity: Option<View>,
 }
 
-/// Which checkpoints stay when one is saved.
+/// Which checkpoints are kept when one is saved.
 #[derive(Debug, Clone, Copy)]
 pub struct Keep {
-    /// The user asked for one every so many steps.
+    /// The user asked for a checkpoint every so many steps.
     pub asked_for: Option<u64>,
-    /// So many at the most, the newest among them.
+    /// The most checkpoints to keep, including the newest.
     pub most: usize,
 }
 
 impl Keep {
-    /// Those of `steps`, oldest first, that go after the newest of them was saved, at which the run has `ended` or not. `was_end` says of an older
-    /// one whether the run had ended there before it was given more steps.
+    /// The checkpoints of `steps`, oldest first, to remove after the newest of them was saved. `ended` says whether the run has ended
+    /// there, and `was_end` whether it had ended at an older step, before it was given more steps.
     ///
-    /// The newest stays. What time or an interruption saved is for going on from: where steps were asked for, it goes once there is a newer one, so
-    /// that it takes none of their places; where none were, it goes when the run ends.
+    /// The newest is kept. Checkpoints saved because of the time or an interruption serve only to resume. If the user asked for
+    /// checkpoints, these go once there is a newer one, so that they take no one's place; otherwise they go when the run ends.
     fn gone(self, steps: &[u64], ended: bool, was_end: impl Fn(u64) -> bool) -> Vec<u64> {
         let Some((_newest, older)) = steps.split_last() else { return Vec::new() };
         let counts = |n: &u64| self.asked_for.map_or(!ended, |every| n.is_multiple_of(every)) || was_end(*n);
@@ -88,7 +87,7 @@ pub fn folder(checkpoints: &Path, n: u64) -> PathBuf {
     checkpoints.join(format!("step-{n}"))
 }
 
-/// Writes the checkpoint of `state.step`, replacing one that is there, and removes those that do not stay.
+/// Writes the checkpoint of `state.step`, replacing an existing one, and removes those that are not kept.
 pub fn save<B: Backend>(
     checkpoints: &Path,
     engine: &mut Engine<B>,
@@ -130,8 +129,8 @@ pub fn save<B: Backend>(
     prune(checkpoints, state, keep)
 }
 
-/// Removes what does not stay of those up to the step of `state`, and those after it: they were passed over as damaged, and the run
-/// has gone on from before them.
+/// Removes the checkpoints up to the step of `state` that are not kept, and all after it. The latter were skipped as damaged, and the run
+/// has continued from before them.
 fn prune(checkpoints: &Path, state: &State, keep: Keep) -> Result<()> {
     let (after, before): (Vec<u64>, Vec<u64>) = list(checkpoints)?.into_iter().partition(|&n| n > state.step);
     let was_end = |n| state_of(&folder(checkpoints, n)).is_ok_and(|state| state.ended);
@@ -141,7 +140,7 @@ fn prune(checkpoints: &Path, state: &State, keep: Keep) -> Result<()> {
     Ok(())
 }
 
-/// The steps of which there are checkpoints, oldest first.
+/// The steps that have checkpoints, oldest first.
 pub fn list(checkpoints: &Path) -> Result<Vec<u64>> {
     if !disk::is_folder(checkpoints) {
         return Ok(Vec::new());
@@ -153,10 +152,10 @@ pub fn list(checkpoints: &Path) -> Result<Vec<u64>> {
     Ok(steps)
 }
 
-/// Takes up the newest valid checkpoint: fills the engine's running statistics and `vectors`, gives the state. Each damaged
-/// one goes to `damaged` and the next older is tried.
+/// Loads the newest valid checkpoint into the engine's running statistics and `vectors`, and returns its state. Each damaged checkpoint is
+/// passed to `damaged`, and the next older one is tried.
 ///
-/// `None` where there is no checkpoint at all. Errors: there are some and none is valid; one is of another network.
+/// `None` where there is no checkpoint. Errors: there are checkpoints, but none is valid; one is of another network.
 pub fn load_newest<B: Backend>(
     checkpoints: &Path,
     engine: &mut Engine<B>,
@@ -180,12 +179,12 @@ pub fn load_newest<B: Backend>(
     ))
 }
 
-/// The numbers of the checkpoint in `path`, its parts not looked at.
+/// The numbers of the checkpoint in `path`, without checking its files.
 pub fn state_of(path: &Path) -> Result<State> {
     read_json(&path.join(STATE_JSON))
 }
 
-/// The manifest of the checkpoint in `path`. Errors: a part is missing, or is not what the manifest says.
+/// The manifest of the checkpoint in `path`. Errors: a file is missing, or does not match the manifest.
 fn manifest(path: &Path) -> Result<Manifest> {
     let manifest: Manifest = read_json(&path.join(MANIFEST))?;
     for name in [PARAMETERS, STATE, STATE_JSON] {
@@ -233,7 +232,7 @@ fn load<B: Backend>(path: &Path, engine: &mut Engine<B>, vectors: Vectors) -> Re
     Ok(state)
 }
 
-/// A flat vector as named tensors in the files' order.
+/// A flat vector as named tensors, in the order of the files.
 pub fn read_slots<B: Backend>(
     engine: &mut Engine<B>,
     slots: &Slots,
@@ -319,7 +318,7 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
     serde_json::from_str(&text).map_err(|e| Error::file(path, e.to_string(), "a checkpoint's own file is needed"))
 }
 
-/// Whether the manifest in `path` is one and its parts are what it says. For fuzzing.
+/// Whether `path` has a valid manifest and its files match it. For fuzzing.
 #[cfg(fuzzing)]
 pub fn manifest_holds(path: &Path) -> bool {
     manifest(path).is_ok()

@@ -1,7 +1,7 @@
-//! The memory of a run, judged before any of it is taken and before data are made or read.
+//! Estimates the memory of a run, before any of it is allocated and before data are generated or read.
 //!
-//! It is what the run's own plans ask for, laid out as they will be on a backend that takes no memory, and what is needed beside them: data, the
-//! numbers that probes log, and the copies that are made where a checkpoint is written or read. So what is accepted is not killed later.
+//! The estimate lays out the run's own plans on a backend that allocates nothing. It adds what else is needed: data, the numbers that
+//! probes log, and the copies made when a checkpoint is written or read. So a run that is accepted is not killed later.
 
 use super::probes::Work;
 use super::settings::Settings;
@@ -17,17 +17,17 @@ use crate::runtime::cpu::Cpu;
 use crate::runtime::tensor::{DType, Shape};
 use std::sync::Arc;
 
-/// What no machine has: beyond it tensors are counted, and not laid out.
+/// More bytes than any machine has. Beyond it tensors are only counted, not laid out.
 const BEYOND: u128 = 1 << 50;
-/// CIFAR-10's images, of which all are read before some are left out, and what reading a part of them takes.
+/// The number of CIFAR-10's images, which are all read before a limit drops some; below it, the bytes for reading a part of them.
 const READ: u128 = 60_000;
 const READING: u128 = 32 << 20;
 
-/// Refuses a run that takes more memory than is left of the machine's, the control group's or the shell's. Where the system does not say what
-/// that is, nothing is refused here; what cannot be had is then refused as it is asked for.
+/// Refuses a run that takes more memory than the machine, the control group or the shell has left. Where the system does not say how much
+/// that is, nothing is refused here; an allocation that fails is then refused when it is made.
 ///
 /// # Errors
-/// [`crate::Error::Input`] with both sizes and the limit; a layer that does not take what the one before it gives.
+/// [`crate::Error::Input`] with both sizes and the limit; a layer that does not accept the output of the layer before it.
 pub fn require(settings: &Settings, network: &Network) -> Result<()> {
     let Some(bound) = limits::memory() else { return Ok(()) };
     let remedy = match settings.deep_linear() {
@@ -37,22 +37,22 @@ pub fn require(settings: &Settings, network: &Network) -> Result<()> {
     bound.require(needed(settings, network, false)? + images(settings) + program(), remedy)
 }
 
-/// Bytes that a run needs, images and the program itself aside. Errors: settings that make no network, or that it does not take.
+/// Bytes that a run needs, without its images and the program. Errors: the settings make no network, or the network does not accept them.
 pub fn bytes(settings: &Settings) -> Result<u128> {
     needed(settings, &settings.network()?, false)
 }
 
-/// Bytes that it takes where they are left over: with what evaluates several points at once beside it. Errors: the same.
+/// Bytes that a run takes if memory is plentiful: it then also evaluates several points at once. Errors: the same.
 pub fn most(settings: &Settings) -> Result<u128> {
     needed(settings, &settings.network()?, true)
 }
 
-/// Bytes that the program takes for itself beyond what it has taken when it starts: its code, and a stack for each thread.
+/// Bytes that the program itself takes after its start: its code, and a stack for each thread.
 pub fn program() -> u128 {
     (8 << 20) + (rayon::current_num_threads() as u128) * (512 << 10)
 }
 
-/// Bytes of a run's images and labels, and of what is needed to have them.
+/// Bytes of a run's images and labels, including what is needed to load them.
 pub fn images(settings: &Settings) -> u128 {
     let limited = |limit: Option<usize>, all: usize| limit.map_or(all, |limit| limit.min(all)) as u128;
     let one = IMAGE as u128 + 1;
@@ -65,7 +65,7 @@ pub fn images(settings: &Settings) -> u128 {
     }
 }
 
-/// Bytes of a run without images and the program.
+/// Bytes of a run without its images and the program.
 fn needed(settings: &Settings, network: &Network, companions: bool) -> Result<u128> {
     let least = least(settings, network)?;
     if least > BEYOND {
@@ -80,7 +80,7 @@ fn needed(settings: &Settings, network: &Network, companions: bool) -> Result<u1
     Ok(planned + beside(settings, network)?)
 }
 
-/// Bytes that a run's own plans lay out: all that [`super::Trainer::open`] asks of its backend.
+/// Bytes laid out by a run's own plans: everything that [`super::Trainer::open`] asks of its backend.
 fn planned<B: Backend>(mut backend: B, settings: &Settings, network: &Network) -> Result<u128> {
     if settings.direct_convolution {
         backend.convolve_directly();
@@ -94,7 +94,7 @@ fn planned<B: Backend>(mut backend: B, settings: &Settings, network: &Network) -
     Ok(engine.bytes() as u128)
 }
 
-/// Bytes beside a run's plans, images and the program aside.
+/// Bytes in addition to a run's plans, without its images and the program.
 fn beside(settings: &Settings, network: &Network) -> Result<u128> {
     let element = settings.dtype()?.size() as u128;
     let (parameters, velocity) = (network.slots().len() as u128, u128::from(settings.momentum > 0.0));
@@ -133,7 +133,7 @@ fn logged(settings: &Settings, network: &Network) -> Result<u128> {
     Ok(table::probes().filter(|probe| settings.asks(probe.name)).map(of_probe).sum::<f64>() as u128)
 }
 
-/// Bytes that a run takes at the least: its flat vectors, what lies between its layers, and generated data.
+/// The least bytes that a run can take: its flat vectors, the tensors between its layers, and generated data.
 fn least(settings: &Settings, network: &Network) -> Result<u128> {
     let element = settings.dtype()?.size() as u128;
     let momentum = u128::from(settings.momentum > 0.0);
@@ -164,7 +164,7 @@ fn least(settings: &Settings, network: &Network) -> Result<u128> {
     Ok(of_network + of_units + of_data)
 }
 
-/// A shape's elements; what no number holds fits in no memory.
+/// A shape's number of elements; one that overflows fits into no memory.
 fn len(shape: Shape) -> u128 {
     shape.checked_len().map_or(u128::from(u64::MAX), |n| n as u128)
 }

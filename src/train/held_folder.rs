@@ -1,4 +1,4 @@
-//! A run's folder, held by one process: made, locked and only then read, so that of two starts one works and the other says so.
+//! A run's folder, held by one process. It is created, then locked, and only then read, so that of two starts one works and the other says so.
 
 use super::run_folder::{Record, RunFolder};
 use crate::files::disk;
@@ -7,14 +7,14 @@ use crate::files::lookup::{self, Kind};
 use crate::{Error, Result};
 use std::path::Path;
 
-/// What a command wants of a run's folder.
+/// What a command expects of a run's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// A new run: the folder is not there, or holds nothing but logs of schedulers and shells.
+    /// A new run: the folder does not exist, or holds only logs of schedulers and shells.
     Fresh,
-    /// To go on with the run that is there.
+    /// Continue the run that is there.
     Resumed,
-    /// To go on with the run that is there, or else to begin it.
+    /// Continue the run that is there, or else begin it.
     Either,
 }
 
@@ -25,23 +25,23 @@ impl Start {
     }
 }
 
-/// A run's folder that this process holds: no other run works in it. Whatever is read there or written is so from here on.
+/// A run's folder that this process holds, so that no other run works in it. Everything there is read and written through this.
 #[derive(Debug)]
 pub struct HeldFolder {
     folder: RunFolder,
-    /// Of the run that is there.
+    /// The record of the existing run, if there is one.
     record: Option<Record>,
     lock: FolderLock,
-    /// The folder was not there before, and is nobody's yet.
+    /// This process created the folder, and no run owns it yet.
     made: bool,
 }
 
 impl HeldFolder {
-    /// Holds `root`, makes it where it may have to be made, and reads the record of the run that is there.
+    /// Locks `root`, creating it if the start allows that, and reads the record of the run that is there.
     ///
     /// # Errors
-    /// Another run works there; there is no run to go on with; a new one is asked for and the folder holds something; a record that is none. What
-    /// was made for a start that is refused is taken away again.
+    /// Another run works there; there is no run to continue; a new run is asked for but the folder holds something; the record is invalid.
+    /// Whatever was created for a refused start is removed again.
     pub fn take(root: &Path, start: Start) -> Result<HeldFolder> {
         // What may not be looked at is an error of its own, not a folder that is not there.
         let there = lookup::kind(root)?;
@@ -78,17 +78,17 @@ impl HeldFolder {
         self.folder.root()
     }
 
-    /// The record of the run that is there; `None` where one is to begin.
+    /// The record of the existing run; `None` where a new one is to begin.
     pub fn record(&self) -> Option<&Record> {
         self.record.as_ref()
     }
 
-    /// What the user should know of a folder that is held without a lock.
+    /// A warning for the user where the folder is held without a lock.
     pub fn warning(&self) -> Option<&str> {
         self.lock.warning()
     }
 
-    /// Begins the run with its record where none is there, and makes the folder of checkpoints. From here on the folder is the run's.
+    /// Begins the run, writing its record if there is none, and creates the folder of checkpoints. From then on the folder is the run's.
     ///
     /// # Errors
     /// The folder cannot be written to.
@@ -116,8 +116,8 @@ fn exists(root: &Path) -> Error {
     Error::file(root, "exists", "choose another --out, or continue that run with --resume")
 }
 
-/// Whether what lies in a folder is nobody's result, so that the folder may become a run's: a lock's file, and the logs that schedulers and shells
-/// write where a job is to run (`slurm-123.out`, `job.o123`, `nohup.out`, `stderr.log`). Errors: it cannot be looked at.
+/// Whether something in a folder is nobody's result, so that the folder may become a run's: the lock file, and the logs that schedulers and
+/// shells write where a job is to run (`slurm-123.out`, `job.o123`, `nohup.out`, `stderr.log`). Errors: it cannot be looked at.
 fn does_not_count(path: &Path) -> Result<bool> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(false) };
     if !matches!(lookup::kind(path)?, Some(Kind::File(_)) | None) {

@@ -1,4 +1,4 @@
-//! `metrics.csv`: one row a step, at θ_t, before update t.
+//! `metrics.csv`: one row per step t, at θ_t, before update t.
 
 use crate::files::append::AppendLog;
 use crate::files::disk;
@@ -11,25 +11,25 @@ use std::time::{Duration, Instant};
 /// The file's columns.
 pub const HEADER: &str = "step,epoch,loss,train_accuracy,test_loss,test_accuracy,lr,seconds";
 
-/// The largest log that is read: some 15 million rows.
+/// The largest log that is read, in bytes: some 15 million rows.
 const LOG_CAP: u64 = 1 << 30;
 
 /// One row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
-    /// t
+    /// The step t.
     pub step: u64,
-    /// Passes over the training set that the steps before t made, rounded down.
+    /// The complete passes over the training set before step t.
     pub epoch: u64,
     /// The batch's loss.
     pub loss: f64,
-    /// The batch's right answers, as a fraction; NaN (blank) where nothing is right or wrong.
+    /// The share of the batch's answers that are right; NaN (blank) for a network without classes.
     pub train_accuracy: f64,
     /// Loss and accuracy on the test set, where measured.
     pub test: Option<(f64, f64)>,
     /// The learning rate of update t.
     pub lr: f64,
-    /// Time since the run began, over all its parts.
+    /// Seconds since the run began, over all its parts.
     pub seconds: f64,
 }
 
@@ -54,26 +54,26 @@ impl Row {
     }
 }
 
-/// Rows are written through to the disk at least so often: whoever looks on, or comes after a kill, sees how far the run has come.
+/// How often at least rows are written to the disk, so that an observer, or someone after a kill, can see how far the run has come.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// The log of one run.
 pub struct Metrics {
     log: AppendLog,
-    /// Room for a row.
+    /// A buffer for one row.
     line: String,
-    /// When all rows were last written through, or it began.
+    /// When all rows were last written to the disk, or when the log was opened.
     written: Instant,
     within: Duration,
 }
 
 impl Metrics {
-    /// A new log.
+    /// Creates a log.
     pub fn create(path: &Path) -> Result<Metrics> {
         Ok(Metrics::of(AppendLog::create(path, HEADER)?))
     }
 
-    /// The log of an earlier part, without the rows from step `from` on. Errors: one before it is missing.
+    /// Reopens the log of an earlier part, dropping the rows from step `from` on. Errors: an earlier row is missing.
     pub fn reopen(path: &Path, from: u64) -> Result<Metrics> {
         // Looked at before it is cut: a log that lacks rows is not made shorter still.
         let text = disk::read_text_capped(path, LOG_CAP)?;
@@ -99,7 +99,7 @@ impl Metrics {
         Metrics { log, line: String::new(), written: Instant::now(), within: WRITTEN_WITHIN }
     }
 
-    /// Adds a row; together with those before it, it is written through where the last time is a minute ago.
+    /// Adds a row. If the last write to the disk was a minute ago, it is written with all rows before it.
     pub fn append(&mut self, row: &Row) -> Result<()> {
         self.line.clear();
         // A string takes what is written to it.
@@ -108,7 +108,7 @@ impl Metrics {
         if self.written.elapsed() >= self.within { self.sync() } else { Ok(()) }
     }
 
-    /// Makes what was added last, also through a crash.
+    /// Makes all added rows durable, even through a crash of the machine.
     pub fn sync(&mut self) -> Result<()> {
         self.written = Instant::now();
         self.log.sync()

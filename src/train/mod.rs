@@ -1,9 +1,9 @@
 //! Training runs: settings in, a run's folder out.
 //!
-//! - [`settings`]: everything a run depends on · [`probe_entry`], [`schedule`]: when each probe runs · [`source`]: where its batches come from
-//! - [`trainer`]: the loop · [`checkpoint`]: what makes an interrupted run equal an uninterrupted one
-//! - [`footprint`]: the memory that a run takes, before it is taken
-//! - [`held_folder`]: its folder, worked in by one process · [`run_folder`], [`metrics`], [`probes`], [`probe_log`]: its files
+//! - [`settings`]: everything that a run depends on · [`probe_entry`], [`schedule`]: when each probe runs · [`source`]: provides its batches
+//! - [`trainer`]: the loop · [`checkpoint`]: makes an interrupted run equal an uninterrupted one
+//! - [`footprint`]: the memory of a run, estimated before it is allocated
+//! - [`held_folder`]: a run's folder, held by one process · [`run_folder`], [`metrics`], [`probes`], [`probe_log`]: the files in it
 
 pub mod checkpoint;
 pub mod footprint;

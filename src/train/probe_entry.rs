@@ -1,5 +1,5 @@
-//! An entry of `--probe`: a probe's name, which then follows `--probe-every` and `--probe-at`, or `NAME:STEPS`, which has an interval of its
-//! own: a cheap probe can look at every step while an expensive one does not.
+//! An entry of `--probe`. It is a probe's name, which then follows `--probe-every` and `--probe-at`; or `NAME:STEPS`, with an interval of
+//! its own, so that a cheap probe can run at every step while an expensive one does not.
 
 use crate::probe::table::check_name;
 use crate::{Error, Result};
@@ -12,7 +12,7 @@ pub fn parts(entry: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Refuses an entry that names no probe, or an interval that is none.
+/// Refuses an entry that names no probe, or whose interval is invalid.
 pub fn check(entry: &str) -> Result<()> {
     let (name, every) = parts(entry);
     check_name(name)?;

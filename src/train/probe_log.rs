@@ -1,4 +1,4 @@
-//! A probe's file, as `landscape.npz`: what a run found at every probed step, as arrays.
+//! A probe's file, such as `landscape.npz`: a run's results at every probed step, as arrays.
 
 use crate::files::{Array, Arrays, Values, npz};
 use crate::{Error, Result};
@@ -9,18 +9,18 @@ pub struct Series {
     name: &'static str,
     /// The shape of an entry.
     shape: Vec<usize>,
-    /// Whole numbers, which the file holds as such. They are below 2⁵³, and so exact here.
+    /// The array holds integers, and so does the file. They are below 2⁵³, and therefore exact here.
     whole: bool,
     values: Vec<f64>,
 }
 
 impl Series {
-    /// Numbers; NaN stands for what was not measured.
+    /// An array of numbers; NaN means not measured.
     pub fn numbers(name: &'static str, shape: impl Into<Vec<usize>>) -> Series {
         Series { name, shape: shape.into(), whole: false, values: Vec::new() }
     }
 
-    /// Counts, int64; −1 stands for what was not measured.
+    /// An array of counts, as int64; −1 means not measured.
     pub fn counts(name: &'static str, shape: impl Into<Vec<usize>>) -> Series {
         Series { whole: true, ..Series::numbers(name, shape) }
     }
@@ -33,7 +33,7 @@ impl Series {
         if self.whole { -1.0 } else { f64::NAN }
     }
 
-    /// As the file holds it, of `steps` steps.
+    /// The array for the file, with `steps` steps.
     fn array(&self, steps: usize) -> Array {
         let shape: Vec<usize> = std::iter::once(steps).chain(self.shape.iter().copied()).collect();
         match self.whole {
@@ -42,7 +42,7 @@ impl Series {
         }
     }
 
-    /// The values of such an array.
+    /// The values of such an array, read from a file.
     fn values_of(&self, array: &Array) -> Option<Vec<f64>> {
         match (&array.values, self.whole) {
             (Values::I64(values), true) => Some(values.iter().map(|&v| v as f64).collect()),
@@ -52,22 +52,22 @@ impl Series {
     }
 }
 
-/// What a run found by one probe so far.
+/// The results of one probe so far.
 pub struct ProbeLog {
     path: PathBuf,
-    /// Arrays that are the same at every step.
+    /// The arrays that are the same at every step.
     fixed: Arrays,
     steps: Vec<i64>,
     series: Vec<Series>,
 }
 
 impl ProbeLog {
-    /// An empty log: `fixed` are its arrays that no step changes, `series` the others.
+    /// An empty log. `fixed` are the arrays that are the same at every step, `series` the others.
     pub fn new(path: PathBuf, fixed: Arrays, series: Vec<Series>) -> Self {
         ProbeLog { path, fixed, steps: Vec::new(), series }
     }
 
-    /// Adds the entries of step `t`, in the order of the series. An entry of another length than its shape's counts as not measured.
+    /// Adds the entries of step `t`, in the order of the series. An entry whose length does not match its shape counts as not measured.
     pub fn push(&mut self, t: u64, entries: &[&[f64]]) {
         self.steps.push(t as i64);
         for (i, series) in self.series.iter_mut().enumerate() {
@@ -78,7 +78,7 @@ impl ProbeLog {
         }
     }
 
-    /// Writes the file.
+    /// Writes the probe's file.
     pub fn write(&self) -> Result<()> {
         let mut arrays = self.fixed.clone();
         arrays.insert("step".into(), Array::i64([self.steps.len()], self.steps.clone()));
@@ -88,8 +88,8 @@ impl ProbeLog {
         npz::write(&self.path, &arrays)
     }
 
-    /// Reads the file back as far as the probed steps `before` the checkpoint go. Errors: it lacks one of them, is not one of
-    /// these files, or is another run's.
+    /// Reads the file back up to the probed steps `before` the checkpoint. Errors: it lacks one of these steps, is not such a file, or
+    /// belongs to another run.
     pub fn reopen(mut self, before: impl Iterator<Item = u64>) -> Result<Self> {
         let arrays = npz::read(&self.path)?;
         let all = match arrays.get("step").map(|a| &a.values) {
@@ -121,7 +121,7 @@ impl ProbeLog {
         Ok(self)
     }
 
-    /// The file.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -1,4 +1,4 @@
-//! The probes of a run: what is asked of the device at a probed step, and the files that what they find goes to.
+//! The probes of a run: the work that they issue at a probed step, and the files that their results go to.
 
 use super::probe_log::{ProbeLog, Series};
 use super::run_folder::RunFolder;
@@ -10,12 +10,12 @@ use crate::ops::backend::Backend;
 use crate::probe::measure::{Entry, Found, Measurement, Moment, Options, Order, Probe, Row};
 use crate::probe::table::{self, ROWS};
 
-/// Which probes are asked for at a step: a bit for each of [`table::names`].
+/// The probes that are due at a step: one bit for each of [`table::names`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due(u32);
 
 impl Due {
-    /// Those of step `t`.
+    /// The probes due at step `t`.
     pub fn at(settings: &Settings, t: u64) -> Due {
         if !settings.probes_at(t) {
             return Due(0);
@@ -24,12 +24,12 @@ impl Due {
         Due(due.enumerate().map(|(bit, due)| u32::from(due) << bit).sum())
     }
 
-    /// Whether there are none.
+    /// Whether no probe is due.
     pub fn none(self) -> bool {
         self.0 == 0
     }
 
-    /// A number that says which: a kind of step.
+    /// A number that identifies this set of probes; it distinguishes kinds of steps.
     pub fn key(self) -> u64 {
         self.0.into()
     }
@@ -43,14 +43,14 @@ impl Due {
     }
 }
 
-/// What the probes of a run ask of a device, with the room that each works in.
+/// The measurements of a run, each with its workspace.
 pub struct Work<B> {
-    /// In the order of [`ROWS`], those that are asked first at the beginning.
+    /// In the order of [`ROWS`], but those that must be asked first are at the beginning.
     measurements: Vec<(&'static Row, Box<dyn Measurement<B>>)>,
 }
 
 impl<B: Backend> Work<B> {
-    /// Plans what `settings` ask for. Errors: a probe that does not fit the network; not enough memory.
+    /// Plans the measurements that `settings` ask for. Errors: a probe does not fit the network; not enough memory.
     pub fn plan(engine: &mut Engine<B>, settings: &Settings) -> Result<Work<B>> {
         let asked = |row: &Row| row.probes.iter().any(|probe| settings.asks(probe.name));
         let Settings { probe_lanczos: lanczos, probe_hutchinson: hutchinson, .. } = *settings;
@@ -77,24 +77,25 @@ impl<B: Backend> Work<B> {
         Ok(Work { measurements: planned.into_iter().map(|(_, row, of)| (row, of)).collect() })
     }
 
-    /// Asks the device for what is due at this moment.
+    /// Issues the work of the probes that are due, at this moment, to the device.
     pub fn ask(&self, engine: &mut Engine<B>, due: Due, at: Moment) -> Result<()> {
         let mut due = self.measurements.iter().filter(|(row, _)| due.any(row));
         due.try_for_each(|(_, measurement)| measurement.ask(engine, at))
     }
 }
 
-/// The probes of a run.
+/// The probes of a run, with their logs.
 pub struct Probes<B> {
     work: Work<B>,
-    /// For each measurement the logs of its probes, in the row's order; those that the run does not ask for are missing.
+    /// For each measurement the logs of its probes, in the row's order; `None` for probes that the run does not ask for.
     logs: Vec<Vec<Option<ProbeLog>>>,
-    /// What the last probed step found, as single numbers by name.
+    /// The results of the last probed step, as single numbers by name.
     last: Vec<(String, Option<f64>)>,
 }
 
 impl<B: Backend> Probes<B> {
-    /// The logs, new or as far as `step` goes. A log that is missing cannot be made up: only a run without a checkpoint begins anew.
+    /// The logs: new ones, or existing ones up to `step`. A missing log cannot be reconstructed; only a run without a checkpoint starts new
+    /// ones.
     pub fn open(work: Work<B>, folder: &RunFolder, settings: &Settings, step: u64, resume: bool) -> Result<Self> {
         let log = |name: &str, fixed: Arrays, series: Vec<Series>| {
             let log = ProbeLog::new(folder.probe(name), fixed, series);
@@ -118,18 +119,18 @@ impl<B: Backend> Probes<B> {
         Ok(Probes { work, logs, last: Vec::new() })
     }
 
-    /// What the last probed step found, in single numbers: `landscape/beta_max`, `ics/cosine_mean`, and the like. NaN is what the probes'
-    /// files hold there, as at the step where a run diverged; `None` is a number that could not be measured.
+    /// The results of the last probed step, as single numbers: `landscape/beta_max`, `ics/cosine_mean`, and the like. NaN means that the
+    /// probes' files hold NaN, as at the step where a run diverged; `None` is a number that could not be measured.
     pub fn last(&self) -> &[(String, Option<f64>)] {
         &self.last
     }
 
-    /// What is asked of the device at a probed step.
+    /// The measurements that issue the work at a probed step.
     pub fn work(&self) -> &Work<B> {
         &self.work
     }
 
-    /// Reads what step `t` found, whose loss is `loss`; of a loss that is not finite nothing is known.
+    /// Reads the results of step `t`, whose loss is `loss`. If that is not finite, nothing is known.
     pub fn read(&mut self, engine: &mut Engine<B>, due: Due, t: u64, loss: f64) -> Result<()> {
         self.last.clear();
         for ((row, measurement), logs) in self.work.measurements.iter().zip(&mut self.logs) {

@@ -1,4 +1,4 @@
-//! A run's folder: `run.toml` first, then the logs, the probes' arrays and the checkpoints.
+//! A run's folder. `run.toml` comes first; then come the logs, the probes' arrays and the checkpoints.
 
 use super::settings::Settings;
 use super::source::Description;
@@ -9,10 +9,10 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The largest `run.toml` that is read.
+/// The largest `run.toml` that is read, in bytes.
 const RECORD_CAP: u64 = 1 << 20;
 
-/// What `run.toml` holds.
+/// The content of `run.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
@@ -30,16 +30,16 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Program {
-    /// Of normscape.
+    /// The version of normscape.
     pub version: String,
-    /// Of its source.
+    /// The commit that it was built from.
     pub commit: String,
-    /// What computed.
+    /// The device that computed.
     pub device: String,
-    /// The card, where one did: as its driver names it.
+    /// The graphics card, if one computed, by its driver's name for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<String>,
-    /// What the card's code is made for, as `sm_90`.
+    /// The architecture of the card's code, such as `sm_90`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architecture: Option<String>,
     /// Other cards that computed earlier parts of the run.
@@ -48,41 +48,41 @@ pub struct Program {
 }
 
 impl Program {
-    /// The card with its architecture, for people.
+    /// The card and its architecture, for people.
     fn shown(&self) -> Option<String> {
         let card = self.card.as_ref()?;
         Some(self.architecture.as_ref().map_or_else(|| card.clone(), |architecture| format!("{card} ({architecture})")))
     }
 }
 
-/// What the data are.
+/// The data of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// In words.
+    /// A description in words.
     pub description: String,
-    /// SHA-256 over every sample and label used.
+    /// SHA-256 of every sample and label that is used.
     pub sha256: String,
-    /// Training samples.
+    /// Number of training samples.
     pub train: usize,
-    /// Test samples.
+    /// Number of test samples.
     pub test: usize,
 }
 
-/// What the network is.
+/// The network of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkRecord {
     /// SHA-256 of the description.
     pub sha256: String,
-    /// One layer a line.
+    /// The description, one layer per line.
     pub description: String,
-    /// Trained numbers.
+    /// Number of trained parameters.
     pub parameters: usize,
 }
 
 impl Record {
-    /// The record of a run about to begin.
+    /// The record of a run that is about to begin.
     pub fn new(settings: &Settings, network: &Network, data: Description, device: &str) -> Record {
         Record {
             program: Program {
@@ -105,8 +105,8 @@ impl Record {
 }
 
 impl Record {
-    /// Refuses to go on with the run in `root`, whose record is `old`, as this one. What may differ (steps, checkpoints, the data's place) is not
-    /// looked at.
+    /// Refuses to continue the run in `root`, whose record is `old`, if it differs from this one. What may differ (steps, checkpoints, the
+    /// data's place) is not compared.
     pub fn check_same(&self, old: &Record, root: &Path) -> Result<()> {
         let same = [
             ("network", &old.network.sha256, &self.network.sha256),
@@ -123,14 +123,14 @@ impl Record {
         }
     }
 
-    /// The same, computed by a card.
+    /// The same record, with the card that computes.
     pub fn on(mut self, hardware: Option<Hardware>) -> Record {
         (self.program.card, self.program.architecture) = hardware.map(|of| (of.card, of.architecture)).unzip();
         self
     }
 
-    /// Notes that the run goes on from a part whose record is `old`. Gives what is to be said where another card computes from here on: the
-    /// same bits are promised on one kind of card alone.
+    /// Notes that the run continues a part whose record is `old`. Returns a warning if another card computes from here on, because equal
+    /// bits are promised only on one kind of card.
     pub fn continues(&mut self, old: &Record) -> Option<String> {
         self.program.earlier_cards.clone_from(&old.program.earlier_cards);
         let (was, is) = (old.program.shown()?, self.program.shown()?);
@@ -153,22 +153,22 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// The paths below `root`; what is there is not looked at.
+    /// The paths below `root`, without looking at what is there.
     pub fn at(root: &Path) -> RunFolder {
         RunFolder { root: root.to_owned() }
     }
 
-    /// A run that is there, to be looked at: whoever means to write there takes a [`HeldFolder`](super::held_folder::HeldFolder). With its record.
+    /// Opens an existing run for reading, with its record. To write there, take a [`HeldFolder`](super::held_folder::HeldFolder).
     ///
     /// # Errors
-    /// There is none, or it is not a run's.
+    /// There is no run, or the folder is not a run's.
     pub fn open(root: &Path) -> Result<(RunFolder, Record)> {
         let folder = RunFolder::at(root);
         let record = folder.read_record()?;
         Ok((folder, record))
     }
 
-    /// The record. Errors: there is none, or it is not one.
+    /// Reads the record. Errors: there is none, or it is invalid.
     pub fn read_record(&self) -> Result<Record> {
         let path = self.record();
         let text = disk::read_text_capped(&path, RECORD_CAP)?;
@@ -179,7 +179,7 @@ impl RunFolder {
         })
     }
 
-    /// Removes what a part that was killed left half-written. Only while the folder's lock is held.
+    /// Removes what a killed part left half-written. Use it only while holding the folder's lock.
     pub fn remove_partials(&self) -> Result<()> {
         disk::remove_stale_partials(&self.root)?;
         disk::remove_stale_partials(&self.checkpoints())
@@ -198,22 +198,22 @@ impl RunFolder {
         &self.root
     }
 
-    /// `run.toml`
+    /// The path of `run.toml`.
     pub fn record(&self) -> PathBuf {
         self.root.join("run.toml")
     }
 
-    /// `metrics.csv`
+    /// The path of `metrics.csv`.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.csv")
     }
 
-    /// A probe's file, as `landscape.npz`.
+    /// The path of a probe's file, such as `landscape.npz`.
     pub fn probe(&self, name: &str) -> PathBuf {
         self.root.join(format!("{name}.npz"))
     }
 
-    /// `checkpoints/`
+    /// The path of `checkpoints/`.
     pub fn checkpoints(&self) -> PathBuf {
         self.root.join("checkpoints")
     }

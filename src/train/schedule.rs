@@ -9,7 +9,7 @@ impl Settings {
         self.probe.iter().any(|entry| parts(entry).0 == name)
     }
 
-    /// Whether probe `name` is asked for at step `t`.
+    /// Whether probe `name` is due at step `t`.
     pub fn due(&self, name: &str, t: u64) -> bool {
         self.probe.iter().any(|entry| parts(entry).0 == name && self.entry_due(entry, t))
     }
@@ -19,7 +19,8 @@ impl Settings {
         self.probe.iter().any(|entry| self.entry_due(entry, t))
     }
 
-    /// How many times probe `name` runs, without a look at every step where there are many: then as often as at the first of them.
+    /// How many times probe `name` runs. Where several intervals share steps of a long run, only the first steps are counted, and the rest
+    /// extrapolated.
     pub fn due_count(&self, name: &str) -> f64 {
         const LOOKED_AT: u64 = 5_000;
         let entry = |every: u64| (self.steps / every + 1) as f64;

@@ -1,4 +1,4 @@
-//! Everything that a run depends on, resolved: what `run.toml` records and `--resume` reads back.
+//! Everything that a run depends on, resolved; `run.toml` records it, and `--resume` reads it back.
 
 use super::probe_entry;
 use crate::mutant::{Mutant, made};
@@ -26,26 +26,26 @@ pub struct Settings {
     pub dim: usize,
     /// DLN: samples of its data set.
     pub samples: usize,
-    /// DLN: a norm after the last layer too.
+    /// DLN: whether a norm follows the last layer too.
     pub norm_last: bool,
-    /// DLN: the mean over samples in place of the sum.
+    /// DLN: whether the loss is the mean over samples, not the sum.
     pub mean_loss: bool,
-    /// DLN: half the sum in its place.
+    /// DLN: whether the loss is half the sum.
     #[serde(default)]
     pub half_loss: bool,
-    /// As `--norm` takes it.
+    /// The norm, as `--norm` takes it.
     pub norm: String,
-    /// Algorithm 1's noise.
+    /// Whether Algorithm 1's noise is added.
     pub noise: bool,
-    /// n_μ
+    /// n_μ, the largest mean of the noise.
     pub noise_mean: f32,
-    /// n_σ
+    /// n_σ, the largest scale of the noise.
     pub noise_scale: f32,
-    /// r_μ = r_σ
+    /// r_μ = r_σ, the noise's spread within a batch.
     pub noise_spread: f32,
-    /// ε
+    /// ε of the normalisation.
     pub eps: f64,
-    /// A name of [`Activation`]'s.
+    /// The name of an [`Activation`].
     pub activation: String,
     /// `images`, `gaussian`, or a path.
     pub data: String,
@@ -57,14 +57,14 @@ pub struct Settings {
     pub momentum: f64,
     /// Weight decay; the paper has none.
     pub weight_decay: f64,
-    /// Updates.
+    /// Number of updates.
     pub steps: u64,
-    /// Random crops and flips.
+    /// Whether training images are randomly cropped and flipped.
     pub augment: bool,
-    /// Only the first so many training images.
+    /// Use only this many of the first training images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_train: Option<usize>,
-    /// Only the first so many test images.
+    /// Use only this many of the first test images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit_test: Option<usize>,
     /// Test loss and accuracy every so many steps.
@@ -73,18 +73,18 @@ pub struct Settings {
     /// A checkpoint every so many steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_every: Option<u64>,
-    /// Checkpoints kept.
+    /// How many checkpoints to keep.
     pub keep_checkpoints: usize,
-    /// Names of probes, each with `:STEPS` where it has an interval of its own.
+    /// Names of probes, each followed by `:STEPS` if it has an interval of its own.
     pub probe: Vec<String>,
-    /// Probes every so many steps.
+    /// Probe every so many steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe_every: Option<u64>,
-    /// Probes at these steps too.
+    /// Probe at these steps too.
     pub probe_at: Vec<u64>,
     /// Points of a landscape.
     pub probe_points: usize,
-    /// Its range, in learning rates.
+    /// The range of the landscape's step lengths, in learning rates.
     pub probe_range: [f64; 2],
     /// `geometric` or `linear`.
     pub probe_spacing: String,
@@ -92,26 +92,26 @@ pub struct Settings {
     pub probe_lanczos: usize,
     /// Random vectors for the trace.
     pub probe_hutchinson: usize,
-    /// Weighted layers, from 1, whose units are looked at; none stands for all but the last until it is resolved.
+    /// Weighted layers, from 1, whose units are probed. Until resolved, an empty list means all but the last.
     pub probe_layers: Vec<usize>,
-    /// Units of each, at random by the seed.
+    /// Units per layer, chosen at random by the seed.
     pub probe_units: usize,
-    /// Their values before the norm in place of those that enter the non-linearity.
+    /// Measure units' values before the norm, instead of what enters the activation function.
     pub probe_pre_norm: bool,
     /// Bins of a histogram.
     pub probe_bins: usize,
-    /// Its range.
+    /// The range of the bins.
     pub probe_bin_range: [f64; 2],
     /// Seed of weights, order, augmentation, noise and generated data.
     pub seed: u64,
     /// `f32` or `f64`.
     pub precision: String,
-    /// Convolutions as direct sums, whatever their shape. Records that do not say were made so: there was nothing else.
+    /// Compute convolutions as direct sums, whatever their shape. Older records do not say; at that time there was nothing else.
     #[serde(default = "as_it_was")]
     pub direct_convolution: bool,
 }
 
-/// How convolutions were made before there was a choice.
+/// The value of `direct_convolution` for runs from before there was a choice.
 fn as_it_was() -> bool {
     true
 }
@@ -122,7 +122,7 @@ fn require(fine: bool, option: &str, value: impl std::fmt::Display, right: &str)
 }
 
 impl Settings {
-    /// The defaults of a model: the paper's settings, ready for `model` and `data` to be looked at.
+    /// The defaults of a model: the paper's settings. For VGG, `data` is still empty.
     pub fn defaults(model: &str) -> Settings {
         let deep_linear = model == "dln";
         Settings {
@@ -176,12 +176,12 @@ impl Settings {
         }
     }
 
-    /// Is this the deep linear network?
+    /// Whether this is the deep linear network.
     pub fn deep_linear(&self) -> bool {
         self.model == "dln"
     }
 
-    /// Checks every value and fills in what depends on others (`--batch` of the DLN, `noisy`). Errors name the option.
+    /// Checks every value and fills in those that depend on others (`--batch` of the DLN, `noisy`). Errors name the option.
     pub fn resolve(&mut self) -> Result<()> {
         if self.norm == "noisy" {
             (self.norm, self.noise) = ("batch".into(), true);
@@ -296,7 +296,7 @@ impl Settings {
         Ok(())
     }
 
-    /// What becomes of the deep linear network's squared errors.
+    /// How the deep linear network's squared errors are reduced to a loss.
     fn reduction(&self) -> Reduction {
         match (self.mean_loss, self.half_loss) {
             (true, _) => Reduction::Mean,
@@ -305,7 +305,7 @@ impl Settings {
         }
     }
 
-    /// The landscape's absolute step lengths.
+    /// The landscape's step lengths, in absolute terms.
     pub fn step_lengths(&self) -> Result<Vec<f64>> {
         let spacing = match self.probe_spacing.as_str() {
             "geometric" => Spacing::Geometric,
@@ -323,8 +323,8 @@ impl Settings {
         Ok(relative.into_iter().map(|s| s * self.lr).collect())
     }
 
-    /// What the probes of single units look at; `None` where none of them is asked for. Errors: a layer, a number of units or bins that there
-    /// cannot be.
+    /// What the probes of single units look at; `None` where there is no such probe. Errors: an impossible layer, number of units or number
+    /// of bins.
     pub fn look(&self, network: &Network) -> Result<Option<Look>> {
         if !of_units().any(|name| self.asks(name)) {
             return Ok(None);
@@ -335,7 +335,7 @@ impl Settings {
         look.check().map(|()| Some(look))
     }
 
-    /// The type of parameters: that of activations too, but for bf16.
+    /// The type of parameters. It is also that of activations, except in bf16.
     pub fn dtype(&self) -> Result<DType> {
         match self.precision.as_str() {
             "f32" | "tf32" | "bf16" => Ok(DType::F32),
@@ -346,7 +346,7 @@ impl Settings {
         }
     }
 
-    /// Norm, noise and non-linearity.
+    /// The norm, noise and activation function.
     pub fn normalisation(&self) -> Result<Normalisation> {
         let noise = NoiseOptions {
             mean: self.noise_mean,

@@ -1,4 +1,4 @@
-//! Where a run's batches come from.
+//! Provides a run's batches.
 
 use super::settings::Settings;
 use crate::data::batch::{Batches, check_batch};
@@ -22,43 +22,43 @@ pub enum Source {
     Images {
         /// Order, augmentation and standardisation.
         batches: Arc<Batches>,
-        /// The thread that prepares them; started with the first step.
+        /// The thread that prepares batches; started with the first step.
         prefetch: Option<Prefetch>,
-        /// Room for a batch of test images.
+        /// A buffer for a batch of test images.
         x: Vec<f32>,
-        /// Their labels.
+        /// The labels of these images.
         labels: Vec<u32>,
-        /// The training set on a device that makes its own batches.
+        /// The training set on the device, where the device makes its own batches.
         resident: Option<ImageBytes>,
     },
-    /// The deep linear network's set.
+    /// The deep linear network's data.
     Gaussian {
         /// Samples and targets.
         set: GaussianSet,
-        /// Seed of the order.
+        /// The seed of the samples' order.
         seed: u64,
-        /// Room for a batch of samples.
+        /// A buffer for a batch of samples.
         x: Vec<f32>,
-        /// Their targets.
+        /// The targets of these samples.
         target: Vec<f32>,
-        /// The whole set has been handed over as one batch, and stays.
+        /// The whole set was handed over as one batch, and stays there.
         handed: bool,
     },
 }
 
-/// What a run's record says of its data.
+/// What a run's record says about its data.
 pub struct Description {
     /// Kind and size in words.
     pub text: String,
-    /// SHA-256 over every byte that training and testing use.
+    /// SHA-256 of every byte that training and testing use.
     pub hash: String,
-    /// Training samples.
+    /// Number of training samples.
     pub train: usize,
-    /// Test samples.
+    /// Number of test samples.
     pub test: usize,
 }
 
-/// The images that `--data` names, cut down as the limits say.
+/// The images that `--data` names, reduced to the limits.
 pub fn load_images(settings: &Settings) -> Result<ImageSet> {
     let mut set = match settings.data.as_str() {
         "images" => {
@@ -88,14 +88,14 @@ impl Source {
         Source::of(Arc::new(load_images(settings)?), settings)
     }
 
-    /// Batches of images that are loaded already: several runs may share them.
+    /// A source of images that are already loaded; several runs may share them.
     pub fn of(set: Arc<ImageSet>, settings: &Settings) -> Result<Source> {
         let batches = Arc::new(Batches::new(set, settings.seed, settings.batch, settings.augment)?);
         let (x, labels) = (vec![0.0; settings.batch * 3 * 32 * 32], vec![0; settings.batch]);
         Ok(Source::Images { batches, prefetch: None, x, labels, resident: None })
     }
 
-    /// What the run's record says of it.
+    /// What the run's record says about these data.
     pub fn describe(&self) -> Description {
         match self {
             Source::Images { batches, .. } => {
@@ -112,7 +112,7 @@ impl Source {
         }
     }
 
-    /// Training samples: `epoch` counts by them.
+    /// Number of training samples, which `epoch` is counted by.
     pub fn train_len(&self) -> u64 {
         match self {
             Source::Images { batches, .. } => batches.set().train.len() as u64,
@@ -120,7 +120,7 @@ impl Source {
         }
     }
 
-    /// The training set on the device, where batches are gathered there, and whether they are augmented: known once the first step was
+    /// The training set on the device, where batches are gathered there, and whether they are augmented. Known once the first step has been
     /// handed over.
     pub fn resident(&self) -> Option<(ImageBytes, bool)> {
         match self {
@@ -129,8 +129,8 @@ impl Source {
         }
     }
 
-    /// Hands the batch of step `t` to the engine, or what a device that works on its own makes it of. Steps are asked for in order, from
-    /// any first one.
+    /// Hands the batch of step `t` to the engine, or to an asynchronous device the set from which it makes the batch. Steps must be asked
+    /// for in order, from any first step.
     pub fn hand_over<B: Backend>(&mut self, t: u64, engine: &mut Engine<B>) -> Result<()> {
         match self {
             Source::Images { batches, resident, .. } if engine.is_async() => {
@@ -201,7 +201,7 @@ impl Source {
     }
 }
 
-/// Puts the training set on the device, where it stays.
+/// Uploads the training set to the device, where it stays.
 fn upload<B: Backend>(batches: &Batches, engine: &mut Engine<B>) -> Result<ImageBytes> {
     let set = &batches.set().train;
     let backend = engine.backend();
@@ -216,7 +216,7 @@ fn upload<B: Backend>(batches: &Batches, engine: &mut Engine<B>) -> Result<Image
     Ok(ImageBytes { pixels: In(pixels), labels: In(labels), table: In(table) })
 }
 
-/// The first largest logit.
+/// The index of the first largest logit.
 fn answer(logits: &[f64]) -> usize {
     logits.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (i, &z)| if z > best.1 { (i, z) } else { best }).0
 }

@@ -1,4 +1,4 @@
-//! What a step asks of the device.
+//! The work that a step issues to the device.
 
 use super::probes::{Due, Work};
 use crate::Result;
@@ -12,9 +12,9 @@ use crate::runtime::tensor::{In, Out, View};
 /// Momentum of the running statistics, as PyTorch counts it.
 const RUNNING_MOMENTUM: f64 = 0.1;
 
-/// What a step asks of the device: the same work each time, so that a device may record it.
+/// The work that a step issues to the device. It is the same each time, so that a device may record it.
 pub(super) struct StepWork<'a, B> {
-    /// The training set, where the device makes its own batches; and whether they are augmented.
+    /// The training set, where the device makes its own batches, and whether they are augmented.
     pub gather: Option<(ImageBytes, bool)>,
     pub theta: View,
     pub grad: View,
@@ -23,7 +23,7 @@ pub(super) struct StepWork<'a, B> {
     pub journal: View,
     /// Momentum and weight decay.
     pub rule: (f64, f64),
-    /// The last row has no update.
+    /// This is the last row, which has no update.
     pub last: bool,
     pub probe: Option<(Due, &'a Work<B>)>,
 }

@@ -1,8 +1,8 @@
 //! The training loop: rows, probes, updates, checkpoints, in an order that an interruption cannot spoil.
 //!
-//! What step t changes for good (θ, velocity, the logs) it changes after its last pass over the network. Running statistics
-//! must be moved before the probes overwrite what the batch left; they are put back where a probe is interrupted. So an
-//! interruption, which is only looked for inside passes, always leaves the state of a finished step.
+//! Step t makes its permanent changes (θ, velocity, logs) after its last pass over the network. Only the running statistics must be moved
+//! earlier, before the probes overwrite the batch's statistics; they are restored if a probe is interrupted. Interruptions are noticed only
+//! inside passes, so they always leave the state of a finished step.
 
 use super::checkpoint::{self, Keep, State, Vectors};
 use super::held_folder::{HeldFolder, Start};
@@ -25,20 +25,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Steps that a device which works on its own is asked for before the host looks at their losses: so many rows come at once at the most.
+/// The most steps that are issued to an asynchronous device before the host looks at their losses; at most this many rows are logged at once.
 pub const BURST: u64 = 64;
 
-/// What a run tells while it goes.
+/// Receives the progress of a run.
 pub trait Observer {
-    /// The run begins (or goes on) at step `first` of `last`.
+    /// The run begins or continues at step `first` of `last`.
     fn begin(&mut self, first: u64, last: u64);
     /// A row was logged.
     fn row(&mut self, row: &Row);
-    /// Something that the user should know, and that does not stop the run.
+    /// A message that the user should see, but that does not stop the run.
     fn warn(&mut self, message: &str);
 }
 
-/// An observer that says nothing.
+/// An observer that ignores everything.
 pub struct Silent;
 
 impl Observer for Silent {
@@ -47,19 +47,19 @@ impl Observer for Silent {
     fn warn(&mut self, _: &str) {}
 }
 
-/// Where a run's files go.
+/// Where a run's files go, and how.
 #[derive(Debug)]
 pub struct Place<'a> {
-    /// The run's folder. What is there goes on.
+    /// The run's folder. A run that is there is continued.
     pub folder: HeldFolder,
-    /// What computes, for the record.
+    /// The name of the device, for the record.
     pub device: &'a str,
-    /// Write TensorBoard's events beside the logs.
+    /// Whether to write TensorBoard events next to the logs.
     pub tensorboard: bool,
 }
 
 impl<'a> Place<'a> {
-    /// A folder that is taken for what computes on `device`, without TensorBoard's events. Errors: those of [`HeldFolder::take`].
+    /// Takes a folder for a run on `device`, without TensorBoard events. Errors: those of [`HeldFolder::take`].
     pub fn take(root: &Path, start: Start, device: &'a str) -> Result<Place<'a>> {
         Ok(Place { folder: HeldFolder::take(root, start)?, device, tensorboard: false })
     }
@@ -74,14 +74,14 @@ pub struct Finished {
     pub diverged: Option<(u64, f64)>,
 }
 
-/// What a checkpoint says of the run's end. After the last update the step's number is the last one already, and its row is yet to come.
+/// What a checkpoint says about the run's end. After the last update the step number is already the last one, but its row is still missing.
 #[derive(Debug, Clone, Copy)]
 enum End {
-    /// Rows are to come.
+    /// More rows follow.
     NotYet,
     /// The last step's row was logged.
     LastRow,
-    /// The row of this step was, whose loss is not finite.
+    /// The row of this step was logged, and its loss is not finite.
     Diverged(u64),
 }
 
@@ -97,25 +97,25 @@ pub struct Trainer<B> {
     theta: View,
     grad: View,
     velocity: Option<View>,
-    /// The running statistics before the step's batch moved them.
+    /// The running statistics from before the step's batch moved them.
     running_before: View,
-    /// Loss and right answers of the last steps, f64 `[BURST, 2]`.
+    /// Loss and number of right answers of the last steps, f64 `[BURST, 2]`.
     journal: View,
     stop: Arc<AtomicBool>,
     step: u64,
     began: Instant,
-    /// Saves are to be no further apart than this, where it is given.
+    /// The longest time between two saves, if there is a limit.
     save_within: Option<Duration>,
-    /// When it was last saved, or began.
+    /// When the run was last saved, or began.
     saved: Instant,
     seconds_before: f64,
     _held: HeldFolder,
 }
 
 impl<B: Backend> Trainer<B> {
-    /// Starts a run, or takes up an earlier part of it. `settings` are resolved.
+    /// Starts a run, or continues an earlier part of it. `settings` must be resolved.
     ///
-    /// Errors: what is in the folder is another run; no valid checkpoint; no memory; a bad setting.
+    /// Errors: the folder holds another run; there is no valid checkpoint; not enough memory; a bad setting.
     pub fn open(
         mut backend: B,
         settings: Settings,
@@ -193,14 +193,14 @@ impl<B: Backend> Trainer<B> {
         })
     }
 
-    /// Also saves where so much time has passed since it last did: more is not lost to a kill. No setting of the run, since what comes out does
-    /// not depend on it; what was saved for this alone goes when the run ends.
+    /// Also save whenever this much time has passed since the last save, so that a kill costs no more. This is not a setting of the run,
+    /// because it does not affect the results. Checkpoints saved only for this reason are removed when the run ends.
     pub fn saving_within(mut self, time: Option<Duration>) -> Self {
         self.save_within = time;
         self
     }
 
-    /// Runs to the end. On an interruption what was finished is saved first; after any other error the last checkpoint stands.
+    /// Runs to the end. On an interruption, the finished steps are saved first. After any other error, the last checkpoint remains.
     pub fn run(mut self, observer: &mut dyn Observer) -> Result<Finished> {
         observer.begin(self.step, self.settings.steps);
         let ended = self.steps(observer);
@@ -242,8 +242,8 @@ impl<B: Backend> Trainer<B> {
         self.settings.eval_every.is_some_and(|every| t.is_multiple_of(every) || last)
     }
 
-    /// Steps from the present one on that can be asked for before the host must look: one, but on a device that works on its
-    /// own. A burst ends before a test, and with a probe, a checkpoint or the last step.
+    /// The number of steps, from the current one, that can be issued before the host must look. It is 1, except on an asynchronous device.
+    /// A burst ends before a test, and with a step that has a probe, a checkpoint or the run's end.
     fn burst_length(&mut self) -> u64 {
         if !self.engine.is_async() {
             return 1;
@@ -258,7 +258,7 @@ impl<B: Backend> Trainer<B> {
         (0..BURST).find(|&i| ends(first + i)).map_or(BURST, |i| i + 1)
     }
 
-    /// Asks for some steps, then logs their rows. An interruption leaves the state after those that were finished.
+    /// Issues some steps, then logs their rows. An interruption leaves the state after the finished steps.
     fn burst(&mut self, observer: &mut dyn Observer) -> Result<Vec<Row>> {
         let first = self.step;
         // The test comes first: the batch's statistics, which the running ones need, must survive until they are moved.
@@ -280,7 +280,7 @@ impl<B: Backend> Trainer<B> {
         }
     }
 
-    /// Asks the device for step t: loss and gradient, probes, update. Whatever it finds out stays there.
+    /// Issues step t to the device: loss and gradient, probes, update. Its results stay on the device.
     fn ask(&mut self, t: u64) -> Result<()> {
         let (last, due) = (t == self.settings.steps, Due::at(&self.settings, t));
         self.source.hand_over(t, &mut self.engine)?;
@@ -306,7 +306,7 @@ impl<B: Backend> Trainer<B> {
         made
     }
 
-    /// Reads the results of `asked` steps from `first` on, up to one whose loss is not finite, and logs them.
+    /// Reads and logs the results of `asked` steps, from `first` on, up to the first whose loss is not finite.
     fn collect(&mut self, first: u64, asked: u64, test: Option<(f64, f64)>) -> Result<Vec<Row>> {
         let mut rows = Vec::with_capacity(asked as usize);
         if asked == 0 {
@@ -332,7 +332,7 @@ impl<B: Backend> Trainer<B> {
         Ok(rows)
     }
 
-    /// Tells TensorBoard, where it is asked for, of a row and of what the probes found at its step.
+    /// Writes a row, and what the probes found at its step, to TensorBoard's log if there is one.
     fn tell(&mut self, row: &Row, probed: bool) -> Result<()> {
         let Some(events) = &mut self.events else { return Ok(()) };
         let of_row = [
@@ -364,7 +364,7 @@ impl<B: Backend> Trainer<B> {
         self.seconds_before + self.began.elapsed().as_secs_f64()
     }
 
-    /// Saves what is finished: logs and probes first, so that a checkpoint never knows of steps that they do not.
+    /// Saves what is finished. Logs and probes come first, so that a checkpoint never refers to steps that they lack.
     fn save(&mut self, end: End) -> Result<()> {
         self.metrics.sync()?;
         self.probes.write()?;

@@ -1,4 +1,5 @@
-//! A training step allocates nothing, on any thread. (Layers of up to 1,024 units; logs, tests, probes' records and checkpoints aside.)
+//! A training step allocates nothing, on any thread. This holds for layers of up to 1,024 units; logs, tests, probes' records and
+//! checkpoints may allocate.
 
 use crate::ALLOCATOR;
 use normscape::data::batch::Batches;

@@ -1,4 +1,4 @@
-//! A run takes no more memory than it was judged by, and not much less.
+//! A run takes no more memory than estimated, and not much less.
 
 use crate::ALLOCATOR;
 use normscape::runtime::cpu::Cpu;

@@ -1,7 +1,8 @@
-//! What is taken from the allocator, told by the allocator itself: how often while a step is made (`allocation`), and how much at once while
-//! a run is (`footprint`).
+//! Tests that measure through the allocator itself: how often a step allocates (`allocation`), and how much memory a run holds at once
+//! (`footprint`).
 //!
-//! What runs beside such a test would be counted too: it has a program of its own, whose tests run one after the other on one thread.
+//! Anything that runs at the same time would be counted too. So these tests have a program of their own, which runs them one after another
+//! on one thread.
 
 mod allocation;
 mod footprint;

@@ -1,4 +1,4 @@
-//! The emulator runs kernels right, and sees what they do wrong: a planted mistake of each kind must be found and named.
+//! The emulator runs kernels correctly and detects their mistakes: a planted mistake of each kind must be found and named.
 
 use normscape::Error;
 use normscape::ops::sgd::Sgd;

@@ -1,4 +1,4 @@
-//! What the build compiled: every kernel for every architecture, and none that spills.
+//! The kernels that the build compiled: every kernel is there for every architecture, and none spills registers.
 
 use normscape::runtime::cuda::kernels::{ALL, IMAGES, RESOURCES, SOURCES};
 use normscape::runtime::cuda::nvrtc::Target;

@@ -1,8 +1,8 @@
-//! The kernels, and networks on them: on the emulator, or with `NORMSCAPE_TEST_DEVICE=cuda` on a GPU. One program, since each carries all
-//! kernels with it.
+//! The kernels, and networks on them: on the emulator, or with `NORMSCAPE_TEST_DEVICE=cuda` on a GPU. It is one test program, because each
+//! program contains all kernels.
 //!
-//! - `kernels`: what the build compiled · `emulator`: that it sees what a kernel does wrong
-//! - `cuda_kernels`: kernels one by one, beyond the operators' cases · `cuda_networks`, `cuda_precision`: whole networks
+//! - `kernels`: the compiled kernels · `emulator`: the emulator detects mistakes in kernels
+//! - `cuda_kernels`: single kernels, beyond the operators' cases · `cuda_networks`, `cuda_precision`: whole networks
 
 mod cuda_kernels;
 mod cuda_networks;

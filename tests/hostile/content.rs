@@ -1,4 +1,4 @@
-//! Content that is not what it should be: batch files, arrays, checkpoints, logs.
+//! Wrong content: batch files, arrays, checkpoints, logs.
 
 use crate::program::{RUN, checkpoints, done, nothing_half, program, refusal, refused, results, text, told, tree};
 use flate2::Compression;

@@ -1,4 +1,4 @@
-//! Disks that are full or read-only: a tmpfs in a mount namespace.
+//! Full and read-only disks, made from a tmpfs in a mount namespace.
 
 use crate::program::{RUN, checkpoints, done, nothing_half, program, refusal, refused, results, text, tree};
 use normscape::files::{Array, Arrays, npz};

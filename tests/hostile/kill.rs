@@ -1,4 +1,4 @@
-//! SIGKILL at moments that nobody chose: whatever is on the disk then is enough to go on from.
+//! SIGKILL at random moments: whatever is then on the disk must be enough to resume.
 
 use crate::program::{RUN, done, nothing_half, program, results};
 use std::process::Stdio;

@@ -1,15 +1,14 @@
-//! The real conditions, against the real program: full and read-only disks, another user's files, content that lies, sizes
-//! that no machine holds, and a kill at any moment.
+//! Real-world trouble, against the real program: full and read-only disks, another user's files, false content, sizes that no machine can
+//! hold, and a kill at any moment.
 //!
-//! - `program`: a command line held to bounds of memory and time, and what a refusal must look like
-//! - `disk`: a tmpfs that is full, at every size and number of files up to the one that does; one that is read-only
-//! - `user`: files and folders of another user, for whom permission bits count
-//! - `content`: batch files, arrays and checkpoints that are not what they should be · `size`: options out of range
+//! - `program`: a command line with bounds on memory and time, and the form of a refusal
+//! - `disk`: a tmpfs that is full, with every size and number of files up to the first that suffices; and a read-only one
+//! - `user`: files and folders of another user, who is subject to permission bits
+//! - `content`: wrong batch files, arrays and checkpoints · `size`: options out of range
 //! - `kill`: SIGKILL, then `--resume`, again and again
 //!
-//! Mounts live in a mount namespace of this process's own. Where the system does not give one, or no other user, those tests
-//! are reported as ignored, with the reason; under `CI=true` that is a failure, unless `NORMSCAPE_WITHOUT_MOUNTS=1` says that
-//! it is meant.
+//! Mounts are made in a mount namespace of this process's own. Where the system provides none, or no other user, those tests are reported
+//! as ignored, with the reason. Under `CI=true` that is a failure, unless `NORMSCAPE_WITHOUT_MOUNTS=1` says that it is intended.
 
 #[cfg(target_os = "linux")]
 mod content;

@@ -1,4 +1,4 @@
-//! A command line of the program under bounds of memory and processor time, and what a refusal must look like.
+//! Runs the program with bounds on memory and processor time, and checks the form of a refusal.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;

@@ -1,4 +1,4 @@
-//! Options out of range, and sizes that no machine holds.
+//! Options out of range, and sizes that no machine can hold.
 
 use crate::program::{bounded, program, refusal, refused, tree};
 

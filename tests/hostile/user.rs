@@ -1,4 +1,4 @@
-//! Another user's files and folders. Root ignores permission bits, so the program runs as nobody here.
+//! Another user's files and folders. The program runs here as nobody, because root ignores permission bits.
 
 use crate::program::{RUN, checkpoints, command, done, refusal, text, tree};
 use std::fs::{Permissions, create_dir, set_permissions, write};

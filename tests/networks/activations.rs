@@ -1,4 +1,4 @@
-//! The distributions that the probe finds against those of what enters the non-linearities, by the definition; on every backend.
+//! The probed distributions, compared with those of the activation functions' inputs by definition, on every backend.
 
 use crate::probed::{At, at, networks, values};
 use normscape::network::{Dln, Network, Norm, Normalisation, dln};

@@ -1,5 +1,5 @@
-//! Every probe on the CPU in f32 and on the kernels in f32 finds what it finds in f64, at the same θ, batch and noise. Runs of which the first
-//! step is probed, and their files compared array by array: an array that is not named here is held to the common bound.
+//! Every probe in f32, on the CPU and on the kernels, agrees with the same probe in f64 at the same θ, batch and noise. The first step of a
+//! run is probed, and the files are compared array by array. An array without an entry here must keep to the common bound.
 
 use normscape::data::image_set::ImageSet;
 use normscape::files::{Array, Arrays, Values, npz};

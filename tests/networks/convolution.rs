@@ -1,4 +1,4 @@
-//! The CPU's convolution in f32, by whatever algorithm a shape takes, against the direct sums in f64.
+//! The CPU's convolution in f32, with the algorithm that each shape uses, against direct sums in f64.
 
 use normscape::ops::conv2d::cpu::{forward, grad_input, grad_weight, workspace};
 use normscape::ops::conv2d::{Algorithm, Map};

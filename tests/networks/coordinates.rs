@@ -1,4 +1,5 @@
-//! The deep linear network on coordinates against the samples, layer by layer, in f64: over norms, depths, widths and inputs of any rank.
+//! The deep linear network computed on coordinates and on samples, compared layer by layer in f64, over norms, depths, widths and inputs of
+//! any rank.
 
 use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Reduction, Scalar, dln, initial_parameters};
 use normscape::probe::curvature::{self, Effort};

@@ -1,5 +1,5 @@
-//! The curvature probe where curvature is known: on a quadratic, on a network small enough for its whole Hessian, and as the limit of what
-//! the landscape measures.
+//! The curvature probe in cases with known curvature: on a quadratic, on a network small enough for its full Hessian, and as the limit of
+//! the landscape's measurements.
 
 use crate::shared;
 use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};

@@ -1,4 +1,4 @@
-//! The deep linear network at the paper's settings, against what an independent program in float64 found.
+//! The deep linear network at the paper's settings, against the results of an independent program in float64.
 
 use normscape::data::gaussian::GaussianSet;
 use normscape::network::{Dln, Engine, Norm, Normalisation, Scalar, dln, initial_parameters};

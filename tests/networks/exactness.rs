@@ -1,4 +1,4 @@
-//! What a run's files hold of a quadratic, whose gradients and Hessian are known: exact to ten digits in f64, at every probed step. (Single
+//! A run's files on a quadratic, whose gradients and Hessian are known, are exact to ten digits in f64 at every probed step. (Single
 //! landscapes: tests/networks/lines.rs; covariate shift: tests/networks/ics.rs.)
 
 use normscape::data::gaussian::GaussianSet;

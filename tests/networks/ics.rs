@@ -1,4 +1,4 @@
-//! Internal covariate shift against its definition, taken literally: k whole passes, each at a θ that is put together on the host.
+//! Internal covariate shift, compared with its literal definition: k whole passes, each at a θ assembled on the host.
 
 use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;

@@ -1,4 +1,4 @@
-//! What is measured along a line, where it is known: on a quadratic, whose Hessian is a constant. And on every backend.
+//! Measurements along a line where the result is known: on a quadratic, whose Hessian is constant. On every backend.
 
 use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters};
 use normscape::ops::backend::Backend;

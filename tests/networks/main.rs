@@ -1,9 +1,10 @@
-//! Networks, probes and runs, by what is known of them: one program, since each that there is links everything.
+//! Networks, probes and runs, tested against what is known about them. It is one test program, because each program links everything.
 //!
-//! - passes: `convolution` (its algorithms), `network`, `hessian`, `exactness`, `agreement`, `arithmetic`, `range` (the ends of the numbers'
-//!   range), `deep_linear`, `coordinates`, `noise_laws`
-//! - probes: `lines`, `resolution` (where β is told), `ics`, `activations`, `scale`, `curvature`, `theory_probe`, `purity` (that they move
-//!   nothing), and `probed`, the networks that they are tried on
+//! - passes: `convolution` (its algorithms), `network`, `hessian`, `exactness`, `agreement`, `arithmetic`, `range` (extreme numbers),
+//!   `deep_linear`,
+//!   `coordinates`, `noise_laws`
+//! - probes: `lines`, `resolution` (where β is reported), `ics`, `activations`, `scale`, `curvature`, `theory_probe`, `purity` (probes change
+//!   nothing), and `probed`, which holds the networks that they are tested on
 //! - runs: `resume`, `protocol` · the paper's statements: `theory`
 
 mod activations;

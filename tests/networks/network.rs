@@ -1,4 +1,4 @@
-//! Whole networks against central differences, and the promises that the engine makes of every pass.
+//! Whole networks against central differences, and the engine's promises about every pass.
 
 use normscape::network::{
     Activation, Dln, Engine, Network, Norm, Normalisation, Reduction, Scalar, dln, initial_parameters, vgg,

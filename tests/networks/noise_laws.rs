@@ -1,9 +1,8 @@
-//! Algorithm 1's noise has the laws that the paper gives it, on both levels, over more than a million draws each; and no draw tells anything
-//! of another.
+//! Algorithm 1's noise has the paper's distributions on both levels, over more than a million draws each, and no draw depends on another.
 //!
-//! `μ_j ~ U(−n_μ, n_μ)`, `σ_j ~ U(1, n_σ)` per step, layer and unit; `m_ij ~ U(μ_j − r, μ_j + r)`, `s_ij ~ N(σ_j, r)` per sample. The units'
-//! own draws are had by r = 0. Seeds are fixed, and bounds follow from the number of draws: the chance of a true law to fail is under 1e-5 for
-//! each assertion.
+//! `μ_j ~ U(−n_μ, n_μ)`, `σ_j ~ U(1, n_σ)` per step, layer and unit; `m_ij ~ U(μ_j − r, μ_j + r)`, `s_ij ~ N(σ_j, r)` per sample. With r =
+//! 0 the samples show the units' own draws. Seeds are fixed. The bounds follow from the number of draws, such that each assertion on a true
+//! distribution fails with probability under 1e-5.
 
 use normscape::ops::noise::{Noise, NoiseOptions};
 use normscape::runtime::cpu::Cpu;

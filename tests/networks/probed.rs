@@ -1,4 +1,4 @@
-//! Networks with every norm, and what enters their non-linearities, by the definition: a network that ends there.
+//! Networks with every norm, and the inputs of their activation functions by definition: the output of a network cut off there.
 
 use normscape::network::layer::Layer;
 use normscape::network::{

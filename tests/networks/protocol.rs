@@ -1,4 +1,4 @@
-//! The paper's protocol: what a run does when nobody asks for anything else, and what is written of it.
+//! The paper's protocol: what a run does by default, and what is written about it.
 
 use normscape::network::{Activation, Dln, Norm, Normalisation, Reduction, dln, vgg};
 use normscape::ops::noise::NoiseOptions;

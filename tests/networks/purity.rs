@@ -1,5 +1,5 @@
-//! A probe moves nothing: parameters, gradient, running statistics, velocity, step state, the batch's results; and a run with all probes is the
-//! run without any. Every probe that fits, with every norm: a new one is looked at without a line here.
+//! A probe changes nothing: parameters, gradient, running statistics, velocity, step state, the batch's results. A run with all probes
+//! equals the run without them. Every probe that fits is tested with every norm; a new probe is tested without a change here.
 
 use crate::probed::{At, activations, at, networks, norms};
 use normscape::data::image_set::ImageSet;

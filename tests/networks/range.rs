@@ -1,8 +1,9 @@
-//! The ends of the numbers' range, on the CPU in both precisions and on the kernels: what is all but 0, what squares to infinity, what is no
-//! number, and conventions at ties and kinks, which are PyTorch's.
+//! The ends of the numbers' range, on the CPU in both precisions and on the kernels: numbers close to 0, numbers whose square is infinite,
+//! NaN, and PyTorch's conventions at ties and kinks.
 //!
-//! Norms are held to their own law: with ε and x multiplied by one number (ε by its square where it stands beside a variance) y is the same, and
-//! the gradient of x is divided by it. So what a precision finds at an end of its range is compared with f64 in the middle of it.
+//! Norms are tested by their own law. If x and ε are multiplied by one number (ε by its square where it is added to a variance), y stays
+//! the same and the gradient of x is divided by that number. So a precision's results at an end of its range are compared with f64 in the
+//! middle of it.
 
 use normscape::files::{Array, Arrays};
 use normscape::ops::boundary::relative_error;

@@ -1,5 +1,5 @@
-//! What a precision cannot tell of a landscape it does not: where the gradient changes by no more than rounding makes of it β is NaN, and
-//! elsewhere right. And how much rounding makes of it: no more on a device than on the CPU.
+//! A precision does not report what it cannot resolve in a landscape: β is NaN where the gradient changes no more than by rounding, and
+//! right elsewhere. Rounding has no greater effect on a device than on the CPU.
 
 use normscape::data::gaussian::GaussianSet;
 use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters};

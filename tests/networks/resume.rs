@@ -1,4 +1,4 @@
-//! A run that was interrupted and resumed equals one that was not, to the bit: parameters, rows, probe files.
+//! A run that was interrupted and resumed equals an uninterrupted run, to the bit: parameters, rows, probe files.
 
 use normscape::data::image_set::ImageSet;
 

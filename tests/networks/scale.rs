@@ -1,4 +1,5 @@
-//! The probe `scale`: what it finds is what the vectors say, ⟨W, ∇_W L⟩ is the slope of the loss in W's length, and 0 where a norm follows.
+//! The probe `scale`: its results follow from the vectors, and ⟨W, ∇_W L⟩ is the slope of the loss in W's length, which is 0 where a norm
+//! follows.
 
 use crate::probed::{At, at};
 use normscape::network::{Activation, Network, Norm, Normalisation, Scalar, vgg};

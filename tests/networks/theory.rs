@@ -1,5 +1,5 @@
-//! The paper's statements on random instances: those that are theorems hold to rounding, those that are not fail where it is known that
-//! they do, and a formula that is wrong is seen.
+//! The paper's statements on random instances: the theorems hold up to rounding, the others fail in known cases, and a wrong formula is
+//! detected.
 
 use normscape::ops::backend::Backend;
 use normscape::runtime::cpu::Cpu;

@@ -1,4 +1,4 @@
-//! The theory probe: on real networks its equalities hold, in f64 to rounding; every backend finds the same; what does not fit is refused.
+//! The theory probe: its equalities hold on real networks, in f64 up to rounding; every backend gives the same; what does not fit is refused.
 
 use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, dln, initial_parameters, vgg};
 use normscape::ops::backend::Backend;

@@ -1,4 +1,4 @@
-//! The cases of all operators, those of drawn extents, and what makes them move.
+//! The cases of all operators, including those with random extents, and tangents for them.
 
 use normscape::files::{Array, Arrays, Values};
 use normscape::ops::boundary::{Case, Drawn};

@@ -1,7 +1,7 @@
 //! Operators against float64 PyTorch: every case of a folder of golden files, in f32 and in f64.
 //!
-//! The folders are the committed part of the set, `tests/golden`, and `NORMSCAPE_GOLDEN` if it is set, whose files go before those of the same
-//! name. A file is called after what it is a case of, `OPERATOR_…` or `model_…`; each file and precision is one trial.
+//! The folders are the committed part of the set, `tests/golden`, and `NORMSCAPE_GOLDEN` if it is set; of two files with the same name, the
+//! latter's is used. A file is named after its operator or model, `OPERATOR_…` or `model_…`. Each file and precision is one trial.
 
 use crate::shared;
 use libtest_mimic::{Completion, Failed, Trial};

@@ -1,8 +1,8 @@
-//! Central differences in f64 against every operator's backward: all cases, and random shapes, under random upstream gradients.
+//! Central differences in f64 against every operator's backward pass: all cases, and random shapes, with random upstream gradients.
 //!
-//! The loss is Σ y · grad_y, or the operator's own. Its derivative is compared with each `grad_NAME` by the relative L2 error
-//! over all elements of NAME, or over directions of random signs where there are many. Inputs lie away from kinks: by
-//! their laws, and for a ReLU after a norm by biases that are put into gaps of what the norm gives.
+//! The loss is Σ y · grad_y, or the operator's own. Its derivative is compared with each `grad_NAME` by the relative L2 error over all
+//! elements of NAME, or over directions of random signs where there are many elements. Inputs are kept away from kinks: by their
+//! distributions, and for a ReLU after a norm by biases placed in gaps of the norm's output.
 
 use crate::cases::{drawn_cases, every_case};
 use crate::kinks::{floats, leave_the_kink, put};

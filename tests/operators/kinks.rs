@@ -1,4 +1,4 @@
-//! Inputs that lie away from kinks, where derivatives can be measured by differences.
+//! Keeps inputs away from kinks, so that derivatives can be measured by differences.
 
 use crate::shared;
 use libtest_mimic::Failed;

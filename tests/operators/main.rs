@@ -1,10 +1,10 @@
-//! Every operator in every one of its cases, by all that is asked of an operator: one program, since each that there is links everything.
+//! Every operator in all its cases, with every test for operators. It is one test program, because each program links everything.
 //!
-//! - what comes out: `golden` (float64 PyTorch's numbers), `gradients` and `tangents` (differences), `parity` (the kernels beside the CPU)
-//! - what it leaves alone: `memory` (nothing beside its outputs) · what changes no bit: `threads`, and instruction sets
-//! - what they share: `cases`, and `kinks` (inputs away from where derivatives jump)
+//! - outputs: `golden` (float64 PyTorch's numbers), `gradients` and `tangents` (differences), `parity` (the kernels against the CPU)
+//! - side effects: `memory` (nothing but outputs is written) · bit-equality: `threads`, which also covers instruction sets
+//! - shared code: `cases`, and `kinks` (inputs away from jumps of the derivatives)
 //!
-//! A test is called after its file, its operator and its case: `parity::conv2d::odd_channels::bf16`.
+//! A test is named after its file, its operator and its case: `parity::conv2d::odd_channels::bf16`.
 
 mod cases;
 mod golden;

@@ -1,5 +1,5 @@
-//! Operators write their outputs whole, read nothing that nobody wrote, and touch nothing else: every case in memory that
-//! starts as NaN, between guard bands, gives the bits that it gives in memory that starts as 0.
+//! Operators write their whole outputs, read no memory that was never written, and touch nothing else. Every case runs in memory that
+//! starts as NaN, between guard bands, and gives the same bits as in memory that starts as 0.
 
 use crate::cases::{every_case, with_tangents};
 use crate::shared;

@@ -1,9 +1,9 @@
 //! The CUDA kernels against the CPU in f64: every case of every operator, and random shapes, in f32, tf32 and bf16.
 //!
 //! - f32 is judged by a bound that follows from the length of the sums: rounding errors of L terms grow like √L.
-//! - tf32 and bf16: the reference first gets its operands rounded as the device rounds them; then 2e-3 and 2e-2.
-//! - Memory starts as NaN, so an element that is not written fails; the emulator refuses every access outside a tensor.
-//! - The emulator runs every case again with its threads in another order: no bit may change.
+//! - For tf32 and bf16 the reference's operands are first rounded as the device rounds them; the bounds are then 2e-3 and 2e-2.
+//! - Memory starts as NaN, so an element that is not written fails. The emulator refuses every access outside a tensor.
+//! - The emulator runs every case again with its threads in another order; no bit may change.
 
 use crate::cases::{drawn_cases, every_case};
 use crate::shared;

@@ -1,7 +1,7 @@
-//! Every operator's tangents: against central differences of all its outputs and gradients at once, in f64; in f32 and on the kernels against
-//! f64.
+//! Every operator's tangents: in f64 against central differences of all its outputs and gradients together; in f32 and on the kernels
+//! against f64.
 //!
-//! All operands move together, dy too, each by a random tangent: `tangent_NAME` must be the derivative of output NAME.
+//! All operands, including dy, move together, each by a random tangent. `tangent_NAME` must be the derivative of output NAME.
 
 use crate::cases::{every_case, with_tangents};
 use crate::kinks::{floats, leave_the_kink, put};

@@ -1,4 +1,4 @@
-//! 1, 2 and 4 threads give the same bits, for every case of every operator in f32 and f64; and so does every instruction set of the machine.
+//! 1, 2 and 4 threads give the same bits, for every case of every operator in f32 and f64, and so does every instruction set of the machine.
 
 use crate::cases::{every_case, with_tangents};
 use crate::shared;

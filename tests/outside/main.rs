@@ -1,7 +1,7 @@
-//! What comes from outside: the data set CIFAR-10, and the browser and the TensorBoard that read what this program writes. One test program,
-//! since each that there is links everything.
+//! Tests that need something from outside: the CIFAR-10 data set, and the browser and the TensorBoard that read this program's output. It
+//! is one test program, because each program links everything.
 //!
-//! Each may be missing on a machine. Its tests are then reported as ignored, with the reason; under `CI=true` that is a failure.
+//! Each may be missing on a machine. Its tests are then reported as ignored, with the reason. Under `CI=true` that is a failure.
 
 mod real_data;
 mod report_page;

@@ -1,7 +1,7 @@
 //! Tests on CIFAR-10 itself, from the folder that `NORMSCAPE_DATA` names.
 //!
-//! Without it they are reported as ignored, with the reason; under `CI=true` that is a failure, unless
-//! `NORMSCAPE_WITHOUT_DATA=1` says that it is meant.
+//! Without it, they are reported as ignored, with the reason. Under `CI=true` that is a failure, unless `NORMSCAPE_WITHOUT_DATA=1` says
+//! that it is intended.
 
 use libtest_mimic::{Failed, Trial};
 use normscape::data::cifar10;

@@ -1,4 +1,4 @@
-//! The experiments that come with the program: at every scale each is a plan that can be run, and together they judge what the paper claims.
+//! The experiments that come with the program: each is a valid plan at every scale, and together they judge the paper's claims.
 
 use normscape::experiment::plan::Plan;
 use normscape::experiment::runs::{Kind, Request};

@@ -1,8 +1,8 @@
-//! The program from outside, as users and their machines run it, and what it comes with: one test program, since each that there is links
+//! The program from outside, as users and their machines run it, and what comes with it. It is one test program, because each program links
 //! everything.
 //!
-//! - `cli`: the command line · `reproduce`: the paper again, and again after interruptions · `driver`: with any CUDA driver that there is
-//! - `experiments`: the plans that come along · `structure`: the house's own rules for the source
+//! - `cli`: the command line · `reproduce`: reproducing the paper, also after interruptions · `driver`: any CUDA driver
+//! - `experiments`: the experiments that come with the program · `structure`: the project's own rules for the source
 
 mod cli;
 #[cfg(target_os = "linux")]

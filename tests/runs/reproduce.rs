@@ -1,5 +1,5 @@
-//! `normscape reproduce` as a user runs it: what it leaves behind, that it goes on after any interruption to the same bytes, and what it
-//! refuses. At the scale `smoke`, which takes seconds.
+//! `normscape reproduce` as a user runs it: the files that it writes, that it continues after any interruption to the same bytes, and what
+//! it refuses. Runs use the scale `smoke`, which takes seconds.
 
 use normscape::files::npz;
 use normscape::report::without_cost;

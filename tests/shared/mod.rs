@@ -1,4 +1,4 @@
-//! What several programs of tests share: the device, and an operator's run on any.
+//! Code that several test programs share: choosing the device, and running an operator on any device.
 
 use libtest_mimic::Failed;
 use normscape::files::{Array, Arrays, Values};

@@ -1,8 +1,8 @@
-//! `cargo xtask bits`: a fixed set of small runs, and for each a hash of the numbers that it wrote. A change of the source that is to change no
-//! result prints the same before and after it.
+//! `cargo xtask bits`: makes a fixed set of small runs and prints a hash of the numbers that each wrote. A source change that should not
+//! change any result must print the same before and after.
 //!
-//! The runs are training with every norm, activation, precision and probe, on the CPU and in the emulator (`bits/runs.rs`), and the golden
-//! cases on the CPU. A hash leaves out times, versions and settings (`run.toml`), and what checkpoints say of their network.
+//! The runs are trainings with every norm, activation, precision and probe, on the CPU and in the emulator (`bits/runs.rs`), and the golden
+//! cases on the CPU. A hash leaves out times, versions, settings (`run.toml`), and what checkpoints say about their network.
 
 mod runs;
 
@@ -13,12 +13,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-/// The operators that golden files are called after, as `OPERATOR_…`.
+/// The operators whose golden files are named `OPERATOR_…`.
 const OPERATORS: &str = "conv2d linear batch_norm lp_norm layer_norm group_norm instance_norm noisy_batch_norm max_pool2d relu elu selu gelu silu rms_norm \
                          cross_entropy squared_error weight_norm batch_renorm";
-/// What the golden files of whole networks are called after.
+/// The prefix of the golden files of whole networks.
 const MODEL: &str = "model";
-/// A run that diverges ends with it; it has numbers too.
+/// The exit code of a run that diverges; such a run has numbers to hash, too.
 const DIVERGED: i32 = 4;
 
 /// The program, and the folder that it works in.
@@ -27,7 +27,7 @@ struct Bench {
     dir: PathBuf,
 }
 
-/// Prints a line for each run: the hash, and the options. The program is the one that `--program` names, or the release build that is there.
+/// Prints the hash and the options of each run. The program is the one that `--program` names, or else the existing release build.
 pub fn run(args: &[OsString]) -> ExitCode {
     let path = match args {
         [] => crate::target().join("release/normscape"),
@@ -60,7 +60,7 @@ impl Bench {
         Ok(())
     }
 
-    /// The cases that the repository holds, and the whole set where it is there: a line for each operator and precision.
+    /// Hashes the golden cases in the repository, and the full set where it is present: a line for each operator and precision.
     fn golden(&self) -> Result<(), String> {
         let mut cases = npz_files(&crate::root().join("tests/golden"))?;
         match data::golden() {
@@ -96,7 +96,7 @@ impl Bench {
         std::fs::create_dir_all(&self.dir).map_err(|e| format!("{}: {e}", self.dir.display()))
     }
 
-    /// Runs the program in the folder. Errors: it does not start, or fails otherwise than by diverging.
+    /// Runs the program in the folder. Errors: it does not start, or fails in another way than by diverging.
     fn done(&self, line: &str, paths: &[&OsStr]) -> Result<(), String> {
         let mut command = Command::new(&self.program);
         command.args(line.split_whitespace()).args(paths).arg("--quiet").current_dir(&self.dir).stdin(Stdio::null());
@@ -142,7 +142,7 @@ fn npz_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
-/// A safetensors file without what its header says of the whole: words in braces, of which none holds one.
+/// A safetensors file without its header's metadata: text in braces that contains no braces.
 fn without_metadata(file: &[u8]) -> Vec<u8> {
     const MARK: &[u8] = b"\"__metadata__\":{";
     let begin = file.windows(MARK.len()).position(|window| window == MARK);

@@ -1,4 +1,4 @@
-//! `cargo xtask bundle`: a folder for a machine with a GPU and without Rust, and its archive.
+//! `cargo xtask bundle`: makes a folder for a machine with a GPU but without Rust, and an archive of it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -6,12 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The test programs that have something to say of a GPU.
+/// The test programs that concern a GPU.
 const TESTS: [&str; 3] = ["operators", "device", "networks"];
-/// Bytes that the archive may have.
+/// The most bytes of the archive.
 const MOST: u64 = 25_000_000;
 
-/// Builds everything and packs it. Gives the archive and its bytes. Errors: what could not be built, found or written.
+/// Builds everything and packs it. Returns the archive and its size in bytes. Errors: something could not be built, found or written.
 pub fn make() -> Result<(PathBuf, u64), String> {
     crate::cuda::fetch()?;
     let folder = crate::target().join("bundle/normscape");
@@ -56,7 +56,7 @@ fn refuse(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}", path.display())
 }
 
-/// Runs cargo, and gives its standard output.
+/// Runs cargo, and returns its standard output.
 fn build(args: &[&str]) -> Result<String, String> {
     let out = crate::cargo().args(args).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     match out {
@@ -73,7 +73,7 @@ fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     Some(PathBuf::from(path))
 }
 
-/// Copies a program without its symbols.
+/// Copies a program, stripped of its symbols.
 fn take(from: &Path, to: &Path) -> Result<(), String> {
     fs::copy(from, to).map_err(|e| refuse(from, &e))?;
     // Without `strip` the bundle is larger, and works.
@@ -81,7 +81,7 @@ fn take(from: &Path, to: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Copies the files of a folder that end in `extension`.
+/// Copies the files of a folder that have this extension.
 fn copy_all(from: &Path, to: &Path, extension: &str) -> Result<(), String> {
     fs::create_dir_all(to).map_err(|e| refuse(to, &e))?;
     for entry in fs::read_dir(from).map_err(|e| refuse(from, &e))? {

@@ -1,19 +1,19 @@
-//! `cargo xtask cuda`: NVRTC from NVIDIA's Python package, under `target/cuda`, where the build looks for it.
+//! `cargo xtask cuda`: installs NVRTC from NVIDIA's Python package under `target/cuda`, where the build looks for it.
 
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-/// The package: the version whose kernels are tested. Another may be put there by hand, or named by `NVRTC_PATH`.
+/// The package, in the version whose kernels are tested. Another version can be put there by hand, or named by `NVRTC_PATH`.
 const PACKAGE: &str = "nvidia-cuda-nvrtc==13.0.*";
 
-/// Where it goes: a folder like Python's site-packages.
+/// The folder to install into; it is laid out like Python's site-packages.
 pub fn folder() -> PathBuf {
     crate::root().join("target/cuda")
 }
 
-/// Puts it there, unless it is there. Errors: why it could not.
+/// Installs the package unless it is there. Errors: the reason why that failed.
 pub fn fetch() -> Result<String, String> {
     let place = folder();
     let library = place.join("nvidia/cu13/lib/libnvrtc.so.13");

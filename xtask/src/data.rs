@@ -1,13 +1,13 @@
-//! What some tests read and the repository does not hold: the CIFAR-10 images and the golden cases.
+//! Finds what some tests read but the repository does not contain: the CIFAR-10 images and the golden cases.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Where the optional material may lie, from the repository's root: beside it, or in it.
+/// The possible places of this optional material, relative to the repository's root: next to it, or inside it.
 const PLACES: [&str; 2] = ["../shared", "shared"];
 
-/// The folder for `NORMSCAPE_DATA`: the environment's, or what the material's own script unpacks into the target folder.
-/// `Err` says why there is none.
+/// The folder for `NORMSCAPE_DATA`: the environment's, or the one into which the material's own script unpacks, in the target folder. `Err`
+/// says why there is none.
 pub fn cifar10() -> Result<PathBuf, String> {
     if let Some(given) = given("NORMSCAPE_DATA") {
         return Ok(given);
@@ -33,7 +33,7 @@ pub fn golden() -> Result<PathBuf, String> {
         .ok_or_else(|| "not set, and no golden cases lie beside the repository".into())
 }
 
-/// The path that the environment gives, if it does.
+/// The path in this environment variable, if it is set.
 pub fn given(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

@@ -1,16 +1,16 @@
-//! The project's chores: `cargo xtask test` and `cargo xtask bench`.
+//! The project's chores, such as `cargo xtask test` and `cargo xtask bench`.
 //!
-//! - `test.rs`: runs every test of the workspace, after setting up what the tests read, and ends in one line of counts;
-//! - `tally.rs`: reads the output of test programs;
-//! - `mutants.rs`: makes known mistakes, one at a time, and shows which test finds each;
-//! - `cuda.rs`: fetches NVRTC · `bundle.rs`: packs programs, tests and benchmarks for a machine with a GPU and without Rust;
-//! - `torture/`: kills, failing calls and hostile input against what a run promises
-//! - `bits.rs`: makes a fixed set of runs and prints a hash of what each computed
+//! - `test.rs`: runs every test of the workspace, after setting up what the tests read, and ends with one line of counts
+//! - `tally.rs`: reads the output of test programs
+//! - `mutants.rs`: makes known mistakes, one at a time, and shows which test finds each
+//! - `cuda.rs`: fetches NVRTC · `bundle.rs`: packs programs, tests and benchmarks for a machine with a GPU but without Rust
+//! - `torture/`: attacks what a run promises, with kills, failing calls and hostile input
+//! - `bits.rs`: makes a fixed set of runs and prints a hash of the numbers that each computed
 //! - `compare/`: times training steps of builds of normscape and of their PyTorch twins, interleaved
-//! - `data.rs`: finds the data set and the golden cases, and unpacks the former;
-//! - `python.rs`: prepares a Python with the packages that tests need.
+//! - `data.rs`: finds the data set and the golden cases, and unpacks the data set
+//! - `python.rs`: prepares a Python with the packages that tests need
 //!
-//! It has one dependency, which computes hashes: it is built before anything else, on machines that may have little.
+//! It has a single dependency, for hashes, because it is built before anything else, on machines that may have little.
 
 #[cfg(target_os = "linux")]
 mod bits;
@@ -113,15 +113,15 @@ fn refuse(line: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// A child's exit code, to be passed on; 1 where a signal ended it.
+/// A child's exit code, passed on as this program's; 1 where a signal ended the child.
 fn exit_code(code: Option<i32>) -> ExitCode {
     ExitCode::from(code.and_then(|c| u8::try_from(c).ok()).unwrap_or(1))
 }
 
-/// The cargo that runs this program, to be run in the repository's root.
+/// The cargo that runs this program, ready to run in the repository's root.
 ///
-/// What cargo told this program of its own package is taken away: the build script of `ring` looks at such variables, and with other values than a
-/// shell's it would be run again, and everything above it be built again.
+/// The variables by which cargo described this package are removed. The build script of `ring` depends on such variables: with values that
+/// a shell does not set, it would run again, and everything that depends on it would be rebuilt.
 fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
@@ -141,7 +141,7 @@ fn root() -> PathBuf {
     manifest.parent().map(PathBuf::from).unwrap_or(manifest)
 }
 
-/// Cargo's target folder, where everything that is made here goes.
+/// Cargo's target folder, which holds everything made here.
 fn target() -> PathBuf {
     root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }

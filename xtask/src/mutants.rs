@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-/// A mistake and who finds it.
+/// A mistake, and the test that finds it.
 #[derive(Debug, PartialEq)]
 struct Row {
     mutant: String,
@@ -12,7 +12,7 @@ struct Row {
     test: String,
 }
 
-/// Builds the tests with the mistakes in them, and tries each. The last line on standard output is the summary.
+/// Builds the tests with the mistakes compiled in, and tries each. The last line on standard output is the summary.
 pub fn run() -> ExitCode {
     let root = crate::root();
     let (passed, failed) = match tried(&root) {
@@ -26,7 +26,7 @@ pub fn run() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Passed and failed.
+/// The numbers of mistakes that passed and failed.
 fn tried(root: &Path) -> Result<(u64, u64), String> {
     let read = |path: &str| std::fs::read_to_string(root.join(path)).map_err(|e| format!("{path}: {e}"));
     let rows = rows(&read("tests/mutants.txt")?)?;
@@ -58,12 +58,12 @@ fn tried(root: &Path) -> Result<(u64, u64), String> {
     Ok((passed, failed))
 }
 
-/// What became of some tests.
+/// The outcome of some tests.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Outcome {
     Passed,
     Failed,
-    /// None ran.
+    /// No test ran.
     None,
 }
 
@@ -105,7 +105,7 @@ fn build(root: &Path, rows: &[Row]) -> Result<BTreeMap<String, PathBuf>, String>
     Ok(messages.lines().filter_map(executable).collect())
 }
 
-/// The name and place of a test program, from a message of cargo's.
+/// The name and path of a test program, from a message of cargo's.
 fn executable(message: &str) -> Option<(String, PathBuf)> {
     let path = field(message, "\"executable\":\"")?;
     let target = message.split("\"target\":{").nth(1)?;

@@ -1,12 +1,12 @@
-//! A Python with the packages that a chore or a test needs: the system's where it has them, else one virtual environment for all.
+//! Finds or makes a Python with the packages that a chore or a test needs: the system's if it has them, else one shared virtual environment.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The packages that tests need, by the names that pip knows.
+/// The packages that tests need, by their names for pip.
 const FOR_TESTS: [&str; 2] = ["selenium", "tensorboard"];
 
-/// The Python for `NORMSCAPE_PYTHON`: the environment's, or one that is prepared here.
+/// The Python for `NORMSCAPE_PYTHON`: the environment's, or one prepared here.
 pub fn for_tests() -> Result<PathBuf, String> {
     match crate::data::given("NORMSCAPE_PYTHON") {
         Some(given) => Ok(given),
@@ -14,13 +14,13 @@ pub fn for_tests() -> Result<PathBuf, String> {
     }
 }
 
-/// A Python that imports all of these packages of PyPI. What the system's lacks is put into `target/venv`, beside what is there.
+/// A Python that can import all of these PyPI packages. Packages that the system lacks are added to `target/venv`.
 pub fn venv_with(packages: &[&str]) -> Result<PathBuf, String> {
     venv_of("venv", packages)
 }
 
-/// The same with a virtual environment of its own, in that folder of `target`. A package may name its version, as `torch==2.15.0`: that is what
-/// is installed; one that is there already is taken as it is.
+/// The same with a virtual environment of its own in this folder of `target`. A package may include a version, as in `torch==2.15.0`, to
+/// install that version. A package that is already there is used in the version that it has.
 pub fn venv_of(folder: &str, packages: &[&str]) -> Result<PathBuf, String> {
     let system = Path::new("python3");
     if imports_all(system, packages) {
@@ -53,7 +53,7 @@ pub fn venv_of(folder: &str, packages: &[&str]) -> Result<PathBuf, String> {
     }
 }
 
-/// What a package is imported by.
+/// The name under which a package is imported.
 fn module(package: &str) -> &str {
     match package.split("==").next() {
         Some("pillow") => "PIL",
@@ -81,7 +81,7 @@ fn imports(python: &Path, module: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Installs a Debian package, but only on a machine of continuous integration, where nobody minds, and as root.
+/// Installs a Debian package, but only as root on a machine of continuous integration, where that disturbs nobody.
 fn install(package: &str) -> bool {
     let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0");
     if !crate::test::ci() || !root {

@@ -1,20 +1,20 @@
-//! Counts what test programs print: those of libtest, of libtest-mimic, and documentation tests.
+//! Counts the results that test programs print: those of libtest, of libtest-mimic, and of documentation tests.
 //!
-//! A program says `running 3 tests`, then a line for each test, then `test result: ok. 2 passed; 0 failed; 1 ignored; …`.
-//! The counts come from the last of these lines; the others give the reasons for which tests were ignored.
+//! A program prints `running 3 tests`, then a line for each test, then `test result: ok. 2 passed; 0 failed; 1 ignored; …`. The counts come
+//! from that last line; the other lines give the reasons why tests were ignored.
 
 /// How many tests passed, failed and were skipped, over any number of test programs.
 #[derive(Debug, Default, PartialEq)]
 pub struct Tally {
     pub passed: u64,
-    /// Failed tests, and one for each program that ended without a result.
+    /// Failed tests, plus one for each program that ended without a result.
     pub failed: u64,
     pub skipped: u64,
     /// The skipped tests, each with its reason, in the order printed.
     pub reasons: Vec<Skip>,
-    /// Programs that began and did not end with a result: a line on each.
+    /// Programs that began but did not end with a result; one line for each.
     pub broken: Vec<String>,
-    /// The run failed and no test did: something did not compile, or could not be started.
+    /// The run failed, but no test did: something did not compile or could not be started.
     pub unexplained: bool,
     /// The program whose output is being read.
     open: Option<Program>,
@@ -24,7 +24,7 @@ pub struct Tally {
 #[derive(Debug, PartialEq)]
 pub struct Skip {
     pub test: String,
-    /// Empty where the test gives none.
+    /// The reason; empty where the test gives none.
     pub reason: String,
 }
 
@@ -57,9 +57,9 @@ impl Tally {
         }
     }
 
-    /// Ends the reading: `success` is whether the whole run said that all went well.
+    /// Finishes reading. `success` says whether the whole run reported success.
     ///
-    /// A run that failed has at least one failure, also when it did not come to a test.
+    /// A run that failed counts at least one failure, even if it did not reach a test.
     pub fn finish(mut self, success: bool) -> Tally {
         self.close();
         if !success && self.failed == 0 {
@@ -79,7 +79,7 @@ impl Tally {
         format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 
-    /// Counts the program that has been read.
+    /// Counts the program that has just been read.
     fn close(&mut self) {
         let Some(program) = self.open.take() else { return };
         match program.result {
@@ -113,8 +113,8 @@ fn result(line: &str) -> Option<Counts> {
     Some(Counts { passed: count("passed")?, failed: count("failed")?, ignored: count("ignored")? })
 }
 
-/// The test and its reason in `test NAME ... ignored, REASON` (libtest), `test NAME ... ignored (REASON)` and
-/// `test [REASON] NAME ... ignored` (libtest-mimic, where a test decides as it runs and where it is marked before).
+/// The test and its reason in `test NAME ... ignored, REASON` (libtest), `test NAME ... ignored (REASON)` (libtest-mimic, decided while the
+/// test runs) and `test [REASON] NAME ... ignored` (libtest-mimic, marked beforehand).
 fn ignored(line: &str) -> Option<Skip> {
     let (name, outcome) = line.strip_prefix("test ")?.rsplit_once(" ... ignored")?;
     let said = match outcome {

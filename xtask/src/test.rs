@@ -1,4 +1,4 @@
-//! `cargo xtask test`: set-up, `cargo test`, and the counts.
+//! `cargo xtask test`: sets up, runs `cargo test`, and counts.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
@@ -13,8 +13,8 @@ pub fn ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }
 
-/// Runs every test; `args` go to `cargo test`. Fails when a test failed, when something did not compile, and when no test
-/// ran at all. The last line on standard output is the summary, whatever happened.
+/// Runs every test; `args` are passed to `cargo test`. Fails if a test failed, something did not compile, or no test ran. The last line on
+/// standard output is the summary, whatever happened.
 pub fn run(args: &[OsString]) -> ExitCode {
     let without = std::env::var("NORMSCAPE_WITHOUT_DATA").is_ok_and(|value| value == "1");
     if without {
@@ -64,7 +64,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
     if tally.good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Copies the output to this program's own, line by line as it comes, and counts.
+/// Copies the output to this program's own, line by line as it comes, and counts the results.
 fn pass_through(mut from: impl BufRead, tally: &mut Tally) -> io::Result<()> {
     let mut line = Vec::new();
     let mut to = io::stdout();
@@ -77,7 +77,7 @@ fn pass_through(mut from: impl BufRead, tally: &mut Tally) -> io::Result<()> {
     Ok(())
 }
 
-/// The list of skipped tests, what went wrong outside of tests, and the summary as the last line.
+/// Prints the skipped tests, what went wrong outside of tests, and the summary as the last line.
 fn report(tally: &Tally) {
     for broken in &tally.broken {
         say(broken);
@@ -102,7 +102,7 @@ fn report(tally: &Tally) {
     say(&tally.summary());
 }
 
-/// A line on standard output, which nobody need be reading.
+/// Prints a line to standard output; it does not matter if nobody reads it.
 fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }

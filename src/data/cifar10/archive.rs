@@ -1,4 +1,4 @@
-//! The six batch files in a tar archive, compressed or not, read in one pass and unpacked nowhere.
+//! Reads the six batch files from a tar archive, compressed or not, in one pass and without unpacking it to disk.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
@@ -12,17 +12,17 @@ use super::{python, records};
 use crate::files::disk::open_read;
 use crate::{Error, Result};
 
-/// Bytes that a whole archive may unpack to: six pickles of the largest kind, and some.
+/// The most bytes that a whole archive may unpack to: six pickles of the largest kind, and some to spare.
 const UNPACKED: u64 = 512 << 20;
-/// Bytes that may follow the archive's end mark: tar fills up its last block.
+/// The most bytes that may follow the archive's end mark: tar pads its last block.
 const AFTER_END: u64 = 1 << 20;
 
-/// Reads the batches of the archive `path`, in whichever order they lie in it.
+/// Reads the batches of the archive `path`, in whatever order the archive holds them.
 pub(super) fn read(path: &Path, batches: Vec<Batch<'_>>) -> Result<Vec<Source>> {
     read_within(path, batches, UNPACKED)
 }
 
-/// Reads as [`read`] does an archive that may unpack to so many bytes.
+/// Like [`read`], for an archive that may unpack to `most` bytes.
 pub(super) fn read_within(path: &Path, batches: Vec<Batch<'_>>, most: u64) -> Result<Vec<Source>> {
     let at = At { path, member: None };
     let content = unpacked(path)?;
@@ -76,7 +76,7 @@ pub(super) fn read_within(path: &Path, batches: Vec<Batch<'_>>, most: u64) -> Re
     Ok(sources.into_iter().flatten().collect())
 }
 
-/// Whether a file begins as an archive does, compressed or not, whatever it is called: with the header of a member.
+/// Whether a file begins like an archive, compressed or not: with the header of a member. The file's name plays no part.
 pub(super) fn is_one(path: &Path) -> bool {
     let mut header = tar::Header::new_old();
     let read = unpacked(path).map(|mut content| content.read_exact(header.as_mut_bytes()));
@@ -88,7 +88,7 @@ pub(super) fn is_one(path: &Path) -> bool {
         && header.cksum().is_ok_and(|said| said == sum(&bytes[..148]) + 8 * 32 + sum(&bytes[156..]))
 }
 
-/// The content of an archive, unpacked where it is compressed: that is seen by its first bytes.
+/// The content of an archive. It is unpacked if its first bytes say that it is compressed.
 fn unpacked(path: &Path) -> Result<Box<dyn Read>> {
     let mut file = BufReader::with_capacity(1 << 16, open_read(path)?);
     let start = file.fill_buf().map_err(|e| Error::io(path, "read", e))?;
@@ -96,7 +96,7 @@ fn unpacked(path: &Path) -> Result<Box<dyn Read>> {
     Ok(if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
 }
 
-/// Which batch a member is, in which form, and its name; `None` for the members that are not read.
+/// For a member: which batch it is, in which form, and its name. `None` for members that are not read.
 fn wanted(entry: &tar::Entry<'_, impl Read>) -> Option<(usize, Form, String)> {
     if !matches!(entry.header().entry_type(), EntryType::Regular | EntryType::Continuous) {
         return None;
@@ -112,7 +112,7 @@ fn wanted(entry: &tar::Entry<'_, impl Read>) -> Option<(usize, Form, String)> {
     Some((number, form, name.to_string()))
 }
 
-/// The error of a file that does not begin like an archive.
+/// The error for a file that does not begin like an archive.
 fn not_an_archive(at: At<'_>, offset: &Cell<u64>, source: io::Error) -> Error {
     if source.raw_os_error().is_some() || source.kind() == io::ErrorKind::FileTooLarge {
         return at.unreadable(offset.get(), source);
@@ -122,7 +122,7 @@ fn not_an_archive(at: At<'_>, offset: &Cell<u64>, source: io::Error) -> Error {
     Error::input(at.to_string(), "is not a tar archive", remedy)
 }
 
-/// The unpacked archive: counts its bytes, for messages, and ends in an error where there are too many.
+/// The unpacked archive. It counts the bytes read, for messages, and fails where there are too many.
 struct Counted<'a> {
     content: Box<dyn Read>,
     offset: &'a Cell<u64>,

@@ -1,4 +1,4 @@
-//! A batch file: what it is called, its lengths and forms, where its images go, and what is said of a wrong one.
+//! A batch file: its name, lengths and forms, where its images go, and the errors for a wrong file.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::Error;
 use crate::data::image_set::{IMAGE, Images};
 
-/// The batch files without their extensions: five of training images, one of test images.
+/// The names of the batch files without their extensions: five hold training images, one test images.
 pub(super) const NAMES: [&str; 6] =
     ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"];
 /// Images in a batch file.
@@ -16,18 +16,18 @@ pub(super) const IMAGES: usize = 10_000;
 pub(super) const RECORD: usize = 1 + IMAGE;
 /// Bytes of a binary batch.
 pub(super) const BINARY_BYTES: u64 = (IMAGES * RECORD) as u64;
-/// Bytes that a pickled batch may have. The original has 31 million; one that Python 3 wrote again with protocol 2 has
-/// its pixels as text, of up to two bytes each.
+/// The most bytes of a pickled batch. The original has 31 million. One that Python 3 wrote again with protocol 2 stores its pixels as text,
+/// up to two bytes each.
 pub(super) const PICKLE_BYTES: u64 = 72 << 20;
 
-/// Where a batch was read from, and how many bytes it has there.
+/// Where a batch was read from, and its size there in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
     pub(super) name: String,
     pub(super) bytes: u64,
 }
 
-/// The place in memory of the images of one batch file: [`IMAGES`] of them.
+/// The place in memory for the images of one batch file: [`IMAGES`] of them.
 pub(super) struct Batch<'a> {
     pub(super) pixels: &'a mut [u8],
     pub(super) labels: &'a mut [u8],
@@ -40,14 +40,14 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// How a batch is written down.
+/// How a batch file is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Binary,
     Python,
 }
 
-/// A file, or a member of an archive, that is being read: for messages.
+/// The file, or the member of an archive, that is being read; for messages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct At<'a> {
     pub(super) path: &'a Path,
@@ -63,21 +63,21 @@ impl fmt::Display for At<'_> {
     }
 }
 
-/// What to do about a file that is not what it should be.
+/// The remedy for a file that is not what it should be.
 pub(super) const REMEDY: &str = "give the original file (`normscape data fetch` downloads it)";
 
 impl At<'_> {
-    /// The file as a whole is wrong.
+    /// An error about the file as a whole.
     pub(super) fn wrong(&self, problem: impl Into<String>) -> Error {
         Error::input(self.to_string(), problem, REMEDY)
     }
 
-    /// The file is wrong at a place inside it: "byte 7", "field labels".
+    /// An error about a place inside the file, such as "byte 7" or "field labels".
     pub(super) fn wrong_at(&self, inside: impl fmt::Display, problem: impl Into<String>) -> Error {
         Error::input(format!("{self}, {inside}"), problem, REMEDY)
     }
 
-    /// Reading failed at byte `offset` of the (unpacked) content: in the file system, or in the packed data.
+    /// An error for a read that failed at byte `offset` of the (unpacked) content, in the file system or in the packed data.
     pub(super) fn unreadable(&self, offset: u64, source: io::Error) -> Error {
         if source.raw_os_error().is_some() {
             return Error::io(self.path, "read", source);

@@ -1,4 +1,4 @@
-//! Sets for the tests: right ones, in every form, and the parts from which tests make wrong ones.
+//! Data sets for the tests: right ones in every form, and the parts from which tests build wrong ones.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 
 use super::batch_file::{BINARY_BYTES, IMAGES, NAMES, RECORD};
 
-/// Batch `number` as a `.bin` file: labels and some pixels tell batch and record; the rest is black and packs well.
+/// Batch `number` as a `.bin` file. Labels and some pixels identify the batch and the record; the rest is black and compresses well.
 pub(super) fn binary(number: usize) -> Vec<u8> {
     let mut bytes = vec![0; BINARY_BYTES as usize];
     for (i, record) in bytes.chunks_exact_mut(RECORD).enumerate() {
@@ -19,7 +19,7 @@ pub(super) fn binary(number: usize) -> Vec<u8> {
     bytes
 }
 
-/// A binary batch as the original Python version has it: protocol 2 as Python 2's cPickle writes it, byte by byte.
+/// A binary batch in the form of the original Python version: byte by byte what Python 2's cPickle writes with protocol 2.
 pub(super) fn pickled(binary: &[u8]) -> Vec<u8> {
     let (mut labels, mut pixels) = (vec![], Vec::with_capacity(binary.len()));
     for record in binary.chunks_exact(RECORD) {
@@ -29,7 +29,7 @@ pub(super) fn pickled(binary: &[u8]) -> Vec<u8> {
     python2(&labels, [10_000, 3_072], b"u1", &pixels)
 }
 
-/// A batch of any labels, shape, dtype and content, laid out like the original.
+/// A batch with any labels, shape, dtype and content, laid out like the original.
 pub(super) fn python2(labels: &[u8], shape: [u16; 2], dtype: &[u8; 2], pixels: &[u8]) -> Vec<u8> {
     let mut out = b"\x80\x02}q\x01(U\x0bbatch_labelq\x02U\x15training batch 1 of 5q\x03U\x06labelsq\x04]q\x05".to_vec();
     for some in labels.chunks(1000) {
@@ -65,7 +65,7 @@ pub(super) fn python2(labels: &[u8], shape: [u16; 2], dtype: &[u8; 2], pixels: &
     out
 }
 
-/// A batch as Python 3 writes it with protocol 2, which has no bytes: they are text, to be encoded as latin1.
+/// A batch as Python 3 writes it with protocol 2. That protocol has no bytes, so they are stored as text, to be encoded as latin1.
 pub(super) fn python3_protocol_2(labels: &[u8], pixels: &[u8]) -> Vec<u8> {
     let mut out = b"\x80\x02}q\x00(X\x06\x00\x00\x00labelsq\x01]q\x02(".to_vec();
     out.extend(labels.iter().flat_map(|&label| [b'K', label]));
@@ -83,7 +83,7 @@ pub(super) fn python3_protocol_2(labels: &[u8], pixels: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A batch as Python 3 writes it with protocol 5: framed, memoised in order, the array from a buffer.
+/// A batch as Python 3 writes it with protocol 5: framed, memoised in order, and with the array read from a buffer.
 pub(super) fn python3_protocol_5(labels: &[u8], pixels: &[u8]) -> Vec<u8> {
     let mut out = b"\x80\x05\x95\x01\x00\x00\x00\x00\x00\x00\x00}\x94(C\x06labels\x94]\x94(".to_vec();
     out.extend(labels.iter().flat_map(|&label| [b'K', label]));
@@ -97,30 +97,30 @@ pub(super) fn python3_protocol_5(labels: &[u8], pixels: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A pickle of a dictionary as Python 3 and NumPy write it with protocol 4, of the two fields' own opcodes.
+/// A pickled dictionary as Python 3 and NumPy write it with protocol 4, from the opcodes of its two fields.
 pub(super) fn dictionary(labels: &[u8], data: &[u8]) -> Vec<u8> {
     [&b"\x80\x04}(\x8c\x06labels"[..], labels, b"\x8c\x04data", data, b"u."].concat()
 }
 
-/// The opcodes of a global.
+/// The opcodes that push a global.
 fn global(module: &str, name: &str) -> Vec<u8> {
     let text = |text: &str| [&[0x8c, text.len() as u8], text.as_bytes()].concat();
     [text(module), text(name), vec![0x93]].concat()
 }
 
-/// The opcodes of bytes.
+/// The opcodes that push bytes.
 fn bytes(bytes: &[u8]) -> Vec<u8> {
     [&b"B"[..], &(bytes.len() as u32).to_le_bytes()[..], bytes].concat()
 }
 
-/// The opcodes of a dtype, by its code and byte order.
+/// The opcodes of a dtype with this code and byte order.
 fn dtype((code, order): (&str, &str)) -> Vec<u8> {
     let code = [&[0x8c, code.len() as u8], code.as_bytes(), b"\x89\x88\x87R(K\x03\x8c\x01"].concat();
     let state = b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb";
     [global("numpy", "dtype"), code, order.as_bytes().to_vec(), state.to_vec()].concat()
 }
 
-/// The opcodes of an array: its class, its shape, the code and byte order of its dtype, whether columns lie together.
+/// The opcodes of an array with this class, shape, dtype code and byte order; `fortran` says that columns are contiguous.
 pub(super) fn array(class: (&str, &str), shape: &[u16], kind: (&str, &str), fortran: bool, data: &[u8]) -> Vec<u8> {
     let class = [global("numpy._core.multiarray", "_reconstruct"), global(class.0, class.1)].concat();
     let extents: Vec<u8> = shape.iter().flat_map(|n| [&b"M"[..], &n.to_le_bytes()].concat()).collect();
@@ -129,7 +129,7 @@ pub(super) fn array(class: (&str, &str), shape: &[u16], kind: (&str, &str), fort
     [class, state, bytes(data), b"tb".to_vec()].concat()
 }
 
-/// The opcodes of an integer of NumPy's.
+/// The opcodes of a NumPy integer.
 pub(super) fn scalar(kind: (&str, &str), data: &[u8]) -> Vec<u8> {
     [global("numpy.core.multiarray", "scalar"), dtype(kind), bytes(data), b"\x86R".to_vec()].concat()
 }
@@ -140,7 +140,7 @@ pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     packer.finish().unwrap()
 }
 
-/// A tar archive of the members, in their order.
+/// A tar archive of the members, in the given order.
 pub(super) fn tar<'a>(members: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, content) in members {
@@ -152,7 +152,7 @@ pub(super) fn tar<'a>(members: impl IntoIterator<Item = (&'a str, &'a [u8])>) ->
     archive.into_inner().unwrap()
 }
 
-/// A folder with six right `.bin` files: black images of class 0, of which the disk stores next to nothing.
+/// A folder with six valid `.bin` files: black images of class 0, which take next to no disk space.
 pub(super) fn black_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in NAMES {
@@ -162,7 +162,7 @@ pub(super) fn black_folder() -> tempfile::TempDir {
     folder
 }
 
-/// Writes a file into a folder, and says where it is.
+/// Writes a file into a folder and returns its path.
 pub(super) fn put(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     let path = folder.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! The six batch files in a folder.
+//! Reads the six batch files from a folder.
 
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub(super) fn read(folder: &Path, form: Form, batches: Vec<Batch<'_>>) -> Result
     Ok(files.iter().map(|(path, bytes)| Source { name: name(path), bytes: *bytes }).collect())
 }
 
-/// What batch `name` may be called.
+/// The possible file names of batch `name`.
 fn names(name: &str, form: Form) -> Vec<String> {
     match form {
         Form::Binary => vec![format!("{name}.bin"), format!("{name}.bin.gz")],
@@ -32,8 +32,8 @@ fn names(name: &str, form: Form) -> Vec<String> {
     }
 }
 
-/// The file of batch `name`, and its length on disk. Names in upper case, as some file systems and tools leave them,
-/// count where none is right.
+/// The file of batch `name`, and its length on disk. Where no name matches exactly, upper case is accepted too: some file systems and tools
+/// leave names so.
 pub(super) fn find(folder: &Path, name: &str, form: Form) -> Result<Option<(PathBuf, u64)>> {
     let file = |path: PathBuf| -> Result<Option<(PathBuf, u64)>> {
         Ok(match kind(&path)? {
@@ -60,7 +60,7 @@ pub(super) fn find(folder: &Path, name: &str, form: Form) -> Result<Option<(Path
     Ok(None)
 }
 
-/// The same, which must be there and, where that is known, have the right length.
+/// The same, but the file must be there and, where its right length is known, have that length.
 fn file(folder: &Path, name: &str, form: Form) -> Result<(PathBuf, u64)> {
     let Some((path, bytes)) = find(folder, name, form)? else {
         let remedy = format!("it needs {} … {} (`normscape data fetch` downloads them)", NAMES[0], NAMES[5]);
@@ -72,7 +72,7 @@ fn file(folder: &Path, name: &str, form: Form) -> Result<(PathBuf, u64)> {
     Ok((path, bytes))
 }
 
-/// What a folder lacks, as far as that is seen without reading all of it: a batch file, or the end of one.
+/// The batch file that a folder lacks, or one that is cut short, as far as can be seen without reading everything.
 pub(super) fn incomplete(folder: &Path, form: Form) -> Result<Option<Error>> {
     for name in NAMES {
         let Some((path, bytes)) = find(folder, name, form)? else { return Ok(file(folder, name, form).err()) };
@@ -92,7 +92,7 @@ pub(super) fn incomplete(folder: &Path, form: Form) -> Result<Option<Error>> {
     Ok(None)
 }
 
-/// The last byte of a file that is not empty.
+/// The last byte of a file, which must not be empty.
 fn last_byte(path: &Path) -> Result<u8> {
     let mut byte = [0];
     let mut file = open_read(path)?;

@@ -1,4 +1,4 @@
-//! What fuzzing (`fuzz/`) reaches of the readers of batches: content that is in memory, and a batch that is there already.
+//! Entry points for fuzzing (`fuzz/`) the readers of batches: they take content from memory and read into one reused set of images.
 
 use std::io::Read;
 use std::path::Path;
@@ -22,19 +22,19 @@ fn with_batches<T>(count: usize, read: impl FnOnce(Vec<Batch<'_>>) -> T) -> T {
     read(Batch::all_in(set).take(count).collect())
 }
 
-/// A batch file of the Python version.
+/// Reads a batch file of the Python version.
 pub fn pickle(bytes: &[u8]) -> Result<()> {
     with_batches(1, |batches| batches.into_iter().try_for_each(|batch| python::read(bytes, at(), batch)))
 }
 
-/// A binary batch file, packed where it begins so.
+/// Reads a binary batch file; it is unpacked first if it begins like gzip.
 pub fn binary(bytes: &[u8]) -> Result<()> {
     let mut from: Box<dyn Read> =
         if bytes.starts_with(&[0x1f, 0x8b]) { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
     with_batches(1, |batches| batches.into_iter().try_for_each(|batch| records::read(&mut from, at(), batch)))
 }
 
-/// An archive, at a path that names it.
+/// Reads the archive at a path.
 pub fn archive(path: &Path) -> Result<()> {
     with_batches(6, |batches| archive::read(path, batches).map(drop))
 }

@@ -1,4 +1,4 @@
-//! What a path holds, for people: `normscape data inspect`.
+//! Describes the data set at a path, for people: `normscape data inspect`.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use crate::data::image_set::{CHANNELS, CLASSES, IMAGE, Images, Standardisation};
 use crate::files::hash::md5_reader;
 use crate::{Error, Result};
 
-/// A CIFAR-10 that was found whole and right.
+/// A CIFAR-10 data set that was found complete and right.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspection {
-    /// How it lies there: `folder of .bin files`, `folder of Python pickles`, `archive`.
+    /// How the set is stored: `folder of .bin files`, `folder of Python pickles`, `archive`.
     pub kind: &'static str,
     /// The folder or archive that holds the batch files.
     pub path: PathBuf,
-    /// What was passed over, since it is not whole: where, and what it lacks.
+    /// A place that was passed over because it is incomplete: which, and what it lacks.
     pub passed_over: Option<String>,
     /// The six batch files, the test batch last.
     pub files: Vec<BatchFile>,
@@ -39,17 +39,17 @@ pub struct Inspection {
 pub struct BatchFile {
     /// Its name in the folder or archive.
     pub name: String,
-    /// Its length there: compressed where the file itself is.
+    /// The file's length there; the compressed length where the file itself is compressed.
     pub bytes: u64,
-    /// MD5 of the batch as a `.bin` file, whatever form it has here: equal batches have equal sums.
+    /// MD5 of the batch in `.bin` form, whatever its form here: equal batches have equal sums.
     pub md5: String,
 }
 
-/// Reads all of the CIFAR-10 at `path` and says what it is.
+/// Reads all of the CIFAR-10 set at `path` and describes it.
 ///
 /// # Errors
 ///
-/// Those of [`load`](super::load()).
+/// The errors of [`load`](super::load()).
 pub fn inspect(path: &Path) -> Result<Inspection> {
     let (set, found, sources) = read(path)?;
     let batches = [&set.train, &set.test].into_iter().flat_map(|images| {
@@ -75,12 +75,12 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
     })
 }
 
-/// Images as the records of a binary batch.
+/// The images, as a reader over the records of a binary batch.
 struct Records<'a> {
     images: &'a Images,
     next: usize,
     end: usize,
-    /// Bytes of record `next` that have been read.
+    /// How many bytes of record `next` have been read.
     byte: usize,
 }
 

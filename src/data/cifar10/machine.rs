@@ -1,11 +1,11 @@
-//! The machine that turns a pickle's opcodes into values.
+//! The stack machine that turns a pickle's opcodes into values.
 
 use super::value::{Array, Flaw, Global, Id, Value, integers};
 
-/// Opcodes that a pickle may have: a batch as Python 3 writes it with protocol 2 has 110,000.
+/// The most opcodes of a pickle. A batch that Python 3 wrote with protocol 2 has 110,000.
 pub(super) const OPCODES: usize = 1 << 20;
 
-/// The values of a whole pickle, and the number of the one that was pickled. Nothing may follow it.
+/// The values of a whole pickle, and the number of the pickled value. Nothing may follow the pickle.
 pub(super) fn run(bytes: &[u8]) -> Done<(Vec<Value<'_>>, Id)> {
     let mut machine = Machine { bytes, next: 0, opcode: 0, values: vec![], stack: vec![], marks: vec![], memo: vec![] };
     let root = machine.run()?;
@@ -15,11 +15,11 @@ pub(super) fn run(bytes: &[u8]) -> Done<(Vec<Value<'_>>, Id)> {
 struct Machine<'a> {
     bytes: &'a [u8],
     next: usize,
-    /// Where the opcode at work stands.
+    /// The offset of the current opcode.
     opcode: usize,
     values: Vec<Value<'a>>,
     stack: Vec<Id>,
-    /// The heights of the stack that MARK has noted.
+    /// The stack heights that MARK recorded.
     marks: Vec<usize>,
     memo: Vec<Option<Id>>,
 }
@@ -139,7 +139,7 @@ impl<'a> Machine<'a> {
         Ok(self.take(1)?[0])
     }
 
-    /// A little-endian number of up to 8 bytes.
+    /// Reads a little-endian number of up to 8 bytes.
     fn number(&mut self, bytes: usize) -> Done<u64> {
         Ok(self.take(bytes)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
@@ -166,7 +166,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// LONG1: two's complement of any length; 8 bytes are more than a batch needs.
+    /// LONG1: two's complement of any length. More than 8 bytes are an error, since no batch needs them.
     fn long(&mut self) -> Done {
         let bytes = usize::from(self.byte()?);
         if bytes > 8 {
@@ -197,7 +197,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// The end of the values that belong to the part at work: what lies below a mark is not to be taken.
+    /// The lowest stack height that the current opcode may pop to: values below the last mark must stay.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -283,7 +283,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// REDUCE: the calls that plain arrays are made by.
+    /// REDUCE: only the calls that build plain arrays.
     fn reduce(&mut self) -> Done {
         let ids = self.pop_many(2)?;
         let (callee, args) = match (&self.values[ids[0]], &self.values[ids[1]]) {
@@ -317,7 +317,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// BUILD: the state of a dtype (of which the byte order matters) or of an array.
+    /// BUILD: sets the state of an array or of a dtype, of which only the byte order matters.
     fn build(&mut self) -> Done {
         let state = self.pop()?;
         let object = self.top()?;
@@ -345,7 +345,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// A name from the file, short and without anything that could disturb a terminal.
+/// A name from the file, shortened and without anything that could disturb a terminal.
 fn shown(name: &str) -> String {
     name.escape_default().take(64).collect()
 }

@@ -1,16 +1,15 @@
-//! CIFAR-10 as people have it on their disks: the folder of `.bin` files (plain or gzipped), the folder of Python
-//! pickles that torchvision leaves, or either one's archive, read without being unpacked.
+//! CIFAR-10 in the forms that people have on their disks: the folder of `.bin` files (plain or gzipped), the folder of Python pickles that
+//! torchvision leaves, or the archive of either, read without unpacking it to disk.
 //!
-//! Every length and every label is checked, and no more is read or held than a right file would need, whatever a wrong
-//! one says of itself.
+//! Every length and every label is checked. Whatever a wrong file declares, no more is read or held in memory than a right file needs.
 //!
-//! - `load`: the whole set · `place`: which of these a path is, and where the set is looked for by default
-//! - `folder`, `archive`: the two ways in which the six batch files lie together
+//! - `load`: the whole set · `place`: which of these forms a path has, and where the set is looked for by default
+//! - `folder`, `archive`: the two ways in which the six batch files are stored together
 //! - `batch_file`: what the six files have in common · `records`: a binary batch
 //! - `python`, `pickle`, `machine`, `value`: a Python batch, and the reader of pickles behind it, which executes nothing
-//! - `twice`: images that stand in two batches
-//! - `inspect`: what a path holds, for people
-//! - `fixture`, `tests`: right and wrong sets, and what must become of them
+//! - `twice`: refuses images that occur in two batches
+//! - `inspect`: describes a data set, for people
+//! - `fixture`, `tests`: right and wrong sets, and the expected outcome for each
 //!
 //! Format: <https://www.cs.toronto.edu/~kriz/cifar.html>.
 

@@ -1,9 +1,9 @@
-//! What a pickle of NumPy arrays in plain containers holds. It is only described: nothing is executed.
+//! Reads a pickle of NumPy arrays in plain containers. The pickle is only described; nothing in it is executed.
 //!
-//! The machine behind it takes the opcodes that Python 2's and Python 3's picklers write for such data (protocols 2 to
-//! 5) and a few globals; any other is an error with its byte offset. Values live in one list and name each other by
-//! number, so shared and even cyclic values cost nothing and nothing recurses; strings point into the input. Every
-//! opcode makes at most one value and one reference, and their number is bounded.
+//! The machine behind it accepts the opcodes that Python 2's and Python 3's picklers write for such data (protocols 2 to 5) and a few
+//! globals. Anything else is an error with its byte offset. All values are in one list and refer to each other by number, so shared and
+//! even cyclic values cost nothing and nothing recurses. Strings point into the input. Every opcode makes at most one value and one
+//! reference, and the number of opcodes is bounded.
 //!
 //! Format: Python's `pickletools`.
 
@@ -18,7 +18,7 @@ pub(super) struct Pickle<'a> {
 }
 
 impl<'a> Pickle<'a> {
-    /// Reads a whole pickle: nothing may follow it.
+    /// Reads a whole pickle; nothing may follow it.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Flaw> {
         let (values, root) = machine::run(bytes)?;
         Ok(Pickle { values, root })
@@ -33,7 +33,7 @@ impl<'a> Pickle<'a> {
         &self.values[id]
     }
 
-    /// The value of `key` in a dictionary; Python 2's keys are bytes, Python 3's may be text. Of two, the later.
+    /// The value of `key` in a dictionary. Python 2's keys are bytes, Python 3's may be text. If a key occurs twice, the later entry counts.
     pub(super) fn entry(&self, dict: &[(Id, Id)], key: &str) -> Option<&Value<'a>> {
         let found = dict.iter().rev().find(|(k, _)| self.reads(*k, key));
         found.map(|&(_, value)| self.value(value))
@@ -48,8 +48,8 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// The integers of a tuple or list, or of a NumPy array of one axis (or of a column); `None` where it is neither or
-    /// holds anything else.
+    /// The integers of a tuple, a list, or a NumPy array of one axis (or one column). `None` for any other value, or where it holds
+    /// anything but integers.
     pub(super) fn ints(&self, value: &Value<'a>) -> Option<Vec<i64>> {
         let items = match value {
             Value::Tuple(items) | Value::List(items) => items,
@@ -63,7 +63,7 @@ impl<'a> Pickle<'a> {
         items.iter().map(int).collect()
     }
 
-    /// The integers of an array that has no other extents than one.
+    /// The integers of an array of shape `[n]` or `[n, 1]`.
     fn column(&self, array: &Array) -> Option<Vec<i64>> {
         let (Value::Tuple(shape) | Value::List(shape)) = self.value(array.shape) else { return None };
         let extents: Vec<i64> = shape

@@ -1,4 +1,4 @@
-//! What the pickle machine reads, and what it refuses.
+//! Which pickles the machine reads, and which it refuses.
 
 use super::super::machine::OPCODES;
 use super::*;

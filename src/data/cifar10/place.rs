@@ -1,4 +1,4 @@
-//! Which form of CIFAR-10 a path is, and where the set is looked for when nobody says.
+//! Which form of CIFAR-10 a path has, and where the set is looked for by default.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::files::disk;
 use crate::files::lookup::{Kind, kind};
 use crate::{Error, Result};
 
-/// How the six batch files lie together.
+/// How the six batch files are stored together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Layout {
     Folder(PathBuf, Form),
@@ -24,7 +24,7 @@ impl Layout {
         }
     }
 
-    /// What this is called.
+    /// The name of this layout.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Layout::Folder(_, Form::Binary) => "folder of .bin files",
@@ -33,7 +33,7 @@ impl Layout {
         }
     }
 
-    /// Why this cannot be the whole set: a file is missing or cut short. An archive shows it only when it is read.
+    /// Why this cannot be the whole set: a file is missing or cut short. For an archive that is found only by reading it.
     fn incomplete(&self) -> Result<Option<Error>> {
         match self {
             Layout::Folder(folder, form) => folder::incomplete(folder, *form),
@@ -45,16 +45,16 @@ impl Layout {
 /// Where a set was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
-    /// What is to be read.
+    /// The layout to read.
     pub(super) layout: Layout,
-    /// What would have come first and is not whole: where, and what it lacks.
+    /// The first candidate, if it was passed over because it is incomplete: where it is, and what it lacks.
     pub(super) passed_over: Option<String>,
-    /// What else there is, should this one be wrong.
+    /// Other complete sets, in case this one is wrong.
     pub(super) others: Vec<PathBuf>,
 }
 
 impl Found {
-    /// An error of what is to be read, which also names what else there is.
+    /// An error about the layout to read, with the other sets added to its message.
     pub(super) fn with_others(&self, error: Error) -> Error {
         match (error, self.others.first()) {
             (Error::Input { place, problem, remedy }, Some(other)) => {
@@ -67,7 +67,7 @@ impl Found {
 
 /// The folders that the archives unpack to.
 const FOLDERS: [&str; 2] = ["cifar-10-batches-bin", "cifar-10-batches-py"];
-/// The archives: as they are published, and as Keras 2 and Keras 3 keep them.
+/// The archives' names: as published, and as Keras 2 and Keras 3 store them.
 const ARCHIVES: [&str; 4] = [
     "cifar-10-binary.tar.gz",
     "cifar-10-python.tar.gz",
@@ -76,12 +76,11 @@ const ARCHIVES: [&str; 4] = [
 ];
 /// The published archives' lengths.
 const PUBLISHED: [u64; 2] = [170_052_171, 170_498_071];
-/// How names of files end that are still being downloaded.
+/// The endings of files that are still being downloaded.
 const ARRIVING: [&str; 7] = [".part", ".partial", ".crdownload", ".download", ".opdownload", ".aria2", ".tmp"];
 
-/// Where the set lies at `path`: in the folder itself, in one below it, or in an archive; `None` where nothing there
-/// looks like it. Of several the first that is whole is taken. Where none is, a single batch file is enough for a folder
-/// to count, so that a missing one is named later.
+/// Finds the set at `path`: in the folder itself, in a folder below it, or in an archive. `None` where nothing looks like it. The first
+/// complete candidate is taken. If none is complete, a folder with a single batch file is enough, so that the missing file is named later.
 pub(super) fn locate(path: &Path) -> Result<Option<Found>> {
     let alone = |layout| Found { layout, passed_over: None, others: Vec::new() };
     match kind(path)? {
@@ -120,20 +119,20 @@ pub(super) fn locate(path: &Path) -> Result<Option<Found>> {
     Ok(Some(Found { layout, passed_over, others }))
 }
 
-/// Whether a name is one under which CIFAR-10 is kept: `cifar-10-…`, `cifar10`, in upper case too.
+/// Whether a name is one that CIFAR-10 is usually stored under: `cifar-10-…` or `cifar10`, in upper case too.
 fn telling(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let plain: String = name.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).collect();
     plain.starts_with("cifar10") && !plain.starts_with("cifar100")
 }
 
-/// The entries of a folder that have telling names, sorted; none where it cannot be listed: it may be entered still.
+/// The entries of a folder with such names, sorted. Empty where the folder cannot be listed; it may still be possible to enter it.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     disk::list_dir(folder).unwrap_or_default().into_iter().filter(|path| telling(path)).collect()
 }
 
-/// The folders in which batch files are looked for: `path`, those that the archives unpack to, and others that are
-/// named like them, to two levels below, as Keras 3 and Windows' "extract all" leave them.
+/// The folders to search for batch files: `path`, the folders that the archives unpack to, and others with similar names, up to two levels
+/// below, as Keras 3 and Windows' "extract all" leave them.
 fn folders(path: &Path) -> Result<Vec<PathBuf>> {
     let mut all = vec![path.to_owned()];
     let mut add = |folder: PathBuf| -> Result<bool> {
@@ -157,8 +156,8 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-/// The archives in a folder: those under their usual names, then others that are named like them and are archives by
-/// their content, as `cifar-10-binary (1).tar.gz`. One of the published length comes before others.
+/// The archives in a folder: first those with their usual names, then others with similar names whose content is an archive, such as
+/// `cifar-10-binary (1).tar.gz`. An archive of the published length comes before others.
 fn archives(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     let usual = ARCHIVES.map(|name| folder.join(name));
@@ -177,7 +176,7 @@ fn archives(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(all.into_iter().map(|(path, _)| path).collect())
 }
 
-/// The forms of the batch files in `folder`: each of which there is one at least.
+/// The forms of which `folder` holds at least one batch file.
 fn forms(folder: &Path) -> Result<Vec<Form>> {
     let mut forms = Vec::new();
     for form in [Form::Binary, Form::Python] {
@@ -194,13 +193,13 @@ fn forms(folder: &Path) -> Result<Vec<Form>> {
 const SAY: &str = "give the folder with data_batch_1.bin … test_batch.bin (or the Python version's), its parent, or \
                    cifar-10-binary.tar.gz; `normscape data fetch` downloads it";
 
-/// The error of a path where no CIFAR-10 is.
+/// The error for a path that holds no CIFAR-10.
 pub(super) fn nothing_at(path: &Path) -> Error {
     let there = matches!(kind(path), Ok(Some(_)));
     Error::file(path, if there { "holds no CIFAR-10 batch files" } else { "does not exist" }, SAY)
 }
 
-/// Where downloads are kept: `~/.cache/normscape`. `None` without a home.
+/// The folder of downloads: `~/.cache/normscape`. `None` without a home.
 pub fn cache_folder() -> Option<PathBuf> {
     Some(home()?.join(".cache/normscape"))
 }
@@ -218,8 +217,8 @@ pub fn named_by_environment() -> Option<PathBuf> {
     set("NORMSCAPE_DATA")
 }
 
-/// The folders in which CIFAR-10 is looked for where nobody says where it is, in their order: `data`, `target/data`,
-/// [`cache_folder`], and Keras's `datasets` (in `KERAS_HOME`, or `~/.keras`).
+/// The folders in which CIFAR-10 is looked for by default, in this order: `data`, `target/data`, [`cache_folder`], and Keras's `datasets`
+/// (in `KERAS_HOME`, or `~/.keras`).
 pub fn usual_places() -> Vec<PathBuf> {
     let keras = set("KERAS_HOME").or_else(|| Some(home()?.join(".keras")));
     let at_home = [cache_folder(), keras.map(|keras| keras.join("datasets"))];
@@ -235,10 +234,10 @@ pub fn usual_places_in_words() -> String {
     }
 }
 
-/// Where CIFAR-10 is: `explicit`, else what `NORMSCAPE_DATA` says, else the first of [`usual_places`] that holds all of
-/// it, or else a part.
+/// Where CIFAR-10 is: `explicit`, else the place that `NORMSCAPE_DATA` names, else the first of [`usual_places`] that holds the whole set,
+/// else the first that holds a part of it.
 ///
-/// The first two are returned without a look: where they are wrong, [`load`](super::load()) says how.
+/// The first two are returned unchecked: if they are wrong, [`load`](super::load()) says how.
 pub fn find(explicit: Option<&Path>) -> Option<PathBuf> {
     if let Some(path) = explicit {
         return Some(path.to_owned());
@@ -246,7 +245,7 @@ pub fn find(explicit: Option<&Path>) -> Option<PathBuf> {
     named_by_environment().or_else(|| first_whole(usual_places()))
 }
 
-/// The first place that holds a set whole, or else the first that holds a part of one.
+/// The first place that holds the whole set, else the first that holds a part of it.
 fn first_whole(places: Vec<PathBuf>) -> Option<PathBuf> {
     let mut part = None;
     for place in places {

@@ -1,4 +1,4 @@
-//! What is found at a path, and what is taken of several things that are there.
+//! Which sets are found at a path, and which of several is taken.
 
 use std::fs::{self, File};
 
@@ -10,18 +10,18 @@ fn layout(path: &Path) -> Layout {
     locate(path).unwrap().unwrap().layout
 }
 
-/// A batch file of the right length, of which the disk stores next to nothing.
+/// A batch file of the right length that takes next to no disk space.
 fn batch(folder: &Path, name: &str) {
     fs::create_dir_all(folder).unwrap();
     File::create(folder.join(name)).unwrap().set_len(BINARY_BYTES).unwrap();
 }
 
-/// All six.
+/// All six batch files.
 fn whole(folder: &Path) {
     NAMES.iter().for_each(|name| batch(folder, &format!("{name}.bin")));
 }
 
-/// Something that begins like an archive.
+/// Bytes that begin like an archive.
 fn archive_bytes() -> Vec<u8> {
     gzip(&tar([("cifar-10-batches-bin/data_batch_1.bin", &b"?"[..])]))
 }

@@ -1,6 +1,6 @@
-//! A batch as the Python version pickles it: a dictionary with `data`, a uint8 array of 10,000 × 3,072 (red, green and
-//! blue planes), and `labels`, a list. What NumPy makes of it is read too: `data` in Fortran order or out of a memory map,
-//! labels that are an array or NumPy's integers.
+//! A batch as the Python version pickles it: a dictionary with `data`, a uint8 array of 10,000 × 3,072 (red, green and blue planes), and
+//! `labels`, a list. Variants that NumPy writes are read too: `data` in Fortran order or from a memory map, and labels as an array or as
+//! NumPy integers.
 
 use super::batch_file::{At, Batch, IMAGES};
 use super::pickle::Pickle;
@@ -8,7 +8,7 @@ use super::value::{Array, Flaw, Value, bytes_of};
 use crate::data::image_set::{CLASSES, IMAGE};
 use crate::{Error, Result};
 
-/// A field's check: what is wrong with it.
+/// The result of checking a field; the error says what is wrong with it.
 type Checked = std::result::Result<(), String>;
 
 /// Reads a batch from the bytes of its file.
@@ -72,7 +72,7 @@ fn copy_pixels(pickle: &Pickle<'_>, array: &Array, to: &mut [u8]) -> Checked {
     Ok(())
 }
 
-/// Rows from columns, by squares that fit into the nearest cache.
+/// Turns columns into rows, in squares that fit into the first-level cache.
 fn copy_columns(columns: &[u8], rows: &mut [u8]) {
     const SIDE: usize = 64;
     for (top, rows) in (0..IMAGES).step_by(SIDE).zip(rows.chunks_mut(SIDE * IMAGE)) {

@@ -6,10 +6,10 @@ use super::batch_file::{At, BINARY_BYTES, Batch, RECORD};
 use crate::Result;
 use crate::data::image_set::{CLASSES, IMAGE};
 
-/// Records that are read at a time.
+/// How many records are read at a time.
 const AT_ONCE: usize = 100;
 
-/// Reads a batch of exactly [`BINARY_BYTES`]; at most one byte more is asked of `from`.
+/// Reads a batch of exactly [`BINARY_BYTES`] bytes. It asks `from` for at most one byte more.
 pub(super) fn read(mut from: impl Read, at: At<'_>, to: Batch<'_>) -> Result<()> {
     let mut bytes = vec![0; AT_ONCE * RECORD];
     let mut offset = 0;
@@ -39,12 +39,12 @@ pub(super) fn read(mut from: impl Read, at: At<'_>, to: Batch<'_>) -> Result<()>
     }
 }
 
-/// The error of a batch that has `found` bytes.
+/// The error for a batch of `found` bytes.
 pub(super) fn length(at: At<'_>, found: u64) -> crate::Error {
     at.wrong(format!("has {found} bytes, not the {BINARY_BYTES} of a batch (10000 records of {RECORD})"))
 }
 
-/// Fills `bytes` as far as `from` reaches; `offset` is where in its content that begins.
+/// Fills `bytes` as far as `from` reaches. `offset` is the position in the content where `bytes` begins.
 fn fill(from: &mut impl Read, bytes: &mut [u8], offset: u64, at: At<'_>) -> Result<usize> {
     let mut found = 0;
     while found < bytes.len() {

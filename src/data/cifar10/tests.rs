@@ -1,4 +1,4 @@
-//! The promises of `load` and `inspect`, on right and wrong sets in every form.
+//! Tests of what `load` and `inspect` promise, on right and wrong sets in every form.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use super::fixture::{binary, black_folder, gzip, pickled, put, python2, python3_
 use super::*;
 use crate::data::image_set::IMAGE;
 
-/// The one-line message of a set that cannot be loaded.
+/// The one-line error message of a set that cannot be loaded.
 fn refusal(path: &Path) -> String {
     let error = load(path).unwrap_err();
     assert_eq!(error.exit_code(), 2);
@@ -17,7 +17,7 @@ fn refusal(path: &Path) -> String {
     message
 }
 
-/// Asserts that `message` has all of `parts`.
+/// Asserts that `message` contains all of `parts`.
 #[track_caller]
 fn says(message: &str, parts: &[&str]) {
     for part in parts {

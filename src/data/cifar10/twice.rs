@@ -1,4 +1,4 @@
-//! Images that stand in two batches: a batch that was copied over another, or test images that are trained on.
+//! Refuses images that occur in two batches: one batch was copied over another, or test images are trained on.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use super::batch_file::{IMAGES, REMEDY, Source};
 use crate::data::image_set::{IMAGE, Images};
 use crate::{Error, Result};
 
-/// Refuses a set in which two batches hold the same images, or more than half of the test images are training images too,
-/// in whichever order: an accuracy would mean nothing. CIFAR-10 itself has no image in both.
+/// Refuses a set in which two batches hold the same images, or in which more than half of the test images are also training images, in any
+/// order: an accuracy would mean nothing. In CIFAR-10 itself no image is in both.
 ///
-/// Black images are passed over: whoever makes a set smaller than CIFAR-10 fills its batches up with them. Labels play
-/// no part. `sources` are the six batches' files, in `at`.
+/// Black images are ignored: people who make a smaller set than CIFAR-10 fill up its batches with them. Labels are not compared. `sources`
+/// are the files of the six batches, found in `at`.
 pub(super) fn refuse(train: &Images, test: &Images, sources: &[Source], at: &Path) -> Result<()> {
     // What is compared are sums of 64 bits, in the order of the batches. By chance no two images have the same.
     let mut sums: Vec<u64> = train.pixels.par_chunks_exact(IMAGE).map(sum).collect();
@@ -64,7 +64,7 @@ pub(super) fn refuse(train: &Images, test: &Images, sources: &[Source], at: &Pat
     }
 }
 
-/// A sum of an image's bytes in their order: four chains, as multiplication has to wait for itself.
+/// A checksum of an image's bytes in order. It runs four chains, because each multiplication must wait for the one before it.
 fn sum(image: &[u8]) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut chains = [1u64, 2, 3, 4];

@@ -1,11 +1,11 @@
-//! What a pickle holds: values that name each other by number.
+//! The values in a pickle, which refer to each other by number.
 
 use std::borrow::Cow;
 
 /// A value's number.
 pub(super) type Id = usize;
 
-/// What is wrong with a pickle, and the byte where.
+/// What is wrong with a pickle, and at which byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Flaw {
     pub(super) byte: usize,
@@ -20,32 +20,32 @@ pub(super) enum Value<'a> {
     Int(i64),
     Bytes(&'a [u8]),
     Text(&'a str),
-    /// Bytes that are written as text: each character is one, U+0000 to U+00FF.
+    /// Bytes written as text: each character U+0000 to U+00FF is one byte.
     Latin1(&'a str),
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Global(Global),
-    /// A dtype by its code, such as `u1`; and its byte order, once its state is set.
+    /// A dtype, by its code such as `u1`, and its byte order once its state is set.
     Dtype(Id, Option<Id>),
-    /// `_reconstruct`'s array, before its state is set.
+    /// The array that `_reconstruct` makes, before its state is set.
     BlankArray,
     Array(Array),
-    /// A number that is no integer: batches have none, but what others add to them may.
+    /// A number that is not an integer. Batches have none, but data added by others may.
     Number,
 }
 
-/// An array: the numbers of its parts, which may be of any kind still.
+/// An array. It gives the numbers of its parts, whose kinds are not checked yet.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Array {
     pub(super) shape: Id,
     pub(super) dtype: Id,
-    /// `True`, or the text `F`, where columns lie together; `False` or `C`, where rows do.
+    /// `True` or the text `F` where columns are contiguous; `False` or `C` where rows are.
     pub(super) order: Id,
     pub(super) data: Id,
 }
 
-/// The globals that are known.
+/// The known globals.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Global {
     Reconstruct,
@@ -75,7 +75,7 @@ impl Global {
     }
 }
 
-/// The bytes of a value, however they are written.
+/// The bytes of a value, in either encoding.
 pub(super) fn bytes_of<'b>(value: &Value<'b>) -> Option<Cow<'b, [u8]>> {
     match value {
         Value::Bytes(bytes) => Some(Cow::Borrowed(bytes)),
@@ -84,8 +84,8 @@ pub(super) fn bytes_of<'b>(value: &Value<'b>) -> Option<Cow<'b, [u8]>> {
     }
 }
 
-/// The integers that `data` hold, as `dtype` says: of one to eight bytes, with a sign or without, in either byte order.
-/// `None` where it is no such type or they are no whole number of them. What is above the largest i64 becomes that.
+/// The integers in `data`, read as `dtype` says: one to eight bytes, signed or unsigned, in either byte order. `None` where `dtype` is no
+/// such type or `data` does not hold a whole number of them. A value above the largest i64 becomes the largest i64.
 pub(super) fn integers(values: &[Value<'_>], dtype: Id, data: Id) -> Option<Vec<i64>> {
     let Value::Dtype(code, order) = values[dtype] else { return None };
     let text = |id: Id| match values[id] {

@@ -1,4 +1,4 @@
-//! Tests and measurements in words, as rules and the keys of `claims.json` have them.
+//! Tests and measurements in words, for the rules in the report and the keys of `claims.json`.
 
 use super::super::claim_spec::{ClaimSpec, Measure, Side, Test};
 use super::super::evidence::Evidence;
@@ -8,11 +8,11 @@ use super::super::plan::Part;
 use super::super::runs::Group;
 use crate::report::significant;
 
-/// What the groups of one claim are called on the page: by their labels, and where two have the same, by the settings that tell them apart.
+/// The names of the groups of one claim on the page: their labels, and where two labels are equal, also the settings that tell the groups apart.
 pub struct Names<'a>(Vec<(&'a str, Option<String>)>);
 
 impl<'a> Names<'a> {
-    /// Those of a claim's groups.
+    /// The names of a claim's groups.
     pub fn of(evidence: &'a Evidence, part: &'a Part, claim: &ClaimSpec) -> Names<'a> {
         let mut groups: Vec<&Group> = Vec::new();
         for (group, _) in claim.tests.iter().flat_map(Test::measures).filter_map(|of| evidence.measured(part, of)) {
@@ -33,12 +33,12 @@ impl<'a> Names<'a> {
         self.0.iter().find(|(id, _)| *id == group.id)?.1.as_ref()
     }
 
-    /// What a group is called.
+    /// The name of a group.
     pub fn get(&self, group: &Group) -> String {
         self.apart(group).map_or_else(|| group.label.clone(), |apart| format!("{} ({apart})", group.label))
     }
 
-    /// What tells two groups of different labels apart from others, where it is the same.
+    /// The distinguishing settings of two groups with different labels, where both have the same.
     pub fn shared(&self, left: Option<&Group>, right: Option<&Group>) -> Option<String> {
         let (left, right) = (left?, right?);
         let apart = self.apart(left)?;
@@ -46,7 +46,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The rule of a claim in words. What several groups are put to alike is said once.
+/// The rule of a claim in words. A rule that several groups share is stated once.
 pub fn rules(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> String {
     let names = Names::of(evidence, part, claim);
     let mut rules: Vec<String> = Vec::new();
@@ -70,7 +70,7 @@ pub fn rules(evidence: &Evidence, part: &Part, claim: &ClaimSpec) -> String {
     rules.join("; and ")
 }
 
-/// A test in words, with what decides.
+/// A test in words, including what decides it.
 pub fn rule(evidence: &Evidence, part: &Part, test: &Test) -> String {
     rule_by(evidence, part, test, &|group| called(evidence, part, group))
 }
@@ -90,7 +90,7 @@ fn rule_by(evidence: &Evidence, part: &Part, test: &Test, call: &dyn Fn(&Group) 
     format!("{}{share}{draws}", comparison_by(evidence, part, test, call))
 }
 
-/// What is compared: "BatchNorm < 0.5 × no norm: training loss, mean over the steps".
+/// The comparison in words: "BatchNorm < 0.5 × no norm: training loss, mean over the steps".
 pub fn comparison(evidence: &Evidence, part: &Part, test: &Test) -> String {
     comparison_by(evidence, part, test, &|group| called(evidence, part, group))
 }
@@ -113,7 +113,7 @@ fn comparison_by(evidence: &Evidence, part: &Part, test: &Test, call: &dyn Fn(&G
     }
 }
 
-/// What the left side is compared with, where the right side is called `right`.
+/// What the left side is compared with; `right` is the name of the right side.
 pub fn bound(test: &Test, right: &str) -> String {
     let times = if test.times == 1.0 { right.into() } else { format!("{} × {right}", significant(test.times, 4)) };
     if test.plus == 0.0 { times } else { format!("{times} + {}", significant(test.plus, 4)) }
@@ -125,7 +125,7 @@ pub fn name(evidence: &Evidence, part: &Part, measure: &Measure, every_step: boo
     joined(&group, &of)
 }
 
-/// A group in words. Two of an experiment may look alike: then their ids tell them apart.
+/// A group in words. Where two groups of an experiment look alike, their ids tell them apart.
 pub fn called(evidence: &Evidence, part: &Part, group: &Group) -> String {
     let alike = evidence.plan.chosen(part, None).iter().filter(|other| other.label == group.label).count() > 1;
     if alike { format!("{} [{}]", group.label, group.id) } else { group.label.clone() }
@@ -135,7 +135,7 @@ fn joined(group: &str, of: &str) -> String {
     if of.is_empty() { group.into() } else { format!("{group}: {of}") }
 }
 
-/// The group, and what is measured of it.
+/// The group, and what is measured on it.
 fn parts(
     evidence: &Evidence,
     part: &Part,

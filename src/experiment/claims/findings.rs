@@ -1,4 +1,4 @@
-//! What was measured for a claim, as the report shows it: in words and round numbers. `claims.json` has every digit.
+//! The measurements for a claim as the report shows them: in words and round numbers. `claims.json` has every digit.
 
 use super::super::claim_spec::{ClaimSpec, Measure, Side, Test};
 use super::super::evidence::Evidence;
@@ -9,18 +9,18 @@ use super::describe::{Names, bound};
 use crate::report::{Finding, Line, rounded};
 use crate::theory::STATEMENTS;
 
-/// What came of a test, as numbers.
+/// The result of a test, as numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Found {
-    /// Whether it is as the claim has it.
+    /// Whether the test is met.
     pub met: bool,
-    /// The left side, the middle of the draws; NaN where the sides are compared step by step.
+    /// The left side, as the median of the draws; NaN where the sides are compared step by step.
     pub left: f64,
-    /// The right side.
+    /// The right side, likewise.
     pub right: f64,
-    /// Compared step by step: the share of the steps at which it is so, the middle of the draws.
+    /// For a comparison step by step: the share of steps at which it holds, as the median of the draws.
     pub steps: Option<f64>,
-    /// In how many draws it is so, or at enough of the steps, and of how many.
+    /// The number of draws in which it holds (or holds at enough of the steps), and the number of draws.
     pub draws: (usize, usize),
 }
 
@@ -30,9 +30,9 @@ impl Default for Found {
     }
 }
 
-/// One test, ready to be laid beside its neighbours.
+/// One test's result, ready to be placed next to others.
 struct Piece {
-    /// What is measured, and what is made of its steps.
+    /// What is measured, and how its steps are reduced.
     of: (String, String),
     left: Vec<(String, String)>,
     right: Option<(String, String)>,
@@ -40,7 +40,7 @@ struct Piece {
     met: bool,
 }
 
-/// What was measured for a claim, a finding for each quantity; at the end which draws diverged.
+/// The measurements for a claim: a finding for each quantity, and at the end the draws that diverged.
 pub fn of(
     evidence: &Evidence,
     part: &Part,
@@ -87,7 +87,7 @@ impl Piece {
             && self.met == other.met
     }
 
-    /// The line; what is made of the steps stands in it where it does not stand above.
+    /// The line of the report. With `with_over` it says how the steps are reduced, because the title does not.
     fn line(&self, with_over: bool) -> Line {
         let over = (with_over && !self.of.1.is_empty()).then(|| self.of.1.clone());
         // Share by share the right side stands in the names.
@@ -161,7 +161,7 @@ fn piece(evidence: &Evidence, part: &Part, test: &Test, found: &Found, names: &N
     Piece { of: (label, over(&test.left)), left, right, notes, met: found.met }
 }
 
-/// Of a statement of the paper, on random instances.
+/// The piece for a statement of the paper on random instances.
 fn of_statement(test: &Test, found: &Found) -> Piece {
     let name = test.left.fails.as_deref().unwrap_or_default();
     let row = STATEMENTS.iter().flat_map(|statement| statement.rows).find(|row| row.name == name);
@@ -172,7 +172,7 @@ fn of_statement(test: &Test, found: &Found) -> Piece {
     Piece { of, left: vec![(who, percent(found.left))], right: None, notes: Vec::new(), met: found.met }
 }
 
-/// What is made of the steps, in words: "mean over the last 10 % of the run".
+/// How the steps are reduced, in words: "mean over the last 10 % of the run".
 pub fn over(measure: &Measure) -> String {
     let part = within(measure);
     match (measure.until, measure.steps) {
@@ -195,7 +195,7 @@ fn within(measure: &Measure) -> Option<String> {
     })
 }
 
-/// A value as it is read best: shares of what was counted in per cent.
+/// A value in its most readable form: shares of a count are in per cent.
 pub fn shown(pick: Option<&Pick>, value: f64) -> String {
     let counted = pick.is_some_and(|pick| pick.quantity.ends_with("accuracy") || pick.over == Some(Over::Positive));
     if counted { percent(value) } else { rounded(value) }

@@ -1,23 +1,23 @@
-//! From the forms of a claim to its verdict.
+//! Derives a claim's verdict from its forms.
 
 use crate::report::Verdict;
 
-/// A form of a claim, and whether all its tests are met. A claim that says one thing in one way has one, without a name.
+/// A form of a claim, and whether all its tests are met. A claim with a single form leaves it without a name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Form {
-    /// In words, such as "in the mean over the steps".
+    /// The name in words, such as "in the mean over the steps".
     pub name: String,
-    /// Whether it holds.
+    /// Whether all its tests are met.
     pub met: bool,
 }
 
-/// The forms of a statement that is false as printed.
+/// The form of a statement as printed, where the print is false.
 pub const PRINTED: &str = "as printed";
-/// And of what its proof shows.
+/// The form that the statement's proof shows.
 pub const CORRECTED: &str = "as corrected";
 
-/// What becomes of a claim whose runs could tell. All forms that are met reproduce it, some of them do in part; but one that is met
-/// [`CORRECTED`] and not [`PRINTED`] is true as corrected.
+/// The verdict on a claim whose runs could decide it. It is reproduced if all forms are met, and reproduced in part if some are. But if
+/// [`CORRECTED`] is met and [`PRINTED`] is not, it is true as corrected.
 pub fn verdict(forms: &[Form]) -> Verdict {
     let met = |name: &str| forms.iter().find(|form| form.name == name).map(|form| form.met);
     match (met(PRINTED), met(CORRECTED)) {
@@ -29,7 +29,7 @@ pub fn verdict(forms: &[Form]) -> Verdict {
     }
 }
 
-/// Which forms of a claim are met and which are not.
+/// Which forms of a claim are met and which are not, in words.
 pub fn in_part(forms: &[Form]) -> String {
     let named = |met: bool| {
         let names = forms.iter().filter(|form| form.met == met).map(|form| match form.name.as_str() {

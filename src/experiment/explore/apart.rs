@@ -1,15 +1,16 @@
-//! Groups of runs that a legend would call the same, told apart by the settings in which they differ.
+//! Tells apart groups of runs with the same legend, by the settings in which they differ.
 
 use super::super::runs::Group;
 use crate::report::significant;
 use toml::{Table, Value};
 
-/// Settings that tell groups apart before all others.
+/// The settings that are tried first.
 const FIRST: [&str; 2] = ["model", "lr"];
-/// Settings that say how a run was made or looked at, and not what it is.
+/// Settings that say how a run was made or measured, not what it is.
 const NEVER: [&str; 5] = ["seed", "eval_every", "checkpoint_every", "keep_checkpoints", "precision"];
 
-/// A name for each group, such that no two of one label share one: "DLN, lr 1e-6", else its id. `None` where the labels tell them apart.
+/// A name for each group such that no two groups with the same label share one: "DLN, lr 1e-6", else the group's id. `None` where labels
+/// suffice.
 pub fn names(groups: &[&Group]) -> Option<Vec<String>> {
     let mut words: Vec<Vec<String>> = vec![Vec::new(); groups.len()];
     twins(groups, &words).next()?;
@@ -35,7 +36,7 @@ pub fn names(groups: &[&Group]) -> Option<Vec<String>> {
     Some((0..groups.len()).map(told).collect())
 }
 
-/// The pairs of groups that are called the same.
+/// The pairs of groups with the same name.
 fn twins<'a>(groups: &'a [&Group], words: &'a [Vec<String>]) -> impl Iterator<Item = (usize, usize)> + 'a {
     let pairs = (0..groups.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
     pairs.filter(|&(i, j)| groups[i].label == groups[j].label && words[i] == words[j])

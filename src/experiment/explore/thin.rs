@@ -1,19 +1,19 @@
-//! Long series made short: what is shown together keeps the same steps, and of what lies between the lowest and the highest.
+//! Shortens long series. Series that are shown together keep the same steps, and the lowest and highest values of the steps left out.
 
 use crate::report::{Faceted, Kind, Series};
 use std::collections::BTreeMap;
 
-/// Steps of a series that the report holds; longer ones are cut into so many stretches.
+/// The most steps of a series in the report. A longer series is cut into this many stretches.
 const STRETCHES: usize = 160;
-/// What a reader must know of it.
+/// The note about this under a panel.
 pub const NOTE: &str = "Of long runs one step of each stretch is shown; the band reaches from the lowest to the highest \
                         value of the stretch.";
 
-/// Where a stretch of steps begins, and the one of them that is shown: of those that most series have the first.
+/// The first step of a stretch, and the step of it that is shown: the first of those that most series have.
 type Stretch = (f64, f64);
 
-/// The same series in the same order; where those of one choice have too many steps, each keeps the same of them, and a line gets a band. Also
-/// whether any was made short.
+/// The same series in the same order, shortened. Where the series of one choice have too many steps, all keep the same steps, and each line
+/// gets a band. Also returns whether any series was shortened.
 pub fn thinned(all: Vec<Faceted>) -> (Vec<Faceted>, bool) {
     let mut steps: BTreeMap<Vec<(String, String)>, Vec<f64>> = BTreeMap::new();
     for Faceted { facets, series } in &all {
@@ -51,7 +51,7 @@ fn ends(kind: &Kind) -> Option<Vec<(f64, f64, f64)>> {
     }
 }
 
-/// The stretches of these steps; none where there are few enough. The last step, what a run came to, is one of its own.
+/// Cuts steps into stretches; none where there are few enough. The last step is a stretch of its own, because it is the run's outcome.
 fn stretches(mut steps: Vec<f64>) -> Vec<Stretch> {
     steps.sort_by(f64::total_cmp);
     let counted: Vec<(f64, usize)> = steps.chunk_by(|a, b| a == b).map(|same| (same[0], same.len())).collect();
@@ -68,7 +68,8 @@ fn stretches(mut steps: Vec<f64>) -> Vec<Stretch> {
     all
 }
 
-/// Of (step, lowest, highest), steps rising: of each stretch the step that is shown, its lowest, and the lowest and highest of all.
+/// Shortens points (step, lowest, highest) in rising order. For each stretch: the step shown, its lowest value, and the stretch's lowest
+/// and highest values.
 fn cut(points: &[(f64, f64, f64)], grid: &[Stretch]) -> Vec<(f64, f64, f64, f64)> {
     let mut kept = Vec::new();
     for (i, &(from, at)) in grid.iter().enumerate() {
@@ -92,7 +93,7 @@ mod tests {
         Faceted { facets: vec![("seed".into(), facet.into())], series: Series::line(label, 0, points) }
     }
 
-    /// The points of the line and of the band of one label.
+    /// The points of the line and of the band with one label.
     type Drawn = (Vec<(f64, f64)>, Vec<(f64, f64, f64)>);
 
     fn of(all: &[Faceted], label: &str) -> Drawn {

@@ -1,4 +1,4 @@
-//! What an experiment's file cannot say is refused before any run is made.
+//! Tests that an impossible experiment is refused before any run is made.
 
 use super::super::catalogue;
 use super::super::runs::Request;

@@ -1,4 +1,4 @@
-//! The header guard, tried.
+//! Tests of the header guard.
 
 use super::*;
 

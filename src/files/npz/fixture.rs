@@ -1,10 +1,10 @@
-//! Archives for tests: made byte by byte, spoiled, and tried.
+//! Archives for tests: built byte by byte, damaged, and read.
 
 use super::*;
 use std::fs;
 use std::io::Cursor;
 
-/// Hands `check` copies of a valid file with a few bytes changed, removed or added; the same ones on every run.
+/// Passes `check` copies of a valid file with a few bytes changed, removed or added; every run makes the same copies.
 pub(crate) fn mutations(good: &[u8], count: usize, check: impl Fn(&[u8])) {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut below = |bound: usize| {
@@ -33,7 +33,7 @@ pub(crate) fn mutations(good: &[u8], count: usize, check: impl Fn(&[u8])) {
     }
 }
 
-/// An array's bytes as NumPy lays them out: magic, version, dictionary padded to 64 bytes, values.
+/// An array in NumPy's byte layout: magic, version, dictionary padded to 64 bytes, values.
 pub(crate) fn npy(version: u8, dictionary: &str, data: &[u8]) -> Vec<u8> {
     let before = if version == 1 { 10 } else { 12 };
     let length = (before + dictionary.len() + 1).next_multiple_of(64) - before;
@@ -63,7 +63,7 @@ pub(crate) fn archive(members: &[(&str, &[u8])], method: CompressionMethod) -> V
     zip.finish().unwrap().into_inner()
 }
 
-/// An archive of one array, with 32-bit sizes so that they can be patched at their places.
+/// An archive of one array. Its sizes are 32-bit fields, so that they can be patched in place.
 pub(crate) fn single(method: CompressionMethod) -> Vec<u8> {
     let content = npy(1, &dictionary("<f8", "False", "(64,)"), &[0; 512]);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
@@ -72,7 +72,7 @@ pub(crate) fn single(method: CompressionMethod) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-/// Overwrites a field of the local header and the same one of the directory's entry.
+/// Overwrites a field of the local header and the same field of the directory's entry.
 pub(crate) fn patch(bytes: &mut [u8], local: usize, central: usize, value: &[u8]) {
     let entry = find(bytes, b"PK\x01\x02");
     bytes[local..local + value.len()].copy_from_slice(value);
@@ -87,7 +87,7 @@ pub(crate) fn load(bytes: &[u8]) -> Result<Arrays> {
     load_within(bytes, MEMORY_FLOOR)
 }
 
-/// Reads a file within so many bytes of memory.
+/// Reads a file with a limit of `limit` bytes of memory.
 pub(crate) fn load_within(bytes: &[u8], limit: u64) -> Result<Arrays> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.npz");
@@ -95,12 +95,12 @@ pub(crate) fn load_within(bytes: &[u8], limit: u64) -> Result<Arrays> {
     read_within(&path, |_| limit)
 }
 
-/// The message with which a file is refused.
+/// The error message for a refused file.
 pub(crate) fn refusal(bytes: &[u8]) -> String {
     refusal_of(load(bytes))
 }
 
-/// The message of a refusal, which is of one line and names the file.
+/// The error message of a failed load; it must be one line and name the file.
 pub(crate) fn refusal_of(loaded: Result<Arrays>) -> String {
     let error = loaded.unwrap_err();
     assert!(matches!(error, Error::Input { .. }), "{error:?}");

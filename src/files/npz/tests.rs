@@ -1,4 +1,4 @@
-//! Tests of the file beside it.
+//! Tests of reading and writing NumPy archives.
 
 use std::cell::Cell;
 use std::fs;

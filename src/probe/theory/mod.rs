@@ -1,13 +1,14 @@
-//! The paper's statements on a network as it trains: both sides of each, for single units of chosen layers (section 4, appendix C).
+//! The paper's statements on a network in training: both sides of each, for single units of chosen layers (section 4, appendix C).
 //!
-//! Inside a network with BatchNorm they are about a layer's own norm; in a network without, about the paper's comparison (figure 5): a
-//! BatchNorm inserted after the layer with γ = S and β = μ, so that z = y, every other parameter equal. `y [m]` is a unit of what the norm
-//! reads, `z` of what it gives, `g = ∂L/∂z`, `v = ∂L̂/∂y`, `H` and `Ĥ` the second derivatives. v comes from the engine's backward pass,
-//! products with H and Ĥ from its Hessian-vector products, all in training mode; only then are the statements evaluated.
+//! In a network with BatchNorm, the statements are about a layer's own norm. In a network without it, they are about the paper's comparison
+//! (figure 5): a BatchNorm inserted after the layer with γ = S and β = μ, so that z = y, and every other parameter the same. `y [m]` is a
+//! unit of the norm's input and `z` of its output; `g = ∂L/∂z` and `v = ∂L̂/∂y`; `H` and `Ĥ` are the second derivatives. The engine's
+//! backward pass gives v, and its Hessian-vector products give the products with H and Ĥ, all in training mode. Then the statements are
+//! evaluated.
 //!
-//! - `room`: which units, and the memory for them · `pass`: what the device is asked for · [`statements`]: what is made of it
+//! - `room`: which units, and the memory for them · `pass`: the work issued to the device · [`statements`]: the statements from its results
 //!
-//! An evaluation: θ, running statistics and the step state stay as they are.
+//! The probe only evaluates: θ, running statistics and the step state do not change.
 
 mod pass;
 mod room;
@@ -26,15 +27,15 @@ use crate::runtime::tensor::{In, Out};
 use room::PRODUCTS;
 use statements::{Products, Unit};
 
-/// Asks the device for all that the statements need at `theta`; nothing is read back. One pass forward and backward, and for every unit
-/// four Hessian-vector products of the layers after the norm.
+/// Issues all work that the statements need at `theta` to the device; nothing is read back. It is one forward and backward pass, and for
+/// every unit four Hessian-vector products of the layers after the norm.
 pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, room: &Workspace) -> Result<()> {
     let (loss, correct) = (Out(engine.slot(Scalar::Aside)), Out(engine.slot(Scalar::AsideCorrect)));
     engine.linearise(&room.tangents, theta, loss, correct)?;
     room.layers.iter().try_for_each(|at| pass::run(engine, theta, room, at))
 }
 
-/// Reads what [`ask`] asked for: an entry for each of [`Workspace::entries`].
+/// Reads the results of [`ask`]: an entry for each of [`Workspace::entries`].
 pub fn read<B: Backend>(engine: &mut Engine<B>, room: &Workspace) -> Result<Vec<Statements>> {
     let mut found = Vec::new();
     for at in &room.layers {

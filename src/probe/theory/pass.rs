@@ -1,4 +1,4 @@
-//! What the device is asked for of one layer's units.
+//! The work issued to the device for the units of one layer.
 
 use super::room::{At, Inserted, PRODUCTS, Workspace};
 use crate::network::Engine;
@@ -10,25 +10,25 @@ use crate::ops::norm::{NormGrads, NormPass, NormSpec, NormTangentBackward, NormT
 use crate::runtime::tensor::{In, Out, Shape, View};
 use crate::{Error, Result};
 
-/// What a layer's norm does after z, as a diagonal: noise's scale, and the ReLU's gaps.
+/// What follows z in a layer's norm, as a diagonal: the noise's scale, and the zeros of the ReLU.
 #[derive(Debug, Clone, Copy, Default)]
 struct After {
     noise: Option<NoiseOptions>,
     relu: bool,
 }
 
-/// One layer, with room.
+/// One layer, with its workspace.
 struct Layered<'a> {
     room: &'a Workspace,
     at: &'a At,
     theta: In,
     after: After,
-    /// z's tensor after the ReLU and the noise.
+    /// The tensor that z becomes after noise and ReLU.
     output: In,
     spare: [View; 2],
 }
 
-/// Asks for it.
+/// Issues the work for one layer.
 pub fn run<B: Backend>(engine: &mut Engine<B>, theta: In, room: &Workspace, at: &At) -> Result<()> {
     let here = engine.linearised(&room.tangents, at.link);
     let (shape, columns) = (here.y.0.shape, here.y.0.shape.matrix().1);
@@ -81,12 +81,12 @@ pub fn run<B: Backend>(engine: &mut Engine<B>, theta: In, room: &Workspace, at: 
 }
 
 impl Layered<'_> {
-    /// The first `[C]` of a per-unit vector of the room.
+    /// The first `[C]` of a per-unit vector of the workspace.
     fn per_unit(&self, which: usize) -> View {
         self.room.per_unit[which].slice(0, Shape::new([self.output.0.shape.matrix().1]))
     }
 
-    /// `out ← e_unit x`, or with statistics `e_unit (x − μ)/S`: one unit of it, the others 0.
+    /// `out ← e_unit x`, or with statistics `e_unit (x − μ)/S`: one unit is kept, and the others become 0.
     fn select<B: Backend>(
         &self,
         engine: &mut Engine<B>,
@@ -101,7 +101,7 @@ impl Layered<'_> {
         engine.backend().norm_eval(NormSpec { eps, ..NormSpec::batch() }, pass)
     }
 
-    /// A BatchNorm of z with β = 0, whose γ is all `weight`.
+    /// The arguments of a BatchNorm with β = 0 and γ = `weight`. Its input is the layer's output.
     fn pass(&self, weight: View, statistics: [View; 2], y: Out) -> NormPass {
         let [mean, spread] = statistics.map(Out);
         NormPass {
@@ -117,7 +117,7 @@ impl Layered<'_> {
         }
     }
 
-    /// `out ←` what noise and ReLU make of `x`, a tangent of z or a gradient of y: a diagonal is the same both ways.
+    /// Applies noise and ReLU to `x`, a tangent of z or a gradient of y, into `out`. As a diagonal, they act the same way on both.
     fn diagonal<B: Backend>(&self, engine: &mut Engine<B>, x: In, out: Out) -> Result<()> {
         let state = In(engine.state());
         let backend = engine.backend();
@@ -134,7 +134,7 @@ impl Layered<'_> {
         }
     }
 
-    /// `out ← H x`, of what follows z.
+    /// `out ← H x`, where H belongs to what follows z.
     fn hessian<B: Backend>(&self, engine: &mut Engine<B>, x: In, out: Out) -> Result<()> {
         let moved = Out(self.spare[0]);
         self.diagonal(engine, x, moved)?;
@@ -143,7 +143,7 @@ impl Layered<'_> {
         self.diagonal(engine, moved.into(), out)
     }
 
-    /// The inserted norm's passes with γ = 1 and β = 0; `y` is written and not read.
+    /// Issues the inserted norm's passes with γ = 1 and β = 0. `y` is written but not read.
     fn insert<B: Backend>(&self, engine: &mut Engine<B>, inserted: Inserted, y: Out) -> Result<()> {
         let spec = NormSpec { eps: self.room.eps, ..NormSpec::batch() };
         let pass = self.pass(self.per_unit(1), inserted.statistics, y);
@@ -153,7 +153,8 @@ impl Layered<'_> {
         engine.backend().norm_backward(spec, pass, In(self.at.grad), grads)
     }
 
-    /// The products of the inserted norm along `v`: u̇ᵀHu̇, and vᵀ with how its backward moves where g does not. `u` and `product` are room.
+    /// Issues the products of the inserted norm along `v`: u̇ᵀHu̇, and the product of v with the change of the norm's backward pass for
+    /// fixed g. `u` and `product` are scratch space.
     fn through_inserted<B: Backend>(
         &self,
         engine: &mut Engine<B>,

@@ -1,4 +1,4 @@
-//! Which units of which layers are looked at, and the memory that it takes.
+//! Which units of which layers are probed, and the memory for them.
 
 use crate::network::layer::Layer;
 use crate::network::{Engine, Tangents};
@@ -7,64 +7,64 @@ use crate::ops::norm::{Axes, NormSpec};
 use crate::runtime::tensor::{DType, Out, Shape, View};
 use crate::{Error, Result};
 
-/// Dot products that are kept of a unit: the fields of [`Products`](super::statements::Products).
+/// The number of dot products per unit: the fields of [`Products`](super::statements::Products).
 pub(super) const PRODUCTS: usize = 6;
 
-/// A layer whose units are looked at.
+/// A layer whose units are probed.
 #[derive(Debug, Clone)]
 pub(super) struct At {
-    /// The paper's number, from 1.
+    /// The layer's number in the paper, from 1.
     pub(super) number: usize,
     /// The link whose output is z.
     pub(super) link: usize,
     pub(super) units: Vec<usize>,
-    /// A row for every unit: 1 in its place and 0 elsewhere, `[units, C]`.
+    /// A row for every probed unit, with 1 in its place and 0 elsewhere, `[units, C]`.
     pub(super) chosen: View,
     /// ∂L/∂z
     pub(super) grad: View,
-    /// The network's own norm's γ, `[C]`, as it is when the device is asked.
+    /// γ of the network's own norm, `[C]`, as of the time when the device is asked.
     pub(super) gamma: Option<View>,
-    /// The norm that is thought of where the network has none.
+    /// The hypothetical norm, where the network has none.
     pub(super) inserted: Option<Inserted>,
     /// f64 `[units, PRODUCTS]`
     pub(super) products: View,
 }
 
-/// What a BatchNorm after the layer would do, for γ = 1 and β = 0: the rest is a scale.
+/// What a BatchNorm after the layer would compute for γ = 1 and β = 0; other values only scale it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Inserted {
     /// ∂L̂/∂y for ∂L/∂z = g
     pub(super) through: View,
-    /// μ and σ², and dγ and dβ, `[C]` each.
+    /// μ and σ², and below them dγ and dβ, `[C]` each.
     pub(super) statistics: [View; 2],
     pub(super) grads: [View; 2],
 }
 
-/// Workspace to work in.
+/// The probe's workspace.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     pub(super) tangents: Tangents,
     pub(super) layers: Vec<At>,
-    /// ε of every norm: the network's, or one that is inserted.
+    /// ε of every norm: the network's own, or the inserted one's.
     pub(super) eps: f64,
-    /// Like the largest of the layers' tensors.
+    /// Each as long as the largest of the layers' tensors.
     pub(super) vectors: [View; 5],
-    /// Like the widest layer's units: zeros, ones, and four that are written and read no more.
+    /// Each as long as the widest layer has units: zeros, ones, and four that are written but never read.
     pub(super) per_unit: [View; 6],
     pub(super) workspace: View,
 }
 
 impl Workspace {
-    /// Allocates it, for some units (from 0) of some layers (weighted ones, from 1); `eps` is the ε of the network's norms, or of one that is
-    /// inserted.
+    /// Allocates the workspace for some units (from 0) of some layers (weighted ones, from 1). `eps` is the ε of the network's norms, or of
+    /// the inserted ones.
     ///
-    /// Errors: a layer or a unit that the network does not have; a network with another norm than BatchNorm; bf16; not enough memory.
+    /// Errors: the network lacks a layer or a unit, or has another norm than BatchNorm; bf16; not enough memory.
     pub fn new<B: Backend>(engine: &mut Engine<B>, chosen: &[(usize, Vec<usize>)], eps: f64) -> Result<Workspace> {
         let tangents = engine.tangents()?;
         Self::with(engine, tangents, chosen, eps)
     }
 
-    /// The same beside `tangents`, which others may use at other times.
+    /// The same with given `tangents`, which others may use at other times.
     pub fn with<B: Backend>(
         engine: &mut Engine<B>,
         tangents: Tangents,
@@ -110,13 +110,13 @@ impl Workspace {
         Ok(Workspace { tangents, layers, eps, vectors, per_unit, workspace })
     }
 
-    /// Layer and unit of every entry, in order.
+    /// The layer and the unit of every entry, in order.
     pub fn entries(&self) -> Vec<(usize, usize)> {
         self.layers.iter().flat_map(|at| at.units.iter().map(|&unit| (at.number, unit))).collect()
     }
 }
 
-/// The link whose output is z of weighted layer `number`, and whether the network's own norm is there.
+/// The link whose output is z of weighted layer `number`, and whether that is the network's own norm.
 fn place<B: Backend>(engine: &Engine<B>, number: usize) -> Result<(usize, bool)> {
     let weighted = engine.network().weighted_layers();
     let Some(layer) = number.checked_sub(1).and_then(|at| weighted.get(at)) else {

@@ -1,26 +1,26 @@
-//! Both sides of the statements, in f64, from one unit's vectors and its products with H and Ĥ.
+//! Both sides of the statements, in f64, computed from one unit's vectors and its products with H and Ĥ.
 
 use crate::probe::measure::Entry;
 
 /// One unit on one batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unit {
-    /// What the norm reads.
+    /// The norm's input.
     pub y: Vec<f64>,
     /// ∂L/∂z
     pub g: Vec<f64>,
-    /// ∂L̂/∂y; of an inserted norm for γ = 1.
+    /// ∂L̂/∂y; for an inserted norm with γ = 1.
     pub v: Vec<f64>,
-    /// γ; of an inserted norm it is S.
+    /// γ; `None` for an inserted norm, where it is S.
     pub gamma: Option<f64>,
     /// ε
     pub eps: f64,
 }
 
-/// Products, v being that of [`Unit`] and u = ŷ.
+/// Products with the second derivatives. v is that of [`Unit`], and u = ŷ.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Products {
-    /// vᵀĤv; of an inserted norm u̇ᵀHu̇, u̇ being how ŷ moves with y along v.
+    /// vᵀĤv; for an inserted norm u̇ᵀHu̇, where u̇ is the change of ŷ as y moves along v.
     pub hat: f64,
     /// vᵀHv
     pub v_h_v: f64,
@@ -30,28 +30,28 @@ pub struct Products {
     pub u_h_u: f64,
     /// gᵀHg
     pub g_h_g: f64,
-    /// Of an inserted norm: gᵀŷ̈, the second derivative of ŷ along v, twice.
+    /// For an inserted norm: gᵀŷ̈, where ŷ̈ is the second derivative of ŷ, both times along v.
     pub normed: f64,
 }
 
 /// Both sides of the statements for one unit, and the quantities in them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Statements {
-    /// Fact C.1: ‖v‖; the length of `(γ/S)(g − μ_g − ŷ a/m)`; and that of their difference.
+    /// Fact C.1: ‖v‖; the length of `(γ/S)(g − μ_g − ŷ a/m)`; and the length of the difference of the two vectors.
     pub fact_c1: [f64; 3],
-    /// Theorem 4.1: ‖v‖²; `f (‖g‖² − m μ_g² − (2−ρ) a²/m)`, which it is; and the printed bound, without `2−ρ`.
+    /// Theorem 4.1: ‖v‖²; `f (‖g‖² − m μ_g² − (2−ρ) a²/m)`, which equals it; and the printed bound, without `2−ρ`.
     pub theorem_4_1: [f64; 3],
-    /// Theorem 4.2: vᵀĤv; what it is; and the printed bound, `f vᵀHv − γ/(m S²) a ‖v‖²`.
+    /// Theorem 4.2: vᵀĤv; the expression that equals it; and the printed bound, `f vᵀHv − γ/(m S²) a ‖v‖²`.
     pub theorem_4_2: [f64; 3],
-    /// Its second form: vᵀĤv; and `f (gᵀHg − a‖v‖²/(mγ))`.
+    /// The second form of Theorem 4.2: vᵀĤv; and `f (gᵀHg − a‖v‖²/(mγ))`.
     pub second_form: [f64; 2],
-    /// γ/S, S = √(σ² + ε): "σ_j tends to be large".
+    /// γ/S with S = √(σ² + ε). The paper says of it: "σ_j tends to be large".
     pub gain: f64,
-    /// m μ_g²/‖g‖²: "significant".
+    /// m μ_g²/‖g‖². The paper says of it: "significant".
     pub mean_share: f64,
     /// a²/(m‖g‖²)
     pub along_share: f64,
-    /// a = ⟨g, ŷ⟩: "away from 0".
+    /// a = ⟨g, ŷ⟩. The paper says of it: "away from 0".
     pub along: f64,
     /// vᵀHv
     pub v_h_v: f64,
@@ -72,7 +72,7 @@ fn normed(y: &[f64], eps: f64) -> (Vec<f64>, f64) {
 }
 
 impl Statements {
-    /// [`Statements::values`] in files: `STATEMENT.left`, `STATEMENT.right`, and what is beside them.
+    /// The names of [`Statements::values`] in files: `STATEMENT.left`, `STATEMENT.right`, and the other quantities.
     pub const ARRAYS: &'static [(&'static str, Entry)] = &[
         ("fact_c1.left", Entry::Units),
         ("fact_c1.right", Entry::Units),
@@ -102,7 +102,7 @@ impl Statements {
         [a, b, c, d, e, f, g, h, i, j, k, gain, mean_share, along_share, along, v_h_v, g_h_g]
     }
 
-    /// Of a norm that is thought of after a layer, with γ = S: v and its products are scaled from γ = 1.
+    /// The statements for a hypothetical norm after a layer, with γ = S. v and its products are given for γ = 1, and are scaled.
     pub fn of_inserted(mut unit: Unit, products: Products) -> Statements {
         let (_, s) = normed(&unit.y, unit.eps);
         unit.v.iter_mut().for_each(|v| *v *= s);
@@ -114,7 +114,7 @@ impl Statements {
         Statements::of_own(unit, products)
     }
 
-    /// Of a network's own norm.
+    /// The statements for a network's own norm.
     pub fn of_own(unit: Unit, products: Products) -> Statements {
         let Unit { y, g, v, gamma, eps } = unit;
         let (m, gamma) = (y.len() as f64, gamma.unwrap_or(1.0));

@@ -1,14 +1,14 @@
-//! How the claims came out: counts, and a table of all of them for each kind.
+//! The verdicts on the claims: counts, and a table of all claims of each kind.
 
 use super::super::page::{ClaimKind, ClaimRow, Verdict};
 use super::parts::{badge, class, findings, paragraphs, sign, target};
 use super::view::View;
 use maud::{Markup, html};
 
-/// The kinds of claims that are not the paper's, in the order in which they are shown.
+/// The kinds of claims that are not the paper's, in the order shown.
 pub const OTHERS: [ClaimKind; 2] = [ClaimKind::Sensitivity, ClaimKind::Project];
 
-/// The anchor of the section of a kind.
+/// The anchor of a kind's section.
 pub fn anchor(kind: ClaimKind) -> &'static str {
     match kind {
         ClaimKind::Paper => "claims",
@@ -17,7 +17,7 @@ pub fn anchor(kind: ClaimKind) -> &'static str {
     }
 }
 
-/// What that section is called.
+/// The title of that section.
 pub fn title(kind: ClaimKind) -> &'static str {
     match kind {
         ClaimKind::Paper => "Claims of the paper",
@@ -26,7 +26,7 @@ pub fn title(kind: ClaimKind) -> &'static str {
     }
 }
 
-/// The paper's claims: counts, a filter, the table.
+/// The paper's claims: counts, a filter, and the table.
 pub fn of_paper(view: &View) -> Markup {
     let page = view.page;
     let of_paper = || page.claims.iter().filter(|claim| claim.kind == ClaimKind::Paper);
@@ -64,7 +64,7 @@ pub fn of_paper(view: &View) -> Markup {
     }
 }
 
-/// A section for each other kind of which there are claims.
+/// A section for each other kind that has claims.
 pub fn others(view: &View) -> Markup {
     let words = |kind| match kind {
         ClaimKind::Project => "What this project claims of its own.",
@@ -81,7 +81,7 @@ pub fn others(view: &View) -> Markup {
     }
 }
 
-/// The claims of one kind. Roles are said again, since on a narrow page the style sheet makes a card of each row.
+/// The claims of one kind. Roles are stated explicitly, because on a narrow page the style sheet turns each row into a card.
 fn table(view: &View, kind: ClaimKind, caption: &str) -> Markup {
     let rows = view.page.claims.iter().enumerate().filter(|(_, claim)| claim.kind == kind);
     html! {

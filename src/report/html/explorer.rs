@@ -1,8 +1,8 @@
-//! Panels whose content the reader chooses: what stands in their place, and the data from which the script draws them.
+//! Panels whose content the reader chooses: their place in the page, and the data from which the script draws them.
 //!
-//! The data of all panels are one JSON text at the page's end. An array that several series share, such as the steps, stands there
-//! once, in `arrays`: series name arrays by their number. A whole number is written in full, any other to four digits; one that is
-//! missing is `null`, an infinite one the largest that there is.
+//! The data of all panels are one JSON text at the page's end. An array that several series share, such as the steps, is stored there once,
+//! in `arrays`, and series refer to arrays by number. Integers are written in full, other numbers to four digits. A missing number is
+//! `null`, and an infinite one is the largest possible number.
 
 use super::super::page::{Explorer, Page};
 use super::super::plot::{self, Kind, Scale};
@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt::Write;
 
-/// The panel: a title and a word for those without a script, which sets the rest below.
+/// The panel: a title, and a message for readers without the script. The script adds the rest below.
 pub fn write(out: &mut String, explorer: &Explorer) {
     let note = match explorer.note.as_str() {
         "" => String::new(),
@@ -27,7 +27,7 @@ pub fn write(out: &mut String, explorer: &Explorer) {
     );
 }
 
-/// The data of every panel of the page, in its order, for the script: the script knows a panel by its place.
+/// The data of every panel of the page, in the page's order; the script identifies a panel by its place.
 pub fn data(page: &Page) -> String {
     let mut pool = Pool::default();
     // As the sections stand on the page.
@@ -60,7 +60,7 @@ struct Panel<'a> {
     x: Axis<'a>,
     y: Axis<'a>,
     facets: Vec<Facet<'a>>,
-    /// Of each facet the number of the value that is chosen at first.
+    /// For each facet, the index of the value that is chosen at first.
     first: Vec<usize>,
     series: Vec<Drawn<'a>>,
 }
@@ -80,7 +80,7 @@ struct Facet<'a> {
 
 #[derive(Serialize)]
 struct Drawn<'a> {
-    /// Of each facet the number of its value; none where it has no such facet: it is shown whatever is chosen.
+    /// For each facet, the index of the series' value. `None` where the series lacks the facet; it is then shown whatever is chosen.
     facets: Vec<Option<usize>>,
     label: &'a str,
     style: usize,
@@ -88,7 +88,7 @@ struct Drawn<'a> {
     kind: Arrays,
 }
 
-/// What is drawn; a number is the place of an array.
+/// What is drawn; a number is the index of an array.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Arrays {
@@ -98,7 +98,7 @@ enum Arrays {
     Ridge { at: usize, edges: Vec<usize>, density: Vec<usize> },
 }
 
-/// Arrays, each once.
+/// A collection of arrays that stores each only once.
 #[derive(Default)]
 struct Pool {
     arrays: Vec<Vec<Value>>,
@@ -170,7 +170,7 @@ fn axis(axis: &plot::Axis) -> Axis<'_> {
     Axis { label: &axis.label, log: axis.scale == Scale::Log, range: axis.range }
 }
 
-/// A number as the page has it.
+/// A number as it is written in the page.
 fn number(value: f64) -> Value {
     if value.is_nan() {
         return Value::Null;

@@ -1,16 +1,16 @@
-//! A report as one HTML file, which needs nothing but itself: no network, no other file, and for reading no script.
+//! A report as one HTML file that needs nothing else: no network, no other file, and no script for reading.
 //!
-//! - here: the document, its navigation, and what of it may differ between two reports of the same results;
-//! - `view.rs`: the page with its anchors · `parts.rs`: links, anchors that never clash, tables, verdicts, what was measured;
+//! - here: the document, its navigation, and the part that may differ between two reports of the same results;
+//! - `view.rs`: the page with its anchors · `parts.rs`: links, anchors that never clash, tables, verdicts, findings;
 //! - `opening.rs`: the first screen: the question, the answer, and a card for each headline;
 //! - `claims.rs`: the counts and the tables of claims;
-//! - `section.rs`: an experiment: the paper's words beside what was measured, figures, files;
+//! - `section.rs`: an experiment: the paper's words next to the measurements, figures, files;
 //! - `explorer.rs`: the data of the panels that the script draws;
-//! - `assets/`: the style sheet, and the script in parts by subject, which are laid end to end; `vendor/` has uPlot, which draws what
-//!   the reader chooses.
+//! - `assets/`: the style sheet, and the script in parts by subject, which are concatenated; `vendor/` has uPlot, which draws the panels whose
+//!   content the reader chooses.
 //!
-//! The same page gives the same bytes. Words come from outside: the templates escape every one, and the document's own policy
-//! lets no script run but the one written here, and no request leave.
+//! The same page gives the same bytes. All words come from outside, and the templates escape every one. The document's own policy allows
+//! only this script to run, and no request to leave.
 
 mod claims;
 mod explorer;
@@ -29,9 +29,9 @@ use parts::{Ids, table, tally};
 use sha2::{Digest, Sha256};
 use view::View;
 
-/// Stands before the only part in which two reports of the same results may differ.
+/// The mark before the only part in which two reports of the same results may differ.
 pub const COST_START: &str = "<!-- cost -->";
-/// Stands behind it.
+/// The mark after that part.
 pub const COST_END: &str = "<!-- /cost -->";
 
 const CSS: &str = concat!(
@@ -54,9 +54,9 @@ const SCRIPT: &str = concat!(
 );
 
 impl Page {
-    /// The report as a file of its own.
+    /// The report as a standalone file.
     ///
-    /// It is meant to lie beside what it links to: `runs/ID/` for a run, and [`super::Picture::files`].
+    /// It should be stored next to what it links to: `runs/ID/` for a run, and [`super::Picture::files`].
     pub fn html(&self) -> String {
         let mut ids = Ids::default();
         let view = View {
@@ -119,14 +119,14 @@ impl Page {
         document.into_string() + "\n"
     }
 
-    /// The place of the section that a claim belongs to.
+    /// The index of the section that a claim belongs to.
     fn section_of(&self, claim: &ClaimRow) -> Option<usize> {
         self.sections.iter().position(|section| section.id == claim.figure)
     }
 }
 
 impl View<'_> {
-    /// The list of contents, each section with how its claims came out; what is sensitivity counts as none.
+    /// The table of contents: each section with the counts of its verdicts, where sensitivity claims do not count.
     fn navigation(&self) -> Markup {
         let page = self.page;
         let entries = |beyond: bool| {
@@ -161,8 +161,8 @@ impl View<'_> {
     }
 }
 
-/// The report without what stands between [`COST_START`] and [`COST_END`]: times, dates, costs. Two reports of the same results
-/// are the same bytes then. A text without the two marks is given back as it is.
+/// The report without the part between [`COST_START`] and [`COST_END`]: times, dates, costs. Without it, two reports of the same results
+/// are the same bytes. A text without both marks is returned unchanged.
 ///
 /// ```
 /// use normscape::report::{Captioned, Page, without_cost};
@@ -187,7 +187,7 @@ fn captioned(tables: &[Captioned]) -> Markup {
     }
 }
 
-/// The colours of the series as variables, on a light and on a dark page, and a class for each that takes its colour.
+/// The colours of the series as variables, for a light and a dark page, and a class for each that uses its colour.
 fn colours() -> String {
     let list = |colour: fn(&super::Style) -> &'static str| {
         STYLES.iter().enumerate().map(|(n, style)| format!("--s{n}:{};", colour(style))).collect::<String>()
@@ -197,7 +197,7 @@ fn colours() -> String {
     format!(":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}\n{classes}\n")
 }
 
-/// What the document lets a browser do: style itself and run its own script, known by its hash.
+/// What the document allows a browser to do: apply its style, and run its own script, identified by hash.
 fn policy() -> String {
     let hash = BASE64_STANDARD.encode(Sha256::digest(SCRIPT.as_bytes()));
     format!(

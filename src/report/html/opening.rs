@@ -1,11 +1,11 @@
-//! The first screen: what was asked, what came of it, and the claims that say most, each with a small figure and one number.
+//! The first screen: the question, the answer, and the most telling claims, each with a small figure and one number.
 
 use super::super::page::Headline;
 use super::parts::{badge, class, paragraphs};
 use super::view::View;
 use maud::{Markup, PreEscaped, html};
 
-/// Everything above the contents.
+/// Everything above the table of contents.
 pub fn opening(view: &View) -> Markup {
     let page = view.page;
     let cards: Vec<Markup> = page.headlines.iter().filter_map(|headline| card(view, headline)).collect();
@@ -36,7 +36,7 @@ pub fn opening(view: &View) -> Markup {
     }
 }
 
-/// A claim in a glance; it leads to the claim in its section.
+/// A claim at a glance; it links to the claim in its section.
 fn card(view: &View, headline: &Headline) -> Option<Markup> {
     let at = view.page.claims.iter().position(|claim| claim.id == headline.claim)?;
     let (claim, to) = (&view.page.claims[at], view.entries[at].as_ref().unwrap_or(&view.rows[at]));

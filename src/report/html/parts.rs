@@ -1,4 +1,4 @@
-//! What every part of the document is made of: links, anchors, tables, verdicts, what was measured.
+//! Building blocks for all parts of the document: links, anchors, tables, verdicts, findings.
 
 use super::super::page::{Captioned, Finding, Verdict};
 use super::super::table::Cell;
@@ -8,11 +8,11 @@ use std::fmt::Write;
 
 pub use super::super::svg::escape;
 
-/// Anchors of the document's own.
+/// The anchors that the document itself uses.
 const TAKEN: [&str; 10] =
     ["main", "theme", "claims", "sensitivity", "project", "filter", "count", "settings", "cost", "explorers"];
 
-/// Hands out anchors: letters, digits, `.`, `_` and `-`, each once.
+/// Hands out unique anchors made of letters, digits, `.`, `_` and `-`.
 pub struct Ids(BTreeSet<String>);
 
 impl Default for Ids {
@@ -22,7 +22,7 @@ impl Default for Ids {
 }
 
 impl Ids {
-    /// An anchor like `wish`: that itself where it is one and nobody has it.
+    /// An anchor like `wish`; exactly `wish` if that is a valid anchor and not taken.
     pub fn take(&mut self, wish: &str) -> String {
         let allowed = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
         let mut id: String = wish.chars().map(allowed).collect();
@@ -39,7 +39,7 @@ impl Ids {
     }
 }
 
-/// A path relative to the report as a link's target. Nothing in it can be taken for a scheme or a query.
+/// A path relative to the report, as a link's target. Nothing in it can be mistaken for a scheme or a query.
 pub fn target(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
     for byte in path.bytes() {
@@ -62,7 +62,7 @@ pub fn paragraphs(texts: &[String]) -> Markup {
     html! { @for text in texts { p { (text) } } }
 }
 
-/// What was measured: each quantity with its comparisons, and a sign where one is as the claim has it.
+/// The findings: each quantity with its comparisons, and a mark where a comparison agrees with the claim.
 pub fn findings(findings: &[Finding]) -> Markup {
     html! {
         @for finding in findings {
@@ -88,12 +88,12 @@ pub fn findings(findings: &[Finding]) -> Markup {
     }
 }
 
-/// A verdict's sign in its colour, with words for those who do not see it.
+/// A verdict's sign in its colour, with words for readers who cannot see it.
 fn said(verdict: Verdict, words: &str) -> Markup {
     html! { span.met.(class(verdict)) { (sign(verdict)) span.unseen { (words) } } }
 }
 
-/// A table under its caption, in a window of its own that scrolls where the page is too narrow.
+/// A table under its caption, in an area of its own that scrolls where the page is too narrow.
 pub fn table(captioned: &Captioned) -> Markup {
     let table = &captioned.table;
     let columns = table.rows().iter().map(Vec::len).chain([table.headers().len()]).max().unwrap_or(0);
@@ -131,10 +131,10 @@ pub fn table(captioned: &Captioned) -> Markup {
     }
 }
 
-/// Letters of a cell that is not broken into lines.
+/// The most letters of a cell that is never broken into lines.
 const SHORT: usize = 24;
 
-/// A verdict as a class.
+/// A verdict's CSS class.
 pub fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Reproduced => "reproduced",
@@ -146,7 +146,7 @@ pub fn class(verdict: Verdict) -> &'static str {
     }
 }
 
-/// A verdict's sign: tick, plus and minus, tick on a line, cross, arrow, dash; drawn, since not every font has them.
+/// A verdict's sign: tick, plus and minus, tick on a line, cross, arrow, dash. Signs are drawn, since not every font has them.
 pub fn sign(verdict: Verdict) -> Markup {
     let path = match verdict {
         Verdict::Reproduced => "M2.5 6.5 5 9l4.5-6",
@@ -159,12 +159,12 @@ pub fn sign(verdict: Verdict) -> Markup {
     html! { svg.sign viewBox="0 0 12 12" aria-hidden="true" focusable="false" { path d=(path) {} } }
 }
 
-/// A verdict as sign and word.
+/// A verdict as a sign and a word.
 pub fn badge(verdict: Verdict) -> Markup {
     html! { span.badge.(class(verdict)) { (sign(verdict)) (verdict.word()) } }
 }
 
-/// How many of each verdict, small, behind a link; nothing where there are none.
+/// The number of claims with each verdict, in small print after a link; empty where there are none.
 pub fn tally(verdicts: impl Iterator<Item = Verdict> + Clone) -> Markup {
     let count = |verdict| verdicts.clone().filter(|of| *of == verdict).count();
     let there: Vec<(Verdict, usize)> =

@@ -1,4 +1,4 @@
-//! An experiment: the paper's words beside what was measured, what differs, figures, panels, tables.
+//! An experiment's section: the paper's words next to the measurements, deviations, figures, panels, tables.
 
 use super::super::page::{ClaimKind, ClaimRow, Picture, Section};
 use super::explorer;
@@ -7,7 +7,7 @@ use super::view::View;
 use maud::{Markup, PreEscaped, html};
 use std::borrow::Cow;
 
-/// The section under its anchor `id`.
+/// The section, with anchor `id`.
 pub fn section(section: &Section, id: &str, view: &View, ids: &mut Ids) -> Markup {
     let pictures = section.pictures.iter().enumerate();
     let pictures: Vec<Markup> = pictures.map(|(number, of)| picture(of, &format!("{id}-p{number}-"), ids)).collect();
@@ -35,7 +35,7 @@ pub fn section(section: &Section, id: &str, view: &View, ids: &mut Ids) -> Marku
     }
 }
 
-/// The section's claims; those at other settings are folded.
+/// The section's claims. Claims at other settings are collapsed.
 fn found(section: &Section, view: &View) -> Markup {
     let claims = view.page.claims.iter().enumerate().filter(|(_, claim)| claim.figure == section.id);
     let (other, own): (Vec<_>, Vec<_>) = claims.partition(|(_, claim)| claim.kind == ClaimKind::Sensitivity);
@@ -64,7 +64,7 @@ fn entry(view: &View, claim: &ClaimRow, at: usize, anchor: Option<&str>) -> Mark
     }
 }
 
-/// A figure with its files. `prefix` begins every anchor in it.
+/// A figure with its files. All anchors in it begin with `prefix`.
 fn picture(picture: &Picture, prefix: &str, ids: &mut Ids) -> Markup {
     let svg = embedded(&picture.svg, prefix, ids);
     let width = natural_width(&svg).map(|width| format!("--natural:{width}px"));
@@ -84,9 +84,9 @@ fn picture(picture: &Picture, prefix: &str, ids: &mut Ids) -> Markup {
     }
 }
 
-/// The document's root element alone, its anchors renamed: two figures of one page may have the same.
+/// The document's root element alone, with its anchors renamed, because two figures of one page may use the same.
 ///
-/// Words within a figure have no quotation marks left that are not escaped, so what is looked for is found in attributes only.
+/// All quotation marks in a figure's texts are escaped, so the search finds attributes only.
 fn embedded<'a>(svg: &'a str, prefix: &str, ids: &mut Ids) -> Cow<'a, str> {
     let svg = svg.find("<svg").map_or("", |at| &svg[at..]);
     if !svg.contains(" id=\"") {
@@ -107,7 +107,7 @@ fn embedded<'a>(svg: &'a str, prefix: &str, ids: &mut Ids) -> Cow<'a, str> {
     Cow::Owned(text)
 }
 
-/// The width of a figure in pixels, as its root element says.
+/// The width of a figure in pixels, from its root element.
 fn natural_width(svg: &str) -> Option<f64> {
     let (root, _) = svg.split_once('>')?;
     let width = root.split(" width=\"").nth(1)?.split('"').next()?;

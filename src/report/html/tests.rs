@@ -1,4 +1,4 @@
-//! Unit tests of the document's text; `tests/outside/report_page` opens it in a browser.
+//! Unit tests of the document's text. `tests/outside/report_page` opens it in a browser.
 
 use super::super::page::Verdict;
 use super::super::plot::{Axis, Ridge, Series};
@@ -86,7 +86,7 @@ fn headline(claim: &str, svg: String) -> Headline {
     Headline { claim: claim.into(), title, svg, number: "91 %".into(), words }
 }
 
-/// Everything that the page says replaced by words that would break it.
+/// The page with all its texts replaced by words that would break it.
 fn hostile(mut page: Page) -> Page {
     let evil = || EVIL.to_owned();
     (page.title, page.question, page.setting) = (evil(), evil(), evil());
@@ -163,7 +163,7 @@ fn every_section_and_claim_is_there() {
     }
 }
 
-/// A claim at another setting is shown in a section of its own, and counted nowhere; so is what this project adds.
+/// Claims at other settings are shown in a section of their own and counted nowhere; so are the claims that this project adds.
 #[test]
 fn what_is_not_the_papers_stands_apart_and_is_not_counted() {
     let before = page();
@@ -189,7 +189,7 @@ fn what_is_not_the_papers_stands_apart_and_is_not_counted() {
     assert!(before.find("<h2>section cost").unwrap() < before.find("<h2>section fig9").unwrap());
 }
 
-/// The first screen: the question, the answer, and a card for each headline whose claim is there.
+/// The first screen has the question, the answer, and a card for each headline whose claim exists.
 #[test]
 fn a_card_leads_to_its_claim_in_its_section() {
     let html = page().html();
@@ -281,7 +281,7 @@ fn the_policy_names_the_script() {
     assert!(html.contains(&format!("<script>{SCRIPT}</script>")) && !SCRIPT.contains("</") && !SCRIPT.contains('\r'));
 }
 
-/// The sums of the files in uplot-1.6.32.tgz as the npm registry serves it; what is embedded is that, byte for byte.
+/// The hashes of the files in uplot-1.6.32.tgz from the npm registry. The embedded files are the same, byte for byte.
 #[test]
 fn the_plotting_library_is_the_published_one() {
     let (script, sheet) =

@@ -5,10 +5,10 @@ use super::super::page::Page;
 /// A page with the anchors of its parts.
 pub struct View<'a> {
     pub page: &'a Page,
-    /// Of each claim's row in the table of claims.
+    /// The anchor of each claim's row in the table of claims.
     pub rows: Vec<String>,
-    /// Of each claim's entry in its section, where it has one.
+    /// The anchor of each claim's entry in its section, where it has one.
     pub entries: Vec<Option<String>>,
-    /// Of each section.
+    /// The anchor of each section.
     pub sections: Vec<String>,
 }

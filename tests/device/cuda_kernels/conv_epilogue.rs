@@ -1,4 +1,4 @@
-//! What the parity cases are too small to reach: the large tiles of the dense products, and the epilogues of the tensor-core kernels.
+//! Code that the parity cases are too small to reach: the large tiles of the dense products, and the epilogues of the tensor-core kernels.
 
 use normscape::ops::boundary::compare;
 use normscape::ops::conv2d::{self, Conv2d, Map};

@@ -1,4 +1,4 @@
-//! The deep linear network as one kernel: against the layers one by one on the CPU, side by side, and in any order of threads.
+//! The deep linear network as one kernel: compared with layer-by-layer passes on the CPU, several at once, and with threads in any order.
 
 use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Reduction, Scalar, dln, initial_parameters};
 use normscape::ops::backend::Backend;

@@ -1,4 +1,4 @@
-//! Histograms and moments of a unit: by hand on the CPU, and the same counts on a device.
+//! Histograms and moments of a unit: the CPU against values worked out by hand, and a device against the CPU's counts.
 
 use normscape::ops::backend::Backend;
 use normscape::ops::distribution::Bins;

@@ -1,5 +1,5 @@
-//! CPU and CUDA draw the same noise, to the bit: ten million draws. (Order and augmentation: tests/device/cuda_kernels/gather.rs. Initial weights are drawn
-//! on the host for every device.)
+//! CPU and CUDA draw the same noise, to the bit, in ten million draws. (Order and augmentation: tests/device/cuda_kernels/gather.rs.
+//! Initial weights are drawn on the host for every device.)
 
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;

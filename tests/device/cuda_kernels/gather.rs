@@ -1,4 +1,4 @@
-//! Batches gathered on a device are those of the host, to the bit: order, crops, flips, standardisation, labels.
+//! Batches gathered on a device equal the host's, to the bit: order, crops, flips, standardisation, labels.
 
 use normscape::data::batch::Batches;
 use normscape::data::images;

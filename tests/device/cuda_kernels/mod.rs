@@ -1,4 +1,4 @@
-//! Kernels beyond the operators' own cases (which `operators` has, in `parity.rs`).
+//! Tests of kernels that the operators' own cases do not cover. (Those cases run in `operators`, in `parity.rs`.)
 
 mod conv_epilogue;
 mod deep_linear;

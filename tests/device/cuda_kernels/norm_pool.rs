@@ -1,4 +1,4 @@
-//! A norm that pools in its own passes finds what the norm and the pool find one after the other: ties and NaN too.
+//! A norm that pools in its own passes gives what the norm followed by the pool gives, including ties and NaN.
 
 use normscape::ops::backend::Backend;
 use normscape::ops::boundary::relative_error;

@@ -1,9 +1,10 @@
-//! Whole networks in tf32 and bf16, against an f64 run that rounds where the device does: operands of matrix products to tf32; or
-//! activations, their gradients and the weights of products to bf16.
+//! Whole networks in tf32 and bf16, compared with an f64 run that rounds where the device does. For tf32 it rounds the operands of matrix
+//! products; for bf16 it rounds activations, their gradients and the weights of products.
 //!
-//! Two runs that round at the same places still part where a number lies next to a rounding boundary or a ReLU's kink: what f32 arithmetic
-//! puts it on the other side of grows through the layers. How much is measured: the reference is run again with every stored number
-//! disturbed by an f32 rounding error, and the device may be four times as far off, or within the bounds for networks that are calm.
+//! Two runs that round at the same places can still diverge where a number is next to a rounding boundary or a ReLU's kink: f32 arithmetic
+//! may put it on the other side, and the difference grows through the layers. The size of this effect is measured: the reference runs again
+//! with every stored number disturbed by an f32 rounding error. The device may be four times as far off, or within the bounds for networks
+//! without the effect.
 
 mod rounding;
 

@@ -1,4 +1,4 @@
-//! The reference: the CPU in f64, rounding what it stores and multiplies where a device does.
+//! The reference: the CPU in f64, rounding stored numbers and operands where a device does.
 
 use normscape::Result;
 use normscape::ops::activation::{Activate, Activation, TangentOperands};

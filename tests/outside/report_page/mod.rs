@@ -1,9 +1,8 @@
-//! A report in a browser: Chromium, headless, driven by `drive.py` with Selenium, which Python of `NORMSCAPE_PYTHON` (or
-//! `python3`) has. The checks are in `checks.py` (what the reader chooses), `claims.py` and
-//! `reading.py`; each is a trial here.
+//! A report in a browser: headless Chromium, driven by `drive.py` with Selenium in the Python of `NORMSCAPE_PYTHON` (or `python3`). The
+//! checks are in `checks.py` (interactive panels), `claims.py` and `reading.py`; each is a trial here.
 //!
-//! Without Chromium or Selenium they are reported as ignored, with the reason; under `CI=true` that is a failure.
-//! `cargo xtask test` prepares the Python. Page, screenshots and the printed page are left in `target/tmp/report_page`.
+//! Without Chromium or Selenium, they are reported as ignored, with the reason. Under `CI=true` that is a failure. `cargo xtask test`
+//! prepares the Python. The page, screenshots and the printed page are left in `target/tmp/report_page`.
 
 mod sample;
 

@@ -1,4 +1,4 @@
-//! A report with everything that a report can have, and words that would break it. `checks.py` knows its numbers.
+//! A report with every possible element, and with words that would break it. `checks.py` knows its numbers.
 
 use normscape::report::{
     Axis, Captioned, Cell, ClaimKind, ClaimRow, Explorer, Faceted, Figure, Finding, Headline, Kind, Line, Page, Panel,

@@ -1,8 +1,8 @@
-//! What `--tensorboard` writes, read by TensorBoard itself: `read.py` reads it in each way that TensorBoard has, by the Python of
-//! `NORMSCAPE_PYTHON` (or `python3`). Every tag, step and number must be that of `metrics.csv` and the probes' files, to f32.
+//! The output of `--tensorboard`, read by TensorBoard itself. `read.py` reads it in each way that TensorBoard offers, with the Python of
+//! `NORMSCAPE_PYTHON` (or `python3`). Every tag, step and number must equal that in `metrics.csv` and the probes' files, to f32.
 //!
-//! Without the package they are reported as ignored, with the reason; under `CI=true` that is a failure. `cargo xtask test`
-//! prepares the Python.
+//! Without the package, the tests are reported as ignored, with the reason. Under `CI=true` that is a failure. `cargo xtask test` prepares
+//! the Python.
 
 use libtest_mimic::{Completion, Failed, Trial};
 use normscape::files::npz;

@@ -1,4 +1,4 @@
-//! The command line, from outside: exit codes, one-line errors, and the files that commands leave.
+//! The command line, from outside: exit codes, one-line errors, and the files that commands write.
 
 mod refused;
 mod runs;

@@ -1,4 +1,4 @@
-//! Command lines that are refused: exit code 2, one line that says what, where, and what would be right, and nothing left behind.
+//! Refused command lines: exit code 2, one line that says what, where, and what would be right, and nothing left behind.
 
 use super::{normscape, one_line, refused, room, text};
 

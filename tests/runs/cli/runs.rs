@@ -1,4 +1,4 @@
-//! What `train` leaves in a run's folder, and what a run does that goes on.
+//! The files that `train` writes into a run's folder, and how a run is resumed.
 
 #[cfg(unix)]
 use super::signal;

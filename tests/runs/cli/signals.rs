@@ -1,4 +1,4 @@
-//! Signals, and what is left of a run after each.
+//! Signals, and the state of a run after each.
 
 use super::runs::results;
 use super::{done, normscape, one_line, room, signal, text};

@@ -1,5 +1,5 @@
-//! What the program makes of the CUDA drivers that there are: whole ones, incomplete ones, and such as do not start. A stand-in of a driver's
-//! library is compiled for each case; it has a device whose launches do nothing, so that a run on it comes to its end.
+//! How the program handles different CUDA drivers: complete ones, incomplete ones, and ones that do not start. For each case a stand-in for
+//! the driver's library is compiled. Its device launches kernels that do nothing, so that a run on it reaches its end.
 
 use std::fs;
 use std::path::{Path, PathBuf};

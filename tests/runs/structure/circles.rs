@@ -1,4 +1,4 @@
-//! No file of a room imports one that imports it, itself or over others.
+//! No file of a room imports a file that imports it, directly or through others.
 
 use super::{all, paths};
 use std::collections::{BTreeMap, BTreeSet, HashMap};

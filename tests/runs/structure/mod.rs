@@ -1,4 +1,4 @@
-//! The house's own rules, read from the source: floors, files' lengths, and who may touch the disk.
+//! The project's own rules, checked in the source: the order of rooms, the lengths of files, and who may access the disk.
 
 mod circles;
 mod paths;

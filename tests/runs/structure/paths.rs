@@ -1,4 +1,4 @@
-//! The paths that a source file writes: what it imports, and what it names from where.
+//! The paths in a source file: what it imports, and which names it uses from where.
 
 /// A path as it stands in the text, from the module of its file.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
-//! The training runs that are hashed.
+//! The training runs to hash.
 
-/// Options that several runs share, and of each run its own. On images a second epoch begins, and a batch more would not fit into an epoch
-/// whole; some widths fill registers and some do not.
+/// Options that several runs share, and the options of each run. On images, a second epoch begins, and the batches do not divide an epoch
+/// evenly. Some widths fill vector registers, and some do not.
 pub const TRAINED: [(&str, &[&str]); 5] = [
     (
         "--device cpu --data images --limit-train 28 --limit-test 12 --batch 8 --steps 4 --eval-every 2 --probe landscape,\

@@ -1,4 +1,4 @@
-//! Who is measured: builds of normscape, and PyTorch.
+//! The competitors: builds of normscape, and PyTorch.
 
 use super::kind::Kind;
 use super::reading;
@@ -6,10 +6,10 @@ use super::{Measured, Options};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The PyTorch that is installed where none is at hand; numpy is for what it warns of without.
+/// The packages to install where no PyTorch is at hand. PyTorch warns if numpy is missing.
 const PACKAGES: [&str; 2] = ["torch==2.15.0", "numpy"];
 
-/// One of those that are measured.
+/// A program that is timed.
 pub struct Competitor {
     label: String,
     version: String,
@@ -17,15 +17,15 @@ pub struct Competitor {
 }
 
 enum How {
-    /// A build that has `bench --step`.
+    /// A build that supports `bench --step`.
     Bench(PathBuf),
-    /// An older one, of which a training run is timed.
+    /// An older build; a training run is timed.
     Train(PathBuf),
-    /// A Python that has PyTorch.
+    /// A Python with PyTorch.
     Python(PathBuf),
 }
 
-/// The programs that are asked for, or this source's; then PyTorch.
+/// The programs that were asked for, or a build of this source; then PyTorch.
 pub fn all(options: &Options) -> Result<Vec<Competitor>, String> {
     let programs = match options.programs.is_empty() {
         true => vec![built()?],
@@ -40,7 +40,7 @@ pub fn all(options: &Options) -> Result<Vec<Competitor>, String> {
     Ok(all)
 }
 
-/// Builds this source, without debugging.
+/// Builds this source in release mode.
 fn built() -> Result<PathBuf, String> {
     let mut cargo = crate::cargo();
     cargo.args(["build", "--release", "--locked"]);
@@ -55,7 +55,7 @@ fn absolute(path: &Path) -> Result<PathBuf, String> {
     path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// What a table calls programs: their files' names, or where two have one, their paths.
+/// The programs' names in tables: the names of their files, or the paths where two names are equal.
 fn labels(programs: &[PathBuf]) -> Vec<String> {
     let name = |path: &PathBuf| path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
     let unique = |path: &PathBuf| programs.iter().filter(|other| name(other) == name(path)).count() == 1;
@@ -79,17 +79,17 @@ impl Competitor {
         Ok(Competitor { label: "PyTorch".into(), version: version.trim().into(), how: How::Python(python) })
     }
 
-    /// What a table calls it.
+    /// The name in tables.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// Whether it is a build of normscape.
+    /// Whether this is a build of normscape.
     pub fn is_program(&self) -> bool {
         !matches!(self.how, How::Python(_))
     }
 
-    /// Its version, and how it is timed where that is not as usual.
+    /// Its version, and how it is timed if not in the usual way.
     pub fn describe(&self) -> String {
         let Competitor { label, version, how } = self;
         match how {
@@ -102,7 +102,7 @@ impl Competitor {
         }
     }
 
-    /// Whether it has such a step: the twins know BatchNorm and no norm.
+    /// Whether it can time a step of this kind: the PyTorch twins support BatchNorm and no norm.
     pub fn takes(&self, kind: &Kind) -> bool {
         self.is_program() || matches!(kind.parts().2, "batch" | "none")
     }
@@ -134,7 +134,7 @@ impl Competitor {
     }
 }
 
-/// Times a training run: a short one first, to know how many steps the seconds hold.
+/// Times a training run. A short run comes first, to find out how many steps fit into the time.
 fn train(path: &Path, kind: &Kind, options: &Options) -> Result<Measured, String> {
     let short = if kind.is_dln() { 300 } else { 6 };
     let once = train_steps(path, kind, options, short)?;
@@ -173,7 +173,7 @@ fn read(command: &mut Command) -> Result<Measured, String> {
     reading::times(&json).ok_or_else(|| format!("{command:?} printed no times: {json:?}"))
 }
 
-/// What a command prints. Errors: it fails; its last line of complaint stands there.
+/// The output of a command. Errors: it fails; the error is the last line of its standard error.
 fn output(command: &mut Command) -> Result<String, String> {
     let out = command.stdin(Stdio::null()).output().map_err(|e| format!("cannot start {command:?}: {e}"))?;
     if out.status.success() {

@@ -1,8 +1,8 @@
-//! The kinds of training step that are compared: a name that `normscape bench --step` takes, and a precision.
+//! The kinds of training step to compare: a name for `normscape bench --step`, and a precision.
 
 use std::fmt;
 
-/// Those that are compared where none is named.
+/// The kinds that are compared when none is named.
 const USUAL: [(&str, &str); 5] = [
     ("vgg16-1-batch", "f32"),
     ("vgg16-0.25-batch", "f32"),
@@ -35,7 +35,7 @@ impl Kind {
         }
     }
 
-    /// Model, width (of the dln none) and norm.
+    /// Model, width (`None` for the dln) and norm.
     pub fn parts(&self) -> (&str, Option<&str>, &str) {
         let (model, rest) = self.name.split_once('-').unwrap_or((&self.name, ""));
         match rest.split_once('-') {
@@ -45,7 +45,7 @@ impl Kind {
         }
     }
 
-    /// Whether it is the deep linear network's.
+    /// Whether the step is the deep linear network's.
     pub fn is_dln(&self) -> bool {
         self.parts().1.is_none()
     }
@@ -57,7 +57,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What `--only` asks for, in its order: a usual name stands for all of its precisions. Without it, the usual ones.
+/// The kinds that `--only` asks for, in its order. A usual name without a precision means all of its precisions. Without `--only`, the
+/// usual kinds.
 pub fn chosen(only: &[String]) -> Result<Vec<Kind>, String> {
     let usual = || USUAL.iter().map(|(name, precision)| Kind { name: (*name).into(), precision: (*precision).into() });
     if only.is_empty() {

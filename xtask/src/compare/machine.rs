@@ -1,4 +1,4 @@
-//! What the figures are of: processor, threads, versions, date.
+//! The conditions of the measurement: processor, threads, versions, date.
 
 use super::Options;
 use super::competitor::Competitor;
@@ -28,7 +28,7 @@ pub fn heading(options: &Options, competitors: &[Competitor], load: &str, args: 
     text
 }
 
-/// What the machine had to do before, as `, load 0.52 before`; empty where that is not known.
+/// The machine's load before the measurement, as `, load 0.52 before`; empty where it is unknown.
 pub fn load() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split_whitespace().next().map_or(String::new(), |load| format!(", load {load} before"))
@@ -44,7 +44,7 @@ fn model(cpuinfo: &str) -> Option<&str> {
     line.split_once(':').map(|(_, name)| name.trim())
 }
 
-/// The date (UTC) of the day that is so many after 1 January 1970.
+/// The date (UTC) this many days after 1 January 1970.
 fn date(days: u64) -> String {
     let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let (mut year, mut left) = (1970, days);

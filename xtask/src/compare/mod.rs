@@ -1,7 +1,7 @@
-//! `cargo xtask compare`: steps of normscape, of one build or several, and of their PyTorch twins, interleaved, with ratios.
+//! `cargo xtask compare`: times steps of one or several builds of normscape and of their PyTorch twins, interleaved, and prints ratios.
 //!
-//! - `kind.rs`: which steps · `competitor.rs`: who runs them, and how they are asked · `reading.rs`: what they print
-//! - `table.rs`: medians, least times and ratios, as Markdown · `machine.rs`: what the figures are of
+//! - `kind.rs`: the kinds of step · `competitor.rs`: the programs, and how each is run · `reading.rs`: parses what they print
+//! - `table.rs`: medians, least times and ratios, as Markdown · `machine.rs`: the conditions of the measurement
 
 mod competitor;
 mod kind;
@@ -15,16 +15,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use table::{Measured, Table};
 
-/// What is asked for.
+/// The command's options.
 #[derive(Debug, PartialEq)]
 struct Options {
     programs: Vec<PathBuf>,
     python: Option<PathBuf>,
-    /// Without PyTorch: builds of normscape alone.
+    /// Leave out PyTorch; compare only builds of normscape.
     alone: bool,
     only: Vec<String>,
     rounds: usize,
-    /// For how long a competitor runs one step kind in a round.
+    /// How long a competitor runs one kind of step in a round, in seconds.
     seconds: f64,
     threads: usize,
     out: Option<PathBuf>,
@@ -77,7 +77,7 @@ impl Options {
     }
 }
 
-/// Measures what `args` ask for; the table goes to standard output, and to a file if that is asked for.
+/// Measures what `args` ask for. The table goes to standard output, and to a file if one is named.
 pub fn run(args: &[OsString]) -> ExitCode {
     match measure(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -111,7 +111,7 @@ fn measure(args: &[OsString]) -> Result<(), String> {
     }
 }
 
-/// All of them with their numbers; in every second round from the last to the first, so that none always follows the same one.
+/// The competitors with their numbers. Every second round is reversed, so that none always follows the same one.
 fn in_turn(competitors: &[Competitor], round: usize) -> Vec<(usize, &Competitor)> {
     let mut order: Vec<_> = competitors.iter().enumerate().collect();
     if round % 2 == 1 {

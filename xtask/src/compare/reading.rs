@@ -1,8 +1,8 @@
-//! What the competitors print: JSON of which a few numbers are wanted, and a run's CSV.
+//! Parses the competitors' output: a few numbers from JSON, and a run's CSV.
 
 use super::Measured;
 
-/// The median and the least seconds of a step in one line, or more, of JSON: `"median"` and `"min"` of its `"time"`.
+/// The median and the least seconds per step: `"median"` and `"min"` in the `"time"` of JSON on one or more lines.
 pub fn times(json: &str) -> Option<Measured> {
     let time = &json[json.find("\"time\"")?..];
     Some(Measured { median: number(time, "median")?, least: number(time, "min")?, mean: false })
@@ -21,8 +21,8 @@ fn value<'a>(json: &'a str, key: &str) -> Option<&'a str> {
     Some(rest.trim_start().strip_prefix(':')?.trim_start())
 }
 
-/// The mean seconds of a step in `metrics.csv`, whose last column is the time since the run's beginning; the first sixth is not counted.
-/// With milliseconds, as they stand there, single steps cannot be told apart.
+/// The mean seconds per step from `metrics.csv`, whose last column is the time since the run's beginning. The first sixth is not counted.
+/// The times are in milliseconds, too coarse to tell single steps apart.
 pub fn mean_of_metrics(csv: &str) -> Option<f64> {
     let mut lines = csv.lines();
     lines.next()?.ends_with(",seconds").then_some(())?;

@@ -1,4 +1,4 @@
-//! What was measured, as a table of Markdown.
+//! The measurements, as a Markdown table.
 
 use super::competitor::Competitor;
 use super::kind::Kind;
@@ -7,16 +7,16 @@ use std::fmt::Write;
 /// One competitor's time of one step kind in one round, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measured {
-    /// Of its steps.
+    /// The median over its steps.
     pub median: f64,
-    /// Of its steps.
+    /// The least over its steps.
     pub least: f64,
-    /// Only the mean is known, and stands for both.
+    /// Only the mean is known, and is given for both.
     pub mean: bool,
 }
 
 impl Measured {
-    /// For people.
+    /// The measurement in a line, for people.
     pub fn line(&self) -> String {
         match self.mean {
             true => format!("mean {} ms", milliseconds(self.median)),
@@ -25,17 +25,17 @@ impl Measured {
     }
 }
 
-/// All of it.
+/// All measurements.
 pub struct Table {
-    /// Names, and whether others are compared with it.
+    /// The competitors' names, and whether others are compared with each.
     competitors: Vec<(String, bool)>,
     kinds: Vec<String>,
-    /// For each kind and competitor its rounds.
+    /// For each kind and competitor, the measurements of all rounds.
     measured: Vec<Vec<Vec<Measured>>>,
 }
 
 impl Table {
-    /// An empty one.
+    /// An empty table.
     pub fn new(competitors: &[Competitor], kinds: &[Kind]) -> Table {
         let programs = competitors.iter().filter(|c| c.is_program()).count();
         // PyTorch, where there is one; and of several builds the first.
@@ -49,12 +49,12 @@ impl Table {
         Table { competitors, kinds, measured }
     }
 
-    /// What competitor `c` took for kind `k`.
+    /// Adds a measurement of competitor `c` on kind `k`.
     pub fn add(&mut self, k: usize, c: usize, found: Measured) {
         self.measured[k][c].push(found);
     }
 
-    /// Its rows: per kind and competitor the median of the rounds' medians and the least of all, and both as ratios.
+    /// The table: for each kind and competitor, the median of the rounds' medians and the least of all times, and both as ratios.
     pub fn markdown(&self) -> String {
         let references: Vec<usize> = (0..self.competitors.len()).filter(|&c| self.competitors[c].1).collect();
         let mut head = "| step | program | median ms | least ms |".to_owned();
@@ -88,7 +88,7 @@ impl Table {
     }
 }
 
-/// The median of the medians, and the least of all.
+/// The median of the rounds' medians, and the least of all times.
 fn summary(rounds: &[Measured]) -> Option<Measured> {
     let mut medians: Vec<f64> = rounds.iter().map(|m| m.median).collect();
     medians.sort_by(f64::total_cmp);
@@ -102,7 +102,7 @@ fn summary(rounds: &[Measured]) -> Option<Measured> {
     Some(Measured { median, least, mean: rounds.iter().any(|m| m.mean) })
 }
 
-/// Four digits.
+/// A time in milliseconds, to four digits.
 fn milliseconds(seconds: f64) -> String {
     let ms = 1e3 * seconds;
     let before = if ms >= 1.0 { ms.log10() as usize + 1 } else { 1 };

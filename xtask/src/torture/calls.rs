@@ -1,7 +1,8 @@
-//! Every file-system call of a small run fails in turn, with each of several errors: once, or with all that follow it.
+//! Makes every file-system call of a small run fail in turn, with each of several errors: once, or together with all later calls.
 //!
-//! Whatever fails, the command ends with exit 2 and one line that says so, or goes on where the call did not matter; nothing that
-//! is left stops the next command; and that ends as if nothing had happened, to the bit. See `faults.c` for what counts as a call.
+//! Whatever fails, the command must end with exit code 2 and one line that says so, or continue if the call did not matter. What is left
+//! behind must not stop the next command, and that must end with the same bits as if nothing had happened. `faults.c` defines what counts
+//! as a call.
 
 use super::cases::{self, Case, OUT};
 use super::program::{Program, ended, text};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Mutex;
 
-/// The errors, with Linux's numbers, and whether they also come to stay: a disk that is full or read-only does.
+/// The errors, with Linux's numbers, and whether they can also be permanent, as a full or read-only disk is.
 const ERRORS: [(&str, i32, bool); 6] = [
     ("ENOSPC", 28, true),
     ("EIO", 5, true),
@@ -23,52 +24,52 @@ const ERRORS: [(&str, i32, bool); 6] = [
     ("ENOLCK", 37, false),
 ];
 
-/// Trials of the slice.
+/// The number of trials in the slice.
 const SLICE: usize = 500;
 
-/// A call that fails.
+/// A trial: one call that fails.
 #[derive(Debug, Clone, Copy)]
 struct Trial {
     case: usize,
-    /// Which call, from 1.
+    /// The number of the call, from 1.
     call: usize,
     error: usize,
     lasting: bool,
 }
 
-/// A case with its undisturbed end.
+/// A case with its undisturbed result.
 struct Whole {
     case: Case,
     expected: BTreeMap<PathBuf, Vec<u8>>,
-    /// The calls it makes, in order: the name and the path.
+    /// The calls that it makes, in order: name and path.
     calls: Vec<String>,
-    /// What it begins from, where something comes before.
+    /// The folder that it starts from, if another command runs before it.
     before: Option<PathBuf>,
 }
 
-/// How a command took a call's failure.
+/// How a command handled the failure of a call.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
-    /// It went on to the right end.
+    /// It continued to the right end.
     WentOn,
-    /// Exit 2, a line, and the next command came to the right end.
+    /// It ended with exit code 2 and a line, and the next command reached the right end.
     Refused,
 }
 
-/// What has been found.
+/// The findings so far.
 #[derive(Default)]
 struct Found {
-    /// By case, call, error: how often each outcome.
+    /// For each case, call and error, how often each outcome occurred.
     outcomes: BTreeMap<(usize, String, &'static str, Outcome), u64>,
     failures: Vec<String>,
     trials: u64,
-    /// Lines of errors that do not name what the system said, by what they say instead.
+    /// Error lines that do not contain the system's error message, as what they say instead.
     unnamed: BTreeSet<String>,
-    /// Trials in which the call was not reached: what ran before it differs from run to run.
+    /// Trials in which the call was not reached, because the calls before it vary between runs.
     unreached: u64,
 }
 
-/// Tries each call with each error, or a share of them.
+/// Tries each call with each error, or a share of these trials.
 pub fn run(program: &Program, options: &Options) -> Result<Tally, String> {
     let shared = options.dir.join("shared");
     super::fresh(&shared)?;
@@ -114,7 +115,7 @@ pub fn run(program: &Program, options: &Options) -> Result<Tally, String> {
     Ok(Tally { passed: found.trials - failed, failed })
 }
 
-/// The trials, case by case and call by call: all of them, a share, or as many as the slice takes, evenly.
+/// The trials, by case and call: all of them, a share, or as many as the slice takes, evenly spread.
 fn chosen(wholes: &[Whole], options: &Options) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (case, whole) in wholes.iter().enumerate() {
@@ -169,7 +170,8 @@ impl Whole {
         Ok(Whole { case, expected, calls, before })
     }
 
-    /// Has one call fail. `None` where it was not made; else the outcome, the call, and a line that does not say what the system said.
+    /// Makes one call fail. `None` where the call was not made. Otherwise the outcome, the call, and the error line if it lacks the
+    /// system's message.
     fn tried(
         &self,
         program: &Program,
@@ -221,7 +223,8 @@ impl Whole {
     }
 }
 
-/// One line of an error, last of what is said, and nothing on standard output. Gives the line where it does not hold the system's words.
+/// Checks that the command printed one error line, last of its messages, and nothing on standard output. Returns the line if it lacks the
+/// system's message.
 fn one_line(out: &Output, trial: Trial) -> Result<Option<String>, String> {
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     let (mut lines, stdout) = (said.lines().rev(), text(&out.stdout));
@@ -237,7 +240,7 @@ fn one_line(out: &Output, trial: Trial) -> Result<Option<String>, String> {
     Ok((!last.contains(&words)).then(|| last.chars().filter(|c| !c.is_ascii_digit()).collect()))
 }
 
-/// An empty folder, or a copy of what the command goes on from.
+/// Makes an empty folder, or a copy of the folder that the command starts from.
 fn begin(dir: &Path, before: Option<&Path>) -> Result<(), String> {
     super::fresh(dir)?;
     match before {

@@ -1,22 +1,22 @@
-//! The small runs that are tortured, and what they need.
+//! The small runs to torture, and their inputs.
 
 use super::program::Program;
 use super::random::Random;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// Where every case writes, in the folder that it is run in.
+/// The output of every case, in the folder that it runs in.
 pub const OUT: &str = "out";
 
 /// A command whose result is a folder, or a file in it.
 pub struct Case {
     pub name: &'static str,
     pub args: Vec<String>,
-    /// What is run before, whole, to make what the command goes on from.
+    /// A command that is first run to its end, to make what this one starts from.
     pub before: Option<Vec<String>>,
-    /// How often it is chosen for kills.
+    /// How often the case is chosen for kills.
     pub weight: u64,
-    /// Every so many of its calls fail, at the least: where each reads as many more. 0: none.
+    /// One call in this many is made to fail; more than 1 where many calls do the same. 0 in cases that are only for kills.
     pub stride: usize,
 }
 
@@ -25,12 +25,12 @@ fn words(line: &str) -> Vec<String> {
 }
 
 impl Case {
-    /// Whether it holds its folder while it works, and so clears away what an earlier command left half-written there.
+    /// Whether the case holds its folder while it works, and so removes what an earlier command left half-written there.
     pub fn has_lock(&self) -> bool {
         ["train", "reproduce"].contains(&self.args[0].as_str())
     }
 
-    /// The command that goes on from what is there: the same one, but for training.
+    /// The command that continues what is there: the same command, except for training.
     pub fn again(&self, program: &Program, dir: &Path, random: &mut Random) -> Vec<String> {
         let trains = self.args[0] == "train";
         let begun = dir.join(OUT).join("run.toml").exists();
@@ -95,7 +95,7 @@ pub fn for_kills(shared: &Path) -> Vec<Case> {
     ]
 }
 
-/// The cases for calls that fail.
+/// The cases for failing calls.
 pub fn for_calls(shared: &Path) -> Vec<Case> {
     let shared = shared.display();
     let train = "train --model dln --depth 3 --samples 50 --norm batch --noise --momentum 0.5 --batch 20 --seed 3 --threads 1 \
@@ -133,7 +133,7 @@ pub fn for_calls(shared: &Path) -> Vec<Case> {
     ]
 }
 
-/// Writes what the cases read: experiments, an operator's arrays, a folder like CIFAR-10's.
+/// Writes the inputs of the cases: experiments, an operator's arrays, and a folder like CIFAR-10's.
 pub fn prepare(shared: &Path) -> Result<(), String> {
     let refused = |e: std::io::Error| format!("{}: {e}", shared.display());
     let write = |name: &str, text: &str| std::fs::write(shared.join(name), text).map_err(refused);
@@ -150,7 +150,7 @@ pub fn prepare(shared: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// A binary batch: some images of noise, and then black ones, of which the disk stores nothing.
+/// A binary batch: some images of noise, then black ones, which take no disk space.
 fn batch(path: &Path, seed: u64) -> std::io::Result<()> {
     const RECORD: usize = 3073;
     let mut random = Random::new(seed, 0);

@@ -1,7 +1,7 @@
-//! Every parser, with inputs that coverage leads: `cargo fuzz` builds the targets of `fuzz/`, libFuzzer runs them.
+//! Fuzzes every parser with coverage-guided inputs: `cargo fuzz` builds the targets of `fuzz/`, and libFuzzer runs them.
 //!
-//! An input must not end the program otherwise than by an error, nor take a second or 256 MiB. What stops a target is tried again
-//! by itself: a second that another process took is no hang.
+//! An input may end the program only with an error, and may not take a second or 256 MiB. An input that stops a target is tried again
+//! alone, because a slow second may be another process's fault and not a hang.
 
 use super::program::{Program, text};
 use super::seeds;
@@ -9,7 +9,7 @@ use super::{Options, Tally};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The targets with the longest input of each, the most telling first.
+/// The targets, with the longest input for each; the most useful come first.
 const TARGETS: [(&str, usize); 11] = [
     ("npz", 4096),
     ("npy", 1024),
@@ -24,13 +24,13 @@ const TARGETS: [(&str, usize); 11] = [
     ("arguments", 512),
 ];
 
-/// Mebibytes that an input may take, the program's own among them.
+/// Mebibytes that an input may take, including the program's own.
 const MEMORY: u64 = 256;
 
-/// Stops that were not confirmed, after which a target is given up.
+/// The number of unconfirmed stops after which a target is given up.
 const UNCONFIRMED: u64 = 20;
 
-/// The words of libFuzzer's statistics that are told.
+/// The libFuzzer statistics that are reported.
 const STATISTICS: [(&str, &str); 4] = [
     ("number_of_executed_units", "inputs"),
     ("average_exec_per_sec", "a second"),
@@ -38,15 +38,15 @@ const STATISTICS: [(&str, &str); 4] = [
     ("peak_rss_mb", "MiB at most"),
 ];
 
-/// What one start of a target came to.
+/// The result of starting a target once.
 struct Run {
     inputs: u64,
     line: String,
-    /// The input that stopped it, and what libFuzzer said.
+    /// The input that stopped it, and libFuzzer's message.
     stopped: Option<(PathBuf, String)>,
 }
 
-/// Runs each target for as many inputs as asked for, or as the time allows.
+/// Runs each target on as many inputs as asked for, or as time allows.
 pub fn run(program: &Program, options: &Options) -> Result<Tally, String> {
     let folder = crate::target().join("torture");
     let corpus = folder.join("corpus");
@@ -130,7 +130,7 @@ fn command(name: &str) -> Result<Command, String> {
     Ok(command)
 }
 
-/// Lets a target run until it is done, out of time, or stopped by an input.
+/// Runs a target until it is done, out of time, or stopped by an input.
 fn one(name: &str, longest: usize, runs: u64, time: u64, corpus: &Path, folder: &Path) -> Result<Run, String> {
     let prefix = folder.join(format!("stopped-{name}-"));
     let mut command = command(name)?;
@@ -160,7 +160,7 @@ fn one(name: &str, longest: usize, runs: u64, time: u64, corpus: &Path, folder: 
     }
 }
 
-/// Whether an input stops its target when it is tried alone, each of three times.
+/// Whether an input stops its target when tried alone, in each of three attempts.
 fn confirmed(name: &str, input: &Path) -> Result<bool, String> {
     for _ in 0..3 {
         let out = command(name)?.arg(input).output().map_err(|e| format!("{name}: {e}"))?;

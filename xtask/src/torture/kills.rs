@@ -1,8 +1,7 @@
-//! Kills and interruptions of runs at moments that nobody chose, each taken up again until its end: the end is that of a run that
-//! nobody disturbed, to the bit.
+//! Kills and interrupts runs at random moments, and resumes each until it ends. The result must equal that of an undisturbed run, to the bit.
 //!
-//! A part is let run for a time drawn uniformly from nothing to what the whole takes undisturbed, and then killed, with a
-//! signal drawn at random, or twice the same one within 100 ms. Parts follow until one ends by itself.
+//! A part runs for a random time, uniform between 0 and the time of the whole undisturbed run. Then it gets a random signal, or the same
+//! signal twice within 100 ms. Parts follow until one ends by itself.
 
 use super::cases::{self, Case, OUT};
 use super::phase::{self, Stack, UNKNOWN};
@@ -20,7 +19,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What is sent, and whether once more within [`AGAIN`].
+/// The signals with their weights, and whether the signal is sent again within [`AGAIN`].
 const SIGNALS: [(u64, (i32, bool)); 11] = [
     (8, (KILL, false)),
     (3, (TERM, false)),
@@ -35,23 +34,23 @@ const SIGNALS: [(u64, (i32, bool)); 11] = [
     (1, (INT, true)),
 ];
 
-/// The longest time between two of the same signal.
+/// The longest time between two equal signals, in microseconds.
 const AGAIN: u64 = 100_000;
 
-/// A run that was killed so often is let end.
+/// After this many kills, a run is left to end.
 const MOST: u64 = 12;
 
-/// Kills in the slice.
+/// The number of kills in the slice.
 const SLICE: u64 = 40;
 
-/// A case with its undisturbed end.
+/// A case with its undisturbed result.
 struct Whole {
     case: Case,
     expected: BTreeMap<PathBuf, Vec<u8>>,
     time: Duration,
 }
 
-/// A kill that came while its process was running.
+/// A kill that hit while its process was running.
 struct Kill {
     case: &'static str,
     signal: (i32, bool),
@@ -59,7 +58,7 @@ struct Kill {
     stacks: Vec<Stack>,
 }
 
-/// What the workers have found.
+/// The workers' findings.
 #[derive(Default)]
 struct Found {
     kills: Vec<Kill>,
@@ -69,7 +68,7 @@ struct Found {
     lost: u64,
 }
 
-/// Kills runs until there were as many kills as asked for.
+/// Kills runs until the requested number of kills is reached.
 pub fn run(program: &Program, options: &Options) -> Result<Tally, String> {
     let shared = options.dir.join("shared");
     super::fresh(&shared)?;
@@ -128,7 +127,7 @@ impl Whole {
         Ok(Whole { expected: results(&dir.join(OUT))?, time: times[1], case })
     }
 
-    /// One run, killed again and again, to its end.
+    /// Runs one case, killed again and again, to its end.
     fn chain(
         &self,
         program: &Program,
@@ -167,7 +166,7 @@ impl Whole {
     }
 }
 
-/// One command of a chain.
+/// One command in a chain.
 struct Part<'a> {
     program: &'a Program,
     case: &'a str,
@@ -178,7 +177,7 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// How it ended, what it said, and where it was, if the kill came before its end.
+    /// Runs the command. Returns its exit status, its messages, and where it was if the kill came before its end.
     fn run(&self, random: &mut Random) -> Result<(ExitStatus, String, Option<Vec<Stack>>), String> {
         let place = self.dir.join("where");
         let _ = std::fs::remove_file(&place);
@@ -212,7 +211,8 @@ impl Part<'_> {
         Ok((status, text(&said), killed))
     }
 
-    /// After a signal: its own end where nothing had been set up yet, 130 where the state was saved, or the end of the run.
+    /// Checks how the command ended after a signal. It may have died from the signal if handling was not set up yet, exit with 130 if its
+    /// state was saved, or reach its end.
     fn allowed(&self, signal: i32, status: ExitStatus, said: &str) -> Result<(), String> {
         let saved = || {
             let newest = std::fs::read_dir(self.dir.join(OUT).join("checkpoints")).into_iter().flatten().count();
@@ -230,7 +230,7 @@ impl Part<'_> {
     }
 }
 
-/// Where the child's threads are. A process that has not come so far that it could tell is asked nothing.
+/// Where the child's threads are. A process that has not started far enough to answer is not asked.
 fn stacks(child: &Child, place: &Path) -> Vec<Stack> {
     if !place.exists() {
         return Vec::new();

@@ -1,13 +1,13 @@
-//! `cargo xtask torture`: campaigns against what a run promises: nothing lost, nothing half-written, the same bits whatever
-//! happens in between. They take long and belong beside continuous integration; a slice of about a minute is part of it.
+//! `cargo xtask torture`: campaigns against what a run promises: nothing lost, nothing half-written, the same bits whatever happens in
+//! between. They take long and run in addition to continuous integration; a slice of about a minute is part of it.
 //!
-//! - `kills`: `train` and `reproduce`, killed and interrupted at random moments and taken up again until their end
+//! - `kills`: `train` and `reproduce`, killed and interrupted at random moments and resumed until their end
 //! - `calls`: every file-system call of a small run fails in turn, with each of several errors
-//! - `fuzz`: every parser, with inputs that coverage leads
+//! - `fuzz`: every parser, with coverage-guided inputs
 //!
-//! `cases`: the small runs · `seeds`: what the fuzzers begin from · `results`: what of a folder must not depend on how it was made · `program`: the program as it is
-//! started here · `phase`: where it was when the kill came · `system`: the few calls of the system that std does not have ·
-//! `random`: random numbers · `faults.c`: what is preloaded into the program.
+//! `cases`: the small runs · `seeds`: the fuzzers' initial inputs · `results`: the parts of a folder that must not depend on how it was
+//! made · `program`: starts the program · `phase`: where the program was when the kill came · `system`: the few system calls that std lacks
+//! · `random`: random numbers · `faults.c`: the library that is preloaded into the program.
 
 mod calls;
 mod cases;
@@ -25,35 +25,35 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// What is asked for.
+/// The command's options.
 struct Options {
     kills: bool,
     calls: bool,
     fuzz: bool,
-    /// About a minute of each.
+    /// Run a slice of about a minute of each campaign.
     slice: bool,
-    /// Kills to be made.
+    /// The number of kills.
     count: u64,
-    /// The parsers' targets are built already.
+    /// The parsers' fuzzing targets are already built.
     built: bool,
-    /// Inputs of each parser, and seconds for each.
+    /// The number of inputs for each parser; below it, the seconds for each.
     inputs: u64,
     seconds: u64,
     seed: u64,
-    /// At once.
+    /// The number of trials at once.
     jobs: usize,
-    /// Calls fail once each, and not from then on.
+    /// Make calls fail once only, and not from then on.
     once: bool,
-    /// Of the trials of calls every `share.1`-th, from the `share.0`-th on.
+    /// Of the trials of failing calls, take every `share.1`-th, from the `share.0`-th on.
     share: (usize, usize),
-    /// Only the cases whose name holds this.
+    /// Only cases whose name contains this.
     only: String,
     program: Option<PathBuf>,
-    /// Where the runs' folders are made.
+    /// The folder in which the runs' folders are made.
     dir: PathBuf,
 }
 
-/// What came of a campaign.
+/// The result of a campaign.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub passed: u64,
@@ -138,7 +138,7 @@ fn number<T: std::str::FromStr>(option: &str, text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("{option} {text}: a whole number is needed"))
 }
 
-/// `I/N`, I from 1 to N.
+/// Parses `I/N`, with I from 1 to N.
 fn share(text: &str) -> Result<(usize, usize), String> {
     let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
     match parts {
@@ -147,7 +147,7 @@ fn share(text: &str) -> Result<(usize, usize), String> {
     }
 }
 
-/// Failures that are shown; the rest is counted.
+/// The most failures that are shown; the rest are only counted.
 const SHOWN: usize = 40;
 
 fn tell(failures: &[String]) {
@@ -157,7 +157,7 @@ fn tell(failures: &[String]) {
     }
 }
 
-/// A worker's folder, made anew.
+/// Makes a worker's folder, removing an existing one.
 fn fresh(dir: &Path) -> Result<(), String> {
     let refused = |e: std::io::Error| format!("{}: {e}", dir.display());
     match std::fs::remove_dir_all(dir) {
@@ -167,7 +167,7 @@ fn fresh(dir: &Path) -> Result<(), String> {
     std::fs::create_dir_all(dir).map_err(refused)
 }
 
-/// Copies a folder with everything in it.
+/// Copies a folder and everything in it.
 fn copy(from: &Path, to: &Path) -> Result<(), String> {
     let refused = |e: std::io::Error| format!("{}: {e}", from.display());
     std::fs::create_dir_all(to).map_err(refused)?;
@@ -182,7 +182,8 @@ fn copy(from: &Path, to: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Does the numbers `0..count` with `jobs` threads, each told its own number first, until one says that it is enough.
+/// Runs `one` for the numbers `0..count` on `jobs` threads, passing each its thread's number first. A thread stops when `one` returns
+/// false.
 fn shared_out(jobs: usize, count: usize, one: impl Fn(usize, usize) -> bool + Sync) {
     let next = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {

@@ -1,14 +1,14 @@
-//! Where a program was when the kill came: the return addresses that `faults.c` wrote, as functions, and those as phases.
+//! Where a program was when the kill came: turns the return addresses that `faults.c` wrote into functions, and these into phases.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A thread's return addresses, innermost first, less the address that the program was loaded at.
+/// A thread's return addresses, innermost first, relative to the program's load address.
 pub type Stack = Vec<u64>;
 
-/// The phases, each known by the functions that one of a thread's frames is in: the first that fits is the phase.
+/// The phases. Each is recognised by functions in a thread's frames; the first phase that fits counts.
 const PHASES: [(&str, &[&str]); 8] = [
     ("saving a checkpoint", &["checkpoint::save", "trainer::Trainer<B>::save", "Trainer<B>::save"]),
     ("gathering, figures, report", &["Evidence::gather", "assemble::"]),
@@ -23,10 +23,10 @@ const PHASES: [(&str, &[&str]); 8] = [
     ("theory's instances", &["normscape::theory::"]),
 ];
 
-/// Where nothing else fits.
+/// The phase where no other fits.
 pub const ELSEWHERE: &str = "reading the command, ending, between";
 
-/// Before the program's first instruction; or its threads did not answer in time.
+/// The phase before the program's first instruction, or where its threads did not answer in time.
 pub const UNKNOWN: &str = "before the program's start, or not known";
 
 /// The stacks in a file that `faults.c` wrote.
@@ -41,7 +41,7 @@ pub fn read(path: &Path) -> Vec<Stack> {
     stacks
 }
 
-/// The phase of each kill: of a process's threads, the one that comes first in the list of phases decides.
+/// The phase of each kill. If a process's threads are in several phases, the first in the list counts.
 pub fn phases(program: &Path, kills: &[Vec<Stack>]) -> Result<Vec<&'static str>, String> {
     // Other objects are loaded far away.
     let all: BTreeSet<u64> = kills.iter().flatten().flatten().copied().filter(|&at| at < 1 << 32).collect();
@@ -59,7 +59,7 @@ pub fn phases(program: &Path, kills: &[Vec<Stack>]) -> Result<Vec<&'static str>,
     Ok(kills.iter().map(of).collect())
 }
 
-/// The functions that each address lies in, with those that were inlined there.
+/// The functions that contain each address, including those inlined there.
 fn functions(program: &Path, addresses: &BTreeSet<u64>) -> Result<BTreeMap<u64, Vec<String>>, String> {
     let refused = |e: std::io::Error| format!("addr2line: {e}; the package binutils is needed");
     let mut child = Command::new("addr2line")
@@ -81,7 +81,7 @@ fn functions(program: &Path, addresses: &BTreeSet<u64>) -> Result<BTreeMap<u64, 
     Ok(parse(&String::from_utf8_lossy(&told.stdout)))
 }
 
-/// `addr2line`'s answers: an address, then pairs of lines, a function and its place.
+/// Parses `addr2line`'s answers: an address, then pairs of lines with a function and its place.
 fn parse(told: &str) -> BTreeMap<u64, Vec<String>> {
     let (mut found, mut at, mut function) = (BTreeMap::new(), None, true);
     for line in told.lines() {

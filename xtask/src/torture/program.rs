@@ -1,4 +1,4 @@
-//! The program as it is started here: bounded in time, away from the user's settings, with `faults.c` preloaded.
+//! Starts the program: with a time limit, without the user's settings, and with `faults.c` preloaded.
 
 use super::system;
 use std::fmt;
@@ -6,18 +6,18 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 
-/// Seconds that a part of a small run may take, on a busy machine.
+/// Seconds that one part of a small run may take on a busy machine.
 const SECONDS: u32 = 120;
 
 pub struct Program {
     pub path: PathBuf,
     preload: PathBuf,
-    /// It knows `train --resume-if-there`.
+    /// The program supports `train --resume-if-there`.
     pub resumes_if_there: bool,
 }
 
 impl Program {
-    /// Builds the program unless one is given, and what is preloaded into it.
+    /// Builds the program, unless one is given, and the library that is preloaded into it.
     pub fn prepare(given: Option<&Path>) -> Result<Program, String> {
         let path = match given {
             Some(path) => path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?,
@@ -48,7 +48,7 @@ impl Program {
         Ok(program)
     }
 
-    /// The program with some arguments, in a folder. What is preloaded does nothing unless its variables are set.
+    /// The program with these arguments, in a folder. The preloaded library does nothing unless its variables are set.
     pub fn command(&self, dir: &Path, args: &[impl AsRef<str>]) -> Command {
         let mut command = Command::new(&self.path);
         command.args(args.iter().map(AsRef::as_ref)).current_dir(dir).env("HOME", dir).env("TMPDIR", dir);
@@ -61,7 +61,7 @@ impl Program {
         command
     }
 
-    /// Runs it to the end, and wants it to end well.
+    /// Runs the program to its end, and requires success.
     pub fn done(&self, dir: &Path, args: &[impl AsRef<str>]) -> Result<Output, String> {
         let out = self.command(dir, args).output().map_err(|e| self.refused(&e))?;
         match out.status.success() {
@@ -91,7 +91,7 @@ pub fn ended(status: ExitStatus) -> String {
     }
 }
 
-/// What a process said, on one line.
+/// A process's output, on one line.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end().replace('\n', " | ")
 }

@@ -3,7 +3,7 @@
 pub struct Random(u64);
 
 impl Random {
-    /// The numbers of `seed` and a place in the campaign: every trial has its own, whichever worker does it.
+    /// The numbers for `seed` and a place in the campaign. Every trial has its own, whichever worker runs it.
     pub fn new(seed: u64, place: u64) -> Random {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ place.wrapping_mul(0xd134_2543_de82_ef95));
         random.next();
@@ -18,12 +18,12 @@ impl Random {
         word ^ (word >> 31)
     }
 
-    /// Below `bound`.
+    /// A number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
-    /// One of some things, each as often as its weight says.
+    /// One of `things`, each with the probability of its weight.
     pub fn weighted<'a, T>(&mut self, things: &'a [(u64, T)]) -> &'a T {
         let mut left = self.below(things.iter().map(|(weight, _)| weight).sum());
         for (weight, thing) in things {

@@ -1,11 +1,11 @@
-//! What of a folder must not depend on when and how it was made.
+//! The parts of a folder that must not depend on when and how it was made.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The files below a folder by their names, as far as they must be the same: of `metrics.csv` all but `seconds`, of the report all
-/// but its cost, of the checkpoints the newest one's tensors. Times, the lock and TensorBoard's logs (a file for each part)
-/// are left out. What is half-written is among them, and so found.
+/// The files below a folder, by name, reduced to what must be the same: `metrics.csv` without `seconds`, the report without its cost, and
+/// of the checkpoints only the newest one's tensors. Times, the lock and TensorBoard's logs (one file per part) are left out. Half-written
+/// files are included, and so detected.
 pub fn results(dir: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>, String> {
     let mut found = BTreeMap::new();
     gather(dir, Path::new(""), &mut found)?;
@@ -52,14 +52,14 @@ fn without_seconds(text: &str) -> String {
         .collect()
 }
 
-/// The report without what stands between its two marks: `normscape::report::without_cost`.
+/// The report without the part between its two marks, like `normscape::report::without_cost`.
 fn without_cost(html: &str) -> String {
     let parts =
         html.split_once("<!-- cost -->").and_then(|(head, rest)| Some((head, rest.split_once("<!-- /cost -->")?.1)));
     parts.map_or(html.to_owned(), |(head, tail)| format!("{head}{tail}"))
 }
 
-/// How two results differ, in a few words; `None` where they do not.
+/// How two results differ, in a few words; `None` where they are equal.
 pub fn difference(found: &BTreeMap<PathBuf, Vec<u8>>, expected: &BTreeMap<PathBuf, Vec<u8>>) -> Option<String> {
     let list = |what: &str, paths: Vec<&PathBuf>| {
         let shown: Vec<_> = paths.iter().take(4).map(|path| path.display().to_string()).collect();

@@ -1,9 +1,9 @@
-//! What the fuzzers begin from: a small run's own files, golden cases, experiments, and a few pickles and archives.
+//! The fuzzers' initial inputs: a small run's own files, golden cases, experiments, and a few pickles and archives.
 
 use super::program::Program;
 use std::path::Path;
 
-/// Writes the seeds of every target to `corpus/TARGET/`; what is there from before stays. `dir` is for a run.
+/// Writes the seeds of every target to `corpus/TARGET/`; existing files stay. `dir` is the folder for a run.
 pub fn write(program: &Program, corpus: &Path, dir: &Path) -> Result<(), String> {
     super::fresh(dir)?;
     let line = "train --model dln --depth 2 --dim 3 --samples 8 --norm batch --steps 3 --probe landscape,moments --probe-points 2 \
@@ -83,7 +83,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<(), String> {
     std::fs::write(path, bytes).map_err(refused)
 }
 
-/// The arrays of an archive that holds them unpacked.
+/// The arrays of an archive that stores them uncompressed.
 fn members(npz: &[u8]) -> impl Iterator<Item = &[u8]> {
     let starts = (0..npz.len()).filter(|&at| npz[at..].starts_with(b"\x93NUMPY"));
     starts.map(|at| {
@@ -94,7 +94,7 @@ fn members(npz: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// A batch in the original's layout, of one image of two pixels.
+/// A batch in the original's layout, with one image of two pixels.
 fn python_2(key: &[u8], labels: &[u8]) -> Vec<u8> {
     let head: &[u8] = b"\x80\x02}q\x01(U\x0bbatch_labelq\x02U\x08training";
     let data: &[u8] = b"U\x04dataq\x06cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85q\x09U\x01bq\x0a\x87q\x0b\
@@ -103,7 +103,7 @@ fn python_2(key: &[u8], labels: &[u8]) -> Vec<u8> {
     [head, key, labels, data, b"u."].concat()
 }
 
-/// As Python 3 writes it with protocol 5, and with protocol 2.
+/// Batches as Python 3 writes them: with protocol 5, and below it with protocol 2.
 const PROTOCOL_5: &[u8] = b"\x80\x05\x95\x01\x00\x00\x00\x00\x00\x00\x00}\x94(C\x06labels\x94]\x94(K\x03eC\x04data\x94\
     \x8c\x13numpy._core.numeric\x94\x8c\x0b_frombuffer\x94\x93\x94(\x96\x02\x00\x00\x00\x00\x00\x00\x00\x01\x02\x94\x8c\x05numpy\x94\
     \x8c\x05dtype\x94\x93\x94\x8c\x02u1\x94\x89\x88\x87\x94R\x94(K\x03\x8c\x01|\x94NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t\x94b\

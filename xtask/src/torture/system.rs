@@ -1,4 +1,4 @@
-//! The few calls of the system that the standard library does not have.
+//! The few system calls that the standard library lacks.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -12,7 +12,7 @@ pub const USR2: i32 = 12;
 pub const TERM: i32 = 15;
 pub const XCPU: i32 = 24;
 
-/// The names of signals that are sent here.
+/// The names of the signals that are sent here.
 pub fn name(signal: i32) -> &'static str {
     match signal {
         HUP => "HUP",
@@ -34,13 +34,13 @@ unsafe extern "C" {
     fn __libc_current_sigrtmin() -> i32;
 }
 
-/// Sends a signal to a child that has not been waited for.
+/// Sends a signal to a child that has not been waited for yet.
 pub fn send(child: &Child, signal: i32) {
     // SAFETY: plain numbers; the child is ours and not reaped, so the number is no other process's.
     _ = unsafe { kill(child.id() as i32, signal) };
 }
 
-/// Asks every thread of a child where it is: see `faults.c`. How many were asked.
+/// Asks every thread of a child where it is (see `faults.c`). Returns how many were asked.
 pub fn ask_where(child: &Child) -> usize {
     let process = child.id() as i32;
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
@@ -49,7 +49,7 @@ pub fn ask_where(child: &Child) -> usize {
     numbers.filter(|&thread| unsafe { tgkill(process, thread, __libc_current_sigrtmin() + 7) } == 0).count()
 }
 
-/// Has a command end after so many seconds, whatever it does, and take every signal as it is taken by default.
+/// Makes a command end after this many seconds, whatever it does, and handle every signal in the default way.
 pub fn bounded(command: &mut Command, seconds: u32) {
     let prepare = move || -> io::Result<()> {
         for number in [HUP, INT, USR1, USR2, TERM, XCPU] {
