@@ -1,7 +1,7 @@
 //! `cargo xtask cuda`: installs NVRTC from NVIDIA's Python package under `target/cuda`, where the build looks for it.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
@@ -20,8 +20,36 @@ pub fn fetch() -> Result<String, String> {
     if library.exists() {
         return Ok(format!("NVRTC is in {}", place.display()));
     }
+    install(PACKAGE, "NVRTC_PATH names another", &place, &library)?;
+    // The build script does not look for what was not there the last time: a newer script is run again.
+    let script = crate::root().join("build.rs");
+    let touched = File::options().append(true).open(&script).and_then(|file| file.set_modified(SystemTime::now()));
+    touched.map_err(|e| format!("{}: {e}", script.display()))?;
+    Ok(format!("NVRTC was put in {}", place.display()))
+}
+
+/// The program `nvdisasm`, which is fetched the first time. Errors: why it could not.
+///
+/// It has a folder of its own in that of NVRTC: the build looks at all of `target/cuda/nvidia`, and would begin anew for it.
+pub fn disassembler() -> Result<PathBuf, String> {
+    let place = folder().join("tools");
+    let program = place.join("nvidia/cu13/bin/nvdisasm");
+    if !program.exists() {
+        install(DISASSEMBLER, "nothing else is looked for", &place, &program)?;
+    }
+    Ok(program)
+}
+
+/// What tells one disassembler from another.
+pub fn disassembler_version() -> &'static str {
+    DISASSEMBLER
+}
+
+/// Has pip put a package of NVIDIA's into the folder `place`, in place of what was there; `wanted` is the file of it that is needed, and
+/// `otherwise` what other systems do.
+fn install(package: &str, otherwise: &str, place: &Path, wanted: &Path) -> Result<(), String> {
     if std::env::consts::OS != "linux" {
-        return Err("NVIDIA's package is fetched on Linux only; NVRTC_PATH names another".into());
+        return Err(format!("NVIDIA's package is fetched on Linux only; {otherwise}"));
     }
     let partial = place.with_extension("partial");
     let _ = std::fs::remove_dir_all(&partial);
@@ -36,7 +64,7 @@ pub fn fetch() -> Result<String, String> {
             "--no-deps",
             "--only-binary=:all:",
         ]);
-        pip.arg("--target").arg(&partial).arg(PACKAGE).stdin(Stdio::null()).status()
+        pip.arg("--target").arg(&partial).arg(package).stdin(Stdio::null()).status()
     };
     match pip("python3") {
         Ok(status) if status.success() => {}
@@ -47,18 +75,14 @@ pub fn fetch() -> Result<String, String> {
             let python = environment.join("bin/python");
             let done = made.is_ok_and(|s| s.success()) && pip(&python.to_string_lossy()).is_ok_and(|s| s.success());
             if !done {
-                return Err(format!("pip cannot install {PACKAGE}; is there a network?"));
+                return Err(format!("pip cannot install {package}; is there a network?"));
             }
         }
     }
-    let _ = std::fs::remove_dir_all(&place);
-    std::fs::rename(&partial, &place).map_err(|e| format!("{}: {e}", place.display()))?;
-    // The build script does not look for what was not there the last time: a newer script is run again.
-    let script = crate::root().join("build.rs");
-    let touched = File::options().append(true).open(&script).and_then(|file| file.set_modified(SystemTime::now()));
-    touched.map_err(|e| format!("{}: {e}", script.display()))?;
-    match library.exists() {
-        true => Ok(format!("NVRTC was put in {}", place.display())),
-        false => Err(format!("{PACKAGE} has no {}", library.display())),
+    let _ = std::fs::remove_dir_all(place);
+    std::fs::rename(&partial, place).map_err(|e| format!("{}: {e}", place.display()))?;
+    match wanted.exists() {
+        true => Ok(()),
+        false => Err(format!("{package} has no {}", wanted.display())),
     }
 }

@@ -20,6 +20,7 @@ mod cuda;
 mod data;
 mod mutants;
 mod python;
+mod sass;
 mod tally;
 mod test;
 #[cfg(target_os = "linux")]
@@ -37,6 +38,9 @@ Commands:
   test [ARGS...]   set up what the tests need, run every test, and end with 'N passed, N failed, N skipped'.
                    ARGS go to `cargo test`, for example: cargo xtask test --test operators
   cuda             put NVRTC (NVIDIA's Python package) under target/cuda, so that the build compiles the kernels
+  sass [KERNEL]    compile every kernel, take its machine code apart, and hold registers, spills and hot loops to kernels/budgets.toml: exit code 1
+                   where one takes more, 2 where that cannot be told. No GPU is needed. KERNEL: that one alone, with its hot loops
+                   instruction by instruction; --arch N (as 90), --all (kernels without a budget of their own too), --json
   mutants          make each known mistake and see that its test finds it; ends with 'N passed, N failed, N skipped'
   torture [KINDS]  campaigns against what a run promises; they take long. Kinds: kills, calls [default: both], and fuzz,
                    which needs cargo-fuzz. --slice (about a minute), --count N (kills, 1000), --share I/N and --once (calls),
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
     match command.as_str() {
         "test" => test::run(&rest),
         "mutants" => mutants::run(),
+        "sass" => sass::run(&rest),
         "compare" => compare::run(&rest),
         #[cfg(target_os = "linux")]
         "torture" => torture::run(&rest),
@@ -100,10 +105,10 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         "" => refuse(
-            "xtask: no command given; there are test, cuda, mutants, torture, bits, bundle, bench, compare and help",
+            "xtask: no command given; there are test, cuda, sass, mutants, torture, bits, bundle, bench, compare and help",
         ),
         other => refuse(&format!(
-            "xtask: no command '{other}'; there are test, cuda, mutants, torture, bits, bundle, bench, compare and help"
+            "xtask: no command '{other}'; there are test, cuda, sass, mutants, torture, bits, bundle, bench, compare and help"
         )),
     }
 }

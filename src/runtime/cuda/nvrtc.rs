@@ -265,7 +265,8 @@ fn usage(log: &str) -> Vec<Usage> {
         let Some(last) = found.last_mut() else { continue };
         if line.contains("bytes spill stores") {
             let loads = line.split("spill stores,").nth(1).unwrap_or_default();
-            last.spills = before(line, " bytes spill stores") + before(loads, " bytes spill loads");
+            // Functions that the kernel calls have such a line each, after its own.
+            last.spills += before(line, " bytes spill stores") + before(loads, " bytes spill loads");
         }
         if line.contains("Used ") && line.contains("registers") {
             last.registers = before(line, " registers");
@@ -293,7 +294,9 @@ mod tests {
                    ptxas info    : Used 14 registers, used 0 barriers\n\
                    ptxas info    : Compiling entry function 'big' for 'sm_90'\n\
                        24 bytes stack frame, 28 bytes spill stores, 48 bytes spill loads\n\
-                   ptxas info    : Used 128 registers, used 1 barriers, 16932 bytes smem, 428 bytes cmem[0]\n";
+                   ptxas info    : Used 128 registers, used 1 barriers, 16932 bytes smem, 428 bytes cmem[0]\n\
+                   ptxas info    : Function properties for __internal_accurate_pow\n\
+                       0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n";
         let of = |kernel: &str, registers, spills, shared| Usage { kernel: kernel.into(), registers, spills, shared };
         assert_eq!(usage(log), [of("axpy", 14, 0, 0), of("big", 128, 76, 16932)]);
     }

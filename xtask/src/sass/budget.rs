@@ -1,0 +1,482 @@
+//! `kernels/budgets.toml`: what kernels may take, and where one takes more.
+
+use super::classes::{Class, Counts};
+use super::loops::Loop;
+use super::measure::Measured;
+use super::occupancy;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budgets {
+    /// The compiler's version by which the numbers were measured, as `13.0`.
+    pub compiler: String,
+    /// What is compiled for: spills and local memory are looked at on all of them.
+    pub architectures: Vec<u32>,
+    /// The one of them for which all else is.
+    pub measured_on: u32,
+    /// What holds for every kernel.
+    every: Every,
+    /// Where a kernel may do more than that.
+    #[serde(default, rename = "exception")]
+    exceptions: Vec<Exception>,
+    /// Budgets of kernels.
+    #[serde(default, rename = "kernel")]
+    kernels: Vec<Budget>,
+}
+
+/// What holds for every kernel on every architecture.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Every {
+    /// Bytes.
+    spills: u32,
+    /// Instructions.
+    local_memory: u32,
+}
+
+/// One kernel, on some architectures.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exception {
+    kernel: String,
+    architectures: Vec<u32>,
+    #[serde(default)]
+    spills: u32,
+    #[serde(default)]
+    local_memory: u32,
+}
+
+/// The budget of a kernel, or of all whose names match.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// The kernel's name; `*` stands for anything.
+    name: String,
+    /// Bytes of dynamic shared memory that a block is launched with: the machine code does not tell.
+    #[serde(default)]
+    pub dynamic_shared: u32,
+    /// Registers at the most.
+    pub registers: Option<u32>,
+    /// Blocks at the least that a multiprocessor holds.
+    pub blocks_per_multiprocessor: Option<u32>,
+    /// Instructions of some classes at the most, in the whole kernel.
+    #[serde(default)]
+    at_most: BTreeMap<Class, u32>,
+    /// Budgets of loops.
+    #[serde(default, rename = "loop")]
+    pub loops: Vec<LoopBudget>,
+}
+
+/// The budget of a loop.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoopBudget {
+    /// Which loop.
+    choose: Rule,
+    /// Instructions a tensor-core instruction, at the most.
+    instructions_per_mma: Option<f64>,
+    /// Instructions an FFMA, at the most.
+    instructions_per_ffma: Option<f64>,
+    /// Instructions an element, at the most.
+    instructions_per_element: Option<f64>,
+    /// Bytes that an element moves to global memory and from it.
+    bytes_per_element: Option<u32>,
+    /// Instructions of some classes at the most.
+    #[serde(default)]
+    at_most: BTreeMap<Class, u32>,
+}
+
+/// How a loop is chosen: `most mma`, `fewest global_bytes`. It goes by the instructions that are in no loop within; where several have as
+/// many, all are meant. A loop that has none is never meant.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Rule {
+    fewest: bool,
+    by: By,
+}
+
+/// What loops are compared by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum By {
+    Count(Class),
+    GlobalBytes,
+}
+
+impl TryFrom<String> for Rule {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Rule, String> {
+        let wrong =
+            || format!("'{text}' is no rule: there are 'most CLASS', 'fewest CLASS' and those two with global_bytes");
+        let (word, of) = text.split_once(' ').ok_or_else(wrong)?;
+        let fewest = match word {
+            "most" => false,
+            "fewest" => true,
+            _ => return Err(wrong()),
+        };
+        let class = || serde_json::from_value(of.into()).map(By::Count).map_err(|_| wrong());
+        Ok(Rule { fewest, by: if of == "global_bytes" { By::GlobalBytes } else { class()? } })
+    }
+}
+
+impl Rule {
+    /// What is looked at where no budget says which loop: tensor cores before ordinary ones before memory.
+    pub const USUAL: [Rule; 4] = [
+        Rule { fewest: false, by: By::Count(Class::Mma) },
+        Rule { fewest: false, by: By::Count(Class::Ffma) },
+        Rule { fewest: false, by: By::GlobalBytes },
+        Rule { fewest: false, by: By::Count(Class::Instructions) },
+    ];
+
+    /// The loops that are meant.
+    pub fn choose(self, loops: &[Loop]) -> Vec<&Loop> {
+        let of = |l: &Loop| match self.by {
+            By::Count(class) => l.own.get(class),
+            By::GlobalBytes => l.own.global_bytes(),
+        };
+        let numbers = loops.iter().map(of).filter(|&n| n > 0);
+        let chosen = if self.fewest { numbers.min() } else { numbers.max() };
+        loops.iter().filter(|l| Some(of(l)) == chosen).collect()
+    }
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let by = match self.by {
+            By::Count(class) => class.name(),
+            By::GlobalBytes => "global_bytes".into(),
+        };
+        write!(f, "{} {by}", if self.fewest { "fewest" } else { "most" })
+    }
+}
+
+/// Something that has a limit.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Check {
+    /// What it is, in words that follow a number.
+    pub what: String,
+    /// How much of it there is.
+    pub found: f64,
+    /// How much there may be; of blocks, how many there must be.
+    pub allowed: f64,
+    /// Whether `allowed` is the least.
+    pub least: bool,
+}
+
+impl Check {
+    fn most(what: impl Into<String>, found: impl Into<f64>, allowed: impl Into<f64>) -> Check {
+        Check { what: what.into(), found: found.into(), allowed: allowed.into(), least: false }
+    }
+
+    /// Whether it is within its limit.
+    pub fn holds(&self) -> bool {
+        if self.least { self.found >= self.allowed } else { self.found <= self.allowed }
+    }
+}
+
+/// A loop held to a budget.
+pub struct CheckedLoop<'m> {
+    /// The rule that chose it.
+    pub rule: Rule,
+    /// The loop.
+    pub of: &'m Loop,
+    /// Its limits.
+    pub checks: Vec<Check>,
+}
+
+/// A kernel held to its budgets.
+pub struct Checked<'m> {
+    /// The kernel.
+    pub of: &'m Measured,
+    /// Whether it has a budget of its own.
+    pub budgeted: bool,
+    /// Blocks that a multiprocessor holds.
+    pub blocks: u32,
+    /// Limits of the whole kernel.
+    pub checks: Vec<Check>,
+    /// The loops that its budget names, or without one the loop that is looked at usually.
+    pub loops: Vec<CheckedLoop<'m>>,
+}
+
+impl Checked<'_> {
+    /// A line for each limit that does not hold.
+    pub fn breaches(&self) -> Vec<String> {
+        let name = format!("{} (sm_{})", self.of.kernel, self.of.architecture);
+        let line = |check: &Check, place: String| {
+            let Check { what, found, allowed, least } = check;
+            let least = if *least { "at least" } else { "at most" };
+            format!("{name}: {} {what}{place}; {least} {} are allowed", number(*found), number(*allowed))
+        };
+        let whole = self.checks.iter().filter(|check| !check.holds()).map(|check| line(check, String::new()));
+        let loops = self.loops.iter().flat_map(|l| {
+            let place = format!(" in the loop at {:#x}–{:#x} ({})", l.of.begin, l.of.end, l.rule);
+            l.checks.iter().filter(|check| !check.holds()).map(move |check| line(check, place.clone()))
+        });
+        whole.chain(loops).collect()
+    }
+}
+
+/// Two digits behind the point at the most, rounded up: what is above a limit never looks as if it were at it.
+pub fn number(value: f64) -> String {
+    // Sums of binary fractions may lie a hair above what was meant.
+    let hundredths = (value * 100.0 - 1e-6).ceil().max(0.0);
+    format!("{}", hundredths / 100.0)
+}
+
+/// Whether a name matches a pattern in which `*` stands for anything.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((head, rest)) => name
+            .strip_prefix(head)
+            .is_some_and(|name| (0..=name.len()).any(|at| name.is_char_boundary(at) && matches(rest, &name[at..]))),
+    }
+}
+
+impl Budgets {
+    /// Reads the file's text; `kernels` are the names that there are. Errors: what is no budget, with its line; a kernel that there is not; a
+    /// kernel with two budgets.
+    pub fn read(text: &str, kernels: &[String]) -> Result<Budgets, String> {
+        let budgets: Budgets = toml::from_str(text).map_err(|e| e.to_string())?;
+        if !budgets.architectures.contains(&budgets.measured_on) {
+            return Err(format!("architectures lacks {}, the one that is measured on", budgets.measured_on));
+        }
+        let missing = |found: bool, name: &str| if found { Ok(()) } else { Err(format!("no kernel is called {name}")) };
+        for Exception { kernel, architectures, .. } in &budgets.exceptions {
+            missing(kernels.contains(kernel), kernel)?;
+            if let Some(other) = architectures.iter().find(|a| !budgets.architectures.contains(a)) {
+                return Err(format!("the exception of {kernel} is for sm_{other}, which nothing is compiled for"));
+            }
+        }
+        for Budget { name, .. } in &budgets.kernels {
+            missing(kernels.iter().any(|kernel| matches(name, kernel)), name)?;
+        }
+        for budget in &budgets.kernels {
+            for limits in &budget.loops {
+                if limits.instructions_per_element.is_some() != limits.bytes_per_element.is_some_and(|bytes| bytes > 0)
+                {
+                    return Err(format!(
+                        "{}: instructions_per_element and bytes_per_element, more than 0, go together",
+                        budget.name
+                    ));
+                }
+            }
+        }
+        for kernel in kernels {
+            budgets.of(kernel)?;
+        }
+        Ok(budgets)
+    }
+
+    /// A kernel's budget: the one of its name, otherwise the one that matches. Errors: two.
+    fn of(&self, kernel: &str) -> Result<Option<&Budget>, String> {
+        let only = |found: Vec<_>| match found[..] {
+            [] => Ok(None),
+            [one] => Ok(Some(one)),
+            _ => Err(format!("{kernel} has two budgets")),
+        };
+        let exact = only(self.kernels.iter().filter(|budget| budget.name == kernel).collect())?;
+        match exact {
+            Some(budget) => Ok(Some(budget)),
+            None => only(self.kernels.iter().filter(|budget| matches(&budget.name, kernel)).collect()),
+        }
+    }
+
+    /// Holds a kernel to what is said of it. Errors: a loop that it does not have.
+    pub fn check<'m>(&self, of: &'m Measured) -> Result<Checked<'m>, String> {
+        let budget = self.of(&of.kernel)?.filter(|_| of.architecture == self.measured_on);
+        let dynamic = self.of(&of.kernel)?.map_or(0, |budget| budget.dynamic_shared);
+        let blocks = occupancy::blocks(of.architecture, of.threads, of.registers, of.shared + dynamic);
+        let granted = |kind: fn(&Exception) -> u32| {
+            let own =
+                self.exceptions.iter().filter(|e| e.kernel == of.kernel && e.architectures.contains(&of.architecture));
+            own.map(kind).max().unwrap_or(0)
+        };
+        let mut checks = vec![
+            Check::most("bytes spilled", of.spills, self.every.spills.max(granted(|e| e.spills))),
+            Check::most(
+                Class::LocalMemory.name(),
+                of.counts.get(Class::LocalMemory),
+                self.every.local_memory.max(granted(|e| e.local_memory)),
+            ),
+        ];
+        let mut loops = Vec::new();
+        match budget {
+            None => {
+                let usual = Rule::USUAL.iter().map(|&rule| (rule, rule.choose(&of.loops)));
+                let (rule, chosen) =
+                    usual.into_iter().find(|(_, l)| !l.is_empty()).unwrap_or((Rule::USUAL[0], Vec::new()));
+                loops.extend(chosen.into_iter().map(|of| CheckedLoop { rule, of, checks: Vec::new() }));
+            }
+            Some(budget) => {
+                checks.extend(budget.registers.map(|most| Check::most("registers", of.registers, most)));
+                checks.extend(budget.blocks_per_multiprocessor.map(|least| Check {
+                    what: "blocks a multiprocessor".into(),
+                    found: blocks.into(),
+                    allowed: least.into(),
+                    least: true,
+                }));
+                checks.extend(at_most(&budget.at_most, &of.counts));
+                for limits in &budget.loops {
+                    let rule = limits.choose;
+                    let chosen = rule.choose(&of.loops);
+                    if chosen.is_empty() {
+                        return Err(format!("{}: it has no loop that '{rule}' chooses", of.kernel));
+                    }
+                    for of in chosen {
+                        loops.push(CheckedLoop { rule, of, checks: limits.checks(&of.counts) });
+                    }
+                }
+            }
+        }
+        Ok(Checked { of, budgeted: budget.is_some(), blocks, checks, loops })
+    }
+}
+
+fn at_most(limits: &BTreeMap<Class, u32>, counts: &Counts) -> Vec<Check> {
+    let check = |(class, most): (&Class, &u32)| Check::most(class.name(), counts.get(*class), *most);
+    limits.iter().map(check).collect()
+}
+
+impl LoopBudget {
+    fn checks(&self, counts: &Counts) -> Vec<Check> {
+        let all = f64::from(counts.get(Class::Instructions));
+        // A loop without a single one takes infinitely many for it, which no limit allows.
+        let each = |what: &str, of: f64, most: Option<f64>| most.map(|most| Check::most(what, all / of, most));
+        let elements = f64::from(counts.global_bytes()) / f64::from(self.bytes_per_element.unwrap_or(1));
+        let ratios = [
+            each("instructions a mma", counts.get(Class::Mma).into(), self.instructions_per_mma),
+            each("instructions an FFMA", counts.get(Class::Ffma).into(), self.instructions_per_ffma),
+            each("instructions an element", elements, self.instructions_per_element),
+        ];
+        ratios.into_iter().flatten().chain(at_most(&self.at_most, counts)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{listing, loops};
+    use super::*;
+
+    /// A kernel as it was recorded.
+    fn recorded(text: &str, registers: u32, spills: u32) -> Measured {
+        let function = listing::read(text).unwrap().remove(0);
+        Measured {
+            kernel: function.name.clone(),
+            architecture: 90,
+            threads: 256,
+            registers,
+            spills,
+            shared: 0,
+            counts: Counts::of(&function.instructions),
+            loops: loops::find(&function),
+            function,
+        }
+    }
+
+    fn sgd() -> Measured {
+        recorded(include_str!("recorded/sgd_plain.txt"), 16, 0)
+    }
+
+    const HEAD: &str =
+        "compiler = '13.0'\narchitectures = [80, 90]\nmeasured_on = 90\nevery = { spills = 0, local_memory = 0 }\n";
+
+    fn read(text: &str) -> Result<Budgets, String> {
+        Budgets::read(&format!("{HEAD}{text}"), &["sgd_plain".into(), "quotients".into()])
+    }
+
+    fn breaches(text: &str, of: &Measured) -> Vec<String> {
+        read(text).unwrap().check(of).unwrap().breaches()
+    }
+
+    #[test]
+    fn what_is_at_its_limit_holds() {
+        let text = "[[kernel]]\nname = 'sgd_plain'\nregisters = 16\nblocks_per_multiprocessor = 8\nat_most = { global_stores_2 = 2 }\n\
+                    [[kernel.loop]]\nchoose = 'most global_bytes'\nbytes_per_element = 14\ninstructions_per_element = 27\n\
+                    at_most = { global_stores_2 = 1, integer_divisions = 0 }\n";
+        assert_eq!(breaches(text, &sgd()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_breach_names_kernel_number_limit_and_loop() {
+        let text = "[[kernel]]\nname = 'sgd_*'\nregisters = 15\nblocks_per_multiprocessor = 9\n\
+                    [[kernel.loop]]\nchoose = 'most global_bytes'\nbytes_per_element = 14\ninstructions_per_element = 26.5\n\
+                    [[kernel.loop]]\nchoose = 'fewest global_bytes'\nat_most = { global_stores_2 = 0 }\n";
+        let wanted = [
+            "sgd_plain (sm_90): 16 registers; at most 15 are allowed",
+            "sgd_plain (sm_90): 8 blocks a multiprocessor; at least 9 are allowed",
+            "sgd_plain (sm_90): 27 instructions an element in the loop at 0x380–0x520 (most global_bytes); at most 26.5 are allowed",
+            "sgd_plain (sm_90): 1 global_stores_2 in the loop at 0x1b0–0x2c0 (fewest global_bytes); at most 0 are allowed",
+        ];
+        assert_eq!(breaches(text, &sgd()), wanted);
+    }
+
+    #[test]
+    fn divisions_in_a_loop_are_a_breach() {
+        let text = "[[kernel]]\nname = 'quotients'\n[[kernel.loop]]\nchoose = 'most global_bytes'\nat_most = { integer_divisions = 0 }\n";
+        let found = breaches(text, &recorded(include_str!("recorded/quotients.txt"), 26, 0));
+        assert!(found.len() == 1 && found[0].contains("3 integer_divisions in the loop at 0xa0–0x500"), "{found:?}");
+    }
+
+    #[test]
+    fn spills_are_a_breach_without_a_budget_and_on_every_architecture() {
+        let mut spilling = recorded(include_str!("recorded/sgd_plain.txt"), 16, 8);
+        assert_eq!(breaches("", &spilling), ["sgd_plain (sm_90): 8 bytes spilled; at most 0 are allowed"]);
+        let exception = "[[exception]]\nkernel = 'sgd_plain'\narchitectures = [90]\nspills = 8\n";
+        assert_eq!(breaches(exception, &spilling), Vec::<String>::new());
+        spilling.architecture = 80;
+        assert_eq!(breaches(exception, &spilling), ["sgd_plain (sm_80): 8 bytes spilled; at most 0 are allowed"]);
+    }
+
+    #[test]
+    fn what_there_is_not_is_refused() {
+        let refused = |text: &str, part: &str| {
+            let problem = read(text).and_then(|budgets| budgets.check(&sgd()).map(|_| ())).unwrap_err();
+            assert!(problem.contains(part), "{problem}");
+        };
+        refused("[[kernel]]\nname = 'sgd_plane'\n", "no kernel is called sgd_plane");
+        refused("[[kernel]]\nname = 'adam_*'\n", "no kernel is called adam_*");
+        refused("[[exception]]\nkernel = 'sgd_*'\narchitectures = [80]\n", "no kernel is called sgd_*");
+        refused("[[exception]]\nkernel = 'sgd_plain'\narchitectures = [75]\n", "sm_75");
+        refused(
+            "[[kernel]]\nname = 'sgd_plain'\n[[kernel.loop]]\nchoose = 'most mma'\n",
+            "no loop that 'most mma' chooses",
+        );
+        refused("[[kernel]]\nname = 'sgd_plain'\n[[kernel.loop]]\nchoose = 'some mma'\n", "'some mma' is no rule");
+        refused(
+            "[[kernel]]\nname = 'sgd_plain'\n[[kernel.loop]]\nchoose = 'most tensors'\n",
+            "'most tensors' is no rule",
+        );
+        refused("[[kernel]]\nname = 'sgd_plain'\nat_most = { tensors = 1 }\n", "tensors");
+        refused("[[kernel]]\nname = 'sgd_plain'\nregister = 1\n", "register");
+        refused("[[kernel]]\nname = 'sgd_*'\n[[kernel]]\nname = '*_plain'\n", "two budgets");
+        let alone =
+            "[[kernel]]\nname = 'sgd_plain'\n[[kernel.loop]]\nchoose = 'most ffma'\ninstructions_per_element = 1\n";
+        refused(alone, "go together");
+    }
+
+    #[test]
+    fn a_name_comes_before_a_pattern() {
+        let text = "[[kernel]]\nname = '*'\nregisters = 8\n[[kernel]]\nname = 'sgd_plain'\nregisters = 16\n";
+        assert_eq!(breaches(text, &sgd()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn loops_with_as_many_are_all_meant_and_those_with_none_never() {
+        let of = sgd();
+        let chosen = |rule: &str| Rule::try_from(rule.to_owned()).unwrap().choose(&of.loops).len();
+        assert_eq!(
+            [chosen("most global_stores_2"), chosen("most ffma"), chosen("fewest ffma"), chosen("most mma")],
+            [2, 1, 1, 0]
+        );
+    }
+
+    #[test]
+    fn numbers_are_rounded_up() {
+        let shown = [23.0625, 23.0, 0.0, 1.344_73, 5.8].map(number);
+        assert_eq!(shown, ["23.07", "23", "0", "1.35", "5.8"]);
+    }
+}
