@@ -8,6 +8,9 @@ use std::time::SystemTime;
 /// The package, in the version whose kernels are tested. Another version can be put there by hand, or named by `NVRTC_PATH`.
 const PACKAGE: &str = "nvidia-cuda-nvrtc==13.0.*";
 
+/// The disassembler, which reads what any older compiler made. Tests read listings of this version.
+const DISASSEMBLER: &str = "nvidia-cuda-nvdisasm==13.2.86";
+
 /// The folder to install into; it is laid out like Python's site-packages.
 pub fn folder() -> PathBuf {
     crate::root().join("target/cuda")

@@ -3,14 +3,15 @@
 //! - `test.rs`: runs every test of the workspace, after setting up what the tests read, and ends with one line of counts
 //! - `tally.rs`: reads the output of test programs
 //! - `mutants.rs`: makes known mistakes, one at a time, and shows which test finds each
-//! - `cuda.rs`: fetches NVRTC · `bundle.rs`: packs programs, tests and benchmarks for a machine with a GPU but without Rust
+//! - `sass/`: holds the machine code of every kernel to budgets
+//! - `cuda.rs`: fetches NVRTC and the disassembler · `bundle.rs`: packs programs, tests and benchmarks for a machine with a GPU but without Rust
 //! - `torture/`: attacks what a run promises, with kills, failing calls and hostile input
 //! - `bits.rs`: makes a fixed set of runs and prints a hash of the numbers that each computed
 //! - `compare/`: times training steps of builds of normscape and of their PyTorch twins, interleaved
 //! - `data.rs`: finds the data set and the golden cases, and unpacks the data set
 //! - `python.rs`: prepares a Python with the packages that tests need
 //!
-//! It has a single dependency, for hashes, because it is built before anything else, on machines that may have little.
+//! Its few dependencies are the program's own, because it is built before anything else, on machines that may have little.
 
 #[cfg(target_os = "linux")]
 mod bits;
@@ -38,7 +39,7 @@ Commands:
   test [ARGS...]   set up what the tests need, run every test, and end with 'N passed, N failed, N skipped'.
                    ARGS go to `cargo test`, for example: cargo xtask test --test operators
   cuda             put NVRTC (NVIDIA's Python package) under target/cuda, so that the build compiles the kernels
-  sass [KERNEL]    compile every kernel, take its machine code apart, and hold registers, spills and hot loops to kernels/budgets.toml: exit code 1
+  sass [KERNEL]    compile every kernel, take its machine code apart, and hold registers, spills and hot loops to xtask/budgets.toml: exit code 1
                    where one takes more, 2 where that cannot be told. No GPU is needed. KERNEL: that one alone, with its hot loops
                    instruction by instruction; --arch N (as 90), --all (kernels without a budget of their own too), --json
   mutants          make each known mistake and see that its test finds it; ends with 'N passed, N failed, N skipped'

@@ -1,4 +1,4 @@
-//! `kernels/budgets.toml`: what kernels may take, and where one takes more.
+//! `xtask/budgets.toml`: what kernels may take, and where one takes more.
 
 use super::classes::{Class, Counts};
 use super::loops::Loop;

@@ -1,4 +1,4 @@
-//! `cargo xtask sass`: the machine code of every kernel, held to `kernels/budgets.toml`. No GPU is needed.
+//! `cargo xtask sass`: the machine code of every kernel, held to `xtask/budgets.toml`. No GPU is needed.
 //!
 //! - `compile.rs`: NVRTC and nvdisasm · `listing.rs`: reads what the latter prints
 //! - `loops.rs`: finds loops · `classes.rs`: counts kinds of instructions · `occupancy.rs`: blocks that a multiprocessor holds
@@ -74,9 +74,9 @@ fn held(asked: &Asked) -> Result<bool, String> {
     let folder = crate::root().join("kernels");
     let sources = Sources::read(&folder)?;
     let names = measure::names(&sources);
-    let place = folder.join("budgets.toml");
+    let place = crate::root().join("xtask/budgets.toml");
     let text = std::fs::read_to_string(&place).map_err(|e| format!("{}: {e}", place.display()))?;
-    let budgets = Budgets::read(&text, &names).map_err(|e| format!("kernels/budgets.toml: {e}"))?;
+    let budgets = Budgets::read(&text, &names).map_err(|e| format!("xtask/budgets.toml: {e}"))?;
     if let Some(kernel) = asked.kernel.as_ref().filter(|kernel| !names.iter().any(|name| means(kernel, name))) {
         return Err(format!("no kernel is called {kernel}"));
     }
@@ -95,7 +95,7 @@ fn held(asked: &Asked) -> Result<bool, String> {
         return Err(format!("{name} is not there on sm_{}", budgets.measured_on));
     }
     let wanted = measured.iter().filter(|m| asked.kernel.as_ref().is_none_or(|kernel| means(kernel, &m.kernel)));
-    let check = |m| budgets.check(m).map_err(|e| format!("kernels/budgets.toml: {e}"));
+    let check = |m| budgets.check(m).map_err(|e| format!("xtask/budgets.toml: {e}"));
     let checked = wanted.map(check).collect::<Result<Vec<_>, _>>()?;
     let breaches: Vec<String> = checked.iter().flat_map(Checked::breaches).collect();
     let compiler = tools.compiler();
