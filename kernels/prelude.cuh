@@ -123,6 +123,9 @@ __device__ __forceinline__ void store4(bf16* p, Four f) {
     *(FourHalves*)p = h;
 }
 
+// Whether four elements at p, and at every fourth from there on, can be moved as one: vectors that are parts of others need not begin so.
+template <typename T> __device__ __forceinline__ bool in_fours(const T* p) { return (u64)p % (4 * sizeof(T)) == 0; }
+
 // ---- indices and sums -----------------------------------------------------------------------------------------------------
 
 __device__ __forceinline__ unsigned lane_id() { return threadIdx.x & 31u; }
@@ -130,6 +133,14 @@ __device__ __forceinline__ unsigned warp_id() { return threadIdx.x >> 5; }
 // The index of this thread in the grid, and the number of threads in it (along x): 64 bits, so that a stride never wraps.
 __device__ __forceinline__ u64 global_thread() { return (u64)blockIdx.x * blockDim.x + threadIdx.x; }
 __device__ __forceinline__ u64 global_threads() { return (u64)gridDim.x * blockDim.x; }
+
+// Calls fours(i) for elements i … i + 3 and one(i) for each that is left over of `len`, or for all where they are not to be moved in fours; a
+// thread takes every so manieth.
+template <typename F, typename G> __device__ __forceinline__ void for_elements(u64 len, bool fours_too, F fours, G one) {
+    u64 whole = fours_too ? len / 4 : 0;
+    for (u64 i = global_thread(); i < whole; i += global_threads()) fours(4 * i);
+    for (u64 i = 4 * whole + global_thread(); i < len; i += global_threads()) one(i);
+}
 
 // The sum of v over the 32 lanes, as a tree of fixed shape; every lane has it. T is float, double or an integer.
 template <typename T> __device__ __forceinline__ T warp_sum(T v) {

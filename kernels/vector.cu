@@ -2,23 +2,39 @@
 // then one block.
 #include "random.cuh"
 
+// from + a to.
+__device__ __forceinline__ Four along(Four from, float a, Four to) {
+#pragma unroll
+    for (unsigned k = 0; k < 4; ++k) from.v[k] = fmaf(a, to.v[k], from.v[k]);
+    return from;
+}
+
 // y ← y + a x.
 extern "C" __global__ void __launch_bounds__(256) axpy(float a, const float* x, float* y, unsigned len) {
-    for (u64 i = global_thread(); i < len; i += global_threads()) y[i] = fmaf(a, x[i], y[i]);
+    for_elements(
+        len, in_fours(x) && in_fours(y), [&](u64 i) { store4(y + i, along(load4(y + i), a, load4(x + i))); },
+        [&](u64 i) { y[i] = fmaf(a, x[i], y[i]); });
 }
 
 // out ← x + a y.
 extern "C" __global__ void __launch_bounds__(256) displace(const float* x, float a, const float* y, float* out, unsigned len) {
-    for (u64 i = global_thread(); i < len; i += global_threads()) out[i] = fmaf(a, y[i], x[i]);
+    for_elements(
+        len, in_fours(x) && in_fours(y) && in_fours(out), [&](u64 i) { store4(out + i, along(load4(x + i), a, load4(y + i))); },
+        [&](u64 i) { out[i] = fmaf(a, y[i], x[i]); });
 }
 
 // Every row out_r ← x + a_r y; rows lie `stride` apart.
 extern "C" __global__ void __launch_bounds__(256)
 displace_rows(const float* x, const double* a, const float* y, float* out, unsigned len, unsigned rows, unsigned stride) {
-    for (u64 i = global_thread(); i < len; i += global_threads()) {
-        float from = x[i], along = y[i];
-        for (unsigned row = 0; row < rows; ++row) out[(u64)row * stride + i] = fmaf((float)a[row], along, from);
-    }
+    for_elements(
+        len, in_fours(x) && in_fours(y) && in_fours(out) && stride % 4 == 0,
+        [&](u64 i) {
+            Four from = load4(x + i), to = load4(y + i);
+            for (unsigned row = 0; row < rows; ++row) store4(out + (u64)row * stride + i, along(from, (float)a[row], to));
+        },
+        [&](u64 i) {
+            for (unsigned row = 0; row < rows; ++row) out[(u64)row * stride + i] = fmaf((float)a[row], y[i], x[i]);
+        });
 }
 
 // Calls f(element, its word of a direction's draws) for every element; a thread takes the four of a block of Philox.
@@ -52,9 +68,8 @@ stretch(const double* lengths, const double* by, const double* over, double* out
 
 // to ← from, rounded to bf16: the operands of a pass's matrix products.
 extern "C" __global__ void __launch_bounds__(256) recast(const float* from, bf16* to, unsigned len) {
-    u64 whole = len / 4;
-    for (u64 i = global_thread(); i < whole; i += global_threads()) store4(to + 4 * i, load4(from + 4 * i));
-    for (u64 i = 4 * whole + global_thread(); i < len; i += global_threads()) to[i] = from_f32<bf16>(from[i]);
+    for_elements(
+        len, in_fours(from) && in_fours(to), [&](u64 i) { store4(to + i, load4(from + i)); }, [&](u64 i) { to[i] = from_f32<bf16>(from[i]); });
 }
 
 // One number of a pair of elements, and how those are merged.
@@ -85,7 +100,14 @@ template <typename Merge> __device__ double block_merge(double v) {
 
 template <typename Kind> __device__ void partial(const float* x, const float* y, double* partials, unsigned len) {
     double v = 0.0;
-    for (u64 i = global_thread(); i < len; i += global_threads()) v = Kind::merge(v, Kind::of(x[i], y ? y[i] : 0.0f));
+    for_elements(
+        len, in_fours(x) && in_fours(y),
+        [&](u64 i) {
+            Four a = load4(x + i), b = y ? load4(y + i) : Four();
+#pragma unroll
+            for (unsigned k = 0; k < 4; ++k) v = Kind::merge(v, Kind::of(a.v[k], b.v[k]));
+        },
+        [&](u64 i) { v = Kind::merge(v, Kind::of(x[i], y ? y[i] : 0.0f)); });
     v = block_merge<Kind>(v);
     if (threadIdx.x == 0) partials[blockIdx.x] = v;
 }
