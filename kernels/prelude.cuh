@@ -47,17 +47,25 @@ struct __align__(2) bf16 {
 __device__ __forceinline__ float to_f32(float x) { return x; }
 __device__ __forceinline__ float to_f32(bf16 x) { return __int_as_float((unsigned)x.bits << 16); }
 
+// Two numbers as bf16, to nearest even, the first in the lower half: an operand of mma. A NaN becomes 0x7fff, as cvt makes it.
+#ifdef NORMSCAPE_HOST
+__device__ __forceinline__ unsigned bits_of_bf16(float x) {
+    unsigned bits = __float_as_uint(x);
+    return (bits & 0x7fffffffu) > 0x7f800000u ? 0x7fffu : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+}
+__device__ __forceinline__ unsigned pack_bf16(float low, float high) { return bits_of_bf16(low) | bits_of_bf16(high) << 16; }
+#else
+__device__ __forceinline__ unsigned pack_bf16(float low, float high) {
+    unsigned packed;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+    return packed;
+}
+#endif
+
 // x rounded to T, to nearest even; a NaN stays one.
 template <typename T> __device__ __forceinline__ T from_f32(float x);
 template <> __device__ __forceinline__ float from_f32<float>(float x) { return x; }
-template <> __device__ __forceinline__ bf16 from_f32<bf16>(float x) {
-    unsigned bits = __float_as_uint(x);
-    bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
-    unsigned rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    bf16 result;
-    result.bits = (unsigned short)(nan ? (bits >> 16) | 0x40u : rounded);
-    return result;
-}
+template <> __device__ __forceinline__ bf16 from_f32<bf16>(float x) { return {(unsigned short)pack_bf16(x, 0.0f)}; }
 
 // The same of a double, rounded once: by way of a float that is cut off, with its last bit set where anything was lost.
 template <typename T> __device__ __forceinline__ T from_f64(double x);
@@ -67,11 +75,6 @@ template <> __device__ __forceinline__ bf16 from_f64<bf16>(double x) {
     unsigned bits = __float_as_uint(near);
     if ((double)near != x && x == x) bits = (bits - (fabs((double)near) > fabs(x) ? 1u : 0u)) | 1u;
     return from_f32<bf16>(__uint_as_float(bits));
-}
-
-// Two numbers as bf16, the first in the lower half: an operand of mma.
-__device__ __forceinline__ unsigned pack_bf16(float low, float high) {
-    return (unsigned)from_f32<bf16>(low).bits | ((unsigned)from_f32<bf16>(high).bits << 16);
 }
 
 // x rounded to tf32 (10 bits of mantissa), to nearest, ties away from 0, as cvt.rna does.
@@ -85,6 +88,20 @@ __device__ __forceinline__ unsigned to_tf32(float x) {
 __device__ __forceinline__ float relu_floor(unsigned relu) { return relu ? 0.0f : NAN_F32; }
 // max(v, floor); a NaN passes: a diverged run must show it.
 __device__ __forceinline__ float above(float v, float floor) { return v <= floor ? floor : v; }
+// max(a, b), NaN where one of them is: one instruction, where b is the floor of a ReLU or −∞.
+#ifdef NORMSCAPE_HOST
+__device__ __forceinline__ float max_or_nan(float a, float b) {
+    if (a != a || b != b) return NAN_F32;
+    // Of both zeros it is the positive one.
+    return a == b ? __uint_as_float(__float_as_uint(a) & __float_as_uint(b)) : a > b ? a : b;
+}
+#else
+__device__ __forceinline__ float max_or_nan(float a, float b) {
+    float most;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(most) : "f"(a), "f"(b));
+    return most;
+}
+#endif
 // Whether a ReLU that made y, if there is one, let nothing through at i.
 __device__ __forceinline__ bool stopped(const float* y_or_null, u64 i) { return y_or_null && y_or_null[i] <= 0.0f; }
 // What stands at i, 0 where nothing is given.

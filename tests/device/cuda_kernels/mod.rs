@@ -6,3 +6,4 @@ mod distribution;
 mod draws;
 mod gather;
 mod norm_pool;
+mod norm_wide;
