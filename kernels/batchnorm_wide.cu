@@ -2,8 +2,9 @@
 // tells by the shapes. Where a 2×2 max-pool follows, `matrix` is that of its output, and the passes are kernels of their own.
 #include "wide.cuh"
 
-// Each part's Σx and Σx² of every column. Float takes sums about a pivot, the mean of the threads' first rows: by as many terms as a thread
-// adds, a square may be larger than those about the mean, and no more. Where even so they leave float's range, the part is summed in double.
+// Each part's Σx and Σx² of every column. Float takes the sums about a pivot, the mean of the threads' first rows: whatever the samples are, Σ of
+// squares about it is at most by the factor of a thread's rows, and one, above that about their mean. A column whose squares leave float's range
+// is summed in double; the others keep their bits.
 KERNEL_OF_T(256) moments_wide(const T* x, double* partials, Matrix matrix) {
     constexpr unsigned N = EACH<T>;
     SHARED(float, total, [2][MOST_COLUMNS]);
@@ -42,8 +43,15 @@ KERNEL_OF_T(256) moments_wide(const T* x, double* partials, Matrix matrix) {
             sums.b += fma(p, fma(p, (double)rows, 2.0 * d), dd);
         }
     }
-    if (block_any(again)) store_moments(x, partials, column_place({matrix.rows, matrix.columns, matrix.rows_per_part, at.width * N}));
-    else store_own(sums, at, partials);
+    if (!again) store_own(sums, at, partials);
+    SHARED(unsigned, left, [256]);
+    left[threadIdx.x] = again;
+    if (!block_any(again)) return;
+    unsigned columns = at.width * N;
+    ColumnPlace narrow = column_place({matrix.rows, matrix.columns, matrix.rows_per_part, columns});
+    // Nobody looks after a column that is done.
+    if (!left[threadIdx.x % columns]) narrow.columns = 0;
+    store_moments(x, partials, narrow);
 }
 
 // What norm_apply does.

@@ -6,7 +6,8 @@
 // - vectors of 4 elements; sums over a warp and a block, in a fixed order
 // - shared memory by macros: SHARED(type, name, [N][M]) and DYNAMIC_SHARED(name)
 //
-// The other headers: random.cuh, tensor_cores.cuh, cluster.cuh; columns.cuh (a norm's passes), taps.cuh (a convolution's).
+// The other headers: random.cuh, tensor_cores.cuh, cluster.cuh; columns.cuh (a norm's passes), wide.cuh (the same, several columns a
+// thread), taps.cuh (a convolution's).
 //
 // Names of indices: n sample, h w pixel, c input channel, k output channel, r row = sample of a unit ((h·W + w)·N + n).
 #pragma once

@@ -7,11 +7,10 @@
 #pragma once
 #include "columns.cuh"
 
-// Vectors of a row that a block takes at most, and columns of these.
-#define WIDEST 8
-#define MOST_COLUMNS 64
+// Columns that a block takes at most.
+constexpr unsigned MOST_COLUMNS = 64;
 // Rows that a thread adds in float before double takes over.
-#define RUN 64
+constexpr unsigned RUN = 64;
 
 struct __align__(16) Vector {
     unsigned w[4];
@@ -54,6 +53,7 @@ template <unsigned N> struct WidePlace {
         for (unsigned i = 0; i < N; ++i) v[i] = there() ? shared[threadIdx.x % width * N + i] : 0.0f;
     }
 };
+// Columns of a vector.
 template <typename T> constexpr unsigned EACH = 16 / sizeof(T);
 template <unsigned N> __device__ __forceinline__ WidePlace<N> wide_place(const Matrix& matrix) {
     unsigned width = matrix.width, begin = blockIdx.y * matrix.rows_per_part;

@@ -240,3 +240,35 @@ impl Over {
         rows.div_ceil(parts(window * rows, columns).min(rows.max(1)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::bf16;
+
+    #[test]
+    fn partial_sums_fit_the_workspace_whichever_pass_takes_them() {
+        for columns in [1, 3, 4, 8, 24, 64, 72, 512, 1000, 4096] {
+            for rows in [1, 4, 36, 68, 260, 516, 1028, 3000, 4100, 32_768, 131_072, 1_000_004] {
+                let x = Shape::new([rows, 1, 1, columns]);
+                let pooled = Shape::new([rows / 4, 1, 1, columns]);
+                let most = workspace(x).len();
+                for shape in [x, pooled].into_iter().filter(|shape| shape.len() > 0) {
+                    let over = Over { shape, pool: Pool { width: u32::from(shape != x), batch: 1 } };
+                    let grids = [
+                        ColumnGrid::sums("", shape),
+                        ColumnGrid::sums_over("", over),
+                        ColumnGrid::wide_sums::<f32>("", shape),
+                        ColumnGrid::wide_sums::<bf16>("", shape),
+                    ];
+                    for at in grids.map(|at| at.unwrap()) {
+                        assert!(4 * at.parts as usize * columns <= most, "{shape} of {x}: {at:?}");
+                        // Every row is in a part, and every part has a row.
+                        let (each, parts) = (at.matrix.rows_per_part as usize, at.parts as usize);
+                        assert!(parts * each >= shape.matrix().0 && (parts - 1) * each < shape.matrix().0, "{at:?}");
+                    }
+                }
+            }
+        }
+    }
+}
