@@ -3,16 +3,7 @@
 #include "columns.cuh"
 
 // Each part's Σx and Σx² of every column.
-KERNEL_OF_T(256) moments_partial(const T* x, double* partials, Matrix matrix) {
-    ColumnPlace at = column_place(matrix);
-    double sum = 0.0, square = 0.0;
-    for_column(at, [&](u64 i) {
-        double v = to_f32(x[i]);
-        sum += v;
-        square = fma(v, v, square);
-    });
-    store_partials<Sum>(sum, square, at, partials);
-}
+KERNEL_OF_T(256) moments_partial(const T* x, double* partials, Matrix matrix) { store_moments(x, partials, column_place(matrix)); }
 
 // μ and σ² from the partial sums.
 extern "C" __global__ void __launch_bounds__(256)
@@ -22,11 +13,6 @@ moments_finish(const double* partials, float* mean, float* var, unsigned rows, u
         mean[column] = (float)moments.a;
         var[column] = (float)moments.b;
     });
-}
-
-// S comes from σ² (kind 0: √(σ² + ε)) or s (kind 1: s + ε): running statistics and ℓp norms too.
-__device__ __forceinline__ double divisor(float spread, double eps, unsigned kind) {
-    return kind ? (double)spread + eps : sqrt((double)spread + eps);
 }
 
 template <typename T, unsigned COUNT>

@@ -46,6 +46,17 @@ __device__ __forceinline__ void store_partials(double a, double b, const ColumnP
     partials[at.element(2 * blockIdx.y + 1)] = b;
 }
 
+// Each part's Σx and Σx² of every column.
+template <typename T> __device__ __forceinline__ void store_moments(const T* x, double* partials, const ColumnPlace& at) {
+    double sum = 0.0, square = 0.0;
+    for_column(at, [&](u64 i) {
+        double v = to_f32(x[i]);
+        sum += v;
+        square = fma(v, v, square);
+    });
+    store_partials<Sum>(sum, square, at, partials);
+}
+
 // Calls f(column, a, b) on one thread for every column: its two numbers over all parts. A warp takes a column: each lane merges every 32nd part
 // in order, then lanes are merged as a tree of fixed shape. A block of 256 threads has eight columns.
 __device__ __forceinline__ unsigned merged_column() { return blockIdx.x * 8u + warp_id(); }
@@ -73,6 +84,11 @@ struct Pair {
 __device__ __forceinline__ Pair moments_of(double sum, double square, double count) {
     double mean = sum / count, variance = square / count - mean * mean;
     return {mean, variance < 0.0 ? 0.0 : variance};
+}
+
+// S comes from σ² (kind 0: √(σ² + ε)) or s (kind 1: s + ε): running statistics and ℓp norms too.
+__device__ __forceinline__ double divisor(float spread, double eps, unsigned kind) {
+    return kind ? (double)spread + eps : sqrt((double)spread + eps);
 }
 
 // What a divisor that is all but 0 is multiplied by, and what it divides too: so that its inverse is a float. A power of two, nearly always 1.

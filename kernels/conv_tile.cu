@@ -19,9 +19,6 @@ template <typename T> __device__ constexpr unsigned depth() { return STAGE_BYTES
 struct __align__(8) Two {
     float v[2];
 };
-struct __align__(8) TwoWords {
-    unsigned word[2];
-};
 
 // ---- operands in shared memory ------------------------------------------------------------------------------------------------------
 
@@ -307,7 +304,7 @@ __device__ __forceinline__ void store_rounded(bf16* to, const float (&v)[4], flo
     TwoWords words = {{pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3])}};
     *(TwoWords*)to = words;
 #pragma unroll
-    for (unsigned i = 0; i < 4; ++i) stored[i] = __uint_as_float(i % 2 ? words.word[i / 2] & 0xffff0000u : words.word[i / 2] << 16);
+    for (unsigned i = 0; i < 4; ++i) stored[i] = __uint_as_float(i % 2 ? words.v[i / 2] & 0xffff0000u : words.v[i / 2] << 16);
 }
 
 // Where the column sums of a tile's threads are put together: behind the staged tile.

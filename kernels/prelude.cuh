@@ -6,7 +6,8 @@
 // - vectors of 4 elements; sums over a warp and a block, in a fixed order
 // - macros for shared memory: SHARED(type, name, [N][M]) and DYNAMIC_SHARED(name)
 //
-// The other headers: random.cuh, tensor_cores.cuh, cluster.cuh; columns.cuh (a norm's passes), taps.cuh (a convolution's).
+// The other headers: random.cuh, tensor_cores.cuh, cluster.cuh; columns.cuh (a norm's passes), wide.cuh (the same, several columns a
+// thread), taps.cuh (a convolution's).
 //
 // Names of indices: n sample, h and w pixel, c input channel, k output channel, r row, that is a sample of a unit ((h·W + w)·N + n).
 #pragma once
@@ -47,17 +48,25 @@ struct __align__(2) bf16 {
 __device__ __forceinline__ float to_f32(float x) { return x; }
 __device__ __forceinline__ float to_f32(bf16 x) { return __int_as_float((unsigned)x.bits << 16); }
 
+// Two numbers as bf16, to nearest even, the first in the lower half: an operand of mma. A NaN becomes 0x7fff, as cvt makes it.
+#ifdef NORMSCAPE_HOST
+__device__ __forceinline__ unsigned bits_of_bf16(float x) {
+    unsigned bits = __float_as_uint(x);
+    return (bits & 0x7fffffffu) > 0x7f800000u ? 0x7fffu : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+}
+__device__ __forceinline__ unsigned pack_bf16(float low, float high) { return bits_of_bf16(low) | bits_of_bf16(high) << 16; }
+#else
+__device__ __forceinline__ unsigned pack_bf16(float low, float high) {
+    unsigned packed;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+    return packed;
+}
+#endif
+
 // x rounded to T, to nearest even; a NaN stays one.
 template <typename T> __device__ __forceinline__ T from_f32(float x);
 template <> __device__ __forceinline__ float from_f32<float>(float x) { return x; }
-template <> __device__ __forceinline__ bf16 from_f32<bf16>(float x) {
-    unsigned bits = __float_as_uint(x);
-    bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
-    unsigned rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    bf16 result;
-    result.bits = (unsigned short)(nan ? (bits >> 16) | 0x40u : rounded);
-    return result;
-}
+template <> __device__ __forceinline__ bf16 from_f32<bf16>(float x) { return {(unsigned short)pack_bf16(x, 0.0f)}; }
 
 // The same of a double, rounded once: by way of a float that is cut off, with its last bit set where anything was lost.
 template <typename T> __device__ __forceinline__ T from_f64(double x);
@@ -67,11 +76,6 @@ template <> __device__ __forceinline__ bf16 from_f64<bf16>(double x) {
     unsigned bits = __float_as_uint(near);
     if ((double)near != x && x == x) bits = (bits - (fabs((double)near) > fabs(x) ? 1u : 0u)) | 1u;
     return from_f32<bf16>(__uint_as_float(bits));
-}
-
-// Two numbers as bf16, the first in the lower half: an operand of mma.
-__device__ __forceinline__ unsigned pack_bf16(float low, float high) {
-    return (unsigned)from_f32<bf16>(low).bits | ((unsigned)from_f32<bf16>(high).bits << 16);
 }
 
 // x rounded to tf32 (10 bits of mantissa), to nearest even; an infinity or a NaN stays one. sm_90 has an instruction for it, where rounding ties away
@@ -92,6 +96,20 @@ __device__ __forceinline__ unsigned to_tf32(float x) {
 __device__ __forceinline__ float relu_floor(unsigned relu) { return relu ? 0.0f : NAN_F32; }
 // max(v, floor); a NaN passes: a diverged run must show it.
 __device__ __forceinline__ float above(float v, float floor) { return v <= floor ? floor : v; }
+// max(a, b), NaN where one of them is: one instruction, where b is the floor of a ReLU or −∞.
+#ifdef NORMSCAPE_HOST
+__device__ __forceinline__ float max_or_nan(float a, float b) {
+    if (a != a || b != b) return NAN_F32;
+    // Of both zeros it is the positive one.
+    return a == b ? __uint_as_float(__float_as_uint(a) & __float_as_uint(b)) : a > b ? a : b;
+}
+#else
+__device__ __forceinline__ float max_or_nan(float a, float b) {
+    float most;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(most) : "f"(a), "f"(b));
+    return most;
+}
+#endif
 // Whether a ReLU that made y, if there is one, let nothing through at i.
 __device__ __forceinline__ bool stopped(const float* y_or_null, u64 i) { return y_or_null && y_or_null[i] <= 0.0f; }
 // What stands at i, 0 where nothing is given.
@@ -102,26 +120,20 @@ __device__ __forceinline__ float given(const float* p_or_null, unsigned i) { ret
 struct __align__(16) Four {
     float v[4];
 };
-struct __align__(8) FourHalves {
-    bf16 v[4];
+// Four bf16.
+struct __align__(8) TwoWords {
+    unsigned v[2];
 };
 
 // Four elements that follow one another; p is aligned to four elements.
 __device__ __forceinline__ Four load4(const float* p) { return *(const Four*)p; }
 __device__ __forceinline__ Four load4(const bf16* p) {
-    FourHalves h = *(const FourHalves*)p;
-    Four f;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) f.v[i] = to_f32(h.v[i]);
-    return f;
+    TwoWords words = *(const TwoWords*)p;
+    return {{__uint_as_float(words.v[0] << 16), __uint_as_float(words.v[0] & 0xffff0000u), __uint_as_float(words.v[1] << 16),
+             __uint_as_float(words.v[1] & 0xffff0000u)}};
 }
 __device__ __forceinline__ void store4(float* p, Four f) { *(Four*)p = f; }
-__device__ __forceinline__ void store4(bf16* p, Four f) {
-    FourHalves h;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) h.v[i] = from_f32<bf16>(f.v[i]);
-    *(FourHalves*)p = h;
-}
+__device__ __forceinline__ void store4(bf16* p, Four f) { *(TwoWords*)p = {{pack_bf16(f.v[0], f.v[1]), pack_bf16(f.v[2], f.v[3])}}; }
 
 // Whether four elements at p, and at every fourth from there on, can be moved as one: vectors that are parts of others need not begin so.
 template <typename T> __device__ __forceinline__ bool in_fours(const T* p) { return (u64)p % (4 * sizeof(T)) == 0; }

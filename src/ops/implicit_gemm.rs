@@ -223,7 +223,7 @@ impl Epilogue<'_, '_> {
 }
 
 /// Whether all tensors start at multiples of 16 bytes and rows of `columns` elements do too.
-fn aligned<T: Stored>(regions: &[Region], columns: &[usize]) -> u32 {
+pub fn aligned<T: Stored>(regions: &[Region], columns: &[usize]) -> u32 {
     let chunk = 16 / size_of::<T>();
     let whole = columns.iter().all(|n| n.is_multiple_of(chunk)) && regions.iter().all(|r| r.offset.is_multiple_of(16));
     u32::from(whole)

@@ -1,7 +1,8 @@
-//! How a matrix of rows × columns is shared out among a device's blocks. `column_place` in `kernels/columns.cuh` is the inverse.
+//! How a matrix of rows × columns is shared out among a device's blocks. `column_place` in `kernels/columns.cuh` is the inverse; for rows of whole
+//! vectors of 16 bytes it is `wide_place` in `kernels/wide.cuh`.
 
 use crate::runtime::cuda::count;
-use crate::runtime::cuda::driver::{Grid, SliceMut};
+use crate::runtime::cuda::driver::{Grid, SliceMut, Stored};
 use crate::runtime::cuda::kernels::{Matrix, Pool};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
@@ -18,6 +19,15 @@ const ROWS_EACH: usize = 16;
 /// The number of blocks that a pass over many columns aims at, and the fewest rows of a part.
 const BLOCKS: usize = 1 << 10;
 const FEWEST_ROWS: usize = 32;
+
+/// Vectors of a row that a block of a wide pass takes at most: 128 bytes.
+const WIDEST: usize = 8;
+/// Blocks that wide passes aim at: of sums as many as a large device runs at once, of what goes over every element a few more. Rows that a thread has
+/// of these, at least and at most.
+const WIDE_SUMS: usize = 256;
+const WIDE_EACH: usize = 512;
+const LEAST_WIDE_ROWS: usize = 2;
+const MOST_WIDE_ROWS: usize = 16;
 
 /// The number of columns that a block takes; neighbouring lanes take neighbouring columns of a row.
 fn width(columns: usize) -> usize {
@@ -104,6 +114,22 @@ impl ColumnGrid {
         Ok([grid(rows.div_ceil(parts))?, grid(each)?])
     }
 
+    /// A wide pass that sums over the rows.
+    pub fn wide_sums<T: Stored>(op: &'static str, x: Shape) -> Result<Self> {
+        let (wide, rows) = (Wide::of::<T>(x), x.matrix().0);
+        // Only the last part has a ragged end.
+        wide.grid(op, x, rows.div_ceil(wide.parts(rows)).next_multiple_of(wide.step))
+    }
+
+    /// A wide pass over every element.
+    pub fn wide_each<T: Stored>(op: &'static str, x: Shape) -> Result<Self> {
+        let (wide, rows) = (Wide::of::<T>(x), x.matrix().0);
+        let each = (rows.div_ceil(wide.step) * wide.across / WIDE_EACH).clamp(LEAST_WIDE_ROWS, MOST_WIDE_ROWS);
+        // Four rows of a thread are under way at once.
+        let each = if each > 4 { each / 4 * 4 } else { each };
+        wide.grid(op, x, (each * wide.step).max(rows.div_ceil(65_535)))
+    }
+
     /// The place of this pass's partial sums at the beginning of the workspace: two numbers for each part and column.
     pub fn partials<'w>(&self, workspace: &'w mut SliceMut<'_, f32>) -> SliceMut<'w, f64> {
         workspace.cast(2 * self.parts as usize * self.matrix.columns as usize)
@@ -113,6 +139,47 @@ impl ColumnGrid {
     pub fn per_column(&self) -> Grid {
         merging(self.matrix.columns as usize)
     }
+}
+
+/// How wide passes share out a matrix.
+#[derive(Debug, Clone, Copy)]
+struct Wide {
+    /// Vectors of a row that a block takes, and blocks across a row.
+    width: usize,
+    across: usize,
+    /// Rows that a block takes at once.
+    step: usize,
+}
+
+impl Wide {
+    fn of<T: Stored>(x: Shape) -> Wide {
+        Wide::of_vectors(x.matrix().1.div_ceil(16 / size_of::<T>()))
+    }
+
+    fn of_vectors(vectors: usize) -> Wide {
+        let width = vectors.next_power_of_two().clamp(1, WIDEST);
+        Wide { width, across: vectors.div_ceil(width).max(1), step: THREADS / width }
+    }
+
+    /// Parts of a sum over so many rows, at most: more rows have no fewer.
+    fn parts(&self, rows: usize) -> usize {
+        let wanted = WIDE_SUMS.div_ceil(self.across).min(MOST_PARTS);
+        rows.div_ceil(self.step * LEAST_WIDE_ROWS).clamp(1, wanted)
+    }
+
+    fn grid(&self, op: &'static str, x: Shape, rows_per_part: usize) -> Result<ColumnGrid> {
+        let parts = x.matrix().0.div_ceil(rows_per_part.max(1)).max(1);
+        Ok(ColumnGrid {
+            grid: Grid::of([self.across, parts, 1], THREADS as u32),
+            matrix: matrix(op, x.matrix(), rows_per_part, self.width)?,
+            parts: count(op, parts)?,
+        })
+    }
+}
+
+/// Whether wide passes count an x of this shape in 32 bits.
+pub fn counted_in_32_bits<T: Stored>(x: Shape) -> bool {
+    x.len() / (16 / size_of::<T>()) <= i32::MAX as usize
 }
 
 fn each(rows: usize, lanes: usize) -> usize {
@@ -137,7 +204,9 @@ pub fn merging(columns: usize) -> Grid {
 /// The workspace, in f32 elements, for the partial sums of a norm: two numbers (f64) for each part and column.
 pub fn workspace(x: Shape) -> Shape {
     let (rows, columns) = x.matrix();
-    Shape::new([4 * columns * rows.div_ceil(rows.div_ceil(parts(rows, columns)).max(1)).max(1)])
+    let narrow = rows.div_ceil(rows.div_ceil(parts(rows, columns)).max(1)).max(1);
+    let wide = [4, 8].map(|each| Wide::of_vectors(columns.div_ceil(each)).parts(rows));
+    Shape::new([4 * columns * wide.into_iter().fold(narrow, usize::max)])
 }
 
 /// The tensor that a norm's passes go over: x, or the pool's output if a pool follows.
@@ -169,5 +238,37 @@ impl Over {
         let (rows, columns) = self.shape.matrix();
         let window = if self.pool.width > 0 { 4 } else { 1 };
         rows.div_ceil(parts(window * rows, columns).min(rows.max(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::bf16;
+
+    #[test]
+    fn partial_sums_fit_the_workspace_whichever_pass_takes_them() {
+        for columns in [1, 3, 4, 8, 24, 64, 72, 512, 1000, 4096] {
+            for rows in [1, 4, 36, 68, 260, 516, 1028, 3000, 4100, 32_768, 131_072, 1_000_004] {
+                let x = Shape::new([rows, 1, 1, columns]);
+                let pooled = Shape::new([rows / 4, 1, 1, columns]);
+                let most = workspace(x).len();
+                for shape in [x, pooled].into_iter().filter(|shape| shape.len() > 0) {
+                    let over = Over { shape, pool: Pool { width: u32::from(shape != x), batch: 1 } };
+                    let grids = [
+                        ColumnGrid::sums("", shape),
+                        ColumnGrid::sums_over("", over),
+                        ColumnGrid::wide_sums::<f32>("", shape),
+                        ColumnGrid::wide_sums::<bf16>("", shape),
+                    ];
+                    for at in grids.map(|at| at.unwrap()) {
+                        assert!(4 * at.parts as usize * columns <= most, "{shape} of {x}: {at:?}");
+                        // Every row is in a part, and every part has a row.
+                        let (each, parts) = (at.matrix.rows_per_part as usize, at.parts as usize);
+                        assert!(parts * each >= shape.matrix().0 && (parts - 1) * each < shape.matrix().0, "{at:?}");
+                    }
+                }
+            }
+        }
     }
 }

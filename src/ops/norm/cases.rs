@@ -94,6 +94,18 @@ const SHAPES: &[(&str, &[usize], bool)] = &[
     ("long", &[700, 3], false),
     ("wide", &[3, 1100], true),
     ("threads", &[9, 70, 9, 9], true),
+    ("vectors", &[5, 24, 5, 3], true),
+];
+
+/// Shapes whose rows are whole vectors of a device, on top of one above: one vector and two, more than a block takes, fewer rows than a block
+/// takes at once, a slice of a network's layer, ends of parts that are ragged.
+const VECTORS: &[(&str, &[usize], bool)] = &[
+    ("one_vector", &[7, 8, 9, 11], true),
+    ("vectors_of_float", &[600, 12], false),
+    ("vectors_of_many_columns", &[3, 512, 2, 2], true),
+    ("vectors_of_a_layer", &[128, 64, 3, 2], true),
+    ("vectors_ragged", &[97, 40, 5, 5], false),
+    ("vectors_of_one_row", &[1, 136], true),
 ];
 
 /// The shapes of all norms; a mean far from 0, where sums of squares cancel; and σ² near ε, where it shows if a derivative leaves ε out.
@@ -106,6 +118,8 @@ fn batch() -> Vec<Case> {
     cases.push(case("no_eps", &[6, 5, 4, 4], USUAL, false).set("eps", 0.0));
     // The one sample of a unit is its mean: y = β, and no gradient reaches x.
     cases.push(case("one_sample", &[1, 4, 1, 1], USUAL, false));
+    cases.extend(VECTORS.iter().map(|&(name, shape, relu)| case(name, shape, USUAL, relu)));
+    cases.push(case("vectors_far_mean", &[90, 16, 7, 5], Law::Normal { mean: 3000.0, scale: 1.0 }, false));
     cases
 }
 

@@ -6,4 +6,5 @@ mod distribution;
 mod draws;
 mod gather;
 mod norm_pool;
+mod norm_wide;
 mod whole_tiles;

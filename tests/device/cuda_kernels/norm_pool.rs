@@ -73,7 +73,8 @@ fn specs() -> [NormSpec; 6] {
 fn a_norm_that_pools_finds_what_norm_and_pool_find() {
     for (mode, bound) in [(Mode::F32, 2e-6), (Mode::Bf16, 2e-2)] {
         for spec in specs().into_iter().flat_map(|spec| [true, false].map(|relu| NormSpec { relu, ..spec })) {
-            for shape in [[4, 6, 3, 5], [2, 2, 1, 33], [2, 8, 40, 2]] {
+            // Of the last, rows are whole vectors of a device: fewer samples than a block has rows, and more.
+            for shape in [[4, 6, 3, 5], [2, 2, 1, 33], [2, 8, 40, 2], [4, 6, 5, 24], [6, 4, 37, 64], [2, 2, 300, 8]] {
                 let name = format!("{spec}, {shape:?}, {mode:?}");
                 let pooled = NormSpec { pool: true, ..spec };
                 let mut device = crate::shared::device(mode, None).unwrap();
@@ -95,10 +96,12 @@ fn a_norm_that_pools_finds_what_norm_and_pool_find() {
 fn a_nan_shows() {
     for spec in specs() {
         let spec = NormSpec { relu: true, pool: true, ..spec };
-        let found = passes(&mut crate::shared::device(Mode::F32, None).unwrap(), spec, [4, 4, 2, 3], true);
-        // Element 5 is of unit 2: all of that unit.
-        for (i, v) in found[0].iter().enumerate() {
-            assert_eq!(v.is_nan(), i % 3 == 2, "{spec}, element {i}");
+        for (mode, units) in [(Mode::F32, 3), (Mode::F32, 4), (Mode::Bf16, 8)] {
+            let found = passes(&mut crate::shared::device(mode, None).unwrap(), spec, [4, 4, 2, units], true);
+            // Element 5 is of this unit: all of it.
+            for (i, v) in found[0].iter().enumerate() {
+                assert_eq!(v.is_nan(), i % units == 5 % units, "{spec}, element {i} of {units} units");
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
-//! Norms over the batch on a device: `kernels/batchnorm.cu`, `kernels/lpnorm.cu`, and `kernels/noise.cu` where their passes draw noise.
+//! Norms over the batch on a device: `kernels/batchnorm.cu` and `kernels/batchnorm_wide.cu`, `kernels/lpnorm.cu`, and `kernels/noise.cu` where their
+//! passes draw noise.
 
+use super::cuda_wide::{Normed, is_wide};
 use crate::Error;
 use crate::Result;
 use crate::ops::implicit_gemm::tile_rows;
@@ -75,15 +77,21 @@ impl<D: Driver> Cuda<D> {
 
     /// Computes μ and σ² of every channel.
     fn moments<T: Stored>(&mut self, spec: &NormSpec, pass: &NormPass) -> Result<()> {
-        let at = ColumnGrid::sums(spec.name(), pass.x.0.shape)?;
-        let ColumnGrid { grid, matrix, parts } = at;
-        let kernels::Matrix { rows, columns, .. } = matrix;
-        let (driver, mut views) = self.begin(spec.name());
+        let (op, shape) = (spec.name(), pass.x.0.shape);
+        let (driver, mut views) = self.begin(op);
         let (x, mut mean, mut var) =
             (views.read::<T>(pass.x)?, views.write::<f32>(pass.mean)?, views.write::<f32>(pass.spread)?);
         let mut workspace = views.write::<f32>(pass.workspace)?;
+        let wide = is_wide::<T>(shape, &[x.region]);
+        let at = if wide { ColumnGrid::wide_sums::<T>(op, shape)? } else { ColumnGrid::sums(op, shape)? };
+        let ColumnGrid { grid, matrix, parts } = at;
+        let kernels::Matrix { rows, columns, .. } = matrix;
         let mut partials = at.partials(&mut workspace);
-        kernels::MomentsPartial { x, partials: &mut partials, matrix }.launch(driver, grid)?;
+        if wide {
+            kernels::MomentsWide { x, partials: &mut partials, matrix }.launch(driver, grid)?;
+        } else {
+            kernels::MomentsPartial { x, partials: &mut partials, matrix }.launch(driver, grid)?;
+        }
         kernels::MomentsFinish { partials: partials.read(), mean: &mut mean, var: &mut var, rows, columns, parts }
             .launch(driver, at.per_column())
     }
@@ -135,8 +143,11 @@ impl<D: Driver> Cuda<D> {
         let mut y = views.write::<T>(pass.y)?;
         let (y, eps, relu, pool) = (&mut y, spec.eps, u32::from(spec.relu), over.pool);
         let Some((noise, state)) = key else {
-            let (kind, ColumnGrid { grid, matrix, .. }) =
-                (kind(spec.divisor), ColumnGrid::each(spec.name(), over.shape)?);
+            let (op, kind) = (spec.name(), kind(spec.divisor));
+            if is_wide::<T>(pass.x.0.shape, &[x.region, y.region]) {
+                return Normed { op, over, x, weight, bias, mean, spread, eps, kind, relu }.apply(driver, y);
+            }
+            let ColumnGrid { grid, matrix, .. } = ColumnGrid::each(op, over.shape)?;
             return kernels::NormApply { x, weight, bias, mean, spread, y, eps, kind, relu, matrix, pool }
                 .launch(driver, grid);
         };
@@ -158,10 +169,6 @@ impl<D: Driver> Cuda<D> {
         let over = over(spec, &pass, &[grad_y.0.shape], &[grads.x.0.shape], &per_channel)?;
         let op = spec.name();
         let key = spec.noise.map(|noise| Ok((noise.into(), pass.noise_key(spec)?))).transpose()?;
-        let (sums, each) = match spec.noise {
-            None => (ColumnGrid::sums_over(op, over)?, ColumnGrid::each(op, over.shape)?),
-            Some(_) => (ColumnGrid::pair_sums_over(op, over)?, ColumnGrid::pairs(op, over.shape)?),
-        };
         // How many are the largest, all of x tells.
         let of_x = ColumnGrid::sums(op, pass.x.0.shape)?;
         let (driver, mut views) = self.begin(op);
@@ -175,14 +182,21 @@ impl<D: Driver> Cuda<D> {
         let (grad_y, mut grad_x) = (views.read::<T>(grad_y)?, views.write::<T>(grads.x)?);
         let (mut grad_weight, mut grad_bias) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
         let mut workspace = views.write::<f32>(pass.workspace)?;
-        let (eps, relu, pool) = (spec.eps, u32::from(spec.relu), over.pool);
+        let (eps, kind, relu, pool) = (spec.eps, kind(spec.divisor), u32::from(spec.relu), over.pool);
+        let wide = key.is_none() && is_wide::<T>(pass.x.0.shape, &[x.region, grad_y.region, grad_x.region]);
+        let (sums, each) = match key {
+            None if wide => (ColumnGrid::wide_sums::<T>(op, over.shape)?, ColumnGrid::each(op, over.shape)?),
+            None => (ColumnGrid::sums_over(op, over)?, ColumnGrid::each(op, over.shape)?),
+            Some(_) => (ColumnGrid::pair_sums_over(op, over)?, ColumnGrid::pairs(op, over.shape)?),
+        };
+        let normed = Normed { op, over, x, weight, bias, mean, spread, eps, kind, relu };
 
         let mut room = sums.partials(&mut workspace);
         let partials = &mut room;
         let ColumnGrid { grid, matrix, parts } = sums;
         match key {
+            None if wide => normed.gradient_sums(driver, sums, grad_y, partials)?,
             None => {
-                let kind = kind(spec.divisor);
                 kernels::NormGradientSums {
                     x,
                     grad_y,
@@ -231,6 +245,7 @@ impl<D: Driver> Cuda<D> {
         let (grad_weight, grad_bias, grad_x) = (grad_weight.read(), grad_bias.read(), &mut grad_x);
         let ColumnGrid { grid, matrix, .. } = each;
         match (spec.divisor, key) {
+            (Divisor::Std, None) if wide => normed.gradient(driver, grad_y, [grad_weight, grad_bias], grad_x),
             (Divisor::Std, None) => {
                 let var = spread;
                 kernels::BatchNormGradient {

@@ -1,0 +1,288 @@
+// BatchNorm's passes over rows of whole vectors of 16 bytes: what batchnorm.cu does, several columns a thread; which of the two runs, the host
+// tells by the shapes. Where a 2×2 max-pool follows, `matrix` is that of its output, and the passes are kernels of their own.
+#include "wide.cuh"
+
+// Each part's Σx and Σx² of every column. Float takes the sums about a pivot, the mean of the threads' first rows: whatever the samples are, Σ of
+// squares about it is at most by the factor of a thread's rows, and one, above that about their mean. A column whose squares leave float's range
+// is summed in double; the others keep their bits.
+KERNEL_OF_T(256) moments_wide(const T* x, double* partials, Matrix matrix) {
+    constexpr unsigned N = EACH<T>;
+    SHARED(float, total, [2][MOST_COLUMNS]);
+    SHARED(float, pivots, [MOST_COLUMNS]);
+    WidePlace<N> at = wide_place<N>(matrix);
+    const Vector* from = (const Vector*)x;
+    Pair sums = {};
+    bool again = false;
+    for (unsigned begin = at.begin; begin < at.end; begin += RUN * at.step) {
+        unsigned end = min(begin + RUN * at.step, at.end), rows = end - begin;
+        float pivot[N] = {}, none[N] = {};
+        if (at.there() && at.first_row < rows) unpack(from[(begin + at.first_row) * at.vectors + at.lane], pivot);
+        add_up(pivot, none, at, total);
+        if (at.owns()) pivots[threadIdx.x] = total[0][threadIdx.x] / min(rows, at.step);
+        __syncthreads();
+        at.take(pivots, pivot);
+        float a[N] = {}, b[N] = {};
+        Vector v[4];
+        for_rows(
+            at, begin, end, [&](unsigned k, unsigned i) { v[k] = from[i]; },
+            [&](unsigned k, unsigned) {
+                float value[N];
+                unpack(v[k], value);
+#pragma unroll
+                for (unsigned j = 0; j < N; ++j) {
+                    float d = value[j] - pivot[j];
+                    a[j] += d;
+                    b[j] = fmaf(d, d, b[j]);
+                }
+            });
+        add_up(a, b, at, total);
+        if (at.owns()) {
+            double p = pivots[threadIdx.x], d = total[0][threadIdx.x], dd = total[1][threadIdx.x];
+            again = again || !(dd >= 1e-30 && dd < INF_F32);
+            sums.a += fma(p, (double)rows, d);
+            sums.b += fma(p, fma(p, (double)rows, 2.0 * d), dd);
+        }
+    }
+    if (!again) store_own(sums, at, partials);
+    SHARED(unsigned, left, [256]);
+    left[threadIdx.x] = again;
+    if (!block_any(again)) return;
+    unsigned columns = at.width * N;
+    ColumnPlace narrow = column_place({matrix.rows, matrix.columns, matrix.rows_per_part, columns});
+    // Nobody looks after a column that is done.
+    if (!left[threadIdx.x % columns]) narrow.columns = 0;
+    store_moments(x, partials, narrow);
+}
+
+// What norm_apply does.
+KERNEL_OF_T(256)
+norm_apply_wide(const T* x, const float* weight, const float* bias, const float* mean, const float* spread, T* y, double eps, unsigned kind,
+                unsigned relu, Matrix matrix) {
+    constexpr unsigned N = EACH<T>;
+    WidePlace<N> at = wide_place<N>(matrix);
+    double inverse;
+    WideAffine<N> of = wide_affine(at, weight, bias, mean, spread, eps, kind, inverse);
+    float floor = relu ? 0.0f : -INF_F32;
+    const Vector* from = (const Vector*)x;
+    Vector v[4], *to = (Vector*)y;
+    for_rows(
+        at, at.begin, at.end, [&](unsigned k, unsigned i) { v[k] = from[i]; },
+        [&](unsigned k, unsigned i) {
+            float value[N];
+            unpack(v[k], value);
+#pragma unroll
+            for (unsigned j = 0; j < N; ++j) value[j] = max_or_nan(of.before_relu(j, value[j]), floor);
+            to[i] = packed(value);
+        });
+}
+
+KERNEL_OF_T(256)
+norm_apply_wide_pool(const T* x, const float* weight, const float* bias, const float* mean, const float* spread, T* y, double eps,
+                     unsigned kind, unsigned relu, Matrix matrix, Pool pool) {
+    constexpr unsigned N = EACH<T>;
+    WidePlace<N> at = wide_place<N>(matrix);
+    double inverse;
+    WideAffine<N> of = wide_affine(at, weight, bias, mean, spread, eps, kind, inverse);
+    float floor = relu ? 0.0f : -INF_F32;
+    const Vector* from = (const Vector*)x;
+    Vector* to = (Vector*)y;
+    for_windows(at, pool, at.begin, at.end, [&](const WindowWalk& walk, unsigned output) {
+        Vector v[4];
+        float most[N];
+#pragma unroll
+        for (unsigned k = 0; k < 4; ++k) v[k] = from[walk.vector(k)];
+#pragma unroll
+        for (unsigned j = 0; j < N; ++j) most[j] = floor;
+#pragma unroll
+        for (unsigned k = 0; k < 4; ++k) {
+            float value[N];
+            unpack(v[k], value);
+#pragma unroll
+            for (unsigned j = 0; j < N; ++j) most[j] = max_or_nan(of.before_relu(j, value[j]), most[j]);
+        }
+        to[output] = packed(most);
+    });
+}
+
+// Sums of dy and of dy · lift (x − μ) over a run, in an owner's sums over the part: all threads must call it.
+template <unsigned N>
+__device__ __forceinline__ void add_run(float (&a)[N], float (&b)[N], double inverse, const WidePlace<N>& at, Pair& sums) {
+    SHARED(float, total, [2][MOST_COLUMNS]);
+    add_up(a, b, at, total);
+    if (!at.owns()) return;
+    sums.a += total[0][threadIdx.x];
+    sums.b = fma((double)total[1][threadIdx.x], inverse, sums.b);
+}
+
+// What norm_gradient_sums does.
+KERNEL_OF_T(256)
+norm_gradient_sums_wide(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* spread,
+                        double* partials, double eps, unsigned kind, unsigned relu, Matrix matrix) {
+    constexpr unsigned N = EACH<T>;
+    WidePlace<N> at = wide_place<N>(matrix);
+    double inverse;
+    WideAffine<N> of = wide_affine(at, weight, bias, mean, spread, eps, kind, inverse);
+    float floor = relu_floor(relu);
+    const Vector *from_x = (const Vector*)x, *from_dy = (const Vector*)grad_y;
+    Pair sums = {};
+    for (unsigned begin = at.begin; begin < at.end; begin += RUN * at.step) {
+        float a[N] = {}, b[N] = {};
+        Vector v[4], w[4];
+        for_rows(
+            at, begin, min(begin + RUN * at.step, at.end),
+            [&](unsigned k, unsigned i) {
+                v[k] = from_x[i];
+                w[k] = from_dy[i];
+            },
+            [&](unsigned k, unsigned) {
+                float value[N], dy[N];
+                unpack(v[k], value);
+                unpack(w[k], dy);
+#pragma unroll
+                for (unsigned j = 0; j < N; ++j) {
+                    float centred = of.centred(j, value[j]);
+                    if (fmaf(centred, of.gain[j], of.bias[j]) <= floor) continue;
+                    a[j] += dy[j];
+                    b[j] = fmaf(dy[j], centred, b[j]);
+                }
+            });
+        add_run(a, b, inverse, at, sums);
+    }
+    store_own(sums, at, partials);
+}
+
+// Of a window's four the largest before the ReLU, not after it: where nothing is above 0 the ReLU lets nothing through, whichever it is.
+KERNEL_OF_T(256)
+norm_gradient_sums_wide_pool(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* spread,
+                             double* partials, double eps, unsigned kind, unsigned relu, Matrix matrix, Pool pool) {
+    constexpr unsigned N = EACH<T>;
+    WidePlace<N> at = wide_place<N>(matrix);
+    double inverse;
+    WideAffine<N> of = wide_affine(at, weight, bias, mean, spread, eps, kind, inverse);
+    float floor = relu_floor(relu);
+    const Vector *from_x = (const Vector*)x, *from_dy = (const Vector*)grad_y;
+    Pair sums = {};
+    for (unsigned begin = at.begin; begin < at.end; begin += RUN * at.step) {
+        float a[N] = {}, b[N] = {};
+        for_windows(at, pool, begin, min(begin + RUN * at.step, at.end), [&](const WindowWalk& walk, unsigned output) {
+            Vector v[4], w = from_dy[output];
+            float value[4][N], dy[N];
+#pragma unroll
+            for (unsigned k = 0; k < 4; ++k) v[k] = from_x[walk.vector(k)];
+            unpack(w, dy);
+#pragma unroll
+            for (unsigned k = 0; k < 4; ++k) unpack(v[k], value[k]);
+#pragma unroll
+            for (unsigned j = 0; j < N; ++j) {
+                float before[4], chosen = value[0][j];
+#pragma unroll
+                for (unsigned k = 0; k < 4; ++k) before[k] = of.before_relu(j, value[k][j]);
+                unsigned largest = largest_place<T>(before);
+#pragma unroll
+                for (unsigned k = 1; k < 4; ++k) chosen = k == largest ? value[k][j] : chosen;
+                float centred = of.centred(j, chosen);
+                if (fmaf(centred, of.gain[j], of.bias[j]) <= floor) continue;
+                a[j] += dy[j];
+                b[j] = fmaf(dy[j], centred, b[j]);
+            }
+        });
+        add_run(a, b, inverse, at, sums);
+    }
+    store_own(sums, at, partials);
+}
+
+// What dx = gain (dy + rest + slope (x − μ)) takes of a thread's columns: γ/S, −Σdy/m and −Σdy·ŷ/m/S; and what the ReLU let through.
+template <unsigned N> struct WideSlope {
+    float mean[N], gain[N], bias[N], rest[N], slope[N];
+    __device__ __forceinline__ float before_relu(unsigned i, float x) const { return fmaf(x - mean[i], gain[i], bias[i]); }
+    __device__ __forceinline__ float slant(unsigned i, float x) const { return fmaf(x - mean[i], slope[i], rest[i]); }
+};
+template <unsigned N>
+__device__ __forceinline__ WideSlope<N> wide_slope(const WidePlace<N>& at, const float* weight, const float* bias, const float* mean,
+                                                   const float* var, const float* grad_weight, const float* grad_bias, double eps,
+                                                   double samples) {
+    SHARED(float, shared, [5][MOST_COLUMNS]);
+    if (at.owns()) {
+        unsigned c = at.own(), mine = threadIdx.x;
+        double s = divisor(var[c], eps, 0);
+        shared[0][mine] = mean[c];
+        shared[1][mine] = (float)((double)weight[c] / s);
+        shared[2][mine] = bias[c];
+        shared[3][mine] = -(float)((double)grad_bias[c] / samples);
+        shared[4][mine] = -(float)((double)grad_weight[c] / samples / s);
+    }
+    __syncthreads();
+    WideSlope<N> of;
+    at.take(shared[0], of.mean);
+    at.take(shared[1], of.gain);
+    at.take(shared[2], of.bias);
+    at.take(shared[3], of.rest);
+    at.take(shared[4], of.slope);
+    return of;
+}
+
+// What batch_norm_gradient does.
+KERNEL_OF_T(256)
+batch_norm_gradient_wide(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var,
+                         const float* grad_weight, const float* grad_bias, T* grad_x, double eps, unsigned relu, Matrix matrix) {
+    constexpr unsigned N = EACH<T>;
+    WidePlace<N> at = wide_place<N>(matrix);
+    WideSlope<N> of = wide_slope(at, weight, bias, mean, var, grad_weight, grad_bias, eps, matrix.rows);
+    float floor = relu_floor(relu);
+    const Vector *from_x = (const Vector*)x, *from_dy = (const Vector*)grad_y;
+    Vector v[4], w[4], *to = (Vector*)grad_x;
+    for_rows(
+        at, at.begin, at.end,
+        [&](unsigned k, unsigned i) {
+            v[k] = from_x[i];
+            w[k] = from_dy[i];
+        },
+        [&](unsigned k, unsigned i) {
+            float value[N], dy[N];
+            unpack(v[k], value);
+            unpack(w[k], dy);
+#pragma unroll
+            for (unsigned j = 0; j < N; ++j) {
+                float slant = of.slant(j, value[j]);
+                if (!(of.before_relu(j, value[j]) <= floor)) slant += dy[j];
+                value[j] = of.gain[j] * slant;
+            }
+            to[i] = packed(value);
+        });
+}
+
+KERNEL_OF_T(256)
+batch_norm_gradient_wide_pool(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var,
+                              const float* grad_weight, const float* grad_bias, T* grad_x, double eps, unsigned relu, Matrix matrix,
+                              Pool pool) {
+    constexpr unsigned N = EACH<T>;
+    WidePlace<N> at = wide_place<N>(matrix);
+    WideSlope<N> of = wide_slope(at, weight, bias, mean, var, grad_weight, grad_bias, eps, 4.0 * matrix.rows);
+    float floor = relu_floor(relu);
+    const Vector *from_x = (const Vector*)x, *from_dy = (const Vector*)grad_y;
+    Vector* to = (Vector*)grad_x;
+    for_windows(at, pool, at.begin, at.end, [&](const WindowWalk& walk, unsigned output) {
+        Vector v[4], w = from_dy[output];
+        float value[4][N], dy[N];
+#pragma unroll
+        for (unsigned k = 0; k < 4; ++k) v[k] = from_x[walk.vector(k)];
+        unpack(w, dy);
+#pragma unroll
+        for (unsigned k = 0; k < 4; ++k) unpack(v[k], value[k]);
+#pragma unroll
+        for (unsigned j = 0; j < N; ++j) {
+            float before[4];
+#pragma unroll
+            for (unsigned k = 0; k < 4; ++k) before[k] = of.before_relu(j, value[k][j]);
+            unsigned largest = largest_place<T>(before);
+#pragma unroll
+            for (unsigned k = 0; k < 4; ++k) {
+                float slant = of.slant(j, value[k][j]);
+                if (k == largest && !(before[k] <= floor)) slant += dy[j];
+                value[k][j] = of.gain[j] * slant;
+            }
+        }
+#pragma unroll
+        for (unsigned k = 0; k < 4; ++k) to[walk.vector(k)] = packed(value[k]);
+    });
+}

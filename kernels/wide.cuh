@@ -1,0 +1,215 @@
+// Per-column work on a matrix whose rows are whole vectors of 16 bytes: eight columns in bf16, four in float.
+//
+// A block of 256 threads takes `matrix.width` vectors of a row (a power of two, at most 8) and 256 / width rows at a time; a thread keeps to its
+// vector's columns and has four rows under way. What a column's constants take of roots and divisions is done by one thread for the block.
+// Sums are in float over a run of rows, then over the block's threads as a tree, and in double from there on: of a float's
+// terms there are RUN and a few more, and no thread converts to double in its loop.
+#pragma once
+#include "columns.cuh"
+
+// Columns that a block takes at most.
+constexpr unsigned MOST_COLUMNS = 64;
+// Rows that a thread adds in float before double takes over.
+constexpr unsigned RUN = 64;
+
+struct __align__(16) Vector {
+    unsigned w[4];
+};
+__device__ __forceinline__ void unpack(const Vector& from, float (&v)[4]) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) v[i] = __uint_as_float(from.w[i]);
+}
+__device__ __forceinline__ void unpack(const Vector& from, float (&v)[8]) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        v[2 * i] = __uint_as_float(from.w[i] << 16);
+        v[2 * i + 1] = __uint_as_float(from.w[i] & 0xffff0000u);
+    }
+}
+__device__ __forceinline__ Vector packed(const float (&v)[4]) {
+    Vector to;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) to.w[i] = __float_as_uint(v[i]);
+    return to;
+}
+__device__ __forceinline__ Vector packed(const float (&v)[8]) {
+    Vector to;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) to.w[i] = pack_bf16(v[2 * i], v[2 * i + 1]);
+    return to;
+}
+
+// Where a thread of a wide pass stands.
+template <unsigned N> struct WidePlace {
+    unsigned lane, vectors, width, first_row, step, begin, end, columns;
+    // Whether the matrix has this thread's columns.
+    __device__ __forceinline__ bool there() const { return lane < vectors; }
+    // The one column of the block's that this thread looks after, if it has one.
+    __device__ __forceinline__ unsigned own() const { return blockIdx.x * width * N + threadIdx.x; }
+    __device__ __forceinline__ bool owns() const { return threadIdx.x < width * N && own() < columns; }
+    // This thread's columns of what all owners have left in a row of shared memory; 0 where it has none.
+    __device__ __forceinline__ void take(const float (&shared)[MOST_COLUMNS], float (&v)[N]) const {
+#pragma unroll
+        for (unsigned i = 0; i < N; ++i) v[i] = there() ? shared[threadIdx.x % width * N + i] : 0.0f;
+    }
+};
+// Columns of a vector.
+template <typename T> constexpr unsigned EACH = 16 / sizeof(T);
+template <unsigned N> __device__ __forceinline__ WidePlace<N> wide_place(const Matrix& matrix) {
+    unsigned width = matrix.width, begin = blockIdx.y * matrix.rows_per_part;
+    return {blockIdx.x * width + threadIdx.x % width, matrix.columns / N, width, threadIdx.x / width, 256u / width, begin,
+            min(begin + matrix.rows_per_part, matrix.rows), matrix.columns};
+}
+
+// Calls load(k, vector) and then use(k, vector) for this thread's rows from `begin` to `end`, k < 4 counting rows that are under way
+// together; the host sees to it that vectors are counted in 32 bits.
+template <unsigned N, typename Load, typename Use>
+__device__ __forceinline__ void for_rows(const WidePlace<N>& at, unsigned begin, unsigned end, Load load, Use use) {
+    if (!at.there()) return;
+    unsigned row = begin + at.first_row, ahead = at.step * at.vectors, vector = row * at.vectors + at.lane;
+    for (; row + 3 * at.step < end; row += 4 * at.step, vector += 4 * ahead) {
+#pragma unroll
+        for (unsigned k = 0; k < 4; ++k) load(k, vector + k * ahead);
+#pragma unroll
+        for (unsigned k = 0; k < 4; ++k) use(k, vector + k * ahead);
+    }
+    // Up to three rows are left.
+#pragma unroll
+    for (unsigned k = 0; k < 3; ++k)
+        if (row + k * at.step < end) load(k, vector + k * ahead);
+#pragma unroll
+    for (unsigned k = 0; k < 3; ++k)
+        if (row + k * at.step < end) use(k, vector + k * ahead);
+}
+
+// Adds a and b of the threads that share columns, as a tree whose shape is the width's alone, and leaves each owner's two in `total`.
+// All threads must call it.
+template <unsigned N>
+__device__ __forceinline__ void add_up(float (&a)[N], float (&b)[N], const WidePlace<N>& at, float (&total)[2][MOST_COLUMNS]) {
+    SHARED(Four, others, [N / 2][128]);
+    unsigned mine = threadIdx.x;
+    for (unsigned distance = 128; distance >= at.width; distance >>= 1) {
+        if (mine >= distance && mine < 2 * distance) {
+#pragma unroll
+            for (unsigned i = 0; i < N; i += 4) {
+                others[i / 4][mine - distance] = {a[i], a[i + 1], a[i + 2], a[i + 3]};
+                others[(N + i) / 4][mine - distance] = {b[i], b[i + 1], b[i + 2], b[i + 3]};
+            }
+        }
+        __syncthreads();
+        if (mine < distance) {
+#pragma unroll
+            for (unsigned i = 0; i < N; i += 4) {
+                Four other_a = others[i / 4][mine], other_b = others[(N + i) / 4][mine];
+#pragma unroll
+                for (unsigned j = 0; j < 4; ++j) {
+                    a[i + j] += other_a.v[j];
+                    b[i + j] += other_b.v[j];
+                }
+            }
+        }
+        __syncthreads();
+    }
+    if (mine < at.width) {
+#pragma unroll
+        for (unsigned i = 0; i < N; ++i) {
+            total[0][mine * N + i] = a[i];
+            total[1][mine * N + i] = b[i];
+        }
+    }
+    __syncthreads();
+}
+
+// Whether any thread of the block says so.
+__device__ __forceinline__ bool block_any(bool vote) {
+    SHARED(unsigned, votes, [8]);
+    bool any = __any_sync(0xffffffffu, vote);
+    if (lane_id() == 0) votes[warp_id()] = any;
+    __syncthreads();
+    unsigned all = 0;
+    for (unsigned warp = 0; warp < 8; ++warp) all |= votes[warp];
+    return all != 0;
+}
+
+// Stores an owner's two sums over a part, where store_partials would.
+template <unsigned N> __device__ __forceinline__ void store_own(const Pair& sums, const WidePlace<N>& at, double* partials) {
+    if (!at.owns()) return;
+    partials[(u64)(2 * blockIdx.y) * at.columns + at.own()] = sums.a;
+    partials[(u64)(2 * blockIdx.y + 1) * at.columns + at.own()] = sums.b;
+}
+
+// A power of two near 1/S, by which x − μ is of the size of ŷ whatever x's is: products of such numbers stay in a float's range. No digit of y
+// depends on it. μ times it is a float too.
+__device__ __forceinline__ float near_inverse(double divisor, float mean) {
+    double least = fabs((double)mean) * 0x1p-120;
+    int exponent = (int)((u64)__double_as_longlong(divisor > least ? divisor : least) >> 52 & 0x7ff) - 1023;
+    return __int_as_float((127 - max(-126, min(exponent, 126))) << 23);
+}
+
+// What a norm makes of a thread's columns: y = max((lift x + shift) · gain + bias, floor), where lift x + shift is lift (x − μ), rounded once.
+template <unsigned N> struct WideAffine {
+    float lift[N], shift[N], gain[N], bias[N];
+    __device__ __forceinline__ float centred(unsigned i, float x) const { return fmaf(x, lift[i], shift[i]); }
+    __device__ __forceinline__ float before_relu(unsigned i, float x) const { return fmaf(centred(i, x), gain[i], bias[i]); }
+};
+// All threads must call it. `inverse` of an owner's column is what lift (x − μ) times makes ŷ.
+template <unsigned N>
+__device__ __forceinline__ WideAffine<N> wide_affine(const WidePlace<N>& at, const float* weight, const float* bias, const float* mean,
+                                                     const float* spread, double eps, unsigned kind, double& inverse) {
+    SHARED(float, shared, [4][MOST_COLUMNS]);
+    inverse = 0.0;
+    if (at.owns()) {
+        unsigned c = at.own(), mine = threadIdx.x;
+        double s = divisor(spread[c], eps, kind);
+        float lift = near_inverse(s, mean[c]);
+        inverse = 1.0 / (s * lift);
+        shared[0][mine] = lift;
+        shared[1][mine] = -mean[c] * lift;
+        shared[2][mine] = (float)((double)weight[c] / (s * lift));
+        shared[3][mine] = bias[c];
+    }
+    __syncthreads();
+    WideAffine<N> of;
+    at.take(shared[0], of.lift);
+    at.take(shared[1], of.shift);
+    at.take(shared[2], of.gain);
+    at.take(shared[3], of.bias);
+    return of;
+}
+
+// Where a thread stands on a map that a 2×2 max-pool makes smaller: it goes from row to row of the pool's output, and divides only at the
+// beginning.
+struct WindowWalk {
+    unsigned n, x, y, next_n, next_x, next_y, batch, half, map_width, vectors, lane;
+    // The k-th of the four vectors of x that the output stands for.
+    __device__ __forceinline__ unsigned vector(unsigned k) const {
+        return ((2 * y * map_width + 2 * x) * batch + n) * vectors + lane + ((k >> 1) * map_width + (k & 1)) * batch * vectors;
+    }
+    __device__ __forceinline__ void move() {
+        n += next_n;
+        x += next_x;
+        y += next_y;
+        if (n >= batch) {
+            n -= batch;
+            ++x;
+        }
+        if (x >= half) {
+            x -= half;
+            ++y;
+        }
+    }
+};
+__device__ __forceinline__ WindowWalk window_walk(const Pool& pool, unsigned row, unsigned step, unsigned vectors, unsigned lane) {
+    unsigned half = pool.width / 2, pixel = row / pool.batch, pixels = step / pool.batch;
+    return {row % pool.batch, pixel % half, pixel / half, step % pool.batch, pixels % half, pixels / half,
+            pool.batch,       half,         pool.width,   vectors,           lane};
+}
+
+// Calls f(walk, output) for this thread's rows of the pool's output from `begin` to `end`, `output` being the output's vector.
+template <unsigned N, typename F>
+__device__ __forceinline__ void for_windows(const WidePlace<N>& at, const Pool& pool, unsigned begin, unsigned end, F f) {
+    if (!at.there()) return;
+    unsigned row = begin + at.first_row, output = row * at.vectors + at.lane;
+    WindowWalk walk = window_walk(pool, row, at.step, at.vectors, at.lane);
+    for (; row < end; row += at.step, output += at.step * at.vectors, walk.move()) f(walk, output);
+}
