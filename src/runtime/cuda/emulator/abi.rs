@@ -1,6 +1,6 @@
 //! The layouts that kernels compiled as host C++ and the emulator agree on; `host.h` has the same ones.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 
 /// `dim3`
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,6 +40,7 @@ pub struct Calls {
     pub copy_commit: unsafe extern "C-unwind" fn(*mut Thread),
     pub copy_wait: unsafe extern "C-unwind" fn(*mut Thread, u32),
     pub access: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32, c_int),
+    pub misaligned: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32, *const c_char, u32),
 }
 
 /// A kernel as the host's compiler made it: pointers to the values of its parameters.

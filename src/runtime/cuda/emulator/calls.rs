@@ -7,7 +7,7 @@
 use super::abi::{Calls, Thread};
 use super::cluster::{Array, Cluster, Copy, GAP, ThreadState, WORDS};
 use super::shadow::{Who, Wrong};
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
 /// The table that every thread points to.
 pub static CALLS: Calls = Calls {
@@ -22,6 +22,7 @@ pub static CALLS: Calls = Calls {
     copy_commit,
     copy_wait,
     access,
+    misaligned,
 };
 
 /// The running thread and its cluster.
@@ -334,5 +335,23 @@ unsafe extern "C-unwind" fn access(thread: *mut Thread, address: *const c_void, 
             false => format!("{} bytes before the start of {}", w.start - start, w.name),
         });
         fail(thread, format!("{verb} {bytes} bytes out of bounds: {place}"))
+    }
+}
+
+unsafe extern "C-unwind" fn misaligned(
+    thread: *mut Thread,
+    address: *const c_void,
+    alignment: u32,
+    file: *const c_char,
+    line: u32,
+) {
+    let past = address as usize % alignment as usize;
+    // SAFETY: kernels pass their own thread, and the compiler's own name of the file.
+    unsafe {
+        let file = CStr::from_ptr(file).to_string_lossy();
+        fail(
+            thread,
+            format!("uses an address that is no multiple of {alignment} but {past} bytes past one, in {file}:{line}"),
+        )
     }
 }

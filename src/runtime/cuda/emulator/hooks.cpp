@@ -38,6 +38,19 @@ void* __tsan_memset(void* to, int value, unsigned long bytes) {
     look(to, (unsigned)bytes, 1);
     return memset(to, value, bytes);
 }
+#ifdef NORMSCAPE_ALIGNED
+// What -fsanitize=alignment calls where an address is not a multiple of its type's alignment: a host passes over it, a GPU does not.
+struct Mismatch {
+    const char* file;
+    unsigned line, column;
+    const void* type;
+    unsigned char log_alignment, kind;
+};
+void __ubsan_handle_type_mismatch_v1(const Mismatch* at, const void* address) {
+    Thread* thread = emu_current;
+    thread->calls->misaligned(thread, address, 1u << at->log_alignment, at->file, at->line);
+}
+#endif
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}

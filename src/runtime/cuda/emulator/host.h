@@ -30,6 +30,7 @@ struct Calls {
     void (*copy_commit)(Thread*);
     void (*copy_wait)(Thread*, unsigned left);
     void (*access)(Thread*, const void* address, unsigned bytes, int written);
+    void (*misaligned)(Thread*, const void* address, unsigned alignment, const char* file, unsigned line);
 };
 struct emu_dim3 {
     unsigned x, y, z;
@@ -56,40 +57,43 @@ extern __thread Thread* emu_current __attribute__((tls_model("initial-exec")));
 #else
 #error "the emulator knows x86-64 and aarch64"
 #endif
-static __forceinline__ Thread* emu_self() {
+// The emulator's own memory is aligned, and looking whether it is takes longer than a load.
+#define EMU_OWN static __forceinline__ __attribute__((no_sanitize("alignment")))
+EMU_OWN Thread* emu_self() {
     Thread* self;
     __asm__(EMU_LOAD : "=r"(self) : "m"(emu_current));
     return self;
 }
-static __forceinline__ const Calls* emu_calls(Thread* self) {
-    const Calls* calls;
-    __asm__(EMU_LOAD : "=r"(calls) : "m"(self->calls));
-    return calls;
-}
-static __forceinline__ unsigned emu_word(const unsigned& place) {
+EMU_OWN unsigned emu_word(const unsigned* place) {
     unsigned word;
 #if defined(__x86_64__)
-    __asm__(EMU_LOAD : "=r"(word) : "m"(place));
+    __asm__(EMU_LOAD : "=r"(word) : "m"(*place));
 #else
-    __asm__("ldr %w0, %1" : "=r"(word) : "m"(place));
+    __asm__("ldr %w0, %1" : "=r"(word) : "m"(*place));
 #endif
     return word;
 }
-static __forceinline__ emu_dim3 emu_words(const emu_dim3& place) {
-    return emu_dim3{emu_word(place.x), emu_word(place.y), emu_word(place.z)};
+EMU_OWN emu_dim3 emu_words(emu_dim3 Thread::*which) {
+    const emu_dim3* place = &(emu_self()->*which);
+    return emu_dim3{emu_word(&place->x), emu_word(&place->y), emu_word(&place->z)};
 }
 // One entry of the table; reading it is not an access of the kernel's either.
-template <typename F> static __forceinline__ F emu_call(F const& place) {
+template <typename F> EMU_OWN F emu_call(F Calls::*entry) {
+    Thread* self = emu_self();
+    const Calls* calls;
+    __asm__(EMU_LOAD : "=r"(calls) : "m"(self->calls));
     F call;
-    __asm__(EMU_LOAD : "=r"(call) : "m"(place));
+    __asm__(EMU_LOAD : "=r"(call) : "m"(calls->*entry));
     return call;
 }
-#define EMU(name, ...) (emu_call(emu_calls(emu_self())->name)(emu_self(), ##__VA_ARGS__))
+#define EMU(name, ...) (emu_call(&Calls::name)(emu_self(), ##__VA_ARGS__))
+// For what stands for an instruction on registers: there is no memory to be watched, and watching its arrays takes most of its time.
+#define EMU_REGISTERS __attribute__((noinline, no_sanitize("thread"), no_sanitize("alignment")))
 
-#define threadIdx (emu_words(emu_self()->thread))
-#define blockIdx (emu_words(emu_self()->block))
-#define blockDim (emu_words(emu_self()->threads))
-#define gridDim (emu_words(emu_self()->blocks))
+#define threadIdx (emu_words(&Thread::thread))
+#define blockIdx (emu_words(&Thread::block))
+#define blockDim (emu_words(&Thread::threads))
+#define gridDim (emu_words(&Thread::blocks))
 
 static inline void* emu_shared(const void* key, unsigned bytes) { return EMU(shared, key, bytes); }
 static inline void* emu_dynamic() { return EMU(dynamic); }
@@ -97,13 +101,17 @@ static inline void* emu_dynamic() { return EMU(dynamic); }
 static inline void emu_exchange_into(emu_u64* all, unsigned mask, const emu_u64* words, unsigned count) {
     EMU(exchange, mask, words, count, all);
 }
+// An address that an instruction needs to be a multiple of `alignment`.
+#define emu_need_aligned(address, alignment)                                                                              \
+    ((emu_u64)(address) % (alignment) ? EMU(misaligned, address, alignment, __FILE__, __LINE__) : (void)0)
+
 static inline void emu_copy_async(void* to, const void* from, unsigned bytes, unsigned valid) {
     EMU(copy_async, to, from, bytes, valid);
 }
 static inline void emu_copy_commit() { EMU(copy_commit); }
 static inline void emu_copy_wait(unsigned left) { EMU(copy_wait, left); }
-static inline unsigned emu_cluster_rank() { return emu_word(emu_self()->cluster_rank); }
-static inline unsigned emu_cluster_blocks() { return emu_word(emu_self()->cluster_blocks); }
+EMU_OWN unsigned emu_cluster_rank() { return emu_word(&emu_self()->cluster_rank); }
+EMU_OWN unsigned emu_cluster_blocks() { return emu_word(&emu_self()->cluster_blocks); }
 static inline void emu_cluster_sync(int line) { EMU(cluster_sync, line); }
 static inline void* emu_cluster_map(void* shared, unsigned rank) { return EMU(cluster_map, shared, rank); }
 
