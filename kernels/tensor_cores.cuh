@@ -33,6 +33,7 @@ template <int LEFT> __device__ __forceinline__ void cp_async_wait() { asm volati
 
 #ifdef NORMSCAPE_HOST
 __device__ EMU_REGISTERS inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    EMU_WITHIN(EMU_MMA, 1);
     u64 mine[3] = {a[0] | (u64)a[1] << 32, a[2] | (u64)a[3] << 32, b[0] | (u64)b[1] << 32};
     u64 all[96];
     emu_exchange_into(all, 0xffffffffu, mine, 3);
@@ -51,6 +52,7 @@ __device__ EMU_REGISTERS inline void mma_bf16(float (&d)[4], const unsigned (&a)
     }
 }
 __device__ EMU_REGISTERS inline void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    EMU_WITHIN(EMU_MMA, 1);
     u64 mine[3] = {a[0] | (u64)a[1] << 32, a[2] | (u64)a[3] << 32, b[0] | (u64)b[1] << 32};
     u64 all[96];
     emu_exchange_into(all, 0xffffffffu, mine, 3);
@@ -69,6 +71,7 @@ __device__ EMU_REGISTERS inline void mma_tf32(float (&d)[4], const unsigned (&a)
 // gets in r[i] the elements (g, 2t) and (g, 2t + 1) of matrix i; with trans of its transpose.
 __device__ inline void ldmatrix_x4(unsigned (&r)[4], const void* row) {
     emu_need_aligned(row, 16);
+    EMU_WITHIN(EMU_LDMATRIX, (u64)row);
     u64 mine = (u64)row;
     u64 rows[32];
     emu_exchange_into(rows, 0xffffffffu, &mine, 1);
@@ -76,6 +79,7 @@ __device__ inline void ldmatrix_x4(unsigned (&r)[4], const void* row) {
 }
 __device__ inline void ldmatrix_x4_trans(unsigned (&r)[4], const void* row) {
     emu_need_aligned(row, 16);
+    EMU_WITHIN(EMU_LDMATRIX, (u64)row);
     u64 mine = (u64)row;
     u64 rows[32];
     emu_exchange_into(rows, 0xffffffffu, &mine, 1);

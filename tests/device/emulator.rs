@@ -98,7 +98,7 @@ fn the_order_of_threads_changes_no_bit() {
 }
 
 /// One kernel, `k(const float* x, float* y, unsigned n)`, on 64 elements each.
-const KERNEL: Kernel = Kernel {
+pub const KERNEL: Kernel = Kernel {
     name: "k",
     source: 0,
     max_threads: 1024,
@@ -110,9 +110,9 @@ const KERNEL: Kernel = Kernel {
     ],
 };
 
-static PLAIN: Kernel = KERNEL;
+pub static PLAIN: Kernel = KERNEL;
 /// The same as one cluster of two blocks.
-static CLUSTER: Kernel = Kernel { cluster: 2, ..KERNEL };
+pub static CLUSTER: Kernel = Kernel { cluster: 2, ..KERNEL };
 
 /// Runs a kernel of the body `body`, on two blocks of 64 threads.
 fn run(body: &str) -> Result<Vec<f32>, Error> {

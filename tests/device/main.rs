@@ -1,9 +1,10 @@
 //! The kernels, and networks on them: on the emulator, or with `NORMSCAPE_TEST_DEVICE=cuda` on a GPU. One program, since each carries all
 //! kernels with it.
 //!
-//! - `kernels`: what the build compiled · `emulator`: that it sees what a kernel does wrong
+//! - `kernels`: what the build compiled · `emulator`: that it sees what a kernel does wrong · `counters`: that it counts what a kernel asks for
 //! - `cuda_kernels`: kernels one by one, beyond the operators' cases · `cuda_networks`, `cuda_precision`: whole networks
 
+mod counters;
 mod cuda_kernels;
 mod cuda_networks;
 mod cuda_precision;

@@ -1,5 +1,6 @@
 //! What runs kernels: a GPU, or the emulator. Everything above is generic over it.
 
+use super::counts::Counts;
 use super::signature::Type;
 use crate::runtime::memory::Element;
 pub use crate::runtime::storage::{Graph, Hardware, Part, Pass};
@@ -323,6 +324,10 @@ pub trait Driver {
     fn copy(&mut self, from: Region, to: Region) -> Result<()>;
     /// Runs a kernel. The arguments fit its parameters: generated functions call this, nothing else does.
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()>;
+    /// What the last launch came to, on a device that counts; none where what was last asked for is no launch, or is being recorded.
+    fn counts(&self) -> Option<Counts> {
+        None
+    }
     /// Whether [`Driver::gemm`] is there.
     fn has_gemm(&mut self) -> bool {
         true
@@ -384,6 +389,9 @@ impl<D: Driver + ?Sized> Driver for Box<D> {
     }
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
         (**self).launch(kernel, grid, args)
+    }
+    fn counts(&self) -> Option<Counts> {
+        (**self).counts()
     }
     fn has_gemm(&mut self) -> bool {
         (**self).has_gemm()

@@ -40,6 +40,10 @@ pub struct Calls {
     pub copy_commit: unsafe extern "C-unwind" fn(*mut Thread),
     pub copy_wait: unsafe extern "C-unwind" fn(*mut Thread, u32),
     pub access: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32, c_int),
+    /// For builds that count: an access, of which no piece is wider than the fourth number; and where in the kernel it is.
+    pub count: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32, u32, u32, *const c_void),
+    /// For builds that count: what the next exchange stands for.
+    pub within: unsafe extern "C-unwind" fn(*mut Thread, u32, u64),
     pub misaligned: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32, *const c_char, u32),
 }
 

@@ -9,8 +9,8 @@ use super::cluster::{Array, Cluster, Copy, GAP, ThreadState, WORDS};
 use super::shadow::{Who, Wrong};
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-/// The table that every thread points to.
-pub static CALLS: Calls = Calls {
+/// What kernels are given that are not counted: see [`super::counted`].
+pub const CALLS: Calls = Calls {
     shared,
     dynamic,
     barrier,
@@ -22,6 +22,8 @@ pub static CALLS: Calls = Calls {
     copy_commit,
     copy_wait,
     access,
+    count,
+    within,
     misaligned,
 };
 
@@ -29,7 +31,7 @@ pub static CALLS: Calls = Calls {
 ///
 /// # Safety
 /// `thread` is the first field of a thread of a running cluster; the caller holds the result only until it suspends.
-unsafe fn parts<'a>(thread: *mut Thread) -> (&'a mut ThreadState, &'a mut Cluster) {
+pub unsafe fn parts<'a>(thread: *mut Thread) -> (&'a mut ThreadState, &'a mut Cluster) {
     let thread_state: *mut ThreadState = thread.cast();
     // SAFETY: by the caller's promise. The thread lies in the cluster's vector: no call touches it through both at once.
     unsafe { (&mut *thread_state, &mut *(*thread_state).cluster) }
@@ -337,6 +339,11 @@ unsafe extern "C-unwind" fn access(thread: *mut Thread, address: *const c_void, 
         fail(thread, format!("{verb} {bytes} bytes out of bounds: {place}"))
     }
 }
+
+/// Only kernels that were built for counting call it.
+unsafe extern "C-unwind" fn count(_: *mut Thread, _: *const c_void, _: u32, _: u32, _: u32, _: *const c_void) {}
+/// As `count`.
+unsafe extern "C-unwind" fn within(_: *mut Thread, _: u32, _: u64) {}
 
 unsafe extern "C-unwind" fn misaligned(
     thread: *mut Thread,

@@ -23,6 +23,9 @@ pub enum Build {
     Watched,
     /// No access does: several times as fast, and blind but for barriers and warps.
     Plain,
+    /// As watched, and every access and every operation of a warp is counted. An access of the kernel's text stays one access: what the
+    /// compiler might split or give two places in the code is left whole.
+    Counted,
     /// With AddressSanitizer and UndefinedBehaviorSanitizer, whose runtimes the process must have preloaded.
     Sanitized,
 }
@@ -35,6 +38,18 @@ impl Build {
                 "-fsanitize=thread,alignment",
                 "--param=tsan-instrument-func-entry-exit=0",
                 "-fno-tree-vectorize",
+            ],
+            Build::Counted => &[
+                "-O1",
+                "-fsanitize=thread,alignment",
+                "--param=tsan-instrument-func-entry-exit=0",
+                "-fno-tree-vectorize",
+                // Four floats that are loaded as one struct are one load.
+                "-fno-tree-sra",
+                // A branch that some lanes take gives no access a second place, and no call's place is its caller's.
+                "-fno-thread-jumps",
+                "-fno-optimize-sibling-calls",
+                "-DNORMSCAPE_COUNTS",
             ],
             Build::Plain => &["-O2"],
             Build::Sanitized => &[
@@ -53,6 +68,7 @@ impl Build {
     fn hooks(self) -> &'static [&'static str] {
         match self {
             Build::Watched => &["-DNORMSCAPE_ALIGNED"],
+            Build::Counted => &["-DNORMSCAPE_ALIGNED", "-DNORMSCAPE_COUNTS"],
             Build::Plain | Build::Sanitized => &[],
         }
     }

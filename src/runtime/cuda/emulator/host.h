@@ -30,6 +30,8 @@ struct Calls {
     void (*copy_commit)(Thread*);
     void (*copy_wait)(Thread*, unsigned left);
     void (*access)(Thread*, const void* address, unsigned bytes, int written);
+    void (*count)(Thread*, const void* address, unsigned bytes, unsigned kind, unsigned widest, const void* site);
+    void (*within)(Thread*, unsigned operation, emu_u64 amount);
     void (*misaligned)(Thread*, const void* address, unsigned alignment, const char* file, unsigned line);
 };
 struct emu_dim3 {
@@ -105,8 +107,24 @@ static inline void emu_exchange_into(emu_u64* all, unsigned mask, const emu_u64*
 #define emu_need_aligned(address, alignment)                                                                              \
     ((emu_u64)(address) % (alignment) ? EMU(misaligned, address, alignment, __FILE__, __LINE__) : (void)0)
 
-static inline void emu_copy_async(void* to, const void* from, unsigned bytes, unsigned valid) {
+// What an exchange, with the loads around it, is on a GPU: said for builds that count, since the emulator makes all of these alike.
+enum emu_operation { EMU_SHUFFLE = 1, EMU_VOTE, EMU_MMA, EMU_LDMATRIX };
+#ifdef NORMSCAPE_COUNTS
+struct emu_within {
+    __forceinline__ emu_within(unsigned operation, emu_u64 amount) { EMU(within, operation, amount); }
+    __forceinline__ ~emu_within() { EMU(within, 0, 0); }
+};
+// To the end of the scope. `amount`: of a shuffle its words of 32 bits, of ldmatrix the lane's address.
+#define EMU_WITHIN(operation, amount) emu_within emu_within_here(operation, amount)
+extern "C" void emu_count_copy(const void* to, const void* from, unsigned bytes, unsigned valid);
+#else
+#define EMU_WITHIN(operation, amount)
+#define emu_count_copy(to, from, bytes, valid)
+#endif
+
+static __forceinline__ void emu_copy_async(void* to, const void* from, unsigned bytes, unsigned valid) {
     EMU(copy_async, to, from, bytes, valid);
+    emu_count_copy(to, from, bytes, valid);
 }
 static inline void emu_copy_commit() { EMU(copy_commit); }
 static inline void emu_copy_wait(unsigned left) { EMU(copy_wait, left); }
@@ -121,6 +139,7 @@ static inline void __threadfence() {}
 static inline void __threadfence_block() {}
 
 template <typename T> static inline T emu_shuffle(unsigned mask, T value, unsigned lane) {
+    EMU_WITHIN(EMU_SHUFFLE, (sizeof(T) + 3) / 4);
     emu_u64 word = 0, all[32];
     __builtin_memcpy(&word, &value, sizeof(T));
     emu_exchange_into(all, mask, &word, 1);
@@ -144,6 +163,7 @@ template <typename T> static inline T __shfl_up_sync(unsigned mask, T value, uns
     return emu_shuffle(mask, value, lane < distance ? lane : lane - distance);
 }
 static inline unsigned __ballot_sync(unsigned mask, int vote) {
+    EMU_WITHIN(EMU_VOTE, 1);
     emu_u64 word = vote ? 1 : 0;
     emu_u64 votes[32];
     emu_exchange_into(votes, mask, &word, 1);
