@@ -6,7 +6,9 @@
 //! - [`step`]: a step that is timed · [`kind`]: which there are, by name · [`results`]: what all of them give
 //! - on the CPU: [`layers`]: each pass of VGG-16's layers · [`steps`]: whole training and probe steps
 //! - on a CUDA device: [`device`]: steps as graphs, layers and kernels beside the device's limits
+//! - in the emulator: [`counters`]: what a step's kernels ask of memory and of their warps
 
+pub mod counters;
 mod cpu;
 pub mod device;
 pub mod kind;
