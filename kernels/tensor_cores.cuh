@@ -62,7 +62,8 @@ template <int LEFT> __device__ __forceinline__ void cp_async_wait() { asm volati
 //   both:               d[0..3] = rows (g, g, g+8, g+8) × columns (2t, 2t+1, 2t, 2t+1), updated.
 
 #ifdef NORMSCAPE_HOST
-__device__ inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+__device__ EMU_REGISTERS inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    EMU_WITHIN(EMU_MMA, 1);
     u64 mine[3] = {a[0] | (u64)a[1] << 32, a[2] | (u64)a[3] << 32, b[0] | (u64)b[1] << 32};
     u64 all[96];
     emu_exchange_into(all, 0xffffffffu, mine, 3);
@@ -80,7 +81,8 @@ __device__ inline void mma_bf16(float (&d)[4], const unsigned (&a)[4], const uns
         }
     }
 }
-__device__ inline void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+__device__ EMU_REGISTERS inline void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    EMU_WITHIN(EMU_MMA, 1);
     u64 mine[3] = {a[0] | (u64)a[1] << 32, a[2] | (u64)a[3] << 32, b[0] | (u64)b[1] << 32};
     u64 all[96];
     emu_exchange_into(all, 0xffffffffu, mine, 3);
@@ -98,12 +100,16 @@ __device__ inline void mma_tf32(float (&d)[4], const unsigned (&a)[4], const uns
 // Four 8×8 matrices of 16-bit elements: lane 8i + j gives the address of row j of matrix i, 16 bytes, aligned to 16; lane
 // gets in r[i] the elements (g, 2t) and (g, 2t + 1) of matrix i; with trans of its transpose.
 __device__ inline void ldmatrix_x4(unsigned (&r)[4], const void* row) {
+    emu_need_aligned(row, 16);
+    EMU_WITHIN(EMU_LDMATRIX, (u64)row);
     u64 mine = (u64)row;
     u64 rows[32];
     emu_exchange_into(rows, 0xffffffffu, &mine, 1);
     for (unsigned i = 0; i < 4; ++i) r[i] = ((const unsigned*)rows[8 * i + lane_id() / 4])[lane_id() % 4];
 }
 __device__ inline void ldmatrix_x4_trans(unsigned (&r)[4], const void* row) {
+    emu_need_aligned(row, 16);
+    EMU_WITHIN(EMU_LDMATRIX, (u64)row);
     u64 mine = (u64)row;
     u64 rows[32];
     emu_exchange_into(rows, 0xffffffffu, &mine, 1);

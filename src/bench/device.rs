@@ -114,8 +114,8 @@ fn kernels(entries: &[Entry], limits: &Limits) -> Vec<KernelTime> {
     times
 }
 
-/// Sums the launches of each pass of each layer, in the order of the chain. Launches that belong to no layer come last.
-fn layers(entries: &[Entry], network: &Network, batch: usize, limits: &Limits) -> Result<Vec<LayerTime>> {
+/// The layers' names, each with its shape: as in `conv2, 64→64 at 32²`.
+pub(super) fn layer_names(network: &Network, batch: usize) -> Result<Vec<String>> {
     let (mut names, mut x) = (Vec::new(), network.input(batch));
     for link in network.links() {
         let y = link.layer.output(x)?;
@@ -124,6 +124,26 @@ fn layers(entries: &[Entry], network: &Network, batch: usize, limits: &Limits) -
         names.push(format!("{name}, {from}→{to} at {side}²"));
         x = y;
     }
+    Ok(names)
+}
+
+/// A pass as tables name it.
+pub(super) fn pass_name(pass: Option<Pass>) -> &'static str {
+    match pass {
+        Some(Pass::Forward) => "forward",
+        Some(Pass::Backward) => "backward",
+        Some(Pass::InputGradient) => "input gradient",
+        Some(Pass::WeightGradient) => "weight gradient",
+        None => "",
+    }
+}
+
+/// Where launches stand that belong to no layer.
+pub(super) const BESIDE: &str = "beside the layers";
+
+/// The launches of one pass of one layer together, in the order of the chain; last those that belong to none.
+fn layers(entries: &[Entry], network: &Network, batch: usize, limits: &Limits) -> Result<Vec<LayerTime>> {
+    let names = layer_names(network, batch)?;
     let mut all: BTreeMap<(usize, Option<Pass>), Work> = BTreeMap::new();
     for entry in entries {
         let place = entry.part.map_or((names.len(), None), |part| (part.link, Some(part.pass)));
@@ -132,14 +152,8 @@ fn layers(entries: &[Entry], network: &Network, batch: usize, limits: &Limits) -
     }
     let time = |((link, pass), work): ((usize, Option<Pass>), Work)| LayerTime {
         algorithm: None,
-        layer: names.get(link).cloned().unwrap_or_else(|| "beside the layers".into()),
-        pass: match pass {
-            Some(Pass::Forward) => "forward",
-            Some(Pass::Backward) => "backward",
-            Some(Pass::InputGradient) => "input gradient",
-            Some(Pass::WeightGradient) => "weight gradient",
-            None => "",
-        },
+        layer: names.get(link).cloned().unwrap_or_else(|| BESIDE.into()),
+        pass: pass_name(pass),
         work: work.of(limits),
     };
     Ok(all.into_iter().map(time).collect())

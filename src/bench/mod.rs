@@ -5,8 +5,10 @@
 //! - [`timing`]: warm-up, repetitions, median and spread · [`limits`]: the machine's multiply-add rate and copy bandwidth
 //! - [`step`]: one timed step · [`kind`]: the kinds of step, by name · [`results`]: the results of any benchmark
 //! - on the CPU: [`layers`]: each pass of VGG-16's layers · [`steps`]: whole training and probe steps
-//! - on a CUDA device: [`device`]: steps as graphs, layers and kernels next to the device's limits
+//! - on a CUDA device: [`device`]: steps as graphs, layers and kernels beside the device's limits
+//! - in the emulator: [`counters`]: what a step's kernels ask of memory and of their warps
 
+pub mod counters;
 mod cpu;
 pub mod device;
 pub mod kind;

@@ -5,7 +5,7 @@ use super::device_options::Precision;
 use super::{Answer, Globals};
 use crate::bench::results::OneStep;
 use crate::bench::{Choice, StepKind, run as measure};
-use crate::bench::{device as on_device, steps};
+use crate::bench::{counters, device as on_device, steps};
 use crate::runtime::cuda::driver::Driver;
 use crate::{Error, Result};
 use clap::Args;
@@ -19,21 +19,40 @@ pub struct Options {
     /// Time each pass of each layer of VGG-16 too
     #[arg(long)]
     pub layers: bool,
-    /// Time only the training step of this name, as vgg16-0.25-batch (a VGG, its width, a norm) or dln-layer
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["full", "layers"])]
+    /// Only the training step of this name, as vgg16-0.25-batch (a VGG, its width, a norm) or dln-layer
+    #[arg(long, value_name = "NAME", conflicts_with = "full")]
     pub step: Option<String>,
     /// How long to time that step [default: 2]
     #[arg(long, value_name = "N", requires = "step", value_parser = super::values::number)]
     pub seconds: Option<f64>,
-    /// Print the names of the steps and measure nothing
-    #[arg(long, conflicts_with_all = ["full", "layers", "step", "seconds"])]
+    /// No times: what the kernels of a step (vgg16-0.125-batch, or --step) ask of memory and their warps; with --device emulator
+    #[arg(long, conflicts_with_all = ["full", "seconds"])]
+    pub counters: bool,
+    /// Samples of the batch of the step that is counted [default: 4, or 64 of a deep linear network]
+    #[arg(long, value_name = "N", requires = "counters", value_parser = super::values::count)]
+    pub batch: Option<usize>,
+    /// Names of steps, and no measurement
+    #[arg(long, conflicts_with_all = ["full", "layers", "step", "seconds", "counters"])]
     pub list: bool,
 }
 
-/// Measures and shows the results.
+/// Samples that a step is counted with at the most: more take hours.
+const MOST: usize = 1024;
+
+/// Measures, then shows.
 pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
     if options.list {
         return Ok(Answer::text(format!("{}\n", StepKind::names())));
+    }
+    if options.counters {
+        return counted(options, globals);
+    }
+    if options.step.is_some() && options.layers {
+        return Err(Error::input(
+            "--layers",
+            "cannot be used with --step <NAME>",
+            "give one of them, or --counters too",
+        ));
     }
     let device = Device::choose(globals.device, globals.precision.unwrap_or(Precision::F32))?;
     let say = |what: &str| {
@@ -65,7 +84,24 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
     if globals.json { json(&results) } else { Ok(Answer::text(results.tables())) }
 }
 
-/// Times one step alone.
+/// Counts a step.
+fn counted(options: &Options, globals: &Globals) -> Result<Answer> {
+    let asked = globals.device;
+    let device = Device::choose(asked, globals.precision.unwrap_or(Precision::F32))?;
+    let Device::Emulator(mode) = device else {
+        let problem = format!("--device {asked} counts nothing");
+        return Err(Error::input("--counters", problem, "--device emulator does: it sees what kernels do"));
+    };
+    if let Some(batch) = options.batch.filter(|batch| !(1..=MOST).contains(batch)) {
+        let expected = format!("1 to {MOST} can be counted");
+        return Err(Error::input(format!("--batch {batch}"), "not so many samples", expected));
+    }
+    let kind: StepKind = options.step.as_deref().unwrap_or(counters::USUAL).parse()?;
+    let found = counters::count(Device::counting()?, mode, kind, options.batch, options.layers)?;
+    if globals.json { json(&found) } else { Ok(Answer::text(found.tables())) }
+}
+
+/// One step alone.
 fn one(kind: StepKind, seconds: f64, device: Device, say: impl Fn(&str)) -> Result<OneStep> {
     if !(0.0..=3600.0).contains(&seconds) {
         return Err(Error::input(format!("--seconds {seconds}"), "not a time", "it lies between 0 and 3600"));

@@ -5,7 +5,7 @@ use super::device_options::{Choice, Precision};
 use crate::ops::backend::Backend;
 use crate::runtime::cpu::Cpu;
 use crate::runtime::cuda::driver::Driver;
-use crate::runtime::cuda::emulator::{Emulator, Options};
+use crate::runtime::cuda::emulator::{Build, Emulator, Options};
 use crate::runtime::cuda::gpu::Gpu;
 use crate::runtime::cuda::{Cuda, Mode};
 use crate::runtime::simd::{self, isa};
@@ -87,7 +87,12 @@ impl Device {
         }
     }
 
-    /// The device's name in a run's record.
+    /// The emulator, counting: whatever `NORMSCAPE_EMULATOR` chooses, only kernels that were built for it count. Errors: there is no compiler.
+    pub fn counting() -> Result<Box<dyn Driver>> {
+        Ok(Box::new(Emulator::new(Options { build: Build::Counted, ..Options::from_environment()? })?))
+    }
+
+    /// Its name in a run's record.
     pub fn name(self) -> &'static str {
         match self {
             Device::CpuF32 | Device::CpuF64 => "cpu",

@@ -98,7 +98,7 @@ fn the_order_of_threads_changes_no_bit() {
 }
 
 /// One kernel, `k(const float* x, float* y, unsigned n)`, on 64 elements each.
-const KERNEL: Kernel = Kernel {
+pub const KERNEL: Kernel = Kernel {
     name: "k",
     source: 0,
     max_threads: 1024,
@@ -110,9 +110,9 @@ const KERNEL: Kernel = Kernel {
     ],
 };
 
-static PLAIN: Kernel = KERNEL;
+pub static PLAIN: Kernel = KERNEL;
 /// The same as one cluster of two blocks.
-static CLUSTER: Kernel = Kernel { cluster: 2, ..KERNEL };
+pub static CLUSTER: Kernel = Kernel { cluster: 2, ..KERNEL };
 
 /// Runs a kernel of the body `body`, on two blocks of 64 threads.
 fn run(body: &str) -> Result<Vec<f32>, Error> {
@@ -215,6 +215,21 @@ fn planted_mistakes_are_found_and_named() {
             "no barrier between",
         ),
         ("cp_async_16(y + threadIdx.x + 1, x, true);", "not multiples"),
+        // A GPU faults at these, the host does not.
+        (
+            "SHARED(float, s, [256]);\nfor (unsigned i = threadIdx.x; i < 256; i += 64) s[i] = 0.0f;\n__syncthreads();\n\
+             unsigned r[4];\nldmatrix_x4(r, s + 4 * (threadIdx.x % 32) + 2);\ny[threadIdx.x] = r[0];",
+            "no multiple of 16 but 8 bytes past one, in tensor_cores.cuh:",
+        ),
+        ("store4(y, load4(x + 1));", "uses an address that is no multiple of 16 but 4 bytes past one, in prelude.cuh:"),
+        ("store4(y + 2, load4(x));", "no multiple of 16 but 8 bytes past one"),
+        ("y[0] = load4((const bf16*)x + 2).v[0];", "no multiple of 8 but 4 bytes past one"),
+        ("y[0] = (float)*(const double*)(x + 1);", "no multiple of 8 but 4 bytes past one, in kernels/planted.cu:4"),
+        ("y[0] = *(const float*)((const char*)x + 2);", "no multiple of 4 but 2 bytes past one"),
+        (
+            "SHARED(float, s, [64]);\n*(Four*)&s[threadIdx.x + 1] = Four{};\ny[threadIdx.x] = 0.0f;",
+            "no multiple of 16 but 4 bytes past one",
+        ),
         ("SHARED(float, s, [256]);\ncp_async_16(s + 4 * threadIdx.x, x, true);\ncp_async_commit();", "are under way"),
     ];
     for (body, words) in all {

@@ -1,9 +1,10 @@
 //! The kernels, and networks on them: on the emulator, or with `NORMSCAPE_TEST_DEVICE=cuda` on a GPU. It is one test program, because each
 //! program contains all kernels.
 //!
-//! - `kernels`: the compiled kernels · `emulator`: the emulator detects mistakes in kernels
-//! - `cuda_kernels`: single kernels, beyond the operators' cases · `cuda_networks`, `cuda_precision`: whole networks
+//! - `kernels`: what the build compiled · `emulator`: that it sees what a kernel does wrong · `counters`: that it counts what a kernel asks for
+//! - `cuda_kernels`: kernels one by one, beyond the operators' cases · `cuda_networks`, `cuda_precision`: whole networks
 
+mod counters;
 mod cuda_kernels;
 mod cuda_networks;
 mod cuda_precision;

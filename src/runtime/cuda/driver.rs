@@ -1,5 +1,6 @@
 //! The interface to what runs kernels: a GPU, or the emulator. All code above is generic over it.
 
+use super::counts::Counts;
 use super::signature::Type;
 use crate::runtime::memory::Element;
 pub use crate::runtime::storage::{Graph, Hardware, Part, Pass};
@@ -323,7 +324,11 @@ pub trait Driver {
     fn copy(&mut self, from: Region, to: Region) -> Result<()>;
     /// Runs a kernel. The arguments must fit its parameters; only generated functions call this.
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()>;
-    /// Whether the device has [`Driver::gemm`].
+    /// What the last launch came to, on a device that counts; none where what was last asked for is no launch, or is being recorded.
+    fn counts(&self) -> Option<Counts> {
+        None
+    }
+    /// Whether [`Driver::gemm`] is there.
     fn has_gemm(&mut self) -> bool {
         true
     }
@@ -384,6 +389,9 @@ impl<D: Driver + ?Sized> Driver for Box<D> {
     }
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
         (**self).launch(kernel, grid, args)
+    }
+    fn counts(&self) -> Option<Counts> {
+        (**self).counts()
     }
     fn has_gemm(&mut self) -> bool {
         (**self).has_gemm()

@@ -2,6 +2,7 @@
 //!
 //! There is also [`Dry`], a device that does nothing. With it, the launches of a whole step at full size are counted in milliseconds on any machine.
 
+use super::counts::Counts;
 use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Number, Part, Pass, Properties, Region, check_grid};
 use super::signature::Type;
 use crate::Result;
@@ -23,6 +24,15 @@ pub struct Entry {
     pub seconds: Option<f64>,
     /// The part of a network that it belongs to.
     pub part: Option<Part>,
+    /// What its threads asked for, where the device counts.
+    pub counts: Option<Counts>,
+}
+
+impl Entry {
+    /// Of what is known before it is made.
+    fn new(kernel: &'static str, grid: Grid, bytes: [u64; 2], flops: [f64; 2]) -> Entry {
+        Entry { kernel, grid, bytes, flops, seconds: None, part: None, counts: None }
+    }
 }
 
 /// Another driver, with a record of what was asked of it.
@@ -35,7 +45,9 @@ pub struct Ledger<D> {
     /// How often a launch is repeated to be timed; 0 if launches are not timed.
     repeats: u32,
     part: Option<Part>,
-    /// The number of graphs of repeated launches so far.
+    /// Nothing is recorded as a graph: each launch is looked at by itself.
+    direct: bool,
+    /// Graphs of repeated launches so far.
     graphs: u64,
 }
 
@@ -75,7 +87,13 @@ impl<D: Driver> Ledger<D> {
     /// original launch are put back, so that all later work has the numbers that it would have had without timing.
     pub fn new(inner: D, timed: bool) -> Self {
         let repeats = if timed { REPEATS } else { 0 };
-        Ledger { inner, entries: Vec::new(), began: 0, repeats, part: None, graphs: 0 }
+        Ledger { inner, entries: Vec::new(), began: 0, repeats, part: None, direct: timed, graphs: 0 }
+    }
+
+    /// Writes down what is asked of `inner`, which counts: each launch is made when it is asked for, as what is replayed as one is not counted
+    /// launch by launch.
+    pub fn counting(inner: D) -> Self {
+        Ledger { direct: true, ..Ledger::new(inner, false) }
     }
 
     /// Sets the number of repetitions of each timed launch.
@@ -90,8 +108,9 @@ impl<D: Driver> Ledger<D> {
 
     fn keep(&mut self, entry: Entry, written: &[Region], work: impl Fn(&mut D) -> Result<()>) -> Result<()> {
         work(&mut self.inner)?;
+        let counts = self.inner.counts();
         let seconds = if self.repeats > 0 { Some(self.time(written, work)?) } else { None };
-        self.entries.push(Entry { seconds, part: self.part, ..entry });
+        self.entries.push(Entry { seconds, counts, part: self.part, ..entry });
         Ok(())
     }
 
@@ -153,7 +172,7 @@ impl<D: Driver> Driver for Ledger<D> {
     }
     fn copy(&mut self, from: Region, to: Region) -> Result<()> {
         let bytes = [from.bytes as u64, to.bytes as u64];
-        let entry = Entry { kernel: "copy", grid: Grid::new(1, 1), bytes, flops: [0.0; 2], seconds: None, part: None };
+        let entry = Entry::new("copy", Grid::new(1, 1), bytes, [0.0; 2]);
         self.keep(entry, &[to], |inner| inner.copy(from, to))
     }
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
@@ -165,8 +184,11 @@ impl<D: Driver> Driver for Ledger<D> {
             }
         }
         let flops = operations(kernel, args).unwrap_or_default();
-        let entry = Entry { kernel: kernel.name, grid, bytes, flops, seconds: None, part: None };
+        let entry = Entry::new(kernel.name, grid, bytes, flops);
         self.keep(entry, &outputs, |inner| inner.launch(kernel, grid, args))
+    }
+    fn counts(&self) -> Option<Counts> {
+        self.inner.counts()
     }
     fn has_gemm(&mut self) -> bool {
         self.inner.has_gemm()
@@ -175,19 +197,19 @@ impl<D: Driver> Driver for Ledger<D> {
         let Gemm { m, n, k, a, b, out, .. } = product;
         let flops = [2.0 * m as f64 * n as f64 * k as f64; 2];
         let bytes = [(a.region.bytes + b.region.bytes) as u64, out.bytes as u64];
-        let entry = Entry { kernel: "gemm", grid: Grid::new(1, 1), bytes, flops, seconds: None, part: None };
+        let entry = Entry::new("gemm", Grid::new(1, 1), bytes, flops);
         self.keep(entry, &[out], |inner| inner.gemm(product))
     }
     fn begin_graph(&mut self, key: u64) -> Result<Graph> {
         // What is replayed as one cannot be timed launch by launch.
-        let made = if self.repeats > 0 { Graph::Make } else { self.inner.begin_graph(key)? };
+        let made = if self.direct { Graph::Make } else { self.inner.begin_graph(key)? };
         if made == Graph::Make {
             self.began = self.entries.len();
         }
         Ok(made)
     }
     fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
-        if self.repeats > 0 { Ok(()) } else { self.inner.end_graph(key, good) }
+        if self.direct { Ok(()) } else { self.inner.end_graph(key, good) }
     }
     fn enter(&mut self, part: Option<Part>) {
         self.part = part;

@@ -7,9 +7,10 @@
 //!   driver that records what is asked of it
 //! - [`backend`]: [`Cuda`], generic over the driver, with its memory (`memory`)
 //! - [`gpu`]: a real device, through cudarc and cuBLAS · [`nvrtc`]: the compiler of its kernels
-//! - [`emulator`]: one coroutine per CUDA thread, every access checked
+//! - [`emulator`]: one coroutine per CUDA thread, every access checked · [`counts`]: what it counts of a launch, where it is asked to
 
 pub mod backend;
+pub mod counts;
 pub mod driver;
 pub mod emulator;
 pub mod failing;

@@ -97,6 +97,30 @@ fn a_step_is_timed_by_its_name_in_either_precision() {
 }
 
 #[test]
+fn a_step_is_counted_in_the_emulator() {
+    let dir = room();
+    let line = "bench --device emulator --counters --step dln-batch --batch 8 --layers";
+    let found: serde_json::Value = serde_json::from_str(&done(dir.path(), &format!("{line} --json"))).unwrap();
+    assert_eq!((&found["name"], &found["batch"], &found["precision"]), (&"dln-batch".into(), &8.into(), &"f32".into()));
+    let launches = |groups: &str| -> u64 {
+        found[groups].as_array().unwrap().iter().map(|group| group["launches"].as_u64().unwrap()).sum()
+    };
+    assert_eq!((launches("kernels"), launches("layers")), (found["nodes"].as_u64().unwrap(), launches("kernels")));
+    // Every kernel of a step reads something, and no sector twice where a byte of it would do.
+    for group in found["kernels"].as_array().unwrap() {
+        let loads = &group["counts"]["loads"];
+        let [requests, sectors, needed, asked, once] =
+            ["requests", "sectors", "needed", "asked", "once"].map(|key| loads[key].as_u64().unwrap());
+        assert!(requests > 0 && needed <= sectors && asked <= once && once <= 32 * sectors, "{group}");
+        assert!(loads["widths"]["4"].as_u64().is_some(), "{group}");
+    }
+    let shown = done(dir.path(), line);
+    for word in ["one step of dln-batch, batch 8; ", "launches", "ldmatrix", "beside the layers", "KiB read"] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+}
+
+#[test]
 fn a_device_that_is_not_there_is_exit_3_and_one_line() {
     let dir = room();
     let out = run(dir.path(), "train --model dln --steps 2 --out run --device cuda:7");

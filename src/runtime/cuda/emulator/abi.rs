@@ -1,6 +1,6 @@
 //! The layouts that the emulator shares with kernels compiled as host C++; `host.h` declares the same ones.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 
 /// `dim3`
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,6 +40,11 @@ pub struct Calls {
     pub copy_commit: unsafe extern "C-unwind" fn(*mut Thread),
     pub copy_wait: unsafe extern "C-unwind" fn(*mut Thread, u32),
     pub access: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32, c_int),
+    /// For builds that count: an access, of which no piece is wider than the fourth number; and where in the kernel it is.
+    pub count: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32, u32, u32, *const c_void),
+    /// For builds that count: what the next exchange stands for.
+    pub within: unsafe extern "C-unwind" fn(*mut Thread, u32, u64),
+    pub misaligned: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32, *const c_char, u32),
 }
 
 /// A kernel's entry point as compiled by the host's compiler; it takes pointers to the values of the parameters.

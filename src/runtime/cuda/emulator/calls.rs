@@ -8,10 +8,10 @@
 use super::abi::{Calls, Thread};
 use super::cluster::{Array, Cluster, Copy, GAP, ThreadState, WORDS};
 use super::shadow::{Who, Wrong};
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
-/// The table of functions that every thread points to.
-pub static CALLS: Calls = Calls {
+/// What kernels are given that are not counted: see [`super::counted`].
+pub const CALLS: Calls = Calls {
     shared,
     dynamic,
     barrier,
@@ -23,13 +23,16 @@ pub static CALLS: Calls = Calls {
     copy_commit,
     copy_wait,
     access,
+    count,
+    within,
+    misaligned,
 };
 
 /// The running thread and its cluster.
 ///
 /// # Safety
 /// `thread` is the first field of a thread of a running cluster; the caller holds the result only until it suspends.
-unsafe fn parts<'a>(thread: *mut Thread) -> (&'a mut ThreadState, &'a mut Cluster) {
+pub unsafe fn parts<'a>(thread: *mut Thread) -> (&'a mut ThreadState, &'a mut Cluster) {
     let thread_state: *mut ThreadState = thread.cast();
     // SAFETY: by the caller's promise. The thread lies in the cluster's vector: no call touches it through both at once.
     unsafe { (&mut *thread_state, &mut *(*thread_state).cluster) }
@@ -335,5 +338,28 @@ unsafe extern "C-unwind" fn access(thread: *mut Thread, address: *const c_void, 
             false => format!("{} bytes before the start of {}", w.start - start, w.name),
         });
         fail(thread, format!("{verb} {bytes} bytes out of bounds: {place}"))
+    }
+}
+
+/// Only kernels that were built for counting call it.
+unsafe extern "C-unwind" fn count(_: *mut Thread, _: *const c_void, _: u32, _: u32, _: u32, _: *const c_void) {}
+/// As `count`.
+unsafe extern "C-unwind" fn within(_: *mut Thread, _: u32, _: u64) {}
+
+unsafe extern "C-unwind" fn misaligned(
+    thread: *mut Thread,
+    address: *const c_void,
+    alignment: u32,
+    file: *const c_char,
+    line: u32,
+) {
+    let past = address as usize % alignment as usize;
+    // SAFETY: kernels pass their own thread, and the compiler's own name of the file.
+    unsafe {
+        let file = CStr::from_ptr(file).to_string_lossy();
+        fail(
+            thread,
+            format!("uses an address that is no multiple of {alignment} but {past} bytes past one, in {file}:{line}"),
+        )
     }
 }

@@ -5,6 +5,7 @@
 //! order.
 
 use super::abi::{Calls, Dim3, Entry, Slot, Thread};
+use super::lanes::{Counting, Tally};
 use super::shadow::{Moment, Shadow};
 use crate::runtime::cuda::driver::{Grid, Kernel};
 use crate::runtime::rng::{Purpose, word};
@@ -49,6 +50,8 @@ pub struct Launch<'a> {
     pub shared: usize,
     /// A seed that shuffles the order in which threads run.
     pub order: Option<u64>,
+    /// Where what is counted goes.
+    pub tally: Option<&'a Tally>,
 }
 
 // SAFETY: the addresses point to values and tensors that outlive the launch; workers only read the values, and blocks of a
@@ -137,6 +140,8 @@ pub struct Cluster {
     pub cluster_moment: u32,
     pub cluster_arrived: u32,
     pub error: Option<Error>,
+    /// Where the launch is counted.
+    pub counting: Option<Box<Counting>>,
 }
 
 /// What one thread of the operating system keeps from one cluster to the next: stacks and shared memory.
@@ -158,6 +163,7 @@ impl BlockRunner {
             cluster_moment: 0,
             cluster_arrived: 0,
             error: None,
+            counting: None,
         };
         BlockRunner { stacks: Vec::new(), cluster: Box::new(cluster) }
     }
@@ -200,6 +206,9 @@ impl BlockRunner {
                 unsafe { routine.force_reset() };
             }
             self.stacks.push(routine.into_stack());
+        }
+        if let (None, Some(tally), Some(counting)) = (&error, launch.tally, &mut self.cluster.counting) {
+            counting.end(tally);
         }
         error.map_or(Ok(()), Err)
     }
@@ -257,6 +266,9 @@ impl BlockRunner {
         cluster.cluster_moment = cluster.clock;
         cluster.cluster_arrived = 0;
         cluster.error = None;
+        if launch.tally.is_some() {
+            cluster.counting.get_or_insert_default().begin(size, threads);
+        }
         let dynamic = launch.grid.shared as usize;
         let room = (launch.shared + 64 * GAP).next_multiple_of(128);
         while cluster.blocks.len() < size as usize {

@@ -23,6 +23,9 @@ pub enum Build {
     Watched,
     /// No access calls the emulator. This is several times as fast, and finds only mistakes at barriers and within warps.
     Plain,
+    /// As watched, and every access and every operation of a warp is counted. An access of the kernel's text stays one access: what the
+    /// compiler might split or give two places in the code is left whole.
+    Counted,
     /// With AddressSanitizer and UndefinedBehaviorSanitizer, whose runtimes the process must have preloaded.
     Sanitized,
 }
@@ -30,9 +33,24 @@ pub enum Build {
 impl Build {
     fn options(self) -> &'static [&'static str] {
         match self {
-            Build::Watched => {
-                &["-O1", "-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0", "-fno-tree-vectorize"]
-            }
+            Build::Watched => &[
+                "-O1",
+                "-fsanitize=thread,alignment",
+                "--param=tsan-instrument-func-entry-exit=0",
+                "-fno-tree-vectorize",
+            ],
+            Build::Counted => &[
+                "-O1",
+                "-fsanitize=thread,alignment",
+                "--param=tsan-instrument-func-entry-exit=0",
+                "-fno-tree-vectorize",
+                // Four floats that are loaded as one struct are one load.
+                "-fno-tree-sra",
+                // A branch that some lanes take gives no access a second place, and no call's place is its caller's.
+                "-fno-thread-jumps",
+                "-fno-optimize-sibling-calls",
+                "-DNORMSCAPE_COUNTS",
+            ],
             Build::Plain => &["-O2"],
             Build::Sanitized => &[
                 "-O1",
@@ -43,6 +61,15 @@ impl Build {
                 "-fno-sanitize-recover=undefined",
                 "--param=asan-stack=0",
             ],
+        }
+    }
+
+    /// What the hooks have beside their calls: the sanitized build brings UndefinedBehaviorSanitizer's own.
+    fn hooks(self) -> &'static [&'static str] {
+        match self {
+            Build::Watched => &["-DNORMSCAPE_ALIGNED"],
+            Build::Counted => &["-DNORMSCAPE_ALIGNED", "-DNORMSCAPE_COUNTS"],
+            Build::Plain | Build::Sanitized => &[],
         }
     }
 }
@@ -143,7 +170,8 @@ fn load(name: &str, text: &str, signatures: &[Signature], build: Build) -> Resul
     let source = format!("#include \"host.h\"\n#line 1 \"kernels/{name}.cu\"\n{text}\n#line 1 \"entries\"\n{entries}");
     let options: Vec<_> = [COMMON, vector_options(), build.options()].concat();
     let headers: String = kernels::HEADERS.iter().map(|(_, text)| *text).collect();
-    let key = cache::key(&[&source, &headers, HOST, HOOKS, version, &options.join(" "), LINK]);
+    let key =
+        cache::key(&[&source, &headers, HOST, HOOKS, version, &options.join(" "), &build.hooks().join(" "), LINK]);
     let file = format!("{name}-{key}.so");
     let make = || {
         let folder = cache::build_folder()?;
@@ -155,7 +183,8 @@ fn load(name: &str, text: &str, signatures: &[Signature], build: Build) -> Resul
         cache::put(work, "hooks.cpp", HOOKS)?;
         cache::put(work, "kernels.cpp", &source)?;
         // The hooks must not call themselves: they are compiled without instrumentation.
-        let plain: Vec<_> = [COMMON, vector_options(), &["-O2", "-c", "hooks.cpp", "-o", "hooks.o"]].concat();
+        let plain: Vec<_> =
+            [COMMON, vector_options(), build.hooks(), &["-O2", "-c", "hooks.cpp", "-o", "hooks.o"]].concat();
         run(cxx, name, work, &plain)?;
         run(cxx, name, work, &[&options[..], &["-c", "kernels.cpp", "-o", "kernels.o"]].concat())?;
         // Linked without the sanitizer's runtime, which `hooks.o` stands in for.

@@ -30,6 +30,9 @@ struct Calls {
     void (*copy_commit)(Thread*);
     void (*copy_wait)(Thread*, unsigned left);
     void (*access)(Thread*, const void* address, unsigned bytes, int written);
+    void (*count)(Thread*, const void* address, unsigned bytes, unsigned kind, unsigned widest, const void* site);
+    void (*within)(Thread*, unsigned operation, emu_u64 amount);
+    void (*misaligned)(Thread*, const void* address, unsigned alignment, const char* file, unsigned line);
 };
 struct emu_dim3 {
     unsigned x, y, z;
@@ -56,40 +59,43 @@ extern __thread Thread* emu_current __attribute__((tls_model("initial-exec")));
 #else
 #error "the emulator knows x86-64 and aarch64"
 #endif
-static __forceinline__ Thread* emu_self() {
+// The emulator's own memory is aligned, and looking whether it is takes longer than a load.
+#define EMU_OWN static __forceinline__ __attribute__((no_sanitize("alignment")))
+EMU_OWN Thread* emu_self() {
     Thread* self;
     __asm__(EMU_LOAD : "=r"(self) : "m"(emu_current));
     return self;
 }
-static __forceinline__ const Calls* emu_calls(Thread* self) {
-    const Calls* calls;
-    __asm__(EMU_LOAD : "=r"(calls) : "m"(self->calls));
-    return calls;
-}
-static __forceinline__ unsigned emu_word(const unsigned& place) {
+EMU_OWN unsigned emu_word(const unsigned* place) {
     unsigned word;
 #if defined(__x86_64__)
-    __asm__(EMU_LOAD : "=r"(word) : "m"(place));
+    __asm__(EMU_LOAD : "=r"(word) : "m"(*place));
 #else
-    __asm__("ldr %w0, %1" : "=r"(word) : "m"(place));
+    __asm__("ldr %w0, %1" : "=r"(word) : "m"(*place));
 #endif
     return word;
 }
-static __forceinline__ emu_dim3 emu_words(const emu_dim3& place) {
-    return emu_dim3{emu_word(place.x), emu_word(place.y), emu_word(place.z)};
+EMU_OWN emu_dim3 emu_words(emu_dim3 Thread::*which) {
+    const emu_dim3* place = &(emu_self()->*which);
+    return emu_dim3{emu_word(&place->x), emu_word(&place->y), emu_word(&place->z)};
 }
 // One entry of the table; reading it is not an access of the kernel's either.
-template <typename F> static __forceinline__ F emu_call(F const& place) {
+template <typename F> EMU_OWN F emu_call(F Calls::*entry) {
+    Thread* self = emu_self();
+    const Calls* calls;
+    __asm__(EMU_LOAD : "=r"(calls) : "m"(self->calls));
     F call;
-    __asm__(EMU_LOAD : "=r"(call) : "m"(place));
+    __asm__(EMU_LOAD : "=r"(call) : "m"(calls->*entry));
     return call;
 }
-#define EMU(name, ...) (emu_call(emu_calls(emu_self())->name)(emu_self(), ##__VA_ARGS__))
+#define EMU(name, ...) (emu_call(&Calls::name)(emu_self(), ##__VA_ARGS__))
+// For what stands for an instruction on registers: there is no memory to be watched, and watching its arrays takes most of its time.
+#define EMU_REGISTERS __attribute__((noinline, no_sanitize("thread"), no_sanitize("alignment")))
 
-#define threadIdx (emu_words(emu_self()->thread))
-#define blockIdx (emu_words(emu_self()->block))
-#define blockDim (emu_words(emu_self()->threads))
-#define gridDim (emu_words(emu_self()->blocks))
+#define threadIdx (emu_words(&Thread::thread))
+#define blockIdx (emu_words(&Thread::block))
+#define blockDim (emu_words(&Thread::threads))
+#define gridDim (emu_words(&Thread::blocks))
 
 static inline void* emu_shared(const void* key, unsigned bytes) { return EMU(shared, key, bytes); }
 static inline void* emu_dynamic() { return EMU(dynamic); }
@@ -97,13 +103,33 @@ static inline void* emu_dynamic() { return EMU(dynamic); }
 static inline void emu_exchange_into(emu_u64* all, unsigned mask, const emu_u64* words, unsigned count) {
     EMU(exchange, mask, words, count, all);
 }
-static inline void emu_copy_async(void* to, const void* from, unsigned bytes, unsigned valid) {
+// An address that an instruction needs to be a multiple of `alignment`.
+#define emu_need_aligned(address, alignment)                                                                              \
+    ((emu_u64)(address) % (alignment) ? EMU(misaligned, address, alignment, __FILE__, __LINE__) : (void)0)
+
+// What an exchange, with the loads around it, is on a GPU: said for builds that count, since the emulator makes all of these alike.
+enum emu_operation { EMU_SHUFFLE = 1, EMU_VOTE, EMU_MMA, EMU_LDMATRIX };
+#ifdef NORMSCAPE_COUNTS
+struct emu_within {
+    __forceinline__ emu_within(unsigned operation, emu_u64 amount) { EMU(within, operation, amount); }
+    __forceinline__ ~emu_within() { EMU(within, 0, 0); }
+};
+// To the end of the scope. `amount`: of a shuffle its words of 32 bits, of ldmatrix the lane's address.
+#define EMU_WITHIN(operation, amount) emu_within emu_within_here(operation, amount)
+extern "C" void emu_count_copy(const void* to, const void* from, unsigned bytes, unsigned valid);
+#else
+#define EMU_WITHIN(operation, amount)
+#define emu_count_copy(to, from, bytes, valid)
+#endif
+
+static __forceinline__ void emu_copy_async(void* to, const void* from, unsigned bytes, unsigned valid) {
     EMU(copy_async, to, from, bytes, valid);
+    emu_count_copy(to, from, bytes, valid);
 }
 static inline void emu_copy_commit() { EMU(copy_commit); }
 static inline void emu_copy_wait(unsigned left) { EMU(copy_wait, left); }
-static inline unsigned emu_cluster_rank() { return emu_word(emu_self()->cluster_rank); }
-static inline unsigned emu_cluster_blocks() { return emu_word(emu_self()->cluster_blocks); }
+EMU_OWN unsigned emu_cluster_rank() { return emu_word(&emu_self()->cluster_rank); }
+EMU_OWN unsigned emu_cluster_blocks() { return emu_word(&emu_self()->cluster_blocks); }
 static inline void emu_cluster_sync(int line) { EMU(cluster_sync, line); }
 static inline void* emu_cluster_map(void* shared, unsigned rank) { return EMU(cluster_map, shared, rank); }
 
@@ -113,6 +139,7 @@ static inline void __threadfence() {}
 static inline void __threadfence_block() {}
 
 template <typename T> static inline T emu_shuffle(unsigned mask, T value, unsigned lane) {
+    EMU_WITHIN(EMU_SHUFFLE, (sizeof(T) + 3) / 4);
     emu_u64 word = 0, all[32];
     __builtin_memcpy(&word, &value, sizeof(T));
     emu_exchange_into(all, mask, &word, 1);
@@ -136,6 +163,7 @@ template <typename T> static inline T __shfl_up_sync(unsigned mask, T value, uns
     return emu_shuffle(mask, value, lane < distance ? lane : lane - distance);
 }
 static inline unsigned __ballot_sync(unsigned mask, int vote) {
+    EMU_WITHIN(EMU_VOTE, 1);
     emu_u64 word = vote ? 1 : 0;
     emu_u64 votes[32];
     emu_exchange_into(votes, mask, &word, 1);

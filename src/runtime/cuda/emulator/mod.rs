@@ -6,28 +6,32 @@
 //! kernel, block and thread.
 //!
 //! - `compile`: kernels as host code (`host.h` declares CUDA's built-ins, `hooks.cpp` sees accesses), cached
-//! - `cluster`: threads as coroutines, and their schedule · `calls`: the functions that they call · `shadow`: who touched shared memory
-//! - `gemm`: the dense product · `graph`: recorded work · `abi`: the layouts that both sides share
+//! - `cluster`: threads as coroutines, and their schedule · `calls`: what they ask for · `shadow`: who touched shared memory
+//! - `lanes`: which accesses of a warp's lanes are one request, and their counters · `counted`: calls that tell these
+//! - `gemm`: the dense product · `graph`: recorded work · `abi`: the layouts that both sides agree on
 
 mod abi;
 mod calls;
 mod cluster;
 mod compile;
+mod counted;
 mod gemm;
 mod graph;
+mod lanes;
 mod shadow;
 
 pub use compile::{Build, compiler_version};
 
+use super::counts::Counts;
 use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Properties, Region, Words, check_grid};
 use super::kernels;
 use crate::files::limits;
 use crate::runtime::memory::LARGE;
 use crate::runtime::tensor::ArenaId;
 use crate::{Error, Result};
-use calls::CALLS;
 use cluster::{BlockRunner, Launch, Window};
 use graph::Command;
+use lanes::Tally;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -69,12 +73,18 @@ impl Default for Options {
 /// The emulated device.
 pub struct Emulator {
     properties: Properties,
-    arenas: Vec<Vec<u128>>,
+    arenas: Vec<Vec<Line>>,
     options: Options,
     source: Option<(&'static str, &'static str)>,
     graphs: graph::Graphs,
     marks: [Instant; 2],
+    counts: Option<Counts>,
 }
+
+/// 256 bytes of memory, aligned as a GPU's allocations are: sectors are then the same as there.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(256))]
+struct Line([u8; 256]);
 
 impl Emulator {
     /// A device with the shared memory of sm_90. Errors: there is no C++ compiler.
@@ -94,6 +104,7 @@ impl Emulator {
             source: None,
             graphs: graph::Graphs::default(),
             marks: [Instant::now(); 2],
+            counts: None,
         })
     }
 
@@ -105,7 +116,7 @@ impl Emulator {
 
     fn address(&self, region: Region) -> Result<*mut u8> {
         let arena = self.arenas.get(region.arena.0 as usize);
-        let inside = |arena: &&Vec<u128>| region.offset + region.bytes <= arena.len() * size_of::<u128>();
+        let inside = |arena: &&Vec<Line>| region.offset + region.bytes <= arena.len() * size_of::<Line>();
         match arena.filter(inside) {
             // A launch writes through this while `self` is borrowed mutably.
             Some(arena) => Ok(arena.as_ptr().cast::<u8>().cast_mut().wrapping_add(region.offset)),
@@ -138,16 +149,16 @@ impl Driver for Emulator {
         if self.arenas.len() <= place {
             self.arenas.resize_with(place + 1, Vec::new);
         }
-        let words = bytes.div_ceil(256) * 16;
+        let lines = bytes.div_ceil(size_of::<Line>());
         let remedy = "a smaller --batch, --width or --dim needs less";
         if bytes > LARGE {
             limits::require(bytes as u128, remedy)?;
         }
-        let mut memory: Vec<u128> = Vec::new();
+        let mut memory: Vec<Line> = Vec::new();
         memory
-            .try_reserve_exact(words)
+            .try_reserve_exact(lines)
             .map_err(|_| Error::input("memory", format!("{} MiB more are needed", bytes >> 20), remedy))?;
-        memory.resize(words, if self.options.poison { u128::MAX } else { 0 });
+        memory.resize(lines, Line([if self.options.poison { u8::MAX } else { 0 }; 256]));
         self.arenas[place] = memory;
         Ok(())
     }
@@ -183,6 +194,7 @@ impl Driver for Emulator {
     }
 
     fn copy(&mut self, from: Region, to: Region) -> Result<()> {
+        self.counts = None;
         if self.graphs.records(|| Command::Copy(from, to)) {
             return Ok(());
         }
@@ -193,6 +205,7 @@ impl Driver for Emulator {
     }
 
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
+        self.counts = None;
         check_grid(kernel, grid, &self.properties)?;
         if self.graphs.records(|| Command::Launch(kernel, grid, args.to_vec())) {
             return Ok(());
@@ -217,17 +230,19 @@ impl Driver for Emulator {
         // An output may be split or reread: what one parameter may write, no other parameter's window forbids.
         windows.sort_by_key(|window| !window.written);
         let values: Vec<*const c_void> = values.iter().map(|value| std::ptr::from_ref(value).cast()).collect();
+        let tally = (self.options.build == Build::Counted).then(Tally::default);
         let launch = Launch {
             kernel,
             grid,
             entry: module.entry(kernel.name)?,
             slot: module.slot_function(),
-            calls: &CALLS,
+            calls: if tally.is_some() { &counted::CALLS } else { &calls::CALLS },
             values: &values,
             windows: &windows,
             constants: module.image(),
             shared: self.properties.shared as usize,
             order: self.options.order,
+            tally: tally.as_ref(),
         };
         let [x, y, z] = grid.blocks.map(u64::from);
         let clusters = x * y * z / u64::from(kernel.cluster);
@@ -249,10 +264,19 @@ impl Driver for Emulator {
                 (a, b) => a.or(b),
             },
         );
-        found.map_or(Ok(()), |(_, error)| Err(error))
+        if let Some((_, error)) = found {
+            return Err(error);
+        }
+        self.counts = tally.map(Tally::counts);
+        Ok(())
+    }
+
+    fn counts(&self) -> Option<Counts> {
+        self.counts
     }
 
     fn gemm(&mut self, product: Gemm) -> Result<()> {
+        self.counts = None;
         if self.graphs.records(|| Command::Gemm(product)) {
             return Ok(());
         }
