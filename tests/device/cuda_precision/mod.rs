@@ -75,9 +75,9 @@ fn networks_follow_an_f64_run_that_rounds_at_the_same_places() {
             let errors =
                 |loss: f64, grad: &[f64]| [(loss - exact_loss).abs() / exact_loss, relative_error(grad, &exact_grad)];
             let found = errors(loss, &grad);
-            // The worst of three: one disturbance may by chance flip nothing.
+            // The worst of eight: of a network that flips something in one draw out of three, three draws may all miss it.
             let mut calm = [0.0f64; 2];
-            for seed in 0..3 {
+            for seed in 0..8 {
                 let (loss, grad) = loss_and_grad(reference(Some(seed << 40)), network.clone(), batch);
                 calm = [0, 1].map(|i| calm[i].max(errors(loss, &grad)[i]));
             }
