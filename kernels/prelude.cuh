@@ -150,7 +150,10 @@ __device__ __forceinline__ u64 global_threads() { return (u64)gridDim.x * blockD
 // thread takes every so manieth.
 template <typename F, typename G> __device__ __forceinline__ void for_elements(u64 len, bool fours_too, F fours, G one) {
     u64 whole = fours_too ? len / 4 : 0;
+    // Not unrolled: how often a loop of 64 bits is taken would be divided out first.
+#pragma unroll 1
     for (u64 i = global_thread(); i < whole; i += global_threads()) fours(4 * i);
+#pragma unroll 1
     for (u64 i = 4 * whole + global_thread(); i < len; i += global_threads()) one(i);
 }
 
