@@ -57,24 +57,34 @@ template <typename T> __device__ __forceinline__ void store_moments(const T* x, 
     store_partials<Sum>(sum, square, at, partials);
 }
 
-// Calls f(column, a, b) on one thread for every column: its two numbers over all parts. A warp takes a column: each lane merges every 32nd part
-// in order, then lanes are merged as a tree of fixed shape. A block of 256 threads has eight columns.
-__device__ __forceinline__ unsigned merged_column() { return blockIdx.x * 8u + warp_id(); }
+// Calls f(column, a, b) on one thread for every column: its two numbers over all parts. A block of 256 threads has eight columns, so that what its
+// lanes read lies in whole sectors; each of 32 threads of a column merges every 32nd part in order, and these are merged in a fixed order too.
 template <typename Merge, typename F>
 __device__ __forceinline__ void finish_columns(const double* partials, unsigned columns, unsigned parts, F f) {
-    unsigned column = merged_column();
-    if (column >= columns) return;
+    SHARED(double, warps, [2][8][8]);
+    unsigned column = blockIdx.x * 8u + threadIdx.x % 8;
     double a = Merge::none(), b = Merge::none();
-    for (unsigned part = lane_id(); part < parts; part += 32) {
-        a = Merge::merge(a, partials[(u64)(2 * part) * columns + column]);
-        b = Merge::merge(b, partials[(u64)(2 * part + 1) * columns + column]);
-    }
+    if (column < columns)
+        for (unsigned part = threadIdx.x / 8; part < parts; part += 32) {
+            a = Merge::merge(a, partials[(u64)(2 * part) * columns + column]);
+            b = Merge::merge(b, partials[(u64)(2 * part + 1) * columns + column]);
+        }
 #pragma unroll
-    for (int distance = 16; distance > 0; distance >>= 1) {
+    for (int distance = 8; distance < 32; distance <<= 1) {
         a = Merge::merge(a, __shfl_xor_sync(0xffffffffu, a, distance));
         b = Merge::merge(b, __shfl_xor_sync(0xffffffffu, b, distance));
     }
-    if (lane_id() == 0) f(column, a, b);
+    if (lane_id() < 8) {
+        warps[0][warp_id()][lane_id()] = a;
+        warps[1][warp_id()][lane_id()] = b;
+    }
+    __syncthreads();
+    if (threadIdx.x >= 8 || column >= columns) return;
+    for (unsigned warp = 1; warp < 8; ++warp) {
+        a = Merge::merge(a, warps[0][warp][threadIdx.x]);
+        b = Merge::merge(b, warps[1][warp][threadIdx.x]);
+    }
+    f(column, a, b);
 }
 
 struct Pair {

@@ -295,18 +295,6 @@ __device__ __forceinline__ void product(const T* a, const T* b, const Map& map, 
             }
 }
 
-__device__ __forceinline__ void store_rounded(float* to, const float (&v)[4], float (&stored)[4]) {
-    store4(to, Four{{v[0], v[1], v[2], v[3]}});
-#pragma unroll
-    for (unsigned i = 0; i < 4; ++i) stored[i] = v[i];
-}
-__device__ __forceinline__ void store_rounded(bf16* to, const float (&v)[4], float (&stored)[4]) {
-    TwoWords words = {{pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3])}};
-    *(TwoWords*)to = words;
-#pragma unroll
-    for (unsigned i = 0; i < 4; ++i) stored[i] = __uint_as_float(i % 2 ? words.v[i / 2] & 0xffff0000u : words.v[i / 2] << 16);
-}
-
 // Where the column sums of a tile's threads are put together: behind the staged tile.
 template <unsigned COLUMNS> __device__ __forceinline__ float* column_sums(unsigned char* bytes) {
     return (float*)bytes + step_shares(COLUMNS) * ROWS * (COLUMNS + 8);
@@ -332,14 +320,13 @@ __device__ __forceinline__ Pair store_tile(float* const (&staged)[PARTS], const 
 #pragma unroll
             for (unsigned j = 0; j < 4; ++j) all.v[j] += more.v[j];
         }
-        float v[4], stored[4];
 #pragma unroll
-        for (unsigned j = 0; j < 4; ++j) v[j] = above(all.v[j] + shift[j], floor);
-        store_rounded(to + (u64)row * map.columns, v, stored);
+        for (unsigned j = 0; j < 4; ++j) all.v[j] = above(all.v[j] + shift[j], floor);
+        Four stored = store_rounded(to + (u64)row * map.columns, all);
 #pragma unroll
         for (unsigned j = 0; j < 4; ++j) {
-            sum[j] += stored[j];
-            square[j] = fmaf(stored[j], stored[j], square[j]);
+            sum[j] += stored.v[j];
+            square[j] = fmaf(stored.v[j], stored.v[j], square[j]);
         }
     }
     Pair all = {};

@@ -6,6 +6,9 @@
 // and Σx²). Then a warp adds up the columns and parts of each sample's group, or of each channel, in a fixed order.
 #include "columns.cuh"
 
+// The column that a warp has where a warp merges one: eight in a block of 256 threads.
+__device__ __forceinline__ unsigned merged_column() { return blockIdx.x * 8u + warp_id(); }
+
 // The `channels` of a sample, the `count` of groups that they are in, and whether these are normalised about their mean (`centre`).
 BY_VALUE Groups { unsigned channels, count, centre; };
 

@@ -125,15 +125,27 @@ struct __align__(8) TwoWords {
     unsigned v[2];
 };
 
-// Four elements that follow one another; p is aligned to four elements.
-__device__ __forceinline__ Four load4(const float* p) { return *(const Four*)p; }
-__device__ __forceinline__ Four load4(const bf16* p) {
-    TwoWords words = *(const TwoWords*)p;
+__device__ __forceinline__ Four four_of(TwoWords words) {
     return {{__uint_as_float(words.v[0] << 16), __uint_as_float(words.v[0] & 0xffff0000u), __uint_as_float(words.v[1] << 16),
              __uint_as_float(words.v[1] & 0xffff0000u)}};
 }
+
+// Four elements that follow one another; p is aligned to four elements.
+__device__ __forceinline__ Four load4(const float* p) { return *(const Four*)p; }
+__device__ __forceinline__ Four load4(const bf16* p) { return four_of(*(const TwoWords*)p); }
 __device__ __forceinline__ void store4(float* p, Four f) { *(Four*)p = f; }
 __device__ __forceinline__ void store4(bf16* p, Four f) { *(TwoWords*)p = {{pack_bf16(f.v[0], f.v[1]), pack_bf16(f.v[2], f.v[3])}}; }
+
+// The same, and what has been stored.
+__device__ __forceinline__ Four store_rounded(float* p, Four f) {
+    store4(p, f);
+    return f;
+}
+__device__ __forceinline__ Four store_rounded(bf16* p, Four f) {
+    TwoWords words = {{pack_bf16(f.v[0], f.v[1]), pack_bf16(f.v[2], f.v[3])}};
+    *(TwoWords*)p = words;
+    return four_of(words);
+}
 
 // Whether four elements at p, and at every fourth from there on, can be moved as one: vectors that are parts of others need not begin so.
 template <typename T> __device__ __forceinline__ bool in_fours(const T* p) { return (u64)p % (4 * sizeof(T)) == 0; }

@@ -25,7 +25,7 @@ __device__ __forceinline__ void gather_terms(const T* x, const Map& map, unsigne
 
 // out[r, j] = bias[j] + Σ_terms x · w, then the ReLU; sums as in conv_mma.cu, one pair a column for each `sum_rows` rows. A thread has eight
 // rows of four columns.
-KERNEL_OF_T(256)
+KERNEL_OF_T(256, 4)
 stem(const T* x, const T* weight, const float* bias_or_null, T* out, double* sums_or_null, Map map, unsigned sum_rows, unsigned relu,
      unsigned tf32) {
     SHARED(float, terms, [TERMS][ROWS + 4]);
@@ -46,30 +46,37 @@ stem(const T* x, const T* weight, const float* bias_or_null, T* out, double* sum
 #pragma unroll
             for (unsigned j = 0; j < 4; ++j) sum[i][j] = fmaf(i < 4 ? low.v[i % 4] : high.v[i % 4], w.v[j], sum[i][j]);
     }
-    float floor = relu_floor(relu);
-    double column_sum[4] = {}, column_square[4] = {};
+    float floor = relu_floor(relu), shift[4];
+    // A thread has few rows: float is enough for their sums.
+    float column_sum[4] = {}, column_square[4] = {};
+    bool fours = map.columns % 4 == 0 && in_fours(out);
+    unsigned columns = first_column + own_column < map.columns ? min(map.columns - first_column - own_column, 4u) : 0;
+#pragma unroll
+    for (unsigned j = 0; j < 4; ++j) shift[j] = j < columns ? given(bias_or_null, first_column + own_column + j) : 0.0f;
 #pragma unroll
     for (unsigned i = 0; i < 8; ++i) {
         unsigned row = first_row + own_row + i;
-        if (row >= map.rows) break;
+        if (row >= map.rows || columns == 0) break;
+        T* to = out + (u64)row * map.columns + first_column + own_column;
+        Four stored;
+#pragma unroll
+        for (unsigned j = 0; j < 4; ++j) stored.v[j] = above(sum[i][j] + shift[j], floor);
+        if (fours) stored = store_rounded(to, stored);
+        else
+#pragma unroll
+            for (unsigned j = 0; j < 4; ++j)
+                if (j < columns) stored.v[j] = to_f32(to[j] = from_f32<T>(stored.v[j]));
 #pragma unroll
         for (unsigned j = 0; j < 4; ++j) {
-            unsigned column = first_column + own_column + j;
-            if (column >= map.columns) break;
-            T v = from_f32<T>(above(sum[i][j] + given(bias_or_null, column), floor));
-            out[(u64)row * map.columns + column] = v;
-            double stored = to_f32(v);
-            column_sum[j] += stored;
-            column_square[j] = fma(stored, stored, column_square[j]);
+            if (j >= columns) break;
+            column_sum[j] += stored.v[j];
+            column_square[j] = fmaf(stored.v[j], stored.v[j], column_square[j]);
         }
     }
     if (!sums_or_null) return;
-    SHARED(double, merging, [2][16][COLUMNS]);
-#pragma unroll
-    for (unsigned j = 0; j < 4; ++j) {
-        merging[0][t / 16][own_column + j] = column_sum[j];
-        merging[1][t / 16][own_column + j] = column_square[j];
-    }
+    SHARED(float, merging, [2][16][COLUMNS]);
+    store4(&merging[0][t / 16][own_column], Four{{column_sum[0], column_sum[1], column_sum[2], column_sum[3]}});
+    store4(&merging[1][t / 16][own_column], Four{{column_square[0], column_square[1], column_square[2], column_square[3]}});
     __syncthreads();
     unsigned parts = ROWS / sum_rows, column = t % COLUMNS, which = t / COLUMNS % 2, each = 16 / parts;
     for (unsigned part = t / (2 * COLUMNS); part < parts; part += THREADS / (2 * COLUMNS)) {
@@ -88,14 +95,23 @@ KERNEL_OF_T(256) stem_gradient(const T* x, const T* grad_y, float* partials, Map
     SHARED(float, dy, [TALL][COLUMNS + 4]);
     unsigned t = threadIdx.x, group = t / 64, own_term = t % 64 / 16 * 8, own_column = t % 16 * 4, first_column = blockIdx.x * COLUMNS;
     unsigned begin = blockIdx.y * per_split, end = min(begin + per_split, map.rows);
+    bool fours = map.columns % 4 == 0 && in_fours(grad_y);
     float sum[8][4] = {};
     for (unsigned first = begin; first < end; first += TALL) {
         __syncthreads();
         gather_terms(x, map, first, end, TALL, tf32, [&](unsigned term, unsigned at, float v) { terms[at][term] = v; });
-        for (unsigned i = t; i < TALL * COLUMNS; i += THREADS) {
-            unsigned row = first + i / COLUMNS, column = first_column + i % COLUMNS;
-            bool there = row < end && column < map.columns;
-            dy[i / COLUMNS][i % COLUMNS] = there ? operand(grad_y[(u64)row * map.columns + column], tf32) : 0.0f;
+        for (unsigned i = t; i < TALL * COLUMNS / 4; i += THREADS) {
+            unsigned at = i / (COLUMNS / 4), place = i % (COLUMNS / 4) * 4, row = first + at, column = first_column + place;
+            const T* from = grad_y + (u64)row * map.columns + column;
+            Four v = {};
+            if (fours && row < end && column < map.columns) v = load4(from);
+            else
+#pragma unroll
+                for (unsigned j = 0; j < 4; ++j)
+                    if (row < end && column + j < map.columns) v.v[j] = to_f32(from[j]);
+#pragma unroll
+            for (unsigned j = 0; j < 4; ++j) v.v[j] = operand(v.v[j], tf32);
+            store4(&dy[at][place], v);
         }
         __syncthreads();
 #pragma unroll 4

@@ -14,7 +14,7 @@ pub struct Results {
     pub commit: &'static str,
     /// `cpu`, or the CUDA device's name.
     pub device: String,
-    /// f32, tf32 or bf16.
+    /// f32, tf32 or bf16. On the CPU f32, where deep linear networks take their steps in f64 and say so in their names.
     pub precision: String,
     /// Threads that computed; `None` on a CUDA device.
     pub threads: Option<usize>,

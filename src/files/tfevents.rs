@@ -130,8 +130,8 @@ fn new_file(folder: &Path, now: u64) -> Result<(PathBuf, File)> {
     Err(Error::file(folder, "has no free name for an event file", "another program writes event files there; stop it"))
 }
 
-/// The name of the last event file in a folder, whoever wrote it, in TensorBoard's order. Names that are not text are ignored, and so are
-/// names that TensorBoard's own writers never give: nothing could sort after some of them.
+/// The name of the last event file in a folder, whoever wrote it, in TensorBoard's order. Names that are not text are ignored, and so are names that
+/// do not begin as those of TensorBoard's own writers do.
 fn newest(folder: &Path) -> Result<Option<String>> {
     let names = disk::list_dir(folder)?.into_iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
     Ok(names.filter(|name| name.starts_with(NAME)).max())

@@ -104,7 +104,7 @@ pub struct Settings {
     pub probe_bin_range: [f64; 2],
     /// Seed of weights, order, augmentation, noise and generated data.
     pub seed: u64,
-    /// `f32` or `f64`.
+    /// `f32`, `f64`, `tf32` or `bf16`; the device must have it.
     pub precision: String,
     /// Compute convolutions as direct sums, whatever their shape. Older records do not say; at that time there was nothing else.
     #[serde(default = "as_it_was")]

@@ -1,6 +1,10 @@
-//! The tensor-core kernels of whole tiles against those of any: the same sums, in the same order but where warps or blocks share a sum.
+//! The tensor-core kernels of whole tiles against those of any: the same sums, in the same order but where warps or blocks share a sum. And all that
+//! VGG-16's layers call for, with their real channels and batch on a slice of their maps, against the CPU in f64.
 
-use normscape::ops::boundary::relative_error;
+use normscape::files::Values;
+use normscape::ops::boundary::{compare, relative_error};
+use normscape::ops::conv2d;
+use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::driver::{Grid, Stored};
 use normscape::runtime::cuda::kernels::{self, Map};
 use normscape::runtime::cuda::{Cuda, Mode};
@@ -152,4 +156,25 @@ fn weight_gradients_in_whole_tiles_are_those_of_any_tiles() {
     }
     check::<half::bf16>(Mode::Bf16);
     check::<f32>(Mode::Tf32);
+}
+
+/// Channels in and out of VGG-16's layers but the first, which has kernels of its own.
+const LAYERS: [(usize, usize); 7] = [(64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)];
+
+#[test]
+fn slices_of_every_layer_of_vgg_16_follow_the_cpu() {
+    for (c, k) in LAYERS {
+        let mut arrays = conv2d::cases::case("slice", conv2d::Map { h: 1, w: 2, n: BATCH, c, k }, false).arrays(5);
+        for array in arrays.values_mut() {
+            let Values::F32(values) = &mut array.values else { continue };
+            values.iter_mut().for_each(|v| *v = half::bf16::from_f32(*v).to_f32());
+        }
+        let found = crate::shared::run("conv2d", &mut device(Mode::Bf16, None), &arrays).unwrap();
+        let expected = crate::shared::run("conv2d", &mut Cpu::<f64>::default(), &arrays).unwrap();
+        // The weight's gradient is kept in float32, the others are rounded to bf16 once.
+        for (name, error) in compare("conv2d", &found, &expected).unwrap() {
+            let allowed = if name == "grad_weight" { 2e-6 } else { 3e-3 };
+            assert!(error <= allowed, "{c} → {k}: {name} {error:e}");
+        }
+    }
 }
