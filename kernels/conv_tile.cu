@@ -398,7 +398,7 @@ product_tile_split(const T* a, const T* b, const float* bias_or_null, T* out, do
     if (sums_or_null && threadIdx.x < COLUMNS) *cluster_map(&of_ranks[rank][threadIdx.x], 0) = of;
     // Nobody's shared memory goes before all have read it.
     cluster_sync();
-    if (rank != 0 || threadIdx.x >= COLUMNS) return;
+    if (!sums_or_null || rank != 0 || threadIdx.x >= COLUMNS) return;
     Pair all = {};
     for (unsigned other = 0; other < RANKS; ++other) {
         all.a += of_ranks[other][threadIdx.x].a;
