@@ -1,7 +1,8 @@
 // Convolution and linear layers on tensor cores: the products of conv.cu with operands in bf16, or in f32 rounded to tf32. cp.async loads
 // the tiles, three stages deep, 64 bytes of the inner dimension at a time; rows that are not aligned to 16 bytes use ordinary loads. Eight
 // warps share a tile of 128 rows × 64 columns, each 32 × 32. Where there are too few such tiles for a device, four warps share one of 64 ×
-// 64. The pitches of tiles are chosen to avoid bank conflicts.
+// 64. The pitches of tiles are chosen so that ldmatrix has no bank conflicts; storing rows of 64 bytes 80 apart has some. conv_tile.cu has what
+// comes in whole tiles, which is what networks are mostly made of.
 #include "taps.cuh"
 #include "tensor_cores.cuh"
 
