@@ -98,12 +98,17 @@ template <typename Merge> __device__ double block_merge(double v) {
     return all;
 }
 
+// Four elements from p on, read as one where they can be.
+__device__ __forceinline__ Four four_at(const float* p, bool as_one) { return as_one ? load4(p) : Four{{p[0], p[1], p[2], p[3]}}; }
+
 template <typename Kind> __device__ void partial(const float* x, const float* y, double* partials, unsigned len) {
     double v = 0.0;
+    // A thread takes four elements that follow one another wherever the vectors lie: the same numbers have the same sum.
+    bool x_in_fours = in_fours(x), y_in_fours = in_fours(y);
     for_elements(
-        len, in_fours(x) && in_fours(y),
+        len, true,
         [&](u64 i) {
-            Four a = load4(x + i), b = y ? load4(y + i) : Four();
+            Four a = four_at(x + i, x_in_fours), b = y ? four_at(y + i, y_in_fours) : Four();
 #pragma unroll
             for (unsigned k = 0; k < 4; ++k) v = Kind::merge(v, Kind::of(a.v[k], b.v[k]));
         },
