@@ -149,20 +149,30 @@ extern "C" __global__ void __launch_bounds__(256) largest_partials(const double*
     if (threadIdx.x == 0) slot[0] = v;
 }
 
-// Of every row, each block's part of Σ (row − y)², ⟨row, y⟩ and ‖row‖². A block takes `each` elements that follow one another, of all rows in
-// turn, so that y is near when the next row asks for it.
+// Of every row each block's part of Σ (row − y)², ⟨row, y⟩ and ‖row‖². A block takes `each` elements that follow one another, of all rows in turn, so
+// that y is near when the next row asks for it; its threads take them in fours as those of dot_partial do, so that vectors of one block have the same
+// products by either.
 extern "C" __global__ void __launch_bounds__(256)
 compare_partial(const float* matrix, const float* y, double* partials, unsigned len, unsigned rows, unsigned stride, unsigned each) {
-    u64 begin = (u64)blockIdx.x * each, end = min(begin + each, (u64)len);
+    u64 begin = min((u64)blockIdx.x * each, (u64)len), end = min(begin + each, (u64)len), whole = begin + (end - begin) / 4 * 4;
     for (unsigned row = 0; row < rows; ++row) {
         const float* x = matrix + (u64)row * stride;
         double apart = 0.0, along = 0.0, own = 0.0;
-        for (u64 i = begin + threadIdx.x; i < end; i += 256) {
-            double a = (double)x[i], b = (double)y[i], d = a - b;
+        auto add = [&](float of_x, float of_y) {
+            double a = (double)of_x, b = (double)of_y, d = a - b;
             apart = fma(d, d, apart);
             along = fma(a, b, along);
             own = fma(a, a, own);
+        };
+        bool x_in_fours = in_fours(x), y_in_fours = in_fours(y);
+#pragma unroll 1
+        for (u64 i = begin + 4 * threadIdx.x; i < whole; i += 4 * 256) {
+            Four a = four_at(x + i, x_in_fours), b = four_at(y + i, y_in_fours);
+#pragma unroll
+            for (unsigned k = 0; k < 4; ++k) add(a.v[k], b.v[k]);
         }
+#pragma unroll 1
+        for (u64 i = whole + threadIdx.x; i < end; i += 256) add(x[i], y[i]);
         apart = block_sum(apart);
         along = block_sum(along);
         own = block_sum(own);

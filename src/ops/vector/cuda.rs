@@ -82,7 +82,7 @@ impl<D: Driver> Vector for Cuda<D> {
         let len = count("compare_rows", y.0.shape.len())?;
         let (all, stride) = rows_of("compare_rows", rows.0.shape, len as usize, (out.0.shape, COMPARED))?;
         let blocks = (len as usize).div_ceil(8 * THREADS as usize).clamp(1, ROW_BLOCKS);
-        let each = count("compare_rows", (len as usize).div_ceil(blocks))?;
+        let each = count("compare_rows", (len as usize).div_ceil(blocks).next_multiple_of(4))?;
         for first in (0..all).step_by(ROWS_AT_ONCE) {
             let some = (all - first).min(ROWS_AT_ONCE);
             let rows = In(rows.0.slice(first * stride, Shape::new([some, stride])));
