@@ -1,5 +1,6 @@
 // BatchNorm's passes over rows of whole vectors of 16 bytes: what batchnorm.cu does, several columns a thread; which of the two runs, the host
-// tells by the shapes. Where a 2×2 max-pool follows, `matrix` is that of its output, and the passes are kernels of their own.
+// tells by the shapes. Where a 2×2 max-pool follows, `matrix` is that of its output, and the passes are kernels of their own. All take the operands of
+// batchnorm.cu's, so that the host launches any of the three alike: without a pool `pool` says nothing.
 #include "wide.cuh"
 
 // Each part's Σx and Σx² of every column. Float takes the sums about a pivot, the mean of the threads' first rows: whatever the samples are, Σ of
@@ -57,7 +58,7 @@ KERNEL_OF_T(256) moments_wide(const T* x, double* partials, Matrix matrix) {
 // What norm_apply does.
 KERNEL_OF_T(256)
 norm_apply_wide(const T* x, const float* weight, const float* bias, const float* mean, const float* spread, T* y, double eps, unsigned kind,
-                unsigned relu, Matrix matrix) {
+                unsigned relu, Matrix matrix, Pool pool) {
     constexpr unsigned N = EACH<T>;
     WidePlace<N> at = wide_place<N>(matrix);
     double inverse;
@@ -117,7 +118,7 @@ __device__ __forceinline__ void add_run(float (&a)[N], float (&b)[N], double inv
 // What norm_gradient_sums does.
 KERNEL_OF_T(256)
 norm_gradient_sums_wide(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* spread,
-                        double* partials, double eps, unsigned kind, unsigned relu, Matrix matrix) {
+                        double* partials, double eps, unsigned kind, unsigned relu, Matrix matrix, Pool pool) {
     constexpr unsigned N = EACH<T>;
     WidePlace<N> at = wide_place<N>(matrix);
     double inverse;
@@ -224,7 +225,7 @@ __device__ __forceinline__ WideSlope<N> wide_slope(const WidePlace<N>& at, const
 // What batch_norm_gradient does.
 KERNEL_OF_T(256)
 batch_norm_gradient_wide(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var,
-                         const float* grad_weight, const float* grad_bias, T* grad_x, double eps, unsigned relu, Matrix matrix) {
+                         const float* grad_weight, const float* grad_bias, T* grad_x, double eps, unsigned relu, Matrix matrix, Pool pool) {
     constexpr unsigned N = EACH<T>;
     WidePlace<N> at = wide_place<N>(matrix);
     WideSlope<N> of = wide_slope(at, weight, bias, mean, var, grad_weight, grad_bias, eps, matrix.rows);

@@ -77,8 +77,6 @@ __device__ __forceinline__ void right_fragments_across(unsigned (&b0)[2], unsign
     b0[0] = to_tf32(p[g * pitch + t]), b0[1] = to_tf32(p[g * pitch + t + 4]);
     b1[0] = to_tf32(p[(g + 8) * pitch + t]), b1[1] = to_tf32(p[(g + 8) * pitch + t + 4]);
 }
-__device__ __forceinline__ void multiply(bf16, float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_bf16(d, a, b); }
-__device__ __forceinline__ void multiply(float, float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_tf32(d, a, b); }
 
 // A tile of ROWS × 64 of the output. `sums`: each row tile's Σ and Σ² of every column of out as it is stored, which the norm that follows would
 // otherwise read all of out for.

@@ -1,176 +1,15 @@
 // Convolution and linear layers on tensor cores where all tiles are whole: rows of activations of which a tile of 128 has one pixel (the batch is a
-// multiple of 128), and channels in multiples of a tile. Nothing is checked in the main loops then, pointers are advanced and never computed anew,
-// and a warp has a tile of 64 × 64 (64 × 32 where columns are few), which takes each operand from shared memory as seldom as registers allow.
+// multiple of 128), and channels in multiples of a tile. Nothing is checked in the main loops (tiles.cuh) then, pointers are advanced and never
+// computed anew, and a warp has a tile of 64 × 64, which takes each operand from shared memory as seldom as registers allow.
 // conv_mma.cu has the rest; for an element of an output both add the same products in the same order, but where a product is split.
-//
-// A stage is 128 bytes of the inner dimension: 64 of bf16, 32 of tf32, four steps of mma. It comes by cp.async, and its 16-byte chunks are
-// permuted within their rows, so that neither ldmatrix nor cp.async has two lanes in one bank.
 #include "cluster.cuh"
 #include "columns.cuh"
 #include "taps.cuh"
-#include "tensor_cores.cuh"
+#include "tiles.cuh"
 
-constexpr unsigned ROWS = 128, STAGE_BYTES = 128, STEPS = 4, STAGES = 3, THREADS = 128;
+constexpr unsigned ROWS = 128;
 // How many warps share the steps of a stage of a product: two have half of them each where a tile has 64 columns.
 __device__ constexpr unsigned step_shares(unsigned columns) { return columns == 128 ? 1 : 2; }
-
-template <typename T> __device__ constexpr unsigned depth() { return STAGE_BYTES / sizeof(T); }
-
-struct __align__(8) Two {
-    float v[2];
-};
-
-// ---- operands in shared memory ------------------------------------------------------------------------------------------------------
-
-__device__ __forceinline__ void multiply(bf16, float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_bf16(d, a, b); }
-__device__ __forceinline__ void multiply(float, float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_tf32(d, a, b); }
-// What of a fragment is to be rounded to the type that is multiplied: bf16 is that type.
-template <unsigned N> __device__ __forceinline__ void round_fragment(bf16, unsigned (&)[N]) {}
-template <unsigned N> __device__ __forceinline__ void round_fragment(float, unsigned (&r)[N]) {
-#pragma unroll
-    for (unsigned i = 0; i < N; ++i) r[i] = to_tf32(__uint_as_float(r[i]));
-}
-
-// Where chunk c of a row is: of an operand that ldmatrix takes at c ^ (row mod 8), so that eight rows' chunks meet in no bank; of tf32 that lies across
-// at c ^ 2 (row mod 4), so that the four rows of a fragment do not.
-template <bool LDMATRIX> __device__ __forceinline__ unsigned swizzle(unsigned row) { return LDMATRIX ? row & 7 : (row & 3) << 1; }
-
-// A thread's part in fetching a tile of rows of BYTES each: two chunks of a row, half a row apart, of every AT_ONCE-th row. Eight lanes that store
-// together have chunks in eight places: where a row has but four of the lanes, the next row is one that is swizzled to the other half.
-template <typename T, unsigned BYTES, bool LDMATRIX> struct Fetch {
-    static constexpr unsigned LANES = BYTES / 32, AT_ONCE = THREADS / LANES;
-    unsigned row, element, first, second;
-    __device__ __forceinline__ Fetch() {
-        unsigned line = threadIdx.x / LANES, chunk = threadIdx.x % LANES;
-        row = LANES == 4 ? (line & ~7u) | (line & 1) << 2 | (line >> 1 & 3) : line;
-        element = chunk * (16 / sizeof(T));
-        first = row * BYTES + ((chunk ^ swizzle<LDMATRIX>(row)) << 4);
-        second = LANES == 4 ? first ^ BYTES / 2 : first + BYTES / 2;
-    }
-    // ROWS of them; `from` is this thread's first element, and its next row is `step` elements on.
-    template <unsigned ROWS> __device__ __forceinline__ void rows(Shared tile, const T* from, u64 step) const {
-#pragma unroll
-        for (unsigned i = 0; i < ROWS / AT_ONCE; ++i) {
-            cp_async_16(tile + first + i * AT_ONCE * BYTES, from + i * step);
-            cp_async_16(tile + second + i * AT_ONCE * BYTES, from + i * step + BYTES / 2 / sizeof(T));
-        }
-    }
-};
-
-// An operand that lies as [row][inner] in rows of 128 bytes. ldmatrix takes its fragments, of 8×8 matrices of two bytes and of 8×4 of four alike.
-struct Along {
-    // This lane's row in the first block of 16, by step.
-    unsigned place[STEPS];
-    static __device__ __forceinline__ Along of(unsigned row, unsigned half) {
-        Along along;
-#pragma unroll
-        for (unsigned step = 0; step < STEPS; ++step) along.place[step] = row * STAGE_BYTES + (((2 * step + half) ^ swizzle<true>(row)) << 4);
-        return along;
-    }
-    // Of a left operand, whose blocks are 16 × step: matrices 0 and 1 are its rows, 2 and 3 the second halves of them.
-    static __device__ __forceinline__ Along left(unsigned first_row) { return of(first_row + lane_id() % 16, lane_id() / 16); }
-    // Of two neighbouring blocks of a right operand, step × 8 each.
-    static __device__ __forceinline__ Along right(unsigned first_column) {
-        return of(first_column + lane_id() % 8 + lane_id() / 16 * 8, lane_id() / 8 % 2);
-    }
-    // Makes step 0 the one after `steps`.
-    __device__ __forceinline__ void skip(unsigned steps) {
-#pragma unroll
-        for (unsigned step = 0; step < STEPS; ++step) place[step] ^= steps << 5;
-    }
-    // Block `block` of 16 rows (or columns).
-    __device__ __forceinline__ void load(unsigned (&r)[4], Shared tile, unsigned block, unsigned step) const {
-        ldmatrix_x4(r, tile + place[step] + block * 16 * STAGE_BYTES);
-    }
-    __device__ __forceinline__ void right_fragments(unsigned (&b0)[2], unsigned (&b1)[2], Shared tile, unsigned block, unsigned step) const {
-        unsigned r[4];
-        load(r, tile, block, step);
-        b0[0] = r[0], b0[1] = r[1], b1[0] = r[2], b1[1] = r[3];
-    }
-};
-
-// An operand that lies as [inner][row], in rows of SIDE elements. Of bf16 ldmatrix transposes; of tf32 lanes read their elements one by one.
-template <typename T, unsigned SIDE> struct Across;
-template <unsigned SIDE> struct Across<bf16, SIDE> {
-    // This lane's chunk by the block of 16 rows: the swizzle comes back after four.
-    unsigned place[4];
-    static __device__ __forceinline__ Across of(unsigned k, unsigned chunk) {
-        Across across;
-#pragma unroll
-        for (unsigned i = 0; i < 4; ++i) across.place[i] = k * SIDE * 2 + (((chunk + 2 * i) ^ swizzle<true>(k)) << 4);
-        return across;
-    }
-    static __device__ __forceinline__ Across right(unsigned first_column) { return of(lane_id() % 16, first_column / 8 + lane_id() / 16); }
-    __device__ __forceinline__ void load(unsigned (&r)[4], Shared tile, unsigned block, unsigned step) const {
-        ldmatrix_x4_trans(r, tile + place[block] + step * 16 * SIDE * 2);
-    }
-    __device__ __forceinline__ void skip(unsigned steps) {
-#pragma unroll
-        for (unsigned i = 0; i < 4; ++i) place[i] += steps * 16 * SIDE * 2;
-    }
-    __device__ __forceinline__ void right_fragments(unsigned (&b0)[2], unsigned (&b1)[2], Shared tile, unsigned block, unsigned step) const {
-        unsigned r[4];
-        load(r, tile, block, step);
-        b0[0] = r[0], b0[1] = r[1], b1[0] = r[2], b1[1] = r[3];
-    }
-};
-template <unsigned SIDE> struct Across<float, SIDE> {
-    // Byte of this lane's element (k = t, row g) and of those 8, 16 and 24 rows on; 32 rows on all lie 128 bytes further.
-    unsigned place[4];
-    static __device__ __forceinline__ Across right(unsigned first_column) {
-        unsigned g = lane_id() / 4, t = lane_id() % 4;
-        Across across;
-#pragma unroll
-        for (unsigned i = 0; i < 4; ++i) across.place[i] = t * SIDE * 4 + first_column * 4 + (((2 * i + g / 4) ^ swizzle<false>(t)) << 4) + g % 4 * 4;
-        return across;
-    }
-    // Element (k = t + 4 half, row g of the eight rows `eight`).
-    __device__ __forceinline__ unsigned element(Shared tile, unsigned eight, unsigned step, unsigned half) const {
-        return load_word(tile + place[eight % 4] + (eight / 4 * 128 + (8 * step + 4 * half) * SIDE * 4));
-    }
-    __device__ __forceinline__ void skip(unsigned steps) {
-#pragma unroll
-        for (unsigned i = 0; i < 4; ++i) place[i] += steps * 8 * SIDE * 4;
-    }
-    __device__ __forceinline__ void right_fragments(unsigned (&b0)[2], unsigned (&b1)[2], Shared tile, unsigned block, unsigned step) const {
-#pragma unroll
-        for (unsigned i = 0; i < 2; ++i) {
-            b0[i] = element(tile, 2 * block, step, i);
-            b1[i] = element(tile, 2 * block + 1, step, i);
-        }
-    }
-};
-
-// The left operand that lies so, in blocks of 16 rows. Which row of a block a fragment's two are is free, as long as `row` says it: of tf32 they are
-// neighbours, which are read as one.
-template <typename T, unsigned SIDE> struct LeftAcross;
-template <unsigned SIDE> struct LeftAcross<bf16, SIDE> {
-    Across<bf16, SIDE> of;
-    __device__ __forceinline__ LeftAcross(unsigned first_row)
-        : of(Across<bf16, SIDE>::of(lane_id() % 8 + lane_id() / 16 * 8, first_row / 8 + lane_id() / 8 % 2)) {}
-    static __device__ __forceinline__ unsigned row(unsigned which) { return lane_id() / 4 + 8 * which; }
-    __device__ __forceinline__ void skip(unsigned steps) { of.skip(steps); }
-    __device__ __forceinline__ void load(unsigned (&a)[4], Shared tile, unsigned block, unsigned step) const { of.load(a, tile, block, step); }
-};
-template <unsigned SIDE> struct LeftAcross<float, SIDE> {
-    // Byte of this lane's two elements (k = t, rows 2g and 2g + 1) in even blocks and in odd ones.
-    unsigned place[2];
-    __device__ __forceinline__ LeftAcross(unsigned first_row) {
-        unsigned g = lane_id() / 4, t = lane_id() % 4;
-#pragma unroll
-        for (unsigned i = 0; i < 2; ++i) place[i] = t * SIDE * 4 + first_row * 4 + (((4 * i + g / 2) ^ swizzle<false>(t)) << 4) + g % 2 * 8;
-    }
-    static __device__ __forceinline__ unsigned row(unsigned which) { return lane_id() / 4 * 2 + which; }
-    __device__ __forceinline__ void skip(unsigned steps) {
-#pragma unroll
-        for (unsigned i = 0; i < 2; ++i) place[i] += steps * 8 * SIDE * 4;
-    }
-    __device__ __forceinline__ void load(unsigned (&a)[4], Shared tile, unsigned block, unsigned step) const {
-#pragma unroll
-        for (unsigned half = 0; half < 2; ++half)
-            load_words(a[2 * half], a[2 * half + 1], tile + place[block % 2] + (block / 2 * 128 + (8 * step + 4 * half) * SIDE * 4));
-    }
-};
 
 // ---- forward, and the input's gradient ----------------------------------------------------------------------------------------------
 
@@ -239,50 +78,19 @@ __device__ __forceinline__ void product(const T* a, const T* b, const Map& map, 
         }
         cp_async_commit();
     };
-#pragma unroll
-    for (unsigned stage = 0; stage + 1 < STAGES; ++stage) load();
-
     unsigned warp_row = warp_id() / 2 * 64, warp_column = COLUMNS == 128 ? warp_id() % 2 * 64 : 0, share = COLUMNS == 128 ? 0 : warp_id() % 2;
-    Along left_of = Along::left(warp_row), right_of = Along::right(warp_column);
-    Across<T, COLUMNS> across = Across<T, COLUMNS>::right(warp_column);
-    // The steps of a warp are those after its first.
-    if (share) {
-        left_of.skip(WARP_STEPS);
-        right_of.skip(WARP_STEPS);
-        across.skip(WARP_STEPS);
-    }
+    Along left_of = Along::left(warp_row);
     float d[4][8][4] = {};
-    unsigned at = 0;
-    for (unsigned i = 0; i < total; ++i) {
-        cp_async_wait<STAGES - 2>();
-        __syncthreads();
-        // Into the stage that was multiplied last: the barrier has seen to it that nobody reads it any more.
-        load();
-        Shared tile_a = stages + at, tile_b = tile_a + A_BYTES;
-#pragma unroll
-        for (unsigned step = 0; step < WARP_STEPS; ++step) {
-            unsigned x[4][4], y[8][2];
-#pragma unroll
-            for (unsigned m = 0; m < 4; ++m) {
-                left_of.load(x[m], tile_a, m, step);
-                round_fragment(T(), x[m]);
-            }
-#pragma unroll
-            for (unsigned n = 0; n < 8; n += 2) {
-                if (TRANSPOSED) right_of.right_fragments(y[n], y[n + 1], tile_b, n / 2, step);
-                else across.right_fragments(y[n], y[n + 1], tile_b, n / 2, step);
-                round_fragment(T(), y[n]);
-                round_fragment(T(), y[n + 1]);
-            }
-#pragma unroll
-            for (unsigned m = 0; m < 4; ++m)
-#pragma unroll
-                for (unsigned n = 0; n < 8; ++n) multiply(T(), d[m][n], x[m], y[n]);
+    auto multiply_by = [&](auto right_of) {
+        // The steps of a warp are those after its first.
+        if (share) {
+            left_of.skip(WARP_STEPS);
+            right_of.skip(WARP_STEPS);
         }
-        at = at + STAGE == STAGES * STAGE ? 0 : at + STAGE;
-    }
-    cp_async_wait<0>();
-    __syncthreads();
+        multiply_stages<T, STAGE, A_BYTES, WARP_STEPS>(d, stages, total, load, left_of, right_of);
+    };
+    if constexpr (TRANSPOSED) multiply_by(Along::right(warp_column));
+    else multiply_by(Across<T, COLUMNS>::right(warp_column));
     float* staged = (float*)bytes + share * ROWS * (COLUMNS + 8);
 #pragma unroll
     for (unsigned m = 0; m < 4; ++m)
@@ -450,43 +258,13 @@ __device__ __forceinline__ void weight_gradient(const T* x, const T* grad_y, flo
         }
         cp_async_commit();
     };
-#pragma unroll
-    for (unsigned stage = 0; stage + 1 < STAGES; ++stage) load();
-
     unsigned warp_c = SIDE == 128 ? warp_id() / 2 * 64 : 0, warp_k = SIDE == 128 ? warp_id() % 2 * 64 : 0, share = SIDE == 128 ? 0 : warp_id();
     LeftAcross<T, SIDE> left_of(warp_c);
     Across<T, SIDE> right_of = Across<T, SIDE>::right(warp_k);
     left_of.skip(share * WARP_STEPS);
     right_of.skip(share * WARP_STEPS);
     float d[4][8][4] = {};
-    unsigned at = 0;
-    for (unsigned i = 0; i < total; ++i) {
-        cp_async_wait<STAGES - 2>();
-        __syncthreads();
-        load();
-        Shared tile_x = stages + at, tile_y = tile_x + TILE;
-#pragma unroll
-        for (unsigned step = 0; step < WARP_STEPS; ++step) {
-            unsigned a[4][4], b[8][2];
-#pragma unroll
-            for (unsigned m = 0; m < 4; ++m) {
-                left_of.load(a[m], tile_x, m, step);
-                round_fragment(T(), a[m]);
-            }
-#pragma unroll
-            for (unsigned n = 0; n < 8; n += 2) {
-                right_of.right_fragments(b[n], b[n + 1], tile_y, n / 2, step);
-                round_fragment(T(), b[n]);
-                round_fragment(T(), b[n + 1]);
-            }
-#pragma unroll
-            for (unsigned m = 0; m < 4; ++m)
-#pragma unroll
-                for (unsigned n = 0; n < 8; ++n) multiply(T(), d[m][n], a[m], b[n]);
-        }
-        at = at + STAGE == STAGES * STAGE ? 0 : at + STAGE;
-    }
-    cp_async_wait<0>();
+    multiply_stages<T, STAGE, TILE, WARP_STEPS>(d, stages, total, load, left_of, right_of);
     float* out = partials + ((u64)blockIdx.z * map.taps + blockIdx.y) * map.inner * map.columns + (u64)first_c * map.columns + first_k;
     unsigned k = warp_k + lane_id() % 4 * 2;
     if constexpr (SIDE == 128) {
@@ -501,7 +279,6 @@ __device__ __forceinline__ void weight_gradient(const T* x, const T* grad_y, flo
         // The warps' shares, added in order.
         constexpr unsigned PITCH = SIDE + 8;
         float* staged = (float*)bytes;
-        __syncthreads();
 #pragma unroll
         for (unsigned m = 0; m < 4; ++m)
 #pragma unroll

@@ -7,7 +7,8 @@
 // - macros for shared memory: SHARED(type, name, [N][M]) and DYNAMIC_SHARED(name)
 //
 // The other headers: random.cuh, tensor_cores.cuh, cluster.cuh; columns.cuh (a norm's passes), wide.cuh (the same, several columns a
-// thread), taps.cuh (a convolution's).
+// thread), taps.cuh (a convolution's), tiles.cuh (whole tiles of
+// products on tensor cores).
 //
 // Names of indices: n sample, h and w pixel, c input channel, k output channel, r row, that is a sample of a unit ((h·W + w)·N + n).
 #pragma once

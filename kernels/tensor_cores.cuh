@@ -158,3 +158,7 @@ __device__ __forceinline__ void ldmatrix_x4_trans(unsigned (&r)[4], Shared row) 
                  : "memory");
 }
 #endif
+
+// The product of operands that are stored as T.
+__device__ __forceinline__ void multiply(bf16, float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_bf16(d, a, b); }
+__device__ __forceinline__ void multiply(float, float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_tf32(d, a, b); }

@@ -1,13 +1,12 @@
 //! Norms over the batch on a device: `kernels/batchnorm.cu` and `kernels/batchnorm_wide.cu`, `kernels/lpnorm.cu`, and `kernels/noise.cu` where their
 //! passes draw noise.
 
-use super::cuda_wide::{Normed, is_wide};
 use crate::Error;
 use crate::Result;
-use crate::ops::implicit_gemm::tile_rows;
-use crate::ops::launch_grid::{ColumnGrid, Over, merging};
+use crate::ops::implicit_gemm::{aligned, tile_rows};
+use crate::ops::launch_grid::{ColumnGrid, Over, counted_in_32_bits, merging};
 use crate::ops::norm::{Divisor, NormGrads, NormPass, NormSpec};
-use crate::runtime::cuda::driver::{Driver, Slice, SliceMut, Stored};
+use crate::runtime::cuda::driver::{Driver, Region, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Cuda, count, kernels};
 use crate::runtime::tensor::{In, Shape};
 
@@ -42,6 +41,27 @@ fn over(spec: &NormSpec, pass: &NormPass, outputs: &[Shape], inputs: &[Shape], p
         }
     }
     Ok(over)
+}
+
+/// Whether wide passes take an x of this shape, and these tensors like it: rows are then whole vectors of 16 bytes.
+fn is_wide<T: Stored>(x: Shape, tensors: &[Region]) -> bool {
+    aligned::<T>(tensors, &[x.matrix().1]) == 1 && counted_in_32_bits::<T>(x)
+}
+
+/// A pass over every element, wide or not.
+fn each<T: Stored>(wide: bool, op: &'static str, shape: Shape) -> Result<ColumnGrid> {
+    if wide { ColumnGrid::wide_each::<T>(op, shape) } else { ColumnGrid::each(op, shape) }
+}
+
+/// Launches the first kernel, or where `wide` the second, or the third where a pool follows; all take the same operands.
+macro_rules! launch {
+    ($driver:expr, $grid:expr, $wide:expr, $pool:expr, [$narrow:ident, $vectors:ident, $pooled:ident] $operands:tt) => {
+        match ($wide, $pool.width) {
+            (false, _) => kernels::$narrow $operands.launch($driver, $grid),
+            (true, 0) => kernels::$vectors $operands.launch($driver, $grid),
+            (true, _) => kernels::$pooled $operands.launch($driver, $grid),
+        }
+    };
 }
 
 /// Counts the elements of largest |x| in each column, and leaves the counts in the first part of `partials`.
@@ -143,13 +163,12 @@ impl<D: Driver> Cuda<D> {
         let mut y = views.write::<T>(pass.y)?;
         let (y, eps, relu, pool) = (&mut y, spec.eps, u32::from(spec.relu), over.pool);
         let Some((noise, state)) = key else {
-            let (op, kind) = (spec.name(), kind(spec.divisor));
-            if is_wide::<T>(pass.x.0.shape, &[x.region, y.region]) {
-                return Normed { op, over, x, weight, bias, mean, spread, eps, kind, relu }.apply(driver, y);
-            }
-            let ColumnGrid { grid, matrix, .. } = ColumnGrid::each(op, over.shape)?;
-            return kernels::NormApply { x, weight, bias, mean, spread, y, eps, kind, relu, matrix, pool }
-                .launch(driver, grid);
+            let kind = kind(spec.divisor);
+            let wide = is_wide::<T>(pass.x.0.shape, &[x.region, y.region]);
+            let ColumnGrid { grid, matrix, .. } = each::<T>(wide, spec.name(), over.shape)?;
+            return launch!(driver, grid, wide, pool, [NormApply, NormApplyWide, NormApplyWidePool] {
+                x, weight, bias, mean, spread, y, eps, kind, relu, matrix, pool
+            });
         };
         let (state, ColumnGrid { grid, matrix, .. }) =
             (views.read::<u64>(state)?, ColumnGrid::pairs(spec.name(), over.shape)?);
@@ -184,34 +203,22 @@ impl<D: Driver> Cuda<D> {
         let mut workspace = views.write::<f32>(pass.workspace)?;
         let (eps, kind, relu, pool) = (spec.eps, kind(spec.divisor), u32::from(spec.relu), over.pool);
         let wide = key.is_none() && is_wide::<T>(pass.x.0.shape, &[x.region, grad_y.region, grad_x.region]);
+        // The gradient of an ℓp norm has no wide kernel.
+        let each = each::<T>(wide && spec.divisor == Divisor::Std, op, over.shape)?;
         let (sums, each) = match key {
-            None if wide => (ColumnGrid::wide_sums::<T>(op, over.shape)?, ColumnGrid::each(op, over.shape)?),
-            None => (ColumnGrid::sums_over(op, over)?, ColumnGrid::each(op, over.shape)?),
+            None if wide => (ColumnGrid::wide_sums::<T>(op, over.shape)?, each),
+            None => (ColumnGrid::sums_over(op, over)?, each),
             Some(_) => (ColumnGrid::pair_sums_over(op, over)?, ColumnGrid::pairs(op, over.shape)?),
         };
-        let normed = Normed { op, over, x, weight, bias, mean, spread, eps, kind, relu };
 
         let mut room = sums.partials(&mut workspace);
         let partials = &mut room;
         let ColumnGrid { grid, matrix, parts } = sums;
         match key {
-            None if wide => normed.gradient_sums(driver, sums, grad_y, partials)?,
             None => {
-                kernels::NormGradientSums {
-                    x,
-                    grad_y,
-                    weight,
-                    bias,
-                    mean,
-                    spread,
-                    partials,
-                    eps,
-                    kind,
-                    relu,
-                    matrix,
-                    pool,
-                }
-                .launch(driver, grid)?;
+                launch!(driver, grid, wide, pool, [NormGradientSums, NormGradientSumsWide, NormGradientSumsWidePool] {
+                    x, grad_y, weight, bias, mean, spread, partials, eps, kind, relu, matrix, pool
+                })?
             }
             Some((noise, state)) => {
                 let var = spread;
@@ -245,25 +252,11 @@ impl<D: Driver> Cuda<D> {
         let (grad_weight, grad_bias, grad_x) = (grad_weight.read(), grad_bias.read(), &mut grad_x);
         let ColumnGrid { grid, matrix, .. } = each;
         match (spec.divisor, key) {
-            (Divisor::Std, None) if wide => normed.gradient(driver, grad_y, [grad_weight, grad_bias], grad_x),
             (Divisor::Std, None) => {
                 let var = spread;
-                kernels::BatchNormGradient {
-                    x,
-                    grad_y,
-                    weight,
-                    bias,
-                    mean,
-                    var,
-                    grad_weight,
-                    grad_bias,
-                    grad_x,
-                    eps,
-                    relu,
-                    matrix,
-                    pool,
-                }
-                .launch(driver, grid)
+                launch!(driver, grid, wide, pool, [BatchNormGradient, BatchNormGradientWide, BatchNormGradientWidePool] {
+                    x, grad_y, weight, bias, mean, var, grad_weight, grad_bias, grad_x, eps, relu, matrix, pool
+                })
             }
             (Divisor::Std, Some((noise, state))) => {
                 let var = spread;

@@ -35,7 +35,6 @@ pub(super) mod cpu;
 pub(super) mod cpu_tangent;
 pub(super) mod cuda;
 mod cuda_tangent;
-mod cuda_wide;
 mod faint;
 mod power;
 mod powers;
