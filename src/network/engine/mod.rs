@@ -101,11 +101,20 @@ struct Whole {
     unmade: bool,
 }
 
-/// Work that was asked for as a graph. The recording is valid only if `rounded` is the same at its beginning.
+/// Work that was asked for as a graph. The recording is valid only if the same is left to do at its beginning.
 struct Recorded {
     key: u64,
-    before: Option<View>,
-    after: Option<View>,
+    before: Standing,
+    after: Standing,
+}
+
+/// What of the engine's own notes decides on the launches that follow.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Standing {
+    /// The vector that the rounded operands were made of.
+    rounded: Option<View>,
+    /// Whether the prediction of a chain that ran as a whole still has to be computed.
+    unmade: bool,
 }
 
 /// An engine that works beside another, with a place for a θ and its gradient.
@@ -307,23 +316,31 @@ impl<B: Backend> Engine<B> {
     /// Does `work`, which must be the same each time that `key` is given; a device may record and replay it as a whole.
     pub fn as_graph(&mut self, key: u64, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.check_interrupted()?;
-        let before = self.rounded;
+        // A batch is prepared outside of the graph: a replay would not do it.
+        self.whole_batch()?;
+        let before = self.standing();
         let known = self.graphs.iter().position(|graph| graph.key == key && graph.before == before);
         let place = known.unwrap_or_else(|| {
-            self.graphs.push(Recorded { key, before, after: None });
+            self.graphs.push(Recorded { key, before, after: before });
             self.graphs.len() - 1
         });
         if self.backend.begin_graph(place as u64)? == Graph::Replayed {
-            self.rounded = self.graphs[place].after;
+            let after = self.graphs[place].after;
+            self.rounded = after.rounded;
+            self.leave_unmade(after.unmade);
             return Ok(());
         }
         let made = work(self);
         if made.is_err() {
             self.rounded = None;
         }
-        self.graphs[place].after = self.rounded;
+        self.graphs[place].after = self.standing();
         let ended = self.backend.end_graph(place as u64, made.is_ok());
         made.and(ended)
+    }
+
+    fn standing(&self) -> Standing {
+        Standing { rounded: self.rounded, unmade: self.whole.is_some_and(|whole| whole.unmade) }
     }
 
     /// Rotates the values of the batch by one place, which makes another batch.

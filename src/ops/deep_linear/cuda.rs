@@ -1,9 +1,11 @@
-//! The deep linear network on a device: `kernels/dln.cu`, one cluster of blocks for each run.
+//! The deep linear network on a device: on the coordinates of its batch (`super::cuda_coordinates`), or, for norms and batches that need the samples,
+//! `kernels/dln.cu`, one cluster of blocks for each run.
 
+use super::cuda_coordinates::{room, takes};
 use super::{Chain, ChainBatch, ChainNorm, ChainOut, DeepLinear};
 use crate::runtime::cuda::driver::{Driver, Grid};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
-use crate::runtime::tensor::In;
+use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 
 const OP: &str = "deep_linear";
@@ -39,16 +41,29 @@ fn norm(norm: ChainNorm) -> (u32, f64, f64) {
 }
 
 impl<D: Driver> DeepLinear for Cuda<D> {
-    /// Clusters need sm_90, and the kernel's products are exact, so it serves f32 only.
+    /// The kernels' products are exact, so they serve f32 only; clusters need sm_90.
     fn has_deep_linear(&mut self, chain: &Chain) -> bool {
-        let mode = self.mode();
-        let device = self.driver().properties();
+        let device = self.properties();
         let fits = chain.dim <= WIDEST && chain.samples < 1 << 20 && chain.depth < 1 << 12;
-        mode == Mode::F32 && device.capability >= 90 && fits && shared(chain) + DECLARED <= device.shared as usize
+        let in_cluster = device.capability >= 90 && fits && shared(chain) + DECLARED <= device.shared as usize;
+        self.mode() == Mode::F32 && (takes(chain, device) || in_cluster)
+    }
+
+    fn deep_linear_room(&self, chain: &Chain) -> usize {
+        if takes(chain, self.properties()) { room(chain) } else { 0 }
+    }
+
+    fn deep_linear_prepare(&mut self, chain: &Chain, batch: ChainBatch) -> Result<()> {
+        if takes(chain, self.properties()) { self.prepare_coordinates(chain, batch) } else { Ok(()) }
+    }
+
+    fn deep_linear_kept(&mut self, chain: &Chain, batch: ChainBatch, y: Out, sample: Out) -> Result<()> {
+        let on_request = takes(chain, self.properties());
+        if on_request { self.samples_from_coordinates(chain, batch, y, sample) } else { Ok(()) }
     }
 
     fn deep_linear(&mut self, chain: &Chain, theta: In, batch: ChainBatch, out: ChainOut) -> Result<bool> {
-        let ChainBatch { x, target, .. } = batch;
+        let (whole, ChainBatch { x, target, .. }) = (batch, batch);
         if !self.has_deep_linear(chain) {
             let found = format!("{} layers of {} and {} samples", chain.depth, chain.dim, chain.samples);
             return Err(Error::operator(OP, "a chain that fits a cluster of this device, in f32", found));
@@ -65,6 +80,9 @@ impl<D: Driver> DeepLinear for Cuda<D> {
         if runs == 0 || stride < parameters || !(per_run && batch && like_theta && kept) {
             let expected = format!("θ runs×{parameters}, x and target of {elements}, results of as many runs");
             return Err(Error::operator(OP, expected, format!("θ {}, x {}", theta.0.shape, x.0.shape)));
+        }
+        if takes(chain, self.properties()) {
+            return self.pass_on_coordinates(chain, theta, whole, out).map(|()| true);
         }
         let (kind, eps, p) = norm(chain.norm);
         let (driver, mut views) = self.begin(OP);

@@ -11,6 +11,7 @@ mod backward;
 mod coordinates;
 mod cpu;
 mod cuda;
+mod cuda_coordinates;
 mod judge;
 mod layout;
 mod pass;

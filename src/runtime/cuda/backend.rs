@@ -1,6 +1,6 @@
 //! The CUDA backend: memory on a device, and the precision of a run.
 
-use super::driver::{Driver, Region};
+use super::driver::{Driver, Properties, Region};
 use super::memory::{Arenas, DeviceBorrow};
 use crate::runtime::memory::Element;
 use crate::runtime::storage::{Graph, Hardware, Part, Storage, same_length};
@@ -65,6 +65,11 @@ impl<D: Driver> Cuda<D> {
     /// The backend's precision.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// The device's properties.
+    pub fn properties(&self) -> &Properties {
+        self.driver.properties()
     }
 
     /// The driver.
