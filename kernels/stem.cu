@@ -9,18 +9,30 @@ constexpr unsigned TERMS = 32, ROWS = 128, COLUMNS = 64, THREADS = 256;
 __device__ __forceinline__ float operand(float v, unsigned tf32) { return tf32 ? __uint_as_float(to_tf32(v)) : v; }
 __device__ __forceinline__ float operand(bf16 v, unsigned) { return to_f32(v); }
 
-// Calls put(term, row of the tile, value) for all terms of `count` rows from `first` on: x under every tap, 0 beyond the map, rows or terms.
-template <typename T, typename F>
-__device__ __forceinline__ void gather_terms(const T* x, const Map& map, unsigned first, unsigned end, unsigned count, unsigned tf32, F put) {
-    for (unsigned i = threadIdx.x; i < count * map.taps; i += THREADS) {
-        unsigned at = i % count, tap = i / count, row = first + at;
+// Calls put(term, row of the tile, value) for all terms of COUNT rows from `first` on: x under every tap, 0 beyond the map and beyond `end`; terms that
+// there are not are left out. `pixel` is the first row's.
+template <typename T, unsigned COUNT, typename F>
+__device__ __forceinline__ void gather_terms(const T* x, const Map& map, Pixel pixel, unsigned first, unsigned end, unsigned tf32, F put) {
+    // Rows of one pixel lie next to each other under every tap, and lanes take what lies next to each other: all that is divided by is constant.
+    constexpr unsigned INNER = 3, LINE = COUNT * INNER;
+    if (map.inner == INNER && map.batch % COUNT == 0) {
+        for (unsigned i = threadIdx.x; i < map.taps * LINE; i += THREADS) {
+            unsigned tap = i / LINE, element = i % LINE;
+            Pixel shift = tap_shift(map, tap);
+            float v = on_map(map, pixel, shift) ? operand(shifted_row(x, map, first, shift)[element], tf32) : 0.0f;
+            put(tap * INNER + element % INNER, element / INNER, v);
+        }
+        return;
+    }
+    // A thread stays with a row, and takes every so manieth tap.
+    unsigned at = threadIdx.x % COUNT, row = first + at;
+    Pixel own = pixel_of(map, row);
+    for (unsigned tap = threadIdx.x / COUNT; tap < map.taps; tap += THREADS / COUNT) {
         Pixel shift = tap_shift(map, tap);
-        bool there = row < end && on_map(map, pixel_of(map, row), shift);
+        bool there = row < end && on_map(map, own, shift);
         const T* p = there ? shifted_row(x, map, row, shift) : x;
         for (unsigned c = 0; c < map.inner; ++c) put(tap * map.inner + c, at, there ? operand(p[c], tf32) : 0.0f);
     }
-    unsigned terms = map.taps * map.inner;
-    for (unsigned i = threadIdx.x; i < count * (TERMS - terms); i += THREADS) put(terms + i / count, i % count, 0.0f);
 }
 
 // out[r, j] = bias[j] + Σ_terms x · w, then the ReLU; sums as in conv_mma.cu, one pair a column for each `sum_rows` rows. A thread has eight
@@ -28,10 +40,11 @@ __device__ __forceinline__ void gather_terms(const T* x, const Map& map, unsigne
 KERNEL_OF_T(256, 4)
 stem(const T* x, const T* weight, const float* bias_or_null, T* out, double* sums_or_null, Map map, unsigned sum_rows, unsigned relu,
      unsigned tf32) {
-    SHARED(float, terms, [TERMS][ROWS + 4]);
+    // Three terms of a row are stored together: twelve banks apart, eleven rows of them meet in but two.
+    SHARED(float, terms, [TERMS][ROWS + 12]);
     SHARED(float, weights, [TERMS][COLUMNS + 4]);
     unsigned first_row = blockIdx.x * ROWS, first_column = blockIdx.y * COLUMNS, t = threadIdx.x, count = map.taps * map.inner;
-    gather_terms(x, map, first_row, map.rows, ROWS, tf32, [&](unsigned term, unsigned at, float v) { terms[term][at] = v; });
+    gather_terms<T, ROWS>(x, map, pixel_of(map, first_row), first_row, map.rows, tf32, [&](unsigned term, unsigned at, float v) { terms[term][at] = v; });
     for (unsigned i = t; i < count * COLUMNS; i += THREADS) {
         unsigned term = i / COLUMNS, j = i % COLUMNS;
         weights[term][j] = first_column + j < map.columns ? operand(weight[(u64)term * map.columns + first_column + j], tf32) : 0.0f;
@@ -96,10 +109,20 @@ KERNEL_OF_T(256) stem_gradient(const T* x, const T* grad_y, float* partials, Map
     unsigned t = threadIdx.x, group = t / 64, own_term = t % 64 / 16 * 8, own_column = t % 16 * 4, first_column = blockIdx.x * COLUMNS;
     unsigned begin = blockIdx.y * per_split, end = min(begin + per_split, map.rows);
     bool fours = map.columns % 4 == 0 && in_fours(grad_y);
+    // Terms that there are not stay 0.
+    for (unsigned i = t; i < TALL * TERMS; i += THREADS) terms[i / TERMS][i % TERMS] = 0.0f;
+    // The first row's sample and pixel, which go along without a division.
+    unsigned sample = begin % map.batch;
+    Pixel pixel = pixel_of(map, begin);
     float sum[8][4] = {};
     for (unsigned first = begin; first < end; first += TALL) {
         __syncthreads();
-        gather_terms(x, map, first, end, TALL, tf32, [&](unsigned term, unsigned at, float v) { terms[at][term] = v; });
+        gather_terms<T, TALL>(x, map, pixel, first, end, tf32, [&](unsigned term, unsigned at, float v) { terms[at][term] = v; });
+        for (sample += TALL; sample >= map.batch; sample -= map.batch) {
+            bool next_line = ++pixel.w == (int)map.width;
+            if (next_line) pixel.w = 0;
+            pixel.h += next_line;
+        }
         for (unsigned i = t; i < TALL * COLUMNS / 4; i += THREADS) {
             unsigned at = i / (COLUMNS / 4), place = i % (COLUMNS / 4) * 4, row = first + at, column = first_column + place;
             const T* from = grad_y + (u64)row * map.columns + column;

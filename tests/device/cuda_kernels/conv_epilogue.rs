@@ -123,6 +123,9 @@ fn the_epilogues_relu_and_column_sums_are_those_of_what_is_stored() {
 #[test]
 fn a_first_layer_follows_the_cpu() {
     exact(Map { h: 32, w: 32, n: 5, c: 3, k: 70 }, true);
+    // Tiles of one pixel in the gradient, and in both.
+    exact(Map { h: 5, w: 6, n: 192, c: 3, k: 64 }, true);
+    exact(Map { h: 6, w: 5, n: 128, c: 3, k: 64 }, true);
 }
 
 /// Statistics from the sums that a convolution leaves, against those that the norm itself finds.
