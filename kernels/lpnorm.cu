@@ -1,7 +1,7 @@
 // The ℓp norms: src/ops/norm/batch. s = M (mean (|x|/M)^p)^(1/p) with M = max|x|, so that no power overflows; p = 1 and 2 need no M, and
 // p = ∞ is M itself. BatchNorm's kernels, with D = s + ε, apply the norm and compute the gradient's Σdy and Σdy·u. `power` encodes p: 1, 2,
 // 3 for ∞, 0 for any other.
-#include "columns.cuh"
+#include "lpnorm.cuh"
 
 // Each part's max|x| of every column.
 KERNEL_OF_T(256) lp_maxima_partial(const T* x, double* partials, Matrix matrix) {
@@ -19,18 +19,10 @@ extern "C" __global__ void __launch_bounds__(256) lp_maxima_finish(const double*
 // Each part's Σx and Σ(|x|/M)^p of every column, M in `most` where `power` is 0 and 1 elsewhere; at p = ∞ the second is 0.
 KERNEL_OF_T(256) lp_powers(const T* x, const float* most, double* partials, float p, unsigned power, Matrix matrix) {
     ColumnPlace at = column_place(matrix);
-    double sum = 0.0, total = 0.0;
     float largest = at.there() && power == 0 ? most[at.column] : 1.0f;
     // An infinity is to reach the sum as one.
     if (!(largest > 0.0f) || largest == INF_F32) largest = 1.0f;
-    for_column(at, [&](u64 i) {
-        float v = to_f32(x[i]);
-        sum += v;
-        if (power == 1) total += fabsf(v);
-        else if (power == 2) total = fma((double)v, (double)v, total);
-        else if (power == 0) total += powf(fabsf(v) / largest, p);
-    });
-    store_partials<Sum>(sum, total, at, partials);
+    store_powers(x, largest, partials, p, power, at);
 }
 
 // μ and s from the sums; scale holds M before where `power` is 0, and s already where it is 3.
@@ -62,34 +54,6 @@ extern "C" __global__ void __launch_bounds__(256) lp_ties_finish(double* partial
     finish_columns<Sum>(partials, columns, parts, [&](unsigned column, double count, double) { partials[column] = count; });
 }
 
-// dγ ∂s/∂x of a column: the sign of x times factor (|x|/s)^(p − 1). `lift · inverse` is 1/s.
-struct Spread {
-    unsigned power;
-    float exponent, most, lift, inverse, factor;
-    __device__ __forceinline__ float slope(float v) const {
-        if (v == 0.0f) return 0.0f;
-        float slope = 0.0f;
-        if (power == 1) slope = factor;
-        else if (power == 2) slope = fabsf(v) * lift * inverse * factor;
-        else if (power == 3) slope = fabsf(v) == most ? factor : 0.0f;
-        else if (factor != 0.0f) slope = factor * powf(fabsf(v) * lift * inverse, exponent);
-        return v < 0.0f ? -slope : slope;
-    }
-};
-template <typename T, unsigned COUNT>
-__device__ __forceinline__ void gradient(const T* x, const T* grad_y, T* grad_x, const Affine& of, const Spread& spread, float mean_dy,
-                                         const ColumnPlace& at, const Pool& pool) {
-    for (unsigned row = at.first_row; row < at.end_row; row += at.step) {
-        Window<COUNT> window = window_of<COUNT>(pool, row);
-        float v[COUNT], upstream = to_f32(grad_y[at.element(row)]);
-        unsigned largest = read_window(x, of, at, window, v);
-#pragma unroll
-        for (unsigned k = 0; k < COUNT; ++k) {
-            float dy = k == largest ? of.upstream(v[k], upstream) : 0.0f;
-            grad_x[at.element(window.row[k])] = from_f32<T>((dy - mean_dy - spread.slope(v[k])) * of.lift * of.gain);
-        }
-    }
-}
 // dx = γ/D (dy − Σdy/m − dγ ∂s/∂x); `matrix` is that of grad_y, m the rows of x. `ties` are the numbers of largest |x|, for p = ∞.
 KERNEL_OF_T(256)
 lp_gradient(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* scale,
@@ -98,11 +62,7 @@ lp_gradient(const T* x, const T* grad_y, const float* weight, const float* bias,
     ColumnPlace at = column_place(matrix);
     if (!at.there()) return;
     unsigned c = at.column;
-    double s = (double)scale[c], d = s + eps, samples = (double)matrix.rows * (pool.width ? 4 : 1);
-    float mean_dy = (float)((double)grad_bias[c] / samples), lift = lift_of(s), inverse = s > 0.0 ? (float)(1.0 / (s * lift)) : 0.0f;
-    float factor = (float)((double)grad_weight[c] / (power == 3 ? ties_or_null[c] : samples));
-    Affine of = affine_of(weight[c], bias[c], mean[c], d, relu, lift_of(d));
-    Spread spread = {power, exponent, scale[c], lift, inverse, factor};
-    if (pool.width) gradient<T, 4>(x, grad_y, grad_x, of, spread, mean_dy, at, pool);
-    else gradient<T, 1>(x, grad_y, grad_x, of, spread, mean_dy, at, pool);
+    double samples = (double)matrix.rows * (pool.width ? 4 : 1), shares = power == 3 ? ties_or_null[c] : samples;
+    column_gradient(x, grad_y, grad_x, weight[c], bias[c], mean[c], scale[c], (double)grad_weight[c] / shares, (double)grad_bias[c] / samples, eps, exponent,
+                    power, relu, at, pool);
 }

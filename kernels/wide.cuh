@@ -82,10 +82,18 @@ __device__ __forceinline__ void for_rows(const WidePlace<N>& at, unsigned begin,
         if (row + k * at.step < end) use(k, vector + k * ahead);
 }
 
-// Adds a and b of the threads that share columns, as a tree whose shape is the width's alone, and leaves each owner's two in `total`.
+// How two numbers of threads that share a column become one.
+struct Added {
+    static __device__ __forceinline__ float join(float a, float b) { return a + b; }
+};
+struct Larger {
+    static __device__ __forceinline__ float join(float a, float b) { return max_or_nan(a, b); }
+};
+
+// Joins a and b of the threads that share columns, as a tree whose shape is the width's alone, and leaves each owner's two in `total`.
 // All threads must call it.
-template <unsigned N>
-__device__ __forceinline__ void add_up(float (&a)[N], float (&b)[N], const WidePlace<N>& at, float (&total)[2][MOST_COLUMNS]) {
+template <typename Join, unsigned N>
+__device__ __forceinline__ void join_up(float (&a)[N], float (&b)[N], const WidePlace<N>& at, float (&total)[2][MOST_COLUMNS]) {
     SHARED(Four, others, [N / 2][128]);
     unsigned mine = threadIdx.x;
     for (unsigned distance = 128; distance >= at.width; distance >>= 1) {
@@ -103,8 +111,8 @@ __device__ __forceinline__ void add_up(float (&a)[N], float (&b)[N], const WideP
                 Four other_a = others[i / 4][mine], other_b = others[(N + i) / 4][mine];
 #pragma unroll
                 for (unsigned j = 0; j < 4; ++j) {
-                    a[i + j] += other_a.v[j];
-                    b[i + j] += other_b.v[j];
+                    a[i + j] = Join::join(a[i + j], other_a.v[j]);
+                    b[i + j] = Join::join(b[i + j], other_b.v[j]);
                 }
             }
         }
@@ -118,6 +126,12 @@ __device__ __forceinline__ void add_up(float (&a)[N], float (&b)[N], const WideP
         }
     }
     __syncthreads();
+}
+
+// The same, added.
+template <unsigned N>
+__device__ __forceinline__ void add_up(float (&a)[N], float (&b)[N], const WidePlace<N>& at, float (&total)[2][MOST_COLUMNS]) {
+    join_up<Added>(a, b, at, total);
 }
 
 // Whether any thread of the block says so.

@@ -1,5 +1,8 @@
 //! What the cases of norms are too small to reach in passes over whole vectors: sums of several runs, and numbers at both ends of their range.
 
+use normscape::ops::backend::Backend;
+use normscape::ops::norm::{NormGrads, NormPass, NormSpec};
+use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::driver::{Grid, Stored};
 use normscape::runtime::cuda::{Mode, kernels};
 use normscape::runtime::rng::{Purpose, normal, word};
@@ -82,5 +85,60 @@ fn constant_columns_have_no_variance() {
     for (c, [mean, variance]) in found.into_iter().enumerate() {
         let exact = f64::from(0.1 * c as f32);
         assert!((mean - exact).abs() <= 1e-14 && variance.abs() <= 1e-14, "{c}: {mean}, {variance}");
+    }
+}
+
+/// y and dx of an ℓp norm, of x `[rows, columns]`.
+fn power_norm<B: Backend>(b: &mut B, spec: NormSpec, values: &[f32], columns: usize) -> [Vec<f64>; 2] {
+    let (shape, float) = (Shape::new([values.len() / columns, columns]), b.activation_dtype());
+    let mut plan = b.plan();
+    let [x, y, dy, dx] = [0; 4].map(|_| plan.view(shape, float));
+    let channel = Shape::new([columns]);
+    let [weight, bias, mean, spread, grad_weight, grad_bias] = [0; 6].map(|_| plan.view(channel, b.dtype()));
+    let workspace = plan.view(b.norm_workspace(&spec, shape), b.dtype());
+    b.commit(&plan).unwrap();
+    b.upload_f32(values, Out(x)).unwrap();
+    let upstream: Vec<f32> = (0..values.len()).map(|i| normal(word(10, Purpose::Case, 0, 0, i as u64))).collect();
+    b.upload_f32(&upstream, Out(dy)).unwrap();
+    b.upload_f32(&vec![1.5; columns], Out(weight)).unwrap();
+    b.upload_f32(&vec![0.25; columns], Out(bias)).unwrap();
+    let pass = NormPass {
+        x: In(x),
+        weight: In(weight),
+        bias: In(bias),
+        y: Out(y),
+        mean: Out(mean),
+        spread: Out(spread),
+        state: None,
+        sums_left: false,
+        workspace: Out(workspace),
+    };
+    b.norm_forward(spec, pass).unwrap();
+    let grads = NormGrads { x: Out(dx), weight: Out(grad_weight), bias: Out(grad_bias) };
+    b.norm_backward(spec, pass, In(dy), grads).unwrap();
+    [y, dx].map(|view| b.download_f64(In(view)).unwrap())
+}
+
+#[test]
+fn the_ends_of_the_range_spoil_no_power_norm() {
+    // Squares that a float does not hold, and a divisor whose inverse it hardly holds.
+    let ends = |c: usize| (0.0, [1e-33, 1e-25, 1e25, 1.0][c % 4]);
+    let columns = 32;
+    let values = drawn(300, columns, ends);
+    for p in [1.0, 2.0, f64::INFINITY] {
+        // A block has columns of one size, and of all four.
+        for values in [values.clone(), drawn(300, columns, |c| ends(c / 8))] {
+            let spec = NormSpec { eps: 1e-37, ..NormSpec::lp(p) };
+            let found = power_norm(&mut crate::shared::device(Mode::F32, Some(3)).unwrap(), spec, &values, columns);
+            let exact = power_norm(&mut Cpu::<f64>::default(), spec, &values, columns);
+            for (what, found, exact) in [("y", &found[0], &exact[0]), ("dx", &found[1], &exact[1])] {
+                for c in 0..columns {
+                    let [found, exact] = [found, exact].map(|all| all[c..].iter().step_by(columns));
+                    let most = exact.clone().fold(0.0f64, |most, v| most.max(v.abs()));
+                    let away = found.zip(exact).fold(0.0f64, |most, (a, b)| most.max((a - b).abs()));
+                    assert!(away <= 2e-6 * most, "p = {p}, {what}, column {c}: {away:e} of {most:e}");
+                }
+            }
+        }
     }
 }

@@ -53,6 +53,11 @@ fn each<T: Stored>(wide: bool, op: &'static str, shape: Shape) -> Result<ColumnG
     if wide { ColumnGrid::wide_each::<T>(op, shape) } else { ColumnGrid::each(op, shape) }
 }
 
+/// A pass that leaves sums of the columns, wide or not.
+fn summing<T: Stored>(wide: bool, op: &'static str, shape: Shape) -> Result<ColumnGrid> {
+    if wide { ColumnGrid::wide_sums::<T>(op, shape) } else { ColumnGrid::sums(op, shape) }
+}
+
 /// Launches the first kernel, or where `wide` the second, or the third where a pool follows; all take the same operands.
 macro_rules! launch {
     ($driver:expr, $grid:expr, $wide:expr, $pool:expr, [$narrow:ident, $vectors:ident, $pooled:ident] $operands:tt) => {
@@ -64,16 +69,20 @@ macro_rules! launch {
     };
 }
 
-/// Counts the elements of largest |x| in each column, and leaves the counts in the first part of `partials`.
+/// Counts the elements of largest |x| in each column, and leaves the counts in the first part of `partials`. `at` is a grid of wide sums where `wide`.
 pub(super) fn count_ties<D: Driver, T: Stored>(
     driver: &mut D,
-    at: ColumnGrid,
+    (at, wide): (ColumnGrid, bool),
     x: Slice<'_, T>,
     scale: Slice<'_, f32>,
     partials: &mut SliceMut<'_, f64>,
 ) -> Result<()> {
     let ColumnGrid { grid, matrix, parts } = at;
-    kernels::LpTies { x, scale, partials, matrix }.launch(driver, grid)?;
+    if wide {
+        kernels::LpTiesWide { x, scale, partials, matrix }.launch(driver, grid)?;
+    } else {
+        kernels::LpTies { x, scale, partials, matrix }.launch(driver, grid)?;
+    }
     kernels::LpTiesFinish { partials, columns: matrix.columns, parts }.launch(driver, at.per_column())
 }
 
@@ -103,7 +112,7 @@ impl<D: Driver> Cuda<D> {
             (views.read::<T>(pass.x)?, views.write::<f32>(pass.mean)?, views.write::<f32>(pass.spread)?);
         let mut workspace = views.write::<f32>(pass.workspace)?;
         let wide = is_wide::<T>(shape, &[x.region]);
-        let at = if wide { ColumnGrid::wide_sums::<T>(op, shape)? } else { ColumnGrid::sums(op, shape)? };
+        let at = summing::<T>(wide, op, shape)?;
         let ColumnGrid { grid, matrix, parts } = at;
         let kernels::Matrix { rows, columns, .. } = matrix;
         let mut partials = at.partials(&mut workspace);
@@ -131,22 +140,32 @@ impl<D: Driver> Cuda<D> {
 
     /// Computes μ and s of every channel.
     fn power_means<T: Stored>(&mut self, p: f64, spec: &NormSpec, pass: &NormPass) -> Result<()> {
-        let (at, power) = (ColumnGrid::sums(spec.name(), pass.x.0.shape)?, power(p));
+        let (op, shape, power) = (spec.name(), pass.x.0.shape, power(p));
+        let (driver, mut views) = self.begin(op);
+        let x = views.read::<T>(pass.x)?;
+        let wide = power != 0 && is_wide::<T>(shape, &[x.region]);
+        let at = summing::<T>(wide, op, shape)?;
         let ColumnGrid { grid, matrix, parts } = at;
         let kernels::Matrix { rows, columns, .. } = matrix;
-        let (driver, mut views) = self.begin(spec.name());
-        let x = views.read::<T>(pass.x)?;
         let (mut mean, mut scale) = (views.write::<f32>(pass.mean)?, views.write::<f32>(pass.spread)?);
         let mut workspace = views.write::<f32>(pass.workspace)?;
         let mut partials = at.partials(&mut workspace);
         // max|x| first: s itself at p = ∞, what keeps the powers in range at any p but 1 and 2.
         if matches!(power, 0 | INFINITE) {
-            kernels::LpMaximaPartial { x, partials: &mut partials, matrix }.launch(driver, grid)?;
+            if wide {
+                kernels::LpMaximaWide { x, partials: &mut partials, matrix }.launch(driver, grid)?;
+            } else {
+                kernels::LpMaximaPartial { x, partials: &mut partials, matrix }.launch(driver, grid)?;
+            }
             kernels::LpMaximaFinish { partials: partials.read(), scale: &mut scale, columns, parts }
                 .launch(driver, at.per_column())?;
         }
         let most = scale.read();
-        kernels::LpPowers { x, most, partials: &mut partials, p: p as f32, power, matrix }.launch(driver, grid)?;
+        if wide {
+            kernels::LpPowersWide { x, partials: &mut partials, power, matrix }.launch(driver, grid)?;
+        } else {
+            kernels::LpPowers { x, most, partials: &mut partials, p: p as f32, power, matrix }.launch(driver, grid)?;
+        }
         let (mean, scale) = (&mut mean, &mut scale);
         kernels::LpFinish { partials: partials.read(), mean, scale, p, power, rows, columns, parts }
             .launch(driver, at.per_column())
@@ -188,8 +207,6 @@ impl<D: Driver> Cuda<D> {
         let over = over(spec, &pass, &[grad_y.0.shape], &[grads.x.0.shape], &per_channel)?;
         let op = spec.name();
         let key = spec.noise.map(|noise| Ok((noise.into(), pass.noise_key(spec)?))).transpose()?;
-        // How many are the largest, all of x tells.
-        let of_x = ColumnGrid::sums(op, pass.x.0.shape)?;
         let (driver, mut views) = self.begin(op);
         let (x, weight, bias) =
             (views.read::<T>(pass.x)?, views.read::<f32>(pass.weight)?, views.read::<f32>(pass.bias)?);
@@ -203,8 +220,9 @@ impl<D: Driver> Cuda<D> {
         let mut workspace = views.write::<f32>(pass.workspace)?;
         let (eps, kind, relu, pool) = (spec.eps, kind(spec.divisor), u32::from(spec.relu), over.pool);
         let wide = key.is_none() && is_wide::<T>(pass.x.0.shape, &[x.region, grad_y.region, grad_x.region]);
-        // The gradient of an ℓp norm has no wide kernel.
-        let each = each::<T>(wide && spec.divisor == Divisor::Std, op, over.shape)?;
+        // The gradient of an ℓp norm has no wide kernel but for p = 1, 2 and ∞.
+        let wide_gradient = wide && !matches!(spec.divisor, Divisor::PowerMean(p) if power(p) == 0);
+        let each = each::<T>(wide_gradient, op, over.shape)?;
         let (sums, each) = match key {
             None if wide => (ColumnGrid::wide_sums::<T>(op, over.shape)?, each),
             None => (ColumnGrid::sums_over(op, over)?, each),
@@ -283,30 +301,16 @@ impl<D: Driver> Cuda<D> {
                 let (power, exponent, scale) = (power(p), (p - 1.0) as f32, spread);
                 let mut ties = None;
                 if power == INFINITE {
+                    // How many are the largest, all of x tells.
+                    let of_x = summing::<T>(wide, op, pass.x.0.shape)?;
                     let mut room = of_x.partials(&mut workspace);
-                    count_ties(driver, of_x, x, scale, &mut room)?;
+                    count_ties(driver, (of_x, wide), x, scale, &mut room)?;
                     ties = Some(room);
                 }
                 let ties = ties.as_ref().map(|ties| ties.read());
-                kernels::LpGradient {
-                    x,
-                    grad_y,
-                    weight,
-                    bias,
-                    mean,
-                    scale,
-                    grad_weight,
-                    grad_bias,
-                    ties,
-                    grad_x,
-                    eps,
-                    exponent,
-                    power,
-                    relu,
-                    matrix,
-                    pool,
-                }
-                .launch(driver, grid)
+                launch!(driver, grid, wide_gradient, pool, [LpGradient, LpGradientWide, LpGradientWidePool] {
+                    x, grad_y, weight, bias, mean, scale, grad_weight, grad_bias, ties, grad_x, eps, exponent, power, relu, matrix, pool
+                })
             }
         }
     }

@@ -53,7 +53,7 @@ impl<D: Driver> Cuda<D> {
         }
         .launch(driver, merging)?;
         if law == INFINITE {
-            count_ties(driver, sums, x, spread, &mut partials)?;
+            count_ties(driver, (sums, false), x, spread, &mut partials)?;
             kernels::LinfTangent { ties: partials.read(), divisor_tangent: dt, columns }
                 .launch(driver, Grid::cover(columns as usize, 1, 256))?;
         }
@@ -127,7 +127,7 @@ impl<D: Driver> Cuda<D> {
         }
         .launch(driver, merging)?;
         if law == INFINITE {
-            count_ties(driver, sums, x, spread, &mut partials)?;
+            count_ties(driver, (sums, false), x, spread, &mut partials)?;
         }
         let ties = (law == INFINITE).then(|| partials.read());
         kernels::NormTangentGradient {

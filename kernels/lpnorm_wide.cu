@@ -1,0 +1,233 @@
+// The ℓp norms' own passes over rows of whole vectors of 16 bytes, for p = 1, 2 and ∞: what lpnorm.cu does, several columns a thread. Any other p takes a
+// power of every element, which hides what memory takes. `power` is p, and 3 for ∞.
+#include "lpnorm.cuh"
+#include "wide.cuh"
+
+// What lp_maxima_partial does.
+KERNEL_OF_T(256) lp_maxima_wide(const T* x, double* partials, Matrix matrix) {
+    constexpr unsigned N = EACH<T>;
+    SHARED(float, total, [2][MOST_COLUMNS]);
+    WidePlace<N> at = wide_place<N>(matrix);
+    const Vector* from = (const Vector*)x;
+    float most[N] = {}, none[N] = {};
+    Vector v[4];
+    for_rows(
+        at, at.begin, at.end, [&](unsigned k, unsigned i) { v[k] = from[i]; },
+        [&](unsigned k, unsigned) {
+            float value[N];
+            unpack(v[k], value);
+#pragma unroll
+            for (unsigned j = 0; j < N; ++j) most[j] = max_or_nan(fabsf(value[j]), most[j]);
+        });
+    join_up<Larger>(most, none, at, total);
+    if (at.owns()) store_own(Pair{total[0][threadIdx.x], total[0][threadIdx.x]}, at, partials);
+}
+
+// Each part's Σx and Σ|x| or Σx² of every column, as lp_powers leaves them; at p = ∞ the second is Σ|x| too, and nobody reads it. Float takes the sums over
+// a run of rows. A column whose squares leave float's range is summed in double; the others keep their bits.
+KERNEL_OF_T(256) lp_powers_wide(const T* x, double* partials, unsigned power, Matrix matrix) {
+    constexpr unsigned N = EACH<T>;
+    SHARED(float, total, [2][MOST_COLUMNS]);
+    WidePlace<N> at = wide_place<N>(matrix);
+    const Vector* from = (const Vector*)x;
+    Pair sums = {};
+    bool again = false;
+    for (unsigned begin = at.begin; begin < at.end; begin += RUN * at.step) {
+        float a[N] = {}, b[N] = {};
+        Vector v[4];
+        auto load = [&](unsigned k, unsigned i) { v[k] = from[i]; };
+        auto add = [&](auto term) {
+            for_rows(at, begin, min(begin + RUN * at.step, at.end), load, [&](unsigned k, unsigned) {
+                float value[N];
+                unpack(v[k], value);
+#pragma unroll
+                for (unsigned j = 0; j < N; ++j) {
+                    a[j] += value[j];
+                    b[j] = term(value[j], b[j]);
+                }
+            });
+        };
+        if (power == 2) add([](float value, float sum) { return fmaf(value, value, sum); });
+        else add([](float value, float sum) { return sum + fabsf(value); });
+        add_up(a, b, at, total);
+        if (at.owns()) {
+            float term = total[1][threadIdx.x];
+            again = again || !(power != 2 || (term >= 1e-30f && term < INF_F32));
+            sums.a += total[0][threadIdx.x];
+            sums.b += term;
+        }
+    }
+    if (!again) store_own(sums, at, partials);
+    SHARED(unsigned, left, [256]);
+    left[threadIdx.x] = again;
+    if (!block_any(again)) return;
+    unsigned columns = at.width * N;
+    ColumnPlace narrow = column_place({matrix.rows, matrix.columns, matrix.rows_per_part, columns});
+    // Nobody looks after a column that is done.
+    if (!left[threadIdx.x % columns]) narrow.columns = 0;
+    store_powers(x, 1.0f, partials, 2.0f, power, narrow);
+}
+
+// What lp_ties does.
+KERNEL_OF_T(256) lp_ties_wide(const T* x, const float* scale, double* partials, Matrix matrix) {
+    constexpr unsigned N = EACH<T>;
+    SHARED(float, total, [2][MOST_COLUMNS]);
+    SHARED(float, scales, [MOST_COLUMNS]);
+    WidePlace<N> at = wide_place<N>(matrix);
+    if (at.owns()) scales[threadIdx.x] = scale[at.own()];
+    __syncthreads();
+    float most[N], count[N] = {}, none[N] = {};
+    at.take(scales, most);
+    const Vector* from = (const Vector*)x;
+    Vector v[4];
+    for_rows(
+        at, at.begin, at.end, [&](unsigned k, unsigned i) { v[k] = from[i]; },
+        [&](unsigned k, unsigned) {
+            float value[N];
+            unpack(v[k], value);
+#pragma unroll
+            for (unsigned j = 0; j < N; ++j) count[j] += fabsf(value[j]) == most[j] ? 1.0f : 0.0f;
+        });
+    add_up(count, none, at, total);
+    if (at.owns()) store_own(Pair{total[0][threadIdx.x], total[0][threadIdx.x]}, at, partials);
+}
+
+// What the gradient takes of a thread's columns: dx = gain (dy + rest − slope), where the ReLU let y through; the slope is the sign of x times `factor`, at
+// p = 2 times |x| `size` too, at p = ∞ where |x| is `size`.
+template <unsigned N, unsigned POWER> struct WideLp {
+    float mean[N], gain[N], bias[N], rest[N], size[N], factor[N];
+    __device__ __forceinline__ float before_relu(unsigned j, float x) const { return fmaf(x - mean[j], gain[j], bias[j]); }
+    __device__ __forceinline__ float dx(unsigned j, float x, float dy) const {
+        float slope = factor[j];
+        if (POWER == 2) slope *= fabsf(x) * size[j];
+        if (POWER == 3) slope = fabsf(x) == size[j] ? slope : 0.0f;
+        slope = x == 0.0f ? 0.0f : x < 0.0f ? -slope : slope;
+        return gain[j] * (dy + rest[j] - slope);
+    }
+};
+
+// The operands of a gradient, as lp_gradient has them.
+template <typename T> struct LpOperands {
+    const T *x, *grad_y;
+    const float *weight, *bias, *mean, *scale, *grad_weight, *grad_bias;
+    const double* ties;
+    T* grad_x;
+    double eps;
+    unsigned power, relu;
+    Matrix matrix;
+    Pool pool;
+};
+
+// A word's column h of one or two; and a word of such columns.
+template <typename T> __device__ __forceinline__ float column_of(unsigned word, unsigned h) {
+    return __uint_as_float(sizeof(T) == 4 || h == 1 ? word & (sizeof(T) == 4 ? 0xffffffffu : 0xffff0000u) : word << 16);
+}
+__device__ __forceinline__ unsigned word_of(const float (&v)[1]) { return __float_as_uint(v[0]); }
+__device__ __forceinline__ unsigned word_of(const float (&v)[2]) { return pack_bf16(v[0], v[1]); }
+
+template <typename T, unsigned POWER, bool POOLED>
+__device__ __forceinline__ void gradient(const LpOperands<T>& on, const WidePlace<EACH<T>>& at, const float (&shared)[6][MOST_COLUMNS]) {
+    constexpr unsigned N = EACH<T>;
+    WideLp<N, POWER> of;
+    at.take(shared[0], of.mean);
+    at.take(shared[1], of.gain);
+    at.take(shared[2], of.bias);
+    at.take(shared[3], of.rest);
+    at.take(shared[4], of.size);
+    at.take(shared[5], of.factor);
+    float floor = relu_floor(on.relu);
+    const Vector *from_x = (const Vector*)on.x, *from_dy = (const Vector*)on.grad_y;
+    Vector* to = (Vector*)on.grad_x;
+    if constexpr (POOLED) {
+        for_windows(at, on.pool, at.begin, at.end, [&](const WindowWalk& walk, unsigned output) {
+            // Word by word, so that only a word's columns are unpacked at a time.
+            constexpr unsigned PER_WORD = N / 4;
+            Vector v[4], w = from_dy[output];
+#pragma unroll
+            for (unsigned k = 0; k < 4; ++k) v[k] = from_x[walk.vector(k)];
+#pragma unroll
+            for (unsigned i = 0; i < 4; ++i) {
+                float dx[4][PER_WORD];
+#pragma unroll
+                for (unsigned h = 0; h < PER_WORD; ++h) {
+                    unsigned j = i * PER_WORD + h;
+                    float x[4], before[4], dy = column_of<T>(w.w[i], h);
+#pragma unroll
+                    for (unsigned k = 0; k < 4; ++k) {
+                        x[k] = column_of<T>(v[k].w[i], h);
+                        before[k] = of.before_relu(j, x[k]);
+                    }
+                    unsigned largest = largest_place<T>(before);
+#pragma unroll
+                    for (unsigned k = 0; k < 4; ++k) dx[k][h] = of.dx(j, x[k], k == largest && !(before[k] <= floor) ? dy : 0.0f);
+                }
+#pragma unroll
+                for (unsigned k = 0; k < 4; ++k) v[k].w[i] = word_of(dx[k]);
+            }
+#pragma unroll
+            for (unsigned k = 0; k < 4; ++k) to[walk.vector(k)] = v[k];
+        });
+    } else {
+        Vector v[4], w[4];
+        for_rows(
+            at, at.begin, at.end,
+            [&](unsigned k, unsigned i) {
+                v[k] = from_x[i];
+                w[k] = from_dy[i];
+            },
+            [&](unsigned k, unsigned i) {
+                float value[N], dy[N];
+                unpack(v[k], value);
+                unpack(w[k], dy);
+#pragma unroll
+                for (unsigned j = 0; j < N; ++j) value[j] = of.dx(j, value[j], of.before_relu(j, value[j]) <= floor ? 0.0f : dy[j]);
+                to[i] = packed(value);
+            });
+    }
+}
+template <typename T, bool POOLED> __device__ __forceinline__ void gradient(const LpOperands<T>& on) {
+    constexpr unsigned N = EACH<T>;
+    SHARED(float, shared, [6][MOST_COLUMNS]);
+    WidePlace<N> at = wide_place<N>(on.matrix);
+    double samples = (double)on.matrix.rows * (POOLED ? 4 : 1);
+    bool tiny = false;
+    if (at.owns()) {
+        unsigned c = at.own(), mine = threadIdx.x;
+        double s = (double)on.scale[c], d = s + on.eps, factor = (double)on.grad_weight[c] / (on.power == 3 ? on.ties[c] : samples);
+        // At p = 2 a power of two near 1/s, and in the factor what is left of 1/s: |x| times the first is in a float's range.
+        float near = near_inverse(s, 0.0f);
+        tiny = d < 1e-30;
+        shared[0][mine] = on.mean[c];
+        shared[1][mine] = (float)((double)on.weight[c] / d);
+        shared[2][mine] = on.bias[c];
+        shared[3][mine] = -(float)((double)on.grad_bias[c] / samples);
+        shared[4][mine] = on.power == 3 ? (float)s : near;
+        shared[5][mine] = (float)(on.power != 2 ? factor : s > 0.0 ? factor / (s * near) : 0.0);
+    }
+    // Where γ/D may leave a float's range: column by column, in steps that stay in it.
+    if (block_any(tiny)) {
+        ColumnPlace narrow = column_place({on.matrix.rows, on.matrix.columns, on.matrix.rows_per_part, at.width * N});
+        if (!narrow.there()) return;
+        unsigned c = narrow.column;
+        double share = (double)on.grad_weight[c] / (on.power == 3 ? on.ties[c] : samples);
+        column_gradient(on.x, on.grad_y, on.grad_x, on.weight[c], on.bias[c], on.mean[c], on.scale[c], share, (double)on.grad_bias[c] / samples, on.eps,
+                        1.0f, on.power, on.relu, narrow, on.pool);
+        return;
+    }
+    if (on.power == 1) gradient<T, 1, POOLED>(on, at, shared);
+    else if (on.power == 2) gradient<T, 2, POOLED>(on, at, shared);
+    else gradient<T, 3, POOLED>(on, at, shared);
+}
+// What lp_gradient does.
+KERNEL_OF_T(256, 2)
+lp_gradient_wide(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* scale,
+                 const float* grad_weight, const float* grad_bias, const double* ties_or_null, T* grad_x, double eps, float exponent, unsigned power,
+                 unsigned relu, Matrix matrix, Pool pool) {
+    gradient<T, false>({x, grad_y, weight, bias, mean, scale, grad_weight, grad_bias, ties_or_null, grad_x, eps, power, relu, matrix, {}});
+}
+KERNEL_OF_T(256)
+lp_gradient_wide_pool(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* scale,
+                      const float* grad_weight, const float* grad_bias, const double* ties_or_null, T* grad_x, double eps, float exponent,
+                      unsigned power, unsigned relu, Matrix matrix, Pool pool) {
+    gradient<T, true>({x, grad_y, weight, bias, mean, scale, grad_weight, grad_bias, ties_or_null, grad_x, eps, power, relu, matrix, pool});
+}
