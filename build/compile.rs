@@ -2,12 +2,24 @@
 
 use crate::launchers::File;
 use crate::nvrtc::{Compiled, Nvrtc, Target, Usage};
-use std::fmt::Write;
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// What kernels are compiled for. Newer devices than the last compile its PTX for themselves.
+/// What kernels are compiled for. A device of another generation compiles the PTX for itself.
 const TARGETS: [Target; 3] = [Target::Cubin(80), Target::Cubin(90), Target::Ptx(90)];
+/// What a release is compiled for too. Other builds are made often, and wait for the compiler of kernels longer than for anything else; on such a
+/// device they have the PTX.
+const OF_A_RELEASE: [Target; 2] = [Target::Cubin(100), Target::Cubin(120)];
+
+/// The targets of this build.
+fn targets() -> Vec<Target> {
+    let release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    TARGETS.into_iter().chain(OF_A_RELEASE.into_iter().filter(|_| release)).collect()
+}
 
 /// One file (and its place) for one target.
 type Job<'a> = ((usize, &'a File), Target);
@@ -29,14 +41,16 @@ pub fn generate(files: &[File], headers: &[(&str, &str)], out: &Path, packages: 
             "cargo:warning=NVRTC was not found: kernels are compiled at first use (cargo xtask cuda fetches it)"
         ),
         Some(nvrtc) => {
-            let jobs: Vec<_> = files.iter().enumerate().flat_map(|f| TARGETS.map(|target| (f, target))).collect();
+            let jobs: Vec<_> =
+                files.iter().enumerate().flat_map(|f| targets().into_iter().map(move |target| (f, target))).collect();
             // NVRTC compiles in several threads at once; two are what a small machine has.
             let (even, odd): (Vec<_>, Vec<_>) = jobs.iter().enumerate().partition(|(i, _)| i % 2 == 0);
             let work = |part: Vec<(usize, &Job<'_>)>| -> Result<Vec<_>, String> {
                 part.into_iter()
                     .map(|(i, &((source, file), target))| {
-                        Ok((i, source, target, one(&nvrtc, file, headers, target, out)?))
+                        Ok(one(&nvrtc, file, headers, target, out)?.map(|made| (i, source, target, made)))
                     })
+                    .filter_map(Result::transpose)
                     .collect()
             };
             let mut made = std::thread::scope(|scope| {
@@ -46,10 +60,10 @@ pub fn generate(files: &[File], headers: &[(&str, &str)], out: &Path, packages: 
                 Ok::<_, String>(made)
             })?;
             made.sort_by_key(|&(i, ..)| i);
-            for (_, source, target, (path, usage)) in made {
+            for (_, source, target, Made { packed, bytes, usage }) in made {
                 writeln!(
                     images,
-                    "    Image {{ source: {source}, target: Target::{target:?}, code: include_bytes!({path:?}) }},"
+                    "    Image {{ source: {source}, target: Target::{target:?}, packed: include_bytes!({packed:?}), bytes: {bytes} }},"
                 )
                 .map_err(|e| e.to_string())?;
                 let Target::Cubin(arch) = target else { continue };
@@ -69,31 +83,51 @@ pub fn generate(files: &[File], headers: &[(&str, &str)], out: &Path, packages: 
     ))
 }
 
-/// One file for one target: from an earlier build where nothing has changed since.
+/// One file's code for one target.
+struct Made {
+    /// The file that holds it, compressed.
+    packed: PathBuf,
+    /// Its bytes before that.
+    bytes: usize,
+    usage: Vec<Usage>,
+}
+
+/// One file for one target: from an earlier build where nothing has changed since. Nothing where this NVRTC does not know the target.
 fn one(
     nvrtc: &Nvrtc,
     file: &File,
     headers: &[(&str, &str)],
     target: Target,
     out: &Path,
-) -> Result<(PathBuf, Vec<Usage>), String> {
+) -> Result<Option<Made>, String> {
     let refuse = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
     let mut hash = DefaultHasher::new();
     (&file.text, headers, target.options(false), nvrtc.describe()).hash(&mut hash);
     let stem = out.join(format!("{}-{:016x}", file.name, hash.finish()));
-    let (code, table) = (stem.with_extension("bin"), stem.with_extension("txt"));
-    if let (true, Ok(lines)) = (code.exists(), std::fs::read_to_string(&table)) {
+    let (packed, table) = (stem.with_extension("z"), stem.with_extension("txt"));
+    if let (true, Ok(lines)) = (packed.exists(), std::fs::read_to_string(&table)) {
         let usage = |line: &str| {
             let mut words = line.split(' ');
             let kernel = words.next()?.to_owned();
             let mut number = || words.next()?.parse().ok();
             Some(Usage { kernel, registers: number()?, spills: number()?, shared: number()? })
         };
-        return Ok((code, lines.lines().filter_map(usage).collect()));
+        // The first line has the size.
+        if let Some(bytes) = lines.lines().next().and_then(|line| line.parse().ok()) {
+            return Ok(Some(Made { packed, bytes, usage: lines.lines().skip(1).filter_map(usage).collect() }));
+        }
     }
-    let Compiled { code: bytes, usage } = nvrtc.compile(&file.name, &file.text, headers, target, false)?;
-    std::fs::write(&code, bytes).map_err(|e| refuse(&code, e))?;
+    let Compiled { code, usage } = match nvrtc.compile(&file.name, &file.text, headers, target, false) {
+        Ok(compiled) => compiled,
+        // An older compiler than the architecture: it names the option.
+        Err(log) if OF_A_RELEASE.contains(&target) && log.contains("--gpu-architecture") => return Ok(None),
+        Err(log) => return Err(log),
+    };
+    let mut pack = ZlibEncoder::new(Vec::new(), Compression::best());
+    let small = pack.write_all(&code).and_then(|()| pack.finish()).map_err(|e| refuse(&packed, e))?;
+    std::fs::write(&packed, small).map_err(|e| refuse(&packed, e))?;
     let line = |u: &Usage| format!("{} {} {} {}\n", u.kernel, u.registers, u.spills, u.shared);
-    std::fs::write(&table, usage.iter().map(line).collect::<String>()).map_err(|e| refuse(&table, e))?;
-    Ok((code, usage))
+    let text = format!("{}\n{}", code.len(), usage.iter().map(line).collect::<String>());
+    std::fs::write(&table, text).map_err(|e| refuse(&table, e))?;
+    Ok(Some(Made { packed, bytes: code.len(), usage }))
 }

@@ -315,8 +315,9 @@ __device__ __forceinline__ void deep_linear(const float* theta, const float* x, 
 }
 
 // Loss and gradient of the paper's width, ten: each run at its own θ, `stride` apart, on one batch.
-// Without the second bound ptxas gives it 64 registers, and spills.
-extern "C" __global__ void __launch_bounds__(256, 3) __cluster_dims__(8, 1, 1)
+// Without the second bound ptxas gives it 64 registers, and spills; with a greater one it spills on newer architectures. At the paper's size shared
+// memory has room for one block on a multiprocessor.
+extern "C" __global__ void __launch_bounds__(256, 1) __cluster_dims__(8, 1, 1)
 deep_linear_10(const float* theta, const float* x, const float* target, float* grad_or_null, float* y_or_null, float* statistics_or_null,
                double* sample_or_null, double* loss, double* correct, double scale, double eps, double p, unsigned kind, unsigned norm_last,
                unsigned depth, unsigned dim, unsigned samples, unsigned stride) {

@@ -16,6 +16,7 @@ cross_entropy(const T* logits, const unsigned* labels, double* sample, double* r
         double sum = 0.0;
         // The first class that has the maximum.
         unsigned first = classes;
+#pragma unroll 1
         for (unsigned k = lane; k < classes; k += 32) {
             float v = to_f32(z[k]);
             sum += exp((double)v - (double)most);
@@ -32,6 +33,7 @@ cross_entropy(const T* logits, const unsigned* labels, double* sample, double* r
             answers += first == label ? 1.0 : 0.0;
         }
         if (!grad_or_null) continue;
+#pragma unroll 1
         for (unsigned k = lane; k < classes; k += 32) {
             double p = exp((double)to_f32(z[k]) - (double)most) / sum;
             grad_or_null[(u64)n * classes + k] = from_f64<T>((p - (k == label ? 1.0 : 0.0)) / samples);
@@ -84,6 +86,7 @@ cross_entropy_tangent(const float* logits, const float* logits_tangent, float* g
     for (unsigned k = lane_id(); k < classes; k += 32) most = larger(most, z[k]);
     most = warp_max(most);
     double sum = 0.0, along = 0.0;
+#pragma unroll 1
     for (unsigned k = lane_id(); k < classes; k += 32) {
         double p = exp((double)z[k] - (double)most);
         sum += p;
@@ -91,6 +94,7 @@ cross_entropy_tangent(const float* logits, const float* logits_tangent, float* g
     }
     sum = warp_sum(sum);
     along = warp_sum(along) / sum;
+#pragma unroll 1
     for (unsigned k = lane_id(); k < classes; k += 32) {
         double p = exp((double)z[k] - (double)most) / sum;
         grad_tangent[(u64)n * classes + k] = (float)(p * ((double)zt[k] - along) / samples);

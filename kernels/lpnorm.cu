@@ -6,9 +6,10 @@
 // Each part's max|x| of every column.
 KERNEL_OF_T(256) lp_maxima_partial(const T* x, double* partials, Matrix matrix) {
     ColumnPlace at = column_place(matrix);
-    double most = 0.0;
-    for_column(at, [&](u64 i) { most = larger(most, (double)fabsf(to_f32(x[i]))); });
-    store_partials<Most>(most, most, at, partials);
+    // The largest of floats is one of them: nothing is gained by doubles.
+    float most = 0.0f;
+    for_column(at, [&](u64 i) { most = larger(most, fabsf(to_f32(x[i]))); });
+    store_partials<Most>((double)most, (double)most, at, partials);
 }
 
 // scale ← max|x|.
@@ -43,10 +44,10 @@ lp_finish(const double* partials, float* mean, float* scale, double p, unsigned 
 // Each part's number of elements of every column whose |x| is its s.
 KERNEL_OF_T(256) lp_ties(const T* x, const float* scale, double* partials, Matrix matrix) {
     ColumnPlace at = column_place(matrix);
-    double count = 0.0;
+    unsigned count = 0;
     float s = at.there() ? scale[at.column] : 0.0f;
-    for_column(at, [&](u64 i) { count += fabsf(to_f32(x[i])) == s ? 1.0 : 0.0; });
-    store_partials<Sum>(count, count, at, partials);
+    for_column(at, [&](u64 i) { count += fabsf(to_f32(x[i])) == s ? 1u : 0u; });
+    store_partials<Sum>((double)count, (double)count, at, partials);
 }
 
 // Σ of lp_ties's parts of every column, in place of the first part.

@@ -70,6 +70,8 @@ max_pool_tangent(const float* x, const float* x_tangent, float* y_tangent, unsig
     for (u64 i = global_thread(); i < len; i += global_threads()) {
         PoolWindow window = pool_window(i, width, pixel);
         float best;
-        y_tangent[i] = x_tangent[window.at[first_largest(x, window, best)]];
+        unsigned place = first_largest(x, window, best);
+        // Chosen one by one: an array at a computed place is a thread's own memory.
+        y_tangent[i] = x_tangent[place < 2 ? (place ? window.at[1] : window.at[0]) : place == 2 ? window.at[2] : window.at[3]];
     }
 }

@@ -8,6 +8,8 @@ extern "C" __global__ void __launch_bounds__(256)
 renorm_correct(const float* mean, const float* var, const float* running_mean, const float* running_var, const float* weight,
                const float* bias, float* ratio, float* shift, float* new_weight, float* new_bias, double eps, double r_max, double d_max,
                unsigned columns) {
+    // One at a time: several would keep more registers across calls of the division than some architectures leave it.
+#pragma unroll 1
     for (u64 c = global_thread(); c < columns; c += global_threads()) {
         double s = sqrt((double)var[c] + eps), running = sqrt((double)running_var[c] + eps);
         float r = (float)clip(s / running, 1.0 / r_max, r_max);

@@ -2,6 +2,7 @@
 
 use normscape::runtime::cuda::kernels::{ALL, IMAGES, RESOURCES, SOURCES};
 use normscape::runtime::cuda::nvrtc::Target;
+use std::ffi::CStr;
 
 /// Without NVRTC there is nothing to look at: on continuous integration that is a failure.
 fn compiled() -> bool {
@@ -17,9 +18,11 @@ fn every_kernel_is_compiled_for_every_architecture() {
     if !compiled() {
         return;
     }
-    for arch in [80, 90] {
+    // A release has those of newer generations too.
+    let architectures: &[u32] = if cfg!(debug_assertions) { &[80, 90] } else { &[80, 90, 100, 120] };
+    for &arch in architectures {
         for (source, file) in SOURCES.iter().enumerate() {
-            let there = |target| IMAGES.iter().any(|i| i.source == source && i.target == target && i.code.len() > 500);
+            let there = |target| IMAGES.iter().any(|i| i.source == source && i.target == target && i.bytes > 500);
             assert!(there(Target::Cubin(arch)), "{} for sm_{arch}", file.name);
             assert!(there(Target::Ptx(90)), "PTX of {}", file.name);
         }
@@ -29,6 +32,22 @@ fn every_kernel_is_compiled_for_every_architecture() {
             let possible = kernel.cluster == 1 || arch >= 90;
             assert_eq!(there, possible, "{} for sm_{arch}", kernel.name);
         }
+    }
+}
+
+#[test]
+fn what_the_build_compressed_is_unpacked_as_what_it_is() {
+    for image in IMAGES {
+        let name = SOURCES[image.source].name;
+        let code = image.unpacked(name).unwrap();
+        let good = match image.target {
+            Target::Cubin(_) => code.starts_with(b"\x7fELF"),
+            Target::Ptx(arch) => {
+                let text = CStr::from_bytes_with_nul(&code).unwrap().to_str().unwrap();
+                text.contains(&format!(".target sm_{arch}"))
+            }
+        };
+        assert!(good && image.packed.len() < code.len(), "{name} for {:?}", image.target);
     }
 }
 

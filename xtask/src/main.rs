@@ -88,7 +88,7 @@ fn main() -> ExitCode {
         },
         "bundle" => match bundle::make() {
             Ok((archive, bytes)) => {
-                println!("{} ({bytes} bytes); unpack it there and run normscape/run.sh", archive.display());
+                println!("{} ({bytes} bytes); unpack it there and run normscape/contact.py", archive.display());
                 ExitCode::SUCCESS
             }
             Err(line) => refuse(&format!("xtask: {line}")),

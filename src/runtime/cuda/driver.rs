@@ -18,17 +18,6 @@ pub struct Source {
     pub text: &'static str,
 }
 
-/// A file of kernels, as the build compiled it.
-#[derive(Debug)]
-pub struct Image {
-    /// The file: its place in [`super::kernels::SOURCES`].
-    pub source: usize,
-    /// The target that it was compiled for.
-    pub target: super::nvrtc::Target,
-    /// The cubin, or the PTX with a terminating 0.
-    pub code: &'static [u8],
-}
-
 /// A kernel's resource use, as the build found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {

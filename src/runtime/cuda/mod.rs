@@ -6,7 +6,7 @@
 //! - [`driver`]: the trait that both devices implement, with tensors and numbers as arguments · [`failing`]: a driver that fails · [`ledger`]: a
 //!   driver that records what is asked of it
 //! - [`backend`]: [`Cuda`], generic over the driver, with its memory (`memory`)
-//! - [`gpu`]: a real device, through cudarc and cuBLAS · [`nvrtc`]: the compiler of its kernels
+//! - [`gpu`]: a real device, through cudarc and cuBLAS · [`nvrtc`]: the compiler of its kernels · [`image`]: what the build compiled with it
 //! - [`emulator`]: one coroutine per CUDA thread, every access checked · [`counts`]: what it counts of a launch, where it is asked to
 
 pub mod backend;
@@ -15,6 +15,7 @@ pub mod driver;
 pub mod emulator;
 pub mod failing;
 pub mod gpu;
+pub mod image;
 pub mod ledger;
 mod memory;
 pub mod nvrtc;
@@ -38,8 +39,9 @@ pub mod kernels {
     #![allow(missing_docs, reason = "a kernel's parameters are explained where the kernel is")]
     #[allow(unused_imports, reason = "not every set of kernels has all kinds of parameters")]
     use super::driver::{
-        Arg, Driver, Grid, Image, Kernel, Number, Parameter, Resources, Slice, SliceMut, Source, Stored, Words, scalar,
+        Arg, Driver, Grid, Kernel, Number, Parameter, Resources, Slice, SliceMut, Source, Stored, Words, scalar,
     };
+    use super::image::Image;
     #[allow(unused_imports, reason = "without NVRTC the build compiles none, and names no target")]
     use super::nvrtc::Target;
     use super::signature::Type;

@@ -3,7 +3,8 @@
 use super::api::{check, dotted, refuses_code, words};
 use super::symbols::{self as sys, CUfunction, CUfunction_attribute, CUmodule, Code};
 use crate::files::cache;
-use crate::runtime::cuda::driver::{Image, Kernel};
+use crate::runtime::cuda::driver::Kernel;
+use crate::runtime::cuda::image::Image;
 use crate::runtime::cuda::kernels::{HEADERS, IMAGES, SOURCES};
 use crate::runtime::cuda::nvrtc::{Nvrtc, Target, line_info};
 use crate::{Error, Result};
@@ -19,10 +20,10 @@ pub struct Modules {
     nvrtc: Option<Nvrtc>,
 }
 
-/// The best image of file `source` for a device of `capability`: machine code of its own architecture or of an older one of the same generation, or
-/// else the newest PTX that it can compile.
-fn best(source: usize, capability: u32) -> Option<&'static Image> {
-    let own = IMAGES.iter().filter(|image| image.source == source);
+/// The best of these images of file `source` for a device of `capability`: machine code of its own architecture or of an older one of the same
+/// generation, or else the newest PTX that it can compile.
+fn best(images: &[Image], source: usize, capability: u32) -> Option<&Image> {
+    let own = images.iter().filter(|image| image.source == source);
     let rank = |image: &&Image| match image.target {
         Target::Cubin(arch) if arch / 10 == capability / 10 && arch <= capability => Some((1, arch)),
         Target::Ptx(arch) if arch <= capability => Some((0, arch)),
@@ -111,8 +112,9 @@ impl Modules {
             // SAFETY: the code is a cubin, or PTX with a 0 at its end; the context is current.
             unsafe { sys::cuModuleLoadData(&mut module, words.as_ptr().cast()) }
         };
-        let built = best(source, capability).filter(|_| !line_info()).map(|image| image.code);
-        let code = load_any(built, &mut load, || self.compile(device, capability, source))?;
+        let built = best(IMAGES, source, capability).filter(|_| !line_info());
+        let built = built.map(|image| image.unpacked(SOURCES[source].name)).transpose()?;
+        let code = load_any(built.as_deref(), &mut load, || self.compile(device, capability, source))?;
         check(device, &format!("load kernels/{}.cu", SOURCES[source].name), code)?;
         self.modules.insert(source, module);
         Ok(module)
@@ -168,6 +170,31 @@ mod tests {
         };
         let result = load_any(built, load, compile);
         (result, tried.into_inner(), asked.into_inner())
+    }
+
+    #[test]
+    fn a_device_takes_the_code_of_its_own_generation_or_else_ptx() {
+        let targets = [80, 90, 100, 120].map(Target::Cubin).into_iter().chain([Target::Ptx(90)]);
+        let of = |source| move |target| Image { source, target, packed: &[], bytes: 0 };
+        let images: Vec<_> = targets.clone().map(of(3)).chain(targets.map(of(4))).collect();
+        let chosen = |capability| best(&images, 4, capability).map(|image| (image.source, image.target));
+        for (capability, target) in [
+            (80, Target::Cubin(80)),
+            (86, Target::Cubin(80)),
+            (89, Target::Cubin(80)),
+            (90, Target::Cubin(90)),
+            (100, Target::Cubin(100)),
+            (103, Target::Cubin(100)),
+            // A generation that the build did not compile for.
+            (110, Target::Ptx(90)),
+            (120, Target::Cubin(120)),
+            (121, Target::Cubin(120)),
+            (130, Target::Ptx(90)),
+        ] {
+            assert_eq!(chosen(capability), Some((4, target)), "sm_{capability}");
+        }
+        assert_eq!(chosen(75), None);
+        assert!(best(&images, 5, 90).is_none());
     }
 
     #[test]
