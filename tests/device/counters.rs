@@ -203,7 +203,7 @@ fn what_warps_do_together_is_counted() {
 #[test]
 fn a_sample_of_blocks_counts_for_all_where_they_are_alike() {
     // Each block reads 128 bytes of its own, and the same 32; four lanes of it write.
-    let body = "unsigned b = blockIdx.x;\nfloat v = x[32 * b + t] + x[t % 8];\nif (t < 4) y[32 * b + t] = v;\n__syncthreads();";
+    let body = "unsigned b = blockIdx.x;\nfloat v = x[32 * b + t] + x[4064 + t % 8];\nif (t < 4) y[32 * b + t] = v;\n__syncthreads();";
     let whole = counted_as(&PLAIN, 64, 32, None, body);
     for (sample, order) in [(64, None), (8, None), (8, Some(1)), (3, Some(2)), (1000, None)] {
         let mut counts = sampled_as(&PLAIN, 64, 32, (order, Some(sample)), body);

@@ -49,8 +49,8 @@ pub struct Held {
     pub lines: Vec<String>,
 }
 
-/// Compares with every file of the folder that is of this card, precision and step. Errors: a folder that cannot be read; a file of results that is
-/// none.
+/// Compares with every file of the folder that is of this card, precision and step; one that names no device is no measurement of one. Errors: a folder
+/// or a file that cannot be read.
 pub fn held(folder: &Path, step: &Step, card: &Card, nodes: &[Predicted]) -> Result<Held, String> {
     let told = |path: &Path, e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let mut files: Vec<_> = Vec::new();
@@ -65,7 +65,12 @@ pub fn held(folder: &Path, step: &Step, card: &Card, nodes: &[Predicted]) -> Res
     let mut found = false;
     for path in files {
         let text = std::fs::read_to_string(&path).map_err(|e| told(&path, &e))?;
-        let results: Results = serde_json::from_str(&text).map_err(|e| told(&path, &e))?;
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| told(&path, &e))?;
+        if value.get("device").is_none() {
+            // The results of something else.
+            continue;
+        }
+        let results: Results = serde_json::from_value(value).map_err(|e| told(&path, &e))?;
         if !results.device.contains(&card.device) || results.precision != step.precision {
             continue;
         }
@@ -182,6 +187,9 @@ mod tests {
             let found = held(name, results(device, precision, 1.0, 1.0)).unwrap();
             assert!(found.agree && found.lines.len() == 1 && found.lines[0].starts_with("No measurement"), "{name}");
         }
-        assert!(held("broken", "{}".into()).is_err());
+        assert!(held("another", "{}".into()).is_ok_and(|found| found.agree));
+        for (name, broken) in [("cut", r#"{"device": "NVIDIA H2"#), ("less", r#"{"device": "NVIDIA H200"}"#)] {
+            assert!(held(name, broken.into()).is_err(), "{name}");
+        }
     }
 }

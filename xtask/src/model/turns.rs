@@ -117,7 +117,7 @@ mod tests {
 
     fn part(is_loop: bool, features: [f64; FEATURES]) -> Part {
         let block = Block { features, instructions: 10.0, ..Block::default() };
-        Part { is_loop, blocks: vec![block], ..Part::default() }
+        Part { is_loop, blocks: vec![block] }
     }
 
     #[test]
