@@ -6,7 +6,7 @@ use super::step::Bench;
 use crate::Result;
 use crate::report::{Cell, Table, significant};
 use crate::runtime::cuda::counts::{Counts, Global, Shared, Widths};
-use crate::runtime::cuda::driver::{Driver, Part};
+use crate::runtime::cuda::driver::{Driver, Part, Region};
 use crate::runtime::cuda::ledger::{Entry, Ledger};
 use crate::runtime::cuda::{Cuda, Mode};
 use serde::Serialize;
@@ -36,10 +36,63 @@ pub struct CountedStep {
     pub nodes: usize,
     /// Launches of kernels among them.
     pub launches: usize,
+    /// Blocks of each launch that ran at the most (clusters, where there are): the counts are scaled to all of them. None: all ran.
+    pub sampled: Option<usize>,
     /// Each kernel's launches together, in the order in which the step has them.
     pub kernels: Vec<Group>,
     /// The same of each pass of each layer by itself; empty where they were not asked for.
     pub layers: Vec<Group>,
+    /// Each node of the step's graph by itself, in order, where a part of the blocks was counted: what a model of its time begins with.
+    pub work: Vec<Node>,
+}
+
+/// What is to be counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked {
+    /// Samples of the batch; [`SAMPLES`] otherwise.
+    pub samples: Option<usize>,
+    /// Each pass of each layer by itself.
+    pub layers: bool,
+    /// Blocks of each launch that the device runs, if not all.
+    pub sampled: Option<usize>,
+}
+
+/// One node of the step's graph.
+#[derive(Debug, Clone, Serialize)]
+pub struct Node {
+    /// As in a [`Group`]; `beside the layers` where it belongs to none.
+    pub layer: String,
+    /// As in a [`Group`]; empty where it belongs to none.
+    pub pass: &'static str,
+    /// The kernel; `gemm` for a dense product, `copy` for a copy.
+    pub kernel: &'static str,
+    /// Blocks along x, y and z.
+    pub blocks: [u32; 3],
+    /// Threads of a block.
+    pub threads: u32,
+    /// Bytes of dynamic shared memory of a block.
+    pub dynamic_shared: u32,
+    /// Blocks of a cluster; 1 without clusters.
+    pub cluster: u32,
+    /// Multiplications and additions of a product over taps, nominal and effective; 0 of others.
+    pub flops: [f64; 2],
+    /// The tensors that it is given.
+    pub tensors: Vec<Touched>,
+    /// What it asked for; none of what is no kernel of ours.
+    pub counts: Option<Counts>,
+}
+
+/// A tensor that a node is given.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Touched {
+    /// The number of its arena.
+    pub arena: u32,
+    /// Its offset in the arena, in bytes.
+    pub offset: usize,
+    /// Its length in bytes.
+    pub bytes: usize,
+    /// Whether the node may write to it.
+    pub written: bool,
 }
 
 /// Launches that are counted together.
@@ -59,13 +112,12 @@ pub struct Group {
     pub counts: Option<Counts>,
 }
 
-/// Counts a training step of `kind` on a batch of `samples` on `driver`, a device that counts.
+/// Counts a training step of `kind` on `driver`, a device that counts, and runs as many blocks as are asked for.
 pub fn count(
     driver: Box<dyn Driver>,
     mode: Mode,
     kind: StepKind,
-    samples: Option<usize>,
-    layers: bool,
+    Asked { samples, layers, sampled }: Asked,
 ) -> Result<CountedStep> {
     let device = driver.properties().name.clone();
     let batch = samples.unwrap_or(SAMPLES[usize::from(kind.is_deep_linear())]);
@@ -86,6 +138,27 @@ pub fn count(
         }
         groups.into_values().collect()
     };
+    let node = |entry: &Entry| {
+        let (link, pass) = place(entry.part);
+        let touched = |&(Region { arena, offset, bytes }, written): &(Region, bool)| Touched {
+            arena: arena.0,
+            offset,
+            bytes,
+            written,
+        };
+        Node {
+            layer: names.get(link).cloned().unwrap_or_else(|| BESIDE.into()),
+            pass: pass_name(pass),
+            kernel: entry.kernel,
+            blocks: entry.grid.blocks,
+            threads: entry.grid.threads,
+            dynamic_shared: entry.grid.shared,
+            cluster: entry.cluster,
+            flops: entry.flops,
+            tensors: entry.tensors.iter().map(touched).collect(),
+            counts: entry.counts,
+        }
+    };
     Ok(CountedStep {
         version: env!("CARGO_PKG_VERSION"),
         commit: env!("NORMSCAPE_COMMIT"),
@@ -97,6 +170,8 @@ pub fn count(
         launches: entries.iter().filter(|entry| entry.counts.is_some()).count(),
         kernels: groups(entries, |entry| order_of(entries, entry.kernel)).into_values().collect(),
         layers: if layers { by_layer() } else { Vec::new() },
+        sampled,
+        work: if sampled.is_some() { entries.iter().map(node).collect() } else { Vec::new() },
     })
 }
 
@@ -165,6 +240,10 @@ impl CountedStep {
         let mut text = format!(
             "{device}, {precision}: one step of {name}, batch {batch}; {launches} launches, {nodes} nodes of its graph\n"
         );
+        if let Some(sampled) = self.sampled {
+            text +=
+                &format!("Of each launch {sampled} blocks or clusters ran at the most; counts are scaled to all.\n");
+        }
         for groups in [&self.kernels, &self.layers] {
             if !groups.is_empty() {
                 for (title, table) in [(GLOBAL, global(groups)), (BYTES, bytes(groups)), (WARPS, warps(groups))] {

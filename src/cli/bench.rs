@@ -31,6 +31,10 @@ pub struct Options {
     /// Samples of the batch of the step that is counted [default: 4, or 64 of a deep linear network]
     #[arg(long, value_name = "N", requires = "counters", value_parser = super::values::count)]
     pub batch: Option<usize>,
+    /// Of each launch only N blocks run (clusters, where there are) [default: 16], and counts are scaled; then a full batch can be counted
+    #[arg(long, value_name = "N", requires = "counters", value_parser = super::values::count, num_args = 0..=1,
+          default_missing_value = "16")]
+    pub sampled: Option<usize>,
     /// Names of steps, and no measurement
     #[arg(long, conflicts_with_all = ["full", "layers", "step", "seconds", "counters"])]
     pub list: bool,
@@ -97,7 +101,12 @@ fn counted(options: &Options, globals: &Globals) -> Result<Answer> {
         return Err(Error::input(format!("--batch {batch}"), "not so many samples", expected));
     }
     let kind: StepKind = options.step.as_deref().unwrap_or(counters::USUAL).parse()?;
-    let found = counters::count(Device::counting()?, mode, kind, options.batch, options.layers)?;
+    let sampled = options.sampled;
+    if sampled == Some(0) {
+        return Err(Error::input("--sampled 0", "no block to be counted", "1 is the least"));
+    }
+    let asked = counters::Asked { samples: options.batch, layers: options.layers, sampled };
+    let found = counters::count(Device::counting(sampled)?, mode, kind, asked)?;
     if globals.json { json(&found) } else { Ok(Answer::text(found.tables())) }
 }
 

@@ -88,8 +88,13 @@ impl Device {
     }
 
     /// The emulator, counting: whatever `NORMSCAPE_EMULATOR` chooses, only kernels that were built for it count. Errors: there is no compiler.
-    pub fn counting() -> Result<Box<dyn Driver>> {
-        Ok(Box::new(Emulator::new(Options { build: Build::Counted, ..Options::from_environment()? })?))
+    /// With `sample` only so many clusters of each launch run, and counts are scaled.
+    pub fn counting(sample: Option<usize>) -> Result<Box<dyn Driver>> {
+        let emulator = Emulator::new(Options { build: Build::Counted, ..Options::from_environment()? })?;
+        Ok(Box::new(match sample {
+            Some(clusters) => emulator.sampling(clusters as u64),
+            None => emulator,
+        }))
     }
 
     /// Its name in a run's record.

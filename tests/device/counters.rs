@@ -8,12 +8,26 @@ use normscape::runtime::tensor::{ArenaId, ArenaPlan, DType, Shape};
 
 /// What a kernel of the body `body` comes to on tensors of 4096, in `blocks` blocks of `threads` threads; `t` is the thread.
 fn counted_as(kernel: &'static Kernel, blocks: usize, threads: u32, order: Option<u64>, body: &str) -> Counts {
+    sampled_as(kernel, blocks, threads, (order, None), body)
+}
+
+/// The same of a sample of so many of its clusters, if of a sample.
+fn sampled_as(
+    kernel: &'static Kernel,
+    blocks: usize,
+    threads: u32,
+    (order, sample): (Option<u64>, Option<u64>),
+    body: &str,
+) -> Counts {
     let text = format!(
         "#include \"tensor_cores.cuh\"\n#include \"cluster.cuh\"\nstruct __align__(8) Two {{ float v[2]; }};\n\
          extern \"C\" __global__ void k(const float* x, float* y, unsigned n) {{\nunsigned t = threadIdx.x;\n{body}\n}}\n"
     );
     let options = Options { build: Build::Counted, order, poison: false };
     let mut emulator = Emulator::new(options).unwrap().with_source("planted", String::leak(text));
+    if let Some(clusters) = sample {
+        emulator = emulator.sampling(clusters);
+    }
     let mut plan = ArenaPlan::with_guards(ArenaId::numbered(0));
     let views: Vec<_> = (0..2).map(|_| plan.view(Shape::new([4096]), DType::F32)).collect();
     emulator.allocate(plan.id(), plan.bytes()).unwrap();
@@ -184,4 +198,38 @@ fn what_warps_do_together_is_counted() {
         assert_eq!((counts.remote, counts.barriers.cluster, counts.stores.requests), (4, 2, 2), "{order:?}");
         assert_eq!((shared(counts.shared_stores), shared(counts.shared_loads)), ([4, 4, 0], [0, 0, 0]), "{order:?}");
     }
+}
+
+#[test]
+fn a_sample_of_blocks_counts_for_all_where_they_are_alike() {
+    // Each block reads 128 bytes of its own, and the same 32; four lanes of it write.
+    let body = "unsigned b = blockIdx.x;\nfloat v = x[32 * b + t] + x[4064 + t % 8];\nif (t < 4) y[32 * b + t] = v;\n__syncthreads();";
+    let whole = counted_as(&PLAIN, 64, 32, None, body);
+    for (sample, order) in [(64, None), (8, None), (8, Some(1)), (3, Some(2)), (1000, None)] {
+        let mut counts = sampled_as(&PLAIN, 64, 32, (order, Some(sample)), body);
+        // Of distinct bytes the blocks share some: there are at the most as many as the tensors have.
+        for (counted, known) in [(&mut counts.loads, whole.loads), (&mut counts.stores, whole.stores)] {
+            assert!((known.once..=2 * known.once).contains(&counted.once), "{sample}: {counted:?}");
+            (counted.once, counted.asked) = (known.once, known.asked);
+        }
+        let off = |found: u64, known: u64| found.abs_diff(known) * 100 <= known;
+        assert!(off(counts.loads.requests, 128) && off(counts.barriers.block, 64), "{sample}: {counts:?}");
+        if 64 % sample == 0 {
+            assert_eq!(counts, whole, "{sample}");
+        }
+    }
+    // Blocks that differ are met wherever they lie: those of every eighth place ask for three times as much.
+    let body = "for (unsigned i = 0; i < (blockIdx.x % 8 ? 1 : 3); ++i) y[blockIdx.x] = x[t];";
+    let found = sampled_as(&PLAIN, 4096, 32, (None, Some(64)), body).loads.requests as f64;
+    assert!((found / (4096.0 * 1.25) - 1.0).abs() < 0.1, "{found}");
+}
+
+#[test]
+fn whole_clusters_are_sampled() {
+    let body = "SHARED(float, mine, [32]);\nmine[t] = x[t];\ncluster_sync();\n\
+                y[t] = *cluster_map(mine + t, (cluster_rank() + 1) % 2);\ncluster_sync();";
+    let whole = counted_as(&CLUSTER, 32, 32, None, body);
+    let counts = sampled_as(&CLUSTER, 32, 32, (None, Some(4)), body);
+    assert_eq!((counts.remote, counts.barriers), (whole.remote, whole.barriers));
+    assert_eq!(counts.loads.sectors, whole.loads.sectors);
 }

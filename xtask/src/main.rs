@@ -4,6 +4,7 @@
 //! - `tally.rs`: reads the output of test programs
 //! - `mutants.rs`: makes known mistakes, one at a time, and shows which test finds each
 //! - `sass/`: holds the machine code of every kernel to budgets
+//! - `model/`: predicts a training step's time on a card from machine code and counters
 //! - `cuda.rs`: fetches NVRTC and the disassembler · `bundle.rs`: packs programs, tests and benchmarks for a machine with a GPU but without Rust
 //! - `torture/`: attacks what a run promises, with kills, failing calls and hostile input
 //! - `bits.rs`: makes a fixed set of runs and prints a hash of the numbers that each computed
@@ -19,6 +20,7 @@ mod bundle;
 mod compare;
 mod cuda;
 mod data;
+mod model;
 mod mutants;
 mod python;
 mod sass;
@@ -42,6 +44,11 @@ Commands:
   sass [KERNEL]    compile every kernel, take its machine code apart, and hold registers, spills and hot loops to xtask/budgets.toml: exit code 1
                    where one takes more, 2 where that cannot be told. No GPU is needed. KERNEL: that one alone, with its hot loops
                    instruction by instruction; --arch N (as 90), --all (kernels without a budget of their own too), --json
+  model            how long a training step takes a card, as a range, from machine code and counters: every node, and sums. A model, not a measurement;
+                   exit code 1 where a measurement in benches/results lies more than 25 % beyond. --card NAME (h200; xtask/cards.toml has them),
+                   --network vgg16, dln or NAME (as `normscape bench --step` takes it), --mode bf16, tf32 or f32, --batch N,
+                   --sampled N (blocks of each launch that are counted, 16), --markdown, --program PATH (a build of normscape; this
+                   source's otherwise), --results DIR
   mutants          make each known mistake and see that its test finds it; ends with 'N passed, N failed, N skipped'
   torture [KINDS]  campaigns against what a run promises; they take long. Kinds: kills, calls [default: both], and fuzz,
                    which needs cargo-fuzz. --slice (about a minute), --count N (kills, 1000), --share I/N and --once (calls),
@@ -74,6 +81,7 @@ fn main() -> ExitCode {
         "test" => test::run(&rest),
         "mutants" => mutants::run(),
         "sass" => sass::run(&rest),
+        "model" => model::run(&rest),
         "compare" => compare::run(&rest),
         #[cfg(target_os = "linux")]
         "torture" => torture::run(&rest),
@@ -106,10 +114,10 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         "" => refuse(
-            "xtask: no command given; there are test, cuda, sass, mutants, torture, bits, bundle, bench, compare and help",
+            "xtask: no command given; there are test, cuda, sass, model, mutants, torture, bits, bundle, bench, compare and help",
         ),
         other => refuse(&format!(
-            "xtask: no command '{other}'; there are test, cuda, sass, mutants, torture, bits, bundle, bench, compare and help"
+            "xtask: no command '{other}'; there are test, cuda, sass, model, mutants, torture, bits, bundle, bench, compare and help"
         )),
     }
 }

@@ -157,6 +157,27 @@ impl Serialize for Widths {
 }
 
 impl Counts {
+    /// The counts of a whole grid, of which a part of the blocks was counted: all of them by `[all, ran]`. The distinct bytes of the launch grow
+    /// with the part less than that, since blocks share tensors: at the most to what there is to be read and to be written.
+    pub fn scaled(mut self, [all, ran]: [u64; 2], [readable, writable]: [u64; 2]) -> Counts {
+        let scale = |count: &mut u64| *count = (u128::from(*count) * u128::from(all) / u128::from(ran.max(1))) as u64;
+        for (global, most) in [(&mut self.loads, readable), (&mut self.stores, writable)] {
+            let Global { requests, lanes, partial, widths, sectors, needed, asked, once, once_a_block } = global;
+            [requests, lanes, partial, sectors, needed, asked, once, once_a_block].into_iter().for_each(scale);
+            widths.0.iter_mut().for_each(scale);
+            *asked = (*asked).min(most);
+            *once = (*once).min(most.next_multiple_of(SECTOR as u64));
+        }
+        for shared in [&mut self.shared_loads, &mut self.shared_stores, &mut self.ldmatrix] {
+            let Shared { requests, partial, widths, wavefronts, extra } = shared;
+            [requests, partial, wavefronts, extra].into_iter().chain(&mut widths.0).for_each(scale);
+        }
+        let Counts { remote, copies, mma, shuffles, votes, barriers: Barriers { block, warp, cluster }, .. } =
+            &mut self;
+        [remote, copies, mma, shuffles, votes, block, warp, cluster].into_iter().for_each(scale);
+        self
+    }
+
     /// Adds another launch.
     pub fn add(&mut self, other: &Counts) {
         self.loads.add(&other.loads);

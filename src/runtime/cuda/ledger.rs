@@ -10,12 +10,16 @@ use crate::runtime::tensor::ArenaId;
 use std::ops::Range;
 
 /// One launch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Entry {
     /// The kernel's name; `gemm` for a dense product, `copy` for a copy.
     pub kernel: &'static str,
     /// The numbers of blocks and threads; one block of one thread for anything that is not one of our kernels.
     pub grid: Grid,
+    /// Blocks of a cluster; 1 without clusters.
+    pub cluster: u32,
+    /// The tensors that it reads, and with `true` those that it writes.
+    pub tensors: Vec<(Region, bool)>,
     /// The bytes of the tensors that it reads, and of those that it writes; each tensor is counted once.
     pub bytes: [u64; 2],
     /// The multiplications and additions of a product over taps: nominal (every tap everywhere), and effective (valid taps only).
@@ -30,8 +34,10 @@ pub struct Entry {
 
 impl Entry {
     /// Of what is known before it is made.
-    fn new(kernel: &'static str, grid: Grid, bytes: [u64; 2], flops: [f64; 2]) -> Entry {
-        Entry { kernel, grid, bytes, flops, seconds: None, part: None, counts: None }
+    fn new(kernel: &'static str, grid: Grid, tensors: Vec<(Region, bool)>, flops: [f64; 2]) -> Entry {
+        let mut bytes = [0; 2];
+        tensors.iter().for_each(|(region, written)| bytes[usize::from(*written)] += region.bytes as u64);
+        Entry { kernel, grid, cluster: 1, tensors, bytes, flops, seconds: None, part: None, counts: None }
     }
 }
 
@@ -106,19 +112,20 @@ impl<D: Driver> Ledger<D> {
         &self.entries[self.began.min(self.entries.len())..]
     }
 
-    fn keep(&mut self, entry: Entry, written: &[Region], work: impl Fn(&mut D) -> Result<()>) -> Result<()> {
+    fn keep(&mut self, entry: Entry, work: impl Fn(&mut D) -> Result<()>) -> Result<()> {
         work(&mut self.inner)?;
         let counts = self.inner.counts();
-        let seconds = if self.repeats > 0 { Some(self.time(written, work)?) } else { None };
+        let written = || entry.tensors.iter().filter_map(|&(region, written)| written.then_some(region));
+        let seconds = if self.repeats > 0 { Some(self.time(written(), work)?) } else { None };
         self.entries.push(Entry { seconds, counts, part: self.part, ..entry });
         Ok(())
     }
 
     /// The seconds that one of many repetitions of `work` takes. `work` has been done once and writes to `written`, whose contents are put back.
-    fn time(&mut self, written: &[Region], work: impl Fn(&mut D) -> Result<()>) -> Result<f64> {
+    fn time(&mut self, written: impl Iterator<Item = Region>, work: impl Fn(&mut D) -> Result<()>) -> Result<f64> {
         let Ledger { inner, repeats, graphs, .. } = self;
-        let mut kept = Vec::with_capacity(written.len());
-        for &region in written {
+        let mut kept = Vec::new();
+        for region in written {
             let mut bytes = vec![0; region.bytes];
             inner.download(region, &mut bytes)?;
             kept.push((region, bytes));
@@ -171,21 +178,18 @@ impl<D: Driver> Driver for Ledger<D> {
         self.inner.download(from, bytes)
     }
     fn copy(&mut self, from: Region, to: Region) -> Result<()> {
-        let bytes = [from.bytes as u64, to.bytes as u64];
-        let entry = Entry::new("copy", Grid::new(1, 1), bytes, [0.0; 2]);
-        self.keep(entry, &[to], |inner| inner.copy(from, to))
+        let entry = Entry::new("copy", Grid::new(1, 1), vec![(from, false), (to, true)], [0.0; 2]);
+        self.keep(entry, |inner| inner.copy(from, to))
     }
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
-        let (mut bytes, mut outputs) = ([0; 2], Vec::new());
-        for arg in args {
-            if let Arg::Tensor { region, written } = arg {
-                bytes[usize::from(*written)] += region.bytes as u64;
-                outputs.extend(written.then_some(*region));
-            }
-        }
+        let tensor = |arg: &Arg| match *arg {
+            Arg::Tensor { region, written } => Some((region, written)),
+            _ => None,
+        };
         let flops = operations(kernel, args).unwrap_or_default();
-        let entry = Entry::new(kernel.name, grid, bytes, flops);
-        self.keep(entry, &outputs, |inner| inner.launch(kernel, grid, args))
+        let entry = Entry::new(kernel.name, grid, args.iter().filter_map(tensor).collect(), flops);
+        let entry = Entry { cluster: kernel.cluster, ..entry };
+        self.keep(entry, |inner| inner.launch(kernel, grid, args))
     }
     fn counts(&self) -> Option<Counts> {
         self.inner.counts()
@@ -196,9 +200,9 @@ impl<D: Driver> Driver for Ledger<D> {
     fn gemm(&mut self, product: Gemm) -> Result<()> {
         let Gemm { m, n, k, a, b, out, .. } = product;
         let flops = [2.0 * m as f64 * n as f64 * k as f64; 2];
-        let bytes = [(a.region.bytes + b.region.bytes) as u64, out.bytes as u64];
-        let entry = Entry::new("gemm", Grid::new(1, 1), bytes, flops);
-        self.keep(entry, &[out], |inner| inner.gemm(product))
+        let tensors = vec![(a.region, false), (b.region, false), (out, true)];
+        let entry = Entry::new("gemm", Grid::new(1, 1), tensors, flops);
+        self.keep(entry, |inner| inner.gemm(product))
     }
     fn begin_graph(&mut self, key: u64) -> Result<Graph> {
         // What is replayed as one cannot be timed launch by launch.

@@ -358,23 +358,11 @@ impl LoopBudget {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{listing, loops};
     use super::*;
 
     /// A kernel as it was recorded.
     fn recorded(text: &str, registers: u32, spills: u32) -> Measured {
-        let function = listing::read(text).unwrap().remove(0);
-        Measured {
-            kernel: function.name.clone(),
-            architecture: 90,
-            threads: 256,
-            registers,
-            spills,
-            shared: 0,
-            counts: Counts::of(&function.instructions),
-            loops: loops::find(&function),
-            function,
-        }
+        Measured { threads: 256, registers, spills, ..Measured::of_listing(text) }
     }
 
     fn sgd() -> Measured {

@@ -68,6 +68,8 @@ pub struct Code {
     pub usage: Vec<Usage>,
     /// What nvdisasm says of all.
     pub listing: String,
+    /// The code itself.
+    pub cubin: Vec<u8>,
 }
 
 /// What compiles and takes apart.
@@ -151,8 +153,9 @@ impl Tools {
         let [cubin, table, listing] =
             ["cubin", "usage", "sass"].map(|end| self.kept.join(format!("{prefix}{hash}.{end}")));
         // The table comes last: where it is, the others are.
-        if let (Ok(usage), Ok(listing)) = (std::fs::read_to_string(&table), std::fs::read_to_string(&listing)) {
-            return Ok(Some(Code { file, architecture, usage: from_lines(&usage), listing }));
+        let kept = |path| std::fs::read_to_string(path);
+        if let (Ok(usage), Ok(listing), Ok(cubin)) = (kept(&table), kept(&listing), std::fs::read(&cubin)) {
+            return Ok(Some(Code { file, architecture, usage: from_lines(&usage), listing, cubin }));
         }
         let Compiled { code, usage } = match self.nvrtc.compile(name, text, &headers, target, false) {
             Ok(compiled) => compiled,
@@ -174,7 +177,7 @@ impl Tools {
         let text = self.disassemble(&cubin)?;
         write(&listing, text.as_bytes())?;
         write(&table, to_lines(&usage).as_bytes())?;
-        Ok(Some(Code { file, architecture, usage, listing: text }))
+        Ok(Some(Code { file, architecture, usage, listing: text, cubin: code }))
     }
 
     /// Removes what is kept of an older text of a file, with another hash.

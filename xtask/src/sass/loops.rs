@@ -54,6 +54,14 @@ pub fn find(function: &Function) -> Vec<Loop> {
     loops
 }
 
+/// The basic blocks that the function's beginning leads to, as ranges of places, in order of their addresses.
+pub fn basic_blocks(function: &Function) -> Vec<std::ops::Range<usize>> {
+    let blocks = Blocks::of(&function.instructions);
+    let mut ranges: Vec<_> = blocks.order.iter().map(|&block| blocks.places(block)).collect();
+    ranges.sort_by_key(|range| range.start);
+    ranges
+}
+
 /// Where control goes from the instruction at `at`.
 fn next(code: &[Instruction], at: usize) -> Vec<usize> {
     let this = &code[at];

@@ -2,6 +2,7 @@
 
 use super::classes::Counts;
 use super::compile::{Code, Sources};
+use super::controls::{self, Control};
 use super::listing::{self, Function};
 use super::loops::{self, Loop};
 use super::signature::Signature;
@@ -26,6 +27,8 @@ pub struct Measured {
     pub counts: Counts,
     /// Its loops, in order of addresses.
     pub loops: Vec<Loop>,
+    /// What each of its instructions waits for; empty where the cubin cannot be read.
+    pub controls: Vec<Control>,
 }
 
 /// Names of all kernels, in order of the files.
@@ -37,7 +40,7 @@ pub fn names(sources: &Sources) -> Vec<String> {
 /// Every kernel of some code. Errors: a listing that is none, and a kernel that it lacks though ptxas tells of it.
 pub fn all(sources: &Sources, codes: &[Code]) -> Result<Vec<Measured>, String> {
     let mut found = Vec::new();
-    for Code { file, architecture, usage, listing } in codes {
+    for Code { file, architecture, usage, listing, cubin } in codes {
         let file = &sources.files[*file];
         let told = |what: String| format!("kernels/{}.cu, sm_{architecture}: {what}", file.name);
         let mut functions = listing::read(listing).map_err(told)?;
@@ -57,10 +60,31 @@ pub fn all(sources: &Sources, codes: &[Code]) -> Result<Vec<Measured>, String> {
                     shared: usage.shared,
                     counts: Counts::of(&function.instructions),
                     loops: loops::find(&function),
+                    controls: controls::of(cubin, &function.name).unwrap_or_default(),
                     function,
                 });
             }
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+impl Measured {
+    /// A kernel of such a listing that takes nothing else.
+    pub fn of_listing(text: &str) -> Measured {
+        let function = listing::read(text).unwrap().remove(0);
+        Measured {
+            kernel: function.name.clone(),
+            architecture: 90,
+            threads: 32,
+            registers: 0,
+            spills: 0,
+            shared: 0,
+            counts: Counts::of(&function.instructions),
+            loops: loops::find(&function),
+            controls: Vec::new(),
+            function,
+        }
+    }
 }

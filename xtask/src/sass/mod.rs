@@ -1,12 +1,13 @@
 //! `cargo xtask sass`: the machine code of every kernel, held to `xtask/budgets.toml`. No GPU is needed.
 //!
 //! - `compile.rs`: NVRTC and nvdisasm · `listing.rs`: reads what the latter prints
-//! - `loops.rs`: finds loops · `classes.rs`: counts kinds of instructions · `occupancy.rs`: blocks that a multiprocessor holds
+//! - `controls.rs`: what instructions wait for · `loops.rs`: finds loops · `classes.rs`: counts kinds of instructions · `occupancy.rs`: blocks that a multiprocessor holds
 //! - `measure.rs`: all that of every kernel · `budget.rs`: the file of budgets, and what breaks one · `report.rs`: what is printed
 
 mod budget;
 mod classes;
 mod compile;
+mod controls;
 mod listing;
 mod loops;
 mod measure;
@@ -21,7 +22,12 @@ mod signature;
 
 use budget::{Budgets, Checked};
 use compile::{Sources, Tools};
-use measure::Measured;
+pub use controls::Control;
+pub use listing::Instruction;
+pub use loops::basic_blocks;
+pub use measure::Measured;
+pub use occupancy::blocks as resident_blocks;
+pub use report::aligned;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
@@ -36,6 +42,17 @@ struct Asked {
     json: bool,
     /// Kernels without a budget too.
     all: bool,
+}
+
+/// Every kernel as the model looks at it, and the compiler. Errors: as those of the command.
+pub fn machine_code(architecture: u32) -> Result<(String, Vec<Measured>), String> {
+    let sources = Sources::read(&crate::root().join("kernels"))?;
+    let tools = Tools::find()?;
+    let (codes, unknown) = tools.compile(&sources, &[architecture])?;
+    if !unknown.is_empty() {
+        return Err(format!("{} does not know sm_{architecture}", tools.compiler()));
+    }
+    Ok((tools.compiler(), measure::all(&sources, &codes)?))
 }
 
 fn asked(args: &[OsString]) -> Result<Asked, String> {

@@ -79,6 +79,7 @@ pub struct Emulator {
     graphs: graph::Graphs,
     marks: [Instant; 2],
     counts: Option<Counts>,
+    sample: Option<u64>,
 }
 
 /// 256 bytes of memory, aligned as a GPU's allocations are: sectors are then the same as there.
@@ -105,12 +106,21 @@ impl Emulator {
             graphs: graph::Graphs::default(),
             marks: [Instant::now(); 2],
             counts: None,
+            sample: None,
         })
     }
 
     /// For tests: takes the kernels' text from here, not from the program's own files.
     pub fn with_source(mut self, name: &'static str, text: &'static str) -> Self {
         self.source = Some((name, text));
+        self
+    }
+
+    /// Of each launch only so many clusters run (blocks, where there are no clusters), spread over the grid; counts are scaled to all of it.
+    ///
+    /// What a launch writes is then written in part: numbers are worthless, and a kernel whose control flow depends on them counts another flow.
+    pub fn sampling(mut self, clusters: u64) -> Self {
+        self.sample = Some(clusters.max(1));
         self
     }
 
@@ -133,6 +143,18 @@ impl Emulator {
             Command::Gemm(product) => self.gemm(*product),
         })
     }
+}
+
+/// Which of `all` clusters the `number`-th of `ran` is: one in each of `ran` equal stretches of the grid, at a place in it that goes by the golden
+/// ratio, so that no period of the grid (a map's rows, a layer's taps) meets always the same.
+fn sampled(number: u64, ran: u64, all: u64) -> u64 {
+    if ran == all {
+        return number;
+    }
+    const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+    let within = u128::from((number + 1).wrapping_mul(GOLDEN));
+    let place = (u128::from(number) << 64) + within;
+    ((place * u128::from(all) / u128::from(ran)) >> 64) as u64
 }
 
 thread_local! {
@@ -251,13 +273,15 @@ impl Driver for Emulator {
             Some(seed) => number.wrapping_mul(clusters.wrapping_sub(1).max(1)).wrapping_add(seed) % clusters,
             None => number,
         };
+        let ran = self.sample.map_or(clusters, |most| most.min(clusters));
         let run = |number: u64| {
+            let number = sampled(number, ran, clusters);
             RUNNER.with_borrow_mut(|runner| {
                 runner.get_or_insert_with(|| BlockRunner::new(kernel)).run(&launch, shuffled(number))
             })
         };
         // Of several errors the first block's is told, whichever worker was first.
-        let found = (0..clusters).into_par_iter().map(|n| run(n).err().map(|e| (n, e))).reduce(
+        let found = (0..ran).into_par_iter().map(|n| run(n).err().map(|e| (n, e))).reduce(
             || None,
             |a, b| match (a, b) {
                 (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
@@ -267,7 +291,11 @@ impl Driver for Emulator {
         if let Some((_, error)) = found {
             return Err(error);
         }
-        self.counts = tally.map(Tally::counts);
+        let most = |written: bool| windows.iter().filter(|w| w.written || !written).map(|w| w.bytes as u64).sum();
+        self.counts = tally.map(|tally| {
+            let counts = tally.counts();
+            if ran == clusters { counts } else { counts.scaled([clusters, ran], [most(false), most(true)]) }
+        });
         Ok(())
     }
 
