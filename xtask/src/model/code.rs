@@ -5,7 +5,9 @@ use super::chain::Step;
 use crate::sass::{Instruction, Measured, basic_blocks};
 
 /// What both the emulator counts and the machine code shows, by which turns of loops are found.
-pub const FEATURES: usize = 9;
+pub const FEATURES: usize = 10;
+/// The place among them of FFMA, which the emulator does not count.
+pub const FFMA: usize = 9;
 
 /// Kinds of units besides tensor cores that take more than the one clock in which an instruction is issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +98,10 @@ impl Block {
             "BAR" => self.features[7] += 1.0,
             // Through a generic address: of another block of the cluster.
             "LD" | "ST" => self.features[8] += 1.0,
-            "FFMA" => self.flops += 64.0,
+            "FFMA" => {
+                self.features[FFMA] += 1.0;
+                self.flops += 64.0;
+            }
             _ => {}
         }
         if let Some((wgmma, flops, weight)) = tensor(of) {

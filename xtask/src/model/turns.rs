@@ -1,14 +1,14 @@
 //! How often each part of a kernel's code is run, from what the emulator counted.
 //!
 //! Of each class of work that both see, the machine code says how many instructions a turn of each loop has, and the emulator how many all warps ran:
-//! accesses by the bytes of a lane (the compiler joins neighbours), ldmatrix, mma, shuffles, barriers. The turns of a basic block are the numbers, none
+//! accesses by the bytes of a lane (the compiler joins neighbours), ldmatrix, mma, shuffles, barriers; and FFMA, where all products are known. The turns of a basic block are the numbers, none
 //! below 0, and in no loop none above one for each warp, for which the products come nearest to the counters, each weighed by its size. Where several
 //! turns do as well (copies of a loop, of which one runs; the rest that an unrolled loop leaves) the block that has most takes all. A block without
-//! counted work runs as often as its loop, which is as often as the block of it that runs most; in no loop once for each warp.
+//! counted work runs as often as its loop, which is as often as the block of it that has most instructions run; in no loop once for each warp.
 
 use super::card::Latency;
 use super::chain;
-use super::code::{Block, FEATURES, Part};
+use super::code::{Block, FEATURES, FFMA, Part};
 use super::counted::{Counts, Node};
 
 /// How often warps run each part, all of the grid together.
@@ -54,6 +54,8 @@ fn counted(counts: &Counts, node: &Node) -> [f64; FEATURES] {
         counts.shuffles,
         counts.barriers.block * warps,
         counts.remote,
+        // Of a product over taps without tensor cores all multiplications are known.
+        if counts.mma == 0.0 && node.flops[0] > node.flops[1] { node.flops[1] / 64.0 } else { 0.0 },
     ]
 }
 
@@ -62,7 +64,9 @@ pub fn find(parts: &[Part], counts: &Counts, node: &Node) -> Turns {
     let warps = node.warps();
     let wanted = counted(counts, node);
     // In units of a warp's share, so that all numbers are of a size. What was not counted at all must not run.
-    let scale: Vec<f64> = wanted.iter().map(|&count| if count > 0.0 { warps / count } else { 1.0 }).collect();
+    let unknown = |feature: usize| if feature == FFMA { 0.0 } else { 1.0 };
+    let scale: Vec<f64> =
+        wanted.iter().enumerate().map(|(f, &count)| if count > 0.0 { warps / count } else { unknown(f) }).collect();
     let b: Vec<f64> = wanted.iter().map(|&count| if count > 0.0 { 1.0 } else { 0.0 }).collect();
     let blocks: Vec<(bool, [f64; FEATURES])> = parts
         .iter()
@@ -98,7 +102,9 @@ pub fn find(parts: &[Part], counts: &Counts, node: &Node) -> Turns {
         at += own.len();
         // Work on a condition may run less often, and says nothing of the rest.
         let known = |block: &Block| block.instructions > 0.0 && block.features.iter().any(|&n| n > 0.0);
-        let most = part.blocks.iter().zip(&*own).filter(|(block, _)| known(block)).map(|(_, &x)| x).reduce(f64::max);
+        let work = |&(block, x): &(&Block, &f64)| block.instructions * x;
+        let known = part.blocks.iter().zip(&*own).filter(|(block, _)| known(block));
+        let most = known.max_by(|a, b| work(a).total_cmp(&work(b))).map(|(_, &x)| x);
         if part.is_loop {
             let without = |block: &Block| block.features.iter().all(|&n| n == 0.0);
             let unknown = part.blocks.iter().zip(&mut *own).filter(|(block, _)| without(block));
@@ -129,11 +135,11 @@ mod tests {
         counts.ldmatrix.requests = 2.0 * 8.0 * 30.0;
         counts.set_global(8.0 * 5.0, 8.0);
         let parts = [
-            part(false, [0.0, 0.0, 0.0, 0.0, 0.0, 16.0, 0.0, 0.0, 0.0]),
-            part(true, [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
-            part(true, [0.0, 0.0, 0.0, 0.0, 16.0, 0.0, 0.0, 0.0, 0.0]),
+            part(false, [0.0, 0.0, 0.0, 0.0, 0.0, 16.0, 0.0, 0.0, 0.0, 0.0]),
+            part(true, [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+            part(true, [0.0, 0.0, 0.0, 0.0, 16.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
             // One that was not run: nothing was shuffled.
-            part(true, [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0]),
+            part(true, [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0, 0.0]),
         ];
         let found = find(&parts, &counts, &node);
         for (turns, wanted) in found.parts.iter().zip([8.0, 240.0, 40.0, 0.0]) {
