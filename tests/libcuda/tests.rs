@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// A driver that has been started, with a context and a stream.
-struct Session {
+struct Setup {
     context: usize,
     stream: usize,
     _alone: MutexGuard<'static, ()>,
@@ -39,14 +39,14 @@ macro_rules! code {
     };
 }
 
-impl Session {
-    fn new(words: &str) -> Session {
+impl Setup {
+    fn new(words: &str) -> Setup {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         fresh(words);
         assert_eq!(code!(cuInit(0)), 0);
         let context = made!(cuDevicePrimaryCtxRetain(0));
         assert_eq!(code!(cuCtxSetCurrent(context)), 0);
-        Session { context, stream: made!(cuStreamCreate(1)), _alone: alone }
+        Setup { context, stream: made!(cuStreamCreate(1)), _alone: alone }
     }
 
     fn allocated(&self, bytes: usize) -> u64 {
@@ -108,54 +108,54 @@ fn clean() {
 
 #[test]
 fn work_is_done_when_it_is_waited_for_and_not_before() {
-    let session = Session::new("");
-    let to = session.allocated(64);
+    let setup = Setup::new("");
+    let to = setup.allocated(64);
     // New memory holds no numbers.
-    assert_eq!(session.bytes(to, 4), [0xFF; 4]);
+    assert_eq!(setup.bytes(to, 4), [0xFF; 4]);
     let mut from = [3u8; 8];
-    assert_eq!(code!(cuMemcpyHtoDAsync_v2(to, from.as_ptr().cast(), 8, session.stream)), 0);
+    assert_eq!(code!(cuMemcpyHtoDAsync_v2(to, from.as_ptr().cast(), 8, setup.stream)), 0);
     // What the host had at the call is copied.
     from.fill(4);
     let mut found = vec![9u8; 8];
-    assert_eq!(code!(cuMemcpyDtoHAsync_v2(found.as_mut_ptr().cast(), to, 8, session.stream)), 0);
+    assert_eq!(code!(cuMemcpyDtoHAsync_v2(found.as_mut_ptr().cast(), to, 8, setup.stream)), 0);
     assert_ne!(found, [3; 8], "before the wait");
     assert_ne!(found, [9; 8], "and what was there is gone");
-    assert_eq!(code!(cuStreamSynchronize(session.stream)), 0);
+    assert_eq!(code!(cuStreamSynchronize(setup.stream)), 0);
     assert_eq!(found, [3; 8]);
     clean();
 }
 
 #[test]
 fn events_are_reached_in_the_order_of_their_stream() {
-    let session = Session::new("");
-    let to = session.allocated(16);
+    let setup = Setup::new("");
+    let to = setup.allocated(16);
     let (before, after): (usize, usize) = (made!(cuEventCreate(0)), made!(cuEventCreate(0)));
     let mut time = 0.0;
     breach(code!(cuEventElapsedTime(&mut time, before, after)), codes::INVALID_HANDLE, "never recorded");
-    assert_eq!(code!(cuEventRecord(before, session.stream)), 0);
-    assert_eq!(code!(cuMemsetD8Async(to, 1, 16, session.stream)), 0);
-    assert_eq!(code!(cuEventRecord(after, session.stream)), 0);
-    assert_eq!(code!(cuMemsetD8Async(to, 2, 16, session.stream)), 0);
+    assert_eq!(code!(cuEventRecord(before, setup.stream)), 0);
+    assert_eq!(code!(cuMemsetD8Async(to, 1, 16, setup.stream)), 0);
+    assert_eq!(code!(cuEventRecord(after, setup.stream)), 0);
+    assert_eq!(code!(cuMemsetD8Async(to, 2, 16, setup.stream)), 0);
     breach(code!(cuEventElapsedTime(&mut time, before, after)), codes::NOT_READY, "waited");
     assert_eq!(code!(cuEventSynchronize(after)), 0);
     assert_eq!(code!(cuEventElapsedTime(&mut time, before, after)), 0);
     assert!(time >= 0.0);
     // What comes after the event is not done yet.
-    assert_eq!(look(|state| state.streams[&session.stream].queue.len()), 1);
-    assert_eq!(session.bytes(to, 1), [2]);
+    assert_eq!(look(|state| state.streams[&setup.stream].queue.len()), 1);
+    assert_eq!(setup.bytes(to, 1), [2]);
     clean();
 }
 
 #[test]
 fn a_graph_is_recorded_and_not_done_and_replayed_as_often_as_asked() {
-    let session = Session::new("");
-    let to = session.allocated(16);
-    let exec = session.graph(to);
-    assert_eq!(session.bytes(to, 1), [0xFF]);
+    let setup = Setup::new("");
+    let to = setup.allocated(16);
+    let exec = setup.graph(to);
+    assert_eq!(setup.bytes(to, 1), [0xFF]);
     for _ in 0..3 {
-        assert_eq!(code!(cuMemsetD8Async(to, 1, 16, session.stream)), 0);
-        assert_eq!(code!(cuGraphLaunch(exec, session.stream)), 0);
-        assert_eq!(session.bytes(to, 1), [7]);
+        assert_eq!(code!(cuMemsetD8Async(to, 1, 16, setup.stream)), 0);
+        assert_eq!(code!(cuGraphLaunch(exec, setup.stream)), 0);
+        assert_eq!(setup.bytes(to, 1), [7]);
     }
     assert_eq!(look(|state| state.replays), 3);
     assert_eq!(code!(cuGraphExecDestroy(exec)), 0);
@@ -174,8 +174,8 @@ fn nodes_without_an_edge_are_done_in_any_order() {
 
 #[test]
 fn what_no_recording_allows_spoils_it() {
-    let session = Session::new("");
-    let (to, event) = (session.allocated(16), made!(cuEventCreate(0)));
+    let setup = Setup::new("");
+    let (to, event) = (setup.allocated(16), made!(cuEventCreate(0)));
     let mut host = [0u8; 16];
     let text = CString::new("// made\n.target sm_80\n").unwrap();
     type Call<'a> = &'a dyn Fn(&mut [u8; 16]) -> u32;
@@ -183,31 +183,31 @@ fn what_no_recording_allows_spoils_it() {
         ("cuMemAlloc_v2", &|_| code!(cuMemAlloc_v2(&mut 0, 16))),
         ("cuMemFree_v2", &|_| code!(cuMemFree_v2(to))),
         ("cuModuleLoadData", &|_| code!(cuModuleLoadData(&mut 0, text.as_ptr().cast()))),
-        ("cuStreamSynchronize", &|_| code!(cuStreamSynchronize(session.stream))),
+        ("cuStreamSynchronize", &|_| code!(cuStreamSynchronize(setup.stream))),
         ("cuEventSynchronize", &|_| code!(cuEventSynchronize(event))),
-        ("cuMemcpyHtoDAsync_v2", &|host| code!(cuMemcpyHtoDAsync_v2(to, host.as_ptr().cast(), 16, session.stream))),
-        ("cuMemcpyDtoHAsync_v2", &|host| code!(cuMemcpyDtoHAsync_v2(host.as_mut_ptr().cast(), to, 16, session.stream))),
+        ("cuMemcpyHtoDAsync_v2", &|host| code!(cuMemcpyHtoDAsync_v2(to, host.as_ptr().cast(), 16, setup.stream))),
+        ("cuMemcpyDtoHAsync_v2", &|host| code!(cuMemcpyDtoHAsync_v2(host.as_mut_ptr().cast(), to, 16, setup.stream))),
     ];
     for (name, call) in forbidden {
-        assert_eq!(code!(cuStreamBeginCapture_v2(session.stream, 1)), 0);
+        assert_eq!(code!(cuStreamBeginCapture_v2(setup.stream, 1)), 0);
         breach(call(&mut host), codes::CAPTURE_UNSUPPORTED, name);
-        breach(code!(cuMemsetD8Async(to, 0, 16, session.stream)), codes::CAPTURE_INVALIDATED, "spoilt");
+        breach(code!(cuMemsetD8Async(to, 0, 16, setup.stream)), codes::CAPTURE_INVALIDATED, "spoilt");
         let mut graph = 5;
-        assert_eq!(code!(cuStreamEndCapture(session.stream, &mut graph)), codes::CAPTURE_INVALIDATED, "{name}");
+        assert_eq!(code!(cuStreamEndCapture(setup.stream, &mut graph)), codes::CAPTURE_INVALIDATED, "{name}");
         assert_eq!(graph, 0);
         // It has ended, and the stream is as before.
-        assert_eq!(session.bytes(to, 1), [0xFF]);
+        assert_eq!(setup.bytes(to, 1), [0xFF]);
     }
     let mut graph = 0;
-    breach(code!(cuStreamEndCapture(session.stream, &mut graph)), codes::ILLEGAL_STATE, "not recording");
-    assert_eq!(code!(cuStreamBeginCapture_v2(session.stream, 1)), 0);
-    breach(code!(cuStreamBeginCapture_v2(session.stream, 1)), codes::ILLEGAL_STATE, "is recording");
+    breach(code!(cuStreamEndCapture(setup.stream, &mut graph)), codes::ILLEGAL_STATE, "not recording");
+    assert_eq!(code!(cuStreamBeginCapture_v2(setup.stream, 1)), 0);
+    breach(code!(cuStreamBeginCapture_v2(setup.stream, 1)), codes::ILLEGAL_STATE, "is recording");
 }
 
 #[test]
 fn another_thread_is_held_by_a_global_recording_only() {
-    let session = Session::new("");
-    let (context, stream) = (session.context, session.stream);
+    let setup = Setup::new("");
+    let (context, stream) = (setup.context, setup.stream);
     let elsewhere = |call: &(dyn Fn() -> u32 + Sync)| {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
@@ -230,47 +230,47 @@ fn another_thread_is_held_by_a_global_recording_only() {
 
 #[test]
 fn memory_is_used_while_it_is_there() {
-    let session = Session::new("");
-    let [a, b] = [(); 2].map(|()| session.allocated(64));
-    let exec = session.graph(a);
+    let setup = Setup::new("");
+    let [a, b] = [(); 2].map(|()| setup.allocated(64));
+    let exec = setup.graph(a);
     assert_eq!(code!(cuMemFree_v2(a)), 0);
     clean();
     breach(code!(cuMemFree_v2(a)), codes::INVALID_VALUE, "it was freed before");
     breach(code!(cuMemFree_v2(b + 8)), codes::INVALID_VALUE, "in the middle of an allocation");
     breach(code!(cuMemFree_v2(0x1234)), codes::INVALID_VALUE, "it never was");
-    breach(code!(cuMemsetD8Async(a, 0, 64, session.stream)), codes::INVALID_VALUE, "are allocated");
-    breach(code!(cuMemsetD8Async(b, 0, 65, session.stream)), codes::INVALID_VALUE, "not all of 65 bytes");
-    breach(code!(cuMemcpyDtoDAsync_v2(b, b + 8, 16, session.stream)), codes::INVALID_VALUE, "overlap");
-    assert_eq!(code!(cuMemsetD8Async(b, 0, 64, session.stream)), 0);
+    breach(code!(cuMemsetD8Async(a, 0, 64, setup.stream)), codes::INVALID_VALUE, "are allocated");
+    breach(code!(cuMemsetD8Async(b, 0, 65, setup.stream)), codes::INVALID_VALUE, "not all of 65 bytes");
+    breach(code!(cuMemcpyDtoDAsync_v2(b, b + 8, 16, setup.stream)), codes::INVALID_VALUE, "overlap");
+    assert_eq!(code!(cuMemsetD8Async(b, 0, 64, setup.stream)), 0);
     breach(code!(cuMemFree_v2(b)), 0, "was not waited for");
     // The work that needs it finds nothing: the context is lost, and stays so.
-    breach(code!(cuStreamSynchronize(session.stream)), codes::ILLEGAL_ADDRESS, "it was freed");
+    breach(code!(cuStreamSynchronize(setup.stream)), codes::ILLEGAL_ADDRESS, "it was freed");
     assert_eq!(code!(cuMemAlloc_v2(&mut 0, 16)), codes::ILLEGAL_ADDRESS);
-    assert_eq!(code!(cuGraphLaunch(exec, session.stream)), codes::ILLEGAL_ADDRESS);
+    assert_eq!(code!(cuGraphLaunch(exec, setup.stream)), codes::ILLEGAL_ADDRESS);
     // What belongs to it can be let go all the same.
     assert_eq!(code!(cuGraphExecDestroy(exec)), codes::ILLEGAL_ADDRESS);
-    assert_eq!(code!(cuStreamDestroy_v2(session.stream)), codes::ILLEGAL_ADDRESS);
+    assert_eq!(code!(cuStreamDestroy_v2(setup.stream)), codes::ILLEGAL_ADDRESS);
     assert_eq!(code!(cuDevicePrimaryCtxRelease_v2(0)), 0);
     clean();
 }
 
 #[test]
 fn a_graph_that_outlives_its_memory_is_found() {
-    let session = Session::new("");
-    let to = session.allocated(64);
-    let exec = session.graph(to);
+    let setup = Setup::new("");
+    let to = setup.allocated(64);
+    let exec = setup.graph(to);
     assert_eq!(code!(cuMemFree_v2(to)), 0);
-    assert_eq!(code!(cuGraphLaunch(exec, session.stream)), 0);
+    assert_eq!(code!(cuGraphLaunch(exec, setup.stream)), 0);
     clean();
-    breach(code!(cuStreamSynchronize(session.stream)), codes::ILLEGAL_ADDRESS, "it was freed");
+    breach(code!(cuStreamSynchronize(setup.stream)), codes::ILLEGAL_ADDRESS, "it was freed");
 }
 
 #[test]
 fn handles_are_used_while_they_are_there() {
-    let session = Session::new("");
-    let (to, event, stream) = (session.allocated(16), made!(cuEventCreate(0)), made!(cuStreamCreate(1)));
-    let exec = session.graph(to);
-    let (module, function) = session.kernel("advance");
+    let setup = Setup::new("");
+    let (to, event, stream) = (setup.allocated(16), made!(cuEventCreate(0)), made!(cuStreamCreate(1)));
+    let exec = setup.graph(to);
+    let (module, function) = setup.kernel("advance");
     let destroyed = [
         code!(cuEventDestroy_v2(event)),
         code!(cuStreamDestroy_v2(stream)),
@@ -279,10 +279,10 @@ fn handles_are_used_while_they_are_there() {
     ];
     assert_eq!(destroyed, [0; 4]);
     clean();
-    breach(code!(cuEventRecord(event, session.stream)), codes::INVALID_HANDLE, "no event");
+    breach(code!(cuEventRecord(event, setup.stream)), codes::INVALID_HANDLE, "no event");
     breach(code!(cuStreamSynchronize(stream)), codes::INVALID_HANDLE, "no stream");
     breach(code!(cuStreamDestroy_v2(stream)), codes::INVALID_HANDLE, "no stream");
-    breach(code!(cuGraphLaunch(exec, session.stream)), codes::INVALID_HANDLE, "no graph that can be launched");
+    breach(code!(cuGraphLaunch(exec, setup.stream)), codes::INVALID_HANDLE, "no graph that can be launched");
     breach(code!(cuGraphDestroy(exec)), codes::INVALID_HANDLE, "no graph");
     breach(code!(cuModuleUnload(module)), codes::INVALID_HANDLE, "no module");
     breach(code!(cuFuncGetAttribute(&mut 0, 1, function)), codes::INVALID_HANDLE, "no function");
@@ -291,8 +291,8 @@ fn handles_are_used_while_they_are_there() {
 
 #[test]
 fn a_call_needs_the_driver_and_the_right_context() {
-    let session = Session::new("count=2");
-    let stream = session.stream;
+    let setup = Setup::new("count=2");
+    let stream = setup.stream;
     let elsewhere = std::thread::spawn(move || code!(cuStreamSynchronize(stream))).join().unwrap();
     breach(elsewhere, codes::INVALID_CONTEXT, "no context is current on this thread");
     let other = made!(cuDevicePrimaryCtxRetain(1));
@@ -309,19 +309,19 @@ fn a_call_needs_the_driver_and_the_right_context() {
 
 #[test]
 fn a_module_stays_while_a_graph_runs_its_kernels() {
-    let session = Session::new("");
-    let (module, function) = session.kernel("advance");
-    let mut state = session.allocated(64);
+    let setup = Setup::new("");
+    let (module, function) = setup.kernel("advance");
+    let mut state = setup.allocated(64);
     let mut parameters = [(&raw mut state).cast::<c_void>()];
     let mut launch =
-        || code!(cuLaunchKernel(function, 1, 1, 1, 32, 1, 1, 0, session.stream, parameters.as_mut_ptr(), null_mut()));
+        || code!(cuLaunchKernel(function, 1, 1, 1, 32, 1, 1, 0, setup.stream, parameters.as_mut_ptr(), null_mut()));
     assert_eq!(launch(), 0);
     breach(code!(cuModuleUnload(module)), codes::INVALID_VALUE, "queued in a stream");
-    assert_eq!(code!(cuStreamSynchronize(session.stream)), 0);
-    assert_eq!(code!(cuStreamBeginCapture_v2(session.stream, 1)), 0);
+    assert_eq!(code!(cuStreamSynchronize(setup.stream)), 0);
+    assert_eq!(code!(cuStreamBeginCapture_v2(setup.stream, 1)), 0);
     assert_eq!(launch(), 0);
     let mut graph = 0;
-    assert_eq!(code!(cuStreamEndCapture(session.stream, &mut graph)), 0);
+    assert_eq!(code!(cuStreamEndCapture(setup.stream, &mut graph)), 0);
     let exec = made!(cuGraphInstantiateWithFlags(graph, 0));
     breach(code!(cuModuleUnload(module)), codes::INVALID_VALUE, "a graph that is still there");
     assert_eq!([code!(cuGraphExecDestroy(exec)), code!(cuModuleUnload(module))], [0, 0]);
@@ -330,25 +330,13 @@ fn a_module_stays_while_a_graph_runs_its_kernels() {
 
 #[test]
 fn a_launch_keeps_to_the_device() {
-    let session = Session::new("");
-    let (module, function) = session.kernel("advance");
-    let mut state = session.allocated(64);
+    let setup = Setup::new("");
+    let (module, function) = setup.kernel("advance");
+    let mut state = setup.allocated(64);
     let mut parameters = [(&raw mut state).cast::<c_void>()];
     let mut launch = |grid: [u32; 3], block: [u32; 3], shared: u32| {
         let ([gx, gy, gz], [x, y, z]) = (grid, block);
-        code!(cuLaunchKernel(
-            function,
-            gx,
-            gy,
-            gz,
-            x,
-            y,
-            z,
-            shared,
-            session.stream,
-            parameters.as_mut_ptr(),
-            null_mut()
-        ))
+        code!(cuLaunchKernel(function, gx, gy, gz, x, y, z, shared, setup.stream, parameters.as_mut_ptr(), null_mut()))
     };
     breach(launch([0, 1, 1], [32, 1, 1], 0), codes::INVALID_VALUE, "a grid of 0×1×1");
     breach(launch([1, 65_536, 1], [32, 1, 1], 0), codes::INVALID_VALUE, "a grid of");
@@ -361,19 +349,19 @@ fn a_launch_keeps_to_the_device() {
     breach(launch([1, 1, 1], [32, 1, 1], most as u32 + 1), codes::INVALID_VALUE, "are allowed");
     let name = CString::new("no_such_kernel").unwrap();
     breach(code!(cuModuleGetFunction(&mut 0, module, name.as_ptr())), codes::NOT_FOUND, "no kernel no_such_kernel");
-    let (_, clustered) = session.kernel("deep_linear_10");
+    let (_, clustered) = setup.kernel("deep_linear_10");
     let call =
-        code!(cuLaunchKernel(clustered, 7, 1, 1, 256, 1, 1, 0, session.stream, parameters.as_mut_ptr(), null_mut()));
+        code!(cuLaunchKernel(clustered, 7, 1, 1, 256, 1, 1, 0, setup.stream, parameters.as_mut_ptr(), null_mut()));
     breach(call, codes::INVALID_CLUSTER_SIZE, "in clusters of 8");
 }
 
 #[test]
 fn an_address_that_is_not_allocated_loses_the_context() {
-    let session = Session::new("");
-    let (_, function) = session.kernel("advance");
-    for mut address in [0u64, 0x1234, session.allocated(64) + 65] {
+    let setup = Setup::new("");
+    let (_, function) = setup.kernel("advance");
+    for mut address in [0u64, 0x1234, setup.allocated(64) + 65] {
         let mut parameters = [(&raw mut address).cast::<c_void>()];
-        let stream = session.stream;
+        let stream = setup.stream;
         // The call itself knows nothing of it.
         assert_eq!(
             code!(cuLaunchKernel(function, 1, 1, 1, 32, 1, 1, 0, stream, parameters.as_mut_ptr(), null_mut())),
@@ -381,17 +369,17 @@ fn an_address_that_is_not_allocated_loses_the_context() {
         );
         breach(code!(cuStreamSynchronize(stream)), codes::ILLEGAL_ADDRESS, "state of advance reaches address");
         assert_eq!(code!(cuStreamSynchronize(stream)), codes::ILLEGAL_ADDRESS);
-        look(|state| state.contexts.get_mut(&session.context).unwrap().lost = None);
+        look(|state| state.contexts.get_mut(&setup.context).unwrap().lost = None);
     }
 }
 
 #[test]
 fn what_is_left_at_the_end_is_counted() {
-    let session = Session::new("");
-    let to = session.allocated(16);
+    let setup = Setup::new("");
+    let to = setup.allocated(16);
     let _: usize = made!(cuEventCreate(0));
-    let exec = session.graph(to);
-    assert_eq!(code!(cuGraphLaunch(exec, session.stream)), 0);
+    let exec = setup.graph(to);
+    assert_eq!(code!(cuGraphLaunch(exec, setup.stream)), 0);
     let (clean, line) = look(|state| (state.report(), state.lines.last().cloned().unwrap()));
     assert!(!clean);
     for word in ["leaked=4", "queued=1", "retained=1", "allocations=1", "streams=1", "events=1", "execs=1", "modules=0"]
@@ -404,14 +392,14 @@ fn what_is_left_at_the_end_is_counted() {
 
 #[test]
 fn a_call_fails_when_the_environment_says_so() {
-    let session = Session::new("cuMemAlloc_v2@2=2 cuEventCreate=999 cuMemFree_v2@1=719");
-    let first = session.allocated(16);
+    let setup = Setup::new("cuMemAlloc_v2@2=2 cuEventCreate=999 cuMemFree_v2@1=719");
+    let first = setup.allocated(16);
     assert_eq!(code!(cuMemAlloc_v2(&mut 0, 16)), 2);
-    session.allocated(16);
+    setup.allocated(16);
     assert_eq!([(); 3].map(|()| code!(cuEventCreate(&mut 0, 0))), [999; 3]);
     // What lets something go does so, and a context that is lost stays lost.
     assert_eq!(code!(cuMemFree_v2(first)), 719);
-    assert_eq!(look(|state| state.contexts[&session.context].allocations()), 1);
+    assert_eq!(look(|state| state.contexts[&setup.context].allocations()), 1);
     assert_eq!(code!(cuMemAlloc_v2(&mut 0, 16)), 719);
     clean();
 }

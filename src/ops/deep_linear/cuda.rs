@@ -38,18 +38,29 @@ fn norm(norm: ChainNorm) -> (u32, f64, f64) {
     }
 }
 
+/// The grid of so many runs.
+fn grid(chain: &Chain, runs: usize) -> Grid {
+    Grid::new(runs * RANKS, THREADS).shared(shared(chain))
+}
+
+/// Whether the device's blocks are large enough for `chain`. Clusters need sm_90, and the kernel's products are exact, so it serves f32 only.
+fn fits<D: Driver>(cuda: &mut Cuda<D>, chain: &Chain) -> bool {
+    let mode = cuda.mode();
+    let device = cuda.driver().properties();
+    let fits = chain.dim <= WIDEST && chain.samples < 1 << 20 && chain.depth < 1 << 12;
+    mode == Mode::F32 && device.capability >= 90 && fits && shared(chain) + DECLARED <= device.shared as usize
+}
+
 impl<D: Driver> DeepLinear for Cuda<D> {
-    /// Clusters need sm_90, and the kernel's products are exact, so it serves f32 only.
+    /// A device that cannot say whether it has room for a cluster does without the kernel; if it has failed, what comes next tells of it.
     fn has_deep_linear(&mut self, chain: &Chain) -> bool {
-        let mode = self.mode();
-        let device = self.driver().properties();
-        let fits = chain.dim <= WIDEST && chain.samples < 1 << 20 && chain.depth < 1 << 12;
-        mode == Mode::F32 && device.capability >= 90 && fits && shared(chain) + DECLARED <= device.shared as usize
+        let kernel = if chain.dim == 10 { &kernels::DEEP_LINEAR_10 } else { &kernels::DEEP_LINEAR_16 };
+        fits(self, chain) && self.driver().has_room(kernel, grid(chain, 1)).unwrap_or(false)
     }
 
     fn deep_linear(&mut self, chain: &Chain, theta: In, batch: ChainBatch, out: ChainOut) -> Result<bool> {
         let ChainBatch { x, target, .. } = batch;
-        if !self.has_deep_linear(chain) {
+        if !fits(self, chain) {
             let found = format!("{} layers of {} and {} samples", chain.depth, chain.dim, chain.samples);
             return Err(Error::operator(OP, "a chain that fits a cluster of this device, in f32", found));
         }
@@ -77,7 +88,7 @@ impl<D: Driver> DeepLinear for Cuda<D> {
         let (mut loss, mut correct) = (views.write::<f64>(out.loss)?, views.write::<f64>(out.correct)?);
         let (depth, dim) = (count(OP, chain.depth)?, count(OP, chain.dim)?);
         let (samples, stride) = (count(OP, chain.samples)?, count(OP, stride)?);
-        let grid = Grid::new(runs * RANKS, THREADS).shared(shared(chain));
+        let grid = grid(chain, runs);
         // The kernel of ten units and the one of at most sixteen take the same operands.
         macro_rules! launch {
             ($kernel:ident) => {
