@@ -2,6 +2,7 @@
 
 use super::Globals;
 use super::device_options::{Choice, Precision};
+use crate::files::notice;
 use crate::ops::backend::Backend;
 use crate::runtime::cpu::Cpu;
 use crate::runtime::cuda::driver::Driver;
@@ -158,30 +159,48 @@ impl Device {
 
 /// Why `auto` takes no GPU, worded to follow the device's name; `None` where a GPU works. The first call opens the GPU to find out.
 fn without_gpu() -> Option<&'static str> {
-    static WHY: OnceLock<Option<String>> = OnceLock::new();
-    let why = WHY.get_or_init(|| match Gpu::open(0) {
-        Ok(_) => None,
-        Err(Error::Missing { looked, .. }) => Some(format!("since no GPU was found ({looked})")),
-        Err(error) => Some(format!("since no GPU can be used ({error})")),
-    });
-    why.as_deref()
+    gpu_problem().as_ref().map(|problem| problem.why.as_str())
 }
 
-/// Prints which device `auto` took and why, and a warning where that device is slow. Called only once the device is sure to be used; silent
-/// with `--quiet`.
+/// Why no GPU is used.
+struct Problem {
+    why: String,
+    /// There is a driver, and it does not work.
+    broken: bool,
+}
+
+fn gpu_problem() -> &'static Option<Problem> {
+    static FOUND: OnceLock<Option<Problem>> = OnceLock::new();
+    FOUND.get_or_init(|| match Gpu::open(0) {
+        Ok(_) => None,
+        Err(Error::Missing { looked, .. }) => {
+            Some(Problem { why: format!("since no GPU was found ({looked})"), broken: false })
+        }
+        Err(error) => Some(Problem { why: format!("since no GPU can be used ({error})"), broken: true }),
+    })
+}
+
+/// Prints which device `auto` took and why, and a warning where that device is slow. Called only once the device is sure to be used. With
+/// `--quiet` it is silent, but for a warning where there is a GPU's driver that does not work: whoever expects a GPU would wait long.
 pub fn announce(device: Device, globals: &Globals) {
     announce_in(device, device.precision().name(), globals);
 }
 
 /// The same where some of the work is in another precision: `precision` describes it in words.
 pub fn announce_in(device: Device, precision: &str, globals: &Globals) {
+    let lines = announcement(device, precision, globals);
     if !globals.quiet {
-        announcement(device, precision, globals).iter().for_each(|line| super::terminal::line(line));
+        lines.iter().for_each(|line| super::terminal::line(line));
     }
 }
 
-/// The lines that [`announce`] prints.
+/// The lines that [`announce`] prints. With `--quiet` nobody sees them, and what must be seen all the same is kept as a warning.
 pub fn announcement(device: Device, precision: &str, globals: &Globals) -> Vec<String> {
+    // Only `auto` has asked whether there is a GPU.
+    let fell_back = globals.quiet && globals.device == Choice::Auto && device.on_host();
+    if let Some(Problem { why, broken: true }) = fell_back.then(gpu_problem).and_then(Option::as_ref) {
+        notice::add(format!("on the CPU, {why}"));
+    }
     let why = (globals.device == Choice::Auto).then(|| device.why(globals.thread_count(), precision));
     why.into_iter().chain(device.slow()).collect()
 }

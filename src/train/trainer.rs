@@ -271,7 +271,12 @@ impl<B: Backend> Trainer<B> {
             }
             asked += 1;
         }
-        let rows = self.collect(first, asked, test)?;
+        let rows = match (self.collect(first, asked, test), &ended) {
+            (Ok(rows), _) => rows,
+            // A device that failed at a step does not give what earlier ones came to either: what it failed of first is told.
+            (Err(_), Err(first)) if !matches!(first, Error::Interrupted) => return ended.map(|()| Vec::new()),
+            (Err(later), _) => return Err(later),
+        };
         rows.iter().for_each(|row| observer.row(row));
         match (ended, rows.last()) {
             // What diverged is told first: the interruption changes nothing of it.

@@ -40,13 +40,41 @@ fn norm(norm: ChainNorm) -> (u32, f64, f64) {
     }
 }
 
+/// The grid of so many runs.
+fn grid(chain: &Chain, runs: usize) -> Grid {
+    Grid::new(runs * RANKS, THREADS).shared(shared(chain))
+}
+
+/// How a device computes a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// On coordinates, one block a run.
+    Coordinates,
+    /// Over the samples, one cluster of blocks a run.
+    Cluster,
+}
+
+/// How the device computes `chain`, if its blocks are large enough. The kernels' products are exact, so they serve f32 only; clusters need sm_90.
+fn fits<D: Driver>(cuda: &Cuda<D>, chain: &Chain) -> Option<Way> {
+    let device = cuda.properties();
+    let fits = chain.dim <= WIDEST && chain.samples < 1 << 20 && chain.depth < 1 << 12;
+    let cluster = device.capability >= 90 && fits && shared(chain) + DECLARED <= device.shared as usize;
+    match cuda.mode() {
+        Mode::F32 if takes(chain, device) => Some(Way::Coordinates),
+        Mode::F32 if cluster => Some(Way::Cluster),
+        _ => None,
+    }
+}
+
 impl<D: Driver> DeepLinear for Cuda<D> {
-    /// The kernels' products are exact, so they serve f32 only; clusters need sm_90.
+    /// A device that cannot say whether it has room for a cluster does without that kernel; if it has failed, what comes next tells of it.
     fn has_deep_linear(&mut self, chain: &Chain) -> bool {
-        let device = self.properties();
-        let fits = chain.dim <= WIDEST && chain.samples < 1 << 20 && chain.depth < 1 << 12;
-        let in_cluster = device.capability >= 90 && fits && shared(chain) + DECLARED <= device.shared as usize;
-        self.mode() == Mode::F32 && (takes(chain, device) || in_cluster)
+        let kernel = if chain.dim == 10 { &kernels::DEEP_LINEAR_10 } else { &kernels::DEEP_LINEAR_16 };
+        match fits(self, chain) {
+            Some(Way::Coordinates) => true,
+            Some(Way::Cluster) => self.driver().has_room(kernel, grid(chain, 1)).unwrap_or(false),
+            None => false,
+        }
     }
 
     fn deep_linear_room(&self, chain: &Chain) -> usize {
@@ -64,7 +92,8 @@ impl<D: Driver> DeepLinear for Cuda<D> {
 
     fn deep_linear(&mut self, chain: &Chain, theta: In, batch: ChainBatch, out: ChainOut) -> Result<bool> {
         let (whole, ChainBatch { x, target, .. }) = (batch, batch);
-        if !self.has_deep_linear(chain) {
+        let way = fits(self, chain);
+        if way.is_none() {
             let found = format!("{} layers of {} and {} samples", chain.depth, chain.dim, chain.samples);
             return Err(Error::operator(OP, "a chain that fits a cluster of this device, in f32", found));
         }
@@ -81,7 +110,7 @@ impl<D: Driver> DeepLinear for Cuda<D> {
             let expected = format!("θ runs×{parameters}, x and target of {elements}, results of as many runs");
             return Err(Error::operator(OP, expected, format!("θ {}, x {}", theta.0.shape, x.0.shape)));
         }
-        if takes(chain, self.properties()) {
+        if way == Some(Way::Coordinates) {
             return self.pass_on_coordinates(chain, theta, whole, out).map(|()| true);
         }
         let (kind, eps, p) = norm(chain.norm);
@@ -95,7 +124,7 @@ impl<D: Driver> DeepLinear for Cuda<D> {
         let (mut loss, mut correct) = (views.write::<f64>(out.loss)?, views.write::<f64>(out.correct)?);
         let (depth, dim) = (count(OP, chain.depth)?, count(OP, chain.dim)?);
         let (samples, stride) = (count(OP, chain.samples)?, count(OP, stride)?);
-        let grid = Grid::new(runs * RANKS, THREADS).shared(shared(chain));
+        let grid = grid(chain, runs);
         // The kernel of ten units and the one of at most sixteen take the same operands.
         macro_rules! launch {
             ($kernel:ident) => {

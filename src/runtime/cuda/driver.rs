@@ -317,6 +317,11 @@ pub trait Driver {
     fn counts(&self) -> Option<Counts> {
         None
     }
+    /// Whether the device has room for a cluster of a kernel's blocks at all. A part of a GPU may have none, although its blocks one by one fit.
+    fn has_room(&mut self, kernel: &'static Kernel, grid: Grid) -> Result<bool> {
+        let _ = (kernel, grid);
+        Ok(true)
+    }
     /// Whether [`Driver::gemm`] is there.
     fn has_gemm(&mut self) -> bool {
         true
@@ -381,6 +386,9 @@ impl<D: Driver + ?Sized> Driver for Box<D> {
     }
     fn counts(&self) -> Option<Counts> {
         (**self).counts()
+    }
+    fn has_room(&mut self, kernel: &'static Kernel, grid: Grid) -> Result<bool> {
+        (**self).has_room(kernel, grid)
     }
     fn has_gemm(&mut self) -> bool {
         (**self).has_gemm()

@@ -194,6 +194,9 @@ impl<D: Driver> Driver for Ledger<D> {
     fn counts(&self) -> Option<Counts> {
         self.inner.counts()
     }
+    fn has_room(&mut self, kernel: &'static Kernel, grid: Grid) -> Result<bool> {
+        self.inner.has_room(kernel, grid)
+    }
     fn has_gemm(&mut self) -> bool {
         self.inner.has_gemm()
     }

@@ -322,8 +322,9 @@ fn a_network_answers_a_case() {
     assert!(refused(path, "probe --input case.npz --output out.npz").contains("array fc2.weight: is unknown"));
 }
 
+/// Sends a program a signal.
 #[cfg(unix)]
-fn signal(child: &std::process::Child, name: &str) {
+pub fn signal(child: &std::process::Child, name: &str) {
     assert!(Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().unwrap().success());
 }
 

@@ -21,7 +21,7 @@ pub fn find() -> Result<Found> {
         let mut device = 0;
         // SAFETY: the driver has been started, and the pointer is valid.
         check_opening("CUDA", "open a device", unsafe { sys::cuDeviceGet(&mut device, n) })?;
-        Ok(describe(device))
+        Ok(format!("{} (sm_{})", card(device)?, capability(device)?))
     };
     Ok(Found { version, devices: (0..api::devices()?).map(name).collect::<Result<_>>()? })
 }
@@ -41,28 +41,27 @@ pub fn nvrtc() -> Option<String> {
     Nvrtc::find(packages()).map(|nvrtc| nvrtc.describe())
 }
 
-pub(super) fn attribute(device: sys::CUdevice, attribute: Attribute) -> u32 {
+/// An attribute of a device. Errors: the driver does not tell it.
+pub(super) fn attribute(device: sys::CUdevice, attribute: Attribute) -> Result<u32> {
     let mut value = 0;
-    // SAFETY: the driver has been started, and the pointer is valid. What cannot be told stays 0.
-    let _ = unsafe { sys::cuDeviceGetAttribute(&mut value, attribute, device) };
-    u32::try_from(value).unwrap_or(0)
+    // SAFETY: the driver has been started, and the pointer is valid.
+    let code = unsafe { sys::cuDeviceGetAttribute(&mut value, attribute, device) };
+    check_opening("CUDA", "ask for a device's properties", code)?;
+    Ok(u32::try_from(value).unwrap_or(0))
 }
 
-pub(super) fn capability(device: sys::CUdevice) -> u32 {
-    10 * attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)
-        + attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
+/// The compute capability times ten.
+pub(super) fn capability(device: sys::CUdevice) -> Result<u32> {
+    let major = attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+    Ok(10 * major + attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?)
 }
 
 /// The card's name, as the driver gives it.
-pub(super) fn card(device: sys::CUdevice) -> String {
+pub(super) fn card(device: sys::CUdevice) -> Result<String> {
     let mut name = [0 as std::ffi::c_char; 128];
     // SAFETY: the driver has been started; it writes a string of at most 128 bytes, its end included.
-    let _ = unsafe { sys::cuDeviceGetName(name.as_mut_ptr(), 127, device) };
+    let code = unsafe { sys::cuDeviceGetName(name.as_mut_ptr(), 127, device) };
+    check_opening("CUDA", "ask for a device's name", code)?;
     let bytes: Vec<u8> = name.iter().map(|&c| c as u8).take_while(|&c| c != 0).collect();
-    String::from_utf8_lossy(&bytes).trim().to_owned()
-}
-
-/// The card's name and its architecture.
-pub(super) fn describe(device: sys::CUdevice) -> String {
-    format!("{} (sm_{})", card(device), capability(device))
+    Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
 }

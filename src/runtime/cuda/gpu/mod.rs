@@ -1,8 +1,8 @@
 //! A real GPU, through the CUDA driver: one context, one stream, graphs, and cuBLAS if it is found.
 //!
-//! - `symbols`: the driver's functions · `api`: its start and its errors · `devices`: the devices and libraries of this machine · `guards`: the
-//!   initial contents of its memory, and the bands between tensors · `modules`: kernels, compiled by the build or at first use · `cublas`: dense
-//!   products
+//! - `symbols`: the driver's functions · `api`: its start and its errors · `devices`: the devices and libraries of this machine · `opened`: the
+//!   context, stream and events of one · `guards`: the initial contents of its memory, and the bands between tensors · `modules`: kernels, compiled
+//!   by the build or at first use · `cublas`: dense products
 //!
 //! All work goes to one stream, so it is done in the order in which it is asked for. The driver's functions are called directly. cudarc's safe layer
 //! is not used: it tracks events between streams, of which there is only one here, and its launches are untyped, whereas they are generated here.
@@ -12,22 +12,23 @@ mod cublas;
 mod devices;
 mod guards;
 mod modules;
+mod opened;
 mod symbols;
 
 use super::driver::{Arg, Driver, Gemm, Graph, Grid, Hardware, Kernel, Properties, Region, Words, check_grid};
 use crate::runtime::tensor::ArenaId;
 use crate::{Error, Result};
+use api::check;
 pub use api::dotted;
-use api::{check, check_opening};
 use cublas::Cublas;
 pub use devices::{Found, cublas_path, find, nvrtc};
-use devices::{attribute, capability, card, describe};
 pub use guards::Start;
 use guards::{Bands, FILL};
 use modules::Modules;
+use opened::Opened;
 use std::collections::HashMap;
 use std::ffi::c_void;
-use symbols::{self as sys, CUdevice_attribute as Attribute, CUevent, CUgraphExec, CUstream, Code};
+use symbols::{self as sys, CUgraphExec, Code};
 
 /// The most parameters that a kernel may have.
 const MOST_PARAMETERS: usize = 32;
@@ -42,10 +43,6 @@ enum Known {
 
 /// A GPU.
 pub struct Gpu {
-    properties: Properties,
-    device: sys::CUdevice,
-    stream: CUstream,
-    events: [CUevent; 2],
     /// The address and size in bytes of every arena.
     arenas: Vec<(u64, usize)>,
     modules: Modules,
@@ -57,6 +54,8 @@ pub struct Gpu {
     graphs: HashMap<u64, Known>,
     capturing: bool,
     open: Option<u64>,
+    /// It comes last, so that it is let go after everything that belongs to it.
+    opened: Opened,
 }
 
 impl Gpu {
@@ -76,41 +75,7 @@ impl Gpu {
             let looked = format!("there are {count}, numbered from 0");
             return Err(Error::Missing { what: format!("CUDA device {number}"), looked });
         };
-        let mut device = 0;
-        // SAFETY: the driver has been started; the number is a device's, and the pointer is valid.
-        check_opening("CUDA", "open a device", unsafe { sys::cuDeviceGet(&mut device, ordinal) })?;
-        let (name, capability) = (describe(device), capability(device));
-        if capability < 80 {
-            return Err(Error::device(&name, "run the kernels", "they need sm_80 or newer"));
-        }
-        let (mut context, mut stream) = (std::ptr::null_mut(), std::ptr::null_mut());
-        let mut events = [std::ptr::null_mut(); 2];
-        // SAFETY: the device is open; pointers are valid, and the context that the stream and the events belong to is current.
-        unsafe {
-            check_opening(&name, "open a context", sys::cuDevicePrimaryCtxRetain(&mut context, device))?;
-            // Kept once more, for good: a program that opens the device again need not make it anew.
-            static KEPT: std::sync::Once = std::sync::Once::new();
-            KEPT.call_once(|| {
-                let _ = sys::cuDevicePrimaryCtxRetain(&mut context, device);
-            });
-            check_opening(&name, "open a context", sys::cuCtxSetCurrent(context))?;
-            let apart = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
-            check_opening(&name, "make a stream", sys::cuStreamCreate(&mut stream, apart))?;
-            for event in &mut events {
-                check_opening(&name, "make an event", sys::cuEventCreate(event, 0))?;
-            }
-        }
-        let properties = Properties {
-            name,
-            capability,
-            multiprocessors: attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT),
-            shared: attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN),
-        };
         Ok(Gpu {
-            properties,
-            device,
-            stream,
-            events,
             arenas: Vec::new(),
             modules: Modules::new(version),
             start,
@@ -120,11 +85,21 @@ impl Gpu {
             graphs: HashMap::new(),
             capturing: false,
             open: None,
+            opened: Opened::new(ordinal)?,
         })
     }
 
     fn check(&self, action: &str, code: Code) -> Result<()> {
-        check(&self.properties.name, action, code)
+        check(self.name(), action, code)
+    }
+
+    fn name(&self) -> &str {
+        &self.opened.properties.name
+    }
+
+    /// Makes this device's context the thread's current one, as every call of the driver needs it.
+    fn enter_context(&self) -> Result<()> {
+        self.check("use its context", self.opened.make_current())
     }
 
     fn address(&self, region: Region) -> Result<u64> {
@@ -136,6 +111,7 @@ impl Gpu {
 
     /// Allocates memory with the initial contents that were chosen.
     fn take(&mut self, bytes: usize) -> Result<u64> {
+        self.enter_context()?;
         let mut address = 0;
         // SAFETY: the context is current, and pointers are valid.
         unsafe {
@@ -158,7 +134,11 @@ impl Gpu {
                 Start::Bare => None,
             };
             if let Some(fill) = fill.filter(|_| bytes > 0) {
-                self.check("clear memory", sys::cuMemsetD8Async(address, fill, bytes, self.stream))?;
+                let cleared = sys::cuMemsetD8Async(address, fill, bytes, self.opened.stream);
+                if cleared != Code::SUCCESS {
+                    let _ = sys::cuMemFree_v2(address);
+                }
+                self.check("clear memory", cleared)?;
             }
         }
         Ok(address)
@@ -166,8 +146,10 @@ impl Gpu {
 
     /// Copies device memory to the host, and waits for the copy.
     fn fetch(&mut self, from: u64, bytes: &mut [u8]) -> Result<()> {
+        self.enter_context()?;
         // SAFETY: the caller's address has so many bytes, and the stream is waited for before the slice is given back.
-        let code = unsafe { sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), from, bytes.len(), self.stream) };
+        let code =
+            unsafe { sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), from, bytes.len(), self.opened.stream) };
         self.check("download", code)?;
         self.synchronize()
     }
@@ -181,7 +163,7 @@ impl Gpu {
             self.fetch(base + band.start as u64, bytes)?;
             if let Some(at) = bytes.iter().position(|&byte| byte != FILL) {
                 let what = format!("byte {} of arena {arena} was written, which is no tensor's", band.start + at);
-                return Err(Error::device(&self.properties.name, "run kernels", what));
+                return Err(Error::device(self.name(), "run kernels", what));
             }
         }
         Ok(())
@@ -192,33 +174,39 @@ impl Gpu {
         if self.cublas.is_none() {
             // What does not start is as good as missing: the hand-written kernels do every product.
             let room = self.take(cublas::WORKSPACE)?;
-            self.cublas_room = room;
-            self.cublas = Some(Cublas::open(self.stream.cast(), room as *mut c_void).ok());
+            let opened = Cublas::open(self.opened.stream.cast(), room as *mut c_void).ok();
+            if opened.is_some() {
+                self.cublas_room = room;
+            } else {
+                // SAFETY: the memory is this device's, whose context is current, and nobody else knows of it.
+                self.check("free memory", unsafe { sys::cuMemFree_v2(room) })?;
+            }
+            self.cublas = Some(opened);
         }
         Ok(self.cublas.as_ref().and_then(Option::as_ref))
     }
 
     fn refuse_in_graph(&self, action: &str) -> Result<()> {
         match self.open {
-            Some(key) => Err(Error::device(&self.properties.name, action, format!("graph {key} has not ended"))),
+            Some(key) => Err(Error::device(self.name(), action, format!("graph {key} has not ended"))),
             None => Ok(()),
         }
     }
 
     fn replay(&mut self, graph: CUgraphExec) -> Result<()> {
         // SAFETY: the graph and the stream are this device's.
-        self.check("replay a graph", unsafe { sys::cuGraphLaunch(graph, self.stream) })
+        self.check("replay a graph", unsafe { sys::cuGraphLaunch(graph, self.opened.stream) })
     }
 }
 
 impl Driver for Gpu {
     fn properties(&self) -> &Properties {
-        &self.properties
+        &self.opened.properties
     }
 
     fn hardware(&self) -> Option<Hardware> {
-        let architecture = format!("sm_{}", self.properties.capability);
-        Some(Hardware { card: card(self.device), architecture })
+        let architecture = format!("sm_{}", self.opened.properties.capability);
+        Some(Hardware { card: self.opened.card.clone(), architecture })
     }
 
     fn allocate(&mut self, arena: ArenaId, bytes: usize) -> Result<()> {
@@ -247,8 +235,9 @@ impl Driver for Gpu {
             return Ok(());
         }
         let to = self.address(to)?;
+        self.enter_context()?;
         // SAFETY: the region is of this length, and the stream is waited for: only then may the host's memory be used again.
-        let code = unsafe { sys::cuMemcpyHtoDAsync_v2(to, bytes.as_ptr().cast(), bytes.len(), self.stream) };
+        let code = unsafe { sys::cuMemcpyHtoDAsync_v2(to, bytes.as_ptr().cast(), bytes.len(), self.opened.stream) };
         self.check("upload", code)?;
         self.synchronize()
     }
@@ -268,18 +257,20 @@ impl Driver for Gpu {
             return Ok(());
         }
         let (source, target) = (self.address(from)?, self.address(to)?);
+        self.enter_context()?;
         // SAFETY: both regions lie in their arenas.
-        let code = unsafe { sys::cuMemcpyDtoDAsync_v2(target, source, from.bytes.min(to.bytes), self.stream) };
+        let code = unsafe { sys::cuMemcpyDtoDAsync_v2(target, source, from.bytes.min(to.bytes), self.opened.stream) };
         self.check("copy", code)
     }
 
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
-        check_grid(kernel, grid, &self.properties)?;
+        check_grid(kernel, grid, &self.opened.properties)?;
         if args.len() > MOST_PARAMETERS || args.len() != kernel.parameters.len() {
             let expected = format!("{} parameters", kernel.parameters.len());
             return Err(Error::operator(kernel.name, expected, args.len().to_string()));
         }
-        let Properties { name, capability, shared, .. } = &self.properties;
+        self.enter_context()?;
+        let Properties { name, capability, shared, .. } = &self.opened.properties;
         let function = self.modules.function(name, *capability, *shared, kernel)?;
         let mut values = [Words([0; 32]); MOST_PARAMETERS];
         for (value, arg) in values.iter_mut().zip(args) {
@@ -297,7 +288,7 @@ impl Driver for Gpu {
         // SAFETY: the function is this kernel's, and the values are those of its parameters, in order: generated code makes them. The
         // driver copies them before it returns.
         let code = unsafe {
-            let (stream, pointers) = (self.stream, pointers.as_mut_ptr());
+            let (stream, pointers) = (self.opened.stream, pointers.as_mut_ptr());
             sys::cuLaunchKernel(
                 function,
                 x,
@@ -312,7 +303,32 @@ impl Driver for Gpu {
                 std::ptr::null_mut(),
             )
         };
-        check(&self.properties.name, &format!("launch kernel {}", kernel.name), code)
+        check(self.name(), &format!("launch kernel {}", kernel.name), code)
+    }
+
+    fn has_room(&mut self, kernel: &'static Kernel, grid: Grid) -> Result<bool> {
+        self.enter_context()?;
+        let Properties { name, capability, shared, .. } = &self.opened.properties;
+        let function = self.modules.function(name, *capability, *shared, kernel)?;
+        let [x, y, z] = grid.blocks;
+        // The kernel itself says how many blocks are a cluster.
+        let config = sys::CUlaunchConfig {
+            gridDimX: x,
+            gridDimY: y,
+            gridDimZ: z,
+            blockDimX: grid.threads,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: grid.shared,
+            hStream: self.opened.stream,
+            attrs: std::ptr::null_mut(),
+            numAttrs: 0,
+        };
+        let mut clusters = 0;
+        // SAFETY: the function is this device's, and the pointers are valid.
+        let code = unsafe { sys::cuOccupancyMaxActiveClusters(&mut clusters, function, &config) };
+        self.check(&format!("ask for the room of kernel {}", kernel.name), code)?;
+        Ok(clusters > 0)
     }
 
     fn has_gemm(&mut self) -> bool {
@@ -322,6 +338,7 @@ impl Driver for Gpu {
     fn gemm(&mut self, product: Gemm) -> Result<()> {
         let [a, b, out] = [product.a.region, product.b.region, product.out].map(|region| self.address(region));
         let (a, b, out) = (a?, b?, out?);
+        self.enter_context()?;
         match self.cublas()? {
             Some(cublas) => cublas.gemm(&product, a, b, out),
             None => Err(Error::Missing { what: "cuBLAS".into(), looked: "nothing that starts was found".into() }),
@@ -330,6 +347,7 @@ impl Driver for Gpu {
 
     fn begin_graph(&mut self, key: u64) -> Result<Graph> {
         self.refuse_in_graph("begin a graph")?;
+        self.enter_context()?;
         match self.graphs.get(&key) {
             Some(&Known::Recorded(graph)) => return self.replay(graph).map(|()| Graph::Replayed),
             // The first time is made directly: it loads modules and cuBLAS, which nothing may do while work is recorded.
@@ -337,7 +355,7 @@ impl Driver for Gpu {
             Some(Known::Once) => {
                 let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
                 // SAFETY: the stream is this device's, and nothing else is being recorded.
-                self.check("record a graph", unsafe { sys::cuStreamBeginCapture_v2(self.stream, mode) })?;
+                self.check("record a graph", unsafe { sys::cuStreamBeginCapture_v2(self.opened.stream, mode) })?;
                 self.capturing = true;
             }
         }
@@ -354,14 +372,16 @@ impl Driver for Gpu {
             return Ok(());
         }
         let mut graph = std::ptr::null_mut();
+        let entered = self.enter_context();
         // SAFETY: recording was begun on this stream. Where something failed it is ended all the same, and what it gave is let go.
-        let ended = unsafe { sys::cuStreamEndCapture(self.stream, &mut graph) };
+        let ended = unsafe { sys::cuStreamEndCapture(self.opened.stream, &mut graph) };
         if !good {
             self.graphs.remove(&key);
             // SAFETY: the graph, if there is one, is ours.
             unsafe { (!graph.is_null()).then(|| sys::cuGraphDestroy(graph)) };
             return Ok(());
         }
+        entered?;
         self.check("record a graph", ended)?;
         let mut ready = std::ptr::null_mut();
         // SAFETY: the graph is ours; what it is made into does not need it any more.
@@ -375,21 +395,26 @@ impl Driver for Gpu {
     }
 
     fn synchronize(&mut self) -> Result<()> {
+        self.enter_context()?;
         // SAFETY: the stream is this device's.
-        self.check("wait for the device", unsafe { sys::cuStreamSynchronize(self.stream) })
+        self.check("wait for the device", unsafe { sys::cuStreamSynchronize(self.opened.stream) })
     }
 
     fn mark(&mut self, which: usize) -> Result<()> {
+        self.enter_context()?;
         // SAFETY: event and stream are this device's.
-        self.check("record an event", unsafe { sys::cuEventRecord(self.events[which.min(1)], self.stream) })
+        self.check("record an event", unsafe {
+            sys::cuEventRecord(self.opened.events[which.min(1)], self.opened.stream)
+        })
     }
 
     fn elapsed(&mut self) -> Result<f64> {
         let mut milliseconds = 0.0f32;
+        self.enter_context()?;
         // SAFETY: the events are this device's, and the pointer is valid.
         unsafe {
-            self.check("wait for an event", sys::cuEventSynchronize(self.events[1]))?;
-            let told = sys::cuEventElapsedTime(&mut milliseconds, self.events[0], self.events[1]);
+            self.check("wait for an event", sys::cuEventSynchronize(self.opened.events[1]))?;
+            let told = sys::cuEventElapsedTime(&mut milliseconds, self.opened.events[0], self.opened.events[1]);
             self.check("read an event", told)?;
         }
         Ok(f64::from(milliseconds) * 1e-3)
@@ -413,11 +438,6 @@ impl Drop for Gpu {
                 let _ = sys::cuMemFree_v2(address);
             }
             self.modules.unload();
-            for event in self.events {
-                let _ = sys::cuEventDestroy_v2(event);
-            }
-            let _ = sys::cuStreamDestroy_v2(self.stream);
-            let _ = sys::cuDevicePrimaryCtxRelease_v2(self.device);
         }
     }
 }

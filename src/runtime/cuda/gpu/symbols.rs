@@ -12,7 +12,7 @@ use std::ffi::{c_char, c_int, c_uchar, c_uint, c_ulonglong, c_void};
 use std::sync::OnceLock;
 pub use types::{
     CUcontext, CUdevice, CUdevice_attribute, CUdeviceptr, CUevent, CUfunction, CUfunction_attribute, CUgraph,
-    CUgraphExec, CUmodule, CUstream, CUstream_flags, CUstreamCaptureMode,
+    CUgraphExec, CUlaunchConfig, CUmodule, CUstream, CUstream_flags, CUstreamCaptureMode,
 };
 
 /// The return value of a driver function: 0, or the number of an error.
@@ -202,6 +202,7 @@ functions! {
         cuModuleUnload(module: CUmodule);
         cuFuncGetAttribute(value: *mut c_int, attribute: CUfunction_attribute, function: CUfunction);
         cuFuncSetAttribute(function: CUfunction, attribute: CUfunction_attribute, value: c_int);
+        cuOccupancyMaxActiveClusters(clusters: *mut c_int, function: CUfunction, config: *const CUlaunchConfig);
         cuLaunchKernel(
             function: CUfunction, grid_x: c_uint, grid_y: c_uint, grid_z: c_uint, block_x: c_uint, block_y: c_uint, block_z: c_uint,
             shared: c_uint, stream: CUstream, parameters: *mut *mut c_void, extra: *mut *mut c_void
