@@ -2,17 +2,14 @@
 // writes y once; backward reads x and dy twice and writes dx once.
 #include "columns.cuh"
 
-// Each part's Σx and Σx² of every column.
-KERNEL_OF_T(256) moments_partial(const T* x, double* partials, Matrix matrix) { store_moments(x, partials, column_place(matrix)); }
-
-// μ and σ² from the partial sums.
-extern "C" __global__ void __launch_bounds__(256)
-moments_finish(const double* partials, float* mean, float* var, unsigned rows, unsigned columns, unsigned parts) {
-    finish_columns<Sum>(partials, columns, parts, [&](unsigned column, double sum, double square) {
-        Pair moments = moments_of(sum, square, rows);
-        mean[column] = (float)moments.a;
-        var[column] = (float)moments.b;
-    });
+// Each part's Σx and Σx² of every column; and where they are asked for, μ and σ².
+KERNEL_OF_T(256, 8)
+moments_partial(const T* x, double* partials, float* mean_or_null, float* var_or_null, unsigned* tickets_or_null, Matrix matrix) {
+    ColumnPlace at = column_place(matrix);
+    store_moments(x, partials, at);
+    if (!mean_or_null) return;
+    Moments to = {partials, mean_or_null, var_or_null, tickets_or_null};
+    merge_moments<1>(to, matrix.rows, block_parts(at.columns, at.width));
 }
 
 template <typename T, unsigned COUNT>
@@ -55,10 +52,11 @@ __device__ __forceinline__ Pair gradient_sums(const T* x, const T* grad_y, const
     }
     return {sum, sum_u};
 }
-// Each part's Σdy and Σdy·ŷ, dy counting only where the ReLU let y through, of a pool's window only at its largest; ŷ = (x − μ)/S.
+// Each part's Σdy and Σdy·ŷ, and of all parts dβ and dγ, dy counting only where the ReLU let y through, of a pool's window only at its largest; ŷ = (x − μ)/S.
 KERNEL_OF_T(256)
 norm_gradient_sums(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* spread,
-                   double* partials, double eps, unsigned kind, unsigned relu, Matrix matrix, Pool pool) {
+                   double* partials, float* grad_weight, float* grad_bias, unsigned* tickets, double eps, unsigned kind, unsigned relu,
+                   Matrix matrix, Pool pool) {
     ColumnPlace at = column_place(matrix);
     Pair sums = {};
     if (at.there()) {
@@ -69,15 +67,7 @@ norm_gradient_sums(const T* x, const T* grad_y, const float* weight, const float
         else sums = gradient_sums<T, 1>(x, grad_y, of, inverse, at, pool);
     }
     store_partials<Sum>(sums.a, sums.b, at, partials);
-}
-
-// dβ and dγ from the partial sums.
-extern "C" __global__ void __launch_bounds__(256)
-norm_gradient_finish(const double* partials, float* grad_weight, float* grad_bias, unsigned columns, unsigned parts) {
-    finish_columns<Sum>(partials, columns, parts, [&](unsigned column, double sum, double sum_u) {
-        grad_bias[column] = (float)sum;
-        grad_weight[column] = (float)sum_u;
-    });
+    merge_gradients<1>(partials, grad_weight, grad_bias, tickets, block_parts(at.columns, at.width));
 }
 
 // A column's 1/S, Σdy/m and Σdy·ŷ/m.

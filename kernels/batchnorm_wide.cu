@@ -3,10 +3,10 @@
 // batchnorm.cu's, so that the host launches any of the three alike: without a pool `pool` says nothing.
 #include "wide.cuh"
 
-// Each part's Σx and Σx² of every column. Float takes the sums about a pivot, the mean of the threads' first rows: whatever the samples are, Σ of
+// Each part's Σx and Σx² of every column, and of all parts μ and σ². Float takes the sums about a pivot, the mean of the threads' first rows: whatever the samples are, Σ of
 // squares about it is at most by the factor of a thread's rows, and one, above that about their mean. A column whose squares leave float's range
 // is summed in double; the others keep their bits.
-KERNEL_OF_T(256) moments_wide(const T* x, double* partials, Matrix matrix) {
+KERNEL_OF_T(256) moments_wide(const T* x, double* partials, float* mean, float* var, unsigned* tickets, Matrix matrix) {
     constexpr unsigned N = EACH<T>;
     SHARED(float, total, [2][MOST_COLUMNS]);
     SHARED(float, pivots, [MOST_COLUMNS]);
@@ -47,12 +47,15 @@ KERNEL_OF_T(256) moments_wide(const T* x, double* partials, Matrix matrix) {
     if (!again) store_own(sums, at, partials);
     SHARED(unsigned, left, [256]);
     left[threadIdx.x] = again;
-    if (!block_any(again)) return;
     unsigned columns = at.width * N;
-    ColumnPlace narrow = column_place({matrix.rows, matrix.columns, matrix.rows_per_part, columns});
-    // Nobody looks after a column that is done.
-    if (!left[threadIdx.x % columns]) narrow.columns = 0;
-    store_moments(x, partials, narrow);
+    if (block_any(again)) {
+        ColumnPlace narrow = column_place({matrix.rows, matrix.columns, matrix.rows_per_part, columns});
+        // Nobody looks after a column that is done.
+        if (!left[threadIdx.x % columns]) narrow.columns = 0;
+        store_moments(x, partials, narrow);
+    }
+    Moments to = {partials, mean, var, tickets};
+    merge_moments<4>(to, matrix.rows, block_parts(at.columns, columns));
 }
 
 // What norm_apply does.
@@ -118,7 +121,8 @@ __device__ __forceinline__ void add_run(float (&a)[N], float (&b)[N], double inv
 // What norm_gradient_sums does.
 KERNEL_OF_T(256)
 norm_gradient_sums_wide(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* spread,
-                        double* partials, double eps, unsigned kind, unsigned relu, Matrix matrix, Pool pool) {
+                        double* partials, float* grad_weight, float* grad_bias, unsigned* tickets, double eps, unsigned kind,
+                        unsigned relu, Matrix matrix, Pool pool) {
     constexpr unsigned N = EACH<T>;
     WidePlace<N> at = wide_place<N>(matrix);
     double inverse;
@@ -150,12 +154,14 @@ norm_gradient_sums_wide(const T* x, const T* grad_y, const float* weight, const 
         add_run(a, b, inverse, at, sums);
     }
     store_own(sums, at, partials);
+    merge_gradients<4>(partials, grad_weight, grad_bias, tickets, block_parts(at.columns, at.width * N));
 }
 
 // Of a window's four the largest before the ReLU, not after it: where nothing is above 0 the ReLU lets nothing through, whichever it is.
 KERNEL_OF_T(256)
 norm_gradient_sums_wide_pool(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* spread,
-                             double* partials, double eps, unsigned kind, unsigned relu, Matrix matrix, Pool pool) {
+                             double* partials, float* grad_weight, float* grad_bias, unsigned* tickets, double eps, unsigned kind,
+                             unsigned relu, Matrix matrix, Pool pool) {
     constexpr unsigned N = EACH<T>;
     WidePlace<N> at = wide_place<N>(matrix);
     double inverse;
@@ -190,6 +196,7 @@ norm_gradient_sums_wide_pool(const T* x, const T* grad_y, const float* weight, c
         add_run(a, b, inverse, at, sums);
     }
     store_own(sums, at, partials);
+    merge_gradients<4>(partials, grad_weight, grad_bias, tickets, block_parts(at.columns, at.width * N));
 }
 
 // What dx = gain (dy + rest + slope (x − μ)) takes of a thread's columns: γ/S, −Σdy/m and −Σdy·ŷ/m/S; and what the ReLU let through.

@@ -3,9 +3,9 @@
 // A block of 256 threads takes `width` columns (a power of two, at most 256) and 256 / width rows at a time. So lanes run along a row, and
 // every thread stays with one column, whose constants it keeps in registers. blockIdx.x counts groups of columns, blockIdx.y parts of the
 // rows. Sums are taken in double, so that a column of 131,072 samples far from 0 loses no digits. The partial sums are merged in the order
-// of the parts, whatever the device.
+// of the parts, whatever the device: by the block that comes last (merge_parts), or by a launch of its own (finish_columns), in the same order.
 #pragma once
-#include "prelude.cuh"
+#include "tickets.cuh"
 
 // A matrix, and how a pass over its columns shares it out: a block takes `width` columns, `rows_per_part` rows of them.
 BY_VALUE Matrix { unsigned rows, columns, rows_per_part, width; };
@@ -57,6 +57,78 @@ template <typename T> __device__ __forceinline__ void store_moments(const T* x, 
     store_partials<Sum>(sum, square, at, partials);
 }
 
+// Parts are merged in classes: every 32nd part in order, then the classes in fours as a tree, then these in order.
+constexpr unsigned CLASSES = 32;
+// Tickets of a tile of columns: one for each group of blocks that share classes, and one for all of them. src/ops/launch_grid.rs has the same number.
+constexpr unsigned TILE_TICKETS = CLASSES + 1;
+
+// The columns that a block has partial sums of, `count` from `first`; `tile` counts such columns, `block` the blocks that have the same. A block has
+// `each` of the `parts` (1, 2 or 4), which follow one another.
+struct PartsOf {
+    unsigned columns, first, count, tile, block, each, parts;
+};
+
+// Calls f(column, a, b) for every column of this block: its two numbers over all parts, on one thread of the block that comes last. All threads must
+// call it, after they have stored theirs. Where there are many parts, the last block of those that share a class merges the class before, in
+// place of its first part. FOURS: how many fours of numbers a thread has under way.
+template <typename Merge, unsigned FOURS, typename F>
+__device__ __forceinline__ void merge_parts(double* partials, unsigned* tickets, const PartsOf& of, F f) {
+    constexpr unsigned AT_ONCE = FOURS < 4 ? 4 * FOURS : 16;
+    SHARED(double, merged, [2][128]);
+    unsigned groups = CLASSES / of.each, group = of.block % groups, blocks = (of.parts + of.each - 1) / of.each;
+    u64 row = of.columns;
+    double* own = partials + of.first;
+    tickets += of.tile * TILE_TICKETS;
+    if (blocks > groups) {
+        if (!is_last(tickets + group, (blocks - group + groups - 1) / groups)) return;
+        for (unsigned i = threadIdx.x; i < 2 * of.count * of.each; i += blockDim.x) {
+            // Of a class its two rows.
+            unsigned at = group * of.each * 2 + i / of.count;
+            double *to = own + at * row + i % of.count, all = Merge::none();
+#pragma unroll AT_ONCE
+            for (unsigned part = at; part < 2 * of.parts; part += 2 * CLASSES) all = Merge::merge(all, to[(part - at) * row]);
+            to[0] = all;
+        }
+    }
+    if (blocks == 1) __syncthreads();
+    else if (!is_last(tickets + CLASSES, min(blocks, groups))) return;
+    for (unsigned i = threadIdx.x; i < 2 * of.count; i += blockDim.x) {
+        unsigned which = i / of.count, column = i % of.count;
+        double all = Merge::none();
+#pragma unroll FOURS
+        for (unsigned four = 0; four < CLASSES; four += 4) {
+            double v[4];
+#pragma unroll
+            for (unsigned k = 0; k < 4; ++k)
+                v[k] = four + k < of.parts ? Merge::merge(Merge::none(), own[(2 * (four + k) + which) * row + column]) : Merge::none();
+            double merged_four = Merge::merge(Merge::merge(v[0], v[1]), Merge::merge(v[2], v[3]));
+            all = four == 0 ? merged_four : Merge::merge(all, merged_four);
+        }
+        merged[which][column] = all;
+    }
+    __syncthreads();
+    for (unsigned i = threadIdx.x; i < of.count; i += blockDim.x) f(of.first + i, merged[0][i], merged[1][i]);
+}
+// What a block has in a pass over columns, of which it takes `width`.
+__device__ __forceinline__ PartsOf block_parts(unsigned columns, unsigned width) {
+    unsigned first = blockIdx.x * width;
+    return {columns, first, min(width, columns - first), blockIdx.x, blockIdx.y, 1, gridDim.y};
+}
+// And in a product in tiles of `width` columns: there blockIdx.x counts tiles of rows, blockIdx.y those of columns.
+__device__ __forceinline__ PartsOf tile_parts(unsigned columns, unsigned width, unsigned block, unsigned each, unsigned parts) {
+    unsigned first = blockIdx.y * width;
+    return {columns, first, min(width, columns - first), blockIdx.y, block, each, parts};
+}
+// dβ and dγ of a block's columns, from the parts' Σdy and Σdy·ŷ. Like merge_parts; and not part of its caller, so that the registers of that one's
+// loops are given out as if it were not there.
+template <unsigned FOURS>
+__device__ __noinline__ void merge_gradients(double* partials, float* grad_weight, float* grad_bias, unsigned* tickets, PartsOf of) {
+    merge_parts<Sum, FOURS>(partials, tickets, of, [&](unsigned column, double sum, double sum_u) {
+        grad_bias[column] = (float)sum;
+        grad_weight[column] = (float)sum_u;
+    });
+}
+
 // Calls f(column, a, b) on one thread for every column: its two numbers over all parts. A block of 256 threads has eight columns, so that what its
 // lanes read lies in whole sectors; each of 32 threads of a column merges every 32nd part in order, and these are merged in a fixed order too.
 template <typename Merge, typename F>
@@ -94,6 +166,21 @@ struct Pair {
 __device__ __forceinline__ Pair moments_of(double sum, double square, double count) {
     double mean = sum / count, variance = square / count - mean * mean;
     return {mean, variance < 0.0 ? 0.0 : variance};
+}
+
+// Where the moments of columns go: `sums` are the parts' Σ and Σ².
+struct Moments {
+    double* sums;
+    float *mean, *var;
+    unsigned* tickets;
+};
+// μ and σ² of a block's columns, which have `rows`. Like merge_gradients.
+template <unsigned FOURS> __device__ __noinline__ void merge_moments(Moments to, unsigned rows, PartsOf of) {
+    merge_parts<Sum, FOURS>(to.sums, to.tickets, of, [&](unsigned column, double sum, double square) {
+        Pair moments = moments_of(sum, square, rows);
+        to.mean[column] = (float)moments.a;
+        to.var[column] = (float)moments.b;
+    });
 }
 
 // S comes from σ² (kind 0: √(σ² + ε)) or s (kind 1: s + ε): running statistics and ℓp norms too.

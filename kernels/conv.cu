@@ -2,6 +2,7 @@
 // computes a tile of rows × columns. Each thread computes a part of it in registers, from tiles in shared memory that hold 16 of the inner
 // dimension at a time. The next tiles are read into registers while the current ones are multiplied.
 #include "columns.cuh"
+#include "splits.cuh"
 #include "taps.cuh"
 
 constexpr unsigned DEPTH = 16;
@@ -17,10 +18,10 @@ __device__ __forceinline__ Four some4(const float* p, unsigned valid, bool vecto
 }
 __device__ __forceinline__ unsigned left_of(unsigned at, unsigned end) { return at < end ? end - at : 0; }
 
-// A tile of ROWS × COLUMNS of the output. b_tap lies as [inner, columns], or transposed. `column_sums`: each row tile's Σ and Σ² of every column of
-// out as it is stored, partials for BatchNorm.
+// A tile of ROWS × COLUMNS of the output. b_tap lies as [inner, columns], or transposed. `to`: where the moments of the columns of out go,
+// as it is stored, for BatchNorm, by way of each row tile's Σ and Σ².
 template <unsigned ROWS, unsigned COLUMNS, unsigned EACH_ROWS, unsigned EACH_COLUMNS>
-__device__ void product(const float* a, const float* b, const float* bias, float* out, double* column_sums, const Map& map, unsigned transposed,
+__device__ void product(const float* a, const float* b, const float* bias, float* out, const Moments& to, const Map& map, unsigned transposed,
                         unsigned relu, unsigned vector) {
     constexpr unsigned ACROSS = COLUMNS / EACH_COLUMNS, THREADS = ROWS / EACH_ROWS * ACROSS;
     constexpr unsigned FOURS_A = ROWS * DEPTH / 4 / THREADS, FOURS_B = COLUMNS * DEPTH / 4 / THREADS;
@@ -109,7 +110,7 @@ __device__ void product(const float* a, const float* b, const float* bias, float
             sums[i][j] = there ? v : 0.0f;
         }
     }
-    if (!column_sums) return;
+    if (!to.sums) return;
     SHARED(double, merging, [2][THREADS]);
 #pragma unroll
     for (unsigned j = 0; j < EACH_COLUMNS; ++j) {
@@ -127,35 +128,37 @@ __device__ void product(const float* a, const float* b, const float* bias, float
         if (which < 2 && column < map.columns) {
             double all = merging[which][t % ACROSS];
             for (unsigned above_it = t % ACROSS + ACROSS; above_it < THREADS; above_it += ACROSS) all += merging[which][above_it];
-            column_sums[(u64)(2 * blockIdx.x + which) * map.columns + column] = all;
+            to.sums[(u64)(2 * blockIdx.x + which) * map.columns + column] = all;
         }
         __syncthreads();
     }
+    merge_moments<2>(to, map.rows, tile_parts(map.columns, COLUMNS, blockIdx.x, 1, gridDim.x));
 }
 
 // out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; in tiles of 128 × 128.
 extern "C" __global__ void __launch_bounds__(256, 1)
-product_128x128(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, Map map, unsigned transposed,
-                unsigned relu, unsigned vector) {
-    product<128, 128, 8, 8>(a, b, bias_or_null, out, sums_or_null, map, transposed, relu, vector);
+product_128x128(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
+                unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu, unsigned vector) {
+    product<128, 128, 8, 8>(a, b, bias_or_null, out, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, map, transposed, relu, vector);
 }
 // As product_128x128, in tiles of 128 × 64.
 extern "C" __global__ void __launch_bounds__(256, 2)
-product_128x64(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, Map map, unsigned transposed,
-               unsigned relu, unsigned vector) {
-    product<128, 64, 8, 4>(a, b, bias_or_null, out, sums_or_null, map, transposed, relu, vector);
+product_128x64(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
+               unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu, unsigned vector) {
+    product<128, 64, 8, 4>(a, b, bias_or_null, out, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, map, transposed, relu, vector);
 }
 // As product_128x128, in tiles of 32 × 32, for small problems: blocks of two warps.
 extern "C" __global__ void __launch_bounds__(64)
-product_32x32(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, Map map, unsigned transposed,
-              unsigned relu, unsigned vector) {
-    product<32, 32, 4, 4>(a, b, bias_or_null, out, sums_or_null, map, transposed, relu, vector);
+product_32x32(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
+              unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu, unsigned vector) {
+    product<32, 32, 4, 4>(a, b, bias_or_null, out, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, map, transposed, relu, vector);
 }
 
 // A tile of SIDE × SIDE of (c, k). blockIdx.y is the tap, blockIdx.z the split of `per_split` rows; blockIdx.x counts tiles of c and of k.
 // map.inner is C, map.columns K.
 template <unsigned SIDE, unsigned EACH>
-__device__ void weight_gradient(const float* x, const float* grad_y, float* partials, const Map& map, unsigned per_split, unsigned vector) {
+__device__ void weight_gradient(const float* x, const float* grad_y, float* partials, float* all, unsigned* tickets, const Map& map, unsigned per_split,
+                                unsigned vector) {
     constexpr unsigned ACROSS = SIDE / EACH, THREADS = ACROSS * ACROSS, FOURS = SIDE * DEPTH / 4 / THREADS;
     SHARED(float, tile_x, [DEPTH][SIDE + 4]);
     SHARED(float, tile_y, [DEPTH][SIDE + 4]);
@@ -212,16 +215,20 @@ __device__ void weight_gradient(const float* x, const float* grad_y, float* part
             unsigned c = first_c + own_c + i, k = first_k + own_k + j;
             if (c < map.inner && k < map.columns) out[(u64)c * map.columns + k] = sums[i][j];
         }
+    add_few_splits<SIDE>(partials, all, tickets, map.taps, map.inner, map.columns, first_c, first_k);
 }
-// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k] over the q that have the tap on the map; in tiles of 64 × 64.
+// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k] over the q that have the tap on the map, and where there are few the sum of
+// all splits in `out`; in tiles of 64 × 64.
 extern "C" __global__ void __launch_bounds__(256)
-weight_gradient_64(const float* x, const float* grad_y, float* partials, Map map, unsigned per_split, unsigned vector) {
-    weight_gradient<64, 4>(x, grad_y, partials, map, per_split, vector);
+weight_gradient_64(const float* x, const float* grad_y, float* partials, float* out_or_null, unsigned* tickets_or_null, Map map, unsigned per_split,
+                   unsigned vector) {
+    weight_gradient<64, 4>(x, grad_y, partials, out_or_null, tickets_or_null, map, per_split, vector);
 }
 // As weight_gradient_64, in tiles of 32 × 32.
 extern "C" __global__ void __launch_bounds__(64)
-weight_gradient_32(const float* x, const float* grad_y, float* partials, Map map, unsigned per_split, unsigned vector) {
-    weight_gradient<32, 4>(x, grad_y, partials, map, per_split, vector);
+weight_gradient_32(const float* x, const float* grad_y, float* partials, float* out_or_null, unsigned* tickets_or_null, Map map, unsigned per_split,
+                   unsigned vector) {
+    weight_gradient<32, 4>(x, grad_y, partials, out_or_null, tickets_or_null, map, per_split, vector);
 }
 
 // out ← the splits' parts, added in order.
@@ -247,16 +254,14 @@ extern "C" __global__ void __launch_bounds__(256) add_many_splits(const float* p
     out[i] = sum;
 }
 
-// Each part's Σ of every column: a bias's gradient.
-KERNEL_OF_T(256) column_sums(const T* x, double* partials, Matrix matrix) {
+__device__ __noinline__ void merge_sums(double* partials, float* sums, unsigned* tickets, PartsOf of) {
+    merge_parts<Sum, 1>(partials, tickets, of, [&](unsigned column, double all, double) { sums[column] = (float)all; });
+}
+// Each part's Σ of every column, and of all parts: a bias's gradient.
+KERNEL_OF_T(256) column_sums(const T* x, double* partials, float* sums, unsigned* tickets, Matrix matrix) {
     ColumnPlace at = column_place(matrix);
     double sum = 0.0;
     for_column(at, [&](u64 i) { sum += to_f32(x[i]); });
     store_partials<Sum>(sum, 0.0, at, partials);
-}
-
-// Σ of every column from column_sums's parts.
-extern "C" __global__ void __launch_bounds__(256)
-column_sums_finish(const double* partials, float* sums, unsigned columns, unsigned parts) {
-    finish_columns<Sum>(partials, columns, parts, [&](unsigned column, double sum, double) { sums[column] = (float)sum; });
+    merge_sums(partials, sums, tickets, block_parts(at.columns, at.width));
 }

@@ -3,6 +3,8 @@
 // warps share a tile of 128 rows × 64 columns, each 32 × 32. Where there are too few such tiles for a device, four warps share one of 64 ×
 // 64. The pitches of tiles are chosen so that ldmatrix has no bank conflicts; storing rows of 64 bytes 80 apart has some. conv_tile.cu has what
 // comes in whole tiles, which is what networks are mostly made of.
+#include "columns.cuh"
+#include "splits.cuh"
 #include "taps.cuh"
 #include "tensor_cores.cuh"
 
@@ -78,10 +80,10 @@ __device__ __forceinline__ void right_fragments_across(unsigned (&b0)[2], unsign
     b1[0] = to_tf32(p[(g + 8) * pitch + t]), b1[1] = to_tf32(p[(g + 8) * pitch + t + 4]);
 }
 
-// A tile of ROWS × 64 of the output. `sums`: each row tile's Σ and Σ² of every column of out as it is stored, which the norm that follows would
-// otherwise read all of out for.
+// A tile of ROWS × 64 of the output. `to`: where the moments of the columns of out go, as it is stored, which the norm that follows would otherwise
+// read all of out for; by way of each row tile's Σ and Σ².
 template <typename T, bool TRANSPOSED, unsigned ROWS>
-__device__ void product(const T* a, const T* b, const float* bias, T* out, double* sums, const Map& map, unsigned relu, unsigned vector) {
+__device__ void product(const T* a, const T* b, const float* bias, T* out, const Moments& to, const Map& map, unsigned relu, unsigned vector) {
     constexpr unsigned CHUNK = Kind<T>::CHUNK, DEPTH = Kind<T>::DEPTH, STEP = Kind<T>::STEP, CHUNKS = DEPTH / CHUNK, THREADS = 2 * ROWS;
     constexpr unsigned PITCH_A = DEPTH + CHUNK, PITCH_B = TRANSPOSED ? DEPTH + CHUNK : COLUMNS + 8;
     constexpr unsigned TILE_A = ROWS * PITCH_A, TILE_B = TRANSPOSED ? COLUMNS * PITCH_B : DEPTH * PITCH_B;
@@ -171,12 +173,12 @@ __device__ void product(const T* a, const T* b, const float* bias, T* out, doubl
                 if (row >= map.rows || column >= map.columns) continue;
                 T v = from_f32<T>(above(d[i][j][e] + given(bias, column), floor));
                 out[(u64)row * map.columns + column] = v;
-                if (!sums) continue;
+                if (!to.sums) continue;
                 double stored = to_f32(v);
                 sum[2 * j + e % 2] += stored;
                 square[2 * j + e % 2] = fma(stored, stored, square[2 * j + e % 2]);
             }
-    if (!sums) return;
+    if (!to.sums) return;
     // Lanes of one column, then the warps above one another, in order.
     SHARED(double, columns, [ROWS / 32][COLUMNS][2]);
 #pragma unroll
@@ -197,26 +199,31 @@ __device__ void product(const T* a, const T* b, const float* bias, T* out, doubl
         for (unsigned which = 0; which < 2; ++which) {
             double all = columns[0][t][which];
             for (unsigned warp = 1; warp < ROWS / 32; ++warp) all += columns[warp][t][which];
-            sums[(u64)(2 * blockIdx.x + which) * map.columns + first_column + t] = all;
+            to.sums[(u64)(2 * blockIdx.x + which) * map.columns + first_column + t] = all;
         }
+    merge_moments<2>(to, map.rows, tile_parts(map.columns, COLUMNS, blockIdx.x, 1, gridDim.x));
 }
 // out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; in tiles of 128 × 64.
-KERNEL_OF_T(256, 2)
-product_mma(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, Map map, unsigned transposed, unsigned relu,
-            unsigned vector) {
-    if (transposed) product<T, true, 128>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
-    else product<T, false, 128>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+KERNEL_OF_T(256, 3)
+product_mma(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
+            unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu, unsigned vector) {
+    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
+    if (transposed) product<T, true, 128>(a, b, bias_or_null, out, to, map, relu, vector);
+    else product<T, false, 128>(a, b, bias_or_null, out, to, map, relu, vector);
 }
 // As product_mma, in tiles of 64 × 64.
 KERNEL_OF_T(128, 4)
-product_mma_64(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, Map map, unsigned transposed, unsigned relu,
-               unsigned vector) {
-    if (transposed) product<T, true, 64>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
-    else product<T, false, 64>(a, b, bias_or_null, out, sums_or_null, map, relu, vector);
+product_mma_64(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
+               unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu, unsigned vector) {
+    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
+    if (transposed) product<T, true, 64>(a, b, bias_or_null, out, to, map, relu, vector);
+    else product<T, false, 64>(a, b, bias_or_null, out, to, map, relu, vector);
 }
 
 // One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], as weight_gradient_64: a tile of 64 × 64, each warp 16 × 32.
-KERNEL_OF_T(256) weight_gradient_mma(const T* x, const T* grad_y, float* partials, Map map, unsigned per_split, unsigned vector) {
+KERNEL_OF_T(256)
+weight_gradient_mma(const T* x, const T* grad_y, float* partials, float* out_or_null, unsigned* tickets_or_null, Map map, unsigned per_split,
+                    unsigned vector) {
     constexpr unsigned CHUNK = Kind<T>::CHUNK, DEPTH = Kind<T>::DEPTH, STEP = Kind<T>::STEP, SIDE = 64, PITCH = SIDE + 8;
     constexpr unsigned TILE = DEPTH * PITCH, ACROSS = SIDE / CHUNK;
     DYNAMIC_SHARED(bytes);
@@ -269,4 +276,5 @@ KERNEL_OF_T(256) weight_gradient_mma(const T* x, const T* grad_y, float* partial
             unsigned c = first_c + warp_c + lane_id() / 4 + e / 2 * 8, k = first_k + warp_k + 8 * j + lane_id() % 4 * 2 + e % 2;
             if (c < map.inner && k < map.columns) out[(u64)c * map.columns + k] = d[j][e];
         }
+    add_few_splits<SIDE>(partials, out_or_null, tickets_or_null, map.taps, map.inner, map.columns, first_c, first_k);
 }

@@ -4,6 +4,7 @@
 // conv_mma.cu has the rest; for an element of an output both add the same products in the same order, but where a product is split.
 #include "cluster.cuh"
 #include "columns.cuh"
+#include "splits.cuh"
 #include "taps.cuh"
 #include "tiles.cuh"
 
@@ -150,16 +151,20 @@ __device__ __forceinline__ Pair store_tile(float* const (&staged)[PARTS], const 
         }
     return all;
 }
-// Leaves a tile's sums with the thread of each column.
-template <unsigned COLUMNS> __device__ __forceinline__ void put_sums(double* sums, const Map& map, unsigned row_tile, Pair of) {
-    if (!sums || threadIdx.x >= COLUMNS) return;
-    double* to = sums + (u64)(2 * row_tile) * map.columns + blockIdx.y * COLUMNS + threadIdx.x;
-    to[0] = of.a;
-    to[map.columns] = of.b;
+// Stores a tile's sums, which the threads below COLUMNS have; the last of `tiles` in these columns makes moments of all. All threads must call it.
+template <unsigned COLUMNS>
+__device__ __forceinline__ void put_sums(const Moments& to, const Map& map, unsigned row_tile, unsigned tiles, Pair of) {
+    if (!to.sums) return;
+    if (threadIdx.x < COLUMNS) {
+        double* own = to.sums + (u64)(2 * row_tile) * map.columns + blockIdx.y * COLUMNS + threadIdx.x;
+        own[0] = of.a;
+        own[map.columns] = of.b;
+    }
+    merge_moments<8>(to, map.rows, tile_parts(map.columns, COLUMNS, row_tile, 1, tiles));
 }
 
 template <typename T, unsigned COLUMNS>
-__device__ __forceinline__ void whole_product(const T* a, const T* b, const float* bias, T* out, double* sums, const Map& map, unsigned transposed,
+__device__ __forceinline__ void whole_product(const T* a, const T* b, const float* bias, T* out, const Moments& to, const Map& map, unsigned transposed,
                                               unsigned relu) {
     constexpr unsigned PARTS = step_shares(COLUMNS);
     DYNAMIC_SHARED(bytes);
@@ -169,19 +174,23 @@ __device__ __forceinline__ void whole_product(const T* a, const T* b, const floa
     float* staged[PARTS];
 #pragma unroll
     for (unsigned part = 0; part < PARTS; ++part) staged[part] = (float*)bytes + part * ROWS * (COLUMNS + 8);
-    Pair of = store_tile<T, COLUMNS>(staged, bias, out, map, blockIdx.x, 0, ROWS, relu, sums, column_sums<COLUMNS>(bytes));
-    put_sums<COLUMNS>(sums, map, blockIdx.x, of);
+    Pair of = store_tile<T, COLUMNS>(staged, bias, out, map, blockIdx.x, 0, ROWS, relu, to.sums, column_sums<COLUMNS>(bytes));
+    put_sums<COLUMNS>(to, map, blockIdx.x, gridDim.x, of);
 }
 
-// out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; in whole tiles of 128 × 128. `sums` as in product_mma.
+// out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; in whole tiles of 128 × 128. Moments as in product_mma.
 KERNEL_OF_T(128, 2)
-product_tile_128(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, Map map, unsigned transposed, unsigned relu) {
-    whole_product<T, 128>(a, b, bias_or_null, out, sums_or_null, map, transposed, relu);
+product_tile_128(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
+                 unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
+    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
+    whole_product<T, 128>(a, b, bias_or_null, out, to, map, transposed, relu);
 }
 // As product_tile_128, in whole tiles of 128 × 64.
 KERNEL_OF_T(128, 2)
-product_tile_64(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, Map map, unsigned transposed, unsigned relu) {
-    whole_product<T, 64>(a, b, bias_or_null, out, sums_or_null, map, transposed, relu);
+product_tile_64(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
+                unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
+    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
+    whole_product<T, 64>(a, b, bias_or_null, out, to, map, transposed, relu);
 }
 
 #if CLUSTERS
@@ -189,7 +198,9 @@ product_tile_64(const T* a, const T* b, const float* bias_or_null, T* out, doubl
 // then stores a part of the rows: for an element the parts are added in the order of the ranks, through distributed shared memory.
 constexpr unsigned RANKS = 4;
 KERNEL_OF_T(128, 2) CLUSTER_OF(4)
-product_tile_split(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, Map map, unsigned transposed, unsigned relu) {
+product_tile_split(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
+                   unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
+    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
     constexpr unsigned COLUMNS = 64, SHARES = step_shares(COLUMNS);
     DYNAMIC_SHARED(bytes);
     SHARED(Pair, of_ranks, [RANKS][COLUMNS]);
@@ -206,13 +217,14 @@ product_tile_split(const T* a, const T* b, const float* bias_or_null, T* out, do
     if (sums_or_null && threadIdx.x < COLUMNS) *cluster_map(&of_ranks[rank][threadIdx.x], 0) = of;
     // Nobody's shared memory goes before all have read it.
     cluster_sync();
-    if (!sums_or_null || rank != 0 || threadIdx.x >= COLUMNS) return;
+    if (!sums_or_null || rank != 0) return;
     Pair all = {};
-    for (unsigned other = 0; other < RANKS; ++other) {
-        all.a += of_ranks[other][threadIdx.x].a;
-        all.b += of_ranks[other][threadIdx.x].b;
-    }
-    put_sums<COLUMNS>(sums_or_null, map, row_tile, all);
+    if (threadIdx.x < COLUMNS)
+        for (unsigned other = 0; other < RANKS; ++other) {
+            all.a += of_ranks[other][threadIdx.x].a;
+            all.b += of_ranks[other][threadIdx.x].b;
+        }
+    put_sums<COLUMNS>(to, map, row_tile, gridDim.x / RANKS, all);
 }
 #endif
 
@@ -222,7 +234,8 @@ product_tile_split(const T* a, const T* b, const float* bias_or_null, T* out, do
 // the rectangle of pixels that have the tap on the map, of which one stage has one pixel. Warps have 64 × 64 each; where that is the whole tile, they
 // share the steps of a stage.
 template <typename T, unsigned SIDE>
-__device__ __forceinline__ void weight_gradient(const T* x, const T* grad_y, float* partials, const Map& map, unsigned per_split) {
+__device__ __forceinline__ void weight_gradient(const T* x, const T* grad_y, float* partials, float* all, unsigned* tickets, const Map& map,
+                                                unsigned per_split) {
     constexpr unsigned DEPTH = depth<T>() * 64 / SIDE * 2, TILE = DEPTH * SIDE * sizeof(T), STAGE = 2 * TILE;
     constexpr unsigned ALL_STEPS = STEPS * 64 / SIDE * 2, WARP_STEPS = SIDE == 128 ? ALL_STEPS : ALL_STEPS / 4;
     DYNAMIC_SHARED(bytes);
@@ -289,22 +302,26 @@ __device__ __forceinline__ void weight_gradient(const T* x, const T* grad_y, flo
         __syncthreads();
         for (unsigned i = t; i < SIDE * SIDE / 4; i += THREADS) {
             unsigned at_c = i / (SIDE / 4), at_k = i % (SIDE / 4) * 4;
-            Four all = load4(staged + at_c * PITCH + at_k);
+            Four sum = load4(staged + at_c * PITCH + at_k);
 #pragma unroll
             for (unsigned other = 1; other < 4; ++other) {
                 Four more = load4(staged + (other * SIDE + at_c) * PITCH + at_k);
 #pragma unroll
-                for (unsigned j = 0; j < 4; ++j) all.v[j] += more.v[j];
+                for (unsigned j = 0; j < 4; ++j) sum.v[j] += more.v[j];
             }
-            store4(out + (u64)at_c * map.columns + at_k, all);
+            store4(out + (u64)at_c * map.columns + at_k, sum);
         }
     }
+    add_few_splits<SIDE>(partials, all, tickets, map.taps, map.inner, map.columns, first_c, first_k);
 }
-// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], in whole tiles of 128 × 128.
-KERNEL_OF_T(128, 2) weight_gradient_tile_128(const T* x, const T* grad_y, float* partials, Map map, unsigned per_split) {
-    weight_gradient<T, 128>(x, grad_y, partials, map, per_split);
+// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], and where there are few the sum of all in `out`; in whole tiles of 128 ×
+// 128.
+KERNEL_OF_T(128, 2)
+weight_gradient_tile_128(const T* x, const T* grad_y, float* partials, float* out_or_null, unsigned* tickets_or_null, Map map, unsigned per_split) {
+    weight_gradient<T, 128>(x, grad_y, partials, out_or_null, tickets_or_null, map, per_split);
 }
 // As weight_gradient_tile_128, in whole tiles of 64 × 64.
-KERNEL_OF_T(128, 2) weight_gradient_tile_64(const T* x, const T* grad_y, float* partials, Map map, unsigned per_split) {
-    weight_gradient<T, 64>(x, grad_y, partials, map, per_split);
+KERNEL_OF_T(128, 2)
+weight_gradient_tile_64(const T* x, const T* grad_y, float* partials, float* out_or_null, unsigned* tickets_or_null, Map map, unsigned per_split) {
+    weight_gradient<T, 64>(x, grad_y, partials, out_or_null, tickets_or_null, map, per_split);
 }

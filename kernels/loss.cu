@@ -1,10 +1,41 @@
-// The losses: softmax cross-entropy with its gradient, and the squared error. A warp takes a sample; samples are summed in order.
-#include "prelude.cuh"
+// The losses: softmax cross-entropy with its gradient, and the squared error. A warp takes a sample; the block that comes last adds up all samples, in
+// order.
+#include "tickets.cuh"
 
-// −ln softmax(z)_label of each sample and its gradient (p − onehot)/N, and each block's count of right answers. Exponentials in double, about
-// the row's maximum: a batch has few of them. Warps take samples in turn; all of a block's threads meet at its end.
+// Σ of `count` numbers, whose order does not depend on `count`: every 256th, then the tree of a warp, then eight warps in order. A block of 128 threads,
+// each of which stands for two; all must call it, and all have the sum.
+__device__ __forceinline__ double ordered_sum(const double* v, unsigned count) {
+    SHARED(double, sums, [8]);
+    __syncthreads();
+#pragma unroll
+    for (unsigned half = 0; half < 2; ++half) {
+        double sum = 0.0;
+        for (unsigned n = threadIdx.x + 128 * half; n < count; n += 256) sum += v[n];
+        sum = warp_sum(sum);
+        if (lane_id() == 0) sums[4 * half + warp_id()] = sum;
+    }
+    __syncthreads();
+    double sum = sums[0];
+    for (unsigned warp = 1; warp < 8; ++warp) sum += sums[warp];
+    return sum;
+}
+
+// loss ← Σ sample / divisor; correct ← Σ right over the grid's blocks, or NaN where nothing is right or wrong: on one thread of the block that comes
+// last. All threads must call it. Not part of its caller, whose registers are few.
+__device__ __noinline__ void merge_losses(const double* sample, const double* right_or_null, double* loss, double* correct, unsigned* tickets,
+                                          double divisor, unsigned samples) {
+    if (!is_last(tickets, gridDim.x)) return;
+    double sum = ordered_sum(sample, samples), right = right_or_null ? ordered_sum(right_or_null, gridDim.x) : (double)NAN_F32;
+    if (threadIdx.x != 0) return;
+    loss[0] = sum / divisor;
+    correct[0] = right;
+}
+
+// −ln softmax(z)_label of each sample and its gradient (p − onehot)/N, and each block's count of right answers; the mean of all samples, and all right
+// answers. Exponentials in double, about the row's maximum: a batch has few of them. Warps take samples in turn; all of a block's threads meet at its end.
 KERNEL_OF_T(128)
-cross_entropy(const T* logits, const unsigned* labels, double* sample, double* right, T* grad_or_null, unsigned samples, unsigned classes) {
+cross_entropy(const T* logits, const unsigned* labels, double* sample, double* right, double* loss, double* correct, T* grad_or_null,
+              unsigned* tickets, unsigned samples, unsigned classes) {
     unsigned lane = lane_id(), warps = blockDim.x / 32u;
     double answers = 0.0;
     for (unsigned n = blockIdx.x * warps + warp_id(); n < samples; n += gridDim.x * warps) {
@@ -41,16 +72,17 @@ cross_entropy(const T* logits, const unsigned* labels, double* sample, double* r
     }
     answers = block_sum(answers);
     if (threadIdx.x == 0) right[blockIdx.x] = answers;
+    merge_losses(sample, right, loss, correct, tickets, samples, samples);
 }
 
-// scale Σ (x − t)² of each sample, and 2 scale (x − t).
+// scale Σ (x − t)² of each sample, and 2 scale (x − t); and the sum of all samples. Nothing is right or wrong: `correct` is NaN.
 KERNEL_OF_T(128)
-squared_error(const T* x, const T* target, double* sample, T* grad_or_null, double scale, unsigned samples, unsigned columns) {
+squared_error(const T* x, const T* target, double* sample, double* loss, double* correct, T* grad_or_null, unsigned* tickets, double scale,
+              unsigned samples, unsigned columns) {
     unsigned n = blockIdx.x * (blockDim.x / 32u) + warp_id();
-    if (n >= samples) return;
     double sum = 0.0;
     float factor = (float)(2.0 * scale);
-    for (unsigned k = lane_id(); k < columns; k += 32) {
+    for (unsigned k = n < samples ? lane_id() : columns; k < columns; k += 32) {
         u64 i = (u64)n * columns + k;
         float a = to_f32(x[i]), b = to_f32(target[i]);
         double d = (double)a - (double)b;
@@ -58,22 +90,8 @@ squared_error(const T* x, const T* target, double* sample, T* grad_or_null, doub
         if (grad_or_null) grad_or_null[i] = from_f32<T>(factor * (a - b));
     }
     sum = warp_sum(sum);
-    if (lane_id() == 0) sample[n] = scale * sum;
-}
-
-// loss ← Σ sample / divisor; correct ← Σ right over `counts` blocks, or NaN where nothing is right or wrong. One block.
-extern "C" __global__ void __launch_bounds__(256)
-loss_sum(const double* sample, const double* right_or_null, double* loss, double* correct, double divisor, unsigned samples, unsigned counts) {
-    double sum = 0.0, right = 0.0;
-    for (unsigned n = threadIdx.x; n < samples; n += 256) sum += sample[n];
-    if (right_or_null)
-        for (unsigned n = threadIdx.x; n < counts; n += 256) right += right_or_null[n];
-    sum = block_sum(sum);
-    right = block_sum(right);
-    if (threadIdx.x == 0) {
-        loss[0] = sum / divisor;
-        correct[0] = right_or_null ? right : (double)NAN_F32;
-    }
+    if (lane_id() == 0 && n < samples) sample[n] = scale * sum;
+    merge_losses(sample, nullptr, loss, correct, tickets, 1.0, samples);
 }
 
 // How softmax's gradient (p − onehot)/N moves: p (ż − Σ p ż)/N. A warp for each sample.

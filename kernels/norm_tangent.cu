@@ -91,11 +91,11 @@ norm_tangent_apply(const float* x, const float* x_tangent, const float* y_or_nul
     });
 }
 
-// Each part's Σḋy and Σ(ḋy u + dy u̇), which norm_gradient_finish makes ḋβ and ḋγ of.
+// Each part's Σḋy and Σ(ḋy u + dy u̇), and of all parts ḋβ and ḋγ.
 extern "C" __global__ void __launch_bounds__(256)
 norm_tangent_gradient_sums(const float* x, const float* x_tangent, const float* y_or_null, const float* grad_y, const float* grad_y_tangent,
                            const float* mean, const float* spread, const float* mean_tangent, const float* divisor_tangent, double* partials,
-                           double eps, unsigned law, Matrix matrix) {
+                           float* grad_weight, float* grad_bias, unsigned* tickets, double eps, unsigned law, Matrix matrix) {
     ColumnPlace at = column_place(matrix);
     double sum = 0.0, sum_u = 0.0;
     if (at.there()) {
@@ -109,6 +109,7 @@ norm_tangent_gradient_sums(const float* x, const float* x_tangent, const float* 
         });
     }
     store_partials<Sum>(sum, sum_u, at, partials);
+    merge_gradients<1>(partials, grad_weight, grad_bias, tickets, block_parts(at.columns, at.width));
 }
 
 // ḋx = (γ/D)˙ (dy − dβ/m − r dγ/m) + γ/D (ḋy − ḋβ/m − r ḋγ/m − ṙ dγ/m); at p = ∞ the k largest elements, of which `ties` tells, share dγ.

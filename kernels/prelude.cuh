@@ -6,9 +6,9 @@
 // - vectors of 4 elements; sums over a warp and a block, in a fixed order
 // - macros for shared memory: SHARED(type, name, [N][M]) and DYNAMIC_SHARED(name)
 //
-// The other headers: random.cuh, tensor_cores.cuh, cluster.cuh; columns.cuh (a norm's passes), wide.cuh (the same, several columns a
-// thread), taps.cuh (a convolution's), tiles.cuh (whole tiles of
-// products on tensor cores).
+// The other headers: random.cuh, tensor_cores.cuh, cluster.cuh, tickets.cuh (which block comes last); columns.cuh (a norm's passes), wide.cuh (the
+// same, several columns a thread), taps.cuh (a convolution's), splits.cuh (a weight gradient's parts), tiles.cuh (whole tiles of products on tensor
+// cores).
 //
 // Names of indices: n sample, h and w pixel, c input channel, k output channel, r row, that is a sample of a unit ((h·W + w)·N + n).
 #pragma once

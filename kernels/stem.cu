@@ -2,6 +2,7 @@
 // together are at most 27 terms, fewer than the general kernels take in one step for a single tap. So here they are gathered next to each
 // other, once for all taps. Tensor cores are not needed, because the layer is limited by memory. Operands are f32 (rounded to tf32 where
 // asked) or bf16; sums are f32.
+#include "columns.cuh"
 #include "taps.cuh"
 
 constexpr unsigned TERMS = 32, ROWS = 128, COLUMNS = 64, THREADS = 256;
@@ -35,11 +36,11 @@ __device__ __forceinline__ void gather_terms(const T* x, const Map& map, Pixel p
     }
 }
 
-// out[r, j] = bias[j] + Σ_terms x · w, then the ReLU; sums as in conv_mma.cu, one pair a column for each `sum_rows` rows. A thread has eight
-// rows of four columns.
+// out[r, j] = bias[j] + Σ_terms x · w, then the ReLU; moments as in conv_mma.cu, by way of a pair of sums for each column and `sum_rows` rows. A
+// thread has eight rows of four columns.
 KERNEL_OF_T(256, 4)
-stem(const T* x, const T* weight, const float* bias_or_null, T* out, double* sums_or_null, Map map, unsigned sum_rows, unsigned relu,
-     unsigned tf32) {
+stem(const T* x, const T* weight, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
+     unsigned* tickets_or_null, Map map, unsigned sum_rows, unsigned relu, unsigned tf32) {
     // Three terms of a row are stored together: twelve banks apart, eleven rows of them meet in but two.
     SHARED(float, terms, [TERMS][ROWS + 12]);
     SHARED(float, weights, [TERMS][COLUMNS + 4]);
@@ -98,6 +99,8 @@ stem(const T* x, const T* weight, const float* bias_or_null, T* out, double* sum
         for (unsigned group = 1; group < each; ++group) all += merging[which][part * each + group][column];
         sums_or_null[(u64)(2 * (blockIdx.x * parts + part) + which) * map.columns + first_column + column] = all;
     }
+    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
+    merge_moments<4>(to, map.rows, tile_parts(map.columns, COLUMNS, blockIdx.x, parts, (map.rows + sum_rows - 1) / sum_rows));
 }
 
 // One split's part of dw[term, k] = Σ_rows x · dy. Four groups of 64 threads take sixteen of each 64 rows; a thread has eight terms of four

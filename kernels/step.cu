@@ -7,17 +7,17 @@ extern "C" __global__ void __launch_bounds__(32) judge(const double* loss, u64* 
     if (threadIdx.x == 0 && loss[0] - loss[0] != 0.0) state[3] = 1;
 }
 
-// running ← before where the step has halted.
-extern "C" __global__ void __launch_bounds__(256) put_back(const float* before, float* running, const u64* state, unsigned len) {
-    if (!state_halted(state)) return;
-    for (u64 i = global_thread(); i < len; i += global_threads()) running[i] = before[i];
-}
-
-// journal[step mod rows] ← (loss, correct).
-extern "C" __global__ void __launch_bounds__(32)
-note(const double* loss, const double* correct, double* journal, const u64* state, unsigned rows) {
+// The end of a step. journal[step mod rows] ← (loss, correct); where the step is not the last of its run, the next one, or, where it has halted,
+// running ← before. One block: there is hardly ever anything to put back.
+extern "C" __global__ void __launch_bounds__(256)
+settle(const double* loss, const double* correct, double* journal, const float* before_or_null, float* running_or_null, u64* state, unsigned rows,
+       unsigned len, unsigned last) {
+    bool halted = state_halted(state);
+    if (halted && !last)
+        for (unsigned i = threadIdx.x; i < len; i += blockDim.x) running_or_null[i] = before_or_null[i];
     if (threadIdx.x != 0) return;
-    u64 at = 2 * (state_step(state) % rows);
+    u64 step = state_step(state), at = 2 * (step % rows);
     journal[at] = loss[0];
     journal[at + 1] = correct[0];
+    if (!halted && !last) state[1] = step + 1;
 }

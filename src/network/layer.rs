@@ -40,9 +40,9 @@ macro_rules! layers {
             pub fn epilogues<B: Backend>(&self, backend: &B) -> Fusion {
                 match self { $(Layer::$kind(l) => l.epilogues(backend)),+ }
             }
-            /// See [`crate::ops::layer::Layer::takes_sums`].
-            pub fn takes_sums(&self) -> bool {
-                match self { $(Layer::$kind(l) => l.takes_sums()),+ }
+            /// See [`crate::ops::layer::Layer::takes_moments`].
+            pub fn takes_moments(&self) -> bool {
+                match self { $(Layer::$kind(l) => l.takes_moments()),+ }
             }
             /// See [`crate::ops::layer::Layer::is_relu`].
             pub fn is_relu(&self) -> bool {

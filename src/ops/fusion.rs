@@ -7,8 +7,8 @@ pub struct Fusion {
     pub relu: bool,
     /// The pass applies the 2×2 max-pool that follows to y. y and its gradient then have the pool's output shape.
     pub pool: bool,
-    /// The pass leaves in the workspace the sums of y that the following norm needs.
-    pub leave_sums: bool,
-    /// The layer before has left the sums of x in the workspace.
-    pub take_sums: bool,
+    /// The pass leaves the mean and the variance of every channel of y, which the following norm needs, where that norm saves them.
+    pub leave_moments: bool,
+    /// The layer before has left the mean and the variance of every channel of x.
+    pub take_moments: bool,
 }

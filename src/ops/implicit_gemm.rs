@@ -40,6 +40,9 @@ const WHOLE_GRADIENT_SHARED: usize = 98_304;
 const BLOCKS: usize = 512;
 /// The fewest rows of a split; with fewer, the partial sums would cost more than the extra blocks gain.
 const LEAST_ROWS: usize = 256;
+/// Up to this many splits, the last block of a tile adds them: as `kernels/splits.cuh` has it. Of more, a block would read for longer than a launch that
+/// has all blocks read takes to begin.
+const FEW_SPLITS: usize = 4;
 /// From this many splits on, a block of many threads adds the parts of a few elements.
 const MANY_SPLITS: usize = 16;
 /// The rows of a tile of the first layer's kernel, and the splits of its weight gradient: two blocks for each multiprocessor.
@@ -213,13 +216,25 @@ pub enum Direction {
 pub struct Epilogue<'e, 's> {
     /// Whether the ReLU is applied.
     pub relu: bool,
-    /// Where Σ and Σ² of every column go, for each tile of [`tile_rows`] rows.
-    pub sums: Option<&'e mut SliceMut<'s, f64>>,
+    /// Where the mean and the variance of every column go.
+    pub moments: Option<&'e mut Moments<'s>>,
+}
+
+/// The moments of a product's columns, and what the kernels need to find them.
+pub struct Moments<'s> {
+    /// [`Extents::sums`] numbers: Σ and Σ² of every column, for each tile of [`tile_rows`] rows.
+    pub sums: SliceMut<'s, f64>,
+    /// The mean of every column.
+    pub mean: SliceMut<'s, f32>,
+    /// The variance of every column.
+    pub var: SliceMut<'s, f32>,
+    /// The device's tickets.
+    pub tickets: SliceMut<'s, u32>,
 }
 
 impl Epilogue<'_, '_> {
     /// Does nothing.
-    pub const NONE: Self = Epilogue { relu: false, sums: None };
+    pub const NONE: Self = Epilogue { relu: false, moments: None };
 }
 
 /// Whether all tensors start at multiples of 16 bytes and rows of `columns` elements do too.
@@ -251,21 +266,30 @@ pub fn product<D: Driver, T: Stored>(
     let map = extents.map(op, direction)?;
     // An output of one of these sizes is what its elements are counted by.
     count(op, rows.saturating_mul(inner.max(columns)))?;
-    let Epilogue { relu, sums } = epilogue;
+    let Epilogue { relu, moments } = epilogue;
     let relu = u32::from(relu);
+    let mut own_tickets = None;
+    let (mut sums, mut mean, mut var) = (None, None, None);
+    if let Some(Moments { sums: s, mean: m, var: v, tickets: all }) = moments {
+        // No tile has fewer than 32 columns.
+        own_tickets = Some(launch_grid::tickets(op, all, columns.div_ceil(32))?);
+        (sums, mean, var) = (Some(s), Some(m), Some(v));
+    }
+    let tickets = own_tickets.as_mut();
     let across = if transposed == 1 { inner } else { columns };
     let vector = aligned::<T>(&[a.region, weight.region], &[inner, across]);
     // Kernels of different tiles take the same operands.
     macro_rules! product {
         ($kernel:ident($a:ident, $b:ident, $out:ident, $grid:ident)) => {
-            kernels::$kernel { a: $a, b: $b, bias, out: $out, sums, map, transposed, relu, vector }
+            kernels::$kernel { a: $a, b: $b, bias, out: $out, sums, mean, var, tickets, map, transposed, relu, vector }
                 .launch(driver, $grid)
         };
     }
     if extents.stem() && direction == Direction::Forward {
         let grid = Grid::of([rows.div_ceil(STEM_ROWS), columns.div_ceil(64), 1], 256);
         let (sum_rows, tf32) = (extents.tile_rows(mode) as u32, u32::from(mode == Mode::Tf32));
-        return kernels::Stem { x: a, weight, bias, out, sums, sum_rows, relu, tf32, map }.launch(driver, grid);
+        return kernels::Stem { x: a, weight, bias, out, sums, mean, var, tickets, sum_rows, relu, tf32, map }
+            .launch(driver, grid);
     }
     if let (Some(wide), 1) = (extents.whole_product(mode, direction), vector) {
         let (tall, across) = (rows / WHOLE_ROWS, columns / wide);
@@ -273,7 +297,8 @@ pub fn product<D: Driver, T: Stored>(
         let grid = Grid::of([if split { CLUSTER * tall } else { tall }, across, 1], 128).shared(whole_shared(wide));
         macro_rules! whole {
             ($kernel:ident) => {
-                kernels::$kernel { a, b: weight, bias, out, sums, map, transposed, relu }.launch(driver, grid)
+                kernels::$kernel { a, b: weight, bias, out, sums, mean, var, tickets, map, transposed, relu }
+                    .launch(driver, grid)
             };
         }
         return match wide {
@@ -315,6 +340,7 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     grad_y: Slice<'_, T>,
     out: &mut SliceMut<'_, f32>,
     workspace: &mut SliceMut<'_, f32>,
+    tickets: &mut SliceMut<'_, u32>,
 ) -> Result<()> {
     let Extents { inputs, outputs, taps, .. } = extents;
     driver.enter_pass(Pass::WeightGradient);
@@ -322,30 +348,41 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     let (map, per_split) = (extents.map(op, Direction::Forward)?, count(op, each)?);
     let len = count(op, extents.weights())?;
     let vector = aligned::<T>(&[x.region, grad_y.region], &[inputs, outputs]);
-    // One split is the whole: it goes straight to its place.
-    let partials = &mut if splits > 1 { workspace.first(splits * len as usize) } else { out.as_f32() };
+    // One split is the whole: it goes straight to its place. Few are added by the launch that makes them.
+    let merged = splits > 1 && splits <= FEW_SPLITS && !extents.stem();
+    let mut tile_tickets = tickets.first(if merged { BLOCKS } else { 0 });
+    let (mut parts, mut whole) = match splits {
+        1 => (out.as_f32(), None),
+        _ => (workspace.first(splits * len as usize), merged.then(|| out.as_f32())),
+    };
+    let (partials, out_of_few, tickets) = (&mut parts, whole.as_mut(), merged.then_some(&mut tile_tickets));
     let grid = |side: usize, threads| Grid::of([inputs.div_ceil(side) * outputs.div_ceil(side), taps, splits], threads);
     if extents.stem() {
         let (grid, tf32) = (Grid::of([outputs.div_ceil(64), splits, 1], 256), u32::from(mode == Mode::Tf32));
         kernels::StemGradient { x, grad_y, partials, per_split, tf32, map }.launch(driver, grid)?;
     } else if let (Some(side), 1) = (extents.whole_gradient(mode), vector) {
         let grid = grid(side, 128).shared(WHOLE_GRADIENT_SHARED);
-        if side == 128 {
-            kernels::WeightGradientTile128 { x, grad_y, partials, map, per_split }.launch(driver, grid)?;
-        } else {
-            kernels::WeightGradientTile64 { x, grad_y, partials, map, per_split }.launch(driver, grid)?;
+        macro_rules! tile {
+            ($kernel:ident) => {
+                kernels::$kernel { x, grad_y, partials, out: out_of_few, tickets, map, per_split }
+                    .launch(driver, grid)?
+            };
         }
+        if side == 128 { tile!(WeightGradientTile128) } else { tile!(WeightGradientTile64) }
     } else if mode != Mode::F32 {
         let grid = grid(64, 256).shared(GRADIENT_SHARED);
-        kernels::WeightGradientMma { x, grad_y, partials, per_split, vector, map }.launch(driver, grid)?;
+        kernels::WeightGradientMma { x, grad_y, partials, out: out_of_few, tickets, per_split, vector, map }
+            .launch(driver, grid)?;
     } else if inputs > 32 || outputs > 32 {
         let (x, dy, grid) = (x.as_f32(), grad_y.as_f32(), grid(64, 256));
-        kernels::WeightGradient64 { x, grad_y: dy, partials, per_split, vector, map }.launch(driver, grid)?;
+        kernels::WeightGradient64 { x, grad_y: dy, partials, out: out_of_few, tickets, per_split, vector, map }
+            .launch(driver, grid)?;
     } else {
         let (x, dy, grid) = (x.as_f32(), grad_y.as_f32(), grid(32, 64));
-        kernels::WeightGradient32 { x, grad_y: dy, partials, per_split, vector, map }.launch(driver, grid)?;
+        kernels::WeightGradient32 { x, grad_y: dy, partials, out: out_of_few, tickets, per_split, vector, map }
+            .launch(driver, grid)?;
     }
-    if splits == 1 {
+    if splits == 1 || merged {
         return Ok(());
     }
     let partials = workspace.first(splits * len as usize);
@@ -366,14 +403,13 @@ pub fn bias_gradient<D: Driver, T: Stored>(
     grad_y: Slice<'_, T>,
     out: &mut SliceMut<'_, f32>,
     workspace: &mut SliceMut<'_, f32>,
+    tickets: &mut SliceMut<'_, u32>,
 ) -> Result<()> {
     driver.enter_pass(Pass::WeightGradient);
     let at = ColumnGrid::sums(op, Shape::new([extents.rows(), extents.outputs]))?;
-    let ColumnGrid { grid, matrix, parts } = at;
-    let mut partials = at.partials(workspace);
-    kernels::ColumnSums { x: grad_y, partials: &mut partials, matrix }.launch(driver, grid)?;
-    kernels::ColumnSumsFinish { partials: partials.read(), sums: out, columns: matrix.columns, parts }
-        .launch(driver, at.per_column())
+    let ColumnGrid { grid, matrix, .. } = at;
+    let (partials, tickets) = (&mut at.partials(workspace), &mut at.tickets(op, tickets)?);
+    kernels::ColumnSums { x: grad_y, partials, sums: out, tickets, matrix }.launch(driver, grid)
 }
 
 #[cfg(test)]

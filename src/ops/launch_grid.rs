@@ -1,6 +1,7 @@
 //! How a matrix of rows × columns is shared out among a device's blocks. `column_place` in `kernels/columns.cuh` is the inverse; for rows of whole
 //! vectors of 16 bytes it is `wide_place` in `kernels/wide.cuh`.
 
+use crate::runtime::cuda::backend::TICKETS;
 use crate::runtime::cuda::count;
 use crate::runtime::cuda::driver::{Grid, SliceMut, Stored};
 use crate::runtime::cuda::kernels::{Matrix, Pool};
@@ -28,6 +29,19 @@ const WIDE_SUMS: usize = 256;
 const WIDE_EACH: usize = 512;
 const LEAST_WIDE_ROWS: usize = 2;
 const MOST_WIDE_ROWS: usize = 16;
+
+/// Tickets of a tile of columns whose partial sums are merged in the launch that makes them: as `kernels/columns.cuh` has it.
+const TILE_TICKETS: usize = 33;
+
+/// The tickets of `tiles` tiles of columns, of all that a device has. Errors: it has not as many.
+pub fn tickets<'t>(op: &'static str, all: &'t mut SliceMut<'_, u32>, tiles: usize) -> Result<SliceMut<'t, u32>> {
+    match tiles.saturating_mul(TILE_TICKETS) {
+        few if few <= all.len() => Ok(all.first(few)),
+        _ => {
+            Err(Error::operator(op, format!("at most {} tiles of columns", TICKETS / TILE_TICKETS), tiles.to_string()))
+        }
+    }
+}
 
 /// The number of columns that a block takes; neighbouring lanes take neighbouring columns of a row.
 fn width(columns: usize) -> usize {
@@ -135,6 +149,11 @@ impl ColumnGrid {
         workspace.cast(2 * self.parts as usize * self.matrix.columns as usize)
     }
 
+    /// The tickets of this pass, of all that a device has: none where there is one part.
+    pub fn tickets<'t>(&self, op: &'static str, all: &'t mut SliceMut<'_, u32>) -> Result<SliceMut<'t, u32>> {
+        tickets(op, all, if self.parts > 1 { self.grid.blocks[0] as usize } else { 0 })
+    }
+
     /// The grid that merges the parts: one warp for each column.
     pub fn per_column(&self) -> Grid {
         merging(self.matrix.columns as usize)
@@ -188,7 +207,9 @@ fn each(rows: usize, lanes: usize) -> usize {
 }
 
 fn parts(rows: usize, columns: usize) -> usize {
-    (rows * columns / PART).clamp(1, MOST_PARTS).min(rows.max(1))
+    // One part needs no tickets, and there are blocks enough.
+    let most = if columns.div_ceil(32) > TICKETS / TILE_TICKETS { 1 } else { MOST_PARTS };
+    (rows * columns / PART).clamp(1, most).min(rows.max(1))
 }
 
 /// The number of parts in the sums of [`ColumnGrid::few_rows`].

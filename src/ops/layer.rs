@@ -190,8 +190,8 @@ pub trait Layer {
         let _ = backend;
         Fusion::default()
     }
-    /// Whether it can compute its statistics from sums that the layer before has left.
-    fn takes_sums(&self) -> bool {
+    /// Whether the layer before may leave its statistics: mean and variance of every channel of x.
+    fn takes_moments(&self) -> bool {
         false
     }
     /// Whether it is a plain ReLU, which another layer's pass may apply.

@@ -26,6 +26,8 @@ impl StepState {
         StepState { seed, step, learning_rate, halted: 0 }
     }
 
+    /// The index of the word that holds `step`.
+    pub const STEP: usize = 1;
     /// The index of the word that holds `halted`.
     pub const HALTED: usize = 3;
 

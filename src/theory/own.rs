@@ -115,7 +115,7 @@ fn passes<B: Backend>(b: &mut B, of: &[Instance], points: &[Point], eps: f64) ->
         mean: Out(mean),
         spread: Out(spread),
         state: None,
-        sums_left: false,
+        moments_left: false,
         workspace,
     };
     b.norm_forward(spec, pass)?;

@@ -47,11 +47,9 @@ impl<B: Backend> StepWork<'_, B> {
             work.ask(engine, due, Moment { theta, grad: grad.into(), update })?;
         }
         // From here on nothing can be interrupted.
-        let backend = engine.backend();
-        backend.note(In(loss), In(correct), Out(self.journal), In(state))?;
+        let put_back = (!self.last).then_some([Out(before), Out(running)]);
+        engine.backend().settle(In(loss), In(correct), Out(self.journal), put_back, Out(state))?;
         if !self.last {
-            backend.put_back(In(before), Out(running), In(state))?;
-            backend.advance(Out(state))?;
             engine.update(Out(self.theta), grad.into(), self.velocity.map(Out), momentum, weight_decay)?;
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! The kernels, and networks on them: on the emulator, or with `NORMSCAPE_TEST_DEVICE=cuda` on a GPU. It is one test program, because each
 //! program contains all kernels.
 //!
-//! - `kernels`: what the build compiled · `emulator`: that it sees what a kernel does wrong · `counters`: that it counts what a kernel asks for
+//! - `kernels`: what the build compiled · `emulator`, `tickets`: that it sees what a kernel does wrong · `counters`: that it counts what a kernel
+//!   asks for · `launch_chain`: how many launches a step is
 //! - `cuda_kernels`: kernels one by one, beyond the operators' cases · `cuda_networks`, `cuda_precision`: whole networks
 
 mod counters;
@@ -10,5 +11,7 @@ mod cuda_networks;
 mod cuda_precision;
 mod emulator;
 mod kernels;
+mod launch_chain;
 #[path = "../shared/mod.rs"]
 mod shared;
+mod tickets;

@@ -156,7 +156,7 @@ fn running<T: Float>() {
         mean,
         spread,
         state: None,
-        sums_left: false,
+        moments_left: false,
         workspace: y,
     };
     // One sample (3, 1): γ (x − μ)/√(σ² + 1) + β = 2 · 2/2 + ½ and 1 · 2/3 − 3, which the ReLU cuts.

@@ -13,6 +13,7 @@ use crate::{Error, Result};
 pub(super) struct Planned {
     pub x: View,
     pub y: View,
+    /// The statistics of its norm; those of the norm that follows, where it leaves them.
     pub saved: Saved,
     pub fusion: Fusion,
     /// Whether this is a ReLU or a pool that the layer before applies. x is then y, and the forward pass has nothing to do.
@@ -51,17 +52,17 @@ pub(super) fn lay_out<B: Backend>(
     for (index, link) in network.links().iter().enumerate() {
         let before = index.checked_sub(1).map(|at| &network.links()[at].layer);
         let can = before.map_or(Fusion::default(), epilogues);
-        let take_sums = can.leave_sums && link.layer.takes_sums();
+        let take_moments = can.leave_moments && link.layer.takes_moments();
         let gone = planned.last().is_some_and(|before: &Planned| before.fusion.pool);
         let applied = gone || can.relu && link.layer.is_relu();
         if let Some(before) = planned.last_mut() {
             let before: &mut Planned = before;
-            before.fusion.leave_sums = take_sums;
+            before.fusion.leave_moments = take_moments;
             before.fusion.relu = applied && !gone;
         }
         let next = network.links().get(index + 1).map(|link| &link.layer);
         let pool = epilogues(&link.layer).pool && next.is_some_and(|next| next.is_pool()) && even(x.shape);
-        let fusion = Fusion { take_sums, pool, ..Fusion::default() };
+        let fusion = Fusion { take_moments, pool, ..Fusion::default() };
         // A pool's output is there already.
         let mut shape = if gone { x.shape } else { link.layer.output(x.shape)? };
         if let Some(next) = next.filter(|_| pool) {
@@ -80,6 +81,10 @@ pub(super) fn lay_out<B: Backend>(
             factors[(spread.offset - statistics.offset) / dtype.size()..][..spread.shape.len()]
                 .fill(divisor.running_factor(samples));
             saved = Saved { mean: Some(mean), spread: Some(spread) };
+        }
+        if let Some(before) = planned.last_mut().filter(|_| take_moments) {
+            let before: &mut Planned = before;
+            before.saved = saved;
         }
         if let Some(shape) = link.layer.keeps(x.shape) {
             saved = Saved { mean: Some(plan.view(shape, dtype)), spread: Some(plan.view(shape, dtype)) };

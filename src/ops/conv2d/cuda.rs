@@ -1,13 +1,13 @@
 //! 3×3 convolution on a device: products over the taps that lie on the map; see [`crate::ops::implicit_gemm`].
 
 use super::{Conv2d, Map};
-use crate::Result;
 use crate::ops::fusion::Fusion;
-use crate::ops::implicit_gemm::{Direction, Epilogue, Extents, bias_gradient, product, weight_gradient};
+use crate::ops::implicit_gemm::{Direction, Epilogue, Extents, Moments, bias_gradient, product, weight_gradient};
 use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::cuda::driver::{Driver, Stored};
 use crate::runtime::cuda::{Cuda, Mode};
 use crate::runtime::tensor::{In, Out, Shape};
+use crate::{Error, Result};
 use half::bf16;
 
 const OP: &str = "conv2d";
@@ -26,16 +26,33 @@ impl<D: Driver> Cuda<D> {
         weight: In,
         bias: Option<In>,
         fusion: Fusion,
+        moments: Option<[Out; 2]>,
         y: Out,
         workspace: Out,
     ) -> Result<()> {
         let extents = Map::of(x.0.shape, weight.0.shape, bias.map(|b| b.0.shape), y.0.shape)?.extents();
-        let mode = self.mode();
+        let (mode, tickets) = (self.mode(), self.tickets());
+        let moments = match moments.filter(|_| fusion.leave_moments) {
+            None if fusion.leave_moments => return Err(Error::operator(OP, "a place for the moments of y", "none")),
+            Some(of) if of.iter().any(|of| of.0.shape.len() != extents.outputs) => {
+                let found = format!("{} and {}", of[0].0.shape, of[1].0.shape);
+                return Err(Error::operator(OP, "a mean and a variance for each channel", found));
+            }
+            moments => moments,
+        };
         let (driver, mut views) = self.begin(OP);
         let (x, weight, bias) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read_some::<f32>(bias)?);
         let (mut y, mut workspace) = (views.write::<T>(y)?, views.write::<f32>(workspace)?);
-        let mut sums = fusion.leave_sums.then(|| workspace.cast::<f64>(extents.sums(mode)));
-        let epilogue = Epilogue { relu: fusion.relu, sums: sums.as_mut() };
+        let mut moments = match moments {
+            None => None,
+            Some([mean, var]) => Some(Moments {
+                sums: workspace.cast::<f64>(extents.sums(mode)),
+                mean: views.write::<f32>(mean)?,
+                var: views.write::<f32>(var)?,
+                tickets: views.write::<u32>(tickets)?,
+            }),
+        };
+        let epilogue = Epilogue { relu: fusion.relu, moments: moments.as_mut() };
         product(driver, OP, mode, extents, Direction::Forward, x, weight, bias, &mut y, epilogue)
     }
 
@@ -48,19 +65,20 @@ impl<D: Driver> Cuda<D> {
         workspace: Out,
     ) -> Result<()> {
         let extents = Map::of(x.0.shape, weight.0.shape, None, grad_y.0.shape)?.extents();
-        let mode = self.mode();
+        let (mode, tickets) = (self.mode(), self.tickets());
         let (driver, mut views) = self.begin(OP);
         let (x, weight, dy) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read::<T>(grad_y)?);
         let (grad_x, grad_weight) = (views.write_some::<T>(grads.x)?, views.write_some::<f32>(grads.weight)?);
         let (grad_bias, mut workspace) = (views.write_some::<f32>(grads.bias)?, views.write::<f32>(workspace)?);
+        let mut tickets = views.write::<u32>(tickets)?;
         if let Some(mut dx) = grad_x {
             product(driver, OP, mode, extents, Direction::Backward, dy, weight, None, &mut dx, Epilogue::NONE)?;
         }
         if let Some(mut dw) = grad_weight {
-            weight_gradient(driver, OP, mode, extents, x, dy, &mut dw, &mut workspace)?;
+            weight_gradient(driver, OP, mode, extents, x, dy, &mut dw, &mut workspace, &mut tickets)?;
         }
         match grad_bias {
-            Some(mut db) => bias_gradient(driver, OP, extents, dy, &mut db, &mut workspace),
+            Some(mut db) => bias_gradient(driver, OP, extents, dy, &mut db, &mut workspace, &mut tickets),
             None => Ok(()),
         }
     }
@@ -72,11 +90,11 @@ impl<D: Driver> Conv2d for Cuda<D> {
     }
 
     fn conv2d(&mut self, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()> {
-        self.conv2d_fused(x, weight, bias, Fusion::default(), y, workspace)
+        self.conv2d_fused(x, weight, bias, Fusion::default(), None, y, workspace)
     }
 
     fn conv2d_epilogues(&self) -> Fusion {
-        Fusion { relu: true, leave_sums: true, ..Fusion::default() }
+        Fusion { relu: true, leave_moments: true, ..Fusion::default() }
     }
 
     fn conv2d_fused(
@@ -85,12 +103,13 @@ impl<D: Driver> Conv2d for Cuda<D> {
         weight: In,
         bias: Option<In>,
         fusion: Fusion,
+        moments: Option<[Out; 2]>,
         y: Out,
         workspace: Out,
     ) -> Result<()> {
         match self.mode() {
-            Mode::Bf16 => self.conv2d_in::<bf16>(x, weight, bias, fusion, y, workspace),
-            _ => self.conv2d_in::<f32>(x, weight, bias, fusion, y, workspace),
+            Mode::Bf16 => self.conv2d_in::<bf16>(x, weight, bias, fusion, moments, y, workspace),
+            _ => self.conv2d_in::<f32>(x, weight, bias, fusion, moments, y, workspace),
         }
     }
 

@@ -70,7 +70,10 @@ impl Layer for Conv2dLayer {
         let bias = io.params.bias.map(In);
         match io.fusion == Fusion::default() {
             true => backend.conv2d(io.x, weight, bias, io.y, Out(io.workspace)),
-            false => backend.conv2d_fused(io.x, weight, bias, io.fusion, io.y, Out(io.workspace)),
+            false => {
+                let moments = io.saved.mean.zip(io.saved.spread).map(|(mean, var)| [mean, var].map(Out));
+                backend.conv2d_fused(io.x, weight, bias, io.fusion, moments, io.y, Out(io.workspace))
+            }
         }
     }
 

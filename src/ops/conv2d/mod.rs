@@ -73,18 +73,19 @@ pub trait Conv2d {
     fn conv2d_epilogues(&self) -> Fusion {
         Fusion::default()
     }
-    /// Does what [`Conv2d::conv2d`] does, and what `fusion` asks for: the ReLU on y, and y's sums, left in the workspace for the norm that follows.
-    /// Errors: `fusion` asks for something that this backend cannot do.
+    /// Does what [`Conv2d::conv2d`] does, and what `fusion` asks for: the ReLU on y, and mean and variance `[K]` of every channel of y, written to
+    /// `moments` for the norm that follows. Errors: `fusion` asks for something that this backend cannot do, or for moments without a place.
     fn conv2d_fused(
         &mut self,
         x: In,
         weight: In,
         bias: Option<In>,
         fusion: Fusion,
+        moments: Option<[Out; 2]>,
         y: Out,
         workspace: Out,
     ) -> Result<()> {
-        let _ = (x, weight, bias, y, workspace);
+        let _ = (x, weight, bias, moments, y, workspace);
         Err(Error::operator("conv2d", "a convolution by itself", format!("{fusion:?}")))
     }
     /// Writes the gradients that `grads` asks for, from the forward pass's operands and `grad_y [H, W, N, K]`.

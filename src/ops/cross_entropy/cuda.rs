@@ -19,12 +19,13 @@ impl<D: Driver> Cuda<D> {
             let found = format!("{} labels for logits {}", labels.0.shape.len(), logits.0.shape);
             return Err(Error::operator("cross_entropy", "logits N×K and N labels", found));
         }
-        let partials = self.partials();
+        let (partials, tickets) = (self.partials(), self.tickets());
         let (driver, mut views) = self.begin("cross_entropy");
         let (z, labels, mut samples) =
             (views.read::<T>(logits)?, views.read::<u32>(labels)?, views.write::<f64>(out.sample)?);
         let (mut loss, mut correct) = (views.write::<f64>(out.loss)?, views.write::<f64>(out.correct)?);
         let (mut grad, mut right) = (views.write_some::<T>(out.grad)?, views.write::<f64>(partials)?);
+        let mut tickets = views.write::<u32>(tickets)?;
         let blocks = n.div_ceil(WARPS).min(PARTIALS);
         let (count_n, count_k) = (count("cross_entropy", n)?, count("cross_entropy", k)?);
         let grid = Grid::new(blocks, 32 * WARPS as u32);
@@ -33,23 +34,14 @@ impl<D: Driver> Cuda<D> {
             labels,
             sample: &mut samples,
             right: &mut right,
+            loss: &mut loss,
+            correct: &mut correct,
             grad: grad.as_mut(),
+            tickets: &mut tickets.first(1),
             samples: count_n,
             classes: count_k,
         }
-        .launch(driver, grid)?;
-        let (samples, right) = (samples.read(), right.read());
-        let one = Grid::new(1, 256);
-        kernels::LossSum {
-            sample: samples,
-            right: Some(right),
-            loss: &mut loss,
-            correct: &mut correct,
-            divisor: n as f64,
-            samples: count_n,
-            counts: blocks as u32,
-        }
-        .launch(driver, one)
+        .launch(driver, grid)
     }
 }
 

@@ -68,11 +68,12 @@ impl<D: Driver> Cuda<D> {
         workspace: Out,
     ) -> Result<()> {
         let extents = Extents::of(x.0.shape, weight.0.shape, None, grad_y.0.shape)?.as_taps();
-        let mode = self.mode();
+        let (mode, tickets) = (self.mode(), self.tickets());
         let (driver, mut views) = self.begin(OP);
         let (x, weight, dy) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read::<T>(grad_y)?);
         let (grad_x, grad_weight) = (views.write_some::<T>(grads.x)?, views.write_some::<f32>(grads.weight)?);
         let (grad_bias, mut workspace) = (views.write_some::<f32>(grads.bias)?, views.write::<f32>(workspace)?);
+        let mut tickets = views.write::<u32>(tickets)?;
         if large(driver, &extents) {
             let implicit_gemm::Extents { batch: n, inputs: i, outputs: o, .. } = extents;
             if let Some(mut dx) = grad_x {
@@ -88,11 +89,11 @@ impl<D: Driver> Cuda<D> {
                 product(driver, OP, mode, extents, Direction::Backward, dy, weight, None, &mut dx, Epilogue::NONE)?;
             }
             if let Some(mut dw) = grad_weight {
-                weight_gradient(driver, OP, mode, extents, x, dy, &mut dw, &mut workspace)?;
+                weight_gradient(driver, OP, mode, extents, x, dy, &mut dw, &mut workspace, &mut tickets)?;
             }
         }
         match grad_bias {
-            Some(mut db) => bias_gradient(driver, OP, extents, dy, &mut db, &mut workspace),
+            Some(mut db) => bias_gradient(driver, OP, extents, dy, &mut db, &mut workspace, &mut tickets),
             None => Ok(()),
         }
     }

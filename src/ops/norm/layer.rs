@@ -32,7 +32,7 @@ impl NormLayer {
             mean: Out(mean),
             spread: Out(spread),
             state: Some(f.state),
-            sums_left: f.fusion.take_sums,
+            moments_left: f.fusion.take_moments,
             workspace: Out(f.workspace),
         };
         Ok((NormSpec { pool: f.fusion.pool, ..self.spec }, pass))
@@ -104,7 +104,7 @@ impl Layer for NormLayer {
         self.spec.renorm.is_some()
     }
 
-    fn takes_sums(&self) -> bool {
+    fn takes_moments(&self) -> bool {
         self.spec.axes == Axes::Batch && self.spec.divisor == Divisor::Std
     }
 

@@ -45,9 +45,9 @@ pub struct NormPass {
     pub spread: Out,
     /// The step state, whose seed and step are the key of the noise. Norms without noise do not read it.
     pub state: Option<In>,
-    /// Whether the convolution before has left Σx and Σx² in the workspace ([`crate::ops::conv2d::Conv2d::conv2d_fused`]), which saves reading x. The
-    /// CPU's convolutions leave no sums, and its norms read x.
-    pub sums_left: bool,
+    /// Whether the convolution before has left μ and σ² in `mean` and `spread` ([`crate::ops::conv2d::Conv2d::conv2d_fused`]), which saves reading x. The
+    /// CPU's convolutions leave none, and its norms read x.
+    pub moments_left: bool,
     /// A workspace of the shape [`Norm::norm_workspace`].
     pub workspace: Out,
 }

@@ -20,24 +20,26 @@ impl<D: Driver> Cuda<D> {
             let found = format!("x of {len} and target of {} elements", target.0.shape.len());
             return Err(Error::operator(OP, "x and target of one shape, not empty", found));
         }
+        let tickets = self.tickets();
         let (driver, mut views) = self.begin(OP);
         let (x, target, mut samples) = (views.read::<T>(x)?, views.read::<T>(target)?, views.write::<f64>(out.sample)?);
         let (mut loss, mut correct) = (views.write::<f64>(out.loss)?, views.write::<f64>(out.correct)?);
-        let mut grad = views.write_some::<T>(out.grad)?;
+        let (mut grad, mut tickets) = (views.write_some::<T>(out.grad)?, views.write::<u32>(tickets)?);
         let (n, columns) = (count(OP, n)?, count(OP, columns)?);
         let grid = Grid::new((n as usize).div_ceil(4), 128);
-        kernels::SquaredError { x, target, sample: &mut samples, grad: grad.as_mut(), scale, samples: n, columns }
-            .launch(driver, grid)?;
-        kernels::LossSum {
-            sample: samples.read(),
-            right: None,
+        kernels::SquaredError {
+            x,
+            target,
+            sample: &mut samples,
             loss: &mut loss,
             correct: &mut correct,
-            divisor: 1.0,
+            grad: grad.as_mut(),
+            tickets: &mut tickets.first(1),
+            scale,
             samples: n,
-            counts: 0,
+            columns,
         }
-        .launch(driver, Grid::new(1, 256))
+        .launch(driver, grid)
     }
 }
 

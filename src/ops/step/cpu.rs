@@ -1,8 +1,8 @@
 //! A step's bookkeeping on the CPU.
 
-use super::{COLUMNS, Step};
+use super::{COLUMNS, Step, same_length};
 use crate::Result;
-use crate::runtime::cpu::{Cpu, read_state};
+use crate::runtime::cpu::Cpu;
 use crate::runtime::float::Float;
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{In, Out};
@@ -17,24 +17,22 @@ impl<T: Float> Step for Cpu<T> {
         Ok(())
     }
 
-    fn put_back(&mut self, before: In, running: Out, state: In) -> Result<()> {
-        let mut b = self.borrow("put_back");
-        let halted = read_state(&mut b, state)?.halted != 0;
-        let (before, running) = (b.read::<T>(before)?, b.write::<T>(running)?);
-        if halted {
-            running.copy_from_slice(before);
-        }
-        Ok(())
-    }
-
-    fn note(&mut self, loss: In, correct: In, journal: Out, state: In) -> Result<()> {
-        let mut b = self.borrow("note");
-        let step = read_state(&mut b, state)?.step;
+    fn settle(&mut self, loss: In, correct: In, journal: Out, running: Option<[Out; 2]>, state: Out) -> Result<()> {
+        same_length(running)?;
+        let mut b = self.borrow("settle");
+        let words = b.write::<u64>(state)?;
         let (loss, correct, journal) = (b.read::<f64>(loss)?, b.read::<f64>(correct)?, b.write::<f64>(journal)?);
         let rows = (journal.len() / COLUMNS).max(1) as u64;
-        let at = (step % rows) as usize * COLUMNS;
+        let at = (words[StepState::STEP] % rows) as usize * COLUMNS;
         journal[at] = loss[0];
         journal[at + 1] = correct[0];
+        let Some([before, running]) = running else { return Ok(()) };
+        if words[StepState::HALTED] == 0 {
+            words[StepState::STEP] += 1;
+        } else {
+            let (before, running) = (b.read::<T>(before.into())?, b.write::<T>(running)?);
+            running.copy_from_slice(before);
+        }
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! A step's bookkeeping on a device: `kernels/step.cu`.
 
-use super::{COLUMNS, Step};
+use super::{COLUMNS, Step, same_length};
 use crate::runtime::cuda::driver::{Driver, Grid};
 use crate::runtime::cuda::{Cuda, count, kernels};
 use crate::runtime::tensor::{In, Out};
@@ -13,31 +13,22 @@ impl<D: Driver> Step for Cuda<D> {
         kernels::Judge { loss, state: &mut state }.launch(driver, Grid::new(1, 32))
     }
 
-    fn put_back(&mut self, before: In, running: Out, state: In) -> Result<()> {
-        let len = running.0.shape.len();
-        if before.0.shape.len() != len {
-            let found = format!("{} and {len}", before.0.shape.len());
-            return Err(Error::operator("put_back", "vectors of one length", found));
-        }
-        if len == 0 {
-            return Ok(());
-        }
-        let (driver, mut views) = self.begin("put_back");
-        let (before, mut running) = (views.read::<f32>(before)?, views.write::<f32>(running)?);
-        let state = views.read::<u64>(state)?;
-        kernels::PutBack { before, running: &mut running, state, len: count("put_back", len)? }
-            .launch(driver, Grid::cover(len, 4, 256))
-    }
-
-    fn note(&mut self, loss: In, correct: In, journal: Out, state: In) -> Result<()> {
+    fn settle(&mut self, loss: In, correct: In, journal: Out, running: Option<[Out; 2]>, state: Out) -> Result<()> {
         let rows = journal.0.shape.len() / COLUMNS;
         if rows == 0 {
-            return Err(Error::operator("note", "a journal of at least one row", "none"));
+            return Err(Error::operator("settle", "a journal of at least one row", "none"));
         }
-        let (driver, mut views) = self.begin("note");
-        let (loss, correct, state) = (views.read::<f64>(loss)?, views.read::<f64>(correct)?, views.read::<u64>(state)?);
-        let mut journal = views.write::<f64>(journal)?;
-        kernels::Note { loss, correct, journal: &mut journal, state, rows: count("note", rows)? }
-            .launch(driver, Grid::new(1, 32))
+        let last = u32::from(running.is_none());
+        let len = same_length(running)?;
+        let running = running.filter(|_| len > 0);
+        let (driver, mut views) = self.begin("settle");
+        let (loss, correct) = (views.read::<f64>(loss)?, views.read::<f64>(correct)?);
+        let (mut journal, mut state) = (views.write::<f64>(journal)?, views.write::<u64>(state)?);
+        let before = views.read_some::<f32>(running.map(|[before, _]| before.into()))?;
+        let mut running = views.write_some::<f32>(running.map(|[_, running]| running))?;
+        let (rows, len) = (count("settle", rows)?, count("settle", len)?);
+        let (journal, running, state) = (&mut journal, running.as_mut(), &mut state);
+        kernels::Settle { loss, correct, journal, before, running, state, rows, len, last }
+            .launch(driver, Grid::new(1, 256))
     }
 }

@@ -112,7 +112,7 @@ impl Layered<'_> {
             mean,
             spread,
             state: None,
-            sums_left: false,
+            moments_left: false,
             workspace: Out(self.room.workspace),
         }
     }

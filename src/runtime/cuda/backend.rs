@@ -36,12 +36,16 @@ macro_rules! in_storage_type {
 }
 pub(crate) use in_storage_type;
 
+/// The number of tickets: of the counts by which the blocks of a launch find out which of them comes last (`kernels/tickets.cuh`).
+pub const TICKETS: usize = 1 << 16;
+
 /// A device with memory planned in arenas, which computes in one [`Mode`].
 pub struct Cuda<D = Box<dyn Driver>> {
     driver: D,
     arenas: Arenas,
     mode: Mode,
     partials: View,
+    tickets: View,
 }
 
 /// The number of partial results (of 64 bits) that the first stage of a reduction may leave for the last stage to merge.
@@ -53,13 +57,23 @@ impl<D: Driver> Cuda<D> {
         let mut arenas = Arenas::default();
         let mut plan = ArenaPlan::new(arenas.reserve());
         let partials = plan.view(Shape::new([PARTIALS]), DType::F64);
+        let tickets = plan.view(Shape::new([TICKETS]), DType::U32);
         arenas.commit(&mut driver, &plan)?;
-        Ok(Cuda { driver, arenas, mode, partials })
+        let mut cuda = Cuda { driver, arenas, mode, partials, tickets };
+        // Every launch leaves them at 0. One that fails on the way does not: a GPU runs nothing more after it, the emulator puts them back.
+        cuda.upload(&vec![0u32; TICKETS], Out(tickets))?;
+        Ok(cuda)
     }
 
     /// A buffer of [`PARTIALS`] numbers (f64) for the first stage of a reduction; no two operators use it at once.
     pub fn partials(&self) -> Out {
         Out(self.partials)
+    }
+
+    /// The tickets ([`TICKETS`] of them, all 0) of a launch whose blocks merge what they leave one another. All launches share them: the work of a device
+    /// is one stream, in which none begins before the last has ended.
+    pub fn tickets(&self) -> Out {
+        Out(self.tickets)
     }
 
     /// The backend's precision.

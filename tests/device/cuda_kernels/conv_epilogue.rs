@@ -57,6 +57,7 @@ fn epilogue<T: Stored>(mode: Mode, dtype: DType) {
     let bias = plan.view(Shape::new([k]), DType::F32);
     let y = plan.view(Shape::new([h, w, n, k]), dtype);
     let sums = [128, 64].map(|tile| plan.view(Shape::new([rows.div_ceil(tile), 2, k]), DType::F64));
+    let [mean, var] = [0; 2].map(|_| plan.view(Shape::new([k]), DType::F32));
     gpu.commit(&plan).unwrap();
     for (i, view) in [x, weight, bias].into_iter().enumerate() {
         let values: Vec<f32> =
@@ -64,11 +65,13 @@ fn epilogue<T: Stored>(mode: Mode, dtype: DType) {
         gpu.upload_f32(&values, Out(view)).unwrap();
     }
     let mut run = |tile: usize, relu: u32, transposed: bool| {
-        let sums = sums[usize::from(tile == 64)];
+        let (sums, tickets) = (sums[usize::from(tile == 64)], gpu.tickets());
         let (driver, mut views) = gpu.begin("conv2d");
         let (a, b) = (views.read::<T>(In(x)).unwrap(), views.read::<T>(In(weight)).unwrap());
         let bias = views.read::<f32>(In(bias)).unwrap();
         let (mut y_of, mut s) = (views.write::<T>(Out(y)).unwrap(), views.write::<f64>(Out(sums)).unwrap());
+        let (mut mean, mut var) = (views.write::<f32>(Out(mean)).unwrap(), views.write::<f32>(Out(var)).unwrap());
+        let mut tickets = views.write::<u32>(tickets).unwrap();
         let grid = Grid::of([rows.div_ceil(tile), k.div_ceil(64), 1], 2 * tile as u32).shared(3 * 80 * (tile + 64));
         let [m, c, k, h, w, n] = [rows, c, k, h, w, n].map(|v| v as u32);
         let (direction, across) = if transposed { (-1, 1) } else { (1, 0) };
@@ -81,6 +84,9 @@ fn epilogue<T: Stored>(mode: Mode, dtype: DType) {
                     bias: Some(bias),
                     out: &mut y_of,
                     sums: Some(&mut s),
+                    mean: Some(&mut mean),
+                    var: Some(&mut var),
+                    tickets: Some(&mut tickets),
                     map,
                     transposed: across,
                     relu,
@@ -128,8 +134,8 @@ fn a_first_layer_follows_the_cpu() {
     exact(Map { h: 6, w: 5, n: 128, c: 3, k: 64 }, true);
 }
 
-/// Statistics from the sums that a convolution leaves, against those that the norm itself finds.
-fn sums_left<T: Stored>(mode: Mode, map: Map) {
+/// The statistics that a convolution leaves, against those that the norm itself finds.
+fn moments_left<T: Stored>(mode: Mode, map: Map) {
     let (mut gpu, float, Map { h, w, n, c, k }) = (device(mode, None), T::DTYPE, map);
     let mut plan = gpu.plan();
     let (x, weight) = (plan.view(Shape::new([h, w, n, c]), float), plan.view(Shape::new([9, c, k]), float));
@@ -143,8 +149,9 @@ fn sums_left<T: Stored>(mode: Mode, map: Map) {
             (0..view.shape.len()).map(|at| normal(word(8, Purpose::Case, i as u32, 0, at as u64))).collect();
         gpu.upload_f32(&values, Out(view)).unwrap();
     }
-    let fusion = Fusion { leave_sums: true, ..Fusion::default() };
-    gpu.conv2d_fused(In(x), In(weight), None, fusion, Out(y), Out(workspace)).unwrap();
+    let fusion = Fusion { leave_moments: true, ..Fusion::default() };
+    let places = Some([Out(mean), Out(var)]);
+    gpu.conv2d_fused(In(x), In(weight), None, fusion, places, Out(y), Out(workspace)).unwrap();
     let left = NormPass {
         x: In(y),
         weight: In(gamma),
@@ -153,11 +160,11 @@ fn sums_left<T: Stored>(mode: Mode, map: Map) {
         mean: Out(mean),
         spread: Out(var),
         state: None,
-        sums_left: true,
+        moments_left: true,
         workspace: Out(workspace),
     };
     gpu.norm_forward(NormSpec::batch(), left).unwrap();
-    let own = NormPass { mean: Out(own_mean), spread: Out(own_var), sums_left: false, ..left };
+    let own = NormPass { mean: Out(own_mean), spread: Out(own_var), moments_left: false, ..left };
     gpu.norm_forward(NormSpec::batch(), own).unwrap();
     let [mean, var, own_mean, own_var] = [mean, var, own_mean, own_var].map(|view| gpu.download_f64(In(view)).unwrap());
     for j in 0..k {
@@ -167,14 +174,14 @@ fn sums_left<T: Stored>(mode: Mode, map: Map) {
 }
 
 #[test]
-fn a_convolution_leaves_its_sums() {
+fn a_convolution_leaves_its_moments() {
     let first = |n| Map { h: 32, w: 32, n, c: 3, k: 64 };
     // Tiles of 64 rows, and of 128.
-    sums_left::<half::bf16>(Mode::Bf16, first(1));
-    sums_left::<f32>(Mode::Tf32, first(16));
-    sums_left::<f32>(Mode::F32, first(1));
+    moments_left::<half::bf16>(Mode::Bf16, first(1));
+    moments_left::<f32>(Mode::Tf32, first(16));
+    moments_left::<f32>(Mode::F32, first(1));
     // The exact kernels' three tiles, the last of each with rows and columns missing.
     for (w, n, k) in [(3, 37, 40), (64, 130, 39), (256, 130, 71)] {
-        sums_left::<f32>(Mode::F32, Map { h: 1, w, n, c: 5, k });
+        moments_left::<f32>(Mode::F32, Map { h: 1, w, n, c: 5, k });
     }
 }

@@ -45,7 +45,7 @@ fn passes<B: Backend>(b: &mut B, spec: NormSpec, [h, w, n, c]: [usize; 4], nan: 
         mean: Out(mean),
         spread: Out(spread),
         state: Some(In(state)),
-        sums_left: false,
+        moments_left: false,
         workspace: Out(workspace),
     };
     b.norm_forward(spec, pass).unwrap();
@@ -121,7 +121,7 @@ fn what_cannot_be_pooled_is_refused() {
             mean: Out(mean),
             spread: Out(spread),
             state: None,
-            sums_left: false,
+            moments_left: false,
             workspace: Out(y),
         };
         b.norm_forward(spec, pass).unwrap_err().to_string()

@@ -25,17 +25,22 @@ fn moments<T: Stored>(mode: Mode, values: &[f32], columns: usize, parts: usize) 
     let mut plan = gpu.plan();
     let x = plan.view(Shape::new([rows, columns]), T::DTYPE);
     let partials = plan.view(Shape::new([parts, 2, columns]), DType::F64);
+    let places = [0; 2].map(|_| plan.view(Shape::new([columns]), DType::F32));
     gpu.commit(&plan).unwrap();
     gpu.upload_f32(values, Out(x)).unwrap();
     let stored = gpu.download_f64(In(x)).unwrap();
+    let tickets = gpu.tickets();
     let (driver, mut views) = gpu.begin("batch_norm");
     let (x, mut sums) = (views.read::<T>(In(x)).unwrap(), views.write::<f64>(Out(partials)).unwrap());
+    let [mut mean, mut var] = places.map(|view| views.write::<f32>(Out(view)).unwrap());
+    let mut tickets = views.write::<u32>(tickets).unwrap();
     let (vectors, rows_per_part) = (columns / each, rows.div_ceil(parts));
     let width = vectors.next_power_of_two().min(8);
     let [r, c, p, w] = [rows, columns, rows_per_part, width].map(|v| v as u32);
     let matrix = kernels::Matrix { rows: r, columns: c, rows_per_part: p, width: w };
     let grid = Grid::of([vectors.div_ceil(width), parts, 1], 256);
-    kernels::MomentsWide { x, partials: &mut sums, matrix }.launch(driver, grid).unwrap();
+    let (mean, var, tickets) = (&mut mean, &mut var, &mut tickets);
+    kernels::MomentsWide { x, partials: &mut sums, mean, var, tickets, matrix }.launch(driver, grid).unwrap();
     let sums = gpu.download_f64(In(partials)).unwrap();
     let m = rows as f64;
     let found = |c: usize| {
@@ -110,7 +115,7 @@ fn power_norm<B: Backend>(b: &mut B, spec: NormSpec, values: &[f32], columns: us
         mean: Out(mean),
         spread: Out(spread),
         state: None,
-        sums_left: false,
+        moments_left: false,
         workspace: Out(workspace),
     };
     b.norm_forward(spec, pass).unwrap();

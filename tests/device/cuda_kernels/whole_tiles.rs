@@ -26,6 +26,7 @@ struct Layer {
     bias: View,
     y: View,
     sums: View,
+    moments: [View; 2],
     grad_weight: View,
 }
 
@@ -42,13 +43,14 @@ impl Layer {
         let bias = plan.view(Shape::new([CHANNELS]), DType::F32);
         let y = plan.view(activations, dtype);
         let sums = plan.view(Shape::new([WIDTH, 2, CHANNELS]), DType::F64);
+        let moments = [0; 2].map(|_| plan.view(Shape::new([CHANNELS]), DType::F32));
         let grad_weight = plan.view(Shape::new([9, CHANNELS, CHANNELS]), DType::F32);
         gpu.commit(&plan).unwrap();
         for (i, (view, scale)) in [(x, 1.0), (weight, 0.03), (bias, 1.0)].into_iter().enumerate() {
             let value = |at: usize| scale * normal(word(17, Purpose::Case, i as u32, 0, at as u64));
             gpu.upload_f32(&(0..view.shape.len()).map(value).collect::<Vec<_>>(), Out(view)).unwrap();
         }
-        Layer { gpu, x, weight, bias, y, sums, grad_weight }
+        Layer { gpu, x, weight, bias, y, sums, moments, grad_weight }
     }
 
     fn map(direction: i32) -> Map {
@@ -59,24 +61,28 @@ impl Layer {
 
     /// Output and column sums of a product.
     fn product<T: Stored>(&mut self, kernel: &str, transposed: bool, relu: u32) -> [Vec<f64>; 2] {
-        let map = Self::map(if transposed { -1 } else { 1 });
+        let (map, tickets) = (Self::map(if transposed { -1 } else { 1 }), self.gpu.tickets());
         let (driver, mut views) = self.gpu.begin("conv2d");
         let (a, b) = (views.read::<T>(In(self.x)).unwrap(), views.read::<T>(In(self.weight)).unwrap());
         let bias = Some(views.read::<f32>(In(self.bias)).unwrap());
         let mut out = views.write::<T>(Out(self.y)).unwrap();
         let mut s = views.write::<f64>(Out(self.sums)).unwrap();
+        let [mut mean, mut var] = self.moments.map(|view| views.write::<f32>(Out(view)).unwrap());
+        let mut tickets = views.write::<u32>(tickets).unwrap();
+        let (mean, var, tickets) = (Some(&mut mean), Some(&mut var), Some(&mut tickets));
         let (out, sums, transposed) = (&mut out, Some(&mut s), u32::from(transposed));
         let grid = |x: usize, wide: usize, threads| Grid::of([x, CHANNELS / wide, 1], threads).shared(98_304);
         macro_rules! whole {
             ($kernel:ident, $grid:expr) => {
-                kernels::$kernel { a, b, bias, out, sums, map, transposed, relu }.launch(driver, $grid)
+                kernels::$kernel { a, b, bias, out, sums, mean, var, tickets, map, transposed, relu }
+                    .launch(driver, $grid)
             };
         }
         match kernel {
             "tile_128" => whole!(ProductTile128, grid(WIDTH, 128, 128)),
             "tile_64" => whole!(ProductTile64, grid(WIDTH, 64, 128)),
             "tile_split" => whole!(ProductTileSplit, grid(4 * WIDTH, 64, 128)),
-            _ => kernels::ProductMma { a, b, bias, out, sums, map, transposed, relu, vector: 1 }
+            _ => kernels::ProductMma { a, b, bias, out, sums, mean, var, tickets, map, transposed, relu, vector: 1 }
                 .launch(driver, grid(WIDTH, 64, 256)),
         }
         .unwrap();
@@ -93,13 +99,17 @@ impl Layer {
         let grid = |side: usize, threads| Grid::of([(CHANNELS / side).pow(2), 9, 1], threads).shared(98_304);
         match kernel {
             "tile_128" => {
-                kernels::WeightGradientTile128 { x, grad_y, partials, map, per_split }.launch(driver, grid(128, 128))
+                kernels::WeightGradientTile128 { x, grad_y, partials, out: None, tickets: None, map, per_split }
+                    .launch(driver, grid(128, 128))
             }
             "tile_64" => {
-                kernels::WeightGradientTile64 { x, grad_y, partials, map, per_split }.launch(driver, grid(64, 128))
+                kernels::WeightGradientTile64 { x, grad_y, partials, out: None, tickets: None, map, per_split }
+                    .launch(driver, grid(64, 128))
             }
-            _ => kernels::WeightGradientMma { x, grad_y, partials, map, per_split, vector: 1 }
-                .launch(driver, grid(64, 256)),
+            _ => {
+                kernels::WeightGradientMma { x, grad_y, partials, out: None, tickets: None, map, per_split, vector: 1 }
+                    .launch(driver, grid(64, 256))
+            }
         }
         .unwrap();
         self.gpu.download_f64(In(self.grad_weight)).unwrap()

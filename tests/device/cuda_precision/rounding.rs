@@ -210,8 +210,7 @@ as_the_cpu! {
     }
     Step {
         fn judge(loss: In, state: Out);
-        fn put_back(before: In, running: Out, state: In);
-        fn note(loss: In, correct: In, journal: Out, state: In);
+        fn settle(loss: In, correct: In, journal: Out, running: Option<[Out; 2]>, state: Out);
     }
     Distribution {
         fn distribution(x: In, bins: Bins, count: Out, moments: Out);

@@ -3,11 +3,11 @@
 
 use crate::Error;
 use crate::Result;
-use crate::ops::implicit_gemm::{aligned, tile_rows};
-use crate::ops::launch_grid::{ColumnGrid, Over, counted_in_32_bits, merging};
+use crate::ops::implicit_gemm::aligned;
+use crate::ops::launch_grid::{ColumnGrid, Over, counted_in_32_bits};
 use crate::ops::norm::{Divisor, NormGrads, NormPass, NormSpec};
 use crate::runtime::cuda::driver::{Driver, Region, Slice, SliceMut, Stored};
-use crate::runtime::cuda::{Cuda, count, kernels};
+use crate::runtime::cuda::{Cuda, kernels};
 use crate::runtime::tensor::{In, Shape};
 
 /// The kernels' code for a divisor: 0 for S, from σ²; 1 for D, from s.
@@ -98,7 +98,7 @@ impl<D: Driver> Cuda<D> {
     pub(in crate::ops::norm) fn batch_statistics<T: Stored>(&mut self, spec: &NormSpec, pass: &NormPass) -> Result<()> {
         pass.channels(spec, &[])?;
         match spec.divisor {
-            Divisor::Std if pass.sums_left => self.moments_from_sums(spec, pass),
+            Divisor::Std if pass.moments_left => Ok(()),
             Divisor::Std => self.moments::<T>(spec, pass),
             Divisor::PowerMean(p) => self.power_means::<T>(p, spec, pass),
         }
@@ -106,36 +106,21 @@ impl<D: Driver> Cuda<D> {
 
     /// Computes μ and σ² of every channel.
     fn moments<T: Stored>(&mut self, spec: &NormSpec, pass: &NormPass) -> Result<()> {
-        let (op, shape) = (spec.name(), pass.x.0.shape);
+        let (op, shape, tickets) = (spec.name(), pass.x.0.shape, self.tickets());
         let (driver, mut views) = self.begin(op);
         let (x, mut mean, mut var) =
             (views.read::<T>(pass.x)?, views.write::<f32>(pass.mean)?, views.write::<f32>(pass.spread)?);
-        let mut workspace = views.write::<f32>(pass.workspace)?;
+        let (mut workspace, mut tickets) = (views.write::<f32>(pass.workspace)?, views.write::<u32>(tickets)?);
         let wide = is_wide::<T>(shape, &[x.region]);
         let at = summing::<T>(wide, op, shape)?;
-        let ColumnGrid { grid, matrix, parts } = at;
-        let kernels::Matrix { rows, columns, .. } = matrix;
-        let mut partials = at.partials(&mut workspace);
+        let ColumnGrid { grid, matrix, .. } = at;
+        let (partials, tickets) = (&mut at.partials(&mut workspace), &mut at.tickets(op, &mut tickets)?);
+        let (mean, var) = (&mut mean, &mut var);
         if wide {
-            kernels::MomentsWide { x, partials: &mut partials, matrix }.launch(driver, grid)?;
-        } else {
-            kernels::MomentsPartial { x, partials: &mut partials, matrix }.launch(driver, grid)?;
+            return kernels::MomentsWide { x, partials, mean, var, tickets, matrix }.launch(driver, grid);
         }
-        kernels::MomentsFinish { partials: partials.read(), mean: &mut mean, var: &mut var, rows, columns, parts }
-            .launch(driver, at.per_column())
-    }
-
-    /// Computes μ and σ² from the sums that a convolution has left.
-    fn moments_from_sums(&mut self, spec: &NormSpec, pass: &NormPass) -> Result<()> {
-        let (op, (rows, columns)) = (spec.name(), pass.x.0.shape.matrix());
-        let (grid, parts) = (merging(columns), count(op, rows.div_ceil(tile_rows(self.mode(), pass.x.0.shape)))?);
-        let (driver, mut views) = self.begin(op);
-        let (mut mean, mut var) = (views.write::<f32>(pass.mean)?, views.write::<f32>(pass.spread)?);
-        let mut workspace = views.write::<f32>(pass.workspace)?;
-        let (rows, columns) = (count(op, rows)?, count(op, columns)?);
-        let partials = workspace.cast::<f64>(2 * parts as usize * columns as usize);
-        kernels::MomentsFinish { partials: partials.read(), mean: &mut mean, var: &mut var, rows, columns, parts }
-            .launch(driver, grid)
+        let (mean, var, tickets) = (Some(mean), Some(var), Some(tickets));
+        kernels::MomentsPartial { x, partials, mean, var, tickets, matrix }.launch(driver, grid)
     }
 
     /// Computes μ and s of every channel.
@@ -205,7 +190,7 @@ impl<D: Driver> Cuda<D> {
     ) -> Result<()> {
         let per_channel = [grads.weight.0.shape, grads.bias.0.shape];
         let over = over(spec, &pass, &[grad_y.0.shape], &[grads.x.0.shape], &per_channel)?;
-        let op = spec.name();
+        let (op, tickets) = (spec.name(), self.tickets());
         let key = spec.noise.map(|noise| Ok((noise.into(), pass.noise_key(spec)?))).transpose()?;
         let (driver, mut views) = self.begin(op);
         let (x, weight, bias) =
@@ -217,7 +202,7 @@ impl<D: Driver> Cuda<D> {
         };
         let (grad_y, mut grad_x) = (views.read::<T>(grad_y)?, views.write::<T>(grads.x)?);
         let (mut grad_weight, mut grad_bias) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
-        let mut workspace = views.write::<f32>(pass.workspace)?;
+        let (mut workspace, mut tickets) = (views.write::<f32>(pass.workspace)?, views.write::<u32>(tickets)?);
         let (eps, kind, relu, pool) = (spec.eps, kind(spec.divisor), u32::from(spec.relu), over.pool);
         let wide = key.is_none() && is_wide::<T>(pass.x.0.shape, &[x.region, grad_y.region, grad_x.region]);
         // The gradient of an ℓp norm has no wide kernel but for p = 1, 2 and ∞.
@@ -229,13 +214,14 @@ impl<D: Driver> Cuda<D> {
             Some(_) => (ColumnGrid::pair_sums_over(op, over)?, ColumnGrid::pairs(op, over.shape)?),
         };
 
-        let mut room = sums.partials(&mut workspace);
-        let partials = &mut room;
-        let ColumnGrid { grid, matrix, parts } = sums;
+        let (partials, tickets) = (&mut sums.partials(&mut workspace), &mut sums.tickets(op, &mut tickets)?);
+        let (to_weight, to_bias) = (&mut grad_weight, &mut grad_bias);
+        let ColumnGrid { grid, matrix, .. } = sums;
         match key {
             None => {
                 launch!(driver, grid, wide, pool, [NormGradientSums, NormGradientSumsWide, NormGradientSumsWidePool] {
-                    x, grad_y, weight, bias, mean, spread, partials, eps, kind, relu, matrix, pool
+                    x, grad_y, weight, bias, mean, spread, partials, grad_weight: to_weight, grad_bias: to_bias, tickets, eps, kind, relu,
+                    matrix, pool
                 })?
             }
             Some((noise, state)) => {
@@ -249,6 +235,9 @@ impl<D: Driver> Cuda<D> {
                     var,
                     state,
                     partials,
+                    grad_weight: to_weight,
+                    grad_bias: to_bias,
+                    tickets,
                     eps,
                     relu,
                     noise,
@@ -258,15 +247,6 @@ impl<D: Driver> Cuda<D> {
                 .launch(driver, grid)?;
             }
         }
-        kernels::NormGradientFinish {
-            partials: room.read(),
-            grad_weight: &mut grad_weight,
-            grad_bias: &mut grad_bias,
-            columns: matrix.columns,
-            parts,
-        }
-        .launch(driver, sums.per_column())?;
-
         let (grad_weight, grad_bias, grad_x) = (grad_weight.read(), grad_bias.read(), &mut grad_x);
         let ColumnGrid { grid, matrix, .. } = each;
         match (spec.divisor, key) {

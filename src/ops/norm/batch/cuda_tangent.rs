@@ -88,6 +88,7 @@ impl<D: Driver> Cuda<D> {
         pass.channels(spec, &[grads.weight.0.shape, grads.bias.0.shape])?;
         let ((law, p), eps, (op, shape)) = (law_of(spec.divisor), spec.eps, (spec.name(), pass.x.0.shape));
         let (sums, each) = (ColumnGrid::sums(op, shape)?, ColumnGrid::each(op, shape)?);
+        let tickets = self.tickets();
         let (driver, mut views) = self.begin(op);
         let TangentViews { x, x_tangent: xt, weight, weight_tangent: weight_t, mean, spread, relu } =
             TangentViews::of(&mut views, spec, &pass, &tangents)?;
@@ -97,10 +98,9 @@ impl<D: Driver> Cuda<D> {
         let (dw, db) = (views.read::<f32>(io.grad_weight)?, views.read::<f32>(io.grad_bias)?);
         let (mut dwt, mut dbt) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
         let mut dxt = views.write::<f32>(grads.x)?;
-        let mut workspace = views.write::<f32>(pass.workspace)?;
+        let (mut workspace, mut tickets) = (views.write::<f32>(pass.workspace)?, views.write::<u32>(tickets)?);
         let mut partials = sums.partials(&mut workspace);
-        let ColumnGrid { grid, matrix, parts } = sums;
-        let kernels::Matrix { columns, .. } = matrix;
+        let ColumnGrid { grid, matrix, .. } = sums;
         kernels::NormTangentGradientSums {
             x,
             x_tangent: xt,
@@ -112,20 +112,14 @@ impl<D: Driver> Cuda<D> {
             mean_tangent: mean_t,
             divisor_tangent: divisor_t,
             partials: &mut partials,
+            grad_weight: &mut dwt,
+            grad_bias: &mut dbt,
+            tickets: &mut sums.tickets(op, &mut tickets)?,
             eps,
             law,
             matrix,
         }
         .launch(driver, grid)?;
-        let merging = sums.per_column();
-        kernels::NormGradientFinish {
-            partials: partials.read(),
-            grad_weight: &mut dwt,
-            grad_bias: &mut dbt,
-            columns,
-            parts,
-        }
-        .launch(driver, merging)?;
         if law == INFINITE {
             count_ties(driver, (sums, false), x, spread, &mut partials)?;
         }

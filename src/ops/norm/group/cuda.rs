@@ -82,7 +82,9 @@ impl<D: Driver> Cuda<D> {
         let ColumnGrid { grid, matrix, parts } = sums;
         let Matrix { rows: pixels, columns, .. } = matrix;
         let mut partials = sums.partials(&mut room);
-        kernels::MomentsPartial { x, partials: &mut partials, matrix }.launch(driver, grid)?;
+        // Each part's sums alone: the moments are those of groups.
+        kernels::MomentsPartial { x, partials: &mut partials, mean: None, var: None, tickets: None, matrix }
+            .launch(driver, grid)?;
         kernels::GroupMomentsFinish {
             partials: partials.read(),
             mean: &mut mean,

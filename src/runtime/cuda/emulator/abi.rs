@@ -44,6 +44,9 @@ pub struct Calls {
     pub count: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32, u32, u32, *const c_void),
     /// For builds that count: what the next exchange stands for.
     pub within: unsafe extern "C-unwind" fn(*mut Thread, u32, u64),
+    pub fence: unsafe extern "C-unwind" fn(*mut Thread),
+    /// An atomic operation on a number: adds the third, or counts up to it and then from 0 where the fourth is not 0. Returns what was there.
+    pub atomic: unsafe extern "C-unwind" fn(*mut Thread, *mut c_void, u32, u32) -> u32,
     pub misaligned: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32, *const c_char, u32),
 }
 

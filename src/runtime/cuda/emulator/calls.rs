@@ -3,10 +3,10 @@
 //!
 //! Each is called on a coroutine's stack. A function that finds a mistake leaves the error with the cluster and suspends for good; the scheduler then
 //! ends the launch.
-//! good: the scheduler then ends the launch.
 
 use super::abi::{Calls, Thread};
-use super::cluster::{Array, Cluster, Copy, GAP, ThreadState, WORDS};
+use super::cluster::{Array, Cluster, Copy, GAP, ThreadState, WORDS, Window};
+use super::global::Acquired;
 use super::shadow::{Who, Wrong};
 use std::ffi::{CStr, c_char, c_int, c_void};
 
@@ -25,6 +25,8 @@ pub const CALLS: Calls = Calls {
     access,
     count,
     within,
+    fence,
+    atomic,
     misaligned,
 };
 
@@ -279,6 +281,14 @@ unsafe extern "C-unwind" fn access(thread: *mut Thread, address: *const c_void, 
                 if written && !window.written {
                     fail(thread, format!("writes to {}, which it may only read", window.name));
                 }
+                // What may be written is found first: what else is there nobody writes.
+                if window.written && launch.global.watches() {
+                    let who = cluster.place(thread_state.number);
+                    if let Err(other) = launch.global.access(start, bytes, written, who, &cluster.acquired) {
+                        let problem = cluster.unordered(window.name, bytes, written, other);
+                        fail(thread, problem);
+                    }
+                }
                 return;
             }
         }
@@ -338,6 +348,48 @@ unsafe extern "C-unwind" fn access(thread: *mut Thread, address: *const c_void, 
             false => format!("{} bytes before the start of {}", w.start - start, w.name),
         });
         fail(thread, format!("{verb} {bytes} bytes out of bounds: {place}"))
+    }
+}
+
+unsafe extern "C-unwind" fn fence(thread: *mut Thread) {
+    // SAFETY: kernels pass their own thread.
+    unsafe {
+        let (thread_state, cluster) = parts(thread);
+        cluster.clock += 1;
+        let place = cluster.place(thread_state.number);
+        thread_state.fence = Some(place);
+        cluster.acquired.extend(thread_state.turns.drain(..).map(|(ticket, turn)| Acquired {
+            ticket,
+            turn,
+            fence: place,
+        }));
+    }
+}
+
+unsafe extern "C-unwind" fn atomic(thread: *mut Thread, number: *mut c_void, operand: u32, wraps: u32) -> u32 {
+    let address = number as usize;
+    // SAFETY: kernels pass their own thread; the launch outlives the cluster, and the number lies in one of its tensors.
+    unsafe {
+        let (thread_state, cluster) = parts(thread);
+        let launch = &*cluster.launch;
+        let inside = |w: &&Window| address >= w.start && address + 4 <= w.start + w.bytes;
+        match launch.windows.iter().find(inside) {
+            Some(window) if window.written && address.is_multiple_of(4) => {}
+            _ => fail(thread, "makes an atomic operation on what is no number of a tensor that it may write".into()),
+        }
+        let next = |before: u32| match wraps {
+            0 => before.wrapping_add(operand),
+            _ => {
+                if before >= operand {
+                    0
+                } else {
+                    before + 1
+                }
+            }
+        };
+        let (before, turn) = launch.global.atomic(address, next, cluster.number, thread_state.fence);
+        thread_state.turns.push((address, turn));
+        before
     }
 }
 

@@ -5,6 +5,7 @@
 //! order.
 
 use super::abi::{Calls, Dim3, Entry, Slot, Thread};
+use super::global::{Acquired, Conflict, Global, Place};
 use super::lanes::{Counting, Tally};
 use super::shadow::{Moment, Shadow};
 use crate::runtime::cuda::driver::{Grid, Kernel};
@@ -52,6 +53,8 @@ pub struct Launch<'a> {
     pub order: Option<u64>,
     /// Where what is counted goes.
     pub tally: Option<&'a Tally>,
+    /// Who touched global memory, and what orders it.
+    pub global: &'a Global,
 }
 
 // SAFETY: the addresses point to values and tensors that outlive the launch; workers only read the values, and blocks of a
@@ -80,6 +83,9 @@ pub struct ThreadState {
     pub rank: u32,
     pub copies: Vec<Copy>,
     pub group: u32,
+    /// Its last `__threadfence()`; and its atomic operations since, as addresses and turns.
+    pub fence: Option<Place>,
+    pub turns: Vec<(usize, u32)>,
     pub done: bool,
 }
 
@@ -131,12 +137,18 @@ impl Block {
 pub struct Cluster {
     pub kernel: &'static Kernel,
     pub launch: *const Launch<'static>,
+    /// Its number in the launch.
+    pub number: u64,
     pub blocks: Vec<Block>,
     pub thread_states: Vec<ThreadState>,
     pub warps: Vec<Warp>,
     /// The threads to run next.
     pub ready: Vec<u32>,
     pub clock: u32,
+    /// The time at which it began.
+    pub born: u32,
+    /// Atomic operations of its threads that a fence has followed.
+    pub acquired: Vec<Acquired>,
     pub cluster_moment: u32,
     pub cluster_arrived: u32,
     pub error: Option<Error>,
@@ -155,11 +167,14 @@ impl BlockRunner {
         let cluster = Cluster {
             kernel,
             launch: std::ptr::null(),
+            number: 0,
             blocks: Vec::new(),
             thread_states: Vec::new(),
             warps: Vec::new(),
             ready: Vec::new(),
             clock: 0,
+            born: 0,
+            acquired: Vec::new(),
             cluster_moment: 0,
             cluster_arrived: 0,
             error: None,
@@ -264,6 +279,8 @@ impl BlockRunner {
         // Moments only grow, so that nothing of an earlier block is mistaken for one of this.
         cluster.clock += 1;
         cluster.cluster_moment = cluster.clock;
+        (cluster.number, cluster.born) = (number, cluster.clock);
+        cluster.acquired.clear();
         cluster.cluster_arrived = 0;
         cluster.error = None;
         if launch.tally.is_some() {
@@ -340,6 +357,8 @@ impl BlockRunner {
                     rank,
                     copies: Vec::new(),
                     group: 0,
+                    fence: None,
+                    turns: Vec::new(),
                     done: false,
                 });
             }
@@ -387,7 +406,8 @@ fn stuck(cluster: &Cluster) -> Error {
     cluster.fault(first, problem)
 }
 
-fn shuffle(order: &mut [u32], seed: u64, pass: u32) {
+/// Brings numbers into an order that the seed and the pass tell.
+pub fn shuffle(order: &mut [u32], seed: u64, pass: u32) {
     for i in (1..order.len()).rev() {
         let j = word(seed, Purpose::Case, 0, pass, i as u64) as usize % (i + 1);
         order.swap(i, j);
@@ -408,6 +428,25 @@ impl Cluster {
         let thread_state = &self.thread_states[number as usize];
         let block = self.blocks[thread_state.rank as usize].moment;
         Moment { block, cluster: self.cluster_moment, warp: self.warps[self.warp_of(number)].synced }
+    }
+
+    /// Where thread `number` stands now.
+    pub fn place(&self, number: u32) -> Place {
+        let block = self.blocks[self.thread_states[number as usize].rank as usize].moment;
+        let [now, block, all] = [self.clock, block, self.cluster_moment].map(|moment| moment - self.born);
+        let threads = self.thread_states[number as usize].abi.threads.x;
+        Place { cluster: self.number, thread: number, threads, now, block, all }
+    }
+
+    /// What is wrong with an access to `name` that nothing orders after another block's.
+    pub fn unordered(&self, name: &str, bytes: usize, written: bool, other: Conflict) -> String {
+        // SAFETY: the launch outlives the cluster.
+        let [nx, ny, _] = unsafe { (*self.launch).grid.blocks }.map(u64::from);
+        let threads = self.thread_states[0].abi.threads.x;
+        let at = other.cluster * self.blocks.len() as u64 + u64::from(other.thread / threads);
+        let block = [at % nx, at / nx % ny, at / nx / ny];
+        let (verb, did) = (if written { "writes" } else { "reads" }, if other.wrote { "wrote" } else { "read" });
+        format!("{verb} {bytes} bytes of {name} that block {block:?} {did}: no fence, ticket and fence between")
     }
 
     /// An error that names thread `number`.

@@ -9,6 +9,7 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
+#define __noinline__ __attribute__((noinline))
 #define __align__(n) __attribute__((aligned(n)))
 #define __launch_bounds__(...)
 #define __cluster_dims__(...)
@@ -32,6 +33,8 @@ struct Calls {
     void (*access)(Thread*, const void* address, unsigned bytes, int written);
     void (*count)(Thread*, const void* address, unsigned bytes, unsigned kind, unsigned widest, const void* site);
     void (*within)(Thread*, unsigned operation, emu_u64 amount);
+    void (*fence)(Thread*);
+    unsigned (*atomic)(Thread*, void* number, unsigned operand, unsigned wraps);
     void (*misaligned)(Thread*, const void* address, unsigned alignment, const char* file, unsigned line);
 };
 struct emu_dim3 {
@@ -135,7 +138,9 @@ static inline void* emu_cluster_map(void* shared, unsigned rank) { return EMU(cl
 
 #define __syncthreads() (EMU(barrier, __LINE__))
 static inline void __syncwarp(unsigned mask = 0xffffffffu) { EMU(warp_sync, mask, 0); }
-static inline void __threadfence() {}
+static inline void __threadfence() { EMU(fence); }
+static inline unsigned atomicAdd(unsigned* number, unsigned more) { return EMU(atomic, number, more, 0); }
+static inline unsigned atomicInc(unsigned* number, unsigned last) { return EMU(atomic, number, last, 1); }
 static inline void __threadfence_block() {}
 
 template <typename T> static inline T emu_shuffle(unsigned mask, T value, unsigned lane) {

@@ -2,13 +2,14 @@
 //! checked.
 //!
 //! It serves machines without a GPU, and finds mistakes that a GPU passes over in silence: a barrier that not all threads reach, a race in shared
-//! memory, a read of memory that nobody wrote, an access outside the tensors that the kernel was given. Each is an [`Error::Kernel`] that names
+//! memory, a read of memory that nobody wrote, an access outside the tensors that the kernel was given, an access to what another block wrote and no fence
+//! and ticket order. Each is an [`Error::Kernel`] that names
 //! kernel, block and thread.
 //!
 //! - `compile`: kernels as host code (`host.h` declares CUDA's built-ins, `hooks.cpp` sees accesses), cached
 //! - `cluster`: threads as coroutines, and their schedule · `calls`: what they ask for · `shadow`: who touched shared memory
 //! - `lanes`: which accesses of a warp's lanes are one request, and their counters · `counted`: calls that tell these
-//! - `gemm`: the dense product · `graph`: recorded work · `abi`: the layouts that both sides agree on
+//! - `global`: who touched global memory, and what orders it · `gemm`: the dense product · `graph`: recorded work · `abi`: the layouts that both sides agree on
 
 mod abi;
 mod calls;
@@ -16,6 +17,7 @@ mod cluster;
 mod compile;
 mod counted;
 mod gemm;
+mod global;
 mod graph;
 mod lanes;
 mod shadow;
@@ -29,7 +31,8 @@ use crate::files::limits;
 use crate::runtime::memory::LARGE;
 use crate::runtime::tensor::ArenaId;
 use crate::{Error, Result};
-use cluster::{BlockRunner, Launch, Window};
+use cluster::{BlockRunner, Launch, Window, shuffle};
+use global::Global;
 use graph::Command;
 use lanes::Tally;
 use rayon::prelude::*;
@@ -253,6 +256,10 @@ impl Driver for Emulator {
         windows.sort_by_key(|window| !window.written);
         let values: Vec<*const c_void> = values.iter().map(|value| std::ptr::from_ref(value).cast()).collect();
         let tally = (self.options.build == Build::Counted).then(Tally::default);
+        // Other builds do not tell of their accesses.
+        let watched = matches!(self.options.build, Build::Watched | Build::Counted);
+        let written = windows.iter().filter(|window| window.written && watched);
+        let global = Global::new(written.map(|window| window.start..window.start + window.bytes));
         let launch = Launch {
             kernel,
             grid,
@@ -265,14 +272,17 @@ impl Driver for Emulator {
             shared: self.properties.shared as usize,
             order: self.options.order,
             tally: tally.as_ref(),
+            global: &global,
         };
         let [x, y, z] = grid.blocks.map(u64::from);
         let clusters = x * y * z / u64::from(kernel.cluster);
-        let shuffled = |number: u64| match self.options.order {
-            // Any order of blocks must do: a stride that has no divisor in common with their number gives another.
-            Some(seed) => number.wrapping_mul(clusters.wrapping_sub(1).max(1)).wrapping_add(seed) % clusters,
-            None => number,
-        };
+        // Any order of blocks must do.
+        let order = self.options.order.map(|seed| {
+            let mut order: Vec<u32> = (0..clusters as u32).collect();
+            shuffle(&mut order, seed, u32::MAX);
+            order
+        });
+        let shuffled = |number: u64| order.as_ref().map_or(number, |order| u64::from(order[number as usize]));
         let ran = self.sample.map_or(clusters, |most| most.min(clusters));
         let run = |number: u64| {
             let number = sampled(number, ran, clusters);
@@ -288,9 +298,17 @@ impl Driver for Emulator {
                 (a, b) => a.or(b),
             },
         );
+        // Where only a sample of the blocks runs, nobody comes last.
+        let left = global.end(found.is_some() || ran != clusters);
         if let Some((_, error)) = found {
             return Err(error);
         }
+        left.map_err(|(address, now, before)| {
+            let window = windows.iter().find(|w| (w.start..w.start + w.bytes).contains(&address));
+            let (name, at) = window.map_or(("a tensor", 0), |w| (w.name, address - w.start));
+            let problem = format!("has left {now} at byte {at} of {name}, where atomic operations found {before}");
+            Error::Kernel { kernel: kernel.name, block: [0; 3], thread: 0, problem }
+        })?;
         let most = |written: bool| windows.iter().filter(|w| w.written || !written).map(|w| w.bytes as u64).sum();
         self.counts = tally.map(|tally| {
             let counts = tally.counts();

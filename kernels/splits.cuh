@@ -1,0 +1,44 @@
+// A weight gradient whose rows are split among blocks: the last block of a tile adds what all have left, where they are few.
+#pragma once
+#include "tickets.cuh"
+
+// Splits that the last block of a tile adds; it has all of them under way at once. src/ops/implicit_gemm.rs has the same number.
+constexpr unsigned FEW_SPLITS = 4;
+
+// out ← the splits' parts of this block's tile of SIDE × SIDE of (c, k) under a tap, added in order, if this is the last of its blocks: as add_splits.
+// blockIdx.y is the tap, blockIdx.z the split. Nothing is done without `out`. All threads must call it, after they have stored theirs.
+// Not part of its caller: the registers of that one's loops are to be given out as if it were not there.
+template <unsigned SIDE>
+__device__ __noinline__ void add_few_splits(const float* partials, float* out, unsigned* tickets, unsigned taps, unsigned inner, unsigned columns,
+                                        unsigned first_c, unsigned first_k) {
+    if (!out || !is_last(tickets + blockIdx.y * gridDim.x + blockIdx.x, gridDim.z)) return;
+    u64 len = (u64)taps * inner * columns, tap = (u64)blockIdx.y * inner * columns;
+    bool fours = columns % 4 == 0 && in_fours(partials) && in_fours(out);
+    if (fours)
+#pragma unroll 2
+        for (unsigned i = threadIdx.x; i < SIDE * SIDE / 4; i += blockDim.x) {
+            unsigned c = first_c + i / (SIDE / 4), k = first_k + i % (SIDE / 4) * 4;
+            if (c >= inner || k >= columns) continue;
+            u64 at = tap + (u64)c * columns + k;
+            Four v[FEW_SPLITS];
+#pragma unroll
+            for (unsigned split = 0; split < FEW_SPLITS; ++split)
+                if (split < gridDim.z) v[split] = load4(partials + split * len + at);
+            Four sum = v[0];
+#pragma unroll
+            for (unsigned split = 1; split < FEW_SPLITS; ++split)
+#pragma unroll
+                for (unsigned j = 0; j < 4; ++j)
+                    if (split < gridDim.z) sum.v[j] += v[split].v[j];
+            store4(out + at, sum);
+        }
+    else
+        for (unsigned i = threadIdx.x; i < SIDE * SIDE; i += blockDim.x) {
+            unsigned c = first_c + i / SIDE, k = first_k + i % SIDE;
+            if (c >= inner || k >= columns) continue;
+            u64 at = tap + (u64)c * columns + k;
+            float sum = partials[at];
+            for (unsigned split = 1; split < gridDim.z; ++split) sum += partials[split * len + at];
+            out[at] = sum;
+        }
+}

@@ -1,0 +1,33 @@
+//! How many launches a training step is: each costs a device a moment in which it does nothing.
+
+use normscape::bench::kind::StepKind;
+use normscape::bench::step::Bench;
+use normscape::runtime::cuda::driver::Properties;
+use normscape::runtime::cuda::ledger::{Dry, Ledger};
+use normscape::runtime::cuda::{Cuda, Mode};
+
+/// The kernels of one step of VGG-16 with BatchNorm at full width, batch 128, in bf16; a device that does nothing takes them.
+fn launches() -> Vec<&'static str> {
+    let properties = Properties { name: "dry".into(), capability: 90, multiprocessors: 132, shared: 227 << 10 };
+    let kind: StepKind = "vgg16-1-batch".parse().unwrap();
+    let backend = Cuda::new(Ledger::new(Dry::new(properties), false), Mode::Bf16).unwrap();
+    let mut bench = Bench::new(backend, kind.network().unwrap(), 128, kind.rate(), 1).unwrap();
+    for _ in 0..2 {
+        // The first step rounds θ for itself; from the second on the update has done so.
+        bench.step().unwrap();
+    }
+    bench.engine.observe().driver().last_work().iter().map(|entry| entry.kernel).collect()
+}
+
+#[test]
+fn a_step_of_vgg_16_is_at_most_91_launches() {
+    let all = launches();
+    assert!(all.len() <= 91, "{} launches: {all:?}", all.len());
+    // Sums of BatchNorm, of a bias and of the loss are merged by the launch that makes them.
+    let merging: Vec<_> = all.iter().filter(|name| name.ends_with("_finish") || name.ends_with("_sum")).collect();
+    assert!(merging.is_empty(), "{merging:?}");
+    // What is left is work: fourteen products forward and thirteen for inputs' gradients, and each pass of each norm.
+    let count = |part: &str| all.iter().filter(|name| name.contains(part)).count();
+    let products = count("product") + count("stem_bf16");
+    assert_eq!([products, count("gradient_sums"), count("norm_apply"), count("batch_norm_gradient")], [27, 13, 13, 13]);
+}
