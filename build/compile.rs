@@ -2,12 +2,21 @@
 
 use crate::launchers::File;
 use crate::nvrtc::{Compiled, Nvrtc, Target, Usage};
+use crate::signature::only_for;
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 /// What kernels are compiled for. Newer devices than the last compile its PTX for themselves.
 const TARGETS: [Target; 3] = [Target::Cubin(80), Target::Cubin(90), Target::Ptx(90)];
+
+/// What a file is compiled for.
+fn targets(file: &File) -> Vec<Target> {
+    match only_for(&file.text) {
+        Some(arch) => vec![Target::Only(arch)],
+        None => TARGETS.to_vec(),
+    }
+}
 
 /// One file (and its place) for one target.
 type Job<'a> = ((usize, &'a File), Target);
@@ -29,7 +38,8 @@ pub fn generate(files: &[File], headers: &[(&str, &str)], out: &Path, packages: 
             "cargo:warning=NVRTC was not found: kernels are compiled at first use (cargo xtask cuda fetches it)"
         ),
         Some(nvrtc) => {
-            let jobs: Vec<_> = files.iter().enumerate().flat_map(|f| TARGETS.map(|target| (f, target))).collect();
+            let of = |f: (usize, _)| targets(f.1).into_iter().map(move |target| (f, target));
+            let jobs: Vec<Job<'_>> = files.iter().enumerate().flat_map(of).collect();
             // NVRTC compiles in several threads at once; two are what a small machine has.
             let (even, odd): (Vec<_>, Vec<_>) = jobs.iter().enumerate().partition(|(i, _)| i % 2 == 0);
             let work = |part: Vec<(usize, &Job<'_>)>| -> Result<Vec<_>, String> {
@@ -52,7 +62,7 @@ pub fn generate(files: &[File], headers: &[(&str, &str)], out: &Path, packages: 
                     "    Image {{ source: {source}, target: Target::{target:?}, code: include_bytes!({path:?}) }},"
                 )
                 .map_err(|e| e.to_string())?;
-                let Target::Cubin(arch) = target else { continue };
+                let Some(arch) = target.machine() else { continue };
                 for Usage { kernel, registers, spills, shared } in usage {
                     writeln!(
                         resources,

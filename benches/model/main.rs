@@ -78,6 +78,7 @@ fn main() -> normscape::Result<()> {
             capability: 90,
             multiprocessors: MULTIPROCESSORS as u32,
             shared: 227 << 10,
+            hopper: true,
         };
         let network = vgg("vgg16", 1.0, Normalisation::new(Norm::Batch))?;
         let backend = Cuda::new(Ledger::new(Dry::new(properties), false), mode)?;

@@ -12,7 +12,7 @@ fn counted_as(kernel: &'static Kernel, blocks: usize, threads: u32, order: Optio
         "#include \"tensor_cores.cuh\"\n#include \"cluster.cuh\"\nstruct __align__(8) Two {{ float v[2]; }};\n\
          extern \"C\" __global__ void k(const float* x, float* y, unsigned n) {{\nunsigned t = threadIdx.x;\n{body}\n}}\n"
     );
-    let options = Options { build: Build::Counted, order, poison: false };
+    let options = Options { build: Build::Counted, order, ..Options::default() };
     let mut emulator = Emulator::new(options).unwrap().with_source("planted", String::leak(text));
     let mut plan = ArenaPlan::with_guards(ArenaId::numbered(0));
     let views: Vec<_> = (0..2).map(|_| plan.view(Shape::new([4096]), DType::F32)).collect();

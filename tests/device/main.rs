@@ -2,6 +2,7 @@
 //! program contains all kernels.
 //!
 //! - `kernels`: what the build compiled · `emulator`: that it sees what a kernel does wrong · `counters`: that it counts what a kernel asks for
+//! - `hopper`: that it sees mistakes with Hopper's asynchronous instructions
 //! - `cuda_kernels`: kernels one by one, beyond the operators' cases · `cuda_networks`, `cuda_precision`: whole networks
 
 mod counters;
@@ -9,6 +10,7 @@ mod cuda_kernels;
 mod cuda_networks;
 mod cuda_precision;
 mod emulator;
+mod hopper;
 mod kernels;
 #[path = "../shared/mod.rs"]
 mod shared;

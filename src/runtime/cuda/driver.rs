@@ -14,6 +14,8 @@ use std::marker::PhantomData;
 pub struct Source {
     /// Its name without `.cu`.
     pub name: &'static str,
+    /// The one architecture that it is for, as 90 for sm_90a; none where it is for all.
+    pub only_for: Option<u32>,
     /// Its text.
     pub text: &'static str,
 }
@@ -142,6 +144,63 @@ pub enum Arg {
     Null,
     /// A number, or a struct of numbers.
     Value(Words),
+    /// A matrix that is read tile by tile.
+    Map(TensorMap),
+}
+
+/// A matrix as bulk copies take it, row-major, and the box of elements that one copy brings. A box's rows have 128 bytes, and the copy permutes their
+/// 16-byte chunks: chunk c of row r comes to place c ^ (r mod 8), which is CUDA's 128-byte swizzle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TensorMap {
+    /// Where the matrix lies: its first element is that of the region.
+    pub region: Region,
+    /// Whether elements are bf16, rather than f32.
+    pub half: bool,
+    /// The number of columns and of rows.
+    pub extents: [usize; 2],
+    /// The columns and rows of a box.
+    pub tile: [usize; 2],
+}
+
+impl TensorMap {
+    /// Bytes of an element.
+    pub fn element(&self) -> usize {
+        if self.half { 2 } else { 4 }
+    }
+
+    /// Bytes from one row to the next.
+    pub fn pitch(&self) -> usize {
+        self.extents[0] * self.element()
+    }
+
+    /// Refuses what a device cannot describe: CUDA's limits, and a matrix that is larger than its region.
+    pub fn check(&self, kernel: &'static str) -> Result<()> {
+        let [columns, rows] = self.extents;
+        let whole = self.tile[0] * self.element() == 128 && (1..=256).contains(&self.tile[1]);
+        let small = (1..=1 << 31).contains(&columns) && (1..=1 << 31).contains(&rows);
+        let inside = small && self.pitch().checked_mul(rows).is_some_and(|bytes| bytes <= self.region.bytes);
+        let aligned = self.region.offset.is_multiple_of(16) && inside && self.pitch().is_multiple_of(16);
+        if whole && aligned {
+            return Ok(());
+        }
+        let expected =
+            "a matrix that begins and has rows at multiples of 16 bytes, and boxes of 128 bytes by 1 to 256 rows";
+        Err(Error::operator(kernel, expected, format!("{self:?}")))
+    }
+}
+
+/// A matrix that a launch reads tile by tile.
+#[derive(Debug, Clone, Copy)]
+pub struct TileMap<'a> {
+    map: TensorMap,
+    life: PhantomData<&'a ()>,
+}
+
+impl TileMap<'_> {
+    /// The matrix as a launch argument.
+    pub fn arg(&self) -> Arg {
+        Arg::Map(self.map)
+    }
 }
 
 /// A tensor that a launch reads, resolved and checked.
@@ -170,6 +229,12 @@ impl<'a, T: Element> Slice<'a, T> {
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.region.bytes / size_of::<T>()
+    }
+
+    /// The tensor as a matrix of so many columns and rows, to be read in tiles of so many.
+    pub fn tiles(&self, extents: [usize; 2], tile: [usize; 2]) -> TileMap<'a> {
+        let half = T::DTYPE == DType::Bf16;
+        TileMap { map: TensorMap { region: self.region, half, extents, tile }, life: PhantomData }
     }
 
     /// The same bytes as f32, for tensors that are f32 whatever the caller's mode.
@@ -202,6 +267,11 @@ impl<'a, T: Element> SliceMut<'a, T> {
 
     /// The same bytes as f32, for tensors that are f32 whatever the caller's mode.
     pub fn as_f32(&mut self) -> SliceMut<'_, f32> {
+        SliceMut::new(self.region)
+    }
+
+    /// The same bytes as bf16, for a kernel of bf16 alone whose tensors the caller knows to be bf16.
+    pub fn as_bf16(&mut self) -> SliceMut<'_, bf16> {
         SliceMut::new(self.region)
     }
 
@@ -293,6 +363,8 @@ pub struct Properties {
     pub multiprocessors: u32,
     /// Bytes of shared memory that a block may have.
     pub shared: u32,
+    /// Whether it runs kernels for sm_90a alone: those of files that include `hopper.cuh`.
+    pub hopper: bool,
 }
 
 /// A device that has memory and runs kernels. It does its work in the order in which it is asked.

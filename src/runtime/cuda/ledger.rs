@@ -178,9 +178,13 @@ impl<D: Driver> Driver for Ledger<D> {
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
         let (mut bytes, mut outputs) = ([0; 2], Vec::new());
         for arg in args {
-            if let Arg::Tensor { region, written } = arg {
-                bytes[usize::from(*written)] += region.bytes as u64;
-                outputs.extend(written.then_some(*region));
+            match arg {
+                Arg::Tensor { region, written } => {
+                    bytes[usize::from(*written)] += region.bytes as u64;
+                    outputs.extend(written.then_some(*region));
+                }
+                Arg::Map(map) => bytes[0] += map.region.bytes as u64,
+                Arg::Null | Arg::Value(_) => {}
             }
         }
         let flops = operations(kernel, args).unwrap_or_default();

@@ -38,7 +38,8 @@ pub mod kernels {
     #![allow(missing_docs, reason = "a kernel's parameters are explained where the kernel is")]
     #[allow(unused_imports, reason = "not every set of kernels has all kinds of parameters")]
     use super::driver::{
-        Arg, Driver, Grid, Image, Kernel, Number, Parameter, Resources, Slice, SliceMut, Source, Stored, Words, scalar,
+        Arg, Driver, Grid, Image, Kernel, Number, Parameter, Resources, Slice, SliceMut, Source, Stored, TileMap,
+        Words, scalar,
     };
     #[allow(unused_imports, reason = "without NVRTC the build compiles none, and names no target")]
     use super::nvrtc::Target;

@@ -4,7 +4,8 @@
 //! releases the others. Ready threads run in order of their numbers, or in an order that a seed shuffles: a correct kernel gives the same bits in any
 //! order.
 
-use super::abi::{Calls, Dim3, Entry, Slot, Thread};
+use super::abi::{AsyncCalls, Calls, Dim3, Entry, Slot, Thread};
+use super::engine::{Engine, Memory};
 use super::lanes::{Counting, Tally};
 use super::shadow::{Moment, Shadow};
 use crate::runtime::cuda::driver::{Grid, Kernel};
@@ -41,6 +42,7 @@ pub struct Launch<'a> {
     pub slot: Slot,
     /// The functions that its threads may call.
     pub calls: &'static Calls,
+    pub async_calls: &'static AsyncCalls,
     /// The addresses of the parameters' values.
     pub values: &'a [*const c_void],
     pub windows: &'a [Window],
@@ -50,6 +52,8 @@ pub struct Launch<'a> {
     pub shared: usize,
     /// A seed that shuffles the order in which threads run.
     pub order: Option<u64>,
+    /// Whether threads' accesses to memory are seen.
+    pub watched: bool,
     /// Where what is counted goes.
     pub tally: Option<&'a Tally>,
 }
@@ -116,6 +120,8 @@ pub struct Block {
     pub line: i32,
     pub left: u32,
     pub moment: u32,
+    /// What works beside its threads, once one of them has asked for such.
+    pub engine: Option<Box<Engine>>,
 }
 
 impl Block {
@@ -124,6 +130,17 @@ impl Block {
     }
     pub fn room(&self) -> usize {
         self.shared.len() * size_of::<u128>()
+    }
+
+    /// One of its bulk copies that are under way comes; none if there is none. Errors: the thread that asked for it, and what is wrong.
+    fn deliver(&mut self, watched: bool) -> Option<std::result::Result<Vec<u32>, (u32, String)>> {
+        let (base, room) = (self.base(), self.room());
+        let Block { engine, shadow, moment, .. } = self;
+        let engine = engine.as_mut()?;
+        // SAFETY: the block's memory, which nobody else looks at now.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(base as *mut u8, room) };
+        let landed = engine.deliver(&mut Memory { bytes, shadow, watched, moment: *moment })?;
+        Some(landed.map(|()| std::mem::take(&mut engine.woken)))
     }
 }
 
@@ -230,7 +247,13 @@ impl BlockRunner {
             loop {
                 std::mem::swap(&mut now, &mut (*cluster).ready);
                 if now.is_empty() {
-                    return if (*cluster).thread_states.iter().all(|s| s.done) { None } else { Some(stuck(&*cluster)) };
+                    // Copies come when nobody can go on without them: nothing is there a moment before it has to be.
+                    match deliver(&mut *cluster, launch.watched) {
+                        Some(Ok(())) => continue,
+                        Some(Err(error)) => return Some(error),
+                        None if (*cluster).thread_states.iter().all(|s| s.done) => return None,
+                        None => return Some(stuck(&*cluster)),
+                    }
                 }
                 if let Some(seed) = launch.order {
                     shuffle(&mut now, seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15), pass);
@@ -283,6 +306,7 @@ impl BlockRunner {
                 line: 0,
                 left: 0,
                 moment: 0,
+                engine: None,
             });
         }
         for block in &mut cluster.blocks {
@@ -293,6 +317,7 @@ impl BlockRunner {
             block.used = if dynamic > 0 { dynamic + GAP } else { 0 };
             (block.arrived, block.left, block.moment) = (0, threads, cluster.clock);
             block.shadow.begin(room, cluster.clock);
+            block.engine = None;
         }
         cluster.warps.clear();
         cluster.thread_states.clear();
@@ -300,6 +325,7 @@ impl BlockRunner {
         let pointer: *mut Cluster = cluster;
         let [nx, ny, _] = launch.grid.blocks;
         let calls: *const Calls = launch.calls;
+        let async_calls: *const AsyncCalls = launch.async_calls;
         for rank in 0..size {
             let at = number * u64::from(size) + u64::from(rank);
             let block = Dim3 {
@@ -333,6 +359,7 @@ impl BlockRunner {
                         stack: std::ptr::null(),
                         stack_bytes: 0,
                         calls,
+                        async_calls,
                     },
                     cluster: pointer,
                     yielder: std::ptr::null(),
@@ -353,8 +380,14 @@ fn leave(cluster: &mut Cluster, number: u32) -> Option<Error> {
     if thread_state.copies.iter().any(|copy| copy.group < thread_state.group || copy.valid > 0) {
         return Some(cluster.fault(number, "leaves the kernel while its asynchronous copies are under way".into()));
     }
+    let own = thread_state.abi.thread.x;
     let block = &mut cluster.blocks[thread_state.rank as usize];
     block.left -= 1;
+    let left = block.engine.as_ref().map(|engine| engine.leave(own, block.left == 0));
+    if let Some(Err(problem)) = left {
+        return Some(cluster.fault(number, problem));
+    }
+    let block = &mut cluster.blocks[thread_state.rank as usize];
     let waiting = block.arrived > 0;
     let line = block.line;
     if waiting {
@@ -370,8 +403,27 @@ fn leave(cluster: &mut Cluster, number: u32) -> Option<Error> {
     None
 }
 
+/// A bulk copy of some block comes; none if none is under way. Errors: what is wrong with it.
+fn deliver(cluster: &mut Cluster, watched: bool) -> Option<Result<()>> {
+    let threads = cluster.thread_states.len() as u32 / cluster.blocks.len().max(1) as u32;
+    let mut blocks = cluster.blocks.iter_mut().zip((0..).step_by(threads as usize));
+    let (landed, first) = blocks.find_map(|(block, first)| Some((block.deliver(watched)?, first)))?;
+    Some(match landed {
+        Ok(woken) => {
+            cluster.ready.extend(woken.into_iter().map(|thread| thread + first));
+            Ok(())
+        }
+        Err((thread, problem)) => Err(cluster.fault(thread + first, problem)),
+    })
+}
+
 /// The error for a cluster in which no thread can go on: it says who waits for whom.
 fn stuck(cluster: &Cluster) -> Error {
+    let per_block = cluster.thread_states.len() as u32 / cluster.blocks.len().max(1) as u32;
+    let at_mbarrier = |(rank, block): (u32, &Block)| Some((rank, block.engine.as_ref()?.stuck()?));
+    if let Some((rank, (thread, problem))) = (0..).zip(&cluster.blocks).find_map(at_mbarrier) {
+        return cluster.fault(rank * per_block + thread, problem);
+    }
     let first = cluster.thread_states.iter().find(|s| !s.done).map_or(0, |s| s.number);
     let rank = cluster.thread_states[first as usize].rank as usize;
     let block = &cluster.blocks[rank];
@@ -403,11 +455,20 @@ impl Cluster {
         (number / per_block * warps + number % per_block / 32) as usize
     }
 
+    /// Threads of block `rank` have met, at a barrier that orders their work.
+    pub fn met(&mut self, rank: u32, threads: std::ops::Range<u32>) {
+        if let Some(engine) = &mut self.blocks[rank as usize].engine {
+            engine.clocks.meet(threads);
+        }
+    }
+
     /// The moment of an access by thread `number`.
     pub fn moment(&self, number: u32) -> Moment {
         let thread_state = &self.thread_states[number as usize];
-        let block = self.blocks[thread_state.rank as usize].moment;
-        Moment { block, cluster: self.cluster_moment, warp: self.warps[self.warp_of(number)].synced }
+        let Block { moment: block, engine, .. } = &self.blocks[thread_state.rank as usize];
+        let own = |engine: &Box<Engine>| engine.clocks.own(thread_state.abi.thread.x);
+        let (warp, number) = (self.warps[self.warp_of(number)].synced, engine.as_ref().map_or(0, own));
+        Moment { block: *block, cluster: self.cluster_moment, warp, number }
     }
 
     /// An error that names thread `number`.
