@@ -5,7 +5,7 @@ use normscape::files::Values;
 use normscape::ops::boundary::{compare, relative_error};
 use normscape::ops::conv2d;
 use normscape::runtime::cpu::Cpu;
-use normscape::runtime::cuda::driver::{Grid, Stored};
+use normscape::runtime::cuda::driver::{Driver, Grid, Stored};
 use normscape::runtime::cuda::kernels::{self, Map};
 use normscape::runtime::cuda::{Cuda, Mode};
 use normscape::runtime::rng::{Purpose, normal, word};
@@ -51,6 +51,16 @@ impl Layer {
         Layer { gpu, x, weight, bias, y, sums, grad_weight }
     }
 
+    /// Whether the device has sm_90a's instructions.
+    fn hopper(&mut self) -> bool {
+        self.gpu.driver().properties().hopper
+    }
+
+    /// Whether the device is the emulator, which adds a tensor core's products one by one and in order.
+    fn emulated(&mut self) -> bool {
+        self.gpu.driver().hardware().is_none()
+    }
+
     fn map(direction: i32) -> Map {
         let [batch, width, channels] = [BATCH, WIDTH, CHANNELS].map(|n| n as u32);
         let rows = batch * width;
@@ -75,6 +85,19 @@ impl Layer {
         match kernel {
             "tile_128" => whole!(ProductTile128, grid(WIDTH, 128, 128)),
             "tile_64" => whole!(ProductTile64, grid(WIDTH, 64, 128)),
+            "wgmma_128" | "wgmma_64" => {
+                let wide = if kernel == "wgmma_128" { 128 } else { 64 };
+                let a = a.tiles([CHANNELS, WIDTH * BATCH], [64, 128]);
+                let b = b.tiles([CHANNELS, 9 * CHANNELS], [64, if transposed == 1 { wide } else { 64 }]);
+                // Fewer blocks than tiles: some have two.
+                let (grid, out) = (Grid::of([2, 1, 1], 288).shared(208_896), &mut out.as_bf16());
+                match wide {
+                    128 => {
+                        kernels::ProductWgmma128 { a, b, bias, out, sums, map, transposed, relu }.launch(driver, grid)
+                    }
+                    _ => kernels::ProductWgmma64 { a, b, bias, out, sums, map, transposed, relu }.launch(driver, grid),
+                }
+            }
             "tile_split" => whole!(ProductTileSplit, grid(4 * WIDTH, 64, 128)),
             _ => kernels::ProductMma { a, b, bias, out, sums, map, transposed, relu, vector: 1 }
                 .launch(driver, grid(WIDTH, 64, 256)),
@@ -115,10 +138,12 @@ fn products<T: Stored>(mode: Mode, order: Option<u64>) {
     let mut layer = Layer::new(mode, T::DTYPE, order);
     for (transposed, relu) in [(false, 0), (false, 1), (true, 0)] {
         let [plain, _] = layer.product::<T>("any", transposed, relu);
-        for kernel in ["tile_128", "tile_64", "tile_split"] {
+        let hopper: &[_] = if T::HALF && layer.hopper() { &["wgmma_128", "wgmma_64"] } else { &[] };
+        for kernel in ["tile_128", "tile_64", "tile_split"].iter().chain(hopper).copied() {
             let [y, sums] = layer.product::<T>(kernel, transposed, relu);
             match kernel {
                 "tile_128" => assert!(y == plain, "{kernel}"),
+                "wgmma_128" | "wgmma_64" if layer.emulated() => assert!(y == plain, "{kernel}"),
                 _ => assert!(relative_error(&y, &plain) < bound(mode), "{kernel}: {}", relative_error(&y, &plain)),
             }
             // The sums are those of what is stored, however it came about.
