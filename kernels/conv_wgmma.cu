@@ -87,17 +87,19 @@ __device__ __forceinline__ void fetch_operands(const TensorMap* a, const TensorM
     }
 }
 
-// Adds `total` stages to d, 64 rows of this warpgroup. A stage is given back when the products of the one after it are under way.
+// Sets d to the sum of `total` stages, 64 rows of this warpgroup. A stage is given back when the products of the one after it are under way.
 template <unsigned STAGE_BYTES, bool A_ACROSS, bool B_ACROSS, unsigned COUNT>
 __device__ __forceinline__ void multiply_stages(float (&d)[COUNT], Ring& ring, u64 a, u64 b, unsigned total) {
     u64* last = nullptr;
+#pragma unroll
+    for (unsigned i = 0; i < COUNT; ++i) d[i] = 0.0f;
     for (unsigned i = 0; i < total; ++i) {
         mbarrier_wait(ring.full + ring.stage, ring.parity);
-        u64 from = (u64)(ring.stage * (STAGE_BYTES >> 4));
+        unsigned from = ring.stage * (STAGE_BYTES >> 4);
         wgmma_fence();
 #pragma unroll
         for (unsigned step = 0; step < STEPS; ++step)
-            wgmma<A_ACROSS, B_ACROSS>(d, a + from + step * next_step<A_ACROSS>(), b + from + step * next_step<B_ACROSS>(), i | step);
+            wgmma<A_ACROSS, B_ACROSS>(d, moved(a, from + step * next_step<A_ACROSS>()), moved(b, from + step * next_step<B_ACROSS>()), 1);
         wgmma_commit();
         wgmma_wait<1>();
         if (last && lane_id() == 0) mbarrier_arrive(last);
@@ -105,7 +107,7 @@ __device__ __forceinline__ void multiply_stages(float (&d)[COUNT], Ring& ring, u
         ring.next();
     }
     wgmma_wait<0>();
-    if (lane_id() == 0) mbarrier_arrive(last);
+    if (last && lane_id() == 0) mbarrier_arrive(last);
 }
 
 // Stores the 16 rows of a warp, from `staged`, with bias and ReLU; leaves Σ and Σ² of each lane's columns of what is stored.
@@ -201,6 +203,114 @@ product_wgmma_64(const __grid_constant__ TensorMap a, const __grid_constant__ Te
                  Map map, unsigned transposed, unsigned relu) {
     if (transposed) product<64, true>(&a, &b, bias_or_null, out, sums_or_null, map, relu);
     else product<64, false>(&a, &b, bias_or_null, out, sums_or_null, map, relu);
+}
+
+// ---- the weight's gradient ----------------------------------------------------------------------------------------------------------
+
+// Rows of a stage: of a tile of 64 × 64 the warpgroups have half of them each, of one of 128 × 128 all, and half of the tile's rows.
+template <unsigned SIDE> __device__ constexpr unsigned rows_of_stage() { return SIDE == 128 ? 64 : 128; }
+constexpr unsigned GRADIENT_STAGE = 32768;
+
+// One split's part of a tile of one tap's dw: `total` stages, the first of which begins at `row` of dy.
+template <unsigned SIDE> struct Part {
+    unsigned tap, split, first_c, first_k, total, left, length;
+    int row, shift, gap;
+    __device__ __forceinline__ Part(const Map& map, unsigned number, unsigned per_split) {
+        unsigned across = map.columns / SIDE, tiles = map.inner / SIDE * across, tile = number % tiles;
+        tap = number / tiles % map.taps;
+        split = number / tiles / map.taps;
+        first_c = tile / across * SIDE;
+        first_k = tile % across * SIDE;
+        Pixel by = tap_shift(map, tap);
+        Rectangle rectangle = rectangle_of(map, by);
+        unsigned line = rectangle.width * map.batch, begin = split * per_split, end = min(begin + per_split, rectangle.height * line);
+        total = begin < end ? (end - begin) / rows_of_stage<SIDE>() : 0;
+        row = total ? (int)rectangle_row(map, rectangle, begin) : 0;
+        // Rows of one line of the rectangle lie one after the other; then the rest of the map's line is passed over.
+        left = total ? (line - begin % line) / rows_of_stage<SIDE>() : 0;
+        length = line / rows_of_stage<SIDE>();
+        gap = (int)((map.width - rectangle.width) * map.batch);
+        shift = (by.h * (int)map.width + by.w) * (int)map.batch;
+    }
+    __device__ __forceinline__ void next() {
+        row += rows_of_stage<SIDE>();
+        if (--left == 0) {
+            left = length;
+            row += gap;
+        }
+    }
+};
+
+template <unsigned SIDE>
+__device__ __forceinline__ void weight_gradient(const TensorMap* x, const TensorMap* grad_y, float* partials, const Map& map, unsigned per_split,
+                                                unsigned splits) {
+    TILES_SHARED(stages);
+    SHARED(u64, full, [STAGES]);
+    SHARED(u64, empty, [STAGES]);
+    Ring between = ring(full, empty);
+    unsigned parts = map.inner / SIDE * (map.columns / SIDE) * map.taps * splits;
+    if (threadIdx.x >= MULTIPLIERS) {
+        if (lane_id() != 0) return;
+        for (unsigned number = blockIdx.x; number < parts; number += gridDim.x) {
+            Part<SIDE> part(map, number, per_split);
+            for (unsigned i = 0; i < part.total; ++i) {
+                mbarrier_wait(between.empty + between.stage, between.parity ^ 1);
+                u64* barrier = between.full + between.stage;
+                mbarrier_expect(barrier, GRADIENT_STAGE);
+                unsigned char* to = stages + between.stage * GRADIENT_STAGE;
+#pragma unroll
+                for (unsigned j = 0; j < SIDE / 64; ++j) {
+                    bulk_copy(to + j * SQUARE_BYTES, x, barrier, (int)(part.first_c + 64 * j), part.row + part.shift);
+                    bulk_copy(to + GRADIENT_STAGE / 2 + j * SQUARE_BYTES, grad_y, barrier, (int)(part.first_k + 64 * j), part.row);
+                }
+                part.next();
+                between.next();
+            }
+        }
+        return;
+    }
+    // Where warpgroups share the rows of a stage, the second one leaves its sums to the first.
+    constexpr bool SHARED_SUM = SIDE == 64;
+    unsigned group = threadIdx.x / 128;
+    float* other = (float*)(stages + STAGES * GRADIENT_STAGE) + threadIdx.x % 128;
+    u64 place = place_of_tile(stages) + (SHARED_SUM ? group * SQUARE_BYTES : 0);
+    u64 a = descriptor(place + (SHARED_SUM ? 0 : group * SQUARE_BYTES), SQUARE_BYTES), b = descriptor(place + GRADIENT_STAGE / 2, SQUARE_BYTES);
+    for (unsigned number = blockIdx.x; number < parts; number += gridDim.x) {
+        Part<SIDE> part(map, number, per_split);
+        float d[SIDE / 2];
+        multiply_stages<GRADIENT_STAGE, true, true>(d, between, a, b, part.total);
+        if constexpr (SHARED_SUM) {
+            if (group == 1)
+#pragma unroll
+                for (unsigned i = 0; i < SIDE / 2; ++i) other[i * 128] = d[i];
+            named_barrier<1>(MULTIPLIERS);
+            if (group == 0)
+#pragma unroll
+                for (unsigned i = 0; i < SIDE / 2; ++i) d[i] += other[i * 128];
+            // It is not written again before it has been read.
+            named_barrier<1>(MULTIPLIERS);
+            if (group == 1) continue;
+        }
+        unsigned c = part.first_c + warp_id() * 16 + lane_id() / 4, k = part.first_k + lane_id() % 4 * 2;
+        float* to = partials + (((u64)part.split * map.taps + part.tap) * map.inner + c) * map.columns + k;
+#pragma unroll
+        for (unsigned n = 0; n < SIDE / 8; ++n)
+#pragma unroll
+            for (unsigned e = 0; e < 2; ++e) *(Two*)(to + (u64)(8 * e) * map.columns + 8 * n) = Two{{d[4 * n + 2 * e], d[4 * n + 2 * e + 1]}};
+    }
+}
+
+// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], in whole tiles of 128 × 128. Boxes are 64 rows of 64.
+extern "C" __global__ void __launch_bounds__(288, 1)
+weight_gradient_wgmma_128(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap grad_y, float* partials, Map map, unsigned per_split,
+                          unsigned splits) {
+    weight_gradient<128>(&x, &grad_y, partials, map, per_split, splits);
+}
+// As weight_gradient_wgmma_128, in whole tiles of 64 × 64. Boxes are 128 rows of 64.
+extern "C" __global__ void __launch_bounds__(288, 1)
+weight_gradient_wgmma_64(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap grad_y, float* partials, Map map, unsigned per_split,
+                         unsigned splits) {
+    weight_gradient<64>(&x, &grad_y, partials, map, per_split, splits);
 }
 
 #endif

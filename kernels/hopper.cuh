@@ -110,8 +110,10 @@ __device__ __forceinline__ u64 descriptor(u64 place, unsigned across = 16) {
     constexpr u64 PERMUTED = 1ull << 62, EIGHTS = 1024;
     return PERMUTED | EIGHTS >> 4 << 32 | (u64)(across >> 4) << 16 | (place & 0x3ffff) >> 4;
 }
-// What is added to a descriptor for each step of 16 of the inner dimension.
-template <bool ACROSS> __device__ constexpr u64 next_step() { return ACROSS ? 16 * 128 >> 4 : 32 >> 4; }
+// The descriptor of what lies so many 16-byte chunks further: only its lower word changes.
+__device__ __forceinline__ u64 moved(u64 descriptor, unsigned chunks) { return (descriptor & ~0xffffffffull) | ((unsigned)descriptor + chunks); }
+// By how much a descriptor moves for each step of 16 of the inner dimension.
+template <bool ACROSS> __device__ constexpr unsigned next_step() { return ACROSS ? 16 * 128 >> 4 : 32 >> 4; }
 
 // A_ACROSS and B_ACROSS: the operand's rows are those of the inner dimension. With `onto` 0, d is overwritten.
 #ifdef NORMSCAPE_HOST

@@ -40,6 +40,8 @@ const fn warpgroup_shared(columns: usize) -> usize {
 }
 /// The same of a weight gradient: three stages of 32 KiB.
 const WHOLE_GRADIENT_SHARED: usize = 98_304;
+/// The same of a weight gradient by warpgroups: four stages of 32 KiB, and 16 KiB for the sums of the second warpgroup.
+const WARPGROUP_GRADIENT_SHARED: usize = 147_456;
 /// Blocks that a weight gradient is split into, about: a few for each multiprocessor of a large device.
 const BLOCKS: usize = 512;
 /// The fewest rows of a split; with fewer, the partial sums would cost more than the extra blocks gain.
@@ -350,6 +352,20 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     if extents.stem() {
         let (grid, tf32) = (Grid::of([outputs.div_ceil(64), splits, 1], 256), u32::from(mode == Mode::Tf32));
         kernels::StemGradient { x, grad_y, partials, per_split, tf32, map }.launch(driver, grid)?;
+    } else if let (Some(side), 1, true) =
+        (extents.whole_gradient(mode), vector, mode == Mode::Bf16 && driver.properties().hopper)
+    {
+        let (rows, box_rows) = (extents.rows(), if side == 128 { 64 } else { 128 });
+        let x = x.tiles([inputs, rows], [WHOLE_STAGE / 2, box_rows]);
+        let grad_y = grad_y.tiles([outputs, rows], [WHOLE_STAGE / 2, box_rows]);
+        let parts = (inputs / side) * (outputs / side) * taps * splits;
+        let blocks = parts.min(driver.properties().multiprocessors as usize);
+        let (grid, splits) = (Grid::of([blocks, 1, 1], 288).shared(WARPGROUP_GRADIENT_SHARED), splits as u32);
+        if side == 128 {
+            kernels::WeightGradientWgmma128 { x, grad_y, partials, map, per_split, splits }.launch(driver, grid)?;
+        } else {
+            kernels::WeightGradientWgmma64 { x, grad_y, partials, map, per_split, splits }.launch(driver, grid)?;
+        }
     } else if let (Some(side), 1) = (extents.whole_gradient(mode), vector) {
         let grid = grid(side, 128).shared(WHOLE_GRADIENT_SHARED);
         if side == 128 {

@@ -1,6 +1,7 @@
 //! The interface to what runs kernels: a GPU, or the emulator. All code above is generic over it.
 
 use super::counts::Counts;
+pub use super::region::{Region, TensorMap, TileMap};
 use super::signature::Type;
 use crate::runtime::memory::Element;
 pub use crate::runtime::storage::{Graph, Hardware, Part, Pass};
@@ -114,17 +115,6 @@ impl Grid {
     }
 }
 
-/// A range of bytes in one arena on the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Region {
-    /// The arena.
-    pub arena: ArenaId,
-    /// Its offset in bytes.
-    pub offset: usize,
-    /// Its length in bytes.
-    pub bytes: usize,
-}
-
 /// The bytes of a number, or of a struct of numbers, aligned for every type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(8))]
@@ -146,61 +136,6 @@ pub enum Arg {
     Value(Words),
     /// A matrix that is read tile by tile.
     Map(TensorMap),
-}
-
-/// A matrix as bulk copies take it, row-major, and the box of elements that one copy brings. A box's rows have 128 bytes, and the copy permutes their
-/// 16-byte chunks: chunk c of row r comes to place c ^ (r mod 8), which is CUDA's 128-byte swizzle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TensorMap {
-    /// Where the matrix lies: its first element is that of the region.
-    pub region: Region,
-    /// Whether elements are bf16, rather than f32.
-    pub half: bool,
-    /// The number of columns and of rows.
-    pub extents: [usize; 2],
-    /// The columns and rows of a box.
-    pub tile: [usize; 2],
-}
-
-impl TensorMap {
-    /// Bytes of an element.
-    pub fn element(&self) -> usize {
-        if self.half { 2 } else { 4 }
-    }
-
-    /// Bytes from one row to the next.
-    pub fn pitch(&self) -> usize {
-        self.extents[0] * self.element()
-    }
-
-    /// Refuses what a device cannot describe: CUDA's limits, and a matrix that is larger than its region.
-    pub fn check(&self, kernel: &'static str) -> Result<()> {
-        let [columns, rows] = self.extents;
-        let whole = self.tile[0] * self.element() == 128 && (1..=256).contains(&self.tile[1]);
-        let small = (1..=1 << 31).contains(&columns) && (1..=1 << 31).contains(&rows);
-        let inside = small && self.pitch().checked_mul(rows).is_some_and(|bytes| bytes <= self.region.bytes);
-        let aligned = self.region.offset.is_multiple_of(16) && inside && self.pitch().is_multiple_of(16);
-        if whole && aligned {
-            return Ok(());
-        }
-        let expected =
-            "a matrix that begins and has rows at multiples of 16 bytes, and boxes of 128 bytes by 1 to 256 rows";
-        Err(Error::operator(kernel, expected, format!("{self:?}")))
-    }
-}
-
-/// A matrix that a launch reads tile by tile.
-#[derive(Debug, Clone, Copy)]
-pub struct TileMap<'a> {
-    map: TensorMap,
-    life: PhantomData<&'a ()>,
-}
-
-impl TileMap<'_> {
-    /// The matrix as a launch argument.
-    pub fn arg(&self) -> Arg {
-        Arg::Map(self.map)
-    }
 }
 
 /// A tensor that a launch reads, resolved and checked.
@@ -234,7 +169,7 @@ impl<'a, T: Element> Slice<'a, T> {
     /// The tensor as a matrix of so many columns and rows, to be read in tiles of so many.
     pub fn tiles(&self, extents: [usize; 2], tile: [usize; 2]) -> TileMap<'a> {
         let half = T::DTYPE == DType::Bf16;
-        TileMap { map: TensorMap { region: self.region, half, extents, tile }, life: PhantomData }
+        TileMap::new(TensorMap { region: self.region, half, extents, tile })
     }
 
     /// The same bytes as f32, for tensors that are f32 whatever the caller's mode.
@@ -304,6 +239,13 @@ impl Stored for f32 {
 }
 impl Stored for bf16 {
     const HALF: bool = true;
+}
+
+impl TileMap<'_> {
+    /// The matrix as a launch argument.
+    pub fn arg(&self) -> Arg {
+        Arg::Map(self.map())
+    }
 }
 
 /// A number as a launch argument.

@@ -4,7 +4,7 @@
 //! `build.rs` generates [`kernels`]: for each kernel a struct of its operands, which launches it.
 //!
 //! - [`driver`]: the trait that both devices implement, with tensors and numbers as arguments · [`failing`]: a driver that fails · [`ledger`]: a
-//!   driver that records what is asked of it
+//!   driver that records what is asked of it · [`region`]: where tensors are, and matrices that are read tile by tile
 //! - [`backend`]: [`Cuda`], generic over the driver, with its memory (`memory`)
 //! - [`gpu`]: a real device, through cudarc and cuBLAS · [`nvrtc`]: the compiler of its kernels
 //! - [`emulator`]: one coroutine per CUDA thread, every access checked · [`counts`]: what it counts of a launch, where it is asked to
@@ -18,6 +18,7 @@ pub mod gpu;
 pub mod ledger;
 mod memory;
 pub mod nvrtc;
+pub mod region;
 pub mod signature;
 
 pub(crate) use backend::in_storage_type;

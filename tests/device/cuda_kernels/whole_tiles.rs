@@ -118,6 +118,18 @@ impl Layer {
             "tile_128" => {
                 kernels::WeightGradientTile128 { x, grad_y, partials, map, per_split }.launch(driver, grid(128, 128))
             }
+            "wgmma_128" | "wgmma_64" => {
+                let (side, rows) = if kernel == "wgmma_128" { (128, 64) } else { (64, 128) };
+                let [x, grad_y] = [x, grad_y].map(|slice| slice.tiles([CHANNELS, WIDTH * BATCH], [64, rows]));
+                let splits = 1;
+                let grid = Grid::of([4, 1, 1], 288).shared(147_456);
+                match side {
+                    128 => kernels::WeightGradientWgmma128 { x, grad_y, partials, map, per_split, splits }
+                        .launch(driver, grid),
+                    _ => kernels::WeightGradientWgmma64 { x, grad_y, partials, map, per_split, splits }
+                        .launch(driver, grid),
+                }
+            }
             "tile_64" => {
                 kernels::WeightGradientTile64 { x, grad_y, partials, map, per_split }.launch(driver, grid(64, 128))
             }
@@ -176,15 +188,24 @@ fn weight_gradients_in_whole_tiles_are_those_of_any_tiles() {
         layer.product::<T>("any", false, 0);
         let plain = layer.weight_gradient::<T>("any");
         assert!(plain == layer.weight_gradient::<T>("tile_128"), "a warp of a tile of 128 has the whole sum");
-        let shared = layer.weight_gradient::<T>("tile_64");
-        assert!(relative_error(&shared, &plain) < 1e-6, "{}", relative_error(&shared, &plain));
+        let mut shared = vec!["tile_64"];
+        if T::HALF && layer.hopper() {
+            let whole = layer.weight_gradient::<T>("wgmma_128");
+            assert!(whole == plain || !layer.emulated(), "a warpgroup of a tile of 128 has the whole sum");
+            shared.extend(["wgmma_64", "wgmma_128"]);
+        }
+        for kernel in shared {
+            let found = layer.weight_gradient::<T>(kernel);
+            assert!(relative_error(&found, &plain) < 1e-6, "{kernel}: {}", relative_error(&found, &plain));
+        }
     }
     check::<half::bf16>(Mode::Bf16);
     check::<f32>(Mode::Tf32);
 }
 
 /// Channels in and out of VGG-16's layers but the first, which has kernels of its own.
-const LAYERS: [(usize, usize); 7] = [(64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)];
+pub const LAYERS: [(usize, usize); 7] =
+    [(64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)];
 
 #[test]
 fn slices_of_every_layer_of_vgg_16_follow_the_cpu() {

@@ -131,17 +131,6 @@ impl Block {
     pub fn room(&self) -> usize {
         self.shared.len() * size_of::<u128>()
     }
-
-    /// One of its bulk copies that are under way comes; none if there is none. Errors: the thread that asked for it, and what is wrong.
-    fn deliver(&mut self, watched: bool) -> Option<std::result::Result<Vec<u32>, (u32, String)>> {
-        let (base, room) = (self.base(), self.room());
-        let Block { engine, shadow, moment, .. } = self;
-        let engine = engine.as_mut()?;
-        // SAFETY: the block's memory, which nobody else looks at now.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(base as *mut u8, room) };
-        let landed = engine.deliver(&mut Memory { bytes, shadow, watched, moment: *moment })?;
-        Some(landed.map(|()| std::mem::take(&mut engine.woken)))
-    }
 }
 
 /// The state of a running cluster. While a thread runs, the state is accessed only through pointers, one at a time.
@@ -406,15 +395,17 @@ fn leave(cluster: &mut Cluster, number: u32) -> Option<Error> {
 /// A bulk copy of some block comes; none if none is under way. Errors: what is wrong with it.
 fn deliver(cluster: &mut Cluster, watched: bool) -> Option<Result<()>> {
     let threads = cluster.thread_states.len() as u32 / cluster.blocks.len().max(1) as u32;
-    let mut blocks = cluster.blocks.iter_mut().zip((0..).step_by(threads as usize));
-    let (landed, first) = blocks.find_map(|(block, first)| Some((block.deliver(watched)?, first)))?;
-    Some(match landed {
-        Ok(woken) => {
-            cluster.ready.extend(woken.into_iter().map(|thread| thread + first));
-            Ok(())
-        }
-        Err((thread, problem)) => Err(cluster.fault(thread + first, problem)),
-    })
+    let of_block = |(block, first): (&mut Block, u32)| {
+        let (base, room) = (block.base(), block.room());
+        let (engine, moment) = (block.engine.as_mut()?, block.moment);
+        // SAFETY: the block's memory, which no thread looks at now.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(base as *mut u8, room) };
+        let landed = engine.deliver(&mut Memory { bytes, shadow: &mut block.shadow, watched, moment })?;
+        cluster.ready.extend(engine.woken.drain(..).map(|thread| thread + first));
+        Some(landed.map_err(|(thread, problem)| (thread + first, problem)))
+    };
+    let landed = cluster.blocks.iter_mut().zip((0..).step_by(threads as usize)).find_map(of_block)?;
+    Some(landed.map_err(|(thread, problem)| cluster.fault(thread, problem)))
 }
 
 /// The error for a cluster in which no thread can go on: it says who waits for whom.
@@ -465,9 +456,10 @@ impl Cluster {
     /// The moment of an access by thread `number`.
     pub fn moment(&self, number: u32) -> Moment {
         let thread_state = &self.thread_states[number as usize];
+        let own = thread_state.abi.thread.x;
         let Block { moment: block, engine, .. } = &self.blocks[thread_state.rank as usize];
-        let own = |engine: &Box<Engine>| engine.clocks.own(thread_state.abi.thread.x);
-        let (warp, number) = (self.warps[self.warp_of(number)].synced, engine.as_ref().map_or(0, own));
+        let (warp, number) =
+            (self.warps[self.warp_of(number)].synced, engine.as_ref().map_or(0, |engine| engine.clocks.own(own)));
         Moment { block: *block, cluster: self.cluster_moment, warp, number }
     }
 

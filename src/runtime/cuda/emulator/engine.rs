@@ -1,23 +1,19 @@
-//! What of a block works beside its threads: mbarriers, bulk copies that are under way, and products of warpgroups.
+//! What of a block works beside its threads: bulk copies that are under way, and products of warpgroups; with its mbarriers, which count them.
 //!
 //! Every 16 bytes of shared memory have a record of the last copy to them and of the products that read them. Whether a thread may touch them depends on
 //! what it knows (see [`super::clocks`]), not on the moment at which something happens here: so a missing wait is found in every schedule.
 
-use super::clocks::{Clocks, Knowledge};
+use super::clocks::Clocks;
+use super::mbarrier::{BARRIERS, Barriers};
 use super::operand::{CHUNK, Product, permuted};
 use super::shadow::Shadow;
 use super::warpgroup::{Needs, THREADS, Warpgroup};
 use crate::runtime::rng::{Purpose, word};
 
-/// The most mbarriers of a block.
-const BARRIERS: usize = 64;
 /// The most warpgroups that multiply.
 const WARPGROUPS: usize = 8;
 /// Tiles begin at multiples of this: chunks are permuted by the bits of their address.
 const TILE_ALIGNMENT: usize = 1024;
-/// Bytes that an mbarrier may be short of, or ahead by.
-const MOST_BYTES: i64 = (1 << 20) - 1;
-
 /// A matrix, as a kernel of the emulator has it: the words of its `TensorMap`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
@@ -34,25 +30,6 @@ pub struct Matrix {
 impl Matrix {
     /// What says that these words are a matrix.
     pub const KIND: u64 = 0x6e6f_726d_5f6d_6170;
-}
-
-/// One mbarrier, by its place in shared memory.
-#[derive(Debug)]
-struct Barrier {
-    place: usize,
-    arrivals: u32,
-    left: u32,
-    bytes: i64,
-    /// Phases that have ended.
-    phases: u32,
-    /// What those know who arrive in this phase, and all who arrived in those that have ended.
-    coming: Knowledge,
-    ended: Knowledge,
-    waiting: Vec<(u32, u32)>,
-    /// Who made it, the maker's number then, and its number at the fence that has copies see it.
-    maker: u32,
-    made: u32,
-    fenced: Option<u32>,
 }
 
 /// One bulk copy.
@@ -83,7 +60,7 @@ struct Granule {
 /// All of a block's.
 pub struct Engine {
     pub clocks: Clocks,
-    barriers: Vec<Barrier>,
+    barriers: Barriers,
     transfers: Vec<Transfer>,
     under_way: Vec<usize>,
     granules: Vec<Granule>,
@@ -111,7 +88,7 @@ impl Engine {
     pub fn new(threads: u32, room: usize, seed: Option<u64>) -> Self {
         Engine {
             clocks: Clocks::new(threads as usize, BARRIERS),
-            barriers: Vec::new(),
+            barriers: Barriers::default(),
             transfers: Vec::new(),
             under_way: Vec::new(),
             granules: vec![Granule::default(); room.div_ceil(CHUNK)],
@@ -133,40 +110,7 @@ impl Engine {
 
     /// `thread` makes the barrier at `place`.
     pub fn make_barrier(&mut self, thread: u32, place: usize, arrivals: u32) -> Result<(), String> {
-        if arrivals == 0 || arrivals >= 1 << 20 {
-            return Err(format!("makes an mbarrier of {arrivals} arrivals; there are 1 to 1048575"));
-        }
-        if !place.is_multiple_of(8) || self.barriers.len() == BARRIERS || self.barriers.iter().any(|b| b.place == place)
-        {
-            return Err(format!("makes an mbarrier at byte {place}: not aligned, there already, or one too many"));
-        }
-        let none = Knowledge::none(self.clocks.length());
-        self.barriers.push(Barrier {
-            place,
-            arrivals,
-            left: arrivals,
-            bytes: 0,
-            phases: 0,
-            coming: none.clone(),
-            ended: none,
-            waiting: Vec::new(),
-            maker: thread,
-            made: self.clocks.own(thread),
-            fenced: None,
-        });
-        Ok(())
-    }
-
-    /// The barrier at `place`, which `thread` must know of.
-    fn barrier(&self, thread: u32, place: usize) -> Result<usize, String> {
-        let Some(at) = self.barriers.iter().position(|barrier| barrier.place == place) else {
-            return Err(format!("uses an mbarrier at byte {place}, where none was made"));
-        };
-        let Barrier { maker, made, .. } = self.barriers[at];
-        if !self.clocks.knows(thread, maker, made) {
-            return Err(format!("uses the mbarrier at byte {place} that thread {maker} made: no barrier between"));
-        }
-        Ok(at)
+        self.barriers.make(&self.clocks, thread, place, arrivals)
     }
 
     /// A fence of `thread`: of its barriers' making alone, or of all that it wrote to shared memory.
@@ -174,63 +118,25 @@ impl Engine {
         if !making_alone {
             self.clocks.fence(thread);
         }
-        let number = self.clocks.own(thread);
-        for barrier in self.barriers.iter_mut().filter(|barrier| barrier.maker == thread) {
-            barrier.fenced.get_or_insert(number);
-        }
+        self.barriers.fence(thread, self.clocks.own(thread));
     }
 
     /// `thread` arrives at the barrier at `place`, whose phase is to have so many bytes more.
     pub fn arrive(&mut self, thread: u32, place: usize, bytes: u32) -> Result<(), String> {
-        let at = self.barrier(thread, place)?;
-        let Barrier { left, arrivals, bytes: expected, coming, .. } = &mut self.barriers[at];
-        if *left == 0 {
-            return Err(format!(
-                "arrives at the mbarrier at byte {place}, whose phase has had its {arrivals} arrivals"
-            ));
-        }
-        *left -= 1;
-        *expected += i64::from(bytes);
-        if *expected > MOST_BYTES {
-            return Err(format!("has the mbarrier at byte {place} expect {expected} bytes; {MOST_BYTES} are the most"));
-        }
-        self.clocks.release(thread, coming);
+        let at = self.barriers.arrive(&mut self.clocks, thread, place, bytes)?;
         self.end_phase(at)
     }
 
     /// Ends the barrier's phase if everything has come.
     fn end_phase(&mut self, at: usize) -> Result<(), String> {
         let under_way = self.under_way.iter().any(|&copy| self.transfers[copy].barrier == at);
-        let barrier = &mut self.barriers[at];
-        let place = barrier.place;
-        if barrier.left > 0 || barrier.bytes > 0 {
-            return Ok(());
-        }
-        if barrier.bytes < 0 || under_way {
-            return Err(format!("has the mbarrier at byte {place} expect fewer bytes than its copies bring"));
-        }
-        barrier.phases += 1;
-        barrier.left = barrier.arrivals;
-        barrier.ended.join(&barrier.coming);
-        let phases = barrier.phases;
-        let woken = barrier.waiting.extract_if(.., |(_, parity)| phases & 1 != *parity);
-        self.woken.extend(woken.map(|(thread, _)| thread));
+        self.woken.extend(self.barriers.end_phase(at, under_way)?);
         Ok(())
     }
 
     /// Whether `thread` need not wait for the phase of parity `parity`; it has learnt then of what ended the phase.
     pub fn passes(&mut self, thread: u32, place: usize, parity: u32) -> Result<bool, String> {
-        let at = self.barrier(thread, place)?;
-        let barrier = &mut self.barriers[at];
-        if parity > 1 {
-            return Err(format!("waits for parity {parity} of an mbarrier; there are 0 and 1"));
-        }
-        if barrier.phases & 1 == parity {
-            barrier.waiting.push((thread, parity));
-            return Ok(false);
-        }
-        self.clocks.acquire(thread, &barrier.ended, at, barrier.phases);
-        Ok(true)
+        self.barriers.passes(&mut self.clocks, thread, place, parity)
     }
 
     /// What a thread waits for that can never go on: at an mbarrier, for a product, or at a barrier of some warps.
@@ -243,16 +149,7 @@ impl Engine {
                 format!("waits for ever at barrier {which} of {threads} threads, which {} reach", there.len());
             return Some((there[0], problem));
         }
-        let barrier = self.barriers.iter().find(|barrier| !barrier.waiting.is_empty())?;
-        let Barrier { place, phases, left, arrivals, bytes, .. } = barrier;
-        let (thread, parity) = barrier.waiting[0];
-        Some((
-            thread,
-            format!(
-                "waits for ever for parity {parity} of the mbarrier at byte {place}: {phases} phases have ended, the next lacks {left} of {arrivals} \
-                 arrivals and {bytes} bytes"
-            ),
-        ))
+        self.barriers.stuck()
     }
 
     /// `thread` comes to a barrier of `threads` threads. Returns whether it is the last.
@@ -304,7 +201,7 @@ impl Engine {
     /// A thread's own access. Errors: it is not ordered with a copy or a product.
     pub fn touch(&self, thread: u32, offset: usize, bytes: usize, write: bool) -> Result<(), String> {
         let verb = if write { "writes" } else { "reads" };
-        if self.barriers.iter().any(|barrier| barrier.place < offset + bytes && offset < barrier.place + 8) {
+        if self.barriers.overlap(offset, bytes) {
             return Err(format!("{verb} an mbarrier, at byte {offset}, as memory"));
         }
         for granule in self.granules(offset, bytes) {
@@ -335,18 +232,11 @@ impl Engine {
         if from.kind != Matrix::KIND {
             return Err("asks for a bulk copy without a tensor map".into());
         }
-        let place = barrier;
-        let barrier = self.barrier(thread, place)?;
-        let Barrier { maker, fenced, phases, .. } = self.barriers[barrier];
-        if !fenced.is_some_and(|number| self.clocks.knows(thread, maker, number)) {
-            return Err(format!(
-                "asks for a bulk copy by the mbarrier at byte {place}, which no fence followed when it was made"
-            ));
-        }
+        let (barrier, phase) = self.barriers.of_copy(&self.clocks, thread, barrier)?;
         if !to.is_multiple_of(TILE_ALIGNMENT) {
             return Err(format!("asks for a bulk copy to byte {to}; tiles begin at multiples of {TILE_ALIGNMENT}"));
         }
-        let copy = Transfer { barrier, phase: phases, thread, to, from, x: at[0], y: at[1] };
+        let copy = Transfer { barrier, phase, thread, to, from, x: at[0], y: at[1] };
         let bytes = copy.bytes();
         for (granule, i) in self.granules(to, bytes).iter().zip(0..) {
             let offset = to + i * CHUNK;
@@ -412,7 +302,7 @@ impl Engine {
             }
         }
         memory.shadow.landed(copy.to, copy.bytes());
-        self.barriers[copy.barrier].bytes -= copy.bytes() as i64;
+        self.barriers.come(copy.barrier, copy.bytes());
         self.end_phase(copy.barrier)
     }
 

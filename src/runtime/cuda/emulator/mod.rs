@@ -8,7 +8,7 @@
 //! - `compile`: kernels as host code (`host.h` declares CUDA's built-ins, `hooks.cpp` sees accesses), cached
 //! - `cluster`: threads as coroutines, and their schedule · `calls`: what they ask for · `shadow`: who touched shared memory
 //! - `lanes`: which accesses of a warp's lanes are one request, and their counters · `counted`: calls that tell these
-//! - `engine`: mbarriers and bulk copies · `warpgroup`: products of warpgroups, from operands that descriptors name (`operand`) · `clocks`: what threads
+//! - `engine`: bulk copies, counted by `mbarrier` · `warpgroup`: products of warpgroups, from operands that descriptors name (`operand`) · `clocks`: what threads
 //!   know of each other's work · `hopper`: the calls for these
 //! - `gemm`: the dense product · `graph`: recorded work · `abi`: the layouts that both sides agree on
 
@@ -23,6 +23,7 @@ mod gemm;
 mod graph;
 mod hopper;
 mod lanes;
+mod mbarrier;
 mod operand;
 mod shadow;
 mod warpgroup;
