@@ -2,6 +2,7 @@
 
 use crate::launchers::File;
 use crate::nvrtc::{Compiled, Nvrtc, Target, Usage};
+use crate::signature::only_for;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use std::fmt::Write as _;
@@ -15,10 +16,15 @@ const TARGETS: [Target; 3] = [Target::Cubin(80), Target::Cubin(90), Target::Ptx(
 /// device they have the PTX.
 const OF_A_RELEASE: [Target; 2] = [Target::Cubin(100), Target::Cubin(120)];
 
-/// The targets of this build.
-fn targets() -> Vec<Target> {
-    let release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
-    TARGETS.into_iter().chain(OF_A_RELEASE.into_iter().filter(|_| release)).collect()
+/// What a file is compiled for.
+fn targets(file: &File) -> Vec<Target> {
+    match only_for(&file.text) {
+        Some(arch) => vec![Target::Only(arch)],
+        None => {
+            let release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
+            TARGETS.into_iter().chain(OF_A_RELEASE.into_iter().filter(|_| release)).collect()
+        }
+    }
 }
 
 /// One file (and its place) for one target.
@@ -41,8 +47,8 @@ pub fn generate(files: &[File], headers: &[(&str, &str)], out: &Path, packages: 
             "cargo:warning=NVRTC was not found: kernels are compiled at first use (cargo xtask cuda fetches it)"
         ),
         Some(nvrtc) => {
-            let jobs: Vec<_> =
-                files.iter().enumerate().flat_map(|f| targets().into_iter().map(move |target| (f, target))).collect();
+            let of = |f: (usize, _)| targets(f.1).into_iter().map(move |target| (f, target));
+            let jobs: Vec<Job<'_>> = files.iter().enumerate().flat_map(of).collect();
             // NVRTC compiles in several threads at once; two are what a small machine has.
             let (even, odd): (Vec<_>, Vec<_>) = jobs.iter().enumerate().partition(|(i, _)| i % 2 == 0);
             let work = |part: Vec<(usize, &Job<'_>)>| -> Result<Vec<_>, String> {
@@ -66,7 +72,7 @@ pub fn generate(files: &[File], headers: &[(&str, &str)], out: &Path, packages: 
                     "    Image {{ source: {source}, target: Target::{target:?}, packed: include_bytes!({packed:?}), bytes: {bytes} }},"
                 )
                 .map_err(|e| e.to_string())?;
-                let Target::Cubin(arch) = target else { continue };
+                let Some(arch) = target.machine() else { continue };
                 for Usage { kernel, registers, spills, shared } in usage {
                     writeln!(
                         resources,

@@ -1,6 +1,6 @@
 //! Typed launches, one struct per kernel, as Rust text.
 
-use crate::signature::{Kind, Parameter, Signature, Struct, Type, with_entries};
+use crate::signature::{Kind, Parameter, Signature, Struct, Type, only_for, with_entries};
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -41,8 +41,12 @@ pub fn generate(files: &[File], headers: &[Header], structs: &[Struct]) -> Resul
     let mut out = String::from("/// The files of kernels.\npub static SOURCES: &[Source] = &[\n");
     for File { name, text, path, .. } in files {
         // The text below is the file's own as it was read; this has the compiler know that it was.
-        writeln!(out, "    Source {{ name: {name:?}, text: {{ const _: &str = include_str!({path:?}); {text:?} }} }},")
-            .unwrap();
+        let only_for = only_for(text);
+        writeln!(
+            out,
+            "    Source {{ name: {name:?}, only_for: {only_for:?}, text: {{ const _: &str = include_str!({path:?}); {text:?} }} }},"
+        )
+        .unwrap();
     }
     out += "];\n/// Names and texts of the files that these include.\npub static HEADERS: &[(&str, &str)] = &[\n";
     for Header { name, path, .. } in headers {
@@ -152,6 +156,7 @@ fn launch(kernel: &Signature, file: &str) -> String {
             ),
             Kind::Scalar(ty) => (ty.rust().to_owned(), format!("scalar(self.{field})")),
             Kind::Struct(of) => (of.clone(), format!("self.{field}.arg()")),
+            Kind::Map => ("TileMap<'a>".to_owned(), format!("self.{field}.arg()")),
         };
         if matches!(parameter.kind, Kind::Output(_) | Kind::OptionalOutput(_)) {
             lifetimes.push(own);

@@ -108,6 +108,7 @@ mod cuda {
             .iter()
             .map(|image| match image.target {
                 Target::Cubin(arch) => format!("sm_{arch}"),
+                Target::Only(arch) => format!("sm_{arch}a"),
                 Target::Ptx(arch) => format!("PTX for sm_{arch} and newer"),
             })
             .collect();

@@ -1,7 +1,7 @@
 //! The dense products of convolution and linear layers on a device: which kernel they use, which tiles, and how many splits.
 //!
-//! f32 is exact (`kernels/conv.cu`); tf32 and bf16 run on tensor cores, in whole tiles (`kernels/conv_tile.cu`) or any others
-//! (`kernels/conv_mma.cu`); a first layer of at most three channels has kernels of its own (`kernels/stem.cu`). Tiles and splits depend on the
+//! f32 is exact (`kernels/conv.cu`); tf32 and bf16 run on tensor cores, in whole tiles (`kernels/conv_wgmma.cu` for bf16 on sm_90, `kernels/conv_tile.cu`
+//! elsewhere) or any others (`kernels/conv_mma.cu`); a first layer of at most three channels has kernels of its own (`kernels/stem.cu`). Tiles and splits depend on the
 //! shapes alone, so the order of every sum does too.
 
 use crate::Result;
@@ -34,8 +34,14 @@ const fn whole_shared(columns: usize) -> usize {
     let (tile, sums) = (4 * shares * WHOLE_ROWS * (columns + 8), 4 * 2 * columns * (128 / (columns / 4)));
     if stages > tile + sums { stages } else { tile + sums }
 }
+/// The same of a product by warpgroups: four stages, the eight warps' rows that are put together, and 8 KiB of column sums.
+const fn warpgroup_shared(columns: usize) -> usize {
+    4 * WHOLE_STAGE * (WHOLE_ROWS + columns) + 4 * WHOLE_ROWS * (columns + 8) + (8 << 10)
+}
 /// The same of a weight gradient: three stages of 32 KiB.
 const WHOLE_GRADIENT_SHARED: usize = 98_304;
+/// The same of a weight gradient by warpgroups: four stages of 32 KiB, and 16 KiB for the sums of the second warpgroup.
+const WARPGROUP_GRADIENT_SHARED: usize = 147_456;
 /// Blocks that a weight gradient is split into, about: a few for each multiprocessor of a large device.
 const BLOCKS: usize = 512;
 /// The fewest rows of a split; with fewer, the partial sums would cost more than the extra blocks gain.
@@ -295,6 +301,25 @@ pub fn product<D: Driver, T: Stored>(
         let (tall, across) = (rows / WHOLE_ROWS, columns / wide);
         let split = tall * across * CLUSTER / 2 <= FEW_TILES && driver.properties().capability >= 90;
         let grid = Grid::of([if split { CLUSTER * tall } else { tall }, across, 1], 128).shared(whole_shared(wide));
+        // Few tiles keep more of the device busy when clusters share them.
+        if mode == Mode::Bf16 && driver.properties().hopper && !split {
+            let b_rows = extents.taps * if transposed == 1 { columns } else { inner };
+            let a = a.tiles([inner, rows], [WHOLE_STAGE / 2, WHOLE_ROWS]);
+            let b = weight.tiles(
+                [if transposed == 1 { inner } else { columns }, b_rows],
+                [WHOLE_STAGE / 2, if transposed == 1 { wide } else { 64 }],
+            );
+            let blocks = (tall * across).min(driver.properties().multiprocessors as usize);
+            let grid = Grid::of([blocks, 1, 1], 288).shared(warpgroup_shared(wide));
+            let out = &mut out.as_bf16();
+            macro_rules! warpgroups {
+                ($kernel:ident) => {
+                    kernels::$kernel { a, b, bias, out, sums, mean, var, tickets, map, transposed, relu }
+                        .launch(driver, grid)
+                };
+            }
+            return if wide == 128 { warpgroups!(ProductWgmma128) } else { warpgroups!(ProductWgmma64) };
+        }
         macro_rules! whole {
             ($kernel:ident) => {
                 kernels::$kernel { a, b: weight, bias, out, sums, mean, var, tickets, map, transposed, relu }
@@ -360,6 +385,22 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     if extents.stem() {
         let (grid, tf32) = (Grid::of([outputs.div_ceil(64), splits, 1], 256), u32::from(mode == Mode::Tf32));
         kernels::StemGradient { x, grad_y, partials, per_split, tf32, map }.launch(driver, grid)?;
+    } else if let (Some(side), 1, true) =
+        (extents.whole_gradient(mode), vector, mode == Mode::Bf16 && driver.properties().hopper)
+    {
+        let (rows, box_rows) = (extents.rows(), if side == 128 { 64 } else { 128 });
+        let x = x.tiles([inputs, rows], [WHOLE_STAGE / 2, box_rows]);
+        let grad_y = grad_y.tiles([outputs, rows], [WHOLE_STAGE / 2, box_rows]);
+        let parts = (inputs / side) * (outputs / side) * taps * splits;
+        let blocks = parts.min(driver.properties().multiprocessors as usize);
+        let (grid, splits) = (Grid::of([blocks, 1, 1], 288).shared(WARPGROUP_GRADIENT_SHARED), splits as u32);
+        if side == 128 {
+            kernels::WeightGradientWgmma128 { x, grad_y, partials, out: out_of_few, tickets, map, per_split, splits }
+                .launch(driver, grid)?;
+        } else {
+            kernels::WeightGradientWgmma64 { x, grad_y, partials, out: out_of_few, tickets, map, per_split, splits }
+                .launch(driver, grid)?;
+        }
     } else if let (Some(side), 1) = (extents.whole_gradient(mode), vector) {
         let grid = grid(side, 128).shared(WHOLE_GRADIENT_SHARED);
         macro_rules! tile {
@@ -445,5 +486,6 @@ mod tests {
     #[test]
     fn shared_memory_holds_the_stages_and_the_tile_that_is_put_together() {
         assert_eq!([whole_shared(128), whole_shared(64)], [98_304, 77_824]);
+        assert_eq!([warpgroup_shared(128), warpgroup_shared(64)], [208_896, 143_360]);
     }
 }

@@ -23,7 +23,7 @@ fn sampled_as(
         "#include \"tensor_cores.cuh\"\n#include \"cluster.cuh\"\nstruct __align__(8) Two {{ float v[2]; }};\n\
          extern \"C\" __global__ void k(const float* x, float* y, unsigned n) {{\nunsigned t = threadIdx.x;\n{body}\n}}\n"
     );
-    let options = Options { build: Build::Counted, order, poison: false };
+    let options = Options { build: Build::Counted, order, ..Options::default() };
     let mut emulator = Emulator::new(options).unwrap().with_source("planted", String::leak(text));
     if let Some(clusters) = sample {
         emulator = emulator.sampling(clusters);

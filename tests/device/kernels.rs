@@ -23,13 +23,19 @@ fn every_kernel_is_compiled_for_every_architecture() {
     for &arch in architectures {
         for (source, file) in SOURCES.iter().enumerate() {
             let there = |target| IMAGES.iter().any(|i| i.source == source && i.target == target && i.bytes > 500);
+            if let Some(only) = file.only_for {
+                let all: Vec<_> = IMAGES.iter().filter(|i| i.source == source).map(|i| i.target).collect();
+                assert!(all == [Target::Only(only)] && there(all[0]), "{} for {all:?}", file.name);
+                continue;
+            }
             assert!(there(Target::Cubin(arch)), "{} for sm_{arch}", file.name);
             assert!(there(Target::Ptx(90)), "PTX of {}", file.name);
         }
         for kernel in ALL {
             let there = RESOURCES.iter().any(|r| r.kernel == kernel.name && r.arch == arch);
             // Clusters came with sm_90.
-            let possible = kernel.cluster == 1 || arch >= 90;
+            let possible =
+                SOURCES[kernel.source].only_for.map_or(kernel.cluster == 1 || arch >= 90, |only| only == arch);
             assert_eq!(there, possible, "{} for sm_{arch}", kernel.name);
         }
     }
@@ -41,7 +47,7 @@ fn what_the_build_compressed_is_unpacked_as_what_it_is() {
         let name = SOURCES[image.source].name;
         let code = image.unpacked(name).unwrap();
         let good = match image.target {
-            Target::Cubin(_) => code.starts_with(b"\x7fELF"),
+            Target::Cubin(_) | Target::Only(_) => code.starts_with(b"\x7fELF"),
             Target::Ptx(arch) => {
                 let text = CStr::from_bytes_with_nul(&code).unwrap().to_str().unwrap();
                 text.contains(&format!(".target sm_{arch}"))

@@ -7,8 +7,8 @@ use normscape::runtime::cuda::ledger::{Dry, Ledger};
 use normscape::runtime::cuda::{Cuda, Mode};
 
 /// The kernels of one step of VGG-16 with BatchNorm at full width, batch 128, in bf16; a device that does nothing takes them.
-fn launches() -> Vec<&'static str> {
-    let properties = Properties { name: "dry".into(), capability: 90, multiprocessors: 132, shared: 227 << 10 };
+fn launches(hopper: bool) -> Vec<&'static str> {
+    let properties = Properties { name: "dry".into(), capability: 90, multiprocessors: 132, shared: 227 << 10, hopper };
     let kind: StepKind = "vgg16-1-batch".parse().unwrap();
     let backend = Cuda::new(Ledger::new(Dry::new(properties), false), Mode::Bf16).unwrap();
     let mut bench = Bench::new(backend, kind.network().unwrap(), 128, kind.rate(), 1).unwrap();
@@ -21,7 +21,13 @@ fn launches() -> Vec<&'static str> {
 
 #[test]
 fn a_step_of_vgg_16_is_at_most_91_launches() {
-    let all = launches();
+    for hopper in [false, true] {
+        at_most_91(&launches(hopper));
+    }
+    assert!(launches(true).iter().any(|name| name.contains("wgmma")));
+}
+
+fn at_most_91(all: &[&str]) {
     assert!(all.len() <= 91, "{} launches: {all:?}", all.len());
     // Sums of BatchNorm, of a bias and of the loss are merged by the launch that makes them.
     let merging: Vec<_> = all.iter().filter(|name| name.ends_with("_finish") || name.ends_with("_sum")).collect();

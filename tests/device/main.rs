@@ -3,6 +3,7 @@
 //!
 //! - `kernels`: what the build compiled · `emulator`, `tickets`: that it sees what a kernel does wrong · `counters`: that it counts what a kernel
 //!   asks for · `launch_chain`: how many launches a step is
+//! - `hopper`: that it sees mistakes with Hopper's asynchronous instructions
 //! - `cuda_kernels`: kernels one by one, beyond the operators' cases · `cuda_networks`, `cuda_precision`: whole networks
 
 mod counters;
@@ -10,6 +11,7 @@ mod cuda_kernels;
 mod cuda_networks;
 mod cuda_precision;
 mod emulator;
+mod hopper;
 mod kernels;
 mod launch_chain;
 #[path = "../shared/mod.rs"]

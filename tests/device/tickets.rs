@@ -100,7 +100,7 @@ fn whichever_block_is_last_merges_to_the_same_bits() {
         let mut lasts = Vec::new();
         for order in [None, Some(1), Some(2), Some(3), Some(4), Some(5)] {
             for body in [&merging(RIGHT), &by_hand] {
-                let mut device = Device::new(Options { build, order, poison: false }, body);
+                let mut device = Device::new(Options { build, order, poison: false, ..Options::default() }, body);
                 // A second launch finds the tickets as the first did.
                 for _ in 0..2 {
                     in_order(|| device.launch()).unwrap();

@@ -46,6 +46,7 @@ fn taken(kernel: &Kernel) -> Option<Vec<Taken>> {
         Kind::Optional(_) => Taken::Tensor { written: false, optional: true },
         Kind::Output(_) => Taken::Tensor { written: true, optional: false },
         Kind::OptionalOutput(_) => Taken::Tensor { written: true, optional: true },
+        Kind::Map => Taken::Map,
         Kind::Scalar(_) | Kind::Struct(_) => {
             Taken::Value(parameter.numbers.last().map_or(0, |number| number.at + number.ty.bytes()))
         }
@@ -190,7 +191,12 @@ impl State {
             // SAFETY: by the caller's promise.
             match unsafe { work::take(one, (*parameters.add(place)).cast_const().cast()) } {
                 Ok(value) => given.push(value),
-                Err(code) => return self.breach(code, format!("{name}: parameter {place} is null")),
+                Err(code) => {
+                    return self.breach(
+                        code,
+                        format!("{name}: parameter {place} is null, or no tensor map where one is taken"),
+                    );
+                }
             }
         }
         let grid = Grid { blocks, threads: x, shared };

@@ -410,7 +410,7 @@ fn cubins_are_read_as_they_were_compiled() {
     use normscape::runtime::cuda::kernels::{ALL, RESOURCES};
     let mut seen = 0;
     for image in IMAGES {
-        let (Target::Cubin(arch) | Target::Ptx(arch)) = image.target;
+        let (Target::Cubin(arch) | Target::Ptx(arch) | Target::Only(arch)) = image.target;
         let code = image.unpacked("of a test").unwrap();
         let words: Vec<u64> =
             code.chunks(8).map(|c| c.iter().rev().fold(0, |all, &b| all << 8 | u64::from(b))).chain([0]).collect();

@@ -3,7 +3,7 @@
 use super::codes::{Done, ILLEGAL_ADDRESS, INVALID_VALUE, LAUNCH_FAILED, MISALIGNED_ADDRESS, UNKNOWN};
 use super::contexts::Context;
 use normscape::Error;
-use normscape::runtime::cuda::driver::{Arg, Driver, Gemm, Grid, Kernel, Operand, Region, Words};
+use normscape::runtime::cuda::driver::{Arg, Driver, Gemm, Grid, Kernel, Operand, Region, TensorMap, Words};
 use normscape::runtime::tensor::DType;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub enum Taken {
     },
     /// A number or a struct of so many bytes.
     Value(usize),
+    /// A tensor map.
+    Map,
 }
 
 /// The value of a kernel's parameter.
@@ -35,6 +37,31 @@ pub enum Given {
     },
     /// A number or a struct.
     Value(Words),
+    /// A matrix that the kernel reads.
+    Map(Map),
+}
+
+/// What this library writes into a tensor map, whose 128 bytes are the driver's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Map {
+    /// [`Map::MARK`].
+    pub mark: u64,
+    /// The address of the matrix.
+    pub address: u64,
+    /// 1 for bf16, 0 for f32.
+    pub half: u64,
+    /// Columns and rows.
+    pub extents: [u64; 2],
+    /// Columns and rows of a box.
+    pub tile: [u64; 2],
+    /// What is left of the 128 bytes.
+    pub rest: [u64; 9],
+}
+
+impl Map {
+    /// What tells a map that was encoded from other bytes.
+    pub const MARK: u64 = u64::from_le_bytes(*b"encoded!");
 }
 
 /// A launch.
@@ -120,7 +147,10 @@ impl Op {
     pub fn addresses(&self) -> Vec<u64> {
         match self {
             Op::Launch(launch) => {
-                let address = |given: &Given| if let Given::Address { address, .. } = given { *address } else { 0 };
+                let address = |given: &Given| match given {
+                    Given::Address { address, .. } | Given::Map(Map { address, .. }) => *address,
+                    Given::Value(_) => 0,
+                };
                 launch.given.iter().map(address).filter(|&address| address != 0).collect()
             }
             Op::Fill { to, .. } | Op::Upload { to, .. } => vec![*to],
@@ -197,6 +227,12 @@ pub fn run(context: &mut Context, op: &Op) -> Result<(), Wrong> {
                 args.push(match *given {
                     Given::Value(words) => Arg::Value(words),
                     Given::Address { address: 0, optional: true, .. } => Arg::Null,
+                    Given::Map(map) => {
+                        let what = format!("{} of {}", parameter.name, kernel.name);
+                        let [extents, tile] = [map.extents, map.tile].map(|of| of.map(|n| n as usize));
+                        let region = reach(context, map.address, None, &what)?;
+                        Arg::Map(TensorMap { region, half: map.half == 1, extents, tile })
+                    }
                     Given::Address { address, written, .. } => {
                         let what = format!("{} of {}", parameter.name, kernel.name);
                         Arg::Tensor { region: reach(context, address, None, &what)?, written }
@@ -250,12 +286,18 @@ pub unsafe fn take(taken: Taken, from: *const u8) -> Done<Given> {
     if from.is_null() {
         return Err(INVALID_VALUE);
     }
+    if taken == Taken::Map {
+        // SAFETY: by the caller's promise.
+        let map = unsafe { from.cast::<Map>().read_unaligned() };
+        let aligned = from.addr().is_multiple_of(64) && map.mark == Map::MARK;
+        return if aligned { Ok(Given::Map(map)) } else { Err(INVALID_VALUE) };
+    }
     let mut words = Words([0; 32]);
     let bytes = if let Taken::Value(bytes) = taken { bytes } else { 8 };
     // SAFETY: by the caller's promise.
     unsafe { std::ptr::copy_nonoverlapping(from, words.0.as_mut_ptr(), bytes) };
     Ok(match taken {
-        Taken::Value(_) => Given::Value(words),
+        Taken::Value(_) | Taken::Map => Given::Value(words),
         Taken::Tensor { written, optional } => {
             let mut address = [0; 8];
             address.copy_from_slice(&words.0[..8]);

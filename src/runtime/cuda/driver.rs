@@ -1,6 +1,7 @@
 //! The interface to what runs kernels: a GPU, or the emulator. All code above is generic over it.
 
 use super::counts::Counts;
+pub use super::region::{Region, TensorMap, TileMap};
 use super::signature::Type;
 use crate::runtime::memory::Element;
 pub use crate::runtime::storage::{Graph, Hardware, Part, Pass};
@@ -14,6 +15,8 @@ use std::marker::PhantomData;
 pub struct Source {
     /// Its name without `.cu`.
     pub name: &'static str,
+    /// The one architecture that it is for, as 90 for sm_90a; none where it is for all.
+    pub only_for: Option<u32>,
     /// Its text.
     pub text: &'static str,
 }
@@ -101,17 +104,6 @@ impl Grid {
     }
 }
 
-/// A range of bytes in one arena on the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Region {
-    /// The arena.
-    pub arena: ArenaId,
-    /// Its offset in bytes.
-    pub offset: usize,
-    /// Its length in bytes.
-    pub bytes: usize,
-}
-
 /// The bytes of a number, or of a struct of numbers, aligned for every type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(8))]
@@ -131,6 +123,8 @@ pub enum Arg {
     Null,
     /// A number, or a struct of numbers.
     Value(Words),
+    /// A matrix that is read tile by tile.
+    Map(TensorMap),
 }
 
 /// A tensor that a launch reads, resolved and checked.
@@ -159,6 +153,12 @@ impl<'a, T: Element> Slice<'a, T> {
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.region.bytes / size_of::<T>()
+    }
+
+    /// The tensor as a matrix of so many columns and rows, to be read in tiles of so many.
+    pub fn tiles(&self, extents: [usize; 2], tile: [usize; 2]) -> TileMap<'a> {
+        let half = T::DTYPE == DType::Bf16;
+        TileMap::new(TensorMap { region: self.region, half, extents, tile })
     }
 
     /// The same bytes as f32, for tensors that are f32 whatever the caller's mode.
@@ -194,6 +194,11 @@ impl<'a, T: Element> SliceMut<'a, T> {
         SliceMut::new(self.region)
     }
 
+    /// The same bytes as bf16, for a kernel of bf16 alone whose tensors the caller knows to be bf16.
+    pub fn as_bf16(&mut self) -> SliceMut<'_, bf16> {
+        SliceMut::new(self.region)
+    }
+
     /// The written tensor, for the next launch to read.
     pub fn read(&self) -> Slice<'_, T> {
         Slice::new(self.region)
@@ -223,6 +228,13 @@ impl Stored for f32 {
 }
 impl Stored for bf16 {
     const HALF: bool = true;
+}
+
+impl TileMap<'_> {
+    /// The matrix as a launch argument.
+    pub fn arg(&self) -> Arg {
+        Arg::Map(self.map())
+    }
 }
 
 /// A number as a launch argument.
@@ -282,6 +294,8 @@ pub struct Properties {
     pub multiprocessors: u32,
     /// Bytes of shared memory that a block may have.
     pub shared: u32,
+    /// Whether it runs kernels for sm_90a alone: those of files that include `hopper.cuh`.
+    pub hopper: bool,
 }
 
 /// A device that has memory and runs kernels. It does its work in the order in which it is asked.

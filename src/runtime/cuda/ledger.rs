@@ -184,7 +184,8 @@ impl<D: Driver> Driver for Ledger<D> {
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
         let tensor = |arg: &Arg| match *arg {
             Arg::Tensor { region, written } => Some((region, written)),
-            _ => None,
+            Arg::Map(map) => Some((map.region, false)),
+            Arg::Null | Arg::Value(_) => None,
         };
         let flops = operations(kernel, args).unwrap_or_default();
         let entry = Entry::new(kernel.name, grid, args.iter().filter_map(tensor).collect(), flops);

@@ -4,7 +4,7 @@
 //! `build.rs` generates [`kernels`]: for each kernel a struct of its operands, which launches it.
 //!
 //! - [`driver`]: the trait that both devices implement, with tensors and numbers as arguments · [`failing`]: a driver that fails · [`ledger`]: a
-//!   driver that records what is asked of it
+//!   driver that records what is asked of it · [`region`]: where tensors are, and matrices that are read tile by tile
 //! - [`backend`]: [`Cuda`], generic over the driver, with its memory (`memory`)
 //! - [`gpu`]: a real device, through cudarc and cuBLAS · [`nvrtc`]: the compiler of its kernels · [`image`]: what the build compiled with it
 //! - [`emulator`]: one coroutine per CUDA thread, every access checked · [`counts`]: what it counts of a launch, where it is asked to
@@ -19,6 +19,7 @@ pub mod image;
 pub mod ledger;
 mod memory;
 pub mod nvrtc;
+pub mod region;
 pub mod signature;
 
 pub(crate) use backend::in_storage_type;
@@ -39,7 +40,8 @@ pub mod kernels {
     #![allow(missing_docs, reason = "a kernel's parameters are explained where the kernel is")]
     #[allow(unused_imports, reason = "not every set of kernels has all kinds of parameters")]
     use super::driver::{
-        Arg, Driver, Grid, Kernel, Number, Parameter, Resources, Slice, SliceMut, Source, Stored, Words, scalar,
+        Arg, Driver, Grid, Kernel, Number, Parameter, Resources, Slice, SliceMut, Source, Stored, TileMap, Words,
+        scalar,
     };
     use super::image::Image;
     #[allow(unused_imports, reason = "without NVRTC the build compiles none, and names no target")]

@@ -22,11 +22,16 @@ pub fn line_info() -> bool {
     std::env::var("NORMSCAPE_LINE_INFO").is_ok_and(|value| value == "1")
 }
 
+/// What ptxas says where one product of a warpgroup has to end before the next begins.
+const SERIALIZED: &str = "wgmma.mma_async instructions are serialized";
+
 /// A compilation target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
     /// Machine code of one architecture; 90 stands for sm_90.
     Cubin(u32),
+    /// Machine code with what no other architecture has, which no other device runs; 90 stands for sm_90a.
+    Only(u32),
     /// PTX of one architecture, which newer devices compile for themselves.
     Ptx(u32),
 }
@@ -35,7 +40,17 @@ impl Target {
     fn option(self) -> String {
         match self {
             Target::Cubin(arch) => format!("--gpu-architecture=sm_{arch}"),
+            Target::Only(arch) => format!("--gpu-architecture=sm_{arch}a"),
             Target::Ptx(arch) => format!("--gpu-architecture=compute_{arch}"),
+        }
+    }
+
+    /// The architecture of machine code.
+    #[allow(dead_code, reason = "not all who include this file ask")]
+    pub fn machine(self) -> Option<u32> {
+        match self {
+            Target::Cubin(arch) | Target::Only(arch) => Some(arch),
+            Target::Ptx(_) => None,
         }
     }
 
@@ -202,11 +217,12 @@ impl Nvrtc {
             let status = self.get::<Compile>("nvrtcCompileProgram")?(program, options.len() as c_int, options.as_ptr());
             let log = self.buffer(program, "nvrtcGetProgramLogSize", "nvrtcGetProgramLog")?;
             let log = CStr::from_bytes_until_nul(&log).unwrap_or_default().to_string_lossy().into_owned();
-            if status != 0 {
+            // A serialized product of a warpgroup is right, and several times slower: the kernel has to be written differently.
+            if status != 0 || log.contains(SERIALIZED) {
                 return Err(log);
             }
             let code = match target {
-                Target::Cubin(_) => self.buffer(program, "nvrtcGetCUBINSize", "nvrtcGetCUBIN")?,
+                Target::Cubin(_) | Target::Only(_) => self.buffer(program, "nvrtcGetCUBINSize", "nvrtcGetCUBIN")?,
                 Target::Ptx(_) => self.buffer(program, "nvrtcGetPTXSize", "nvrtcGetPTX")?,
             };
             Ok(Compiled { code, usage: usage(&log) })

@@ -12,6 +12,7 @@
 //!           | TYPE '*' NAME              an output, also one that is updated
 //!           | TYPE NAME                  a number
 //!           | STRUCT NAME                numbers that always go together
+//!           | 'const __grid_constant__ TensorMap' NAME      a matrix that is read tile by tile (hopper.cuh)
 //! struct    = 'BY_VALUE' STRUCT '{' (TYPE NAME (',' NAME)* ';')* '};'
 //! TYPE      = 'float' | 'double' | 'bf16' | 'int' | 'unsigned' | 'u64' | 'unsigned char'; of a pointer in KERNEL_OF_T also 'T'
 //! ```
@@ -111,6 +112,8 @@ pub enum Kind {
     Scalar(Type),
     /// Several numbers that go together; this is the struct's name.
     Struct(String),
+    /// A matrix that is read by bulk copies of its tiles, as the driver describes it to the device.
+    Map,
 }
 
 /// One parameter of a kernel.
@@ -131,6 +134,7 @@ impl Parameter {
             Kind::Output(ty) | Kind::OptionalOutput(ty) => format!("{}*", of(*ty)),
             Kind::Scalar(ty) => of(*ty),
             Kind::Struct(name) => name.clone(),
+            Kind::Map => TENSOR_MAP.to_owned(),
         }
     }
 }
@@ -177,6 +181,14 @@ const GLOBAL: &str = "__global__";
 const OF_T: &str = "KERNEL_OF_T";
 const CLUSTER_OF: &str = "CLUSTER_OF";
 const BY_VALUE: &str = "BY_VALUE";
+const TENSOR_MAP: &str = "const __grid_constant__ TensorMap";
+/// The header whose instructions only sm_90a has.
+const HOPPER: &str = "#include \"hopper.cuh\"";
+
+/// The one architecture that a file of kernels is for, as 90 for sm_90a; none where it is for all.
+pub fn only_for(text: &str) -> Option<u32> {
+    text.lines().any(|line| line.trim_end() == HOPPER).then_some(90)
+}
 
 /// The signatures of all kernels in `text`. Errors: the first kernel outside the grammar.
 pub fn read(text: &str) -> Result<Vec<Signature>, Mistake> {
@@ -365,6 +377,9 @@ fn identifier(text: &str) -> Result<String, String> {
 
 fn parameter(text: &str, of_t: bool) -> Result<Parameter, String> {
     let text = text.trim();
+    if let Some(name) = text.strip_prefix(TENSOR_MAP) {
+        return Ok(Parameter { name: identifier(name.trim())?, kind: Kind::Map });
+    }
     let (constant, rest) = match text.strip_prefix("const ") {
         Some(rest) => (true, rest),
         None => (false, text),

@@ -7,4 +7,5 @@ mod draws;
 mod gather;
 mod norm_pool;
 mod norm_wide;
+mod warpgroups;
 mod whole_tiles;

@@ -5,7 +5,7 @@ use normscape::files::Values;
 use normscape::ops::boundary::{compare, relative_error};
 use normscape::ops::conv2d;
 use normscape::runtime::cpu::Cpu;
-use normscape::runtime::cuda::driver::{Grid, Stored};
+use normscape::runtime::cuda::driver::{Driver, Grid, Stored};
 use normscape::runtime::cuda::kernels::{self, Map};
 use normscape::runtime::cuda::{Cuda, Mode};
 use normscape::runtime::rng::{Purpose, normal, word};
@@ -53,6 +53,16 @@ impl Layer {
         Layer { gpu, x, weight, bias, y, sums, moments, grad_weight }
     }
 
+    /// Whether the device has sm_90a's instructions.
+    fn hopper(&mut self) -> bool {
+        self.gpu.driver().properties().hopper
+    }
+
+    /// Whether the device is the emulator, which adds a tensor core's products one by one and in order.
+    fn emulated(&mut self) -> bool {
+        self.gpu.driver().hardware().is_none()
+    }
+
     fn map(direction: i32) -> Map {
         let [batch, width, channels] = [BATCH, WIDTH, CHANNELS].map(|n| n as u32);
         let rows = batch * width;
@@ -81,6 +91,20 @@ impl Layer {
         match kernel {
             "tile_128" => whole!(ProductTile128, grid(WIDTH, 128, 128)),
             "tile_64" => whole!(ProductTile64, grid(WIDTH, 64, 128)),
+            "wgmma_128" | "wgmma_64" => {
+                let wide = if kernel == "wgmma_128" { 128 } else { 64 };
+                let a = a.tiles([CHANNELS, WIDTH * BATCH], [64, 128]);
+                let b = b.tiles([CHANNELS, 9 * CHANNELS], [64, if transposed == 1 { wide } else { 64 }]);
+                // Fewer blocks than tiles: some have two.
+                let (grid, out) = (Grid::of([2, 1, 1], 288).shared(208_896), &mut out.as_bf16());
+                macro_rules! warpgroups {
+                    ($kernel:ident) => {
+                        kernels::$kernel { a, b, bias, out, sums, mean, var, tickets, map, transposed, relu }
+                            .launch(driver, grid)
+                    };
+                }
+                if wide == 128 { warpgroups!(ProductWgmma128) } else { warpgroups!(ProductWgmma64) }
+            }
             "tile_split" => whole!(ProductTileSplit, grid(4 * WIDTH, 64, 128)),
             _ => kernels::ProductMma { a, b, bias, out, sums, mean, var, tickets, map, transposed, relu, vector: 1 }
                 .launch(driver, grid(WIDTH, 64, 256)),
@@ -101,6 +125,19 @@ impl Layer {
             "tile_128" => {
                 kernels::WeightGradientTile128 { x, grad_y, partials, out: None, tickets: None, map, per_split }
                     .launch(driver, grid(128, 128))
+            }
+            "wgmma_128" | "wgmma_64" => {
+                let (side, rows) = if kernel == "wgmma_128" { (128, 64) } else { (64, 128) };
+                let [x, grad_y] = [x, grad_y].map(|slice| slice.tiles([CHANNELS, WIDTH * BATCH], [64, rows]));
+                let splits = 1;
+                let grid = Grid::of([4, 1, 1], 288).shared(147_456);
+                macro_rules! warpgroups {
+                    ($kernel:ident) => {
+                        kernels::$kernel { x, grad_y, partials, out: None, tickets: None, map, per_split, splits }
+                            .launch(driver, grid)
+                    };
+                }
+                if side == 128 { warpgroups!(WeightGradientWgmma128) } else { warpgroups!(WeightGradientWgmma64) }
             }
             "tile_64" => {
                 kernels::WeightGradientTile64 { x, grad_y, partials, out: None, tickets: None, map, per_split }
@@ -125,10 +162,12 @@ fn products<T: Stored>(mode: Mode, order: Option<u64>) {
     let mut layer = Layer::new(mode, T::DTYPE, order);
     for (transposed, relu) in [(false, 0), (false, 1), (true, 0)] {
         let [plain, _] = layer.product::<T>("any", transposed, relu);
-        for kernel in ["tile_128", "tile_64", "tile_split"] {
+        let hopper: &[_] = if T::HALF && layer.hopper() { &["wgmma_128", "wgmma_64"] } else { &[] };
+        for kernel in ["tile_128", "tile_64", "tile_split"].iter().chain(hopper).copied() {
             let [y, sums] = layer.product::<T>(kernel, transposed, relu);
             match kernel {
                 "tile_128" => assert!(y == plain, "{kernel}"),
+                "wgmma_128" | "wgmma_64" if layer.emulated() => assert!(y == plain, "{kernel}"),
                 _ => assert!(relative_error(&y, &plain) < bound(mode), "{kernel}: {}", relative_error(&y, &plain)),
             }
             // The sums are those of what is stored, however it came about.
@@ -161,15 +200,24 @@ fn weight_gradients_in_whole_tiles_are_those_of_any_tiles() {
         layer.product::<T>("any", false, 0);
         let plain = layer.weight_gradient::<T>("any");
         assert!(plain == layer.weight_gradient::<T>("tile_128"), "a warp of a tile of 128 has the whole sum");
-        let shared = layer.weight_gradient::<T>("tile_64");
-        assert!(relative_error(&shared, &plain) < 1e-6, "{}", relative_error(&shared, &plain));
+        let mut shared = vec!["tile_64"];
+        if T::HALF && layer.hopper() {
+            let whole = layer.weight_gradient::<T>("wgmma_128");
+            assert!(whole == plain || !layer.emulated(), "a warpgroup of a tile of 128 has the whole sum");
+            shared.extend(["wgmma_64", "wgmma_128"]);
+        }
+        for kernel in shared {
+            let found = layer.weight_gradient::<T>(kernel);
+            assert!(relative_error(&found, &plain) < 1e-6, "{kernel}: {}", relative_error(&found, &plain));
+        }
     }
     check::<half::bf16>(Mode::Bf16);
     check::<f32>(Mode::Tf32);
 }
 
 /// Channels in and out of VGG-16's layers but the first, which has kernels of its own.
-const LAYERS: [(usize, usize); 7] = [(64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)];
+pub const LAYERS: [(usize, usize); 7] =
+    [(64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512)];
 
 #[test]
 fn slices_of_every_layer_of_vgg_16_follow_the_cpu() {

@@ -19,6 +19,8 @@ pub struct File {
     pub name: String,
     /// Its text, with the entries of its kernels of T at the end: what the build compiles too.
     text: String,
+    /// The one architecture that it is for; none where it is for all.
+    only_for: Option<u32>,
     /// What it holds.
     pub kernels: Vec<Signature>,
 }
@@ -36,7 +38,8 @@ impl Sources {
         let mut files = Vec::new();
         for (name, text) in texts(folder, "cu")? {
             let kernels = signature::read(&text).map_err(|m| format!("kernels/{name}.cu:{}: {}", m.line, m.problem))?;
-            files.push(File { text: signature::with_entries(&text, &kernels), name, kernels });
+            let only_for = signature::only_for(&text);
+            files.push(File { text: signature::with_entries(&text, &kernels), name, only_for, kernels });
         }
         let headers = texts(folder, "cuh")?;
         Ok(Sources { files, headers: headers.into_iter().map(|(name, text)| (name + ".cuh", text)).collect() })
@@ -107,10 +110,13 @@ impl Tools {
         self.nvrtc.describe()
     }
 
-    /// Compiles every file for every architecture that the compiler knows. Gives the code, and the architectures that it does not know.
+    /// Compiles every file for every architecture that it is for and the compiler knows. Gives the code, and the architectures that it does not know.
     /// Errors: what the compiler says of a kernel, a tool that fails, a folder that cannot be written.
     pub fn compile(&self, sources: &Sources, architectures: &[u32]) -> Result<(Vec<Code>, Vec<u32>), String> {
-        let place = |file: usize| architectures.iter().map(move |&architecture| (file, architecture));
+        let place = |file: usize| {
+            let is_for = move |a: &&u32| sources.files[file].only_for.is_none_or(|only| only == **a);
+            architectures.iter().filter(is_for).map(move |&architecture| (file, architecture))
+        };
         let jobs: Vec<_> = (0..sources.files.len()).flat_map(place).collect();
         // NVRTC compiles in several threads at once; two are what a small machine has.
         let next = std::sync::atomic::AtomicUsize::new(0);
@@ -136,8 +142,8 @@ impl Tools {
 
     /// One file for one architecture; nothing where the compiler does not know it.
     fn one(&self, sources: &Sources, file: usize, architecture: u32) -> Result<Option<Code>, String> {
-        let File { name, text, .. } = &sources.files[file];
-        let target = Target::Cubin(architecture);
+        let File { name, text, only_for, .. } = &sources.files[file];
+        let target = only_for.map_or(Target::Cubin(architecture), Target::Only);
         let headers: Vec<_> = sources.headers.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         let mut hash = Sha256::new();
         for part in [READER, &self.compiler(), crate::cuda::disassembler_version(), text]

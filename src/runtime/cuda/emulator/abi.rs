@@ -24,6 +24,7 @@ pub struct Thread {
     pub stack: *const u8,
     pub stack_bytes: u64,
     pub calls: *const Calls,
+    pub async_calls: *const AsyncCalls,
 }
 
 /// The functions that a running thread can call in the emulator. They are `C-unwind`; a coroutine is left by a switch, never by unwinding.
@@ -48,6 +49,24 @@ pub struct Calls {
     /// An atomic operation on a number: adds the third, or counts up to it and then from 0 where the fourth is not 0. Returns what was there.
     pub atomic: unsafe extern "C-unwind" fn(*mut Thread, *mut c_void, u32, u32) -> u32,
     pub misaligned: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32, *const c_char, u32),
+}
+
+/// The functions for Hopper's asynchronous instructions, as `hopper.cuh` calls them.
+#[repr(C)]
+pub struct AsyncCalls {
+    pub mbarrier_init: unsafe extern "C-unwind" fn(*mut Thread, *mut c_void, u32),
+    /// The number is that of bytes that the phase is to have besides.
+    pub mbarrier_arrive: unsafe extern "C-unwind" fn(*mut Thread, *mut c_void, u32),
+    pub mbarrier_wait: unsafe extern "C-unwind" fn(*mut Thread, *mut c_void, u32),
+    pub fence: unsafe extern "C-unwind" fn(*mut Thread, u32),
+    pub bulk_copy: unsafe extern "C-unwind" fn(*mut Thread, *mut c_void, *const c_void, *mut c_void, c_int, c_int),
+    pub named_barrier: unsafe extern "C-unwind" fn(*mut Thread, u32, u32),
+    pub shared_offset: unsafe extern "C-unwind" fn(*mut Thread, *const c_void) -> u64,
+    pub wgmma_fence: unsafe extern "C-unwind" fn(*mut Thread),
+    /// d, both descriptors, b's columns, and flags.
+    pub wgmma: unsafe extern "C-unwind" fn(*mut Thread, *mut f32, u64, u64, u32, u32),
+    pub wgmma_commit: unsafe extern "C-unwind" fn(*mut Thread),
+    pub wgmma_wait: unsafe extern "C-unwind" fn(*mut Thread, u32),
 }
 
 /// A kernel's entry point as compiled by the host's compiler; it takes pointers to the values of the parameters.

@@ -5,7 +5,7 @@
 //! ends the launch.
 
 use super::abi::{Calls, Thread};
-use super::cluster::{Array, Cluster, Copy, GAP, ThreadState, WORDS, Window};
+use super::cluster::{Array, Block, Cluster, Copy, GAP, ThreadState, WORDS, Window};
 use super::global::Acquired;
 use super::shadow::{Who, Wrong};
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -44,7 +44,7 @@ pub unsafe fn parts<'a>(thread: *mut Thread) -> (&'a mut ThreadState, &'a mut Cl
 ///
 /// # Safety
 /// `thread` is a running thread's; no reference into the cluster is alive.
-unsafe fn suspend(thread: *mut Thread) {
+pub unsafe fn suspend(thread: *mut Thread) {
     // SAFETY: the yielder lives as long as the coroutine, which is running.
     unsafe { (*(*thread.cast::<ThreadState>()).yielder).suspend(()) }
 }
@@ -53,7 +53,7 @@ unsafe fn suspend(thread: *mut Thread) {
 ///
 /// # Safety
 /// As [`suspend`].
-unsafe fn fail(thread: *mut Thread, problem: String) -> ! {
+pub unsafe fn fail(thread: *mut Thread, problem: String) -> ! {
     // SAFETY: as [`suspend`].
     unsafe {
         let (thread_state, cluster) = parts(thread);
@@ -122,6 +122,7 @@ unsafe extern "C-unwind" fn barrier(thread: *mut Thread, line: c_int) {
         block.arrived = 0;
         cluster.clock += 1;
         cluster.blocks[rank as usize].moment = cluster.clock;
+        cluster.met(rank, 0..threads);
         let first = rank * threads;
         cluster.ready.extend((first..first + threads).filter(|&other| other != number));
     }
@@ -170,6 +171,9 @@ unsafe fn meet(thread: *mut Thread, mask: u32, words: *const u64, count: u32) ->
         if count == 0 && wanted == warp.present {
             cluster.clock += 1;
             warp.synced = cluster.clock;
+            let (rank, threads) = (thread_state.rank, thread_state.abi.threads.x);
+            let own = first - rank * threads;
+            cluster.met(rank, own..(own + 32).min(threads));
         }
         let others = (0..32).filter(|&l| wanted >> l & 1 == 1 && l != lane);
         cluster.ready.extend(others.map(|l| first + l));
@@ -211,6 +215,8 @@ unsafe extern "C-unwind" fn cluster_sync(thread: *mut Thread, _line: c_int) {
         for block in &mut cluster.blocks {
             block.moment = cluster.clock;
         }
+        let threads = thread_state.abi.threads.x;
+        (0..thread_state.abi.cluster_blocks).for_each(|rank| cluster.met(rank, 0..threads));
         cluster.ready.extend((0..cluster.thread_states.len() as u32).filter(|&other| other != number));
     }
 }
@@ -308,7 +314,16 @@ unsafe extern "C-unwind" fn access(thread: *mut Thread, address: *const c_void, 
             }
             let (number, at) = (thread_state.number, cluster.moment(thread_state.number));
             let who = Who { thread: number, block: own as u32, warp: cluster.warp_of(number) as u32, at };
-            let checked = cluster.blocks[rank].shadow.access(offset, bytes, written, who);
+            let first = rank as u32 * thread_state.abi.threads.x;
+            let Block { shadow, engine, .. } = &mut cluster.blocks[rank];
+            let touched =
+                engine.as_ref().filter(|_| rank == own).map(|e| e.touch(number - first, offset, bytes, written));
+            if let Some(Err(problem)) = touched {
+                fail(thread, problem);
+            }
+            let engine = engine.as_ref().filter(|_| rank == own);
+            let known = |other: u32, at: u32| engine.is_some_and(|e| e.clocks.knows(number - first, other - first, at));
+            let checked = shadow.access(offset, bytes, written, who, known);
             let of = |thread: u32| {
                 let other = &cluster.thread_states[thread as usize];
                 match other.rank as usize == own {

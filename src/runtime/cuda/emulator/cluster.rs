@@ -4,7 +4,8 @@
 //! releases the others. Ready threads run in order of their numbers, or in an order that a seed shuffles: a correct kernel gives the same bits in any
 //! order.
 
-use super::abi::{Calls, Dim3, Entry, Slot, Thread};
+use super::abi::{AsyncCalls, Calls, Dim3, Entry, Slot, Thread};
+use super::engine::{Engine, Memory};
 use super::global::{Acquired, Conflict, Global, Place};
 use super::lanes::{Counting, Tally};
 use super::shadow::{Moment, Shadow};
@@ -42,6 +43,7 @@ pub struct Launch<'a> {
     pub slot: Slot,
     /// The functions that its threads may call.
     pub calls: &'static Calls,
+    pub async_calls: &'static AsyncCalls,
     /// The addresses of the parameters' values.
     pub values: &'a [*const c_void],
     pub windows: &'a [Window],
@@ -51,6 +53,8 @@ pub struct Launch<'a> {
     pub shared: usize,
     /// A seed that shuffles the order in which threads run.
     pub order: Option<u64>,
+    /// Whether threads' accesses to memory are seen.
+    pub watched: bool,
     /// Where what is counted goes.
     pub tally: Option<&'a Tally>,
     /// Who touched global memory, and what orders it.
@@ -122,6 +126,8 @@ pub struct Block {
     pub line: i32,
     pub left: u32,
     pub moment: u32,
+    /// What works beside its threads, once one of them has asked for such.
+    pub engine: Option<Box<Engine>>,
 }
 
 impl Block {
@@ -245,7 +251,13 @@ impl BlockRunner {
             loop {
                 std::mem::swap(&mut now, &mut (*cluster).ready);
                 if now.is_empty() {
-                    return if (*cluster).thread_states.iter().all(|s| s.done) { None } else { Some(stuck(&*cluster)) };
+                    // Copies come when nobody can go on without them: nothing is there a moment before it has to be.
+                    match deliver(&mut *cluster, launch.watched) {
+                        Some(Ok(())) => continue,
+                        Some(Err(error)) => return Some(error),
+                        None if (*cluster).thread_states.iter().all(|s| s.done) => return None,
+                        None => return Some(stuck(&*cluster)),
+                    }
                 }
                 if let Some(seed) = launch.order {
                     shuffle(&mut now, seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15), pass);
@@ -300,6 +312,7 @@ impl BlockRunner {
                 line: 0,
                 left: 0,
                 moment: 0,
+                engine: None,
             });
         }
         for block in &mut cluster.blocks {
@@ -310,6 +323,7 @@ impl BlockRunner {
             block.used = if dynamic > 0 { dynamic + GAP } else { 0 };
             (block.arrived, block.left, block.moment) = (0, threads, cluster.clock);
             block.shadow.begin(room, cluster.clock);
+            block.engine = None;
         }
         cluster.warps.clear();
         cluster.thread_states.clear();
@@ -317,6 +331,7 @@ impl BlockRunner {
         let pointer: *mut Cluster = cluster;
         let [nx, ny, _] = launch.grid.blocks;
         let calls: *const Calls = launch.calls;
+        let async_calls: *const AsyncCalls = launch.async_calls;
         for rank in 0..size {
             let at = number * u64::from(size) + u64::from(rank);
             let block = Dim3 {
@@ -350,6 +365,7 @@ impl BlockRunner {
                         stack: std::ptr::null(),
                         stack_bytes: 0,
                         calls,
+                        async_calls,
                     },
                     cluster: pointer,
                     yielder: std::ptr::null(),
@@ -372,8 +388,14 @@ fn leave(cluster: &mut Cluster, number: u32) -> Option<Error> {
     if thread_state.copies.iter().any(|copy| copy.group < thread_state.group || copy.valid > 0) {
         return Some(cluster.fault(number, "leaves the kernel while its asynchronous copies are under way".into()));
     }
+    let own = thread_state.abi.thread.x;
     let block = &mut cluster.blocks[thread_state.rank as usize];
     block.left -= 1;
+    let left = block.engine.as_ref().map(|engine| engine.leave(own, block.left == 0));
+    if let Some(Err(problem)) = left {
+        return Some(cluster.fault(number, problem));
+    }
+    let block = &mut cluster.blocks[thread_state.rank as usize];
     let waiting = block.arrived > 0;
     let line = block.line;
     if waiting {
@@ -389,8 +411,29 @@ fn leave(cluster: &mut Cluster, number: u32) -> Option<Error> {
     None
 }
 
+/// A bulk copy of some block comes; none if none is under way. Errors: what is wrong with it.
+fn deliver(cluster: &mut Cluster, watched: bool) -> Option<Result<()>> {
+    let threads = cluster.thread_states.len() as u32 / cluster.blocks.len().max(1) as u32;
+    let of_block = |(block, first): (&mut Block, u32)| {
+        let (base, room) = (block.base(), block.room());
+        let (engine, moment) = (block.engine.as_mut()?, block.moment);
+        // SAFETY: the block's memory, which no thread looks at now.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(base as *mut u8, room) };
+        let landed = engine.deliver(&mut Memory { bytes, shadow: &mut block.shadow, watched, moment })?;
+        cluster.ready.extend(engine.woken.drain(..).map(|thread| thread + first));
+        Some(landed.map_err(|(thread, problem)| (thread + first, problem)))
+    };
+    let landed = cluster.blocks.iter_mut().zip((0..).step_by(threads as usize)).find_map(of_block)?;
+    Some(landed.map_err(|(thread, problem)| cluster.fault(thread, problem)))
+}
+
 /// The error for a cluster in which no thread can go on: it says who waits for whom.
 fn stuck(cluster: &Cluster) -> Error {
+    let per_block = cluster.thread_states.len() as u32 / cluster.blocks.len().max(1) as u32;
+    let at_mbarrier = |(rank, block): (u32, &Block)| Some((rank, block.engine.as_ref()?.stuck()?));
+    if let Some((rank, (thread, problem))) = (0..).zip(&cluster.blocks).find_map(at_mbarrier) {
+        return cluster.fault(rank * per_block + thread, problem);
+    }
     let first = cluster.thread_states.iter().find(|s| !s.done).map_or(0, |s| s.number);
     let rank = cluster.thread_states[first as usize].rank as usize;
     let block = &cluster.blocks[rank];
@@ -423,11 +466,21 @@ impl Cluster {
         (number / per_block * warps + number % per_block / 32) as usize
     }
 
+    /// Threads of block `rank` have met, at a barrier that orders their work.
+    pub fn met(&mut self, rank: u32, threads: std::ops::Range<u32>) {
+        if let Some(engine) = &mut self.blocks[rank as usize].engine {
+            engine.clocks.meet(threads);
+        }
+    }
+
     /// The moment of an access by thread `number`.
     pub fn moment(&self, number: u32) -> Moment {
         let thread_state = &self.thread_states[number as usize];
-        let block = self.blocks[thread_state.rank as usize].moment;
-        Moment { block, cluster: self.cluster_moment, warp: self.warps[self.warp_of(number)].synced }
+        let own = thread_state.abi.thread.x;
+        let Block { moment: block, engine, .. } = &self.blocks[thread_state.rank as usize];
+        let (warp, number) =
+            (self.warps[self.warp_of(number)].synced, engine.as_ref().map_or(0, |engine| engine.clocks.own(own)));
+        Moment { block: *block, cluster: self.cluster_moment, warp, number }
     }
 
     /// Where thread `number` stands now.

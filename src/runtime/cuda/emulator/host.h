@@ -15,6 +15,7 @@
 #define __cluster_dims__(...)
 #define __restrict__ __restrict
 #define __constant__ static const
+#define __grid_constant__
 
 typedef unsigned long long emu_u64;
 
@@ -37,6 +38,20 @@ struct Calls {
     unsigned (*atomic)(Thread*, void* number, unsigned operand, unsigned wraps);
     void (*misaligned)(Thread*, const void* address, unsigned alignment, const char* file, unsigned line);
 };
+// Hopper's asynchronous instructions: hopper.cuh calls these.
+struct AsyncCalls {
+    void (*mbarrier_init)(Thread*, void* barrier, unsigned arrivals);
+    void (*mbarrier_arrive)(Thread*, void* barrier, unsigned bytes);
+    void (*mbarrier_wait)(Thread*, void* barrier, unsigned parity);
+    void (*fence)(Thread*, unsigned kind);
+    void (*bulk_copy)(Thread*, void* to, const void* map, void* barrier, int x, int y);
+    void (*named_barrier)(Thread*, unsigned which, unsigned threads);
+    emu_u64 (*shared_offset)(Thread*, const void* place);
+    void (*wgmma_fence)(Thread*);
+    void (*wgmma)(Thread*, float* d, emu_u64 a, emu_u64 b, unsigned columns, unsigned flags);
+    void (*wgmma_commit)(Thread*);
+    void (*wgmma_wait)(Thread*, unsigned left);
+};
 struct emu_dim3 {
     unsigned x, y, z;
 };
@@ -46,6 +61,7 @@ struct Thread {
     const unsigned char* stack;
     emu_u64 stack_bytes;
     const Calls* calls;
+    const AsyncCalls* async_calls;
 };
 
 // Set before a thread goes on. Initial-exec: one instruction to read, and kernels read it at every built-in.
@@ -92,6 +108,15 @@ template <typename F> EMU_OWN F emu_call(F Calls::*entry) {
     return call;
 }
 #define EMU(name, ...) (emu_call(&Calls::name)(emu_self(), ##__VA_ARGS__))
+template <typename F> EMU_OWN F emu_async_call(F AsyncCalls::*entry) {
+    Thread* self = emu_self();
+    const AsyncCalls* calls;
+    __asm__(EMU_LOAD : "=r"(calls) : "m"(self->async_calls));
+    F call;
+    __asm__(EMU_LOAD : "=r"(call) : "m"(calls->*entry));
+    return call;
+}
+#define EMU_ASYNC(name, ...) (emu_async_call(&AsyncCalls::name)(emu_self(), ##__VA_ARGS__))
 // For what stands for an instruction on registers: there is no memory to be watched, and watching its arrays takes most of its time.
 #define EMU_REGISTERS __attribute__((noinline, no_sanitize("thread"), no_sanitize("alignment")))
 

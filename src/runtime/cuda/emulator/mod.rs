@@ -9,29 +9,39 @@
 //! - `compile`: kernels as host code (`host.h` declares CUDA's built-ins, `hooks.cpp` sees accesses), cached
 //! - `cluster`: threads as coroutines, and their schedule · `calls`: what they ask for · `shadow`: who touched shared memory
 //! - `lanes`: which accesses of a warp's lanes are one request, and their counters · `counted`: calls that tell these
-//! - `global`: who touched global memory, and what orders it · `gemm`: the dense product · `graph`: recorded work · `abi`: the layouts that both sides agree on
+//! - `global`: who touched global memory, and what orders it
+//! - `engine`: bulk copies, counted by `mbarrier` · `warpgroup`: products of warpgroups, from operands that descriptors name (`operand`) · `clocks`: what threads
+//!   know of each other's work · `hopper`: the calls for these
+//! - `gemm`: the dense product · `graph`: recorded work · `abi`: the layouts that both sides agree on
 
 mod abi;
 mod calls;
+mod clocks;
 mod cluster;
 mod compile;
 mod counted;
+mod engine;
 mod gemm;
 mod global;
 mod graph;
+mod hopper;
 mod lanes;
+mod mbarrier;
+mod operand;
 mod shadow;
+mod warpgroup;
 
 pub use compile::{Build, compiler_version};
 
 use super::counts::Counts;
-use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Properties, Region, Words, check_grid};
+use super::driver::{Arg, Driver, Gemm, Graph, Grid, Kernel, Properties, Region, TensorMap, Words, check_grid};
 use super::kernels;
 use crate::files::limits;
 use crate::runtime::memory::LARGE;
 use crate::runtime::tensor::ArenaId;
 use crate::{Error, Result};
 use cluster::{BlockRunner, Launch, Window, shuffle};
+use engine::Matrix;
 use global::Global;
 use graph::Command;
 use lanes::Tally;
@@ -49,6 +59,8 @@ pub struct Options {
     pub order: Option<u64>,
     /// Whether new memory is NaN rather than 0; for tests.
     pub poison: bool,
+    /// Whether the device has what sm_90a alone has, so that products are made of the kernels for it.
+    pub hopper: bool,
 }
 
 impl Options {
@@ -69,7 +81,7 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { build: Build::Watched, order: None, poison: false }
+        Options { build: Build::Watched, order: None, poison: false, hopper: true }
     }
 }
 
@@ -100,7 +112,8 @@ impl Emulator {
             });
         };
         let name = format!("emulator ({version})");
-        let properties = Properties { name, capability: 90, multiprocessors: 8, shared: 227 << 10 };
+        let properties =
+            Properties { name, capability: 90, multiprocessors: 8, shared: 227 << 10, hopper: options.hopper };
         Ok(Emulator {
             properties,
             arenas: Vec::new(),
@@ -158,6 +171,19 @@ fn sampled(number: u64, ran: u64, all: u64) -> u64 {
     let within = u128::from((number + 1).wrapping_mul(GOLDEN));
     let place = (u128::from(number) << 64) + within;
     ((place * u128::from(all) / u128::from(ran)) >> 64) as u64
+}
+
+/// A matrix that starts at `address`, as kernels of the emulator are given it.
+fn matrix(of: &TensorMap, address: usize) -> Matrix {
+    Matrix {
+        kind: Matrix::KIND,
+        address: address as u64,
+        element: of.element() as u64,
+        extents: of.extents.map(|n| n as u64),
+        pitch: of.pitch() as u64,
+        tile: of.tile.map(|n| n as u64),
+        rest: [0; 8],
+    }
 }
 
 thread_local! {
@@ -241,7 +267,8 @@ impl Driver for Emulator {
         };
         let module = compile::module(name, text, self.options.build)?;
         let (mut values, mut windows) = (vec![Words([0; 32]); args.len()], Vec::new());
-        for ((value, arg), parameter) in values.iter_mut().zip(args).zip(kernel.parameters) {
+        let mut maps: Vec<(usize, Box<Matrix>)> = Vec::new();
+        for (i, ((value, arg), parameter)) in values.iter_mut().zip(args).zip(kernel.parameters).enumerate() {
             match *arg {
                 Arg::Null => {}
                 Arg::Value(words) => *value = words,
@@ -250,11 +277,18 @@ impl Driver for Emulator {
                     windows.push(Window { start, bytes: region.bytes, written, name: parameter.name });
                     value.put(0, &start);
                 }
+                Arg::Map(of) => {
+                    of.check(kernel.name)?;
+                    let start = self.address(of.region)? as usize;
+                    windows.push(Window { start, bytes: of.region.bytes, written: false, name: parameter.name });
+                    maps.push((i, Box::new(matrix(&of, start))));
+                }
             }
         }
         // An output may be split or reread: what one parameter may write, no other parameter's window forbids.
         windows.sort_by_key(|window| !window.written);
-        let values: Vec<*const c_void> = values.iter().map(|value| std::ptr::from_ref(value).cast()).collect();
+        let mut values: Vec<*const c_void> = values.iter().map(|value| std::ptr::from_ref(value).cast()).collect();
+        maps.iter().for_each(|(i, map)| values[*i] = std::ptr::from_ref::<Matrix>(map).cast());
         let tally = (self.options.build == Build::Counted).then(Tally::default);
         // Other builds do not tell of their accesses.
         let watched = matches!(self.options.build, Build::Watched | Build::Counted);
@@ -265,6 +299,8 @@ impl Driver for Emulator {
             grid,
             entry: module.entry(kernel.name)?,
             slot: module.slot_function(),
+            async_calls: &hopper::CALLS,
+            watched: matches!(self.options.build, Build::Watched | Build::Counted),
             calls: if tally.is_some() { &counted::CALLS } else { &calls::CALLS },
             values: &values,
             windows: &windows,

@@ -12,6 +12,8 @@ pub struct Moment {
     pub cluster: u32,
     /// The time of the last `__syncwarp` of the thread's warp.
     pub warp: u32,
+    /// The thread's own number, where its block has vector clocks; 0 where not.
+    pub number: u32,
 }
 
 /// Who makes an access, and when.
@@ -50,7 +52,7 @@ struct Cell {
 impl Cell {
     /// A cell without accesses: moment 0 is before the beginning of every block.
     const NEW: Cell = {
-        let who = Who { thread: 0, block: 0, warp: 0, at: Moment { block: 0, cluster: 0, warp: 0 } };
+        let who = Who { thread: 0, block: 0, warp: 0, at: Moment { block: 0, cluster: 0, warp: 0, number: 0 } };
         Cell { write: Access { who, scope: Scope::Thread }, read: Access { who, scope: Scope::Thread } }
     };
 }
@@ -74,9 +76,16 @@ pub struct Shadow {
     born: u32,
 }
 
-/// Whether two accesses are ordered, by a barrier or because one thread made both.
-fn ordered(before: &Access, now: &Who) -> bool {
+/// The thread that stands for bulk copies: what orders their accesses is not looked at here.
+const COPY: u32 = u32::MAX;
+
+/// Whether two accesses are ordered: by a barrier, because one thread made both, or because the later thread knows of the earlier one's work.
+fn ordered(before: &Access, now: &Who, known: &impl Fn(u32, u32) -> bool) -> bool {
     let who = &before.who;
+    let clocked = who.block == now.block && who.at.number > 0 && before.scope == Scope::Thread;
+    if who.thread == COPY || (clocked && known(who.thread, who.at.number)) {
+        return true;
+    }
     if who.block != now.block {
         return who.at.cluster != now.at.cluster;
     }
@@ -95,16 +104,24 @@ impl Shadow {
         self.born = moment;
     }
 
-    /// Records an access to `bytes` bytes from `offset`. Errors: the access is wrong.
-    pub fn access(&mut self, offset: usize, bytes: usize, write: bool, who: Who) -> Result<(), Wrong> {
+    /// Records an access to `bytes` bytes from `offset`. `known` says whether the thread knows of another's work at a number of the other's. Errors:
+    /// the access is wrong.
+    pub fn access(
+        &mut self,
+        offset: usize,
+        bytes: usize,
+        write: bool,
+        who: Who,
+        known: impl Fn(u32, u32) -> bool,
+    ) -> Result<(), Wrong> {
         for cell in &mut self.cells[offset / 2..(offset + bytes).div_ceil(2)] {
             let written = cell.write.who.at.block >= self.born;
             let read = cell.read.who.at.block >= self.born;
-            if written && !ordered(&cell.write, &who) {
+            if written && !ordered(&cell.write, &who, &known) {
                 return Err(Wrong::AfterWrite(cell.write.who.thread));
             }
             if write {
-                if read && !ordered(&cell.read, &who) {
+                if read && !ordered(&cell.read, &who, &known) {
                     return Err(Wrong::AfterRead(cell.read.who.thread));
                 }
                 cell.write = Access { who, scope: Scope::Thread };
@@ -114,7 +131,7 @@ impl Shadow {
                 return Err(Wrong::Uninitialised);
             }
             // Of several readers the last is kept, and how far apart they were while no barrier has passed.
-            let fresh = !read || ordered(&cell.read, &who);
+            let fresh = !read || ordered(&cell.read, &who, &known);
             let scope = match cell.read.scope {
                 _ if fresh => Scope::Thread,
                 scope if cell.read.who.thread == who.thread => scope,
@@ -126,46 +143,104 @@ impl Shadow {
         }
         Ok(())
     }
+
+    fn cells(&self, offset: usize, bytes: usize) -> impl Iterator<Item = (usize, &Cell)> {
+        (offset..).step_by(2).zip(&self.cells[offset / 2..(offset + bytes).div_ceil(2)])
+    }
+
+    fn is_of_this_block(&self, access: &Access) -> bool {
+        access.who.at.block >= self.born
+    }
+
+    /// A bulk copy has written `bytes` bytes from `offset`.
+    pub fn landed(&mut self, offset: usize, bytes: usize) {
+        let at = Moment { block: self.born, ..Moment::default() };
+        let write = Access { who: Who { thread: COPY, block: 0, warp: 0, at }, scope: Scope::Thread };
+        self.cells[offset / 2..(offset + bytes).div_ceil(2)].iter_mut().for_each(|cell| cell.write = write);
+    }
+
+    /// The threads that wrote what lies there, with their own numbers then; copies are not among them. None if some of it was never written.
+    pub fn writers(&self, offset: usize, bytes: usize) -> Option<Vec<(u32, u32)>> {
+        let all: Option<Vec<_>> = self
+            .cells(offset, bytes)
+            .map(|(_, cell)| self.is_of_this_block(&cell.write).then_some(cell.write.who))
+            .collect();
+        let threads = all?.into_iter().filter(|who| who.thread != COPY);
+        Some(threads.map(|who| (who.thread, who.at.number.max(1))).collect())
+    }
+
+    /// Whether a bulk copy may write there for a thread that knows what `known` says, of another thread, a number of its, and whether across a proxy
+    /// fence; `moment` is the time of the block's last barrier. Errors: the byte, and the thread whose access is not ordered.
+    pub fn may_replace(
+        &self,
+        offset: usize,
+        bytes: usize,
+        moment: u32,
+        known: impl Fn(u32, u32, bool) -> bool,
+    ) -> Result<(), (usize, u32)> {
+        for (at, Cell { write, read }) in self.cells(offset, bytes) {
+            let who = write.who;
+            if self.is_of_this_block(write) && who.thread != COPY && !known(who.thread, who.at.number.max(1), true) {
+                return Err((at, who.thread));
+            }
+            let who = read.who;
+            let one = || read.scope == Scope::Thread && known(who.thread, who.at.number.max(1), false);
+            if self.is_of_this_block(read) && who.at.block == moment && !one() {
+                return Err((at, who.thread));
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// A thread without vector clocks.
+    fn nothing(_: u32, _: u32) -> bool {
+        false
+    }
+
     fn who(thread: u32, block: u32, warp: u32) -> Who {
-        Who { thread, block: 0, warp: thread / 32, at: Moment { block, cluster: 1, warp } }
+        Who { thread, block: 0, warp: thread / 32, at: Moment { block, cluster: 1, warp, number: 0 } }
     }
 
     #[test]
     fn races_are_seen_and_barriers_order() {
         let mut shadow = Shadow::default();
         shadow.begin(64, 1);
-        assert_eq!(shadow.access(0, 4, false, who(0, 1, 1)), Err(Wrong::Uninitialised));
-        assert_eq!(shadow.access(0, 4, true, who(0, 1, 1)), Ok(()));
-        assert_eq!(shadow.access(0, 4, false, who(0, 1, 1)), Ok(()), "one's own write");
-        assert_eq!(shadow.access(2, 2, false, who(1, 1, 1)), Err(Wrong::AfterWrite(0)));
-        assert_eq!(shadow.access(4, 2, true, who(1, 1, 1)), Ok(()), "beside it");
-        assert_eq!(shadow.access(0, 4, false, who(1, 1, 2)), Ok(()), "after a __syncwarp");
+        assert_eq!(shadow.access(0, 4, false, who(0, 1, 1), nothing), Err(Wrong::Uninitialised));
+        assert_eq!(shadow.access(0, 4, true, who(0, 1, 1), nothing), Ok(()));
+        assert_eq!(shadow.access(0, 4, false, who(0, 1, 1), nothing), Ok(()), "one's own write");
+        assert_eq!(shadow.access(2, 2, false, who(1, 1, 1), nothing), Err(Wrong::AfterWrite(0)));
+        assert_eq!(shadow.access(4, 2, true, who(1, 1, 1), nothing), Ok(()), "beside it");
+        assert_eq!(shadow.access(0, 4, false, who(1, 1, 2), nothing), Ok(()), "after a __syncwarp");
         assert_eq!(
-            shadow.access(0, 4, false, who(40, 1, 2)),
+            shadow.access(0, 4, false, who(40, 1, 2), nothing),
             Err(Wrong::AfterWrite(0)),
             "which other warps do not see"
         );
-        assert_eq!(shadow.access(0, 4, false, who(40, 2, 2)), Ok(()), "after a barrier");
-        assert_eq!(shadow.access(0, 4, false, who(1, 2, 2)), Ok(()), "two readers");
-        assert_eq!(shadow.access(0, 4, true, who(1, 2, 2)), Err(Wrong::AfterRead(1)), "one of whom writes");
-        assert_eq!(shadow.access(0, 4, true, who(1, 3, 2)), Ok(()));
+        assert_eq!(shadow.access(0, 4, false, who(40, 2, 2), nothing), Ok(()), "after a barrier");
+        assert_eq!(shadow.access(0, 4, false, who(1, 2, 2), nothing), Ok(()), "two readers");
+        assert_eq!(shadow.access(0, 4, true, who(1, 2, 2), nothing), Err(Wrong::AfterRead(1)), "one of whom writes");
+        assert_eq!(shadow.access(0, 4, true, who(1, 3, 2), nothing), Ok(()));
         shadow.begin(64, 4);
-        assert_eq!(shadow.access(0, 4, false, who(0, 4, 4)), Err(Wrong::Uninitialised), "another block's");
+        assert_eq!(shadow.access(0, 4, false, who(0, 4, 4), nothing), Err(Wrong::Uninitialised), "another block's");
     }
 
     #[test]
     fn blocks_of_a_cluster_are_ordered_by_its_barrier_only() {
         let mut shadow = Shadow::default();
         shadow.begin(64, 1);
-        let remote = |block, cluster| Who { thread: 300, block: 1, warp: 9, at: Moment { block, cluster, warp: 1 } };
-        assert_eq!(shadow.access(0, 4, true, who(0, 1, 1)), Ok(()));
-        assert_eq!(shadow.access(0, 4, false, remote(2, 1)), Err(Wrong::AfterWrite(0)), "its own block's barrier");
-        assert_eq!(shadow.access(0, 4, false, remote(3, 3)), Ok(()));
+        let remote =
+            |block, cluster| Who { thread: 300, block: 1, warp: 9, at: Moment { block, cluster, warp: 1, number: 0 } };
+        assert_eq!(shadow.access(0, 4, true, who(0, 1, 1), nothing), Ok(()));
+        assert_eq!(
+            shadow.access(0, 4, false, remote(2, 1), nothing),
+            Err(Wrong::AfterWrite(0)),
+            "its own block's barrier"
+        );
+        assert_eq!(shadow.access(0, 4, false, remote(3, 3), nothing), Ok(()));
     }
 }

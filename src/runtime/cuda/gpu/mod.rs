@@ -2,7 +2,7 @@
 //!
 //! - `symbols`: the driver's functions · `api`: its start and its errors · `devices`: the devices and libraries of this machine · `opened`: the
 //!   context, stream and events of one · `guards`: the initial contents of its memory, and the bands between tensors · `modules`: kernels, compiled
-//!   by the build or at first use · `cublas`: dense products
+//!   by the build or at first use · `maps`: matrices as bulk copies take them · `cublas`: dense products
 //!
 //! All work goes to one stream, so it is done in the order in which it is asked for. The driver's functions are called directly. cudarc's safe layer
 //! is not used: it tracks events between streams, of which there is only one here, and its launches are untyped, whereas they are generated here.
@@ -11,6 +11,7 @@ mod api;
 mod cublas;
 mod devices;
 mod guards;
+mod maps;
 mod modules;
 mod opened;
 mod symbols;
@@ -32,6 +33,8 @@ use symbols::{self as sys, CUgraphExec, Code};
 
 /// The most parameters that a kernel may have.
 const MOST_PARAMETERS: usize = 32;
+/// The most of them that may be tensor maps.
+const MOST_MAPS: usize = 4;
 
 /// What is known about a piece of work that may be replayed.
 enum Known {
@@ -273,16 +276,23 @@ impl Driver for Gpu {
         let Properties { name, capability, shared, .. } = &self.opened.properties;
         let function = self.modules.function(name, *capability, *shared, kernel)?;
         let mut values = [Words([0; 32]); MOST_PARAMETERS];
-        for (value, arg) in values.iter_mut().zip(args) {
+        let mut tensor_maps = [sys::CUtensorMap { opaque: [0; 16] }; MOST_MAPS];
+        let mut maps = tensor_maps.iter_mut();
+        let mut pointers = [std::ptr::null_mut::<c_void>(); MOST_PARAMETERS];
+        for ((pointer, value), arg) in pointers.iter_mut().zip(&mut values).zip(args) {
+            *pointer = std::ptr::from_mut(value).cast();
             match *arg {
                 Arg::Null => {}
                 Arg::Value(words) => *value = words,
                 Arg::Tensor { region, .. } => value.put(0, &self.address(region)?),
+                Arg::Map(of) => {
+                    let map = maps.next().ok_or_else(|| {
+                        Error::operator(kernel.name, format!("at most {MOST_MAPS} tensor maps"), "more".to_owned())
+                    })?;
+                    *map = maps::encode(name, kernel.name, &of, self.address(of.region)?)?;
+                    *pointer = std::ptr::from_mut(map).cast();
+                }
             }
-        }
-        let mut pointers = [std::ptr::null_mut::<c_void>(); MOST_PARAMETERS];
-        for (pointer, value) in pointers.iter_mut().zip(&mut values) {
-            *pointer = std::ptr::from_mut(value).cast();
         }
         let [x, y, z] = grid.blocks;
         // SAFETY: the function is this kernel's, and the values are those of its parameters, in order: generated code makes them. The

@@ -25,6 +25,7 @@ pub struct Modules {
 fn best(images: &[Image], source: usize, capability: u32) -> Option<&Image> {
     let own = images.iter().filter(|image| image.source == source);
     let rank = |image: &&Image| match image.target {
+        Target::Only(arch) if arch == capability => Some((2, arch)),
         Target::Cubin(arch) if arch / 10 == capability / 10 && arch <= capability => Some((1, arch)),
         Target::Ptx(arch) if arch <= capability => Some((0, arch)),
         _ => None,
@@ -135,7 +136,8 @@ impl Modules {
                 self.nvrtc.insert(found)
             }
         };
-        let (file, target) = (&SOURCES[source], Target::Cubin(capability));
+        let file = &SOURCES[source];
+        let target = file.only_for.map_or(Target::Cubin(capability), Target::Only);
         let headers: String = HEADERS.iter().map(|(_, text)| *text).collect();
         let key = cache::key(&[file.text, &headers, &target.options(line_info()).join(" "), &nvrtc.describe()]);
         cache::bytes(&format!("{}-{key}.cubin", file.name), || {

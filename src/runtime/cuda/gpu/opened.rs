@@ -42,6 +42,7 @@ impl Opened {
             capability,
             multiprocessors: attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
             shared: attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
+            hopper: capability == 90 && super::maps::there(),
         };
         let mut context = std::ptr::null_mut();
         // SAFETY: the device is open, and the pointer is valid.

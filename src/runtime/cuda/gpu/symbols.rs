@@ -12,7 +12,7 @@ use std::ffi::{c_char, c_int, c_uchar, c_uint, c_ulonglong, c_void};
 use std::sync::OnceLock;
 pub use types::{
     CUcontext, CUdevice, CUdevice_attribute, CUdeviceptr, CUevent, CUfunction, CUfunction_attribute, CUgraph,
-    CUgraphExec, CUlaunchConfig, CUmodule, CUstream, CUstream_flags, CUstreamCaptureMode,
+    CUgraphExec, CUlaunchConfig, CUmodule, CUstream, CUstream_flags, CUstreamCaptureMode, CUtensorMap,
 };
 
 /// The return value of a driver function: 0, or the number of an error.
@@ -44,7 +44,7 @@ const FILES: [&str; 2] = ["libcuda.so.1", "libcuda.so"];
 struct Driver {
     functions: Functions,
     /// The library that the functions belong to; it has to stay loaded.
-    _library: Library,
+    library: Library,
 }
 
 /// Why there is no usable driver.
@@ -95,7 +95,7 @@ fn open(file: &'static str) -> Result<Driver, Absent> {
         };
         Absent::Incomplete { file, missing, version: (version && told > 0).then_some(told) }
     })?;
-    Ok(Driver { functions, _library: library })
+    Ok(Driver { functions, library })
 }
 
 /// The loader's own message; libloading's message says only that loading failed.
@@ -219,6 +219,29 @@ functions! {
         // The name that every driver has: the bindings of this CUDA version have only that of newer ones.
         cuEventElapsedTime(milliseconds: *mut f32, from: CUevent, to: CUevent);
     }
+}
+
+/// The function that describes a matrix to a device. Its enumerations are numbers here.
+type EncodeTiled = unsafe extern "C" fn(
+    *mut CUtensorMap,
+    c_uint,
+    c_uint,
+    *mut c_void,
+    *const u64,
+    *const u64,
+    *const c_uint,
+    *const c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+) -> Code;
+
+/// `cuTensorMapEncodeTiled`, if the driver has it: without it, kernels that need tensor maps are not chosen.
+pub fn encode_tiled() -> Option<EncodeTiled> {
+    let Some(Ok(driver)) = FOUND.get() else { return None };
+    // SAFETY: the function has this type in every driver that has it.
+    unsafe { driver.library.get::<EncodeTiled>(c"cuTensorMapEncodeTiled") }.ok().map(|f| *f)
 }
 
 #[cfg(test)]

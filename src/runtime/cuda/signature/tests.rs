@@ -51,6 +51,23 @@ fn a_kernel_of_both_types_may_have_clusters() {
 }
 
 #[test]
+fn a_matrix_may_be_taken_by_its_map() {
+    let text = "extern \"C\" __global__ void k(const __grid_constant__ TensorMap left, float* y) {}\n";
+    let kernels = read(text).unwrap();
+    let [left, _] = &kernels[0].parameters[..] else { panic!("{kernels:?}") };
+    assert_eq!((left.name.as_str(), &left.kind), ("left", &Kind::Map));
+    assert_eq!(left.cuda("T"), "const __grid_constant__ TensorMap");
+    let nameless = read("extern \"C\" __global__ void k(const __grid_constant__ TensorMap) {}\n").unwrap_err();
+    assert!(nameless.problem.contains("lower case"), "{nameless:?}");
+}
+
+#[test]
+fn a_file_with_hoppers_instructions_is_for_one_architecture() {
+    assert_eq!(only_for("// Products.\n#include \"columns.cuh\"\n#include \"hopper.cuh\"\n"), Some(90));
+    assert_eq!(only_for("// See hopper.cuh.\n#include \"tiles.cuh\"\n"), None);
+}
+
+#[test]
 fn structs_are_read_with_their_fields() {
     let text = "#define BY_VALUE struct\n// A map.\nBY_VALUE Map {\n    unsigned rows, columns;  // of it\n    double eps;\n};\n";
     let found = structs(text).unwrap();

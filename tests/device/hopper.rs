@@ -1,0 +1,277 @@
+//! Hopper's asynchronous instructions in the emulator: a kernel that uses them rightly, and the same with a mistake of each kind, which must be found.
+
+use half::bf16;
+use normscape::Error;
+use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Kernel, Number, Parameter, Region, TensorMap, scalar};
+use normscape::runtime::cuda::emulator::{Build, Emulator, Options};
+use normscape::runtime::cuda::signature::Type;
+use normscape::runtime::tensor::{ArenaId, ArenaPlan, DType, Shape};
+
+static KERNEL: Kernel = Kernel {
+    name: "k",
+    source: 0,
+    max_threads: 1024,
+    cluster: 1,
+    parameters: &[
+        Parameter { name: "x", numbers: &[] },
+        Parameter { name: "y", numbers: &[] },
+        Parameter { name: "n", numbers: &[Number { name: "n", ty: Type::U32, at: 0 }] },
+    ],
+};
+
+/// y = Σ_i a_i · b_iᵀ over n stages: x has in its columns 128 i … the 64 of a_i, then those of b_i. Two stages lie in shared memory at a time.
+const RIGHT: &str = "
+    TILES_SHARED(tiles);
+    SHARED(u64, full, [2]);
+    SHARED(u64, empty, [2]);
+    if (threadIdx.x == 0) {
+        for (unsigned i = 0; i < 2; ++i) {
+            mbarrier_init(full + i, 1);
+            mbarrier_init(empty + i, 4);
+        }
+        fence_mbarrier_init();
+    }
+    __syncthreads();
+    if (threadIdx.x < 128) {
+        if (threadIdx.x == 0)
+            for (unsigned i = 0; i < n; ++i) {
+                unsigned stage = i % 2, round = i / 2;
+                mbarrier_wait(empty + stage, round & 1 ^ 1);
+                mbarrier_expect(full + stage, 16384);
+                unsigned char* to = tiles + stage * 16384;
+                bulk_copy(to, &x, full + stage, 128 * i, 0);
+                bulk_copy(to + 8192, &x, full + stage, 128 * i + 64, 0);
+            }
+        return;
+    }
+    float d[32];
+    u64 place = place_of_tile(tiles), a = descriptor(place), b = descriptor(place + 8192);
+    for (unsigned i = 0; i < n; ++i) {
+        unsigned stage = i % 2, round = i / 2;
+        mbarrier_wait(full + stage, round & 1);
+        wgmma_fence();
+        for (unsigned step = 0; step < 4; ++step) {
+            u64 on = stage * 1024 + step * 2;
+            wgmma<false, false>(d, a + on, b + on, i | step);
+        }
+        wgmma_commit();
+        wgmma_wait<0>();
+        if (lane_id() == 0) mbarrier_arrive(empty + stage);
+    }
+    for (unsigned i = 0; i < 32; ++i) y[i * 128 + threadIdx.x - 128] = d[i];
+";
+
+const STAGES: usize = 5;
+const COLUMNS: usize = 128 * STAGES;
+
+/// A small whole number, so that every sum is exact.
+fn value(row: usize, column: usize) -> f32 {
+    ((row * 31 + column * 17 + row * column) % 9) as f32 - 4.0
+}
+
+/// What the kernel of `body` gives, of the first `rows` rows of x.
+fn run(body: &str, rows: usize, options: Options) -> Result<Vec<f32>, Error> {
+    let text = format!(
+        "#include \"hopper.cuh\"\n\
+         extern \"C\" __global__ void k(const __grid_constant__ TensorMap x, float* y, unsigned n) {{\n{body}\n}}\n"
+    );
+    let mut emulator = Emulator::new(options)?.with_source("planted", String::leak(text));
+    let mut plan = ArenaPlan::with_guards(ArenaId::numbered(0));
+    let views = [plan.view(Shape::new([64, COLUMNS]), DType::Bf16), plan.view(Shape::new([64, 64]), DType::F32)];
+    emulator.allocate(plan.id(), plan.bytes())?;
+    let [x, y] = views.map(|view| Region { arena: plan.id(), offset: view.offset, bytes: view.bytes() });
+    let all = (0..64 * COLUMNS).map(|i| bf16::from_f32(value(i / COLUMNS, i % COLUMNS)));
+    emulator.upload(x, &all.flat_map(bf16::to_le_bytes).collect::<Vec<_>>())?;
+    let map = TensorMap { region: x, half: true, extents: [COLUMNS, rows], tile: [64, 64] };
+    let args = [Arg::Map(map), Arg::Tensor { region: y, written: true }, scalar(STAGES as u32)];
+    emulator.launch(&KERNEL, Grid::new(1, 256).shared(49_152), &args)?;
+    let mut bytes = vec![0; y.bytes];
+    emulator.download(y, &mut bytes)?;
+    Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+}
+
+/// What is right where x has `rows` rows, and zeros beyond, in the order in which the threads store it.
+fn expected(rows: usize) -> Vec<f32> {
+    let of = |row: usize, column: usize| if row < rows { f64::from(value(row, column)) } else { 0.0 };
+    let sum = |m: usize, n: usize| -> f64 {
+        let term = |k: usize| of(m, k / 64 * 128 + k % 64) * of(n, k / 64 * 128 + 64 + k % 64);
+        (0..64 * STAGES).map(term).sum()
+    };
+    (0..32 * 128)
+        .map(|at| {
+            let (i, thread) = (at / 128, at % 128);
+            let row = thread / 32 * 16 + thread % 32 / 4 + i % 4 / 2 * 8;
+            sum(row, i / 4 * 8 + thread % 4 * 2 + i % 2) as f32
+        })
+        .collect()
+}
+
+/// The right kernel with these pieces of its text exchanged.
+fn with(changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(RIGHT.to_owned(), |text, (from, to)| {
+        assert_eq!(text.matches(from).count(), 1, "{from}");
+        text.replace(from, to)
+    })
+}
+
+#[test]
+fn a_right_kernel_gives_the_product_in_every_schedule() {
+    for build in [Build::Watched, Build::Plain] {
+        for order in [None, Some(1), Some(2), Some(3)] {
+            let options = Options { order, build, ..Options::default() };
+            assert!(run(RIGHT, 64, options).unwrap() == expected(64), "{options:?}");
+        }
+    }
+    assert!(run(RIGHT, 60, Options::default()).unwrap() == expected(60), "zeros come where the matrix has ended");
+}
+
+#[test]
+fn a_stage_may_stay_under_way_while_the_next_is_asked_for() {
+    let later = with(&[
+        ("    float d[32];", "    u64* last = 0;\n    float d[32];"),
+        ("wgmma_wait<0>();", "wgmma_wait<1>();"),
+        (
+            "if (lane_id() == 0) mbarrier_arrive(empty + stage);",
+            "if (last && lane_id() == 0) mbarrier_arrive(last);\nlast = empty + stage;",
+        ),
+        ("    for (unsigned i = 0; i < 32; ++i) y", "    wgmma_wait<0>();\n    for (unsigned i = 0; i < 32; ++i) y"),
+    ]);
+    for order in [None, Some(1), Some(2)] {
+        assert!(run(&later, 64, Options { order, ..Options::default() }).unwrap() == expected(64));
+    }
+}
+
+#[test]
+fn a_descriptor_without_the_swizzle_gives_other_numbers() {
+    let wrong = with(&[("a = descriptor(place)", "a = descriptor(place) & ~(1ull << 62)")]);
+    assert!(run(&wrong, 64, Options::default()).unwrap() != expected(64));
+}
+
+const WRITTEN_BY_THREADS: &str = "
+    for (unsigned i = threadIdx.x; i < 4096; i += 256) ((bf16*)(tiles + 32768))[i] = bf16{0x3f80};
+    FENCE
+    __syncthreads();
+    if (threadIdx.x < 128) {";
+
+#[test]
+fn what_threads_wrote_is_multiplied_after_a_fence() {
+    let text = WRITTEN_BY_THREADS.replace("FENCE", "fence_proxy();");
+    let ones = with(&[
+        ("    __syncthreads();\n    if (threadIdx.x < 128) {", &text),
+        ("b = descriptor(place + 8192)", "b = descriptor(place + 32768)"),
+        ("b + on", "b + step * 2"),
+    ]);
+    let found = run(&ones, 64, Options::default()).unwrap();
+    let row: f32 = (0..64 * STAGES).map(|k| value(0, k / 64 * 128 + k % 64)).sum();
+    assert_eq!(found[0], row, "the first row times ones");
+}
+
+#[test]
+fn planted_mistakes_are_found_and_named() {
+    let unfenced = WRITTEN_BY_THREADS.replace("FENCE", "");
+    let all: [(&[(&str, &str)], &str); 26] = [
+        // mbarriers and copies
+        (&[("mbarrier_wait(full + stage, round & 1);", "")], "a wgmma of memory that nobody has written"),
+        (
+            &[("mbarrier_wait(full + stage, round & 1);", "if (i == 0) mbarrier_wait(full + stage, round & 1);")],
+            "a wgmma of what a bulk copy brings: its mbarrier was not waited for",
+        ),
+        (&[("full + stage, round & 1)", "full + stage, round & 1 ^ (i == 1))")], "its mbarrier was not waited for"),
+        (
+            &[(
+                "mbarrier_wait(full + stage, round & 1);",
+                "if (i == 0) mbarrier_wait(full, 0);\nelse y[0] = ((float*)tiles)[4096];",
+            )],
+            "reads shared memory, at byte 16384, that a bulk copy writes: its mbarrier was not waited for",
+        ),
+        (
+            &[(
+                "mbarrier_wait(full + stage, round & 1);",
+                "if (i == 0) mbarrier_wait(full, 0);\nelse ((float*)tiles)[4096] = 0.0f;",
+            )],
+            "writes shared memory, at byte 16384, that a bulk copy writes",
+        ),
+        (&[("round & 1 ^ 1", "round & 1")], "waits for ever for parity 0 of the mbarrier"),
+        (&[("mbarrier_wait(empty + stage, round & 1 ^ 1);", "")], "whose phase has had its 1 arrivals"),
+        (&[("tiles + stage * 16384", "tiles")], "to byte 0, where one was not waited for"),
+        (&[("full + stage, 16384)", "full + stage, 17408)")], "the next lacks 0 of 1 arrivals and 1024 bytes"),
+        (&[("full + stage, 16384)", "full + stage, 8192)")], "expect fewer bytes than its copies bring"),
+        (&[("full + stage, 16384)", "full + stage, 8200)")], "expect fewer bytes than its copies bring"),
+        (&[("tiles + stage * 16384", "tiles + stage * 16384 + 512")], "tiles begin at multiples of 1024"),
+        (&[("fence_mbarrier_init();", "")], "which no fence followed when it was made"),
+        (&[("    __syncthreads();\n", "")], "no barrier between"),
+        (&[("mbarrier_init(empty + i, 4);", "")], "where none was made"),
+        (&[("if (lane_id() == 0) mbarrier_arrive", "mbarrier_arrive")], "waits for ever for parity"),
+        (
+            &[("i < n; ++i) {\n                unsigned", "i <= n; ++i) {\n                unsigned")],
+            "while bulk copies are under way",
+        ),
+        // products
+        (
+            &[
+                ("        wgmma_wait<0>();\n", ""),
+                ("mbarrier_arrive(empty + stage);", "mbarrier_arrive(empty + stage);\nwgmma_wait<0>();"),
+            ],
+            "which a wgmma may still read: no wait between",
+        ),
+        (&[("wgmma_wait<0>();", "wgmma_wait<1>();")], "which a wgmma may still read: no wait between"),
+        (
+            &[("        wgmma_wait<0>();\n", "        if (warp_id() != 7) wgmma_wait<0>();\n")],
+            "which a wgmma may still read: no wait between",
+        ),
+        (&[("wgmma_wait<0>();", "if (i + 1 < n) wgmma_wait<0>();")], "leaves the kernel while its wgmma are under way"),
+        (&[("wgmma_fence();", "")], "without wgmma.fence"),
+        (&[("wgmma_commit();", "wgmma_commit();\nd[3] += 1.0f;")], "has written to registers of a wgmma"),
+        (&[("a + on, b", "a + on + (threadIdx.x == 133), b")], "asks for another wgmma than others of its warpgroup"),
+        (
+            &[("wgmma<false", "if (warp_id() != 7) wgmma<false")],
+            "waits for ever for a wgmma that not all of its warpgroup ask for",
+        ),
+        (
+            &[
+                ("    __syncthreads();\n    if (threadIdx.x < 128) {", &unfenced),
+                ("b = descriptor(place + 8192)", "b = descriptor(place + 32768)"),
+                ("b + on", "b + step * 2"),
+            ],
+            "or no fence.proxy.async",
+        ),
+    ];
+    let mut missed = String::new();
+    for (changes, words) in all {
+        let said = match run(&with(changes), 64, Options::default()) {
+            Ok(_) => "nothing was found".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if !said.contains(words) || !said.starts_with("kernel k, block [0, 0, 0], thread ") {
+            missed += &format!("{changes:?}\n  {said}\n");
+        }
+    }
+    assert!(missed.is_empty(), "{missed}");
+}
+
+#[test]
+fn registers_of_a_product_that_is_under_way_are_not_numbers() {
+    let early = with(&[("wgmma_commit();", "wgmma_commit();\nif (i == 0) y[threadIdx.x - 128] = d[0];")]);
+    let early =
+        early.replace("y[i * 128 + threadIdx.x - 128] = d[i];", "if (i > 0) y[i * 128 + threadIdx.x - 128] = d[i];");
+    let found = run(&early, 64, Options::default()).unwrap();
+    assert!(found[..128].iter().all(|v| v.is_nan()) && found[128..] == expected(64)[128..]);
+}
+
+#[test]
+fn a_matrix_that_a_device_does_not_take_is_refused() {
+    let region = Region { arena: ArenaId::numbered(0), offset: 0, bytes: 64 * 128 };
+    let right = TensorMap { region, half: true, extents: [64, 64], tile: [64, 64] };
+    assert!(right.check("k").is_ok());
+    for wrong in [
+        TensorMap { extents: [64, 65], ..right },
+        TensorMap { extents: [60, 64], ..right },
+        TensorMap { extents: [0, 64], ..right },
+        TensorMap { tile: [32, 64], ..right },
+        TensorMap { tile: [64, 257], ..right },
+        TensorMap { tile: [64, 64], half: false, extents: [32, 64], ..right },
+        TensorMap { region: Region { offset: 8, ..region }, ..right },
+    ] {
+        assert!(wrong.check("k").is_err(), "{wrong:?}");
+    }
+}
