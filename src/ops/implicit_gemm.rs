@@ -348,8 +348,9 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     let (map, per_split) = (extents.map(op, Direction::Forward)?, count(op, each)?);
     let len = count(op, extents.weights())?;
     let vector = aligned::<T>(&[x.region, grad_y.region], &[inputs, outputs]);
-    // One split is the whole: it goes straight to its place. Few are added by the launch that makes them.
-    let merged = splits > 1 && splits <= FEW_SPLITS && !extents.stem();
+    // One split is the whole: it goes straight to its place. Few are added by the launch that makes them, of whole tiles.
+    let whole_tiles = extents.whole_gradient(mode).filter(|_| vector == 1 && !extents.stem());
+    let merged = splits > 1 && splits <= FEW_SPLITS && whole_tiles.is_some();
     let mut tile_tickets = tickets.first(if merged { BLOCKS } else { 0 });
     let (mut parts, mut whole) = match splits {
         1 => (out.as_f32(), None),
@@ -360,7 +361,7 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     if extents.stem() {
         let (grid, tf32) = (Grid::of([outputs.div_ceil(64), splits, 1], 256), u32::from(mode == Mode::Tf32));
         kernels::StemGradient { x, grad_y, partials, per_split, tf32, map }.launch(driver, grid)?;
-    } else if let (Some(side), 1) = (extents.whole_gradient(mode), vector) {
+    } else if let Some(side) = whole_tiles {
         let grid = grid(side, 128).shared(WHOLE_GRADIENT_SHARED);
         macro_rules! tile {
             ($kernel:ident) => {
@@ -371,16 +372,13 @@ pub fn weight_gradient<D: Driver, T: Stored>(
         if side == 128 { tile!(WeightGradientTile128) } else { tile!(WeightGradientTile64) }
     } else if mode != Mode::F32 {
         let grid = grid(64, 256).shared(GRADIENT_SHARED);
-        kernels::WeightGradientMma { x, grad_y, partials, out: out_of_few, tickets, per_split, vector, map }
-            .launch(driver, grid)?;
+        kernels::WeightGradientMma { x, grad_y, partials, per_split, vector, map }.launch(driver, grid)?;
     } else if inputs > 32 || outputs > 32 {
         let (x, dy, grid) = (x.as_f32(), grad_y.as_f32(), grid(64, 256));
-        kernels::WeightGradient64 { x, grad_y: dy, partials, out: out_of_few, tickets, per_split, vector, map }
-            .launch(driver, grid)?;
+        kernels::WeightGradient64 { x, grad_y: dy, partials, per_split, vector, map }.launch(driver, grid)?;
     } else {
         let (x, dy, grid) = (x.as_f32(), grad_y.as_f32(), grid(32, 64));
-        kernels::WeightGradient32 { x, grad_y: dy, partials, out: out_of_few, tickets, per_split, vector, map }
-            .launch(driver, grid)?;
+        kernels::WeightGradient32 { x, grad_y: dy, partials, per_split, vector, map }.launch(driver, grid)?;
     }
     if splits == 1 || merged {
         return Ok(());
