@@ -119,10 +119,9 @@ __device__ __forceinline__ PartsOf tile_parts(unsigned columns, unsigned width, 
     unsigned first = blockIdx.y * width;
     return {columns, first, min(width, columns - first), blockIdx.y, block, each, parts};
 }
-// dβ and dγ of a block's columns, from the parts' Σdy and Σdy·ŷ. Like merge_parts; and not part of its caller, so that the registers of that one's
-// loops are given out as if it were not there.
+// dβ and dγ of a block's columns, from the parts' Σdy and Σdy·ŷ. Like merge_parts.
 template <unsigned FOURS>
-__device__ __noinline__ void merge_gradients(double* partials, float* grad_weight, float* grad_bias, unsigned* tickets, PartsOf of) {
+__device__ __forceinline__ void merge_gradients(double* partials, float* grad_weight, float* grad_bias, unsigned* tickets, const PartsOf& of) {
     merge_parts<Sum, FOURS>(partials, tickets, of, [&](unsigned column, double sum, double sum_u) {
         grad_bias[column] = (float)sum;
         grad_weight[column] = (float)sum_u;
@@ -174,13 +173,18 @@ struct Moments {
     float *mean, *var;
     unsigned* tickets;
 };
-// μ and σ² of a block's columns, which have `rows`. Like merge_gradients.
-template <unsigned FOURS> __device__ __noinline__ void merge_moments(Moments to, unsigned rows, PartsOf of) {
+// μ and σ² of a block's columns, which have `rows`. Like merge_parts.
+template <unsigned FOURS> __device__ __forceinline__ void merge_moments(const Moments& to, unsigned rows, const PartsOf& of) {
     merge_parts<Sum, FOURS>(to.sums, to.tickets, of, [&](unsigned column, double sum, double square) {
         Pair moments = moments_of(sum, square, rows);
         to.mean[column] = (float)moments.a;
         to.var[column] = (float)moments.b;
     });
+}
+
+// The same, but not part of its caller, a product: the registers of that one's main loop are given out as if it were not there.
+template <unsigned FOURS> __device__ __noinline__ void merge_moments_apart(Moments to, unsigned rows, PartsOf of) {
+    merge_moments<FOURS>(to, rows, of);
 }
 
 // S comes from σ² (kind 0: √(σ² + ε)) or s (kind 1: s + ε): running statistics and ℓp norms too.

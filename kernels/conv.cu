@@ -2,7 +2,6 @@
 // computes a tile of rows × columns. Each thread computes a part of it in registers, from tiles in shared memory that hold 16 of the inner
 // dimension at a time. The next tiles are read into registers while the current ones are multiplied.
 #include "columns.cuh"
-#include "splits.cuh"
 #include "taps.cuh"
 
 constexpr unsigned DEPTH = 16;
@@ -132,7 +131,7 @@ __device__ void product(const float* a, const float* b, const float* bias, float
         }
         __syncthreads();
     }
-    merge_moments<2>(to, map.rows, tile_parts(map.columns, COLUMNS, blockIdx.x, 1, gridDim.x));
+    merge_moments_apart<2>(to, map.rows, tile_parts(map.columns, COLUMNS, blockIdx.x, 1, gridDim.x));
 }
 
 // out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; in tiles of 128 × 128.
@@ -157,8 +156,7 @@ product_32x32(const float* a, const float* b, const float* bias_or_null, float* 
 // A tile of SIDE × SIDE of (c, k). blockIdx.y is the tap, blockIdx.z the split of `per_split` rows; blockIdx.x counts tiles of c and of k.
 // map.inner is C, map.columns K.
 template <unsigned SIDE, unsigned EACH>
-__device__ void weight_gradient(const float* x, const float* grad_y, float* partials, float* all, unsigned* tickets, const Map& map, unsigned per_split,
-                                unsigned vector) {
+__device__ void weight_gradient(const float* x, const float* grad_y, float* partials, const Map& map, unsigned per_split, unsigned vector) {
     constexpr unsigned ACROSS = SIDE / EACH, THREADS = ACROSS * ACROSS, FOURS = SIDE * DEPTH / 4 / THREADS;
     SHARED(float, tile_x, [DEPTH][SIDE + 4]);
     SHARED(float, tile_y, [DEPTH][SIDE + 4]);
@@ -215,20 +213,16 @@ __device__ void weight_gradient(const float* x, const float* grad_y, float* part
             unsigned c = first_c + own_c + i, k = first_k + own_k + j;
             if (c < map.inner && k < map.columns) out[(u64)c * map.columns + k] = sums[i][j];
         }
-    add_few_splits<SIDE>(partials, all, tickets, map.taps, map.inner, map.columns, first_c, first_k);
 }
-// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k] over the q that have the tap on the map, and where there are few the sum of
-// all splits in `out`; in tiles of 64 × 64.
+// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k] over the q that have the tap on the map; in tiles of 64 × 64.
 extern "C" __global__ void __launch_bounds__(256)
-weight_gradient_64(const float* x, const float* grad_y, float* partials, float* out_or_null, unsigned* tickets_or_null, Map map, unsigned per_split,
-                   unsigned vector) {
-    weight_gradient<64, 4>(x, grad_y, partials, out_or_null, tickets_or_null, map, per_split, vector);
+weight_gradient_64(const float* x, const float* grad_y, float* partials, Map map, unsigned per_split, unsigned vector) {
+    weight_gradient<64, 4>(x, grad_y, partials, map, per_split, vector);
 }
 // As weight_gradient_64, in tiles of 32 × 32.
 extern "C" __global__ void __launch_bounds__(64)
-weight_gradient_32(const float* x, const float* grad_y, float* partials, float* out_or_null, unsigned* tickets_or_null, Map map, unsigned per_split,
-                   unsigned vector) {
-    weight_gradient<32, 4>(x, grad_y, partials, out_or_null, tickets_or_null, map, per_split, vector);
+weight_gradient_32(const float* x, const float* grad_y, float* partials, Map map, unsigned per_split, unsigned vector) {
+    weight_gradient<32, 4>(x, grad_y, partials, map, per_split, vector);
 }
 
 // out ← the splits' parts, added in order.

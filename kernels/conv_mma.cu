@@ -4,7 +4,6 @@
 // 64. The pitches of tiles are chosen so that ldmatrix has no bank conflicts; storing rows of 64 bytes 80 apart has some. conv_tile.cu has what
 // comes in whole tiles, which is what networks are mostly made of.
 #include "columns.cuh"
-#include "splits.cuh"
 #include "taps.cuh"
 #include "tensor_cores.cuh"
 
@@ -201,7 +200,7 @@ __device__ void product(const T* a, const T* b, const float* bias, T* out, const
             for (unsigned warp = 1; warp < ROWS / 32; ++warp) all += columns[warp][t][which];
             to.sums[(u64)(2 * blockIdx.x + which) * map.columns + first_column + t] = all;
         }
-    merge_moments<2>(to, map.rows, tile_parts(map.columns, COLUMNS, blockIdx.x, 1, gridDim.x));
+    merge_moments_apart<2>(to, map.rows, tile_parts(map.columns, COLUMNS, blockIdx.x, 1, gridDim.x));
 }
 // out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; in tiles of 128 × 64.
 KERNEL_OF_T(256, 3)
@@ -221,9 +220,7 @@ product_mma_64(const T* a, const T* b, const float* bias_or_null, T* out, double
 }
 
 // One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], as weight_gradient_64: a tile of 64 × 64, each warp 16 × 32.
-KERNEL_OF_T(256)
-weight_gradient_mma(const T* x, const T* grad_y, float* partials, float* out_or_null, unsigned* tickets_or_null, Map map, unsigned per_split,
-                    unsigned vector) {
+KERNEL_OF_T(256) weight_gradient_mma(const T* x, const T* grad_y, float* partials, Map map, unsigned per_split, unsigned vector) {
     constexpr unsigned CHUNK = Kind<T>::CHUNK, DEPTH = Kind<T>::DEPTH, STEP = Kind<T>::STEP, SIDE = 64, PITCH = SIDE + 8;
     constexpr unsigned TILE = DEPTH * PITCH, ACROSS = SIDE / CHUNK;
     DYNAMIC_SHARED(bytes);
@@ -276,5 +273,4 @@ weight_gradient_mma(const T* x, const T* grad_y, float* partials, float* out_or_
             unsigned c = first_c + warp_c + lane_id() / 4 + e / 2 * 8, k = first_k + warp_k + 8 * j + lane_id() % 4 * 2 + e % 2;
             if (c < map.inner && k < map.columns) out[(u64)c * map.columns + k] = d[j][e];
         }
-    add_few_splits<SIDE>(partials, out_or_null, tickets_or_null, map.taps, map.inner, map.columns, first_c, first_k);
 }

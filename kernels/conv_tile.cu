@@ -160,7 +160,7 @@ __device__ __forceinline__ void put_sums(const Moments& to, const Map& map, unsi
         own[0] = of.a;
         own[map.columns] = of.b;
     }
-    merge_moments<8>(to, map.rows, tile_parts(map.columns, COLUMNS, row_tile, 1, tiles));
+    merge_moments_apart<8>(to, map.rows, tile_parts(map.columns, COLUMNS, row_tile, 1, tiles));
 }
 
 template <typename T, unsigned COLUMNS>

@@ -192,7 +192,7 @@ __device__ __forceinline__ void product(const TensorMap* a, const TensorMap* b, 
     // Only now, since the whole block takes a ticket: until here one warp of it is ahead.
     for (unsigned tile = blockIdx.x; tile < tiles_of(map, COLUMNS); tile += gridDim.x) {
         Place at(map, tile, COLUMNS);
-        merge_moments<4>(to, map.rows, {map.columns, at.first_column, COLUMNS, at.first_column / COLUMNS, at.row_tile, 1, map.rows / ROWS});
+        merge_moments_apart<4>(to, map.rows, {map.columns, at.first_column, COLUMNS, at.first_column / COLUMNS, at.row_tile, 1, map.rows / ROWS});
     }
 }
 

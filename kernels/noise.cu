@@ -200,6 +200,10 @@ __device__ __forceinline__ void gradient_sums(const T* x, const T* grad_y, doubl
         store_partials<Sum>(sum[half], sum_u[half], place.noise.at[half], partials);
     }
 }
+// Not part of its caller, which needs its registers for what it draws.
+__device__ __noinline__ void merge_gradients_apart(double* partials, float* grad_weight, float* grad_bias, unsigned* tickets, PartsOf of) {
+    merge_gradients<1>(partials, grad_weight, grad_bias, tickets, of);
+}
 // Each part's Σd and Σd·ŷ of every column, and of all parts dβ and dγ.
 KERNEL_OF_T(256)
 noisy_gradient_sums(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var, const u64* state,
@@ -208,7 +212,7 @@ noisy_gradient_sums(const T* x, const T* grad_y, const float* weight, const floa
     NoisyPlace place = noisy_place(weight, bias, mean, var, state, eps, noise, relu, matrix, pool);
     if (pool.width) gradient_sums<T, 4>(x, grad_y, partials, place, pool);
     else gradient_sums<T, 1>(x, grad_y, partials, place, pool);
-    merge_gradients<1>(partials, grad_weight, grad_bias, tickets, block_parts(matrix.columns, 2 * matrix.width));
+    merge_gradients_apart(partials, grad_weight, grad_bias, tickets, block_parts(matrix.columns, 2 * matrix.width));
 }
 
 template <typename T, unsigned COUNT>

@@ -100,7 +100,7 @@ stem(const T* x, const T* weight, const float* bias_or_null, T* out, double* sum
         sums_or_null[(u64)(2 * (blockIdx.x * parts + part) + which) * map.columns + first_column + column] = all;
     }
     Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
-    merge_moments<4>(to, map.rows, tile_parts(map.columns, COLUMNS, blockIdx.x, parts, (map.rows + sum_rows - 1) / sum_rows));
+    merge_moments_apart<4>(to, map.rows, tile_parts(map.columns, COLUMNS, blockIdx.x, parts, (map.rows + sum_rows - 1) / sum_rows));
 }
 
 // One split's part of dw[term, k] = Σ_rows x · dy. Four groups of 64 threads take sixteen of each 64 rows; a thread has eight terms of four

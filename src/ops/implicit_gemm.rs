@@ -373,8 +373,9 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     let (map, per_split) = (extents.map(op, Direction::Forward)?, count(op, each)?);
     let len = count(op, extents.weights())?;
     let vector = aligned::<T>(&[x.region, grad_y.region], &[inputs, outputs]);
-    // One split is the whole: it goes straight to its place. Few are added by the launch that makes them.
-    let merged = splits > 1 && splits <= FEW_SPLITS && !extents.stem();
+    // One split is the whole: it goes straight to its place. Few are added by the launch that makes them, of whole tiles.
+    let whole_tiles = extents.whole_gradient(mode).filter(|_| vector == 1 && !extents.stem());
+    let merged = splits > 1 && splits <= FEW_SPLITS && whole_tiles.is_some();
     let mut tile_tickets = tickets.first(if merged { BLOCKS } else { 0 });
     let (mut parts, mut whole) = match splits {
         1 => (out.as_f32(), None),
@@ -385,9 +386,7 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     if extents.stem() {
         let (grid, tf32) = (Grid::of([outputs.div_ceil(64), splits, 1], 256), u32::from(mode == Mode::Tf32));
         kernels::StemGradient { x, grad_y, partials, per_split, tf32, map }.launch(driver, grid)?;
-    } else if let (Some(side), 1, true) =
-        (extents.whole_gradient(mode), vector, mode == Mode::Bf16 && driver.properties().hopper)
-    {
+    } else if let Some(side) = whole_tiles.filter(|_| mode == Mode::Bf16 && driver.properties().hopper) {
         let (rows, box_rows) = (extents.rows(), if side == 128 { 64 } else { 128 });
         let x = x.tiles([inputs, rows], [WHOLE_STAGE / 2, box_rows]);
         let grad_y = grad_y.tiles([outputs, rows], [WHOLE_STAGE / 2, box_rows]);
@@ -401,7 +400,7 @@ pub fn weight_gradient<D: Driver, T: Stored>(
             kernels::WeightGradientWgmma64 { x, grad_y, partials, out: out_of_few, tickets, map, per_split, splits }
                 .launch(driver, grid)?;
         }
-    } else if let (Some(side), 1) = (extents.whole_gradient(mode), vector) {
+    } else if let Some(side) = whole_tiles {
         let grid = grid(side, 128).shared(WHOLE_GRADIENT_SHARED);
         macro_rules! tile {
             ($kernel:ident) => {
@@ -412,16 +411,13 @@ pub fn weight_gradient<D: Driver, T: Stored>(
         if side == 128 { tile!(WeightGradientTile128) } else { tile!(WeightGradientTile64) }
     } else if mode != Mode::F32 {
         let grid = grid(64, 256).shared(GRADIENT_SHARED);
-        kernels::WeightGradientMma { x, grad_y, partials, out: out_of_few, tickets, per_split, vector, map }
-            .launch(driver, grid)?;
+        kernels::WeightGradientMma { x, grad_y, partials, per_split, vector, map }.launch(driver, grid)?;
     } else if inputs > 32 || outputs > 32 {
         let (x, dy, grid) = (x.as_f32(), grad_y.as_f32(), grid(64, 256));
-        kernels::WeightGradient64 { x, grad_y: dy, partials, out: out_of_few, tickets, per_split, vector, map }
-            .launch(driver, grid)?;
+        kernels::WeightGradient64 { x, grad_y: dy, partials, per_split, vector, map }.launch(driver, grid)?;
     } else {
         let (x, dy, grid) = (x.as_f32(), grad_y.as_f32(), grid(32, 64));
-        kernels::WeightGradient32 { x, grad_y: dy, partials, out: out_of_few, tickets, per_split, vector, map }
-            .launch(driver, grid)?;
+        kernels::WeightGradient32 { x, grad_y: dy, partials, per_split, vector, map }.launch(driver, grid)?;
     }
     if splits == 1 || merged {
         return Ok(());
@@ -454,38 +450,4 @@ pub fn bias_gradient<D: Driver, T: Stored>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Columns of the tiles of VGG-16's products forward and backward, and the side of its weight gradients', with their splits.
-    #[test]
-    fn every_layer_of_vgg_16_but_the_first_is_made_of_whole_tiles() {
-        for (size, inputs, outputs, [forward, backward, gradient]) in [
-            (32, 64, 64, [64, 64, 64]),
-            (16, 64, 128, [128, 64, 64]),
-            (16, 128, 128, [128, 128, 128]),
-            (8, 128, 256, [128, 64, 128]),
-            (8, 256, 256, [128, 128, 128]),
-            (4, 256, 512, [64, 64, 128]),
-            (2, 512, 512, [64, 64, 128]),
-        ] {
-            let of = Extents { height: size, width: size, batch: 128, inputs, outputs, taps: 9 };
-            for mode in [Mode::Bf16, Mode::Tf32] {
-                let wide = |direction| of.whole_product(mode, direction);
-                let found = [wide(Direction::Forward), wide(Direction::Backward), of.whole_gradient(mode)];
-                assert_eq!(found, [forward, backward, gradient].map(Some), "{of:?}");
-                let (splits, each) = of.splits(mode);
-                assert!(each.is_multiple_of(128) && splits * each >= of.rows(), "{of:?}: {splits} of {each}");
-            }
-            assert_eq!(of.whole_product(Mode::F32, Direction::Forward), None);
-        }
-        let stem = Extents { height: 32, width: 32, batch: 128, inputs: 3, outputs: 64, taps: 9 };
-        assert_eq!(stem.whole_product(Mode::Bf16, Direction::Forward), None);
-    }
-
-    #[test]
-    fn shared_memory_holds_the_stages_and_the_tile_that_is_put_together() {
-        assert_eq!([whole_shared(128), whole_shared(64)], [98_304, 77_824]);
-        assert_eq!([warpgroup_shared(128), warpgroup_shared(64)], [208_896, 143_360]);
-    }
-}
+mod tests;

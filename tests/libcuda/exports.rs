@@ -10,14 +10,14 @@ use super::codes::{self, Done, INVALID_DEVICE, INVALID_VALUE, UNKNOWN};
 use super::contexts::Context;
 use super::state::Needs::{Current, LetsGo, Nothing, Releases, Started};
 use super::state::{Device, State, call};
-use super::work::{Map, Op};
+use super::work::Op;
 use std::ffi::{CStr, c_char, c_int, c_uchar, c_uint, c_ulonglong, c_void};
 
 /// Gives the caller a value.
 ///
 /// # Safety
 /// `to` is null or valid.
-unsafe fn give<T>(to: *mut T, value: T) -> Done {
+pub unsafe fn give<T>(to: *mut T, value: T) -> Done {
     if to.is_null() {
         return Err(INVALID_VALUE);
     }
@@ -302,46 +302,6 @@ pub unsafe extern "C" fn cuMemsetD8Async(to: u64, value: c_uchar, bytes: usize, 
     call("cuMemsetD8Async", Current, |state| {
         state.reachable(to, bytes)?;
         state.submit(stream, Op::Fill { to, value, bytes })
-    })
-}
-
-/// The numbers of CUDA's enumerations that normscape uses: f32 and bf16; not interleaved, swizzled by 128 bytes, zeros beyond the matrix.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuTensorMapEncodeTiled(
-    map: *mut Map,
-    element: c_uint,
-    rank: c_uint,
-    address: u64,
-    extents: *const u64,
-    pitches: *const u64,
-    tile: *const c_uint,
-    steps: *const c_uint,
-    interleaved: c_uint,
-    swizzle: c_uint,
-    _promotion: c_uint,
-    beyond: c_uint,
-) -> u32 {
-    call("cuTensorMapEncodeTiled", Nothing, |state| {
-        if rank != 2 || ![7, 9].contains(&element) || [interleaved, swizzle, beyond] != [0, 3, 0] {
-            return state.not_modelled("a tensor map of another kind");
-        }
-        // SAFETY: the caller's arrays have the rank's length; of pitches there is one less.
-        let (extents, tile, steps, pitch) = unsafe {
-            (*extents.cast::<[u64; 2]>(), *tile.cast::<[c_uint; 2]>(), *steps.cast::<[c_uint; 2]>(), *pitches)
-        };
-        let bytes = if element == 9 { 2 } else { 4 };
-        let fits = tile.iter().all(|n| (1..=256).contains(n)) && u64::from(tile[0]) * bytes <= 128 && steps == [1, 1];
-        let whole = address.is_multiple_of(16) && pitch.is_multiple_of(16) && pitch >= extents[0] * bytes;
-        let placed = map.addr().is_multiple_of(64) && extents.iter().all(|n| (1..=1 << 32).contains(n));
-        if !(fits && whole && placed) {
-            return state.breach(
-                INVALID_VALUE,
-                format!("a matrix {extents:?} at {address:#x}, rows {pitch} bytes apart, boxes {tile:?}"),
-            );
-        }
-        let half = u64::from(element == 9);
-        // SAFETY: the caller's map has 128 bytes.
-        unsafe { give(map, Map { mark: Map::MARK, address, half, extents, tile: tile.map(u64::from), rest: [0; 9] }) }
     })
 }
 

@@ -8,7 +8,7 @@
 //! - `settings`: what the environment asks of it · `codes`: CUDA's errors · `image`: which kernels a cubin or PTX holds
 //! - `contexts`: devices, contexts and their memory · `work`: what is queued or recorded, and how it is done
 //! - `state`: everything that is alive, the rules of a call, breaches, and the report at the end
-//! - `modules`, `streams`, `graphs`: what the functions of these names do · `exports`: the driver's functions · `cublas`: those of cuBLAS
+//! - `modules`, `streams`, `graphs`: what the functions of these names do · `exports`, `maps`: the driver's functions · `cublas`: those of cuBLAS
 //!
 //! docs/devices.md says how to use it.
 
@@ -18,6 +18,7 @@ mod cublas;
 mod exports;
 mod graphs;
 pub mod image;
+mod maps;
 mod modules;
 mod settings;
 mod state;

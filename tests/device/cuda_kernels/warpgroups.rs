@@ -126,8 +126,7 @@ impl Case {
         match how {
             How::Any => {
                 let grid = Grid::of([inner / 64 * (columns / 64), 9, 2], 256).shared(98_304);
-                kernels::WeightGradientMma { x, grad_y, partials, out: None, tickets: None, map, per_split, vector: 1 }
-                    .launch(driver, grid)
+                kernels::WeightGradientMma { x, grad_y, partials, map, per_split, vector: 1 }.launch(driver, grid)
             }
             How::Warpgroups(side, blocks) => {
                 let rows = if side == 128 { 64 } else { 128 };

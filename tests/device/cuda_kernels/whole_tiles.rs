@@ -143,10 +143,8 @@ impl Layer {
                 kernels::WeightGradientTile64 { x, grad_y, partials, out: None, tickets: None, map, per_split }
                     .launch(driver, grid(64, 128))
             }
-            _ => {
-                kernels::WeightGradientMma { x, grad_y, partials, out: None, tickets: None, map, per_split, vector: 1 }
-                    .launch(driver, grid(64, 256))
-            }
+            _ => kernels::WeightGradientMma { x, grad_y, partials, map, per_split, vector: 1 }
+                .launch(driver, grid(64, 256)),
         }
         .unwrap();
         self.gpu.download_f64(In(self.grad_weight)).unwrap()

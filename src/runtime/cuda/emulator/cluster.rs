@@ -4,11 +4,13 @@
 //! releases the others. Ready threads run in order of their numbers, or in an order that a seed shuffles: a correct kernel gives the same bits in any
 //! order.
 
+mod standing;
+
 use super::abi::{AsyncCalls, Calls, Dim3, Entry, Slot, Thread};
 use super::engine::{Engine, Memory};
-use super::global::{Acquired, Conflict, Global, Place};
+use super::global::{Acquired, Global, Place};
 use super::lanes::{Counting, Tally};
-use super::shadow::{Moment, Shadow};
+use super::shadow::Shadow;
 use crate::runtime::cuda::driver::{Grid, Kernel};
 use crate::runtime::rng::{Purpose, word};
 use crate::{Error, Result};
@@ -471,41 +473,5 @@ impl Cluster {
         if let Some(engine) = &mut self.blocks[rank as usize].engine {
             engine.clocks.meet(threads);
         }
-    }
-
-    /// The moment of an access by thread `number`.
-    pub fn moment(&self, number: u32) -> Moment {
-        let thread_state = &self.thread_states[number as usize];
-        let own = thread_state.abi.thread.x;
-        let Block { moment: block, engine, .. } = &self.blocks[thread_state.rank as usize];
-        let (warp, number) =
-            (self.warps[self.warp_of(number)].synced, engine.as_ref().map_or(0, |engine| engine.clocks.own(own)));
-        Moment { block: *block, cluster: self.cluster_moment, warp, number }
-    }
-
-    /// Where thread `number` stands now.
-    pub fn place(&self, number: u32) -> Place {
-        let block = self.blocks[self.thread_states[number as usize].rank as usize].moment;
-        let [now, block, all] = [self.clock, block, self.cluster_moment].map(|moment| moment - self.born);
-        let threads = self.thread_states[number as usize].abi.threads.x;
-        Place { cluster: self.number, thread: number, threads, now, block, all }
-    }
-
-    /// What is wrong with an access to `name` that nothing orders after another block's.
-    pub fn unordered(&self, name: &str, bytes: usize, written: bool, other: Conflict) -> String {
-        // SAFETY: the launch outlives the cluster.
-        let [nx, ny, _] = unsafe { (*self.launch).grid.blocks }.map(u64::from);
-        let threads = self.thread_states[0].abi.threads.x;
-        let at = other.cluster * self.blocks.len() as u64 + u64::from(other.thread / threads);
-        let block = [at % nx, at / nx % ny, at / nx / ny];
-        let (verb, did) = (if written { "writes" } else { "reads" }, if other.wrote { "wrote" } else { "read" });
-        format!("{verb} {bytes} bytes of {name} that block {block:?} {did}: no fence, ticket and fence between")
-    }
-
-    /// An error that names thread `number`.
-    pub fn fault(&self, number: u32, problem: String) -> Error {
-        let thread_state = &self.thread_states[number as usize];
-        let Dim3 { x, y, z } = thread_state.abi.block;
-        Error::Kernel { kernel: self.kernel.name, block: [x, y, z], thread: thread_state.abi.thread.x, problem }
     }
 }

@@ -1,0 +1,33 @@
+use super::*;
+
+/// Columns of the tiles of VGG-16's products forward and backward, and the side of its weight gradients', with their splits.
+#[test]
+fn every_layer_of_vgg_16_but_the_first_is_made_of_whole_tiles() {
+    for (size, inputs, outputs, [forward, backward, gradient]) in [
+        (32, 64, 64, [64, 64, 64]),
+        (16, 64, 128, [128, 64, 64]),
+        (16, 128, 128, [128, 128, 128]),
+        (8, 128, 256, [128, 64, 128]),
+        (8, 256, 256, [128, 128, 128]),
+        (4, 256, 512, [64, 64, 128]),
+        (2, 512, 512, [64, 64, 128]),
+    ] {
+        let of = Extents { height: size, width: size, batch: 128, inputs, outputs, taps: 9 };
+        for mode in [Mode::Bf16, Mode::Tf32] {
+            let wide = |direction| of.whole_product(mode, direction);
+            let found = [wide(Direction::Forward), wide(Direction::Backward), of.whole_gradient(mode)];
+            assert_eq!(found, [forward, backward, gradient].map(Some), "{of:?}");
+            let (splits, each) = of.splits(mode);
+            assert!(each.is_multiple_of(128) && splits * each >= of.rows(), "{of:?}: {splits} of {each}");
+        }
+        assert_eq!(of.whole_product(Mode::F32, Direction::Forward), None);
+    }
+    let stem = Extents { height: 32, width: 32, batch: 128, inputs: 3, outputs: 64, taps: 9 };
+    assert_eq!(stem.whole_product(Mode::Bf16, Direction::Forward), None);
+}
+
+#[test]
+fn shared_memory_holds_the_stages_and_the_tile_that_is_put_together() {
+    assert_eq!([whole_shared(128), whole_shared(64)], [98_304, 77_824]);
+    assert_eq!([warpgroup_shared(128), warpgroup_shared(64)], [208_896, 143_360]);
+}

@@ -1,0 +1,45 @@
+//! Where a thread of a cluster stands: what orders its accesses, and what an error says of it.
+
+use super::{Block, Cluster};
+use crate::Error;
+use crate::runtime::cuda::emulator::abi::Dim3;
+use crate::runtime::cuda::emulator::global::{Conflict, Place};
+use crate::runtime::cuda::emulator::shadow::Moment;
+
+impl Cluster {
+    /// The moment of an access by thread `number`.
+    pub fn moment(&self, number: u32) -> Moment {
+        let thread_state = &self.thread_states[number as usize];
+        let own = thread_state.abi.thread.x;
+        let Block { moment: block, engine, .. } = &self.blocks[thread_state.rank as usize];
+        let (warp, number) =
+            (self.warps[self.warp_of(number)].synced, engine.as_ref().map_or(0, |engine| engine.clocks.own(own)));
+        Moment { block: *block, cluster: self.cluster_moment, warp, number }
+    }
+
+    /// Where thread `number` stands now.
+    pub fn place(&self, number: u32) -> Place {
+        let block = self.blocks[self.thread_states[number as usize].rank as usize].moment;
+        let [now, block, all] = [self.clock, block, self.cluster_moment].map(|moment| moment - self.born);
+        let threads = self.thread_states[number as usize].abi.threads.x;
+        Place { cluster: self.number, thread: number, threads, now, block, all }
+    }
+
+    /// What is wrong with an access to `name` that nothing orders after another block's.
+    pub fn unordered(&self, name: &str, bytes: usize, written: bool, other: Conflict) -> String {
+        // SAFETY: the launch outlives the cluster.
+        let [nx, ny, _] = unsafe { (*self.launch).grid.blocks }.map(u64::from);
+        let threads = self.thread_states[0].abi.threads.x;
+        let at = other.cluster * self.blocks.len() as u64 + u64::from(other.thread / threads);
+        let block = [at % nx, at / nx % ny, at / nx / ny];
+        let (verb, did) = (if written { "writes" } else { "reads" }, if other.wrote { "wrote" } else { "read" });
+        format!("{verb} {bytes} bytes of {name} that block {block:?} {did}: no fence, ticket and fence between")
+    }
+
+    /// An error that names thread `number`.
+    pub fn fault(&self, number: u32, problem: String) -> Error {
+        let thread_state = &self.thread_states[number as usize];
+        let Dim3 { x, y, z } = thread_state.abi.block;
+        Error::Kernel { kernel: self.kernel.name, block: [x, y, z], thread: thread_state.abi.thread.x, problem }
+    }
+}
