@@ -238,7 +238,7 @@ mod tests {
         let (mut data, mut ticket) = ([0u64; 1], 0u32);
         let (at, number) = (data.as_mut_ptr() as usize, std::ptr::from_mut(&mut ticket) as usize);
         let fresh = || {
-            let global = Global::new([at..at + 8].into_iter());
+            let global = Global::new(std::iter::once(at..at + 8));
             assert_eq!(global.access(at, 8, true, place(0, 5, 0, 0), &[]), Ok(()));
             global
         };

@@ -179,8 +179,10 @@ mod tests {
         let across = Operand::read(swizzled(2048, 8192, 1024), true, 128, 2).unwrap();
         // Column 64 + 17, k 16 + 3 is of the row 19.
         let step = Operand::read(swizzled(2048 + 16 * 128, 8192, 1024), true, 128, 2).unwrap();
-        assert_eq!(across.place(64 + 17, 3), 2048 + 8192 + 3 * 128 + (2 ^ 3) * 16 + 2);
-        assert_eq!(step.place(64 + 17, 3), 2048 + 8192 + 19 * 128 + (2 ^ 3) * 16 + 2);
+        // Chunk 2 of the row, which lies at 2 ^ 3.
+        let chunk = 16;
+        assert_eq!(across.place(64 + 17, 3), 2048 + 8192 + 3 * 128 + chunk + 2);
+        assert_eq!(step.place(64 + 17, 3), 2048 + 8192 + 19 * 128 + chunk + 2);
         assert!(Operand::read(3 << 62, false, 64, 2).is_err());
     }
 

@@ -48,7 +48,7 @@ pub struct Warpgroup {
     fenced: [bool; THREADS],
     sums: Vec<Vec<Sums>>,
     /// Of each group, the number of each thread when it had waited for it.
-    retired: Vec<Box<[u32; THREADS]>>,
+    retired: Vec<[u32; THREADS]>,
     /// Threads that wait for others to ask.
     pub waiting: Vec<u32>,
 }
@@ -188,7 +188,7 @@ impl Warpgroup {
         let due = self.closed[thread].saturating_sub(left);
         self.make(memory, due)?;
         while self.retired.len() < due as usize {
-            self.retired.push(Box::new([0; THREADS]));
+            self.retired.push([0; THREADS]);
         }
         for group in self.retired[..due as usize].iter_mut().rev() {
             if group[thread] != 0 {
