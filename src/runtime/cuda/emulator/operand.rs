@@ -82,7 +82,7 @@ impl Operand {
         .collect()
     }
 
-    /// All elements, as [k][row or column], or as [row or column][k] with `rows_first`.
+    /// All elements, as `[k][row or column]`, or as `[row or column][k]` with `rows_first`.
     fn elements(&self, memory: &[u8], rows_first: bool) -> Vec<f32> {
         let inner = INNER_BYTES / self.element;
         let mut out = vec![0.0; self.extent * inner];
