@@ -227,7 +227,7 @@ fn a_sample_of_blocks_counts_for_all_where_they_are_alike() {
 #[test]
 fn whole_clusters_are_sampled() {
     let body = "SHARED(float, mine, [32]);\nmine[t] = x[t];\ncluster_sync();\n\
-                y[t] = *cluster_map(mine + t, (cluster_rank() + 1) % 2);\ncluster_sync();";
+                y[32 * blockIdx.x + t] = *cluster_map(mine + t, (cluster_rank() + 1) % 2);\ncluster_sync();";
     let whole = counted_as(&CLUSTER, 32, 32, None, body);
     let counts = sampled_as(&CLUSTER, 32, 32, (None, Some(4)), body);
     assert_eq!((counts.remote, counts.barriers), (whole.remote, whole.barriers));

@@ -307,7 +307,7 @@ fn a_run_that_is_resumed_gives_the_same_bits() {
 #[test]
 fn a_device_that_fails_leaves_the_last_checkpoint() {
     let settings = images(20);
-    for (failure, nth) in [(Failure::Launch, 900), (Failure::Copy, 60), (Failure::Allocation, 4), (Failure::Launch, 2)]
+    for (failure, nth) in [(Failure::Launch, 700), (Failure::Copy, 60), (Failure::Allocation, 4), (Failure::Launch, 2)]
     {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
