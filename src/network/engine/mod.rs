@@ -101,15 +101,15 @@ struct Whole {
     unmade: bool,
 }
 
-/// Work that was asked for as a graph. The recording is valid only if the same is left to do at its beginning.
+/// Work that was asked for as a graph. The recording is valid only if `rounded` is the same at its beginning.
 struct Recorded {
     key: u64,
-    before: Standing,
+    before: Option<View>,
     after: Standing,
 }
 
-/// What of the engine's own notes decides on the launches that follow.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What the engine notes of the work that it has done.
+#[derive(Debug, Clone, Copy)]
 struct Standing {
     /// The vector that the rounded operands were made of.
     rounded: Option<View>,
@@ -313,15 +313,16 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Does `work`, which must be the same each time that `key` is given; a device may record and replay it as a whole.
+    /// Does `work`, which must be the same each time that `key` is given; a device may record and replay it as a whole. `work` begins with a pass: it
+    /// does not ask for what the pass before it has left.
     pub fn as_graph(&mut self, key: u64, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.check_interrupted()?;
         // A batch is prepared outside of the graph: a replay would not do it.
         self.whole_batch()?;
-        let before = self.standing();
+        let before = self.rounded;
         let known = self.graphs.iter().position(|graph| graph.key == key && graph.before == before);
         let place = known.unwrap_or_else(|| {
-            self.graphs.push(Recorded { key, before, after: before });
+            self.graphs.push(Recorded { key, before, after: self.standing() });
             self.graphs.len() - 1
         });
         if self.backend.begin_graph(place as u64)? == Graph::Replayed {

@@ -1,3 +1,5 @@
+//! Which kernels take VGG-16's layers, and what they need of a block.
+
 use super::*;
 
 /// Columns of the tiles of VGG-16's products forward and backward, and the side of its weight gradients', with their splits.
