@@ -131,6 +131,10 @@ impl<B: Backend> Trainer<B> {
         let mut engine = Engine::new(backend, network, settings.batch, stop.clone())?;
         let (theta, grad) = (engine.vector()?, engine.vector()?);
         let velocity = (settings.momentum > 0.0).then(|| engine.vector()).transpose()?;
+        if let Some(velocity) = velocity {
+            // Where memory is watched it starts as NaN.
+            engine.backend().upload_f32(&vec![0.0; velocity.shape.len()], Out(velocity))?;
+        }
         let running_before = engine.running_vector()?;
         let probed = Work::plan(&mut engine, &settings)?;
         let mut plan = engine.backend().plan();
