@@ -23,19 +23,11 @@ KERNEL_OF_T(256) moments_wide(const T* x, double* partials, float* mean, float* 
         __syncthreads();
         at.take(pivots, pivot);
         float a[N] = {}, b[N] = {};
-        Vector v[4];
-        for_rows(
-            at, begin, end, [&](unsigned k, unsigned i) { v[k] = from[i]; },
-            [&](unsigned k, unsigned) {
-                float value[N];
-                unpack(v[k], value);
-#pragma unroll
-                for (unsigned j = 0; j < N; ++j) {
-                    float d = value[j] - pivot[j];
-                    a[j] += d;
-                    b[j] = fmaf(d, d, b[j]);
-                }
-            });
+        for_values(at, x, begin, end, [&](unsigned j, float value) {
+            float d = value - pivot[j];
+            a[j] += d;
+            b[j] = fmaf(d, d, b[j]);
+        });
         add_up(a, b, at, total);
         if (at.owns()) {
             double p = pivots[threadIdx.x], d = total[0][threadIdx.x], dd = total[1][threadIdx.x];
@@ -203,7 +195,7 @@ norm_gradient_sums_wide_pool(const T* x, const T* grad_y, const float* weight, c
 template <unsigned N> struct WideSlope {
     float mean[N], gain[N], bias[N], rest[N], slope[N];
     __device__ __forceinline__ float before_relu(unsigned i, float x) const { return fmaf(x - mean[i], gain[i], bias[i]); }
-    __device__ __forceinline__ float slant(unsigned i, float x) const { return fmaf(x - mean[i], slope[i], rest[i]); }
+    __device__ __forceinline__ float dx(unsigned i, float x, float dy) const { return gain[i] * (fmaf(x - mean[i], slope[i], rest[i]) + dy); }
 };
 template <unsigned N>
 __device__ __forceinline__ WideSlope<N> wide_slope(const WidePlace<N>& at, const float* weight, const float* bias, const float* mean,
@@ -236,27 +228,7 @@ batch_norm_gradient_wide(const T* x, const T* grad_y, const float* weight, const
     constexpr unsigned N = EACH<T>;
     WidePlace<N> at = wide_place<N>(matrix);
     WideSlope<N> of = wide_slope(at, weight, bias, mean, var, grad_weight, grad_bias, eps, matrix.rows);
-    float floor = relu_floor(relu);
-    const Vector *from_x = (const Vector*)x, *from_dy = (const Vector*)grad_y;
-    Vector v[4], w[4], *to = (Vector*)grad_x;
-    for_rows(
-        at, at.begin, at.end,
-        [&](unsigned k, unsigned i) {
-            v[k] = from_x[i];
-            w[k] = from_dy[i];
-        },
-        [&](unsigned k, unsigned i) {
-            float value[N], dy[N];
-            unpack(v[k], value);
-            unpack(w[k], dy);
-#pragma unroll
-            for (unsigned j = 0; j < N; ++j) {
-                float slant = of.slant(j, value[j]);
-                if (!(of.before_relu(j, value[j]) <= floor)) slant += dy[j];
-                value[j] = of.gain[j] * slant;
-            }
-            to[i] = packed(value);
-        });
+    store_gradient(x, grad_y, grad_x, at, of, relu_floor(relu));
 }
 
 KERNEL_OF_T(256)
@@ -266,31 +238,5 @@ batch_norm_gradient_wide_pool(const T* x, const T* grad_y, const float* weight, 
     constexpr unsigned N = EACH<T>;
     WidePlace<N> at = wide_place<N>(matrix);
     WideSlope<N> of = wide_slope(at, weight, bias, mean, var, grad_weight, grad_bias, eps, 4.0 * matrix.rows);
-    float floor = relu_floor(relu);
-    const Vector *from_x = (const Vector*)x, *from_dy = (const Vector*)grad_y;
-    Vector* to = (Vector*)grad_x;
-    for_windows(at, pool, at.begin, at.end, [&](const WindowWalk& walk, unsigned output) {
-        Vector v[4], w = from_dy[output];
-        float value[4][N], dy[N];
-#pragma unroll
-        for (unsigned k = 0; k < 4; ++k) v[k] = from_x[walk.vector(k)];
-        unpack(w, dy);
-#pragma unroll
-        for (unsigned k = 0; k < 4; ++k) unpack(v[k], value[k]);
-#pragma unroll
-        for (unsigned j = 0; j < N; ++j) {
-            float before[4];
-#pragma unroll
-            for (unsigned k = 0; k < 4; ++k) before[k] = of.before_relu(j, value[k][j]);
-            unsigned largest = largest_place<T>(before);
-#pragma unroll
-            for (unsigned k = 0; k < 4; ++k) {
-                float slant = of.slant(j, value[k][j]);
-                if (k == largest && !(before[k] <= floor)) slant += dy[j];
-                value[k][j] = of.gain[j] * slant;
-            }
-        }
-#pragma unroll
-        for (unsigned k = 0; k < 4; ++k) to[walk.vector(k)] = packed(value[k]);
-    });
+    store_gradient(x, grad_y, grad_x, at, of, relu_floor(relu), pool);
 }

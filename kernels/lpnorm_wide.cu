@@ -8,17 +8,8 @@ KERNEL_OF_T(256) lp_maxima_wide(const T* x, double* partials, Matrix matrix) {
     constexpr unsigned N = EACH<T>;
     SHARED(float, total, [2][MOST_COLUMNS]);
     WidePlace<N> at = wide_place<N>(matrix);
-    const Vector* from = (const Vector*)x;
     float most[N] = {}, none[N] = {};
-    Vector v[4];
-    for_rows(
-        at, at.begin, at.end, [&](unsigned k, unsigned i) { v[k] = from[i]; },
-        [&](unsigned k, unsigned) {
-            float value[N];
-            unpack(v[k], value);
-#pragma unroll
-            for (unsigned j = 0; j < N; ++j) most[j] = max_or_nan(fabsf(value[j]), most[j]);
-        });
+    for_values(at, x, at.begin, at.end, [&](unsigned j, float value) { most[j] = max_or_nan(fabsf(value), most[j]); });
     join_up<Larger>(most, none, at, total);
     if (at.owns()) store_own(Pair{total[0][threadIdx.x], total[0][threadIdx.x]}, at, partials);
 }
@@ -29,22 +20,14 @@ KERNEL_OF_T(256) lp_powers_wide(const T* x, double* partials, unsigned power, Ma
     constexpr unsigned N = EACH<T>;
     SHARED(float, total, [2][MOST_COLUMNS]);
     WidePlace<N> at = wide_place<N>(matrix);
-    const Vector* from = (const Vector*)x;
     Pair sums = {};
     bool again = false;
     for (unsigned begin = at.begin; begin < at.end; begin += RUN * at.step) {
         float a[N] = {}, b[N] = {};
-        Vector v[4];
-        auto load = [&](unsigned k, unsigned i) { v[k] = from[i]; };
         auto add = [&](auto term) {
-            for_rows(at, begin, min(begin + RUN * at.step, at.end), load, [&](unsigned k, unsigned) {
-                float value[N];
-                unpack(v[k], value);
-#pragma unroll
-                for (unsigned j = 0; j < N; ++j) {
-                    a[j] += value[j];
-                    b[j] = term(value[j], b[j]);
-                }
+            for_values(at, x, begin, min(begin + RUN * at.step, at.end), [&](unsigned j, float value) {
+                a[j] += value;
+                b[j] = term(value, b[j]);
             });
         };
         if (power == 2) add([](float value, float sum) { return fmaf(value, value, sum); });
@@ -78,16 +61,7 @@ KERNEL_OF_T(256) lp_ties_wide(const T* x, const float* scale, double* partials, 
     __syncthreads();
     float most[N], count[N] = {}, none[N] = {};
     at.take(scales, most);
-    const Vector* from = (const Vector*)x;
-    Vector v[4];
-    for_rows(
-        at, at.begin, at.end, [&](unsigned k, unsigned i) { v[k] = from[i]; },
-        [&](unsigned k, unsigned) {
-            float value[N];
-            unpack(v[k], value);
-#pragma unroll
-            for (unsigned j = 0; j < N; ++j) count[j] += fabsf(value[j]) == most[j] ? 1.0f : 0.0f;
-        });
+    for_values(at, x, at.begin, at.end, [&](unsigned j, float value) { count[j] += fabsf(value) == most[j] ? 1.0f : 0.0f; });
     add_up(count, none, at, total);
     if (at.owns()) store_own(Pair{total[0][threadIdx.x], total[0][threadIdx.x]}, at, partials);
 }
@@ -118,13 +92,6 @@ template <typename T> struct LpOperands {
     Pool pool;
 };
 
-// A word's column h of one or two; and a word of such columns.
-template <typename T> __device__ __forceinline__ float column_of(unsigned word, unsigned h) {
-    return __uint_as_float(sizeof(T) == 4 || h == 1 ? word & (sizeof(T) == 4 ? 0xffffffffu : 0xffff0000u) : word << 16);
-}
-__device__ __forceinline__ unsigned word_of(const float (&v)[1]) { return __float_as_uint(v[0]); }
-__device__ __forceinline__ unsigned word_of(const float (&v)[2]) { return pack_bf16(v[0], v[1]); }
-
 template <typename T, unsigned POWER, bool POOLED>
 __device__ __forceinline__ void gradient(const LpOperands<T>& on, const WidePlace<EACH<T>>& at, const float (&shared)[6][MOST_COLUMNS]) {
     constexpr unsigned N = EACH<T>;
@@ -135,55 +102,8 @@ __device__ __forceinline__ void gradient(const LpOperands<T>& on, const WidePlac
     at.take(shared[3], of.rest);
     at.take(shared[4], of.size);
     at.take(shared[5], of.factor);
-    float floor = relu_floor(on.relu);
-    const Vector *from_x = (const Vector*)on.x, *from_dy = (const Vector*)on.grad_y;
-    Vector* to = (Vector*)on.grad_x;
-    if constexpr (POOLED) {
-        for_windows(at, on.pool, at.begin, at.end, [&](const WindowWalk& walk, unsigned output) {
-            // Word by word, so that only a word's columns are unpacked at a time.
-            constexpr unsigned PER_WORD = N / 4;
-            Vector v[4], w = from_dy[output];
-#pragma unroll
-            for (unsigned k = 0; k < 4; ++k) v[k] = from_x[walk.vector(k)];
-#pragma unroll
-            for (unsigned i = 0; i < 4; ++i) {
-                float dx[4][PER_WORD];
-#pragma unroll
-                for (unsigned h = 0; h < PER_WORD; ++h) {
-                    unsigned j = i * PER_WORD + h;
-                    float x[4], before[4], dy = column_of<T>(w.w[i], h);
-#pragma unroll
-                    for (unsigned k = 0; k < 4; ++k) {
-                        x[k] = column_of<T>(v[k].w[i], h);
-                        before[k] = of.before_relu(j, x[k]);
-                    }
-                    unsigned largest = largest_place<T>(before);
-#pragma unroll
-                    for (unsigned k = 0; k < 4; ++k) dx[k][h] = of.dx(j, x[k], k == largest && !(before[k] <= floor) ? dy : 0.0f);
-                }
-#pragma unroll
-                for (unsigned k = 0; k < 4; ++k) v[k].w[i] = word_of(dx[k]);
-            }
-#pragma unroll
-            for (unsigned k = 0; k < 4; ++k) to[walk.vector(k)] = v[k];
-        });
-    } else {
-        Vector v[4], w[4];
-        for_rows(
-            at, at.begin, at.end,
-            [&](unsigned k, unsigned i) {
-                v[k] = from_x[i];
-                w[k] = from_dy[i];
-            },
-            [&](unsigned k, unsigned i) {
-                float value[N], dy[N];
-                unpack(v[k], value);
-                unpack(w[k], dy);
-#pragma unroll
-                for (unsigned j = 0; j < N; ++j) value[j] = of.dx(j, value[j], of.before_relu(j, value[j]) <= floor ? 0.0f : dy[j]);
-                to[i] = packed(value);
-            });
-    }
+    if constexpr (POOLED) store_gradient(on.x, on.grad_y, on.grad_x, at, of, relu_floor(on.relu), on.pool);
+    else store_gradient(on.x, on.grad_y, on.grad_x, at, of, relu_floor(on.relu));
 }
 template <typename T, bool POOLED> __device__ __forceinline__ void gradient(const LpOperands<T>& on) {
     constexpr unsigned N = EACH<T>;

@@ -82,6 +82,21 @@ __device__ __forceinline__ void for_rows(const WidePlace<N>& at, unsigned begin,
         if (row + k * at.step < end) use(k, vector + k * ahead);
 }
 
+// Calls f(i, value) for columns i of this thread's rows of x from `begin` to `end`.
+template <typename T, typename F>
+__device__ __forceinline__ void for_values(const WidePlace<EACH<T>>& at, const T* x, unsigned begin, unsigned end, F f) {
+    const Vector* from = (const Vector*)x;
+    Vector v[4];
+    for_rows(
+        at, begin, end, [&](unsigned k, unsigned i) { v[k] = from[i]; },
+        [&](unsigned k, unsigned) {
+            float value[EACH<T>];
+            unpack(v[k], value);
+#pragma unroll
+            for (unsigned i = 0; i < EACH<T>; ++i) f(i, value[i]);
+        });
+}
+
 // How two numbers of threads that share a column become one.
 struct Added {
     static __device__ __forceinline__ float join(float a, float b) { return a + b; }
@@ -226,4 +241,57 @@ __device__ __forceinline__ void for_windows(const WidePlace<N>& at, const Pool& 
     unsigned row = begin + at.first_row, output = row * at.vectors + at.lane;
     WindowWalk walk = window_walk(pool, row, at.step, at.vectors, at.lane);
     for (; row < end; row += at.step, output += at.step * at.vectors, walk.move()) f(walk, output);
+}
+
+// ---- the gradient of a norm's input --------------------------------------------------------------------------------------------------
+
+// dx of this thread's rows, where `of` has what a norm takes of its columns: of.before_relu(i, x), and of.dx(i, x, d), where d is dy where the ReLU let y
+// through and 0 elsewhere.
+template <typename T, typename Of>
+__device__ __forceinline__ void store_gradient(const T* x, const T* grad_y, T* grad_x, const WidePlace<EACH<T>>& at, const Of& of, float floor) {
+    constexpr unsigned N = EACH<T>;
+    const Vector *from_x = (const Vector*)x, *from_dy = (const Vector*)grad_y;
+    Vector v[4], w[4], *to = (Vector*)grad_x;
+    for_rows(
+        at, at.begin, at.end,
+        [&](unsigned k, unsigned i) {
+            v[k] = from_x[i];
+            w[k] = from_dy[i];
+        },
+        [&](unsigned k, unsigned i) {
+            float value[N], dy[N];
+            unpack(v[k], value);
+            unpack(w[k], dy);
+#pragma unroll
+            for (unsigned j = 0; j < N; ++j) value[j] = of.dx(j, value[j], of.before_relu(j, value[j]) <= floor ? 0.0f : dy[j]);
+            to[i] = packed(value);
+        });
+}
+// The same through a 2×2 max-pool: of a window's four only the largest had a part in the pool's output.
+template <typename T, typename Of>
+__device__ __forceinline__ void store_gradient(const T* x, const T* grad_y, T* grad_x, const WidePlace<EACH<T>>& at, const Of& of, float floor,
+                                               const Pool& pool) {
+    constexpr unsigned N = EACH<T>;
+    const Vector *from_x = (const Vector*)x, *from_dy = (const Vector*)grad_y;
+    Vector* to = (Vector*)grad_x;
+    for_windows(at, pool, at.begin, at.end, [&](const WindowWalk& walk, unsigned output) {
+        Vector v[4], w = from_dy[output];
+        float value[4][N], dy[N];
+#pragma unroll
+        for (unsigned k = 0; k < 4; ++k) v[k] = from_x[walk.vector(k)];
+        unpack(w, dy);
+#pragma unroll
+        for (unsigned k = 0; k < 4; ++k) unpack(v[k], value[k]);
+#pragma unroll
+        for (unsigned j = 0; j < N; ++j) {
+            float before[4];
+#pragma unroll
+            for (unsigned k = 0; k < 4; ++k) before[k] = of.before_relu(j, value[k][j]);
+            unsigned largest = largest_place<T>(before);
+#pragma unroll
+            for (unsigned k = 0; k < 4; ++k) value[k][j] = of.dx(j, value[k][j], k == largest && !(before[k] <= floor) ? dy[j] : 0.0f);
+        }
+#pragma unroll
+        for (unsigned k = 0; k < 4; ++k) to[walk.vector(k)] = packed(value[k]);
+    });
 }

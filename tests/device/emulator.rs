@@ -97,18 +97,15 @@ fn the_order_of_threads_changes_no_bit() {
     }
 }
 
+/// A tensor that a planted kernel takes, and the number that it takes last.
+pub const fn tensor(name: &'static str) -> Parameter {
+    Parameter { name, numbers: &[] }
+}
+pub const NUMBER: Parameter = Parameter { name: "n", numbers: &[Number { name: "n", ty: Type::U32, at: 0 }] };
+
 /// One kernel, `k(const float* x, float* y, unsigned n)`, on 64 elements each.
-pub const KERNEL: Kernel = Kernel {
-    name: "k",
-    source: 0,
-    max_threads: 1024,
-    cluster: 1,
-    parameters: &[
-        Parameter { name: "x", numbers: &[] },
-        Parameter { name: "y", numbers: &[] },
-        Parameter { name: "n", numbers: &[Number { name: "n", ty: Type::U32, at: 0 }] },
-    ],
-};
+pub const KERNEL: Kernel =
+    Kernel { name: "k", source: 0, max_threads: 1024, cluster: 1, parameters: &[tensor("x"), tensor("y"), NUMBER] };
 
 pub static PLAIN: Kernel = KERNEL;
 /// The same as one cluster of two blocks.

@@ -1,23 +1,11 @@
 //! Hopper's asynchronous instructions in the emulator: a kernel that uses them rightly, and the same with a mistake of each kind, which must be found.
 
+use crate::emulator::PLAIN;
 use half::bf16;
 use normscape::Error;
-use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Kernel, Number, Parameter, Region, TensorMap, scalar};
+use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Region, TensorMap, scalar};
 use normscape::runtime::cuda::emulator::{Build, Emulator, Options};
-use normscape::runtime::cuda::signature::Type;
 use normscape::runtime::tensor::{ArenaId, ArenaPlan, DType, Shape};
-
-static KERNEL: Kernel = Kernel {
-    name: "k",
-    source: 0,
-    max_threads: 1024,
-    cluster: 1,
-    parameters: &[
-        Parameter { name: "x", numbers: &[] },
-        Parameter { name: "y", numbers: &[] },
-        Parameter { name: "n", numbers: &[Number { name: "n", ty: Type::U32, at: 0 }] },
-    ],
-};
 
 /// y = Σ_i a_i · b_iᵀ over n stages: x has in its columns 128 i … the 64 of a_i, then those of b_i. Two stages lie in shared memory at a time.
 const RIGHT: &str = "
@@ -84,7 +72,7 @@ fn run(body: &str, rows: usize, options: Options) -> Result<Vec<f32>, Error> {
     emulator.upload(x, &all.flat_map(bf16::to_le_bytes).collect::<Vec<_>>())?;
     let map = TensorMap { region: x, half: true, extents: [COLUMNS, rows], tile: [64, 64] };
     let args = [Arg::Map(map), Arg::Tensor { region: y, written: true }, scalar(STAGES as u32)];
-    emulator.launch(&KERNEL, Grid::new(1, 256).shared(49_152), &args)?;
+    emulator.launch(&PLAIN, Grid::new(1, 256).shared(49_152), &args)?;
     let mut bytes = vec![0; y.bytes];
     emulator.download(y, &mut bytes)?;
     Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())

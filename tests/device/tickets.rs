@@ -1,25 +1,15 @@
 //! Blocks of one launch that hand results to one another: fences and tickets in the emulator. The right way gives the same bits in any order of blocks,
 //! and each way to do it wrong is found, whichever block comes last.
 
+use crate::emulator::{NUMBER, tensor};
 use normscape::Error;
-use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Kernel, Number, Parameter, Region, scalar};
+use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Kernel, Region, scalar};
 use normscape::runtime::cuda::emulator::{Build, Emulator, Options};
-use normscape::runtime::cuda::signature::Type;
 use normscape::runtime::tensor::{ArenaId, ArenaPlan, DType, Shape};
 
 /// `k(const float* x, float* y, unsigned* tickets, unsigned n)` on 64 numbers each.
-static KERNEL: Kernel = Kernel {
-    name: "k",
-    source: 0,
-    max_threads: 1024,
-    cluster: 1,
-    parameters: &[
-        Parameter { name: "x", numbers: &[] },
-        Parameter { name: "y", numbers: &[] },
-        Parameter { name: "tickets", numbers: &[] },
-        Parameter { name: "n", numbers: &[Number { name: "n", ty: Type::U32, at: 0 }] },
-    ],
-};
+static KERNEL: Kernel =
+    Kernel { parameters: &[tensor("x"), tensor("y"), tensor("tickets"), NUMBER], ..crate::emulator::KERNEL };
 
 const BLOCKS: usize = 8;
 

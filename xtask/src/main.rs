@@ -127,6 +127,15 @@ fn refuse(line: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// The exit code of a check: 0 where it holds, 1 where it does not, 2 where that cannot be told, with the reason.
+fn verdict(held: Result<bool, String>) -> ExitCode {
+    match held {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(problem) => refuse(&format!("xtask: {problem}")),
+    }
+}
+
 /// A child's exit code, passed on as this program's; 1 where a signal ended the child.
 fn exit_code(code: Option<i32>) -> ExitCode {
     ExitCode::from(code.and_then(|c| u8::try_from(c).ok()).unwrap_or(1))

@@ -91,7 +91,7 @@ impl<D: Driver> DeepLinear for Cuda<D> {
     }
 
     fn deep_linear(&mut self, chain: &Chain, theta: In, batch: ChainBatch, out: ChainOut) -> Result<bool> {
-        let (whole, ChainBatch { x, target, .. }) = (batch, batch);
+        let ChainBatch { x, target, .. } = batch;
         let way = fits(self, chain);
         if way.is_none() {
             let found = format!("{} layers of {} and {} samples", chain.depth, chain.dim, chain.samples);
@@ -100,18 +100,18 @@ impl<D: Driver> DeepLinear for Cuda<D> {
         let (runs, stride) = theta.0.shape.matrix();
         let (elements, parameters) = (chain.samples * chain.dim, chain.parameters());
         let per_run = out.loss.0.shape.len() == runs && out.correct.0.shape.len() == runs;
-        let batch = x.0.shape.len() == elements && target.0.shape.len() == elements;
+        let of_batch = x.0.shape.len() == elements && target.0.shape.len() == elements;
         let like_theta = out.grad.is_none_or(|grad| grad.0.shape.matrix() == (runs, stride));
         let kept = out.saved.is_none_or(|kept| {
             let shapes = [kept.y, kept.sample, kept.statistics].map(|view| view.0.shape.len());
             runs == 1 && shapes == [elements, chain.samples, chain.statistics().len()]
         });
-        if runs == 0 || stride < parameters || !(per_run && batch && like_theta && kept) {
+        if runs == 0 || stride < parameters || !(per_run && of_batch && like_theta && kept) {
             let expected = format!("θ runs×{parameters}, x and target of {elements}, results of as many runs");
             return Err(Error::operator(OP, expected, format!("θ {}, x {}", theta.0.shape, x.0.shape)));
         }
         if way == Some(Way::Coordinates) {
-            return self.pass_on_coordinates(chain, theta, whole, out).map(|()| true);
+            return self.pass_on_coordinates(chain, theta, batch, out).map(|()| true);
         }
         let (kind, eps, p) = norm(chain.norm);
         let (driver, mut views) = self.begin(OP);

@@ -3,8 +3,8 @@
 //! A kernel's text has three readers: NVRTC for the GPU, the host's C++ compiler for the emulator, and [`signature`] for the parameters. From these
 //! `build.rs` generates [`kernels`]: for each kernel a struct of its operands, which launches it.
 //!
-//! - [`driver`]: the trait that both devices implement, with tensors and numbers as arguments · [`failing`]: a driver that fails · [`ledger`]: a
-//!   driver that records what is asked of it · [`region`]: where tensors are, and matrices that are read tile by tile
+//! - [`driver`]: the trait that both devices implement · [`launch`]: kernels, grids and arguments · [`region`]: where tensors are, and matrices that are
+//!   read tile by tile · [`failing`]: a driver that fails · [`ledger`]: a driver that records what is asked of it
 //! - [`backend`]: [`Cuda`], generic over the driver, with its memory (`memory`)
 //! - [`gpu`]: a real device, through cudarc and cuBLAS · [`nvrtc`]: the compiler of its kernels · [`image`]: what the build compiled with it
 //! - [`emulator`]: one coroutine per CUDA thread, every access checked · [`counts`]: what it counts of a launch, where it is asked to
@@ -16,6 +16,7 @@ pub mod emulator;
 pub mod failing;
 pub mod gpu;
 pub mod image;
+pub mod launch;
 pub mod ledger;
 mod memory;
 pub mod nvrtc;

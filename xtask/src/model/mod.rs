@@ -113,11 +113,7 @@ fn asked(args: &[OsString]) -> Result<Asked, String> {
 
 /// 0, or 1 where a measurement lies outside, 2 where nothing can be predicted.
 pub fn run(args: &[OsString]) -> ExitCode {
-    match asked(args).and_then(|asked| predicted(&asked)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(problem) => crate::refuse(&format!("xtask: {problem}")),
-    }
+    crate::verdict(asked(args).and_then(|asked| predicted(&asked)))
 }
 
 /// Whether all measurements that there are agree.

@@ -1,10 +1,11 @@
 //! `xtask/budgets.toml`: what kernels may take, and where one takes more.
 
+use super::check::{Check, Checked, CheckedLoop};
 use super::classes::{Class, Counts};
-use super::loops::Loop;
 use super::measure::Measured;
 use super::occupancy;
-use serde::{Deserialize, Serialize};
+use super::rule::Rule;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// The file.
@@ -87,143 +88,6 @@ pub struct LoopBudget {
     /// Instructions of some classes at the most.
     #[serde(default)]
     at_most: BTreeMap<Class, u32>,
-}
-
-/// How a loop is chosen: `most mma`, `fewest global_bytes`. It goes by the instructions that are in no loop within; where several have as
-/// many, all are meant. A loop that has none is never meant.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Rule {
-    fewest: bool,
-    by: By,
-}
-
-/// What loops are compared by.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum By {
-    Count(Class),
-    GlobalBytes,
-}
-
-impl TryFrom<String> for Rule {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Rule, String> {
-        let wrong =
-            || format!("'{text}' is no rule: there are 'most CLASS', 'fewest CLASS' and those two with global_bytes");
-        let (word, of) = text.split_once(' ').ok_or_else(wrong)?;
-        let fewest = match word {
-            "most" => false,
-            "fewest" => true,
-            _ => return Err(wrong()),
-        };
-        let class = || serde_json::from_value(of.into()).map(By::Count).map_err(|_| wrong());
-        Ok(Rule { fewest, by: if of == "global_bytes" { By::GlobalBytes } else { class()? } })
-    }
-}
-
-impl Rule {
-    /// What is looked at where no budget says which loop: tensor cores before ordinary ones before memory.
-    pub const USUAL: [Rule; 4] = [
-        Rule { fewest: false, by: By::Count(Class::Mma) },
-        Rule { fewest: false, by: By::Count(Class::Ffma) },
-        Rule { fewest: false, by: By::GlobalBytes },
-        Rule { fewest: false, by: By::Count(Class::Instructions) },
-    ];
-
-    /// The loops that are meant.
-    pub fn choose(self, loops: &[Loop]) -> Vec<&Loop> {
-        let of = |l: &Loop| match self.by {
-            By::Count(class) => l.own.get(class),
-            By::GlobalBytes => l.own.global_bytes(),
-        };
-        let numbers = loops.iter().map(of).filter(|&n| n > 0);
-        let chosen = if self.fewest { numbers.min() } else { numbers.max() };
-        loops.iter().filter(|l| Some(of(l)) == chosen).collect()
-    }
-}
-
-impl std::fmt::Display for Rule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let by = match self.by {
-            By::Count(class) => class.name(),
-            By::GlobalBytes => "global_bytes".into(),
-        };
-        write!(f, "{} {by}", if self.fewest { "fewest" } else { "most" })
-    }
-}
-
-/// Something that has a limit.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Check {
-    /// What it is, in words that follow a number.
-    pub what: String,
-    /// How much of it there is.
-    pub found: f64,
-    /// How much there may be; of blocks, how many there must be.
-    pub allowed: f64,
-    /// Whether `allowed` is the least.
-    pub least: bool,
-}
-
-impl Check {
-    fn most(what: impl Into<String>, found: impl Into<f64>, allowed: impl Into<f64>) -> Check {
-        Check { what: what.into(), found: found.into(), allowed: allowed.into(), least: false }
-    }
-
-    /// Whether it is within its limit.
-    pub fn holds(&self) -> bool {
-        if self.least { self.found >= self.allowed } else { self.found <= self.allowed }
-    }
-}
-
-/// A loop held to a budget.
-pub struct CheckedLoop<'m> {
-    /// The rule that chose it.
-    pub rule: Rule,
-    /// The loop.
-    pub of: &'m Loop,
-    /// Its limits.
-    pub checks: Vec<Check>,
-}
-
-/// A kernel held to its budgets.
-pub struct Checked<'m> {
-    /// The kernel.
-    pub of: &'m Measured,
-    /// Whether it has a budget of its own.
-    pub budgeted: bool,
-    /// Blocks that a multiprocessor holds.
-    pub blocks: u32,
-    /// Limits of the whole kernel.
-    pub checks: Vec<Check>,
-    /// The loops that its budget names, or without one the loop that is looked at usually.
-    pub loops: Vec<CheckedLoop<'m>>,
-}
-
-impl Checked<'_> {
-    /// A line for each limit that does not hold.
-    pub fn breaches(&self) -> Vec<String> {
-        let name = format!("{} (sm_{})", self.of.kernel, self.of.architecture);
-        let line = |check: &Check, place: String| {
-            let Check { what, found, allowed, least } = check;
-            let least = if *least { "at least" } else { "at most" };
-            format!("{name}: {} {what}{place}; {least} {} are allowed", number(*found), number(*allowed))
-        };
-        let whole = self.checks.iter().filter(|check| !check.holds()).map(|check| line(check, String::new()));
-        let loops = self.loops.iter().flat_map(|l| {
-            let place = format!(" in the loop at {:#x}–{:#x} ({})", l.of.begin, l.of.end, l.rule);
-            l.checks.iter().filter(|check| !check.holds()).map(move |check| line(check, place.clone()))
-        });
-        whole.chain(loops).collect()
-    }
-}
-
-/// Two digits behind the point at the most, rounded up: what is above a limit never looks as if it were at it.
-pub fn number(value: f64) -> String {
-    // Sums of binary fractions may lie a hair above what was meant.
-    let hundredths = (value * 100.0 - 1e-6).ceil().max(0.0);
-    format!("{}", hundredths / 100.0)
 }
 
 /// Whether a name matches a pattern in which `*` stands for anything.
@@ -460,11 +324,5 @@ mod tests {
             [chosen("most global_stores_2"), chosen("most ffma"), chosen("fewest ffma"), chosen("most mma")],
             [2, 1, 1, 0]
         );
-    }
-
-    #[test]
-    fn numbers_are_rounded_up() {
-        let shown = [23.0625, 23.0, 0.0, 1.344_73, 5.8].map(number);
-        assert_eq!(shown, ["23.07", "23", "0", "1.35", "5.8"]);
     }
 }

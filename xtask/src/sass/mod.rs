@@ -5,6 +5,7 @@
 //! - `measure.rs`: all that of every kernel · `budget.rs`: the file of budgets, and what breaks one · `report.rs`: what is printed
 
 mod budget;
+mod check;
 mod classes;
 mod compile;
 mod controls;
@@ -16,11 +17,13 @@ mod measure;
 mod nvrtc;
 mod occupancy;
 mod report;
+mod rule;
 #[allow(dead_code, reason = "the build and the library read more of it")]
 #[path = "../../../src/runtime/cuda/signature.rs"]
 mod signature;
 
-use budget::{Budgets, Checked};
+use budget::Budgets;
+use check::Checked;
 use compile::{Sources, Tools};
 pub use controls::Control;
 pub use listing::Instruction;
@@ -79,11 +82,7 @@ fn asked(args: &[OsString]) -> Result<Asked, String> {
 
 /// 0 where every budget is kept, 1 where one is not, 2 where that cannot be told.
 pub fn run(args: &[OsString]) -> ExitCode {
-    match asked(args).and_then(|asked| held(&asked)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(problem) => crate::refuse(&format!("xtask: {problem}")),
-    }
+    crate::verdict(asked(args).and_then(|asked| held(&asked)))
 }
 
 /// Whether all budgets are kept.

@@ -1,6 +1,6 @@
 //! What `cargo xtask sass` prints: a table, JSON, or a loop's listing.
 
-use super::budget::{Check, Checked, number};
+use super::check::{Check, Checked, number};
 use super::classes::{Class, Counts};
 use super::listing::Instruction;
 use super::loops::Loop;

@@ -1,4 +1,4 @@
-//! Which accesses of a warp's lanes are one request, and what the requests of a launch come to.
+//! Which accesses of a warp's lanes are one request, and what a request counts for.
 //!
 //! Threads run one after the other, so a warp's lanes come to the same instruction at different times. Its n-th run by each lane since the
 //! lanes last met (a barrier, or an operation of the warp) is taken for one request, as on a GPU whose lanes stay together. No counter
@@ -7,17 +7,13 @@
 //! Lanes that take an inner loop unequally often, in an outer one without a meeting, are taken for being together in later rounds too, where
 //! a GPU may have them apart.
 
+use super::tally::{Map, Page, Pages, Tally};
 use crate::runtime::cuda::counts::{Counts, Global, SECTOR, Shared};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Mutex, PoisonError};
 
 const LANES: usize = 32;
 const BANKS: usize = 32;
 /// Bytes of a bank's word.
 const WORD: usize = 4;
-/// Bytes that a set of touched bytes keeps together.
-const PAGE: usize = 4096;
 
 /// What an access is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,32 +48,6 @@ pub struct Site {
     /// Bytes of a lane: a power of two up to 16.
     pub bytes: u32,
 }
-
-/// Addresses need no hash that withstands an enemy.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Mix(u64);
-
-impl Hasher for Mix {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&b| self.write_u64(u64::from(b)));
-    }
-    fn write_u32(&mut self, word: u32) {
-        self.write_u64(u64::from(word));
-    }
-    fn write_isize(&mut self, word: isize) {
-        self.write_u64(word as u64);
-    }
-    fn write_usize(&mut self, word: usize) {
-        self.write_u64(word as u64);
-    }
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0 ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
-    }
-}
-type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
 
 /// What lanes asked for together.
 #[derive(Debug, Clone)]
@@ -124,54 +94,6 @@ struct Warp {
     waiting: Vec<u32>,
 }
 
-/// Bytes of a page that were read, and that were written: a bit each.
-#[derive(Debug, Clone)]
-struct Page([[u32; PAGE / SECTOR]; 2]);
-
-impl Page {
-    const NEW: Page = Page([[0; PAGE / SECTOR]; 2]);
-
-    fn sectors(&self, written: usize) -> u64 {
-        self.0[written].iter().filter(|&&bytes| bytes != 0).count() as u64
-    }
-
-    fn bytes(&self, written: usize) -> u64 {
-        self.0[written].iter().map(|bytes| u64::from(bytes.count_ones())).sum()
-    }
-}
-
-type Pages = Map<usize, Page>;
-
-/// All of one launch: the blocks' counts come together here.
-#[derive(Debug, Default)]
-pub struct Tally(Mutex<(Counts, Pages)>);
-
-impl Tally {
-    fn take(&self, counts: &Counts, blocks: &mut [Pages]) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (sum, pages) = &mut *all;
-        sum.add(counts);
-        for (number, page) in blocks.iter_mut().flat_map(HashMap::drain) {
-            for (written, global) in [&mut sum.loads, &mut sum.stores].into_iter().enumerate() {
-                global.once_a_block += page.sectors(written) * SECTOR as u64;
-            }
-            let known = pages.entry(number).or_insert(Page::NEW);
-            let both = known.0.as_flattened_mut().iter_mut().zip(page.0.as_flattened());
-            both.for_each(|(known, more)| *known |= more);
-        }
-    }
-
-    /// What the launch came to.
-    pub fn counts(self) -> Counts {
-        let (mut sum, pages) = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for (written, global) in [&mut sum.loads, &mut sum.stores].into_iter().enumerate() {
-            global.asked = pages.values().map(|page| page.bytes(written)).sum();
-            global.once = pages.values().map(|page| page.sectors(written) * SECTOR as u64).sum();
-        }
-        sum
-    }
-}
-
 /// What an exchange of a warp's lanes stands for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Operation {
@@ -202,7 +124,7 @@ impl Counting {
         let warps = threads.div_ceil(LANES as u32);
         self.counts = Counts::default();
         self.pages.resize_with(blocks as usize, Pages::default);
-        self.pages.iter_mut().for_each(HashMap::clear);
+        self.pages.iter_mut().for_each(Pages::clear);
         self.within.clear();
         self.within.resize((blocks * threads) as usize, Operation::Plain);
         self.warps.clear();
@@ -379,9 +301,7 @@ fn touch(global: &mut Global, pages: &mut Pages, bytes: usize, request: &Request
         let mask = same.iter().fold(0, |all, (_, mask)| all | mask);
         distinct += u64::from(mask.count_ones());
         global.sectors += 1;
-        let place = same[0].0;
-        let page = pages.entry(place / (PAGE / SECTOR)).or_insert(Page::NEW);
-        page.0[written][place % (PAGE / SECTOR)] |= mask;
+        Page::mark(pages, same[0].0, mask, written);
     }
     global.needed += distinct.div_ceil(SECTOR as u64);
 }

@@ -8,7 +8,7 @@
 //!
 //! - `compile`: kernels as host code (`host.h` declares CUDA's built-ins, `hooks.cpp` sees accesses), cached
 //! - `cluster`: threads as coroutines, and their schedule · `calls`: what they ask for · `shadow`: who touched shared memory
-//! - `lanes`: which accesses of a warp's lanes are one request, and their counters · `counted`: calls that tell these
+//! - `lanes`: which accesses of a warp's lanes are one request, and their counters · `tally`: these of all blocks · `counted`: calls that tell these
 //! - `global`: who touched global memory, and what orders it
 //! - `engine`: bulk copies, counted by `mbarrier` · `warpgroup`: products of warpgroups, from operands that descriptors name (`operand`) · `clocks`: what threads
 //!   know of each other's work · `hopper`: the calls for these
@@ -29,6 +29,7 @@ mod lanes;
 mod mbarrier;
 mod operand;
 mod shadow;
+mod tally;
 mod warpgroup;
 
 pub use compile::{Build, compiler_version};
@@ -44,11 +45,11 @@ use cluster::{BlockRunner, Launch, Window, shuffle};
 use engine::Matrix;
 use global::Global;
 use graph::Command;
-use lanes::Tally;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ffi::c_void;
 use std::time::Instant;
+use tally::Tally;
 
 /// What the emulator checks, and in which order threads run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
