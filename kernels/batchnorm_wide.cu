@@ -195,7 +195,11 @@ norm_gradient_sums_wide_pool(const T* x, const T* grad_y, const float* weight, c
 template <unsigned N> struct WideSlope {
     float mean[N], gain[N], bias[N], rest[N], slope[N];
     __device__ __forceinline__ float before_relu(unsigned i, float x) const { return fmaf(x - mean[i], gain[i], bias[i]); }
-    __device__ __forceinline__ float dx(unsigned i, float x, float dy) const { return gain[i] * (fmaf(x - mean[i], slope[i], rest[i]) + dy); }
+    __device__ __forceinline__ float dx(unsigned i, float x, float dy, bool through) const {
+        float slant = fmaf(x - mean[i], slope[i], rest[i]);
+        if (through) slant += dy;
+        return gain[i] * slant;
+    }
 };
 template <unsigned N>
 __device__ __forceinline__ WideSlope<N> wide_slope(const WidePlace<N>& at, const float* weight, const float* bias, const float* mean,

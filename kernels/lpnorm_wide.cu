@@ -71,12 +71,12 @@ KERNEL_OF_T(256) lp_ties_wide(const T* x, const float* scale, double* partials, 
 template <unsigned N, unsigned POWER> struct WideLp {
     float mean[N], gain[N], bias[N], rest[N], size[N], factor[N];
     __device__ __forceinline__ float before_relu(unsigned j, float x) const { return fmaf(x - mean[j], gain[j], bias[j]); }
-    __device__ __forceinline__ float dx(unsigned j, float x, float dy) const {
+    __device__ __forceinline__ float dx(unsigned j, float x, float dy, bool through) const {
         float slope = factor[j];
         if (POWER == 2) slope *= fabsf(x) * size[j];
         if (POWER == 3) slope = fabsf(x) == size[j] ? slope : 0.0f;
         slope = x == 0.0f ? 0.0f : x < 0.0f ? -slope : slope;
-        return gain[j] * (dy + rest[j] - slope);
+        return gain[j] * ((through ? dy : 0.0f) + rest[j] - slope);
     }
 };
 

@@ -245,8 +245,8 @@ __device__ __forceinline__ void for_windows(const WidePlace<N>& at, const Pool& 
 
 // ---- the gradient of a norm's input --------------------------------------------------------------------------------------------------
 
-// dx of this thread's rows, where `of` has what a norm takes of its columns: of.before_relu(i, x), and of.dx(i, x, d), where d is dy where the ReLU let y
-// through and 0 elsewhere.
+// dx of this thread's rows, where `of` has what a norm takes of its columns: of.before_relu(i, x), and of.dx(i, x, dy, through), `through` telling
+// whether dy reached x through the ReLU.
 template <typename T, typename Of>
 __device__ __forceinline__ void store_gradient(const T* x, const T* grad_y, T* grad_x, const WidePlace<EACH<T>>& at, const Of& of, float floor) {
     constexpr unsigned N = EACH<T>;
@@ -263,7 +263,7 @@ __device__ __forceinline__ void store_gradient(const T* x, const T* grad_y, T* g
             unpack(v[k], value);
             unpack(w[k], dy);
 #pragma unroll
-            for (unsigned j = 0; j < N; ++j) value[j] = of.dx(j, value[j], of.before_relu(j, value[j]) <= floor ? 0.0f : dy[j]);
+            for (unsigned j = 0; j < N; ++j) value[j] = of.dx(j, value[j], dy[j], !(of.before_relu(j, value[j]) <= floor));
             to[i] = packed(value);
         });
 }
@@ -289,7 +289,7 @@ __device__ __forceinline__ void store_gradient(const T* x, const T* grad_y, T* g
             for (unsigned k = 0; k < 4; ++k) before[k] = of.before_relu(j, value[k][j]);
             unsigned largest = largest_place<T>(before);
 #pragma unroll
-            for (unsigned k = 0; k < 4; ++k) value[k][j] = of.dx(j, value[k][j], k == largest && !(before[k] <= floor) ? dy[j] : 0.0f);
+            for (unsigned k = 0; k < 4; ++k) value[k][j] = of.dx(j, value[k][j], dy[j], k == largest && !(before[k] <= floor));
         }
 #pragma unroll
         for (unsigned k = 0; k < 4; ++k) to[walk.vector(k)] = packed(value[k]);
