@@ -1,7 +1,8 @@
 //! Mistakes that published reproductions of the paper make (E1 to E18), and some that are easy to make here (M1 to M8).
 //!
-//! With the feature `mutants`, the environment variable `NORMSCAPE_MUTANT` names one mistake, and the program makes it. A test must find
-//! each; `cargo xtask mutants` checks this and lists the results. Without the feature, [`made`] is always false and no mistake is compiled.
+//! In a development build, the environment variable `NORMSCAPE_MUTANT` names one mistake, and the program makes it. A test must find each;
+//! `cargo xtask mutants` checks this with the programs that `cargo xtask test` builds, and lists the results. In a release, [`made`] is
+//! always false and no mistake is compiled.
 
 /// A mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,16 +62,24 @@ pub enum Mutant {
 }
 
 /// Whether to make this mistake.
-#[cfg(not(feature = "mutants"))]
+#[cfg(not(debug_assertions))]
 #[inline(always)]
 pub const fn made(_: Mutant) -> bool {
     false
 }
 
 /// Whether to make this mistake.
-#[cfg(feature = "mutants")]
+#[cfg(debug_assertions)]
 pub fn made(mistake: Mutant) -> bool {
-    static NAMED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    let named = NAMED.get_or_init(|| std::env::var("NORMSCAPE_MUTANT").unwrap_or_default());
-    *named == format!("{mistake:?}")
+    use Mutant::*;
+    const ALL: [Mutant; 26] = [
+        E1, E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13, E14, E15, E16, E17, E18, M1, M2, M3, M4, M5, M6, M7, M8,
+    ];
+    // This is asked for single values of arrays: the variable is read once, and what is compared is no text.
+    static NAMED: std::sync::OnceLock<Option<Mutant>> = std::sync::OnceLock::new();
+    let read = || {
+        let name = std::env::var("NORMSCAPE_MUTANT").ok()?;
+        ALL.into_iter().find(|one| format!("{one:?}") == name)
+    };
+    *NAMED.get_or_init(read) == Some(mistake)
 }

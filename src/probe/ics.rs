@@ -117,7 +117,7 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, update: Upda
             of = room.moved;
         }
         let [moved, own] = [of, base.0].map(|v| part(v, layer.weight.start, layer.weight.len()));
-        #[cfg(feature = "mutants")]
+        #[cfg(debug_assertions)]
         if made(Mutant::E13) {
             let compared = Out(part(room.results, i * RESULTS, COMPARED));
             engine.evaluate(In(room.mixed), loss, correct)?;

@@ -170,10 +170,10 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Worksp
             resolution::ask_neighbour(engine, theta, Out(row))?;
         }
         engine.backend().compare_rows(In(thetas), theta, Out(found(room.moved)))?;
-        #[cfg(feature = "mutants")]
+        #[cfg(debug_assertions)]
         mistaken::before(engine, thetas, grads)?;
         engine.losses_and_grads(In(thetas), Out(grads), Out(part(room.loss)), Out(part(room.correct)))?;
-        #[cfg(feature = "mutants")]
+        #[cfg(debug_assertions)]
         mistaken::after(engine, thetas, grads, grad, part(room.loss))?;
         let all = if made(Mutant::E5) { In(engine.network().slots().view(grad.0, 0)) } else { grad };
         engine.backend().compare_rows(In(grads), all, Out(found(room.compared)))?;
@@ -228,7 +228,7 @@ pub fn read<B: Backend>(engine: &mut Engine<B>, base_loss: f64, s: &[f64], room:
 }
 
 /// Deliberate mistakes about the points of a line.
-#[cfg(feature = "mutants")]
+#[cfg(debug_assertions)]
 mod mistaken {
     use super::*;
     use crate::runtime::state::StepState;

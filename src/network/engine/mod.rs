@@ -345,7 +345,7 @@ impl<B: Backend> Engine<B> {
     }
 
     /// Rotates the values of the batch by one place, which makes another batch.
-    #[cfg(feature = "mutants")]
+    #[cfg(debug_assertions)]
     pub fn turn_batch(&mut self) -> Result<()> {
         self.renew();
         let mut values = self.read(self.input)?;
