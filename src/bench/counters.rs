@@ -5,7 +5,7 @@ use super::kind::StepKind;
 use super::step::Bench;
 use crate::Result;
 use crate::report::{Cell, Table, significant};
-use crate::runtime::cuda::counts::{Counts, Global, Shared, Widths};
+use crate::runtime::cuda::counts::{Counts, Global, SECTOR, Shared, Widths};
 use crate::runtime::cuda::driver::{Driver, Part, Region};
 use crate::runtime::cuda::ledger::{Entry, Ledger};
 use crate::runtime::cuda::{Cuda, Mode};
@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 pub const USUAL: &str = "vgg16-0.125-batch";
 /// Samples of a VGG's batch, and of a deep linear network's, where no number is asked for: the emulator is slow.
 pub const SAMPLES: [usize; 2] = [4, 64];
+
+/// Multiplications and additions of an mma of 16 × 8 × 16.
+const MMA_FLOP: u64 = 2 * 16 * 8 * 16;
 
 /// Everything that was counted of one step.
 #[derive(Debug, Clone, Serialize)]
@@ -249,6 +252,12 @@ impl CountedStep {
                 for (title, table) in [(GLOBAL, global(groups)), (BYTES, bytes(groups)), (WARPS, warps(groups))] {
                     text += &format!("\n{title}\n\n{table}");
                 }
+                let copying =
+                    |group: &Group| group.counts.is_some_and(|counts| counts.bulk.copies + counts.wgmma.requests > 0);
+                let asynchronous: Vec<Group> = groups.iter().filter(|group| copying(group)).cloned().collect();
+                if !asynchronous.is_empty() {
+                    text += &format!("\n{WARPGROUPS}\n\n{}", warpgroups(&asynchronous));
+                }
             }
         }
         text
@@ -274,6 +283,8 @@ const GLOBAL: &str = "Global memory: requests of warps; of a request its lanes a
 const BYTES: &str =
     "Bytes of global memory: those asked for; their sectors once a launch, once a block, and once a request";
 const WARPS: &str = "Shared memory: requests, wavefronts beyond the least, bytes of a lane; and what warps do together";
+
+const WARPGROUPS: &str = "Bulk copies of tiles and products of warpgroups: what they read of global memory, bring to shared memory, and read there";
 
 fn global(groups: &[Group]) -> Table {
     let heads = [
@@ -333,7 +344,36 @@ fn warps(groups: &[Group]) -> Table {
         let mut both = shared_loads.widths;
         both.add(&shared_stores.widths);
         let [copies, mma, shuffles, votes] = [counts.copies, counts.mma, counts.shuffles, counts.votes].map(some);
-        let met = some(barriers.block + barriers.cluster + barriers.warp);
+        let met = some(barriers.block + barriers.cluster + barriers.warp + barriers.some);
         [a, b, c, d, widths(&both), f, g, copies, mma, shuffles, votes, met, some(counts.remote)]
+    })
+}
+
+fn warpgroups(groups: &[Group]) -> Table {
+    let heads = [
+        "bulk copies",
+        "sectors",
+        "KiB read",
+        "KiB brought",
+        "wgmma",
+        "as mma",
+        "FLOP a byte read",
+        "KiB of operands",
+        "waits",
+    ];
+    table(groups, heads, |counts| {
+        let Counts { bulk, wgmma, waits, .. } = counts;
+        let read = bulk.sectors * SECTOR as u64;
+        [
+            some(bulk.copies),
+            some(bulk.sectors),
+            kib(read),
+            kib(bulk.bytes),
+            some(wgmma.requests),
+            some(wgmma.mma),
+            ratio(wgmma.mma * MMA_FLOP, read),
+            kib(wgmma.bytes),
+            some(*waits),
+        ]
     })
 }

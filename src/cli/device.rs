@@ -89,10 +89,10 @@ impl Device {
     }
 
     /// The emulator, counting: whatever `NORMSCAPE_EMULATOR` chooses, only kernels that were built for it count. Errors: there is no compiler.
-    /// With `sample` only so many clusters of each launch run, and counts are scaled. Bulk copies and products of warpgroups are not counted, so the
-    /// device is one without them: its products take mma.
+    /// With `sample` only so many clusters of each launch run, and counts are scaled. Grids are those of a device with as many multiprocessors as an
+    /// H100 or an H200 has.
     pub fn counting(sample: Option<usize>) -> Result<Box<dyn Driver>> {
-        let options = Options { build: Build::Counted, hopper: false, ..Options::from_environment()? };
+        let options = Options { build: Build::Counted, multiprocessors: 132, ..Options::from_environment()? };
         let emulator = Emulator::new(options)?;
         Ok(Box::new(match sample {
             Some(clusters) => emulator.sampling(clusters as u64),

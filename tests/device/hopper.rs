@@ -3,6 +3,7 @@
 use crate::emulator::PLAIN;
 use half::bf16;
 use normscape::Error;
+use normscape::runtime::cuda::counts::{Bulk, Counts, Wgmma};
 use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Region, TensorMap, scalar};
 use normscape::runtime::cuda::emulator::{Build, Emulator, Options};
 use normscape::runtime::tensor::{ArenaId, ArenaPlan, DType, Shape};
@@ -59,6 +60,11 @@ fn value(row: usize, column: usize) -> f32 {
 
 /// What the kernel of `body` gives, of the first `rows` rows of x.
 fn run(body: &str, rows: usize, options: Options) -> Result<Vec<f32>, Error> {
+    launched(body, rows, options).map(|(y, _)| y)
+}
+
+/// The same, with what was counted.
+fn launched(body: &str, rows: usize, options: Options) -> Result<(Vec<f32>, Option<Counts>), Error> {
     let text = format!(
         "#include \"hopper.cuh\"\n\
          extern \"C\" __global__ void k(const __grid_constant__ TensorMap x, float* y, unsigned n) {{\n{body}\n}}\n"
@@ -75,7 +81,8 @@ fn run(body: &str, rows: usize, options: Options) -> Result<Vec<f32>, Error> {
     emulator.launch(&PLAIN, Grid::new(1, 256).shared(49_152), &args)?;
     let mut bytes = vec![0; y.bytes];
     emulator.download(y, &mut bytes)?;
-    Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+    let y = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    Ok((y, emulator.counts()))
 }
 
 /// What is right where x has `rows` rows, and zeros beyond, in the order in which the threads store it.
@@ -133,6 +140,32 @@ fn a_stage_may_stay_under_way_while_the_next_is_asked_for() {
 fn a_descriptor_without_the_swizzle_gives_other_numbers() {
     let wrong = with(&[("a = descriptor(place)", "a = descriptor(place) & ~(1ull << 62)")]);
     assert!(run(&wrong, 64, Options::default()).unwrap() != expected(64));
+}
+
+#[test]
+fn copies_and_products_are_counted_alike_in_every_schedule() {
+    let counted = |rows: usize, order: Option<u64>| {
+        let options = Options { order, build: Build::Counted, ..Options::default() };
+        let (y, counts) = launched(RIGHT, rows, options).unwrap();
+        assert!(y == expected(rows), "{order:?}");
+        counts.unwrap()
+    };
+    let counts = counted(64, None);
+    // Each stage is two boxes of 64 rows of 128 bytes, and four products of 64 × 64 × 16, which are 32 of 16 × 8 × 16.
+    let (copies, sectors, products) = (2 * STAGES as u64, 2 * STAGES as u64 * 64 * 4, 4 * STAGES as u64);
+    let bulk = Bulk { copies, sectors, bytes: copies * 8192, once: sectors * 32 };
+    assert_eq!(counts.bulk, bulk);
+    // Of each operand 64 rows or columns of 16 elements.
+    let mma = 32 * products;
+    assert_eq!(counts.wgmma, Wgmma { requests: products, mma, bytes: products * 2 * 64 * 32, busiest: mma });
+    // One thread waits before it asks for a stage, four warps before they multiply it.
+    assert_eq!((counts.waits, counts.loads.requests, counts.mma), (5 * STAGES as u64, 0, 0));
+    for order in [1, 2, 3] {
+        assert_eq!(counted(64, Some(order)), counts, "order {order}");
+    }
+    // What lies beyond the matrix is not read, but comes.
+    let fewer = counted(60, None);
+    assert_eq!((fewer.bulk.sectors, fewer.bulk.bytes), (copies * 60 * 4, copies * 8192));
 }
 
 const WRITTEN_BY_THREADS: &str = "

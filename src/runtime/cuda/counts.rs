@@ -34,6 +34,56 @@ pub struct Counts {
     pub votes: u64,
     /// Barriers of a block, of a warp and of a cluster; one of a block counts once, however many warps it has.
     pub barriers: Barriers,
+    /// Bulk copies of tiles (TMA); they are not among the loads, nor among the stores to shared memory.
+    pub bulk: Bulk,
+    /// Products of warpgroups; they are not among `mma`.
+    pub wgmma: Wgmma,
+    /// Waits of a warp for a phase of an mbarrier; how long they take is not seen.
+    pub waits: u64,
+}
+
+/// Bulk copies of tiles through tensor maps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Bulk {
+    /// Copies that were asked for.
+    pub copies: u64,
+    /// Sectors of global memory that they read.
+    pub sectors: u64,
+    /// Bytes that they wrote to shared memory.
+    pub bytes: u64,
+    /// Bytes of the distinct sectors that the launch's copies read.
+    pub once: u64,
+}
+
+impl Bulk {
+    fn add(&mut self, other: &Bulk) {
+        self.copies += other.copies;
+        self.sectors += other.sectors;
+        self.bytes += other.bytes;
+        self.once += other.once;
+    }
+}
+
+/// Products of warpgroups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Wgmma {
+    /// Instructions of a warpgroup.
+    pub requests: u64,
+    /// The same work as mma of 16 × 8 × 16.
+    pub mma: u64,
+    /// Bytes of shared memory that the descriptors name: what each product reads of both operands.
+    pub bytes: u64,
+    /// The `mma` of the block that has most of them; of several launches, summed.
+    pub busiest: u64,
+}
+
+impl Wgmma {
+    fn add(&mut self, other: &Wgmma) {
+        self.requests += other.requests;
+        self.mma += other.mma;
+        self.bytes += other.bytes;
+        self.busiest += other.busiest;
+    }
 }
 
 /// Barriers by who meets.
@@ -45,6 +95,8 @@ pub struct Barriers {
     pub warp: u64,
     /// Of a cluster's blocks.
     pub cluster: u64,
+    /// Warps that met others of their block at a barrier of some of its warps.
+    pub some: u64,
 }
 
 /// Requests to global memory in one direction.
@@ -172,9 +224,15 @@ impl Counts {
             let Shared { requests, partial, widths, wavefronts, extra } = shared;
             [requests, partial, wavefronts, extra].into_iter().chain(&mut widths.0).for_each(scale);
         }
-        let Counts { remote, copies, mma, shuffles, votes, barriers: Barriers { block, warp, cluster }, .. } =
-            &mut self;
-        [remote, copies, mma, shuffles, votes, block, warp, cluster].into_iter().for_each(scale);
+        let Counts { remote, copies, mma, shuffles, votes, waits, .. } = &mut self;
+        [remote, copies, mma, shuffles, votes, waits].into_iter().for_each(scale);
+        let Barriers { block, warp, cluster, some } = &mut self.barriers;
+        let Bulk { copies, sectors, bytes, once } = &mut self.bulk;
+        [block, warp, cluster, some, copies, sectors, bytes, once].into_iter().for_each(scale);
+        *once = (*once).min(readable.next_multiple_of(SECTOR as u64));
+        // The busiest block is one, however many there are.
+        let Wgmma { requests, mma, bytes, busiest: _ } = &mut self.wgmma;
+        [requests, mma, bytes].into_iter().for_each(scale);
         self
     }
 
@@ -193,5 +251,9 @@ impl Counts {
         self.barriers.block += other.barriers.block;
         self.barriers.warp += other.barriers.warp;
         self.barriers.cluster += other.barriers.cluster;
+        self.barriers.some += other.barriers.some;
+        self.bulk.add(&other.bulk);
+        self.wgmma.add(&other.wgmma);
+        self.waits += other.waits;
     }
 }

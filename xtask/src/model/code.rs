@@ -5,9 +5,12 @@ use super::chain::Step;
 use crate::sass::{Instruction, Measured, basic_blocks};
 
 /// What both the emulator counts and the machine code shows, by which turns of loops are found.
-pub const FEATURES: usize = 10;
+pub const FEATURES: usize = 12;
 /// The place among them of FFMA, which the emulator does not count.
 pub const FFMA: usize = 9;
+
+/// The place of waits at mbarriers.
+const WAITS: usize = 11;
 
 /// Kinds of units besides tensor cores that take more than the one clock in which an instruction is issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +62,13 @@ pub fn parts(of: &Measured, card: &Card) -> Vec<Part> {
     let part = |number: usize| {
         let own = |at: &usize| owner[*at] == number && code[*at].name() != "NOP";
         let mut part = Part { is_loop: number > 0, ..Part::default() };
+        let spins = number > 0 && spins(loops[number - 1].instructions.iter().map(|&at| &code[at]));
         for places in &blocks {
             let (mut whole, mut on_condition) = (Block::default(), Block::default());
             for at in places.clone().filter(own) {
                 let instruction = &code[at];
                 whole.instructions += 1.0;
-                whole.steps.extend(of.controls.get(at).map(|&control| Step::of(instruction, control, &card.latency)));
+                whole.steps.extend(of.controls.get(at).map(|&control| Step::of(instruction, control, card)));
                 match &instruction.predicate {
                     // The compiler keeps distance by loads that are never made.
                     Some(never) if never == "!PT" => {}
@@ -72,12 +76,22 @@ pub fn parts(of: &Measured, card: &Card) -> Vec<Part> {
                     None => whole.count(instruction),
                 }
             }
+            // How often a wait asks again is not counted.
+            if spins {
+                whole.features[WAITS] = 0.0;
+            }
             let there = |block: &Block| block.instructions > 0.0 || block.features.iter().any(|&n| n > 0.0);
             part.blocks.extend([whole, on_condition].into_iter().filter(there));
         }
         part
     };
     (0..=loops.len()).map(part).collect()
+}
+
+/// Whether this is the loop of a wait at an mbarrier: it asks, and asks again.
+fn spins<'i>(code: impl Iterator<Item = &'i Instruction>) -> bool {
+    let mut code = code.peekable();
+    code.peek().is_some() && code.all(|of| matches!(of.name(), "SYNCS" | "BRA" | "NOP" | "YIELD" | "NANOSLEEP"))
 }
 
 impl Block {
@@ -98,6 +112,8 @@ impl Block {
             "BAR" => self.features[7] += 1.0,
             // Through a generic address: of another block of the cluster.
             "LD" | "ST" => self.features[8] += 1.0,
+            "UTMALDG" => self.features[10] += 1.0,
+            "SYNCS" if of.has("PHASECHK") => self.features[WAITS] += 1.0,
             "FFMA" => {
                 self.features[FFMA] += 1.0;
                 self.flops += 64.0;
@@ -122,7 +138,7 @@ fn width(of: &Instruction) -> f64 {
 }
 
 /// Of an instruction of the tensor cores: whether it is wgmma, the operations of one warp, and how much more time they take than in bf16.
-fn tensor(of: &Instruction) -> Option<(bool, f64, f64)> {
+pub fn tensor(of: &Instruction) -> Option<(bool, f64, f64)> {
     let parts: Vec<&str> = of.opcode.split('.').collect();
     let weight = if of.has("TF32") { 2.0 } else { 1.0 };
     match of.name() {
@@ -154,5 +170,40 @@ fn pipe(of: &Instruction) -> Option<Pipe> {
             Some(Pipe::Alu)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_asks_again_is_no_second_wait() {
+        // A loop of one wait, one copy and one product a turn, and beside it the loop in which the wait asks again.
+        let text = "\
+.text.k:
+.L_x_0:
+/*0000*/ SYNCS.PHASECHK.TRANS64.TRYWAIT P0, [R2+URZ], R3 ;
+/*0010*/ @!P0 BRA `(.L_x_2) ;
+.L_x_1:
+/*0020*/ UTMALDG.2D [UR8], [UR6] ;
+/*0030*/ HGMMA.64x128x16.F32.BF16 R24, gdesc[UR8], R24, gsb0 ;
+/*0040*/ @P1 BRA `(.L_x_0) ;
+/*0050*/ EXIT ;
+.L_x_2:
+/*0060*/ YIELD ;
+/*0070*/ SYNCS.PHASECHK.TRANS64.TRYWAIT P0, [R2+URZ], R3 ;
+/*0080*/ @!P0 BRA `(.L_x_2) ;
+/*0090*/ BRA `(.L_x_1) ;
+";
+        let card = Card::named("h200").unwrap();
+        let parts = parts(&Measured::of_listing(text), &card);
+        let of = |feature: usize| -> Vec<f64> {
+            parts.iter().map(|part| part.blocks.iter().map(|block| block.features[feature]).sum()).collect()
+        };
+        assert_eq!(of(WAITS), [0.0, 1.0, 0.0]);
+        assert_eq!((of(10), of(0)), (vec![0.0, 1.0, 0.0], vec![0.0, 1.0, 0.0]));
+        let tensor: f64 = parts[1].blocks.iter().map(|block| block.tensor[1]).sum();
+        assert_eq!(tensor, 2.0 * 64.0 * 128.0 * 16.0 / 4.0);
     }
 }

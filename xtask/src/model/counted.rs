@@ -51,6 +51,31 @@ pub struct Counts {
     pub mma: f64,
     pub shuffles: f64,
     pub barriers: Barriers,
+    /// What programs from before bulk copies were counted do not print.
+    #[serde(default)]
+    pub bulk: Bulk,
+    #[serde(default)]
+    pub wgmma: Wgmma,
+    #[serde(default)]
+    pub waits: f64,
+}
+
+/// Bulk copies of tiles.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub struct Bulk {
+    pub copies: f64,
+    pub sectors: f64,
+    pub bytes: f64,
+    pub once: f64,
+}
+
+/// Products of warpgroups.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub struct Wgmma {
+    pub requests: f64,
+    pub mma: f64,
+    pub bytes: f64,
+    pub busiest: f64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -71,6 +96,8 @@ pub struct Shared {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Barriers {
     pub block: f64,
+    #[serde(default)]
+    pub some: f64,
 }
 
 /// Bytes of one lane of all requests together.
@@ -96,6 +123,15 @@ impl Node {
     /// Blocks of its grid.
     pub fn all_blocks(&self) -> f64 {
         self.blocks.iter().product::<u64>() as f64
+    }
+
+    /// How much more the busiest block multiplies than a block does on average, where warpgroups multiply: blocks of theirs go through tiles, of which
+    /// some have one more.
+    pub fn unevenness(&self) -> f64 {
+        match &self.counts {
+            Some(Counts { wgmma, .. }) if wgmma.mma > 0.0 => (wgmma.busiest * self.all_blocks() / wgmma.mma).max(1.0),
+            _ => 1.0,
+        }
     }
 
     /// Warps of its grid.
@@ -144,7 +180,10 @@ pub mod tests {
                 remote: 0.0,
                 mma: 0.0,
                 shuffles: 0.0,
-                barriers: Barriers { block: 0.0 },
+                barriers: Barriers { block: 0.0, some: 0.0 },
+                bulk: Bulk::default(),
+                wgmma: Wgmma::default(),
+                waits: 0.0,
             }),
         }
     }

@@ -14,6 +14,11 @@
 //! the stalls and barriers of the machine code until it has a pace. Blocks find in L1 what they had before, and in L2 what the last 50 MB of the step
 //! left there (`l2.rs`); clocks and bandwidths are the data sheet's.
 //!
+//! **Bulk copies and wgmma** (kernels for sm_90a) are counted with the rest. The bytes that copies read pass from L2, and those that they bring go to each
+//! multiprocessor and through its shared memory, which also gives the operands that descriptors name, at the rate of other shared accesses. Products take
+//! the tensor rate, and in a warp's chain each waits for those before it. Blocks go through tiles, and the one that has most is what is waited for. That
+//! a ring of stages runs dry is in neither end: what is copied ahead is more than L2 gives in the time that a copy takes.
+//!
 //! **The slow end** is the largest of these and the second, or the latency of whole waves of blocks, added: nothing but the rest of the largest hides it.
 //! L1 and L2 find nothing, and clocks and bandwidths are lower. That some blocks wait for others at the same unit for longer is in neither end.
 //!

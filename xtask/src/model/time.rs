@@ -121,14 +121,16 @@ pub fn predict(node: &Node, code: Option<(&Measured, &[Part])>, card: &Card, l2:
             + counts.shared_stores.wavefronts
             + counts.ldmatrix.wavefronts
             + counts.remote
-            + global * 32.0 / card.shared_bytes_per_clock);
+            + (global * 32.0 + counts.bulk.bytes + counts.wgmma.bytes) / card.shared_bytes_per_clock);
     found.l2 = [counts.loads.sectors * 32.0, counts.loads.once_a_block]
-        .map(|read| right * (read + counts.stores.sectors * 32.0));
+        .map(|read| right * (read + (counts.stores.sectors + counts.bulk.sectors) * 32.0));
+    // Bulk copies pass L1 by.
+    let read_once = counts.loads.once + counts.bulk.once;
     // What others wrote leaves L2 in its time too, and may be more than this node moves.
     // What a node writes it may have read before, as an update does: what it reads beyond what is only read.
-    let changed = (counts.loads.once - all(false)).clamp(0.0, all(true)) / all(true).max(1.0);
-    let fast = (missing[0] + changed * missing[1]).min(counts.loads.once) + left;
-    found.memory = [fast.max(counts.loads.once + counts.stores.once), fast];
+    let changed = (read_once - all(false)).clamp(0.0, all(true)) / all(true).max(1.0);
+    let fast = (missing[0] + changed * missing[1]).min(read_once) + left;
+    found.memory = [fast.max(read_once + counts.stores.once), fast];
     let tensor = |end: usize| {
         (sum(&|block| block.tensor[0]) / card.mma_sync[end] + sum(&|block| block.tensor[1]) / card.wgmma[end])
             / card.tensor
@@ -142,8 +144,10 @@ pub fn predict(node: &Node, code: Option<(&Measured, &[Part])>, card: &Card, l2:
         resident_blocks(card.architecture, node.threads, measured.registers, measured.shared + node.dynamic_shared)
             .max(1);
     let held = f64::from(card.multiprocessors);
+    // Where warpgroups multiply, the warp that asks for their operands is ahead of them.
+    let working = if counts.wgmma.requests > 0.0 { blocks * f64::from(node.threads / 128 * 4) } else { warps };
     // Blocks are alike, and a multiprocessor has whole ones.
-    let busiest = (blocks / held).ceil() / blocks;
+    let busiest = (blocks / held).ceil() / blocks * node.unevenness();
     let waves = (blocks / (held * f64::from(found.resident))).max(1.0);
     for end in [0, 1] {
         let clocks = |clocks: f64| clocks * busiest / card.clock[end];
@@ -157,7 +161,9 @@ pub fn predict(node: &Node, code: Option<(&Measured, &[Part])>, card: &Card, l2:
         ];
         let waves = if end == 0 { waves.ceil() } else { waves };
         let global = [card.latency.memory, card.latency.l2][end];
-        let chain = right * waves * turns.chain(parts, &card.latency, global, warps) / card.clock[end];
+        // The first copy of a ring of stages is waited for.
+        let first = if counts.bulk.copies > 0.0 { global } else { 0.0 };
+        let chain = right * waves * (first + turns.chain(parts, &card.latency, global, working)) / card.clock[end];
         limits.sort_by(|a, b| b.1.total_cmp(&a.1));
         (found.seconds[end], found.limited[end]) = match end {
             // Nothing is hidden behind the largest but by the rest of it.
@@ -178,7 +184,7 @@ mod tests {
 
     /// A loop whose turn has one load and one store of 16 bytes, and 10 instructions.
     fn parts() -> [Part; 1] {
-        let features = [0.0, 0.0, 0.0, 0.0, 16.0, 16.0, 0.0, 0.0, 0.0, 0.0];
+        let features = [0.0, 0.0, 0.0, 0.0, 16.0, 16.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
         [Part { is_loop: true, blocks: vec![Block { features, instructions: 10.0, ..Block::default() }] }]
     }
 

@@ -1,7 +1,8 @@
 //! How often each part of a kernel's code is run, from what the emulator counted.
 //!
 //! Of each class of work that both see, the machine code says how many instructions a turn of each loop has, and the emulator how many all warps ran:
-//! accesses by the bytes of a lane (the compiler joins neighbours), ldmatrix, mma, shuffles, barriers; and FFMA, where all products are known. The turns of a basic block are the numbers, none
+//! accesses by the bytes of a lane (the compiler joins neighbours), ldmatrix, mma and wgmma, shuffles, barriers,
+//! bulk copies, waits at mbarriers; and FFMA, where all products are known. The turns of a basic block are the numbers, none
 //! below 0, and in no loop none above one for each warp, for which the products come nearest to the counters, each weighed by its size. Where several
 //! turns do as well (copies of a loop, of which one runs; the rest that an unrolled loop leaves) the block that has most takes all. A block without
 //! counted work runs as often as its loop, which is as often as the block of it that has most instructions run; in no loop once for each warp.
@@ -45,17 +46,20 @@ const ROUNDS: usize = 2000;
 fn counted(counts: &Counts, node: &Node) -> [f64; FEATURES] {
     let warps = f64::from(node.threads.div_ceil(32));
     [
-        counts.mma,
+        // An instruction of a warpgroup is one of each of its warps.
+        counts.mma + 4.0 * counts.wgmma.requests,
         counts.ldmatrix.requests,
         counts.shared_loads.lane_bytes(),
         counts.shared_stores.lane_bytes(),
         counts.loads.lane_bytes(),
         counts.stores.lane_bytes(),
         counts.shuffles,
-        counts.barriers.block * warps,
+        counts.barriers.block * warps + counts.barriers.some,
         counts.remote,
         // Of a product over taps without tensor cores all multiplications are known.
-        if counts.mma == 0.0 && node.flops[0] > node.flops[1] { node.flops[1] / 64.0 } else { 0.0 },
+        if counts.mma + counts.wgmma.mma == 0.0 && node.flops[0] > node.flops[1] { node.flops[1] / 64.0 } else { 0.0 },
+        counts.bulk.copies,
+        counts.waits,
     ]
 }
 
@@ -135,11 +139,11 @@ mod tests {
         counts.ldmatrix.requests = 2.0 * 8.0 * 30.0;
         counts.set_global(8.0 * 5.0, 8.0);
         let parts = [
-            part(false, [0.0, 0.0, 0.0, 0.0, 0.0, 16.0, 0.0, 0.0, 0.0, 0.0]),
-            part(true, [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
-            part(true, [0.0, 0.0, 0.0, 0.0, 16.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+            part(false, [0.0, 0.0, 0.0, 0.0, 0.0, 16.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+            part(true, [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+            part(true, [0.0, 0.0, 0.0, 0.0, 16.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
             // One that was not run: nothing was shuffled.
-            part(true, [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0, 0.0]),
+            part(true, [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
         ];
         let found = find(&parts, &counts, &node);
         for (turns, wanted) in found.parts.iter().zip([8.0, 240.0, 40.0, 0.0]) {

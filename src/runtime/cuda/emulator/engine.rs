@@ -30,6 +30,24 @@ pub struct Matrix {
 impl Matrix {
     /// What says that these words are a matrix.
     pub const KIND: u64 = 0x6e6f_726d_5f6d_6170;
+
+    /// Bytes of a box.
+    pub fn box_bytes(&self) -> usize {
+        (self.element * self.tile[0] * self.tile[1]) as usize
+    }
+
+    /// The rows of the box whose first element is (x, y), each as an address and bytes, as far as they lie within the matrix.
+    pub fn rows(self, x: i32, y: i32) -> impl Iterator<Item = (usize, usize)> {
+        let within = |first: i32, count: u64, extent: u64| {
+            let clamped = |at: i64| at.clamp(0, extent as i64) as usize;
+            clamped(i64::from(first))..clamped(i64::from(first) + count as i64)
+        };
+        let columns = within(x, self.tile[0], self.extents[0]);
+        let element = self.element as usize;
+        let begin = self.address as usize + columns.start * element;
+        within(y, self.tile[1], self.extents[1])
+            .map(move |row| (begin + row * self.pitch as usize, columns.len() * element))
+    }
 }
 
 /// One bulk copy.
@@ -46,7 +64,7 @@ struct Transfer {
 
 impl Transfer {
     fn bytes(&self) -> usize {
-        (self.from.element * self.from.tile[0] * self.from.tile[1]) as usize
+        self.from.box_bytes()
     }
 }
 

@@ -6,7 +6,9 @@ use super::abi::{AsyncCalls, Thread};
 use super::calls::{fail, parts, suspend};
 use super::cluster::Block;
 use super::engine::{Engine, Matrix, Memory};
+use super::lanes::Counting;
 use super::operand::{CHUNK, Product};
+use super::warpgroup::THREADS;
 use std::ffi::c_void;
 
 /// What every thread's table has.
@@ -40,6 +42,9 @@ struct At<'a> {
     engine: &'a mut Engine,
     memory: Memory<'a>,
     inside: &'a dyn Fn(usize, usize) -> bool,
+    /// The block's rank; and where its work is counted, the counters.
+    rank: u32,
+    counting: Option<&'a mut Counting>,
 }
 
 impl At<'_> {
@@ -78,7 +83,8 @@ unsafe fn at<R>(thread: *mut Thread, work: impl FnOnce(&mut At<'_>) -> Result<R,
         let bytes = std::slice::from_raw_parts_mut(base as *mut u8, room);
         let memory = Memory { bytes, shadow, watched, moment: *moment };
         let own = thread_state.number - rank * threads;
-        let result = work(&mut At { thread: own, base, engine, memory, inside: &inside });
+        let counting = cluster.counting.as_deref_mut().filter(|_| launch.tally.is_some());
+        let result = work(&mut At { thread: own, base, engine, memory, inside: &inside, rank, counting });
         let woken = std::mem::take(&mut engine.woken);
         cluster.ready.extend(woken.into_iter().map(|other| other + rank * threads));
         result
@@ -113,10 +119,15 @@ unsafe extern "C-unwind" fn mbarrier_arrive(thread: *mut Thread, barrier: *mut c
 unsafe extern "C-unwind" fn mbarrier_wait(thread: *mut Thread, barrier: *mut c_void, parity: u32) {
     // SAFETY: as above; nothing of the cluster is held when the thread suspends.
     unsafe {
+        let number = parts(thread).0.number;
         loop {
             let passes = at(thread, |at| {
                 let place = at.offset(barrier, 8)?;
-                at.engine.passes(at.thread, place, parity)
+                let passes = at.engine.passes(at.thread, place, parity)?;
+                if let Some(counting) = at.counting.as_mut().filter(|_| passes) {
+                    counting.waited(number);
+                }
+                Ok(passes)
             });
             if passes {
                 return;
@@ -148,9 +159,13 @@ unsafe extern "C-unwind" fn bulk_copy(
     unsafe {
         let from = *map.cast::<Matrix>();
         at(thread, |at| {
-            let bytes = (from.element * from.tile[0] * from.tile[1]) as usize;
+            let bytes = from.box_bytes();
             let (to, place) = (at.offset(to, bytes)?, at.offset(barrier, 8)?);
-            at.engine.copy(at.thread, to, from, place, [x, y], &mut at.memory)
+            at.engine.copy(at.thread, to, from, place, [x, y], &mut at.memory)?;
+            if let Some(counting) = &mut at.counting {
+                counting.copied(at.rank, from.rows(x, y), bytes);
+            }
+            Ok(())
         });
     }
 }
@@ -158,7 +173,13 @@ unsafe extern "C-unwind" fn bulk_copy(
 unsafe extern "C-unwind" fn named_barrier(thread: *mut Thread, which: u32, threads: u32) {
     // SAFETY: as above; nothing of the cluster is held when the thread suspends.
     unsafe {
-        let last = at(thread, |at| at.engine.meet(at.thread, which, threads));
+        let last = at(thread, |at| {
+            let last = at.engine.meet(at.thread, which, threads)?;
+            if let Some(counting) = at.counting.as_mut().filter(|_| last) {
+                counting.some_met(threads / 32);
+            }
+            Ok(last)
+        });
         if !last {
             suspend(thread);
         }
@@ -187,7 +208,16 @@ unsafe extern "C-unwind" fn wgmma(thread: *mut Thread, d: *mut f32, a: u64, b: u
         tf32: flag(named::TF32),
     };
     // SAFETY: as above; d is an array of the thread's, which it keeps until it has waited.
-    unsafe { at(thread, |at| at.engine.product(at.thread, d, of, &mut at.memory, |place| (at.inside)(place, CHUNK))) }
+    unsafe {
+        at(thread, |at| {
+            at.engine.product(at.thread, d, of, &mut at.memory, |place| (at.inside)(place, CHUNK))?;
+            // One of the warpgroup's threads tells.
+            if let Some(counting) = at.counting.as_mut().filter(|_| at.thread.is_multiple_of(THREADS as u32)) {
+                counting.multiplied(at.rank, of.columns, of.bytes());
+            }
+            Ok(())
+        });
+    }
 }
 
 unsafe extern "C-unwind" fn wgmma_commit(thread: *mut Thread) {

@@ -7,8 +7,8 @@
 //! Lanes that take an inner loop unequally often, in an outer one without a meeting, are taken for being together in later rounds too, where
 //! a GPU may have them apart.
 
-use super::tally::{Map, Page, Pages, Tally};
-use crate::runtime::cuda::counts::{Counts, Global, SECTOR, Shared};
+use super::tally::{Map, Page, Pages, Tally, Touch};
+use crate::runtime::cuda::counts::{Counts, Global, SECTOR, Shared, Wgmma};
 
 const LANES: usize = 32;
 const BANKS: usize = 32;
@@ -116,6 +116,11 @@ pub struct Counting {
     pages: Vec<Pages>,
     /// Of each thread, what it is within.
     within: Vec<Operation>,
+    /// Of each thread, its waits at mbarriers.
+    waits: Vec<u32>,
+    /// Of each block, the mma that its warpgroups' products stand for.
+    products: Vec<u64>,
+    threads: u32,
 }
 
 impl Counting {
@@ -127,6 +132,11 @@ impl Counting {
         self.pages.iter_mut().for_each(Pages::clear);
         self.within.clear();
         self.within.resize((blocks * threads) as usize, Operation::Plain);
+        self.waits.clear();
+        self.waits.resize((blocks * threads) as usize, 0);
+        self.products.clear();
+        self.products.resize(blocks as usize, 0);
+        self.threads = threads;
         self.warps.clear();
         self.warps.extend((0..blocks * warps).map(|warp| {
             let lanes = (threads - warp % warps * LANES as u32).min(LANES as u32);
@@ -138,7 +148,42 @@ impl Counting {
     /// Counts what is left, and gives everything to `tally`.
     pub fn end(&mut self, tally: &Tally) {
         (0..self.warps.len()).for_each(|warp| self.count(warp));
-        tally.take(&self.counts, &mut self.pages);
+        // Lanes of a warp wait together: where not all of them do, the one that waits most often tells.
+        let warps = self.waits.chunks(self.threads.max(1) as usize).flat_map(|block| block.chunks(LANES));
+        self.counts.waits = warps.map(|lanes| lanes.iter().copied().max().map_or(0, u64::from)).sum();
+        tally.take(&self.counts, self.products.iter().copied().max().unwrap_or(0), &mut self.pages);
+    }
+
+    /// Thread `thread` of the cluster has waited at an mbarrier.
+    pub fn waited(&mut self, thread: u32) {
+        self.waits[thread as usize] += 1;
+    }
+
+    /// So many warps of a block have met at a barrier of their own.
+    pub fn some_met(&mut self, warps: u32) {
+        self.counts.barriers.some += u64::from(warps);
+    }
+
+    /// A warpgroup of block `rank` multiplies 64 × 16 by 16 × `columns`, and reads so many bytes of shared memory.
+    pub fn multiplied(&mut self, rank: u32, columns: usize, bytes: usize) {
+        let Wgmma { requests, mma, bytes: read, .. } = &mut self.counts.wgmma;
+        let work = (4 * columns / 8) as u64;
+        *requests += 1;
+        *mma += work;
+        *read += bytes as u64;
+        self.products[rank as usize] += work;
+    }
+
+    /// A bulk copy of rows of global memory, of which each is an address and bytes, brings `bytes` bytes to block `rank`.
+    pub fn copied(&mut self, rank: u32, rows: impl Iterator<Item = (usize, usize)>, bytes: usize) {
+        self.counts.bulk.copies += 1;
+        self.counts.bulk.bytes += bytes as u64;
+        for (begin, bytes) in rows.filter(|row| row.1 > 0) {
+            for sector in begin / SECTOR..(begin + bytes).div_ceil(SECTOR) {
+                self.counts.bulk.sectors += 1;
+                Page::mark(&mut self.pages[rank as usize], sector, u32::MAX, Touch::Copied);
+            }
+        }
     }
 
     /// Thread `thread` begins, or with [`Operation::Plain`] ends, what its next exchange stands for.
@@ -266,7 +311,7 @@ fn count_request(counts: &mut Counts, pages: &mut Pages, site: Site, request: &R
             global.partial += partial;
             global.lanes += u64::from(request.lanes.count_ones());
             global.widths.count(site.bytes);
-            touch(global, pages, site.bytes as usize, request, usize::from(written));
+            touch(global, pages, site.bytes as usize, request, if written { Touch::Written } else { Touch::Read });
         }
         (Space::Shared, kind) => {
             let shared = match kind {
@@ -286,7 +331,7 @@ fn count_request(counts: &mut Counts, pages: &mut Pages, site: Site, request: &R
 }
 
 /// The sectors of a request. An access lies within one: it is aligned to its size.
-fn touch(global: &mut Global, pages: &mut Pages, bytes: usize, request: &Request, written: usize) {
+fn touch(global: &mut Global, pages: &mut Pages, bytes: usize, request: &Request, how: Touch) {
     let mut sectors = [(0, 0u32); LANES];
     let mut count = 0;
     for (_, place) in request.places() {
@@ -301,7 +346,7 @@ fn touch(global: &mut Global, pages: &mut Pages, bytes: usize, request: &Request
         let mask = same.iter().fold(0, |all, (_, mask)| all | mask);
         distinct += u64::from(mask.count_ones());
         global.sectors += 1;
-        Page::mark(pages, same[0].0, mask, written);
+        Page::mark(pages, same[0].0, mask, how);
     }
     global.needed += distinct.div_ceil(SECTOR as u64);
 }

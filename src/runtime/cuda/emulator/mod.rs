@@ -62,6 +62,8 @@ pub struct Options {
     pub poison: bool,
     /// Whether the device has what sm_90a alone has, so that products are made of the kernels for it.
     pub hopper: bool,
+    /// What the device says that it has of them: grids of some kernels have as many blocks.
+    pub multiprocessors: u32,
 }
 
 impl Options {
@@ -82,7 +84,7 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { build: Build::Watched, order: None, poison: false, hopper: true }
+        Options { build: Build::Watched, order: None, poison: false, hopper: true, multiprocessors: 8 }
     }
 }
 
@@ -113,8 +115,8 @@ impl Emulator {
             });
         };
         let name = format!("emulator ({version})");
-        let properties =
-            Properties { name, capability: 90, multiprocessors: 8, shared: 227 << 10, hopper: options.hopper };
+        let Options { multiprocessors, hopper, .. } = options;
+        let properties = Properties { name, capability: 90, multiprocessors, shared: 227 << 10, hopper };
         Ok(Emulator {
             properties,
             arenas: Vec::new(),

@@ -111,6 +111,11 @@ impl Product {
         ])
     }
 
+    /// Bytes of shared memory that its operands have.
+    pub fn bytes(&self) -> usize {
+        INNER_BYTES * (ROWS + self.columns)
+    }
+
     /// The places of the 16-byte chunks that it reads. Errors: a descriptor that is none.
     pub fn chunks(&self) -> Result<Vec<usize>, String> {
         let [a, b] = self.operands()?;

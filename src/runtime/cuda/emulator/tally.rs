@@ -35,25 +35,33 @@ impl Hasher for Mix {
 /// A map by addresses.
 pub type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
 
-/// Bytes of a page that were read, and that were written: a bit each.
+/// Bytes of a page that were read, that were written, and that bulk copies read: a bit each.
 #[derive(Debug, Clone)]
-pub struct Page([[u32; PAGE / SECTOR]; 2]);
+pub struct Page([[u32; PAGE / SECTOR]; 3]);
+
+/// How a byte was touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touch {
+    Read,
+    Written,
+    Copied,
+}
 
 impl Page {
-    const NEW: Page = Page([[0; PAGE / SECTOR]; 2]);
+    const NEW: Page = Page([[0; PAGE / SECTOR]; 3]);
 
-    /// Marks bytes of sector `sector` of all memory as read, or as written.
-    pub fn mark(pages: &mut Pages, sector: usize, bytes: u32, written: usize) {
+    /// Marks bytes of sector `sector` of all memory.
+    pub fn mark(pages: &mut Pages, sector: usize, bytes: u32, how: Touch) {
         let page = pages.entry(sector / (PAGE / SECTOR)).or_insert(Page::NEW);
-        page.0[written][sector % (PAGE / SECTOR)] |= bytes;
+        page.0[how as usize][sector % (PAGE / SECTOR)] |= bytes;
     }
 
-    fn sectors(&self, written: usize) -> u64 {
-        self.0[written].iter().filter(|&&bytes| bytes != 0).count() as u64
+    fn sectors(&self, how: Touch) -> u64 {
+        self.0[how as usize].iter().filter(|&&bytes| bytes != 0).count() as u64
     }
 
-    fn bytes(&self, written: usize) -> u64 {
-        self.0[written].iter().map(|bytes| u64::from(bytes.count_ones())).sum()
+    fn bytes(&self, how: Touch) -> u64 {
+        self.0[how as usize].iter().map(|bytes| u64::from(bytes.count_ones())).sum()
     }
 }
 
@@ -62,17 +70,27 @@ pub type Pages = Map<usize, Page>;
 
 /// All of one launch: the blocks' counts come together here.
 #[derive(Debug, Default)]
-pub struct Tally(Mutex<(Counts, Pages)>);
+pub struct Tally(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    sum: Counts,
+    pages: Pages,
+    /// The most products of warpgroups of one block.
+    busiest: u64,
+}
 
 impl Tally {
-    /// Adds what a cluster came to; `blocks` are the pages that each of its blocks touched, which are let go.
-    pub fn take(&self, counts: &Counts, blocks: &mut [Pages]) {
+    /// Adds what a cluster came to, of whose blocks the one with most products of warpgroups had so many; `blocks` are the pages that each of its
+    /// blocks touched, which are let go.
+    pub fn take(&self, counts: &Counts, busiest: u64, blocks: &mut [Pages]) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (sum, pages) = &mut *all;
+        let All { sum, pages, busiest: most } = &mut *all;
         sum.add(counts);
+        *most = busiest.max(*most);
         for (number, page) in blocks.iter_mut().flat_map(HashMap::drain) {
-            for (written, global) in [&mut sum.loads, &mut sum.stores].into_iter().enumerate() {
-                global.once_a_block += page.sectors(written) * SECTOR as u64;
+            for (how, global) in [(Touch::Read, &mut sum.loads), (Touch::Written, &mut sum.stores)] {
+                global.once_a_block += page.sectors(how) * SECTOR as u64;
             }
             let known = pages.entry(number).or_insert(Page::NEW);
             let both = known.0.as_flattened_mut().iter_mut().zip(page.0.as_flattened());
@@ -82,11 +100,14 @@ impl Tally {
 
     /// What the launch came to.
     pub fn counts(self) -> Counts {
-        let (mut sum, pages) = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for (written, global) in [&mut sum.loads, &mut sum.stores].into_iter().enumerate() {
-            global.asked = pages.values().map(|page| page.bytes(written)).sum();
-            global.once = pages.values().map(|page| page.sectors(written) * SECTOR as u64).sum();
+        let All { mut sum, pages, busiest } = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let once = |how: Touch| pages.values().map(|page| page.sectors(how) * SECTOR as u64).sum();
+        for (how, global) in [(Touch::Read, &mut sum.loads), (Touch::Written, &mut sum.stores)] {
+            global.asked = pages.values().map(|page| page.bytes(how)).sum();
+            global.once = once(how);
         }
+        sum.bulk.once = once(Touch::Copied);
+        sum.wgmma.busiest = busiest;
         sum
     }
 }
