@@ -13,28 +13,30 @@ moments_partial(const T* x, double* partials, float* mean_or_null, float* var_or
 }
 
 template <typename T, unsigned COUNT>
-__device__ __forceinline__ void apply(const T* x, T* y, const Affine& of, const ColumnPlace& at, const Pool& pool) {
+__device__ __forceinline__ void apply(const T* x, T* y, T* chosen, const Affine& of, const ColumnPlace& at, const Pool& pool) {
     for (unsigned row = at.first_row; row < at.end_row; row += at.step) {
         Window<COUNT> window = window_of<COUNT>(pool, row);
-        float most = 0.0f;
+        float v[COUNT], before[COUNT];
 #pragma unroll
         for (unsigned k = 0; k < COUNT; ++k) {
-            float v = of.y(to_f32(x[at.element(window.row[k])]));
-            most = k == 0 ? v : larger(most, v);
+            v[k] = to_f32(x[at.element(window.row[k])]);
+            before[k] = of.before_relu(v[k]);
         }
-        y[at.element(row)] = from_f32<T>(most);
+        Chosen largest = choose<T>(before, v);
+        y[at.element(row)] = from_f32<T>(above(largest.y, of.floor));
+        if (COUNT > 1 && chosen) chosen[at.element(row)] = from_f32<T>(largest.x);
     }
 }
-// y = γ (x − μ)/S + β, then the ReLU and the largest of a pool's window. `matrix` is that of y.
+// y = γ (x − μ)/S + β, then the ReLU and the largest of a pool's window, of which x goes to `chosen`. `matrix` is that of y.
 KERNEL_OF_T(256)
-norm_apply(const T* x, const float* weight, const float* bias, const float* mean, const float* spread, T* y, double eps, unsigned kind,
+norm_apply(const T* x, const float* weight, const float* bias, const float* mean, const float* spread, T* y, T* chosen_or_null, double eps, unsigned kind,
            unsigned relu, Matrix matrix, Pool pool) {
     ColumnPlace at = column_place(matrix);
     if (!at.there()) return;
     double s = divisor(spread[at.column], eps, kind);
     Affine of = affine_of(weight[at.column], bias[at.column], mean[at.column], s, relu, lift_of(s));
-    if (pool.width) apply<T, 4>(x, y, of, at, pool);
-    else apply<T, 1>(x, y, of, at, pool);
+    if (pool.width) apply<T, 4>(x, y, chosen_or_null, of, at, pool);
+    else apply<T, 1>(x, y, chosen_or_null, of, at, pool);
 }
 
 template <typename T, unsigned COUNT>

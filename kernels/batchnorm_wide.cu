@@ -52,8 +52,8 @@ KERNEL_OF_T(256) moments_wide(const T* x, double* partials, float* mean, float* 
 
 // What norm_apply does.
 KERNEL_OF_T(256)
-norm_apply_wide(const T* x, const float* weight, const float* bias, const float* mean, const float* spread, T* y, double eps, unsigned kind,
-                unsigned relu, Matrix matrix, Pool pool) {
+norm_apply_wide(const T* x, const float* weight, const float* bias, const float* mean, const float* spread, T* y, T* chosen_or_null, double eps,
+                unsigned kind, unsigned relu, Matrix matrix, Pool pool) {
     constexpr unsigned N = EACH<T>;
     WidePlace<N> at = wide_place<N>(matrix);
     double inverse;
@@ -73,7 +73,7 @@ norm_apply_wide(const T* x, const float* weight, const float* bias, const float*
 }
 
 KERNEL_OF_T(256)
-norm_apply_wide_pool(const T* x, const float* weight, const float* bias, const float* mean, const float* spread, T* y, double eps,
+norm_apply_wide_pool(const T* x, const float* weight, const float* bias, const float* mean, const float* spread, T* y, T* chosen_or_null, double eps,
                      unsigned kind, unsigned relu, Matrix matrix, Pool pool) {
     constexpr unsigned N = EACH<T>;
     WidePlace<N> at = wide_place<N>(matrix);
@@ -81,22 +81,28 @@ norm_apply_wide_pool(const T* x, const float* weight, const float* bias, const f
     WideAffine<N> of = wide_affine(at, weight, bias, mean, spread, eps, kind, inverse);
     float floor = relu ? 0.0f : -INF_F32;
     const Vector* from = (const Vector*)x;
-    Vector* to = (Vector*)y;
+    Vector *to = (Vector*)y, *to_chosen = (Vector*)chosen_or_null;
     for_windows(at, pool, at.begin, at.end, [&](const WindowWalk& walk, unsigned output) {
         Vector v[4];
-        float most[N];
+        float value[4][N], most[N], chosen[N];
 #pragma unroll
         for (unsigned k = 0; k < 4; ++k) v[k] = from[walk.vector(k)];
 #pragma unroll
-        for (unsigned j = 0; j < N; ++j) most[j] = floor;
+        for (unsigned k = 0; k < 4; ++k) unpack(v[k], value[k]);
 #pragma unroll
-        for (unsigned k = 0; k < 4; ++k) {
-            float value[N];
-            unpack(v[k], value);
+        for (unsigned j = 0; j < N; ++j) {
+            float before[4], own[4];
 #pragma unroll
-            for (unsigned j = 0; j < N; ++j) most[j] = max_or_nan(of.before_relu(j, value[j]), most[j]);
+            for (unsigned k = 0; k < 4; ++k) {
+                own[k] = value[k][j];
+                before[k] = of.before_relu(j, own[k]);
+            }
+            Chosen largest = choose<T>(before, own);
+            most[j] = max_or_nan(largest.y, floor);
+            chosen[j] = largest.x;
         }
         to[output] = packed(most);
+        if (to_chosen) to_chosen[output] = packed(chosen);
     });
 }
 

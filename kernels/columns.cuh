@@ -208,6 +208,25 @@ __device__ __forceinline__ Affine affine_of(float weight, float bias, float mean
     return {mean, lift, (float)((double)weight / (divisor * lift)), bias, relu_floor(relu)};
 }
 
+// A power of two near 1/S, by which x − μ is of the size of ŷ whatever x's is: products of such numbers stay in a float's range. No digit of y
+// depends on it. μ times it is a float too.
+__device__ __forceinline__ float near_inverse(double divisor, float mean) {
+    double least = fabs((double)mean) * 0x1p-120;
+    int exponent = (int)((u64)__double_as_longlong(divisor > least ? divisor : least) >> 52 & 0x7ff) - 1023;
+    return __int_as_float((127 - max(-126, min(exponent, 126))) << 23);
+}
+
+// What a norm makes of a column, lifted near ŷ: y = max((lift x + shift) · gain + bias, floor), where lift x + shift is lift (x − μ), rounded once, and
+// that times `inverse` is ŷ.
+struct Lifted {
+    float lift, shift, gain, bias;
+    double inverse;
+};
+__device__ __forceinline__ Lifted lifted_of(float weight, float bias, float mean, double divisor) {
+    float lift = near_inverse(divisor, mean);
+    return {lift, -mean * lift, (float)((double)weight / (divisor * lift)), bias, 1.0 / (divisor * lift)};
+}
+
 // What a 2×2 max-pool that follows makes of a norm's passes: they then go over its outputs, of which each has a window of four rows of the
 // map, and the norm's own output is never stored. Without one a window is the row itself. The map has an even number of rows and columns.
 template <unsigned COUNT> struct Window {
@@ -234,6 +253,20 @@ template <typename T, unsigned COUNT> __device__ __forceinline__ unsigned larges
         }
     }
     return place;
+}
+
+// The same of numbers that x were made into: the first largest as stored, and the x that it was made of.
+struct Chosen {
+    float y, x;
+};
+template <typename T, unsigned COUNT> __device__ __forceinline__ Chosen choose(const float (&y)[COUNT], const float (&x)[COUNT]) {
+    Chosen of = {to_f32(from_f32<T>(y[0])), x[0]};
+#pragma unroll
+    for (unsigned k = 1; k < COUNT; ++k) {
+        float other = to_f32(from_f32<T>(y[k]));
+        if (other > of.y || other != other) of = {other, x[k]};
+    }
+    return of;
 }
 
 // Reads x at a window, and tells where its largest y is.

@@ -3,7 +3,7 @@
 // warps share a tile of 128 rows × 64 columns, each 32 × 32. Where there are too few such tiles for a device, four warps share one of 64 ×
 // 64. The pitches of tiles are chosen so that ldmatrix has no bank conflicts; storing rows of 64 bytes 80 apart has some. conv_tile.cu has what
 // comes in whole tiles, which is what networks are mostly made of.
-#include "columns.cuh"
+#include "norm_below.cuh"
 #include "taps.cuh"
 #include "tensor_cores.cuh"
 
@@ -79,10 +79,54 @@ __device__ __forceinline__ void right_fragments_across(unsigned (&b0)[2], unsign
     b1[0] = to_tf32(p[(g + 8) * pitch + t]), b1[1] = to_tf32(p[(g + 8) * pitch + t + 4]);
 }
 
-// A tile of ROWS × 64 of the output. `to`: where the moments of the columns of out go, as it is stored, which the norm that follows would otherwise
-// read all of out for; by way of each row tile's Σ and Σ².
-template <typename T, bool TRANSPOSED, unsigned ROWS>
-__device__ void product(const T* a, const T* b, const float* bias, T* out, const Moments& to, const Map& map, unsigned relu, unsigned vector) {
+// What of a product is stored, and which sums of its columns are left: begin() prepares, last() is what an element is stored as, add() adds it to the two
+// sums of its column, and the second one counts `scale` times, with the thread that has the column's number in the tile. Here: bias and ReLU, and the
+// moments of what is stored, where they are asked for: the norm that follows would otherwise read all of it for them.
+template <typename T> struct Plain {
+    const float* bias;
+    Moments to;
+    unsigned relu;
+    __device__ __forceinline__ double* sums() const { return to.sums; }
+    __device__ __forceinline__ double begin(float*, const Map&, unsigned) const { return 1.0; }
+    __device__ __forceinline__ float last(float v, unsigned column) const { return above(v + given(bias, column), relu_floor(relu)); }
+    __device__ __forceinline__ void add(const float*, u64, unsigned, double stored, double& sum, double& square) const {
+        sum += stored;
+        square = fma(stored, stored, square);
+    }
+    __device__ __forceinline__ void merge(const Map& map, const PartsOf& of) const { merge_moments_apart<2>(to, map.rows, of); }
+};
+// What is stored is a norm's dy, and the sums are those of its gradient.
+template <typename T> struct Gradient {
+    NormBelow<T> below;
+    __device__ __forceinline__ double* sums() const { return below.sums; }
+    __device__ __forceinline__ double begin(float* room, const Map& map, unsigned first_column) const {
+        // Nobody needs the operands any more that were there.
+        __syncthreads();
+        double scale = 0.0;
+        if (threadIdx.x < COLUMNS && first_column + threadIdx.x < map.columns) {
+            Lifted own = below.column(first_column + threadIdx.x);
+            SharedColumns<COLUMNS>{room}.put(threadIdx.x, own);
+            scale = own.inverse;
+        }
+        __syncthreads();
+        return scale;
+    }
+    __device__ __forceinline__ float last(float v, unsigned) const { return v; }
+    __device__ __forceinline__ void add(float* room, u64 at, unsigned column, double dy, double& sum, double& sum_u) const {
+        Lifted of = SharedColumns<COLUMNS>{room}.get(column);
+        float centred = fmaf(to_f32(below.x[at]), of.lift, of.shift);
+        if (fmaf(centred, of.gain, of.bias) <= relu_floor(below.norming.relu)) return;
+        sum += dy;
+        sum_u = fma(dy, (double)centred, sum_u);
+    }
+    __device__ __forceinline__ void merge(const Map&, const PartsOf& of) const {
+        merge_gradients_apart<2>(below.sums, below.grad_gamma, below.grad_beta, below.tickets, of);
+    }
+};
+
+// A tile of ROWS × 64 of the output.
+template <bool TRANSPOSED, unsigned ROWS, typename T, typename Epilogue>
+__device__ void product(const T* a, const T* b, T* out, const Epilogue& epilogue, const Map& map, unsigned vector) {
     constexpr unsigned CHUNK = Kind<T>::CHUNK, DEPTH = Kind<T>::DEPTH, STEP = Kind<T>::STEP, CHUNKS = DEPTH / CHUNK, THREADS = 2 * ROWS;
     constexpr unsigned PITCH_A = DEPTH + CHUNK, PITCH_B = TRANSPOSED ? DEPTH + CHUNK : COLUMNS + 8;
     constexpr unsigned TILE_A = ROWS * PITCH_A, TILE_B = TRANSPOSED ? COLUMNS * PITCH_B : DEPTH * PITCH_B;
@@ -159,8 +203,8 @@ __device__ void product(const T* a, const T* b, const float* bias, T* out, const
     }
     cp_async_wait<0>();
 
-    float floor = relu_floor(relu);
-    double sum[8] = {}, square[8] = {};
+    float* room = (float*)bytes;
+    double scale = epilogue.begin(room, map, first_column), sum[8] = {}, second[8] = {};
 #pragma unroll
     for (unsigned i = 0; i < 2; ++i)
 #pragma unroll
@@ -168,16 +212,14 @@ __device__ void product(const T* a, const T* b, const float* bias, T* out, const
 #pragma unroll
             for (unsigned e = 0; e < 4; ++e) {
                 unsigned row = first_row + warp_row + 16 * i + lane_id() / 4 + e / 2 * 8;
-                unsigned column = first_column + warp_column + 8 * j + lane_id() % 4 * 2 + e % 2;
+                unsigned own = warp_column + 8 * j + lane_id() % 4 * 2 + e % 2, column = first_column + own;
                 if (row >= map.rows || column >= map.columns) continue;
-                T v = from_f32<T>(above(d[i][j][e] + given(bias, column), floor));
-                out[(u64)row * map.columns + column] = v;
-                if (!to.sums) continue;
-                double stored = to_f32(v);
-                sum[2 * j + e % 2] += stored;
-                square[2 * j + e % 2] = fma(stored, stored, square[2 * j + e % 2]);
+                u64 at = (u64)row * map.columns + column;
+                T v = from_f32<T>(epilogue.last(d[i][j][e], column));
+                out[at] = v;
+                if (epilogue.sums()) epilogue.add(room, at, own, to_f32(v), sum[2 * j + e % 2], second[2 * j + e % 2]);
             }
-    if (!to.sums) return;
+    if (!epilogue.sums()) return;
     // Lanes of one column, then the warps above one another, in order.
     SHARED(double, columns, [ROWS / 32][COLUMNS][2]);
 #pragma unroll
@@ -185,12 +227,12 @@ __device__ void product(const T* a, const T* b, const float* bias, T* out, const
 #pragma unroll
         for (int distance = 4; distance < 32; distance <<= 1) {
             sum[j] += __shfl_xor_sync(0xffffffffu, sum[j], distance);
-            square[j] += __shfl_xor_sync(0xffffffffu, square[j], distance);
+            second[j] += __shfl_xor_sync(0xffffffffu, second[j], distance);
         }
         if (lane_id() < 4) {
             unsigned column = warp_column + j / 2 * 8 + lane_id() * 2 + j % 2;
             columns[warp_id() / 2][column][0] = sum[j];
-            columns[warp_id() / 2][column][1] = square[j];
+            columns[warp_id() / 2][column][1] = second[j];
         }
     }
     __syncthreads();
@@ -198,25 +240,39 @@ __device__ void product(const T* a, const T* b, const float* bias, T* out, const
         for (unsigned which = 0; which < 2; ++which) {
             double all = columns[0][t][which];
             for (unsigned warp = 1; warp < ROWS / 32; ++warp) all += columns[warp][t][which];
-            to.sums[(u64)(2 * blockIdx.x + which) * map.columns + first_column + t] = all;
+            epilogue.sums()[(u64)(2 * blockIdx.x + which) * map.columns + first_column + t] = which ? all * scale : all;
         }
-    merge_moments_apart<2>(to, map.rows, tile_parts(map.columns, COLUMNS, blockIdx.x, 1, gridDim.x));
+    epilogue.merge(map, tile_parts(map.columns, COLUMNS, blockIdx.x, 1, gridDim.x));
 }
 // out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; in tiles of 128 × 64.
 KERNEL_OF_T(256, 3)
 product_mma(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
             unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu, unsigned vector) {
-    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
-    if (transposed) product<T, true, 128>(a, b, bias_or_null, out, to, map, relu, vector);
-    else product<T, false, 128>(a, b, bias_or_null, out, to, map, relu, vector);
+    Plain<T> with = {bias_or_null, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, relu};
+    if (transposed) product<true, 128>(a, b, out, with, map, vector);
+    else product<false, 128>(a, b, out, with, map, vector);
 }
 // As product_mma, in tiles of 64 × 64.
 KERNEL_OF_T(128, 4)
 product_mma_64(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
                unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu, unsigned vector) {
-    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
-    if (transposed) product<T, true, 64>(a, b, bias_or_null, out, to, map, relu, vector);
-    else product<T, false, 64>(a, b, bias_or_null, out, to, map, relu, vector);
+    Plain<T> with = {bias_or_null, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, relu};
+    if (transposed) product<true, 64>(a, b, out, with, map, vector);
+    else product<false, 64>(a, b, out, with, map, vector);
+}
+// The gradient of an input that a norm has made, as product_mma transposed; and dγ and dβ of that norm.
+KERNEL_OF_T(256, 3)
+input_gradient_mma(const T* a, const T* b, T* out, const T* x, const float* gamma, const float* beta, const float* mean, const float* spread,
+                   double* sums, float* grad_gamma, float* grad_beta, unsigned* tickets, Norming norming, Map map, unsigned vector) {
+    Gradient<T> with = {{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}};
+    product<true, 128>(a, b, out, with, map, vector);
+}
+// As input_gradient_mma, in tiles of 64 × 64.
+KERNEL_OF_T(128, 4)
+input_gradient_mma_64(const T* a, const T* b, T* out, const T* x, const float* gamma, const float* beta, const float* mean, const float* spread,
+                      double* sums, float* grad_gamma, float* grad_beta, unsigned* tickets, Norming norming, Map map, unsigned vector) {
+    Gradient<T> with = {{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}};
+    product<true, 64>(a, b, out, with, map, vector);
 }
 
 // One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], as weight_gradient_64: a tile of 64 × 64, each warp 16 × 32.

@@ -3,7 +3,7 @@
 // computed anew, and a warp has a tile of 64 × 64, which takes each operand from shared memory as seldom as registers allow.
 // conv_mma.cu has the rest; for an element of an output both add the same products in the same order, but where a product is split.
 #include "cluster.cuh"
-#include "columns.cuh"
+#include "norm_below.cuh"
 #include "splits.cuh"
 #include "taps.cuh"
 #include "tiles.cuh"
@@ -109,63 +109,119 @@ template <unsigned COLUMNS> __device__ __forceinline__ float* column_sums(unsign
     return (float*)bytes + step_shares(COLUMNS) * ROWS * (COLUMNS + 8);
 }
 
-// Stores rows first … first + count of a tile: the sum of the `PARTS` staged tiles in order, with bias and ReLU. With `sums` it leaves Σ and Σ² of the
-// columns of what is stored with the threads below COLUMNS: those of a thread's few rows are taken in float, and added in double, in order.
-template <typename T, unsigned COLUMNS, unsigned PARTS>
-__device__ __forceinline__ Pair store_tile(float* const (&staged)[PARTS], const float* bias, T* out, const Map& map, unsigned row_tile, unsigned first,
-                                           unsigned count, unsigned relu, bool sums, float* columns) {
-    constexpr unsigned LANES = COLUMNS / 4, TALL = THREADS / LANES, PITCH = COLUMNS + 8;
-    unsigned column = threadIdx.x % LANES * 4, own_row = threadIdx.x / LANES, first_column = blockIdx.y * COLUMNS;
-    float floor = relu_floor(relu), shift[4], sum[4] = {}, square[4] = {};
+// Rows that a thread stores of a tile's 128 are every TALL-th: it has four columns.
+template <unsigned COLUMNS> __device__ constexpr unsigned lanes() { return COLUMNS / 4; }
+template <unsigned COLUMNS> __device__ constexpr unsigned tall() { return THREADS / lanes<COLUMNS>(); }
+
+// Four elements of a tile: the sum of the `PARTS` staged tiles, in order.
+template <unsigned PARTS> __device__ __forceinline__ Four staged_sum(float* const (&staged)[PARTS], unsigned at) {
+    Four all = load4(staged[0] + at);
 #pragma unroll
-    for (unsigned j = 0; j < 4; ++j) shift[j] = given(bias, first_column + column + j);
-    T* to = out + (u64)(row_tile * ROWS) * map.columns + first_column + column;
-#pragma unroll 4
-    for (unsigned row = first + own_row; row < first + count; row += TALL) {
-        Four all = load4(staged[0] + row * PITCH + column);
+    for (unsigned part = 1; part < PARTS; ++part) {
+        Four more = load4(staged[part] + at);
 #pragma unroll
-        for (unsigned part = 1; part < PARTS; ++part) {
-            Four more = load4(staged[part] + row * PITCH + column);
-#pragma unroll
-            for (unsigned j = 0; j < 4; ++j) all.v[j] += more.v[j];
-        }
-#pragma unroll
-        for (unsigned j = 0; j < 4; ++j) all.v[j] = above(all.v[j] + shift[j], floor);
-        Four stored = store_rounded(to + (u64)row * map.columns, all);
-#pragma unroll
-        for (unsigned j = 0; j < 4; ++j) {
-            sum[j] += stored.v[j];
-            square[j] = fmaf(stored.v[j], stored.v[j], square[j]);
-        }
+        for (unsigned j = 0; j < 4; ++j) all.v[j] += more.v[j];
     }
-    Pair all = {};
-    if (!sums) return all;
-    float* own = columns + own_row * 2 * COLUMNS + column;
-    store4(own, Four{{sum[0], sum[1], sum[2], sum[3]}});
-    store4(own + COLUMNS, Four{{square[0], square[1], square[2], square[3]}});
+    return all;
+}
+// Two sums of every column, with the threads below COLUMNS: each thread has those of its few rows in float, which are added in double, in order.
+template <unsigned COLUMNS>
+__device__ __forceinline__ Pair add_threads(const float (&a)[4], const float (&b)[4], float* columns) {
+    float* own = columns + threadIdx.x / lanes<COLUMNS>() * 2 * COLUMNS + threadIdx.x % lanes<COLUMNS>() * 4;
+    store4(own, Four{{a[0], a[1], a[2], a[3]}});
+    store4(own + COLUMNS, Four{{b[0], b[1], b[2], b[3]}});
     __syncthreads();
+    Pair all = {};
     if (threadIdx.x < COLUMNS)
-        for (unsigned i = 0; i < TALL; ++i) {
+        for (unsigned i = 0; i < tall<COLUMNS>(); ++i) {
             all.a += columns[i * 2 * COLUMNS + threadIdx.x];
             all.b += columns[(i * 2 + 1) * COLUMNS + threadIdx.x];
         }
     return all;
 }
-// Stores a tile's sums, which the threads below COLUMNS have; the last of `tiles` in these columns makes moments of all. All threads must call it.
-template <unsigned COLUMNS>
-__device__ __forceinline__ void put_sums(const Moments& to, const Map& map, unsigned row_tile, unsigned tiles, Pair of) {
-    if (!to.sums) return;
+
+// How a product's tiles are stored, and which sums of their columns are left: store() stores rows first … first + COUNT of one and leaves two sums of
+// every column with the threads below COLUMNS; merge() is what the last block makes of the parts of all tiles. Here: bias and ReLU, and the moments
+// of what is stored, where they are asked for.
+template <typename T> struct Plain {
+    const float* bias;
+    Moments to;
+    unsigned relu;
+    __device__ __forceinline__ double* sums() const { return to.sums; }
+    template <unsigned COLUMNS, unsigned COUNT, unsigned PARTS>
+    __device__ __forceinline__ Pair store(float* const (&staged)[PARTS], T* out, const Map& map, unsigned row_tile, unsigned first, float* columns) const {
+        unsigned column = threadIdx.x % lanes<COLUMNS>() * 4, own_row = threadIdx.x / lanes<COLUMNS>(), first_column = blockIdx.y * COLUMNS;
+        float floor = relu_floor(relu), shift[4], sum[4] = {}, square[4] = {};
+#pragma unroll
+        for (unsigned j = 0; j < 4; ++j) shift[j] = given(bias, first_column + column + j);
+        T* at = out + (u64)(row_tile * ROWS) * map.columns + first_column + column;
+#pragma unroll 4
+        for (unsigned row = first + own_row; row < first + COUNT; row += tall<COLUMNS>()) {
+            Four all = staged_sum(staged, row * (COLUMNS + 8) + column);
+#pragma unroll
+            for (unsigned j = 0; j < 4; ++j) all.v[j] = above(all.v[j] + shift[j], floor);
+            Four stored = store_rounded(at + (u64)row * map.columns, all);
+#pragma unroll
+            for (unsigned j = 0; j < 4; ++j) {
+                sum[j] += stored.v[j];
+                square[j] = fmaf(stored.v[j], stored.v[j], square[j]);
+            }
+        }
+        return to.sums ? add_threads<COLUMNS>(sum, square, columns) : Pair{};
+    }
+    __device__ __forceinline__ void merge(const Map& map, const PartsOf& of) const { merge_moments_apart<8>(to, map.rows, of); }
+};
+
+// What is stored is a norm's dy, and the sums are those of its gradient.
+template <typename T> struct Gradient {
+    NormBelow<T> below;
+    __device__ __forceinline__ double* sums() const { return below.sums; }
+    template <unsigned COLUMNS, unsigned COUNT, unsigned PARTS>
+    __device__ __forceinline__ Pair store(float* const (&staged)[PARTS], T* out, const Map& map, unsigned row_tile, unsigned first, float* columns) const {
+        constexpr unsigned TALL = tall<COLUMNS>(), AT_ONCE = COUNT / TALL < 8 ? COUNT / TALL : 8;
+        unsigned column = threadIdx.x % lanes<COLUMNS>() * 4, own_row = first + threadIdx.x / lanes<COLUMNS>(), first_column = blockIdx.y * COLUMNS;
+        // Behind the sums of all threads.
+        SharedColumns<COLUMNS> shared = {columns + TALL * 2 * COLUMNS};
+        Lifted own = {};
+        if (threadIdx.x < COLUMNS) {
+            own = below.column(first_column + threadIdx.x);
+            shared.put(threadIdx.x, own);
+        }
+        __syncthreads();
+        FourColumns of(shared, column, below.norming);
+        float sum[4] = {}, sum_u[4] = {};
+        u64 at = (u64)(row_tile * ROWS + own_row) * map.columns + first_column + column, next = TALL * (u64)map.columns;
+#pragma unroll 1
+        for (unsigned row = own_row; row < first + COUNT; row += AT_ONCE * TALL, at += AT_ONCE * next) {
+            Four x[AT_ONCE];
+#pragma unroll
+            for (unsigned k = 0; k < AT_ONCE; ++k) x[k] = load4(below.x + at + k * next);
+#pragma unroll
+            for (unsigned k = 0; k < AT_ONCE; ++k)
+                of.add(x[k], store_rounded(out + at + k * next, staged_sum(staged, (row + k * TALL) * (COLUMNS + 8) + column)), sum, sum_u);
+        }
+        Pair all = add_threads<COLUMNS>(sum, sum_u, columns);
+        return {all.a, all.b * own.inverse};
+    }
+    __device__ __forceinline__ void merge(const Map&, const PartsOf& of) const {
+        merge_gradients_apart<8>(below.sums, below.grad_gamma, below.grad_beta, below.tickets, of);
+    }
+};
+
+// Stores a tile's sums, which the threads below COLUMNS have; the last of `tiles` in these columns merges all. All threads must call it.
+template <unsigned COLUMNS, typename Epilogue>
+__device__ __forceinline__ void put_sums(const Epilogue& epilogue, const Map& map, unsigned row_tile, unsigned tiles, Pair of) {
+    if (!epilogue.sums()) return;
     if (threadIdx.x < COLUMNS) {
-        double* own = to.sums + (u64)(2 * row_tile) * map.columns + blockIdx.y * COLUMNS + threadIdx.x;
+        double* own = epilogue.sums() + (u64)(2 * row_tile) * map.columns + blockIdx.y * COLUMNS + threadIdx.x;
         own[0] = of.a;
         own[map.columns] = of.b;
     }
-    merge_moments_apart<8>(to, map.rows, tile_parts(map.columns, COLUMNS, row_tile, 1, tiles));
+    epilogue.merge(map, tile_parts(map.columns, COLUMNS, row_tile, 1, tiles));
 }
 
-template <typename T, unsigned COLUMNS>
-__device__ __forceinline__ void whole_product(const T* a, const T* b, const float* bias, T* out, const Moments& to, const Map& map, unsigned transposed,
-                                              unsigned relu) {
+template <unsigned COLUMNS, typename T, typename Epilogue>
+__device__ __forceinline__ void whole_product(const T* a, const T* b, T* out, const Epilogue& epilogue, const Map& map, unsigned transposed) {
     constexpr unsigned PARTS = step_shares(COLUMNS);
     DYNAMIC_SHARED(bytes);
     if (transposed) product<T, COLUMNS, true>(a, b, map, blockIdx.x, 0, 1, bytes);
@@ -174,33 +230,16 @@ __device__ __forceinline__ void whole_product(const T* a, const T* b, const floa
     float* staged[PARTS];
 #pragma unroll
     for (unsigned part = 0; part < PARTS; ++part) staged[part] = (float*)bytes + part * ROWS * (COLUMNS + 8);
-    Pair of = store_tile<T, COLUMNS>(staged, bias, out, map, blockIdx.x, 0, ROWS, relu, to.sums, column_sums<COLUMNS>(bytes));
-    put_sums<COLUMNS>(to, map, blockIdx.x, gridDim.x, of);
-}
-
-// out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; in whole tiles of 128 × 128. Moments as in product_mma.
-KERNEL_OF_T(128, 2)
-product_tile_128(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
-                 unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
-    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
-    whole_product<T, 128>(a, b, bias_or_null, out, to, map, transposed, relu);
-}
-// As product_tile_128, in whole tiles of 128 × 64.
-KERNEL_OF_T(128, 2)
-product_tile_64(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
-                unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
-    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
-    whole_product<T, 64>(a, b, bias_or_null, out, to, map, transposed, relu);
+    Pair of = epilogue.template store<COLUMNS, ROWS>(staged, out, map, blockIdx.x, 0, column_sums<COLUMNS>(bytes));
+    put_sums<COLUMNS>(epilogue, map, blockIdx.x, gridDim.x, of);
 }
 
 #if CLUSTERS
-// As product_tile_64 where there are few tiles: a cluster shares the sum of each, every block a part of the walk over taps and inner dimension. Each
+// The same in tiles of 128 × 64 where there are few: a cluster shares the sum of each, every block a part of the walk over taps and inner dimension. Each
 // then stores a part of the rows: for an element the parts are added in the order of the ranks, through distributed shared memory.
 constexpr unsigned RANKS = 4;
-KERNEL_OF_T(128, 2) CLUSTER_OF(4)
-product_tile_split(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
-                   unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
-    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
+template <typename T, typename Epilogue>
+__device__ __forceinline__ void split_product(const T* a, const T* b, T* out, const Epilogue& epilogue, const Map& map, unsigned transposed) {
     constexpr unsigned COLUMNS = 64, SHARES = step_shares(COLUMNS);
     DYNAMIC_SHARED(bytes);
     SHARED(Pair, of_ranks, [RANKS][COLUMNS]);
@@ -212,19 +251,62 @@ product_tile_split(const T* a, const T* b, const float* bias_or_null, T* out, do
 #pragma unroll
     for (unsigned part = 0; part < RANKS * SHARES; ++part)
         staged[part] = cluster_map((float*)bytes + part % SHARES * ROWS * (COLUMNS + 8), part / SHARES);
-    Pair of = store_tile<T, COLUMNS>(staged, bias_or_null, out, map, row_tile, rank * (ROWS / RANKS), ROWS / RANKS, relu, sums_or_null,
-                                     column_sums<COLUMNS>(bytes));
-    if (sums_or_null && threadIdx.x < COLUMNS) *cluster_map(&of_ranks[rank][threadIdx.x], 0) = of;
+    Pair of = epilogue.template store<COLUMNS, ROWS / RANKS>(staged, out, map, row_tile, rank * (ROWS / RANKS), column_sums<COLUMNS>(bytes));
+    if (epilogue.sums() && threadIdx.x < COLUMNS) *cluster_map(&of_ranks[rank][threadIdx.x], 0) = of;
     // Nobody's shared memory goes before all have read it.
     cluster_sync();
-    if (!sums_or_null || rank != 0) return;
+    if (!epilogue.sums() || rank != 0) return;
     Pair all = {};
     if (threadIdx.x < COLUMNS)
         for (unsigned other = 0; other < RANKS; ++other) {
             all.a += of_ranks[other][threadIdx.x].a;
             all.b += of_ranks[other][threadIdx.x].b;
         }
-    put_sums<COLUMNS>(to, map, row_tile, gridDim.x / RANKS, all);
+    put_sums<COLUMNS>(epilogue, map, row_tile, gridDim.x / RANKS, all);
+}
+#endif
+
+// out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; in whole tiles of 128 × 128. Moments as in product_mma.
+KERNEL_OF_T(128, 2)
+product_tile_128(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
+                 unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
+    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
+    whole_product<128>(a, b, out, Plain<T>{bias_or_null, to, relu}, map, transposed);
+}
+// As product_tile_128, in whole tiles of 128 × 64.
+KERNEL_OF_T(128, 2)
+product_tile_64(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
+                unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
+    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
+    whole_product<64>(a, b, out, Plain<T>{bias_or_null, to, relu}, map, transposed);
+}
+
+// The gradient of an input that a norm has made, as product_tile_128 transposed; and dγ and dβ of that norm.
+KERNEL_OF_T(128, 2)
+input_gradient_tile_128(const T* a, const T* b, T* out, const T* x, const float* gamma, const float* beta, const float* mean, const float* spread,
+                        double* sums, float* grad_gamma, float* grad_beta, unsigned* tickets, Norming norming, Map map) {
+    whole_product<128>(a, b, out, Gradient<T>{{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}}, map, 1);
+}
+// As input_gradient_tile_128, in whole tiles of 128 × 64.
+KERNEL_OF_T(128, 2)
+input_gradient_tile_64(const T* a, const T* b, T* out, const T* x, const float* gamma, const float* beta, const float* mean, const float* spread,
+                       double* sums, float* grad_gamma, float* grad_beta, unsigned* tickets, Norming norming, Map map) {
+    whole_product<64>(a, b, out, Gradient<T>{{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}}, map, 1);
+}
+
+#if CLUSTERS
+// As product_tile_64 where there are few tiles.
+KERNEL_OF_T(128, 2) CLUSTER_OF(4)
+product_tile_split(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
+                   unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
+    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
+    split_product(a, b, out, Plain<T>{bias_or_null, to, relu}, map, transposed);
+}
+// As input_gradient_tile_64 where there are few tiles.
+KERNEL_OF_T(128, 2) CLUSTER_OF(4)
+input_gradient_tile_split(const T* a, const T* b, T* out, const T* x, const float* gamma, const float* beta, const float* mean, const float* spread,
+                          double* sums, float* grad_gamma, float* grad_beta, unsigned* tickets, Norming norming, Map map) {
+    split_product(a, b, out, Gradient<T>{{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}}, map, 1);
 }
 #endif
 

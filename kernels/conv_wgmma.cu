@@ -3,8 +3,8 @@
 // A block goes through tiles in a fixed order: block b has tiles b, b + blocks, and so on, so no number depends on how many blocks there are. One warp asks
 // for the operands of stage after stage of 64 of the inner dimension (TMA), and two warpgroups multiply them, 64 rows each; a ring of stages lies
 // between, of which `full` says what has come and `empty` what has been multiplied. So the next tile's operands come while a tile is stored.
-#include "columns.cuh"
 #include "hopper.cuh"
+#include "norm_below.cuh"
 #include "splits.cuh"
 #include "taps.cuh"
 
@@ -111,42 +111,106 @@ __device__ __forceinline__ void multiply_stages(float (&d)[COUNT], Ring& ring, u
     if (last && lane_id() == 0) mbarrier_arrive(last);
 }
 
-// Stores the 16 rows of a warp, from `staged`, with bias and ReLU; leaves Σ and Σ² of each lane's columns of what is stored.
-template <unsigned COLUMNS>
-__device__ __forceinline__ void store_rows(const float* staged, const float* bias, bf16* to, unsigned pitch, unsigned relu, unsigned first_column, Four& sum,
-                                           Four& square) {
-    constexpr unsigned LANES = COLUMNS / 4, TALL = 32 / LANES;
-    unsigned column = lane_id() % LANES * 4;
-    float floor = relu_floor(relu), shift[4];
+// How a warp stores 16 rows of a tile, and which sums of their columns it takes: begin() prepares a tile before its products, store() stores the rows from
+// `staged` and adds to two sums of each lane's four columns; the second sum counts `scale` times, with the thread that has the column's number. Here:
+// bias and ReLU, and Σ and Σ² of what is stored.
+template <unsigned COLUMNS> struct Lanes {
+    static constexpr unsigned ACROSS = COLUMNS / 4, TALL = 32 / ACROSS, EACH = 16 / TALL;
+    static __device__ __forceinline__ unsigned column() { return lane_id() % ACROSS * 4; }
+    static __device__ __forceinline__ unsigned row() { return lane_id() / ACROSS; }
+    static __device__ __forceinline__ Four staged_four(const float* staged, unsigned row) { return load4(staged + row * (COLUMNS + 8) + column()); }
+};
+struct Plain {
+    const float* bias;
+    Moments to;
+    unsigned relu;
+    __device__ __forceinline__ double* sums() const { return to.sums; }
+    __device__ __forceinline__ void merge(const Map& map, const PartsOf& of) const { merge_moments_apart<4>(to, map.rows, of); }
+    template <unsigned COLUMNS> struct Rows : Lanes<COLUMNS> {
+        using Of = Lanes<COLUMNS>;
+        static constexpr double scale = 1.0;
+        const Plain& with;
+        __device__ __forceinline__ Rows(const Plain& of) : with(of) {}
+        __device__ __forceinline__ void begin(const Map&, const Place&) {}
+        __device__ __forceinline__ void store(const float* staged, bf16* to, const Map& map, const Place& at, Four& sum, Four& square) const {
+            float floor = relu_floor(with.relu), shift[4];
 #pragma unroll
-    for (unsigned j = 0; j < 4; ++j) shift[j] = given(bias, first_column + column + j);
+            for (unsigned j = 0; j < 4; ++j) shift[j] = given(with.bias, at.first_column + Of::column() + j);
 #pragma unroll 4
-    for (unsigned row = lane_id() / LANES; row < 16; row += TALL) {
-        Four all = load4(staged + row * (COLUMNS + 8) + column);
+            for (unsigned row = Of::row(); row < 16; row += Of::TALL) {
+                Four all = Of::staged_four(staged, row);
 #pragma unroll
-        for (unsigned j = 0; j < 4; ++j) all.v[j] = above(all.v[j] + shift[j], floor);
-        Four stored = store_rounded(to + (u64)row * pitch + column, all);
+                for (unsigned j = 0; j < 4; ++j) all.v[j] = above(all.v[j] + shift[j], floor);
+                Four stored = store_rounded(to + (u64)row * map.columns + Of::column(), all);
 #pragma unroll
-        for (unsigned j = 0; j < 4; ++j) {
-            sum.v[j] += stored.v[j];
-            square.v[j] = fmaf(stored.v[j], stored.v[j], square.v[j]);
+                for (unsigned j = 0; j < 4; ++j) {
+                    sum.v[j] += stored.v[j];
+                    square.v[j] = fmaf(stored.v[j], stored.v[j], square.v[j]);
+                }
+            }
         }
+    };
+};
+// What is stored is a norm's dy, and the sums are those of its gradient. x is asked for before the products, and is there after them.
+struct Gradient {
+    NormBelow<bf16> below;
+    __device__ __forceinline__ double* sums() const { return below.sums; }
+    __device__ __forceinline__ void merge(const Map&, const PartsOf& of) const {
+        merge_gradients_apart<4>(below.sums, below.grad_gamma, below.grad_beta, below.tickets, of);
     }
-}
+    template <unsigned COLUMNS> struct Rows : Lanes<COLUMNS> {
+        using Of = Lanes<COLUMNS>;
+        const Gradient& with;
+        SharedColumns<COLUMNS> shared;
+        unsigned known;
+        double scale;
+        TwoWords x[Of::EACH];
+        __device__ __forceinline__ Rows(const Gradient& of) : with(of), known(~0u), scale(0.0) {
+            SHARED(float, columns, [4 * COLUMNS]);
+            shared.place = columns;
+        }
+        __device__ __forceinline__ void begin(const Map& map, const Place& at) {
+            const bf16* from = with.below.x + (u64)(at.row_tile * ROWS + warp_id() * 16 + Of::row()) * map.columns + at.first_column + Of::column();
+#pragma unroll
+            for (unsigned i = 0; i < Of::EACH; ++i) x[i] = *(const TwoWords*)(from + (u64)(i * Of::TALL) * map.columns);
+            if (at.first_column == known) return;
+            known = at.first_column;
+            // Nobody needs the last tile's columns any more.
+            named_barrier<1>(MULTIPLIERS);
+            if (threadIdx.x < COLUMNS) {
+                Lifted own = with.below.column(known + threadIdx.x);
+                shared.put(threadIdx.x, own);
+                scale = own.inverse;
+            }
+            named_barrier<1>(MULTIPLIERS);
+        }
+        __device__ __forceinline__ void store(const float* staged, bf16* to, const Map& map, const Place&, Four& sum, Four& sum_u) const {
+            FourColumns of(shared, Of::column(), with.below.norming);
+#pragma unroll
+            for (unsigned i = 0; i < Of::EACH; ++i) {
+                unsigned row = Of::row() + i * Of::TALL;
+                Four dy = store_rounded(to + (u64)row * map.columns + Of::column(), Of::staged_four(staged, row));
+                of.add(four_of(x[i]), dy, sum.v, sum_u.v);
+            }
+        }
+    };
+};
 
 // A warp's 16 rows of a tile, of COLUMNS + 8 floats: a pitch at which four rows of eight bytes a lane lie side by side.
 template <unsigned COLUMNS> __device__ constexpr unsigned staged_floats() { return 16 * (COLUMNS + 8); }
 
-template <unsigned COLUMNS, bool TRANSPOSED>
-__device__ __forceinline__ void multiply_tiles(const float* bias, bf16* out, double* sums, const Map& map, unsigned relu, Ring ring, unsigned char* stages) {
+template <unsigned COLUMNS, bool TRANSPOSED, typename Epilogue>
+__device__ __forceinline__ void multiply_tiles(const Epilogue& epilogue, bf16* out, const Map& map, Ring ring, unsigned char* stages) {
     constexpr unsigned LANES = COLUMNS / 4, PARTS = MULTIPLIERS / LANES;
     float* all_staged = (float*)(stages + STAGES * stage_bytes<COLUMNS>());
     float* staged = all_staged + warp_id() * staged_floats<COLUMNS>();
-    // Of the threads that share a column: [part][Σ, Σ²][column].
+    // Of the threads that share a column: [part][sum, second sum][column].
     float* columns = all_staged + MULTIPLIERS / 32 * staged_floats<COLUMNS>();
     u64 place = place_of_tile(stages), a = descriptor(place + threadIdx.x / 128 * SQUARE_BYTES), b = descriptor(place + A_BYTES, SQUARE_BYTES);
+    typename Epilogue::template Rows<COLUMNS> rows(epilogue);
     for (unsigned tile = blockIdx.x; tile < tiles_of(map, COLUMNS); tile += gridDim.x) {
         Place at(map, tile, COLUMNS);
+        rows.begin(map, at);
         float d[COLUMNS / 2];
         multiply_stages<stage_bytes<COLUMNS>(), false, !TRANSPOSED>(d, ring, a, b, at.taps(map) * (map.inner / DEPTH));
         __syncwarp();
@@ -158,15 +222,14 @@ __device__ __forceinline__ void multiply_tiles(const float* bias, bf16* out, dou
                 *(Two*)to = Two{{d[4 * n + 2 * e], d[4 * n + 2 * e + 1]}};
             }
         __syncwarp();
-        Four sum = {}, square = {};
-        bf16* to = out + (u64)(at.row_tile * ROWS + warp_id() * 16) * map.columns + at.first_column;
-        store_rows<COLUMNS>(staged, bias, to, map.columns, relu, at.first_column, sum, square);
-        if (!sums) continue;
+        Four sum = {}, second = {};
+        rows.store(staged, out + (u64)(at.row_tile * ROWS + warp_id() * 16) * map.columns + at.first_column, map, at, sum, second);
+        if (!epilogue.sums()) continue;
         // Nobody adds the last tile's sums any more.
         named_barrier<1>(MULTIPLIERS);
         float* own = columns + threadIdx.x / LANES * 2 * COLUMNS + lane_id() % LANES * 4;
         store4(own, sum);
-        store4(own + COLUMNS, square);
+        store4(own + COLUMNS, second);
         named_barrier<1>(MULTIPLIERS);
         if (threadIdx.x >= COLUMNS) continue;
         Pair all = {};
@@ -174,25 +237,25 @@ __device__ __forceinline__ void multiply_tiles(const float* bias, bf16* out, dou
             all.a += columns[2 * i * COLUMNS + threadIdx.x];
             all.b += columns[(2 * i + 1) * COLUMNS + threadIdx.x];
         }
-        double* left = sums + (u64)(2 * at.row_tile) * map.columns + at.first_column + threadIdx.x;
+        double* left = epilogue.sums() + (u64)(2 * at.row_tile) * map.columns + at.first_column + threadIdx.x;
         left[0] = all.a;
-        left[map.columns] = all.b;
+        left[map.columns] = all.b * rows.scale;
     }
 }
 
-template <unsigned COLUMNS, bool TRANSPOSED>
-__device__ __forceinline__ void product(const TensorMap* a, const TensorMap* b, const float* bias, bf16* out, const Moments& to, const Map& map, unsigned relu) {
+template <unsigned COLUMNS, bool TRANSPOSED, typename Epilogue>
+__device__ __forceinline__ void product(const TensorMap* a, const TensorMap* b, bf16* out, const Epilogue& epilogue, const Map& map) {
     TILES_SHARED(stages);
     SHARED(u64, full, [STAGES]);
     SHARED(u64, empty, [STAGES]);
     Ring between = ring(full, empty);
-    if (threadIdx.x < MULTIPLIERS) multiply_tiles<COLUMNS, TRANSPOSED>(bias, out, to.sums, map, relu, between, stages);
+    if (threadIdx.x < MULTIPLIERS) multiply_tiles<COLUMNS, TRANSPOSED>(epilogue, out, map, between, stages);
     else if (lane_id() == 0) fetch_operands<COLUMNS, TRANSPOSED>(a, b, map, between, stages);
-    if (!to.sums) return;
+    if (!epilogue.sums()) return;
     // Only now, since the whole block takes a ticket: until here one warp of it is ahead.
     for (unsigned tile = blockIdx.x; tile < tiles_of(map, COLUMNS); tile += gridDim.x) {
         Place at(map, tile, COLUMNS);
-        merge_moments_apart<4>(to, map.rows, {map.columns, at.first_column, COLUMNS, at.first_column / COLUMNS, at.row_tile, 1, map.rows / ROWS});
+        epilogue.merge(map, {map.columns, at.first_column, COLUMNS, at.first_column / COLUMNS, at.row_tile, 1, map.rows / ROWS});
     }
 }
 
@@ -201,17 +264,33 @@ __device__ __forceinline__ void product(const TensorMap* a, const TensorMap* b, 
 extern "C" __global__ void __launch_bounds__(288, 1)
 product_wgmma_128(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const float* bias_or_null, bf16* out, double* sums_or_null,
                   float* mean_or_null, float* var_or_null, unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
-    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
-    if (transposed) product<128, true>(&a, &b, bias_or_null, out, to, map, relu);
-    else product<128, false>(&a, &b, bias_or_null, out, to, map, relu);
+    Plain with = {bias_or_null, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, relu};
+    if (transposed) product<128, true>(&a, &b, out, with, map);
+    else product<128, false>(&a, &b, out, with, map);
 }
 // As product_wgmma_128, in whole tiles of 128 × 64.
 extern "C" __global__ void __launch_bounds__(288, 1)
 product_wgmma_64(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const float* bias_or_null, bf16* out, double* sums_or_null,
                  float* mean_or_null, float* var_or_null, unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
-    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
-    if (transposed) product<64, true>(&a, &b, bias_or_null, out, to, map, relu);
-    else product<64, false>(&a, &b, bias_or_null, out, to, map, relu);
+    Plain with = {bias_or_null, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, relu};
+    if (transposed) product<64, true>(&a, &b, out, with, map);
+    else product<64, false>(&a, &b, out, with, map);
+}
+// The gradient of an input that a norm has made, as product_wgmma_128 transposed; and dγ and dβ of that norm.
+extern "C" __global__ void __launch_bounds__(288, 1)
+input_gradient_wgmma_128(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, bf16* out, const bf16* x, const float* gamma,
+                         const float* beta, const float* mean, const float* spread, double* sums, float* grad_gamma, float* grad_beta,
+                         unsigned* tickets, Norming norming, Map map) {
+    Gradient with = {{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}};
+    product<128, true>(&a, &b, out, with, map);
+}
+// As input_gradient_wgmma_128, in whole tiles of 128 × 64.
+extern "C" __global__ void __launch_bounds__(288, 1)
+input_gradient_wgmma_64(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, bf16* out, const bf16* x, const float* gamma,
+                         const float* beta, const float* mean, const float* spread, double* sums, float* grad_gamma, float* grad_beta,
+                         unsigned* tickets, Norming norming, Map map) {
+    Gradient with = {{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}};
+    product<64, true>(&a, &b, out, with, map);
 }
 
 // ---- the weight's gradient ----------------------------------------------------------------------------------------------------------

@@ -167,15 +167,7 @@ template <unsigned N> __device__ __forceinline__ void store_own(const Pair& sums
     partials[(u64)(2 * blockIdx.y + 1) * at.columns + at.own()] = sums.b;
 }
 
-// A power of two near 1/S, by which x − μ is of the size of ŷ whatever x's is: products of such numbers stay in a float's range. No digit of y
-// depends on it. μ times it is a float too.
-__device__ __forceinline__ float near_inverse(double divisor, float mean) {
-    double least = fabs((double)mean) * 0x1p-120;
-    int exponent = (int)((u64)__double_as_longlong(divisor > least ? divisor : least) >> 52 & 0x7ff) - 1023;
-    return __int_as_float((127 - max(-126, min(exponent, 126))) << 23);
-}
-
-// What a norm makes of a thread's columns: y = max((lift x + shift) · gain + bias, floor), where lift x + shift is lift (x − μ), rounded once.
+// What a norm makes of a thread's columns, each as Lifted.
 template <unsigned N> struct WideAffine {
     float lift[N], shift[N], gain[N], bias[N];
     __device__ __forceinline__ float centred(unsigned i, float x) const { return fmaf(x, lift[i], shift[i]); }
@@ -189,13 +181,12 @@ __device__ __forceinline__ WideAffine<N> wide_affine(const WidePlace<N>& at, con
     inverse = 0.0;
     if (at.owns()) {
         unsigned c = at.own(), mine = threadIdx.x;
-        double s = divisor(spread[c], eps, kind);
-        float lift = near_inverse(s, mean[c]);
-        inverse = 1.0 / (s * lift);
-        shared[0][mine] = lift;
-        shared[1][mine] = -mean[c] * lift;
-        shared[2][mine] = (float)((double)weight[c] / (s * lift));
-        shared[3][mine] = bias[c];
+        Lifted column = lifted_of(weight[c], bias[c], mean[c], divisor(spread[c], eps, kind));
+        inverse = column.inverse;
+        shared[0][mine] = column.lift;
+        shared[1][mine] = column.shift;
+        shared[2][mine] = column.gain;
+        shared[3][mine] = column.bias;
     }
     __syncthreads();
     WideAffine<N> of;

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::ops::backend::Backend;
 use crate::ops::fusion::Fusion;
 use crate::ops::layer::{Backward, Forward, Layer as _, Param, Tangent, TangentBackward};
-use crate::ops::norm::Divisor;
+use crate::ops::norm::{Divisor, NormSpec};
 use crate::runtime::tensor::Shape;
 
 macro_rules! layers {
@@ -43,6 +43,14 @@ macro_rules! layers {
             /// See [`crate::ops::layer::Layer::takes_moments`].
             pub fn takes_moments(&self) -> bool {
                 match self { $(Layer::$kind(l) => l.takes_moments()),+ }
+            }
+            /// See [`crate::ops::layer::Layer::leaves_norm_grads`].
+            pub fn leaves_norm_grads<B: Backend>(&self, backend: &B, x: Shape) -> bool {
+                match self { $(Layer::$kind(l) => l.leaves_norm_grads(backend, x)),+ }
+            }
+            /// See [`crate::ops::layer::Layer::takes_norm_grads`].
+            pub fn takes_norm_grads(&self) -> Option<NormSpec> {
+                match self { $(Layer::$kind(l) => l.takes_norm_grads()),+ }
             }
             /// See [`crate::ops::layer::Layer::is_relu`].
             pub fn is_relu(&self) -> bool {

@@ -1,6 +1,6 @@
-//! The neighbouring operations that are fused into a layer's pass.
+//! The neighbouring operations that are fused into a layer's passes.
 
-/// The neighbouring operations that are fused into a layer's pass, where the backend can do so. Each saves reading a tensor again.
+/// The neighbouring operations that are fused into a layer's passes, where the backend can do so. Each saves reading a tensor again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fusion {
     /// The pass applies the ReLU that follows to y.
@@ -11,4 +11,6 @@ pub struct Fusion {
     pub leave_moments: bool,
     /// The layer before has left the mean and the variance of every channel of x.
     pub take_moments: bool,
+    /// The backward pass of the layer after this norm leaves dγ and dβ ([`crate::ops::weight_grads::NormBelow`]). If the norm's pass pools, the forward pass keeps what the pool chose for that layer.
+    pub take_norm_grads: bool,
 }

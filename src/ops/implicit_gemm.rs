@@ -4,12 +4,13 @@
 //! elsewhere) or any others (`kernels/conv_mma.cu`); a first layer of at most three channels has kernels of its own (`kernels/stem.cu`). Tiles and splits depend on the
 //! shapes alone, so the order of every sum does too.
 
-use crate::Result;
 use crate::ops::launch_grid::{self, ColumnGrid};
 use crate::runtime::cuda::driver::{Driver, Grid, Pass, Region, Slice, SliceMut, Stored};
 use crate::runtime::cuda::kernels::Map;
 use crate::runtime::cuda::{Mode, count, kernels};
 use crate::runtime::tensor::Shape;
+use crate::{Error, Result};
+pub use norm_below::Below;
 
 /// The dynamic shared memory, in bytes, of the tensor-core kernels: three stages of both tiles, where the left tile has rows of 80 bytes.
 const fn product_shared(tile_rows: usize) -> usize {
@@ -27,12 +28,15 @@ const CLUSTER: usize = 4;
 /// Tiles below which smaller ones are taken: one for each multiprocessor of a large device, about.
 const FEW_TILES: usize = 128;
 
-/// Bytes of dynamic shared memory of a product in whole tiles: three stages, or the tile that is put together in the same place with its column sums.
+/// Bytes of dynamic shared memory of a product in whole tiles: three stages, or the tile that is put together in the same place, its column sums, and a norm's
+/// constants.
 const fn whole_shared(columns: usize) -> usize {
     let stages = 3 * WHOLE_STAGE * (WHOLE_ROWS + columns);
     let shares = if columns == 128 { 1 } else { 2 };
     let (tile, sums) = (4 * shares * WHOLE_ROWS * (columns + 8), 4 * 2 * columns * (128 / (columns / 4)));
-    if stages > tile + sums { stages } else { tile + sums }
+    // Of a norm below, four constants a column.
+    let all = tile + sums + 4 * 4 * columns;
+    if stages > all { stages } else { all }
 }
 /// The same of a product by warpgroups: four stages, the eight warps' rows that are put together, and 8 KiB of column sums.
 const fn warpgroup_shared(columns: usize) -> usize {
@@ -166,7 +170,13 @@ impl Extents {
         let partials = if splits > 1 { splits * self.weights() } else { 0 };
         let bias = launch_grid::workspace(Shape::new([self.rows(), self.outputs])).len();
         let sums = 2 * self.sums(mode);
-        Shape::new([partials.max(bias).max(sums)])
+        // So that what follows is aligned as a number (f64).
+        Shape::new([partials.max(bias).max(sums).next_multiple_of(2) + 2 * self.norm_sums(mode)])
+    }
+
+    /// Where in the workspace the sums of a norm below begin, in f32 elements: the weight's gradient leaves them alone.
+    fn before_norm_sums(&self, mode: Mode) -> usize {
+        self.workspace(mode).len() - 2 * self.norm_sums(mode)
     }
 }
 
@@ -219,11 +229,13 @@ pub enum Direction {
 }
 
 /// What a product does to its result before storing it, and what it computes besides.
-pub struct Epilogue<'e, 's> {
+pub struct Epilogue<'e, 's, T> {
     /// Whether the ReLU is applied.
     pub relu: bool,
     /// Where the mean and the variance of every column go.
     pub moments: Option<&'e mut Moments<'s>>,
+    /// The norm whose dy an input's gradient is; its gradients are left too. Neither ReLU, bias nor moments then.
+    pub below: Option<&'e mut Below<'s, T>>,
 }
 
 /// The moments of a product's columns, and what the kernels need to find them.
@@ -238,9 +250,9 @@ pub struct Moments<'s> {
     pub tickets: SliceMut<'s, u32>,
 }
 
-impl Epilogue<'_, '_> {
+impl<T> Epilogue<'_, '_, T> {
     /// Does nothing.
-    pub const NONE: Self = Epilogue { relu: false, moments: None };
+    pub const NONE: Self = Epilogue { relu: false, moments: None, below: None };
 }
 
 /// Whether all tensors start at multiples of 16 bytes and rows of `columns` elements do too.
@@ -261,7 +273,7 @@ pub fn product<D: Driver, T: Stored>(
     weight: Slice<'_, T>,
     bias: Option<Slice<'_, f32>>,
     out: &mut SliceMut<'_, T>,
-    epilogue: Epilogue<'_, '_>,
+    epilogue: Epilogue<'_, '_, T>,
 ) -> Result<()> {
     let (inner, columns) = extents.inner_and_columns(direction);
     let transposed = u32::from(direction == Direction::Backward);
@@ -272,7 +284,7 @@ pub fn product<D: Driver, T: Stored>(
     let map = extents.map(op, direction)?;
     // An output of one of these sizes is what its elements are counted by.
     count(op, rows.saturating_mul(inner.max(columns)))?;
-    let Epilogue { relu, moments } = epilogue;
+    let Epilogue { relu, moments, below } = epilogue;
     let relu = u32::from(relu);
     let mut own_tickets = None;
     let (mut sums, mut mean, mut var) = (None, None, None);
@@ -290,6 +302,17 @@ pub fn product<D: Driver, T: Stored>(
             kernels::$kernel { a: $a, b: $b, bias, out: $out, sums, mean, var, tickets, map, transposed, relu, vector }
                 .launch(driver, $grid)
         };
+    }
+    // And so do those that leave a norm's gradients; $more is what they take besides.
+    macro_rules! input_gradient {
+        ($kernel:ident($below:ident, $a:expr, $b:expr, $out:expr, $x:expr, $grid:expr $(, $more:ident)?)) => {{
+            let Below { gamma, beta, mean, spread, norming, .. } = *$below;
+            let Below { sums, grad_gamma, grad_beta, tickets, .. } = $below;
+            kernels::$kernel {
+                a: $a, b: $b, out: $out, x: $x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming, map $(, $more)?
+            }
+            .launch(driver, $grid)
+        }};
     }
     if extents.stem() && direction == Direction::Forward {
         let grid = Grid::of([rows.div_ceil(STEM_ROWS), columns.div_ceil(64), 1], 256);
@@ -318,7 +341,12 @@ pub fn product<D: Driver, T: Stored>(
                         .launch(driver, grid)
                 };
             }
-            return if wide == 128 { warpgroups!(ProductWgmma128) } else { warpgroups!(ProductWgmma64) };
+            return match (wide, below) {
+                (128, None) => warpgroups!(ProductWgmma128),
+                (_, None) => warpgroups!(ProductWgmma64),
+                (128, Some(below)) => input_gradient!(InputGradientWgmma128(below, a, b, out, below.x.as_bf16(), grid)),
+                (_, Some(below)) => input_gradient!(InputGradientWgmma64(below, a, b, out, below.x.as_bf16(), grid)),
+            };
         }
         macro_rules! whole {
             ($kernel:ident) => {
@@ -326,10 +354,13 @@ pub fn product<D: Driver, T: Stored>(
                     .launch(driver, grid)
             };
         }
-        return match wide {
-            128 => whole!(ProductTile128),
-            _ if split => whole!(ProductTileSplit),
-            _ => whole!(ProductTile64),
+        return match (wide, below) {
+            (128, None) => whole!(ProductTile128),
+            (_, None) if split => whole!(ProductTileSplit),
+            (_, None) => whole!(ProductTile64),
+            (128, Some(below)) => input_gradient!(InputGradientTile128(below, a, weight, out, below.x, grid)),
+            (_, Some(below)) if split => input_gradient!(InputGradientTileSplit(below, a, weight, out, below.x, grid)),
+            (_, Some(below)) => input_gradient!(InputGradientTile64(below, a, weight, out, below.x, grid)),
         };
     }
     if mode != Mode::F32 {
@@ -339,10 +370,15 @@ pub fn product<D: Driver, T: Stored>(
         };
         let grid =
             Grid::of([rows.div_ceil(tile), columns.div_ceil(64), 1], 2 * tile as u32).shared(product_shared(tile));
-        return match tile {
-            64 => product!(ProductMma64(a, weight, out, grid)),
-            _ => product!(ProductMma(a, weight, out, grid)),
+        return match (tile, below) {
+            (64, None) => product!(ProductMma64(a, weight, out, grid)),
+            (_, None) => product!(ProductMma(a, weight, out, grid)),
+            (64, Some(below)) => input_gradient!(InputGradientMma64(below, a, weight, out, below.x, grid, vector)),
+            (_, Some(below)) => input_gradient!(InputGradientMma(below, a, weight, out, below.x, grid, vector)),
         };
+    }
+    if below.is_some() {
+        return Err(Error::operator(op, "a precision in which a norm's gradients are left", "f32"));
     }
     let (a, weight, out) = (a.as_f32(), weight.as_f32(), &mut out.as_f32());
     let [tall, wide] = exact_tile(rows, columns);
@@ -449,5 +485,6 @@ pub fn bias_gradient<D: Driver, T: Stored>(
     kernels::ColumnSums { x: grad_y, partials, sums: out, tickets, matrix }.launch(driver, grid)
 }
 
+mod norm_below;
 #[cfg(test)]
 mod tests;

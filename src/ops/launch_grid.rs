@@ -35,12 +35,17 @@ const TILE_TICKETS: usize = 33;
 
 /// The tickets of `tiles` tiles of columns, of all that a device has. Errors: it has not as many.
 pub fn tickets<'t>(op: &'static str, all: &'t mut SliceMut<'_, u32>, tiles: usize) -> Result<SliceMut<'t, u32>> {
-    match tiles.saturating_mul(TILE_TICKETS) {
+    match tickets_of(tiles) {
         few if few <= all.len() => Ok(all.first(few)),
         _ => {
             Err(Error::operator(op, format!("at most {} tiles of columns", TICKETS / TILE_TICKETS), tiles.to_string()))
         }
     }
+}
+
+/// The number of tickets of `tiles` tiles of columns.
+pub fn tickets_of(tiles: usize) -> usize {
+    tiles.saturating_mul(TILE_TICKETS)
 }
 
 /// The number of columns that a block takes; neighbouring lanes take neighbouring columns of a row.

@@ -4,7 +4,8 @@
 
 use super::backend::Backend;
 use super::fusion::Fusion;
-use super::norm::Divisor;
+use super::norm::{Divisor, NormSpec};
+use super::weight_grads::NormBelow;
 use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::{In, Out, Shape, View};
 use crate::{Error, Result};
@@ -71,6 +72,8 @@ pub struct Saved {
     pub mean: Option<View>,
     /// The spread of the batch statistics, likewise.
     pub spread: Option<View>,
+    /// What the pool in a norm's pass chose of each window: the layer that leaves the norm's gradients reads it.
+    pub chosen: Option<View>,
 }
 
 /// The tensors of a forward pass through one layer.
@@ -105,6 +108,8 @@ pub struct Backward {
     pub grad_x: Option<Out>,
     /// Where the gradients of weight and bias go; convolutions and linear layers do not compute those that are `None`.
     pub grads: Params,
+    /// The norm before, if the layer is to leave its gradients.
+    pub norm: Option<NormBelow>,
 }
 
 /// The tensors of a tangent pass through one layer: the derivative of its output along a direction in which x and the parameters move.
@@ -193,6 +198,15 @@ pub trait Layer {
     /// Whether the layer before may leave its statistics: mean and variance of every channel of x.
     fn takes_moments(&self) -> bool {
         false
+    }
+    /// Whether its backward pass can leave the gradients of the norm before, on this backend and for an input `x`.
+    fn leaves_norm_grads<B: Backend>(&self, backend: &B, x: Shape) -> bool {
+        let _ = (backend, x);
+        false
+    }
+    /// The norm that it is, if the layer after may leave its gradients.
+    fn takes_norm_grads(&self) -> Option<NormSpec> {
+        None
     }
     /// Whether it is a plain ReLU, which another layer's pass may apply.
     fn is_relu(&self) -> bool {

@@ -1,6 +1,8 @@
 //! Where the gradients of a convolution or a linear layer go.
 
-use crate::runtime::tensor::Out;
+use super::norm::Divisor;
+use crate::runtime::tensor::{In, Out};
+use crate::{Error, Result};
 
 /// Where the gradients of an operator go that is linear in x and in its weight. A gradient that is `None` is not computed.
 #[derive(Debug, Clone, Copy)]
@@ -11,4 +13,44 @@ pub struct WeightGrads {
     pub weight: Option<Out>,
     /// Shaped like the bias: `[K]` or `[O]`.
     pub bias: Option<Out>,
+    /// The norm below, whose dγ and dβ are left too. Only with dx, and only where [`crate::ops::conv2d::Conv2d::conv2d_leaves_norm_grads`] or its
+    /// counterpart of the linear layer says so.
+    pub norm: Option<NormBelow>,
+}
+
+/// A norm over the batch that has made the x of this layer, so that dx is the norm's dy: whoever makes dx can leave `dβ = Σ dy` and `dγ = Σ dy·ŷ`
+/// too, where y was let through by the ReLU, without reading dy again.
+#[derive(Debug, Clone, Copy)]
+pub struct NormBelow {
+    /// The norm's x. If a pool is part of the norm's pass, what it chose of each window ([`crate::ops::norm::NormPass::chosen`]), so that it always
+    /// lies like dx.
+    pub x: In,
+    /// γ
+    pub weight: In,
+    /// β
+    pub bias: In,
+    /// μ, `[C]`
+    pub mean: In,
+    /// σ² or s, likewise.
+    pub spread: In,
+    /// What the norm divides by.
+    pub divisor: Divisor,
+    /// ε
+    pub eps: f64,
+    /// Whether the ReLU follows the norm.
+    pub relu: bool,
+    /// Where dγ goes.
+    pub grad_weight: Out,
+    /// Where dβ goes.
+    pub grad_bias: Out,
+}
+
+impl WeightGrads {
+    /// Refuses a norm below, for backends that leave it its own sums.
+    pub fn without_norm(&self, op: &'static str) -> Result<()> {
+        match self.norm {
+            None => Ok(()),
+            Some(_) => Err(Error::operator(op, "a backend that leaves a norm's gradients", "one that does not")),
+        }
+    }
 }

@@ -116,10 +116,11 @@ fn passes<B: Backend>(b: &mut B, of: &[Instance], points: &[Point], eps: f64) ->
         spread: Out(spread),
         state: None,
         moments_left: false,
+        chosen: None,
         workspace,
     };
     b.norm_forward(spec, pass)?;
-    let grads = NormGrads { x: Out(grad_x), weight: Out(grad_weight), bias: Out(grad_bias) };
+    let grads = NormGrads { x: Out(grad_x), weight: Out(grad_weight), bias: Out(grad_bias), left: false };
     b.norm_backward(spec, pass, In(grad_y), grads)?;
 
     // y moves along v; how z moves comes back, and H times it goes up again.
@@ -142,7 +143,7 @@ fn passes<B: Backend>(b: &mut B, of: &[Instance], points: &[Point], eps: f64) ->
         grad_y_tangent: In(upstream),
         grad_weight: In(grad_weight),
         grad_bias: In(grad_bias),
-        grads: NormGrads { x: Out(out), weight: Out(moved_weight), bias: Out(moved_bias) },
+        grads: NormGrads { x: Out(out), weight: Out(moved_weight), bias: Out(moved_bias), left: false },
     };
     b.norm_tangent_backward(spec, pass, back)?;
     Ok((b.download_f64(In(grad_x))?, b.download_f64(In(out))?))

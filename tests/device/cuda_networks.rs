@@ -12,10 +12,10 @@ use normscape::ops::norm::Grouping;
 use normscape::ops::norm::renorm::RenormLimits;
 use normscape::ops::vector::Vector;
 use normscape::runtime::cpu::Cpu;
-use normscape::runtime::cuda::driver::Driver;
+use normscape::runtime::cuda::driver::{Driver, Properties};
 use normscape::runtime::cuda::emulator::{Build, Options};
 use normscape::runtime::cuda::failing::{Failing, Failure};
-use normscape::runtime::cuda::ledger::Ledger;
+use normscape::runtime::cuda::ledger::{Dry, Ledger};
 use normscape::runtime::cuda::{Cuda, Mode};
 use normscape::runtime::rng::{Purpose, normal, word};
 use normscape::runtime::state::StepState;
@@ -103,14 +103,42 @@ fn small_networks_agree_with_f64() {
 
 #[test]
 fn a_whole_network_gives_the_same_bits_in_any_order_of_threads() {
-    for mode in [Mode::F32, Mode::Tf32, Mode::Bf16] {
-        let (loss, grad) = loss_and_grad(device(mode, None), small_vgg(Norm::Batch, true), 3);
+    // Without noise, tensor cores leave the norms' gradients.
+    for (mode, noise) in [(Mode::F32, true), (Mode::Tf32, true), (Mode::Bf16, true), (Mode::Bf16, false)] {
+        let (loss, grad) = loss_and_grad(device(mode, None), small_vgg(Norm::Batch, noise), 3);
         for order in [3, 4] {
-            let (other_loss, other_grad) = loss_and_grad(device(mode, Some(order)), small_vgg(Norm::Batch, true), 3);
+            let (other_loss, other_grad) = loss_and_grad(device(mode, Some(order)), small_vgg(Norm::Batch, noise), 3);
             assert_eq!(loss.to_bits(), other_loss.to_bits(), "{mode:?}");
             assert!(grad.iter().zip(&other_grad).all(|(a, b)| a.to_bits() == b.to_bits()), "{mode:?}");
         }
     }
+}
+
+#[test]
+fn norms_take_their_own_sums_where_the_layer_above_cannot_leave_them() {
+    let properties =
+        Properties { name: "dry".into(), capability: 90, multiprocessors: 132, shared: 227 << 10, hopper: true };
+    let sums = |mode, network: Network| {
+        let backend = Cuda::new(Ledger::new(Dry::new(properties.clone()), false), mode).unwrap();
+        let mut engine = Engine::new(backend, network, 6, Arc::default()).unwrap();
+        let (theta, grad) = (engine.vector().unwrap(), engine.vector().unwrap());
+        let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
+        engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();
+        engine.observe().driver().entries.iter().filter(|entry| entry.kernel.contains("gradient_sums")).count()
+    };
+    for mode in [Mode::Bf16, Mode::Tf32] {
+        for norm in [Norm::Batch, Norm::Lp(1.0), Norm::Lp(f64::INFINITY)] {
+            assert_eq!(sums(mode, small_vgg(norm, false)), 0, "{mode:?}, {norm:?}");
+        }
+    }
+    // The exact products leave nothing; noise is drawn again, and batch renormalisation has another γ than its own.
+    let renorm = Norm::Renorm(RenormLimits::default());
+    let alone = [(Mode::F32, Norm::Batch, false), (Mode::Bf16, Norm::Batch, true), (Mode::Bf16, renorm, false)];
+    for (mode, norm, noise) in alone {
+        assert_eq!(sums(mode, small_vgg(norm, noise)), 8, "{mode:?}, {norm:?}, noise {noise}");
+    }
+    // Another activation lies between the norm and the next convolution: only the ReLU is part of the norm's pass.
+    assert_eq!(sums(Mode::Bf16, bent_vgg(Activation::Silu, Norm::Batch)), 8);
 }
 
 /// θ after four steps in bf16, with another vector's pass between them; with `apart` θ is rounded anew for every pass, with `timed` each

@@ -157,6 +157,7 @@ fn running<T: Float>() {
         spread,
         state: None,
         moments_left: false,
+        chosen: None,
         workspace: y,
     };
     // One sample (3, 1): γ (x − μ)/√(σ² + 1) + β = 2 · 2/2 + ½ and 1 · 2/3 − 3, which the ReLU cuts.

@@ -51,7 +51,8 @@ impl<B: Backend> Engine<B> {
         let per_unit = |place: View, like: Option<View>| like.map(|like| place.slice(0, like.shape));
         let [mean, spread] = room.saved;
         io.y = Out(room.y.slice(0, shape));
-        io.saved = Saved { mean: per_unit(mean, io.saved.mean), spread: per_unit(spread, io.saved.spread) };
+        io.saved =
+            Saved { mean: per_unit(mean, io.saved.mean), spread: per_unit(spread, io.saved.spread), chosen: None };
         io.fusion = Fusion::default();
         layer.forward(&mut self.backend, &io)?;
         Ok(io.y.into())

@@ -9,6 +9,8 @@ use crate::ops::backend::Backend;
 use crate::ops::cross_entropy::LossOut;
 use crate::ops::deep_linear::{Chain, ChainBatch, ChainOut, ChainSaved};
 use crate::ops::layer::{Backward, Forward, Params, Saved};
+use crate::ops::norm::NormSpec;
+use crate::ops::weight_grads::NormBelow;
 use crate::runtime::storage::{Part, Pass};
 use crate::runtime::tensor::{In, Out, Shape, View};
 use std::ops::Range;
@@ -210,6 +212,7 @@ impl<B: Backend> Engine<B> {
                 // Nothing asks for the gradient of the first layer's input: in a whole pass that is the batch.
                 grad_x: (index > first).then_some(Out(grad_x)),
                 grads,
+                norm: self.norm_below(index, theta, grad.0),
             };
             self.backend.enter(Some(Part { link: index, pass: Pass::Backward }));
             self.network.links()[index].layer.backward(&mut self.backend, &io)?;
@@ -219,6 +222,26 @@ impl<B: Backend> Engine<B> {
         }
         self.backend.enter(None);
         Ok(())
+    }
+
+    /// The norm below link `index`, if the link is to leave its gradients in the vector `grad`.
+    fn norm_below(&self, index: usize, theta: In, grad: View) -> Option<NormBelow> {
+        let index = self.planned[index].norm_below?;
+        let Planned { x, saved, .. } = self.planned[index];
+        let NormSpec { divisor, eps, relu, .. } = self.network.links()[index].layer.takes_norm_grads()?;
+        let (params, grads) = (self.params(index, theta.0), self.params(index, grad));
+        Some(NormBelow {
+            x: In(saved.chosen.unwrap_or(x)),
+            weight: In(params.weight?),
+            bias: In(params.bias?),
+            mean: In(saved.mean?),
+            spread: In(saved.spread?),
+            divisor,
+            eps,
+            relu,
+            grad_weight: Out(grads.weight?),
+            grad_bias: Out(grads.bias?),
+        })
     }
 
     fn judge(&mut self, loss: Out, correct: Out, grad: Option<Out>) -> Result<()> {
@@ -265,7 +288,7 @@ impl<B: Backend> Engine<B> {
     pub(super) fn running_of(&self, index: usize) -> Saved {
         let view = |slot| self.network.running().view(self.running, slot);
         match self.network.links()[index].running {
-            Some([mean, spread]) => Saved { mean: Some(view(mean)), spread: Some(view(spread)) },
+            Some([mean, spread]) => Saved { mean: Some(view(mean)), spread: Some(view(spread)), chosen: None },
             None => Saved::default(),
         }
     }

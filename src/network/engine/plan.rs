@@ -5,7 +5,7 @@ use super::super::layer::Layer;
 use crate::ops::backend::Backend;
 use crate::ops::fusion::Fusion;
 use crate::ops::layer::Saved;
-use crate::runtime::tensor::{ArenaPlan, Shape, View};
+use crate::runtime::tensor::{ArenaPlan, DType, Shape, View};
 use crate::{Error, Result};
 
 /// The planned tensors of one layer.
@@ -20,6 +20,8 @@ pub(super) struct Planned {
     pub applied: bool,
     /// Whether the backward pass has nothing to do either, as for a pool.
     pub gone: bool,
+    /// The norm whose gradients the backward pass leaves.
+    pub norm_below: Option<usize>,
 }
 
 /// The tensors of all layers.
@@ -62,6 +64,19 @@ pub(super) fn lay_out<B: Backend>(
         }
         let next = network.links().get(index + 1).map(|link| &link.layer);
         let pool = epilogues(&link.layer).pool && next.is_some_and(|next| next.is_pool()) && even(x.shape);
+        // A pool that is part of the norm's pass is no layer in between.
+        let below = planned.iter().rposition(|before: &Planned| !before.gone);
+        let norm_below = below.filter(|&at| {
+            let takes = network.links()[at].layer.takes_norm_grads().is_some();
+            fused && takes && link.layer.leaves_norm_grads(backend, x.shape)
+        });
+        if let Some(norm) = norm_below {
+            let norm: &mut Planned = &mut planned[norm];
+            norm.fusion.take_norm_grads = true;
+            if norm.fusion.pool {
+                norm.saved.chosen = Some(plan.view(x.shape, backend.activation_dtype()));
+            }
+        }
         let fusion = Fusion { take_moments, pool, ..Fusion::default() };
         // A pool's output is there already.
         let mut shape = if gone { x.shape } else { link.layer.output(x.shape)? };
@@ -80,21 +95,27 @@ pub(super) fn lay_out<B: Backend>(
             let [mean, spread] = [mean, spread].map(|slot| network.running().view(statistics, slot));
             factors[(spread.offset - statistics.offset) / dtype.size()..][..spread.shape.len()]
                 .fill(divisor.running_factor(samples));
-            saved = Saved { mean: Some(mean), spread: Some(spread) };
+            saved = Saved { mean: Some(mean), spread: Some(spread), chosen: None };
         }
         if let Some(before) = planned.last_mut().filter(|_| take_moments) {
             let before: &mut Planned = before;
             before.saved = saved;
         }
         if let Some(shape) = link.layer.keeps(x.shape) {
-            saved = Saved { mean: Some(plan.view(shape, dtype)), spread: Some(plan.view(shape, dtype)) };
+            saved = kept(plan, shape, dtype);
         }
         workspace = workspace.max(link.layer.workspace(backend, x.shape).len());
         widest = widest.max(y.shape.len());
-        planned.push(Planned { x, y, saved, fusion, applied, gone });
+        planned.push(Planned { x, y, saved, fusion, applied, gone, norm_below });
         x = y;
     }
     Ok(Laid { planned, x, workspace, widest, factors })
+}
+
+/// Places for the statistics of a layer that keeps them for itself.
+pub(super) fn kept(plan: &mut ArenaPlan, shape: Shape, dtype: DType) -> Saved {
+    let [mean, spread] = [0; 2].map(|_| Some(plan.view(shape, dtype)));
+    Saved { mean, spread, chosen: None }
 }
 
 /// Whether every row and column of the map is in a 2×2 window.

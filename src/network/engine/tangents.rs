@@ -6,7 +6,7 @@
 
 use super::super::chain::Loss;
 use super::effective::Moved;
-use super::plan::{Laid, Planned, lay_out};
+use super::plan::{Laid, Planned, kept, lay_out};
 use super::{Engine, Scalar};
 use crate::ops::backend::Backend;
 use crate::ops::layer::{Backward, Forward, Params, Saved, Tangent, TangentBackward};
@@ -73,10 +73,10 @@ impl<B: Backend> Engine<B> {
         for (link, planned) in self.network.links().iter().zip(planned) {
             let of = |[mean, spread]: [usize; 2]| {
                 let [mean, spread] = [mean, spread].map(|slot| self.network.running().view(statistics[1], slot));
-                Saved { mean: Some(mean), spread: Some(spread) }
+                Saved { mean: Some(mean), spread: Some(spread), chosen: None }
             };
             let saved = match link.layer.keeps(planned.x.shape) {
-                Some(shape) => Saved { mean: Some(plan.view(shape, dtype)), spread: Some(plan.view(shape, dtype)) },
+                Some(shape) => kept(&mut plan, shape, dtype),
                 None => link.running.map_or(Saved::default(), of),
             };
             let [grad_y, moving] = [0; 2].map(|_| plan.view(planned.y.shape, dtype));
@@ -114,6 +114,7 @@ impl<B: Backend> Engine<B> {
                 grad_y: In(room.links[index].grad_y),
                 grad_x: index.checked_sub(1).map(|before| Out(room.links[before].grad_y)),
                 grads: self.grads_at(room, index),
+                norm: None,
             };
             self.network.links()[index].layer.backward(&mut self.backend, &io)?;
             self.part_gradient(room, index, theta)?;

@@ -182,11 +182,11 @@ where
         x,
         y: out_y,
         params: params_of(params),
-        saved: Saved { mean: keep[0], spread: keep[1] },
+        saved: Saved { mean: keep[0], spread: keep[1], chosen: None },
         workspace,
         // A layer without noise looks at no state: any tensor will do.
         state: state.unwrap_or(In(workspace)),
-        running: Saved { mean: running_mean, spread: running_var },
+        running: Saved { mean: running_mean, spread: running_var, chosen: None },
         fusion: Fusion::default(),
     };
     layer.forward(s.backend, &forward)?;
@@ -194,7 +194,9 @@ where
         s.backend.noise_draws(options, state, shift, scale)?;
     }
     let backward = match (backward, grads) {
-        (Some(grad_y), Some((grad_x, grads))) => Some(Backward { forward, grad_y, grad_x: Some(grad_x), grads }),
+        (Some(grad_y), Some((grad_x, grads))) => {
+            Some(Backward { forward, grad_y, grad_x: Some(grad_x), grads, norm: None })
+        }
         _ => None,
     };
     if let Some(io) = &backward {
@@ -263,7 +265,7 @@ impl Moving {
             }
         };
         let mut keep = || saved.map(|shape| s.workspace(shape).map(|view| view.0)).transpose();
-        let saved = Saved { mean: keep()?, spread: keep()? };
+        let saved = Saved { mean: keep()?, spread: keep()?, chosen: None };
         let most = params.weight.map_or(0, |w| w.shape.len()).max(x.0.shape.len()).max(y.0.shape.len());
         let spare = [s.workspace(Shape::new([most]))?.0, s.workspace(Shape::new([most]))?.0];
         Ok(Moving { x, params, y, saved, spare, backward })

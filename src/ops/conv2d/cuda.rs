@@ -52,7 +52,7 @@ impl<D: Driver> Cuda<D> {
                 tickets: views.write::<u32>(tickets)?,
             }),
         };
-        let epilogue = Epilogue { relu: fusion.relu, moments: moments.as_mut() };
+        let epilogue = Epilogue { relu: fusion.relu, moments: moments.as_mut(), below: None };
         product(driver, OP, mode, extents, Direction::Forward, x, weight, bias, &mut y, epilogue)
     }
 
@@ -69,10 +69,12 @@ impl<D: Driver> Cuda<D> {
         let (driver, mut views) = self.begin(OP);
         let (x, weight, dy) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read::<T>(grad_y)?);
         let (grad_x, grad_weight) = (views.write_some::<T>(grads.x)?, views.write_some::<f32>(grads.weight)?);
-        let (grad_bias, mut workspace) = (views.write_some::<f32>(grads.bias)?, views.write::<f32>(workspace)?);
-        let mut tickets = views.write::<u32>(tickets)?;
+        let grad_bias = views.write_some::<f32>(grads.bias)?;
+        let room = (views.write::<f32>(workspace)?, views.write::<u32>(tickets)?);
+        let (mut workspace, mut tickets, mut below) = extents.share::<T>(OP, mode, &mut views, grads.norm, room)?;
+        let epilogue = Epilogue { below: below.as_mut(), ..Epilogue::NONE };
         if let Some(mut dx) = grad_x {
-            product(driver, OP, mode, extents, Direction::Backward, dy, weight, None, &mut dx, Epilogue::NONE)?;
+            product(driver, OP, mode, extents, Direction::Backward, dy, weight, None, &mut dx, epilogue)?;
         }
         if let Some(mut dw) = grad_weight {
             weight_gradient(driver, OP, mode, extents, x, dy, &mut dw, &mut workspace, &mut tickets)?;
@@ -111,6 +113,10 @@ impl<D: Driver> Conv2d for Cuda<D> {
             Mode::Bf16 => self.conv2d_in::<bf16>(x, weight, bias, fusion, moments, y, workspace),
             _ => self.conv2d_in::<f32>(x, weight, bias, fusion, moments, y, workspace),
         }
+    }
+
+    fn conv2d_leaves_norm_grads(&self, map: Map) -> bool {
+        map.extents().leaves_norm_grads(self.mode())
     }
 
     fn conv2d_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()> {

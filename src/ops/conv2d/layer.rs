@@ -22,6 +22,13 @@ pub struct Conv2dLayer {
     pub weight_norm: bool,
 }
 
+impl Conv2dLayer {
+    fn map(&self, x: Shape) -> Map {
+        let [h, w, n, c] = x.hwnc();
+        Map { h, w, n, c, k: self.channels }
+    }
+}
+
 impl Layer for Conv2dLayer {
     fn describe(&self) -> String {
         let bias = if self.bias { ", bias" } else { "" };
@@ -60,9 +67,12 @@ impl Layer for Conv2dLayer {
         backend.conv2d_epilogues()
     }
 
+    fn leaves_norm_grads<B: Backend>(&self, backend: &B, x: Shape) -> bool {
+        backend.conv2d_leaves_norm_grads(self.map(x))
+    }
+
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
-        let [h, w, n, c] = x.hwnc();
-        backend.conv2d_workspace(Map { h, w, n, c, k: self.channels })
+        backend.conv2d_workspace(self.map(x))
     }
 
     fn forward<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()> {

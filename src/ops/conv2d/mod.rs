@@ -88,6 +88,11 @@ pub trait Conv2d {
         let _ = (x, weight, bias, moments, y, workspace);
         Err(Error::operator("conv2d", "a convolution by itself", format!("{fusion:?}")))
     }
+    /// Whether [`Conv2d::conv2d_backward`] can leave the gradients of a norm below ([`WeightGrads::norm`]) on this map.
+    fn conv2d_leaves_norm_grads(&self, map: Map) -> bool {
+        let _ = map;
+        false
+    }
     /// Writes the gradients that `grads` asks for, from the forward pass's operands and `grad_y [H, W, N, K]`.
     fn conv2d_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()>;
 }

@@ -23,8 +23,12 @@ const LARGE: usize = 1 << 27;
 
 /// Whether the driver computes a layer's products.
 fn large(driver: &mut impl Driver, extents: &implicit_gemm::Extents) -> bool {
-    let work = extents.batch.saturating_mul(extents.inputs).saturating_mul(extents.outputs);
-    work >= LARGE && driver.has_gemm()
+    is_large(extents) && driver.has_gemm()
+}
+
+/// Whether it does so if it can.
+fn is_large(extents: &implicit_gemm::Extents) -> bool {
+    extents.batch.saturating_mul(extents.inputs).saturating_mul(extents.outputs) >= LARGE
 }
 
 /// `out [m, n] = a [m, k] · b [k, n]` by the driver; each of a and b may be transposed.
@@ -72,8 +76,10 @@ impl<D: Driver> Cuda<D> {
         let (driver, mut views) = self.begin(OP);
         let (x, weight, dy) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read::<T>(grad_y)?);
         let (grad_x, grad_weight) = (views.write_some::<T>(grads.x)?, views.write_some::<f32>(grads.weight)?);
-        let (grad_bias, mut workspace) = (views.write_some::<f32>(grads.bias)?, views.write::<f32>(workspace)?);
-        let mut tickets = views.write::<u32>(tickets)?;
+        let grad_bias = views.write_some::<f32>(grads.bias)?;
+        let room = (views.write::<f32>(workspace)?, views.write::<u32>(tickets)?);
+        let (mut workspace, mut tickets, mut below) = extents.share::<T>(OP, mode, &mut views, grads.norm, room)?;
+        let epilogue = Epilogue { below: below.as_mut(), ..Epilogue::NONE };
         if large(driver, &extents) {
             let implicit_gemm::Extents { batch: n, inputs: i, outputs: o, .. } = extents;
             if let Some(mut dx) = grad_x {
@@ -86,7 +92,7 @@ impl<D: Driver> Cuda<D> {
             }
         } else {
             if let Some(mut dx) = grad_x {
-                product(driver, OP, mode, extents, Direction::Backward, dy, weight, None, &mut dx, Epilogue::NONE)?;
+                product(driver, OP, mode, extents, Direction::Backward, dy, weight, None, &mut dx, epilogue)?;
             }
             if let Some(mut dw) = grad_weight {
                 weight_gradient(driver, OP, mode, extents, x, dy, &mut dw, &mut workspace, &mut tickets)?;
@@ -109,6 +115,12 @@ impl<D: Driver> Linear for Cuda<D> {
             Mode::Bf16 => self.linear_in::<bf16>(x, weight, bias, y),
             _ => self.linear_in::<f32>(x, weight, bias, y),
         }
+    }
+
+    fn linear_leaves_norm_grads(&self, extents: Extents) -> bool {
+        let extents = extents.as_taps();
+        // The driver's products leave nothing else.
+        !is_large(&extents) && extents.leaves_norm_grads(self.mode())
     }
 
     fn linear_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()> {

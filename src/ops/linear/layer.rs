@@ -21,6 +21,13 @@ pub struct LinearLayer {
     pub weight_norm: bool,
 }
 
+impl LinearLayer {
+    fn extents(&self, x: Shape) -> Extents {
+        let [_, _, n, i] = x.hwnc();
+        Extents { n, i, o: self.outputs }
+    }
+}
+
 impl Layer for LinearLayer {
     fn describe(&self) -> String {
         let bias = if self.bias { ", bias" } else { "" };
@@ -58,9 +65,12 @@ impl Layer for LinearLayer {
         self.weight_norm
     }
 
+    fn leaves_norm_grads<B: Backend>(&self, backend: &B, x: Shape) -> bool {
+        backend.linear_leaves_norm_grads(self.extents(x))
+    }
+
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
-        let [_, _, n, i] = x.hwnc();
-        backend.linear_workspace(Extents { n, i, o: self.outputs })
+        backend.linear_workspace(self.extents(x))
     }
 
     fn forward<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()> {

@@ -41,6 +41,11 @@ pub trait Linear {
     fn linear_workspace(&self, extents: Extents) -> Shape;
     /// Writes `y [N, O]`.
     fn linear(&mut self, x: In, weight: In, bias: Option<In>, y: Out, workspace: Out) -> Result<()>;
+    /// Whether [`Linear::linear_backward`] can leave the gradients of a norm below ([`WeightGrads::norm`]) at these extents.
+    fn linear_leaves_norm_grads(&self, extents: Extents) -> bool {
+        let _ = extents;
+        false
+    }
     /// Writes the gradients that `grads` asks for, from the forward pass's operands and `grad_y [N, O]`.
     fn linear_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()>;
 }

@@ -33,14 +33,15 @@ impl NormLayer {
             spread: Out(spread),
             state: Some(f.state),
             moments_left: f.fusion.take_moments,
+            chosen: saved.chosen.map(Out),
             workspace: Out(f.workspace),
         };
         Ok((NormSpec { pool: f.fusion.pool, ..self.spec }, pass))
     }
 
-    fn grads(&self, x: Option<Out>, params: Params) -> Result<NormGrads> {
+    fn grads(&self, x: Option<Out>, params: Params, left: bool) -> Result<NormGrads> {
         match (x, params.weight, params.bias) {
-            (Some(x), Some(weight), Some(bias)) => Ok(NormGrads { x, weight: Out(weight), bias: Out(bias) }),
+            (Some(x), Some(weight), Some(bias)) => Ok(NormGrads { x, weight: Out(weight), bias: Out(bias), left }),
             _ => Err(self.unplanned()),
         }
     }
@@ -108,6 +109,12 @@ impl Layer for NormLayer {
         self.spec.axes == Axes::Batch && self.spec.divisor == Divisor::Std
     }
 
+    fn takes_norm_grads(&self) -> Option<NormSpec> {
+        // Noise is drawn anew for dy; batch renormalisation takes its gradients from those of another γ.
+        let plain = self.spec.noise.is_none() && self.spec.renorm.is_none();
+        (self.spec.axes == Axes::Batch && plain).then_some(self.spec)
+    }
+
     fn epilogues<B: Backend>(&self, backend: &B) -> Fusion {
         Fusion { pool: self.spec.axes == Axes::Batch && backend.norm_pools(), ..Fusion::default() }
     }
@@ -141,7 +148,7 @@ impl Layer for NormLayer {
 
     fn backward<B: Backend>(&self, b: &mut B, io: &Backward) -> Result<()> {
         let (spec, pass) = self.pass(&io.forward, io.forward.saved)?;
-        let grads = self.grads(io.grad_x, io.grads)?;
+        let grads = self.grads(io.grad_x, io.grads, io.forward.fusion.take_norm_grads)?;
         match spec.renorm {
             None => b.norm_backward(spec, pass, io.grad_y, grads),
             Some(limits) => self.renormed(&io.forward, limits, spec, pass)?.backward(b, io.grad_y, grads),
@@ -175,7 +182,7 @@ impl Layer for NormLayer {
             b.noise_backward(noise, false, f.x, grad_y_tangent, f.state, moving)?;
             (grad_y, grad_y_tangent) = (own.into(), moving.into());
         }
-        let (tangents, grads) = (self.tangents(t, t.y)?, self.grads(io.grad_x, io.grads_tangent)?);
+        let (tangents, grads) = (self.tangents(t, t.y)?, self.grads(io.grad_x, io.grads_tangent, false)?);
         let back = NormTangentBackward { tangents, grad_y, grad_y_tangent, grad_weight, grad_bias, grads };
         match spec.renorm {
             None => b.norm_tangent_backward(spec, pass, back),

@@ -48,6 +48,9 @@ pub struct NormPass {
     /// Whether the convolution before has left μ and σ² in `mean` and `spread` ([`crate::ops::conv2d::Conv2d::conv2d_fused`]), which saves reading x. The
     /// CPU's convolutions leave none, and its norms read x.
     pub moments_left: bool,
+    /// Where the forward pass keeps the x that the pool chose of each window, shaped like y; the layer after the norm needs it to leave the norm's
+    /// gradients. Only passes without noise that pool.
+    pub chosen: Option<Out>,
     /// A workspace of the shape [`Norm::norm_workspace`].
     pub workspace: Out,
 }
@@ -61,6 +64,9 @@ pub struct NormGrads {
     pub weight: Out,
     /// dβ
     pub bias: Out,
+    /// Whether the layer after the norm has left dγ and dβ there ([`crate::ops::weight_grads::NormBelow`]), which saves reading x and dy once. On the CPU
+    /// none does. Only for norms over the batch without noise.
+    pub left: bool,
 }
 
 /// The tangents of a norm's operands, and where the tangents of its results go.

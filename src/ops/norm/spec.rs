@@ -58,6 +58,14 @@ pub enum Divisor {
 }
 
 impl Divisor {
+    /// The kernels' code: 0 for S, from σ²; 1 for D, from s.
+    pub fn kind(self) -> u32 {
+        match self {
+            Divisor::Std => 0,
+            Divisor::PowerMean(_) => 1,
+        }
+    }
+
     /// S or D, from the saved spread.
     pub fn of(self, spread: f64, eps: f64) -> f64 {
         match self {

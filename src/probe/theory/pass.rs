@@ -113,6 +113,7 @@ impl Layered<'_> {
             spread,
             state: None,
             moments_left: false,
+            chosen: None,
             workspace: Out(self.room.workspace),
         }
     }
@@ -148,7 +149,7 @@ impl Layered<'_> {
         let spec = NormSpec { eps: self.room.eps, ..NormSpec::batch() };
         let pass = self.pass(self.per_unit(1), inserted.statistics, y);
         let [weight, bias] = inserted.grads.map(Out);
-        let grads = NormGrads { x: Out(inserted.through), weight, bias };
+        let grads = NormGrads { x: Out(inserted.through), weight, bias, left: false };
         engine.backend().norm_forward(spec, pass)?;
         engine.backend().norm_backward(spec, pass, In(self.at.grad), grads)
     }
@@ -176,7 +177,7 @@ impl Layered<'_> {
         self.select(engine, In(v), In(self.per_unit(0)), None, zero)?;
         let [grad_weight, grad_bias] = inserted.grads.map(In);
         let grad_y_tangent = zero.into();
-        let grads = NormGrads { x: Out(product), weight: c, bias: d };
+        let grads = NormGrads { x: Out(product), weight: c, bias: d, left: false };
         let grad_y = In(self.at.grad);
         let back = NormTangentBackward { tangents, grad_y, grad_y_tangent, grad_weight, grad_bias, grads };
         engine.backend().norm_tangent_backward(spec, pass, back)?;

@@ -163,6 +163,11 @@ impl<'a, T: Element> Slice<'a, T> {
         Slice::new(self.region)
     }
 
+    /// The same bytes as bf16, for a kernel of bf16 alone whose tensors the caller knows to be bf16.
+    pub fn as_bf16(&self) -> Slice<'a, bf16> {
+        Slice::new(self.region)
+    }
+
     /// The tensor as a launch argument.
     pub fn arg(&self) -> Arg {
         Arg::Tensor { region: self.region, written: false }
@@ -205,6 +210,19 @@ impl<'a, T: Element> SliceMut<'a, T> {
     pub fn first(&mut self, len: usize) -> SliceMut<'_, T> {
         let bytes = len.saturating_mul(size_of::<T>()).min(self.region.bytes);
         SliceMut::new(Region { bytes, ..self.region })
+    }
+
+    /// The first `len` elements, or all if there are fewer, and those after them.
+    pub fn split(self, len: usize) -> [SliceMut<'a, T>; 2] {
+        let Region { arena, offset, bytes } = self.region;
+        let first = len.saturating_mul(size_of::<T>()).min(bytes);
+        let rest = Region { arena, offset: offset + first, bytes: bytes - first };
+        [Region { bytes: first, ..self.region }, rest].map(SliceMut::new)
+    }
+
+    /// The elements of another type in the same memory, as many as fit.
+    pub fn retyped<U: Element>(self) -> SliceMut<'a, U> {
+        SliceMut::new(Region { bytes: self.region.bytes / size_of::<U>() * size_of::<U>(), ..self.region })
     }
 
     /// The first `len` elements of another type in the same memory, or as many as fit.

@@ -161,6 +161,7 @@ fn moments_left<T: Stored>(mode: Mode, map: Map) {
         spread: Out(var),
         state: None,
         moments_left: true,
+        chosen: None,
         workspace: Out(workspace),
     };
     gpu.norm_forward(NormSpec::batch(), left).unwrap();

@@ -5,6 +5,7 @@ mod deep_linear;
 mod distribution;
 mod draws;
 mod gather;
+mod norm_below;
 mod norm_pool;
 mod norm_wide;
 mod warpgroups;

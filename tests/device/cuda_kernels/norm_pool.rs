@@ -46,6 +46,7 @@ fn passes<B: Backend>(b: &mut B, spec: NormSpec, [h, w, n, c]: [usize; 4], nan: 
         spread: Out(spread),
         state: Some(In(state)),
         moments_left: false,
+        chosen: None,
         workspace: Out(workspace),
     };
     b.norm_forward(spec, pass).unwrap();
@@ -53,7 +54,7 @@ fn passes<B: Backend>(b: &mut B, spec: NormSpec, [h, w, n, c]: [usize; 4], nan: 
         b.max_pool2d(In(between), Out(y)).unwrap();
         b.max_pool2d_backward(In(between), In(dy), Out(d_between)).unwrap();
     }
-    let grads = NormGrads { x: Out(dx), weight: Out(grad_weight), bias: Out(grad_bias) };
+    let grads = NormGrads { x: Out(dx), weight: Out(grad_weight), bias: Out(grad_bias), left: false };
     b.norm_backward(spec, pass, In(from), grads).unwrap();
     let last = if spec.pool { evaluated } else { between };
     b.norm_eval(spec, NormPass { y: Out(last), ..pass }).unwrap();
@@ -122,6 +123,7 @@ fn what_cannot_be_pooled_is_refused() {
             spread: Out(spread),
             state: None,
             moments_left: false,
+            chosen: None,
             workspace: Out(y),
         };
         b.norm_forward(spec, pass).unwrap_err().to_string()

@@ -116,10 +116,11 @@ fn power_norm<B: Backend>(b: &mut B, spec: NormSpec, values: &[f32], columns: us
         spread: Out(spread),
         state: None,
         moments_left: false,
+        chosen: None,
         workspace: Out(workspace),
     };
     b.norm_forward(spec, pass).unwrap();
-    let grads = NormGrads { x: Out(dx), weight: Out(grad_weight), bias: Out(grad_bias) };
+    let grads = NormGrads { x: Out(dx), weight: Out(grad_weight), bias: Out(grad_bias), left: false };
     b.norm_backward(spec, pass, In(dy), grads).unwrap();
     [y, dx].map(|view| b.download_f64(In(view)).unwrap())
 }

@@ -10,14 +10,6 @@ use crate::runtime::cuda::driver::{Driver, Region, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Cuda, kernels};
 use crate::runtime::tensor::{In, Shape};
 
-/// The kernels' code for a divisor: 0 for S, from σ²; 1 for D, from s.
-fn kind(divisor: Divisor) -> u32 {
-    match divisor {
-        Divisor::Std => 0,
-        Divisor::PowerMean(_) => 1,
-    }
-}
-
 /// The kernels' code for p = ∞.
 pub(super) const INFINITE: u32 = 3;
 
@@ -158,20 +150,26 @@ impl<D: Driver> Cuda<D> {
 
     /// Writes `y = γ (x − μ)/D + β` with the statistics that `pass` holds; then noise, ReLU and pool, as the spec says.
     pub(in crate::ops::norm) fn norm_apply<T: Stored>(&mut self, spec: &NormSpec, pass: NormPass) -> Result<()> {
-        let over = over(spec, &pass, &[pass.y.0.shape], &[], &[])?;
+        let chosen = pass.chosen.map_or(pass.y, |chosen| chosen);
+        let over = over(spec, &pass, &[pass.y.0.shape, chosen.0.shape], &[], &[])?;
+        if pass.chosen.is_some() && (spec.noise.is_some() || !spec.pool) {
+            let found = "one that draws noise, or that does not pool";
+            return Err(Error::operator(spec.name(), "a norm that pools, to keep what the pool chose", found));
+        }
         let key = spec.noise.map(|noise| Ok((noise.into(), pass.noise_key(spec)?))).transpose()?;
         let (driver, mut views) = self.begin(spec.name());
         let (x, weight, bias) =
             (views.read::<T>(pass.x)?, views.read::<f32>(pass.weight)?, views.read::<f32>(pass.bias)?);
         let (mean, spread) = (views.read::<f32>(pass.mean.into())?, views.read::<f32>(pass.spread.into())?);
-        let mut y = views.write::<T>(pass.y)?;
+        let (mut y, mut chosen) = (views.write::<T>(pass.y)?, views.write_some::<T>(pass.chosen)?);
         let (y, eps, relu, pool) = (&mut y, spec.eps, u32::from(spec.relu), over.pool);
         let Some((noise, state)) = key else {
-            let kind = kind(spec.divisor);
-            let wide = is_wide::<T>(pass.x.0.shape, &[x.region, y.region]);
+            let kind = spec.divisor.kind();
+            let kept = chosen.as_ref().map_or(y.region, |chosen| chosen.region);
+            let wide = is_wide::<T>(pass.x.0.shape, &[x.region, y.region, kept]);
             let ColumnGrid { grid, matrix, .. } = each::<T>(wide, spec.name(), over.shape)?;
             return launch!(driver, grid, wide, pool, [NormApply, NormApplyWide, NormApplyWidePool] {
-                x, weight, bias, mean, spread, y, eps, kind, relu, matrix, pool
+                x, weight, bias, mean, spread, y, chosen: chosen.as_mut(), eps, kind, relu, matrix, pool
             });
         };
         let (state, ColumnGrid { grid, matrix, .. }) =
@@ -203,7 +201,7 @@ impl<D: Driver> Cuda<D> {
         let (grad_y, mut grad_x) = (views.read::<T>(grad_y)?, views.write::<T>(grads.x)?);
         let (mut grad_weight, mut grad_bias) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
         let (mut workspace, mut tickets) = (views.write::<f32>(pass.workspace)?, views.write::<u32>(tickets)?);
-        let (eps, kind, relu, pool) = (spec.eps, kind(spec.divisor), u32::from(spec.relu), over.pool);
+        let (eps, kind, relu, pool) = (spec.eps, spec.divisor.kind(), u32::from(spec.relu), over.pool);
         let wide = key.is_none() && is_wide::<T>(pass.x.0.shape, &[x.region, grad_y.region, grad_x.region]);
         // The gradient of an ℓp norm has no wide kernel but for p = 1, 2 and ∞.
         let wide_gradient = wide && !matches!(spec.divisor, Divisor::PowerMean(p) if power(p) == 0);
@@ -218,6 +216,7 @@ impl<D: Driver> Cuda<D> {
         let (to_weight, to_bias) = (&mut grad_weight, &mut grad_bias);
         let ColumnGrid { grid, matrix, .. } = sums;
         match key {
+            None if grads.left => {}
             None => {
                 launch!(driver, grid, wide, pool, [NormGradientSums, NormGradientSumsWide, NormGradientSumsWidePool] {
                     x, grad_y, weight, bias, mean, spread, partials, grad_weight: to_weight, grad_bias: to_bias, tickets, eps, kind, relu,

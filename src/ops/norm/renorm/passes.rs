@@ -67,7 +67,7 @@ impl RenormPass {
         let tangents = of.tangents(b, io.tangents)?;
         let [raw, bias, ..] = of.free;
         // BatchNorm's dγ' is needed, and backward has saved dγ = r dγ' + d dβ only: it is found again.
-        let own = NormGrads { x: spare, weight: Out(raw), bias: Out(bias) };
+        let own = NormGrads { x: spare, weight: Out(raw), bias: Out(bias), left: false };
         b.norm_backward(of.plain, of.pass, io.grad_y, own)?;
         let own = NormTangentBackward { tangents, grad_weight: In(raw), grad_bias: In(bias), ..io };
         b.norm_tangent_backward(of.plain, of.pass, own)?;

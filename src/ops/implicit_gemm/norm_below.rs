@@ -1,0 +1,94 @@
+//! The norm below an input's gradient, as kernels take it: `kernels/norm_below.cuh`.
+
+use super::Extents;
+use crate::ops::launch_grid;
+use crate::ops::weight_grads::NormBelow;
+use crate::runtime::cuda::DeviceBorrow;
+use crate::runtime::cuda::Mode;
+use crate::runtime::cuda::backend::TICKETS;
+use crate::runtime::cuda::driver::{Slice, SliceMut, Stored};
+use crate::runtime::cuda::kernels::Norming;
+use crate::{Error, Result};
+
+/// The fewest rows of a tile in which an input's gradient is made, where it leaves a norm's gradients.
+const LEAST_TILE: usize = 64;
+
+/// The norm whose dy an input's gradient is, and what the kernels need to leave its gradients.
+pub struct Below<'s, T> {
+    /// x of the norm, or what its pool chose of it: it lies like dy.
+    pub x: Slice<'s, T>,
+    /// γ
+    pub gamma: Slice<'s, f32>,
+    /// β
+    pub beta: Slice<'s, f32>,
+    /// μ
+    pub mean: Slice<'s, f32>,
+    /// σ² or s
+    pub spread: Slice<'s, f32>,
+    /// How it divides, and whether the ReLU follows.
+    pub norming: Norming,
+    /// Σdy and Σdy·ŷ of every column, for each tile of rows.
+    pub sums: SliceMut<'s, f64>,
+    /// dγ
+    pub grad_gamma: SliceMut<'s, f32>,
+    /// dβ
+    pub grad_beta: SliceMut<'s, f32>,
+    /// Tickets that the weight's gradient does not use.
+    pub tickets: SliceMut<'s, u32>,
+}
+
+impl Extents {
+    /// Whether the input's gradient can leave the gradients of a norm below: on tensor cores, if there are tickets for all tiles of columns.
+    pub fn leaves_norm_grads(&self, mode: Mode) -> bool {
+        mode != Mode::F32 && launch_grid::tickets_of(self.inputs.div_ceil(32)) <= TICKETS / 2
+    }
+
+    /// Numbers (f64) that the input's gradient leaves for a norm below, at most: two a column and tile.
+    pub(super) fn norm_sums(&self, mode: Mode) -> usize {
+        match self.leaves_norm_grads(mode) {
+            true => 2 * self.inputs * self.rows().div_ceil(LEAST_TILE),
+            false => 0,
+        }
+    }
+
+    /// Shares out workspace and tickets between the gradients of the weight and the bias and those of a norm below, which is resolved. Errors: its
+    /// tensors do not fit x, or are missing.
+    pub fn share<'s, T: Stored>(
+        &self,
+        op: &'static str,
+        mode: Mode,
+        views: &mut DeviceBorrow<'s>,
+        norm: Option<NormBelow>,
+        (workspace, tickets): (SliceMut<'s, f32>, SliceMut<'s, u32>),
+    ) -> Result<(SliceMut<'s, f32>, SliceMut<'s, u32>, Option<Below<'s, T>>)> {
+        let Some(norm) = norm else { return Ok((workspace, tickets, None)) };
+        let per_column = [norm.weight.0, norm.bias.0, norm.mean.0, norm.spread.0, norm.grad_weight.0, norm.grad_bias.0];
+        if norm.x.0.shape.len() != self.rows() * self.inputs
+            || per_column.iter().any(|view| view.shape.len() != self.inputs)
+        {
+            let expected = format!("a norm below of {} rows of {} channels", self.rows(), self.inputs);
+            return Err(Error::operator(op, expected, format!("x {}, γ {}", norm.x.0.shape, norm.weight.0.shape)));
+        }
+        if !self.leaves_norm_grads(mode) {
+            return Err(Error::operator(op, "extents and a precision at which a norm's gradients are left", "others"));
+        }
+        let [workspace, sums] = workspace.split(self.before_norm_sums(mode));
+        let [sums, _] = sums.split(2 * self.norm_sums(mode));
+        let half = tickets.len() / 2;
+        let [tickets, own] = tickets.split(half);
+        let [own, _] = own.split(launch_grid::tickets_of(self.inputs.div_ceil(32)));
+        let below = Below {
+            x: views.read::<T>(norm.x)?,
+            gamma: views.read::<f32>(norm.weight)?,
+            beta: views.read::<f32>(norm.bias)?,
+            mean: views.read::<f32>(norm.mean)?,
+            spread: views.read::<f32>(norm.spread)?,
+            norming: Norming { eps: norm.eps, kind: norm.divisor.kind(), relu: u32::from(norm.relu) },
+            sums: sums.retyped::<f64>(),
+            grad_gamma: views.write::<f32>(norm.grad_weight)?,
+            grad_beta: views.write::<f32>(norm.grad_bias)?,
+            tickets: own,
+        };
+        Ok((workspace, tickets, Some(below)))
+    }
+}
