@@ -1,7 +1,7 @@
 //! A log of lines that grows during a run and is cut back to the checkpoint when the run is resumed.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::atomic;
@@ -138,6 +138,25 @@ impl Drop for AppendLog {
     fn drop(&mut self) {
         let _ = self.flush();
     }
+}
+
+/// The last whole line of a text file, of which only the end is read; `None` where there is no whole line in the last [`BUFFER`] bytes.
+///
+/// # Errors
+/// As [`open_read`]; [`Error::Io`] where the file system refuses.
+pub fn last_line(path: &Path) -> Result<Option<String>> {
+    let mut file = open_read(path)?;
+    let mut read = || {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(BUFFER as u64)))?;
+        let mut end = Vec::new();
+        (&mut file).take(BUFFER as u64).read_to_end(&mut end)?;
+        Ok(end)
+    };
+    let end = read().map_err(|source| Error::io(path, "read", source))?;
+    let Some(whole) = end.iter().rposition(|byte| *byte == b'\n') else { return Ok(None) };
+    let start = end[..whole].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    Ok(String::from_utf8(end[start..whole].to_vec()).ok())
 }
 
 #[cfg(test)]

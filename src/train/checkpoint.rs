@@ -22,13 +22,12 @@ const MANIFEST: &str = "manifest.json";
 /// The largest JSON file of a checkpoint that is read, in bytes.
 const JSON_CAP: u64 = 1 << 20;
 
-/// The numbers of a checkpoint that are not tensors.
+/// The numbers of a checkpoint that are not tensors. None of them depends on the machine or the moment, so that equal runs have equal
+/// checkpoints; the time that a run has taken is in its log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// N, the number of updates made.
     pub step: u64,
-    /// Seconds spent, over all parts of the run.
-    pub seconds: f64,
     /// The step whose loss was not finite, if one was.
     pub diverged: Option<u64>,
     /// Whether the row of the run's last step was logged; after the last update, a test and probes still follow. A checkpoint that does not

@@ -1,6 +1,6 @@
 //! `metrics.csv`: one row per step t, at θ_t, before update t.
 
-use crate::files::append::AppendLog;
+use crate::files::append::{self, AppendLog};
 use crate::files::disk;
 use crate::mutant::{Mutant, made};
 use crate::{Error, Result};
@@ -73,8 +73,9 @@ impl Metrics {
         Ok(Metrics::of(AppendLog::create(path, HEADER)?))
     }
 
-    /// Reopens the log of an earlier part, dropping the rows from step `from` on. Errors: an earlier row is missing.
-    pub fn reopen(path: &Path, from: u64) -> Result<Metrics> {
+    /// Reopens the log of an earlier part, dropping the rows from step `from` on; also returns the seconds spent until the last row that is
+    /// kept. Errors: an earlier row is missing.
+    pub fn reopen(path: &Path, from: u64) -> Result<(Metrics, f64)> {
         // Looked at before it is cut: a log that lacks rows is not made shorter still.
         let text = disk::read_text_capped(path, LOG_CAP)?;
         let step = |line: &str| line.split(',').next().and_then(|step| step.parse::<u64>().ok());
@@ -86,13 +87,16 @@ impl Metrics {
             return Err(Error::file(path, problem, format!("the checkpoint of step {from} needs the rows before it")));
         }
         // By place, not by number: a row that comes a second time is none of those before `from`.
-        let mut left = from;
-        let (log, _) = AppendLog::reopen(path, HEADER, |_| {
+        let (mut left, mut spent) = (from, 0.0);
+        let (log, _) = AppendLog::reopen(path, HEADER, |line| {
             let kept = left > 0;
+            if left == 1 {
+                spent = step_and_seconds(line).map_or(0.0, |(_, seconds)| seconds);
+            }
             left = left.saturating_sub(1);
             kept
         })?;
-        Ok(Metrics::of(log))
+        Ok((Metrics::of(log), spent))
     }
 
     fn of(log: AppendLog) -> Metrics {
@@ -113,6 +117,17 @@ impl Metrics {
         self.written = Instant::now();
         self.log.sync()
     }
+}
+
+/// The step and the seconds of the last whole row of the log at `path`; `None` where there is none.
+pub fn last(path: &Path) -> Option<(u64, f64)> {
+    step_and_seconds(&append::last_line(path).ok()??)
+}
+
+/// A row's first field and its last.
+fn step_and_seconds(row: &str) -> Option<(u64, f64)> {
+    let (step, rest) = row.split_once(',')?;
+    Some((step.parse().ok()?, rest.rsplit(',').next()?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -148,6 +163,25 @@ mod tests {
             assert!(Metrics::reopen(&path, 3).is_err(), "{content}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
         }
+    }
+
+    #[test]
+    fn the_time_spent_goes_on_from_the_last_row_that_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.csv");
+        assert_eq!(last(&path), None);
+        let mut metrics = Metrics::create(&path).unwrap();
+        assert_eq!(last(&path), None, "a header is no row");
+        for step in 0..5u64 {
+            let row =
+                Row { step, epoch: 0, loss: 1.0, train_accuracy: 0.5, test: None, lr: 0.1, seconds: 1.5 * step as f64 };
+            metrics.append(&row).unwrap();
+        }
+        metrics.sync().unwrap();
+        assert_eq!(last(&path), Some((4, 6.0)));
+        assert_eq!(Metrics::reopen(&path, 3).unwrap().1, 3.0);
+        assert_eq!(last(&path), Some((2, 3.0)));
+        assert_eq!(Metrics::reopen(&path, 0).unwrap().1, 0.0);
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl<B: Backend> Trainer<B> {
         }
         let folder = held.begin(&record)?;
         folder.remove_partials()?;
-        let mut state = State { step: 0, seconds: 0.0, diverged: None, ended: false };
+        let mut state = State { step: 0, diverged: None, ended: false };
         if resume {
             let vectors = Vectors { theta, velocity };
             let warn = |error: &Error| observer.warn(&format!("{error} (passed over)"));
@@ -171,8 +171,10 @@ impl<B: Backend> Trainer<B> {
         // All logs are read before one is cut.
         let probes = Probes::open(probed, &folder, &settings, state.step, resume)?;
         let reopen = state.step > 0 || (resume && disk::exists(&folder.metrics()));
-        let metrics =
-            if reopen { Metrics::reopen(&folder.metrics(), state.step)? } else { Metrics::create(&folder.metrics())? };
+        let (metrics, seconds_before) = match reopen {
+            true => Metrics::reopen(&folder.metrics(), state.step)?,
+            false => (Metrics::create(&folder.metrics())?, 0.0),
+        };
         let events = tensorboard.then(|| EventLog::create(folder.root(), state.step)).transpose()?;
         Ok(Trainer {
             settings,
@@ -192,7 +194,7 @@ impl<B: Backend> Trainer<B> {
             began: Instant::now(),
             save_within: None,
             saved: Instant::now(),
-            seconds_before: state.seconds,
+            seconds_before,
             _held: held,
         })
     }
@@ -384,7 +386,7 @@ impl<B: Backend> Trainer<B> {
             End::LastRow => (None, true),
             End::Diverged(step) => (Some(step), true),
         };
-        let state = State { step: self.step, seconds: self.seconds(), diverged, ended };
+        let state = State { step: self.step, diverged, ended };
         let keep = Keep { asked_for: self.settings.checkpoint_every, most: self.settings.keep_checkpoints };
         checkpoint::save(&self.folder.checkpoints(), &mut self.engine, vectors, &state, keep)?;
         self.saved = Instant::now();
