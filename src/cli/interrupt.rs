@@ -4,13 +4,13 @@
 //! limit. A HUP that was inherited as ignored (`nohup`, `disown`) stays ignored.
 //!
 //! Wrappers and schedulers send the same signal two or three times within a moment: GNU `timeout` signals its child and then the child's
-//! group. So repeats are ignored for two seconds. A later repeat of INT or TERM comes from a person who will not wait: the command ends at
-//! once, with exit code [`AT_ONCE`], since nothing was saved. Repeats of the other signals never end a command, because the kernel sends
-//! XCPU every second.
+//! group. So repeats are ignored for two seconds. A later INT comes from a person who will not wait: the command ends at once, with exit code
+//! [`AT_ONCE`], since nothing was saved. Repeats of the other signals never end a command: a scheduler sends TERM a minute before a time limit
+//! and again at the limit, when the command may still be saving, and the kernel sends XCPU every second.
 
 use crate::files::machine;
 use crate::{Error, Result};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 use std::collections::BTreeMap;
@@ -52,13 +52,13 @@ pub fn flag() -> Result<Arc<AtomicBool>> {
 
 /// Whether a repeat of `signal`, `since` after the first, comes from a person who will not wait.
 fn insists(signal: i32, since: Duration) -> bool {
-    [SIGINT, SIGTERM].contains(&signal) && since > GRACE
+    signal == SIGINT && since > GRACE
 }
 
 /// The signals that ask a command to save and end.
 #[cfg(unix)]
 fn asked_for() -> Vec<i32> {
-    use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU};
+    use signal_hook::consts::{SIGHUP, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU};
     let mut signals = vec![SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU];
     if !machine::ignores(SIGHUP) {
         signals.push(SIGHUP);
@@ -68,7 +68,7 @@ fn asked_for() -> Vec<i32> {
 
 #[cfg(not(unix))]
 fn asked_for() -> Vec<i32> {
-    vec![SIGINT, SIGTERM]
+    vec![SIGINT, signal_hook::consts::SIGTERM]
 }
 
 /// Makes a write beyond the file size limit (`ulimit -f`) fail with an error (EFBIG); otherwise its signal would end the process.
@@ -84,11 +84,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_late_repeat_of_int_or_term_ends_at_once() {
+    fn only_a_late_repeat_of_int_ends_at_once() {
         let (soon, late) = (Duration::from_millis(1900), Duration::from_millis(2100));
         for signal in asked_for() {
             assert!(!insists(signal, Duration::ZERO) && !insists(signal, soon), "{signal}");
-            assert_eq!(insists(signal, late), [SIGINT, SIGTERM].contains(&signal), "{signal}");
+            assert_eq!(insists(signal, late), signal == SIGINT, "{signal}");
         }
     }
 }
