@@ -19,6 +19,12 @@ pub enum Error {
         /// What would be right.
         remedy: String,
     },
+    /// Another process works in a run's folder.
+    #[error("{}: another run is working in this folder; wait for it, or give another folder", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
     /// An operator was given tensors that do not fit together.
     #[error("{op}: expected {expected}, found {found}")]
     Operator {
@@ -143,7 +149,7 @@ impl Error {
     /// The process's exit code for this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Input { .. } | Error::Operator { .. } | Error::Io { .. } => 2,
+            Error::Input { .. } | Error::Busy { .. } | Error::Operator { .. } | Error::Io { .. } => 2,
             Error::Missing { .. } | Error::Device { .. } | Error::Kernel { .. } => 3,
             Error::Diverged { .. } => 4,
             Error::ClaimsFailed { .. } => 5,

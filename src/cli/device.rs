@@ -69,6 +69,12 @@ impl Device {
         }
     }
 
+    /// The names of both precisions of a plan's runs on this device: of all but deep linear networks, and of those. `asked` is what the user
+    /// named.
+    pub fn precisions(self, asked: Option<Precision>) -> [&'static str; 2] {
+        [self, self.unless_asked(asked, true)].map(|device| device.precision().name())
+    }
+
     /// Runs `job` on this device. Errors: the device is not there, or the job fails.
     pub fn run<J: Job>(self, job: J) -> Result<J::Output> {
         match self.driver()? {
@@ -98,6 +104,15 @@ impl Device {
             Some(clusters) => emulator.sampling(clusters as u64),
             None => emulator,
         }))
+    }
+
+    /// The value of `--device` that names it.
+    pub fn choice(self) -> Choice {
+        match self {
+            Device::CpuF32 | Device::CpuF64 => Choice::Cpu,
+            Device::Emulator(_) => Choice::Emulator,
+            Device::Cuda(number, _) => Choice::Cuda(number),
+        }
     }
 
     /// Its name in a run's record.

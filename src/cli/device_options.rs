@@ -18,14 +18,23 @@ pub enum Choice {
     Cuda(u32),
 }
 
+impl Choice {
+    /// The device's name, as a run's record has it; `auto` where none is chosen.
+    pub fn name(self) -> &'static str {
+        match self {
+            Choice::Auto => "auto",
+            Choice::Cpu => "cpu",
+            Choice::Emulator => "emulator",
+            Choice::Cuda(_) => "cuda",
+        }
+    }
+}
+
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Choice::Auto => f.write_str("auto"),
-            Choice::Cpu => f.write_str("cpu"),
-            Choice::Emulator => f.write_str("emulator"),
-            Choice::Cuda(0) => f.write_str("cuda"),
-            Choice::Cuda(n) => write!(f, "cuda:{n}"),
+            Choice::Cuda(n @ 1..) => write!(f, "cuda:{n}"),
+            choice => f.write_str(choice.name()),
         }
     }
 }
@@ -58,6 +67,9 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// Every precision.
+    pub const ALL: [Precision; 4] = [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F64];
+
     /// The name in options and records.
     pub fn name(self) -> &'static str {
         match self {
@@ -80,14 +92,14 @@ impl Precision {
 
     /// The precision with this name.
     pub fn named(name: &str) -> Option<Precision> {
-        [Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F64].into_iter().find(|p| p.name() == name)
+        Precision::ALL.into_iter().find(|p| p.name() == name)
     }
 }
 
 // Not derived: the derived one puts these comments into the help, which doubles its length.
 impl clap::ValueEnum for Precision {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Precision::F32, Precision::Tf32, Precision::Bf16, Precision::F64]
+        &Precision::ALL
     }
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.name()))

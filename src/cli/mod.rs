@@ -6,7 +6,9 @@
 //! - [`mod@answer`]: what a command returns: text for standard output, a line for standard error, an exit code
 //! - [`terminal`]: prints the answer · [`progress`], [`plan_progress`]: messages while a command runs · [`plan_list`]: the runs of a plan ·
 //!   [`interrupt`]: signals that ask to save and end
-//! - the commands: [`reproduce`]; [`train`], with its options ([`train_options`]) and the changes that they may make to a resumed run
+//! - [`words`]: a shell's words
+//! - the commands: [`reproduce`], with its options ([`reproduce_options`]), runs that were made elsewhere ([`gather`]), what it says in the
+//!   end ([`outcome`]), and jobs for a cluster ([`submit`], [`slurm`]); [`train`], with its options ([`train_options`]) and the changes that they may make to a resumed run
 //!   ([`resume`]); [`probe`] and [`op`], with what they share ([`case`]); [`data`], with its contact sheets ([`sheet`]); [`theory`];
 //!   [`mod@bench`]; [`info`]; [`completions`]
 //!
@@ -21,23 +23,29 @@ pub mod data;
 pub mod device;
 pub mod device_options;
 pub mod expand;
+pub mod gather;
 pub mod globals;
 pub mod info;
 pub mod interrupt;
 pub mod op;
+pub mod outcome;
 pub mod plan_list;
 pub mod plan_progress;
 pub mod probe;
 pub mod progress;
 pub mod refuse;
 pub mod reproduce;
+pub mod reproduce_options;
 pub mod resume;
 pub mod sheet;
+pub mod slurm;
+pub mod submit;
 pub mod terminal;
 pub mod theory;
 pub mod train;
 pub mod train_options;
 pub mod values;
+pub mod words;
 
 pub use answer::Answer;
 pub use globals::{Globals, VERSION};
@@ -66,7 +74,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Reproduce the paper's experiments: runs, tables, figures
-    Reproduce(reproduce::Options),
+    Reproduce(Box<reproduce_options::Options>),
     /// Train one run, with optional probes
     Train(Box<train_options::TrainOptions>),
     /// Evaluate loss, gradient and landscape at your parameters and batch

@@ -2,102 +2,37 @@
 
 use super::device::{Device, Job, announce_in, isa_name};
 use super::device_options::Precision;
-use super::interrupt;
-use super::plan_list;
+use super::outcome::precisions;
 use super::plan_progress::PlanProgress;
 use super::progress::duration;
+use super::reproduce_options::{Options, pictures};
 use super::terminal::line;
 use super::train_options::SAVED_WITHIN;
-use super::{Answer, Globals, VERSION};
-use crate::data::cifar10;
-use crate::experiment::assemble::{self, About, Made};
+use super::{Answer, Globals, VERSION, gather, interrupt, outcome, plan_list, submit};
+use crate::experiment::assemble::{self, About};
 use crate::experiment::estimate::{Estimate, UNCERTAIN, estimate};
 use crate::experiment::evidence::Evidence;
 use crate::experiment::plan::Plan;
 use crate::experiment::runner::{Make, run_all};
-use crate::experiment::runs::{Kind, LARGEST_SEED, Request};
+use crate::experiment::runs::Kind;
+use crate::experiment::share::Share;
 use crate::experiment::{Scale, catalogue, memory};
 use crate::files::{FolderLock, disk};
 use crate::ops::backend::Backend;
-use crate::report::{Cell, ClaimKind, ClaimRow, Table, Verdict};
-use crate::train::{Finished, Observer, Place, Settings, Source, Start, Trainer};
+use crate::report::{Cell, Table};
+use crate::train::held_folder::HeldFolder;
+use crate::train::{Finished, Observer, Place, Settings, Source, Trainer};
 use crate::{Error, Result};
-use clap::{Args, ValueEnum};
-use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use serde_json::{Value, json};
 use std::sync::atomic::AtomicBool;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Once};
+use std::time::{Duration, Instant};
+
+/// What is said after an interruption.
+const SAVED: &str = "interrupted: what was done is saved; the same command goes on from there";
 
 /// A run that would take longer than this is announced before it starts.
 const LONG: f64 = 2.0 * 3600.0;
-
-/// Options of `reproduce`.
-#[derive(Debug, Args)]
-pub struct Options {
-    /// What to reproduce: fig1 to fig14, accuracy and so on (--list), all, or a TOML file of yours
-    #[arg(value_name = "TARGET", default_value = "all")]
-    pub targets: Vec<String>,
-    /// How much of the paper's settings
-    #[arg(long, value_enum, value_name = "SCALE", default_value = "quick")]
-    pub scale: ScaleName,
-    /// Folder for runs, figures, report; finished runs in it are not made again
-    /// [default: reproduced/SCALE]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// CIFAR-10's folder or archive, or images [default: CIFAR-10 where it is found, else images]
-    #[arg(long, value_name = "PATH")]
-    pub data: Option<PathBuf>,
-    /// Only runs of this network
-    #[arg(long, value_enum, value_name = "NETWORK")]
-    pub network: Option<NetworkName>,
-    /// Seed of the first run of each kind
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=LARGEST_SEED))]
-    pub seed: u64,
-    /// Number of seeds, for runs made with several [default: the experiment's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
-    pub seeds: Option<u64>,
-    /// How many runs go at once [default: on the CPU one per thread, as far as memory allows; else 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
-    pub jobs: Option<u64>,
-    /// List the targets
-    #[arg(long)]
-    pub list: bool,
-    /// Print the runs, and how long they would take, but make none
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Print the runs, but make none
-    #[arg(long, conflicts_with = "dry_run")]
-    pub list_runs: bool,
-    /// Write TensorBoard events into every run's folder
-    #[arg(long)]
-    pub tensorboard: bool,
-    /// Treat a failed claim as an error: exit code 5
-    #[arg(long)]
-    pub strict: bool,
-}
-
-/// The values of `--scale`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ScaleName {
-    /// Seconds each: everything runs
-    Smoke,
-    /// Two cores: the effects show
-    Quick,
-    /// A night on a laptop: the paper's number of steps, VGG-16 a quarter as wide
-    Overnight,
-    /// The paper's own settings: for a GPU
-    Paper,
-}
-
-/// The values of `--network`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum NetworkName {
-    /// Deep linear networks
-    Dln,
-    /// VGG
-    Vgg,
-}
 
 /// What is decided before anything runs.
 struct Work<'a> {
@@ -106,6 +41,8 @@ struct Work<'a> {
     /// How many runs go at once, and the threads of each.
     workers: (usize, usize),
     stop: Arc<AtomicBool>,
+    /// That runs are held without locks is said once.
+    unlocked: Once,
     options: &'a Options,
     globals: &'a Globals,
 }
@@ -116,37 +53,34 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
         return list(globals);
     }
     let experiments = catalogue::find(&options.targets)?;
+    if options.gather {
+        return gather::run(experiments, options, globals);
+    }
+    if let Some(on) = &options.on {
+        return submit::run(on, experiments, options, globals);
+    }
     let device = Device::choose(globals.device, globals.precision.unwrap_or(Precision::F32))?;
-    let pictures = match options.data.as_deref() {
-        Some(path) if path == Path::new("images") => "images".into(),
-        given => cifar10::find(given).map_or_else(|| "images".to_owned(), |path| path.display().to_string()),
-    };
-    let request = Request {
-        scale: match options.scale {
-            ScaleName::Smoke => Scale::Smoke,
-            ScaleName::Quick => Scale::Quick,
-            ScaleName::Overnight => Scale::Overnight,
-            ScaleName::Paper => Scale::Paper,
-        },
-        pictures,
-        seed: options.seed,
-        seeds: options.seeds,
-        network: options.network.map(|network| match network {
-            NetworkName::Dln => Kind::Dln,
-            NetworkName::Vgg => Kind::Vgg,
-        }),
-        precision: device.precision().name().into(),
-        precision_of_dln: device.unless_asked(globals.precision, true).precision().name().into(),
-    };
-    let plan = Plan::new(experiments, &catalogue::shared()?, request)?;
+    let pictures = pictures(options.data.as_deref());
+    let request = options.request(&pictures, device.precisions(globals.precision));
+    let mut plan = Plan::new(experiments, &catalogue::shared()?, request)?;
+    if let Some(share) = options.part {
+        if !options.list_runs && !options.dry_run {
+            gather::same_everywhere(&plan, device, options, globals)?;
+        }
+        plan = plan.share(share)?;
+    }
     let workers = workers(&plan, device, options, globals);
     if options.list_runs {
         // Where it is listed it need not run: the memory may be another machine's.
         return plan_list::answer(&plan, workers.map_or(1, |(at_once, _)| at_once), globals.json);
     }
-    let workers = workers?;
-    let work = Work { plan, device, workers, stop: interrupt::flag()?, options, globals };
-    if options.dry_run { work.foretell() } else { work.reproduce() }
+    let work =
+        Work { plan, device, workers: workers?, stop: interrupt::flag()?, unlocked: Once::new(), options, globals };
+    match options.part {
+        _ if options.dry_run => work.foretell(),
+        Some(share) => work.part(share),
+        None => work.reproduce(),
+    }
 }
 
 /// How long it will take, and how far off that estimate may be.
@@ -184,14 +118,9 @@ fn workers(plan: &Plan, device: Device, options: &Options, globals: &Globals) ->
 }
 
 impl Work<'_> {
-    fn out(&self) -> PathBuf {
-        let own = || Path::new("reproduced").join(self.plan.request.scale.name());
-        self.options.out.clone().unwrap_or_else(own)
-    }
-
     /// The answer to `--dry-run`.
     fn foretell(&self) -> Result<Answer> {
-        announce_in(self.device, &self.precisions(), self.globals);
+        announce_in(self.device, &precisions(&self.plan.request), self.globals);
         let estimate = self.estimate()?;
         let Estimate { runs, total, memory } = &estimate;
         if self.globals.json {
@@ -205,7 +134,7 @@ impl Work<'_> {
         let words = format!(
             "\n{count} runs, {at_once} at once: about {}, and {megabytes} MiB of memory; what is finished in {} is not made again\n",
             roughly(&estimate),
-            self.out().display()
+            self.options.out().display()
         );
         Ok(Answer::text(plan_list::table(&self.plan, Some(runs)).to_string() + &words))
     }
@@ -218,7 +147,7 @@ impl Work<'_> {
     }
 
     fn reproduce(&self) -> Result<Answer> {
-        let (began, out) = (Instant::now(), self.out());
+        let (began, out) = (Instant::now(), self.options.out());
         disk::create_dir_all(&out)?;
         let lock = FolderLock::acquire(&out)?;
         lock.warning().iter().for_each(|text| line(&format!("warning: {text}")));
@@ -226,22 +155,49 @@ impl Work<'_> {
         for folder in [out.clone(), out.join("figures")].iter().filter(|folder| disk::exists(folder)) {
             disk::remove_stale_partials(folder)?;
         }
-        announce_in(self.device, &self.precisions(), self.globals);
+        announce_in(self.device, &precisions(&self.plan.request), self.globals);
         self.say_first()?;
         let progress = PlanProgress::new(&self.plan, self.globals.quiet)?;
-        let made = run_all(&self.plan, &out.join("runs"), self.workers, &self.stop, &progress, self);
+        let made = run_all(&self.plan, &out.join("runs"), self.workers, Duration::ZERO, &self.stop, &progress, self);
         progress.end();
         let trained = began.elapsed().as_secs_f64();
         let evidence = match made.and_then(|()| Evidence::gather(&self.plan, &out.join("runs"), &self.stop)) {
             Ok(evidence) => evidence,
             Err(Error::Interrupted) => {
-                let words = "interrupted: what was done is saved; the same command goes on from there";
-                return Ok(Answer::default().with(words, interrupt::CODE));
+                return Ok(Answer::default().with(SAVED, interrupt::CODE));
             }
             Err(error) => return Err(error),
         };
         let made = assemble::write(&evidence, &out, &self.about(trained))?;
-        Ok(self.answer(&made, began.elapsed().as_secs_f64()).in_files())
+        let (scale, seconds) = (self.options.scale().name(), began.elapsed().as_secs_f64());
+        Ok(outcome::answer(&made, scale, &out, seconds, self.options.strict, self.globals.json))
+    }
+
+    /// Makes the runs of this share, each under its own lock, and nothing else: other machines make other shares in the same folder.
+    fn part(&self, share: Share) -> Result<Answer> {
+        let runs = self.options.out().join("runs");
+        announce_in(self.device, &precisions(&self.plan.request), self.globals);
+        let progress = PlanProgress::new(&self.plan, self.globals.quiet)?;
+        let made = run_all(&self.plan, &runs, self.workers, self.options.patience(), &self.stop, &progress, self);
+        progress.end();
+        let names: Vec<&str> = self.plan.runs().map(|(_, name, _)| name).collect();
+        match made {
+            Ok(()) if self.globals.json => {
+                Ok(Answer::json(&json!({ "part": share.to_string(), "runs": names })).in_files())
+            }
+            Ok(()) => {
+                let words = format!("share {share}: {} runs are finished in {}", names.len(), runs.display());
+                Ok(Answer::text(words).in_files())
+            }
+            Err(Error::Interrupted) => Ok(Answer::default().with(SAVED, interrupt::CODE)),
+            // What was waited for long enough may be over when a scheduler starts this again.
+            Err(busy @ Error::Busy { .. }) => {
+                let waited = duration(self.options.patience().as_secs_f64());
+                let words = format!("after {waited} of waiting, {busy}; the same command goes on from there");
+                Ok(Answer::default().with(words, interrupt::CODE))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Prints which data VGG trains on and, at large scales on the CPU, how long it will take.
@@ -263,65 +219,16 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// The precision of the runs, and that of deep linear networks where it differs.
-    fn precisions(&self) -> String {
-        let Request { precision, precision_of_dln, .. } = &self.plan.request;
-        match precision == precision_of_dln {
-            true => precision.clone(),
-            false => format!("{precision}; deep linear networks {precision_of_dln}"),
-        }
-    }
-
     fn about(&self, trained: f64) -> About {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (workers, threads) = self.workers;
-        let at_once = format!("{workers}, {threads} threads each");
-        About {
-            device: format!("{} ({})", self.device.name(), self.precisions()),
-            version: VERSION.into(),
-            pictures: match self.plan.request.pictures.as_str() {
-                "images" => "generated images of textured shapes".into(),
-                _ => "CIFAR-10".into(),
-            },
-            cost: vec![
-                ("written (seconds since 1970, UTC)".into(), now.to_string()),
-                ("this command, until the last run ended".into(), duration(trained)),
-                ("runs at once".into(), at_once.clone()),
-                ("instruction set".into(), isa_name().into()),
-            ],
-            timings: json!({ "written": now, "seconds": trained, "at_once": workers, "threads": threads }),
-        }
-    }
-
-    /// The command's answer: the outcome, and where the files are.
-    fn answer(&self, made: &Made, seconds: f64) -> Answer {
-        let counts = |row: &ClaimRow| row.verdict == Verdict::NotBorneOut && row.kind != ClaimKind::Sensitivity;
-        let refuted = made.claims.iter().filter(|claim| counts(&claim.row));
-        let refuted: Vec<String> = refuted.map(|claim| claim.row.id.clone()).collect();
-        let failed = (self.options.strict && !refuted.is_empty()).then_some(Error::ClaimsFailed { claims: refuted });
-        let answer = if self.globals.json {
-            let verdicts: Map<String, Value> =
-                made.counts().into_iter().map(|(verdict, count)| (verdict.word().into(), count.into())).collect();
-            let list: Vec<Value> = made.claims.iter().map(|claim| claim.json(self.plan.request.scale.name())).collect();
-            Answer::json(&json!({
-                "out": self.out().to_string_lossy(), "report": made.report.to_string_lossy(), "claims": list,
-                "verdicts": verdicts,
-            }))
-        } else {
-            let mut table = Table::new(["claim", "where", "verdict", "what the paper says"]);
-            for claim in &made.claims {
-                let row = &claim.row;
-                table.row(
-                    [row.id.as_str(), row.place.as_str(), row.verdict.word(), row.statement.as_str()].map(Cell::from),
-                );
-            }
-            let words = format!("\n{} {}\nreport: {}\n", made.outcome(), duration(seconds), made.report.display());
-            Answer::text(if made.claims.is_empty() { words } else { table.to_string() + &words })
-        };
-        match failed {
-            Some(error) => answer.with(error.to_string(), error.exit_code()),
-            None => answer,
-        }
+        let cost = vec![
+            ("this command, until the last run ended", duration(trained)),
+            ("runs at once", format!("{workers}, {threads} threads each")),
+            ("instruction set", isa_name().into()),
+        ];
+        let timings = [("seconds", json!(trained)), ("at_once", json!(workers)), ("threads", json!(threads))];
+        let timings = timings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        outcome::about(&self.plan, self.device.name(), VERSION, cost, timings)
     }
 }
 
@@ -334,14 +241,15 @@ impl Make for Work<'_> {
         &self,
         settings: &Settings,
         source: Source,
-        out: &Path,
-        resume: bool,
+        folder: HeldFolder,
         stop: &Arc<AtomicBool>,
         observer: &mut dyn Observer,
     ) -> Result<Finished> {
-        // That a file system has no locks was said of the whole reproduction's folder.
-        let place = Place::take(out, Start::resumed(resume), self.device.name())?;
-        let place = Place { tensorboard: self.options.tensorboard, ..place };
+        // Of a whole reproduction's folder it was said already.
+        if let Some(warning) = folder.warning().filter(|_| self.options.part.is_some()) {
+            self.unlocked.call_once(|| line(&format!("warning: {warning}")));
+        }
+        let place = Place { folder, device: self.device.name(), tensorboard: self.options.tensorboard };
         let device = self.device.unless_asked(self.globals.precision, settings.deep_linear());
         device.run(Training { settings, source, place, stop, observer })
     }

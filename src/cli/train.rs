@@ -6,6 +6,7 @@ use super::interrupt;
 use super::progress::{Progress, duration};
 use super::terminal::line;
 use super::train_options::TrainOptions;
+use super::words::quoted;
 use super::{Answer, Globals, resume};
 use crate::ops::backend::Backend;
 use crate::report::significant;
@@ -86,19 +87,13 @@ impl Job for Run<'_> {
             Ok(finished) => Ok(summary(&finished, steps, &options.out, globals)),
             Err(Error::Interrupted) => {
                 let (step, out) = (progress.step(), options.out.display().to_string());
-                let again = format!("normscape train --resume --out {}", shell_word(&out));
+                let again = format!("normscape train --resume --out {}", quoted(&out));
                 let line = format!("interrupted: step {step} is saved in {out}; go on with: {again}");
                 Ok(Answer::default().with(line, interrupt::CODE))
             }
             Err(error) => Err(error),
         }
     }
-}
-
-/// A name quoted so that a shell reads it back.
-fn shell_word(name: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,%@".contains(c);
-    if name.chars().all(plain) { name.into() } else { format!("'{}'", name.replace('\'', "'\\''")) }
 }
 
 fn summary(finished: &Finished, steps: u64, out: &Path, globals: &Globals) -> Answer {

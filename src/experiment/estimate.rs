@@ -8,7 +8,8 @@ use super::plan::{Part, Plan};
 use super::runner::{Make, each};
 use crate::data::image_set::IMAGE;
 use crate::files::scratch::Scratch;
-use crate::train::{Settings, Silent};
+use crate::train::held_folder::HeldFolder;
+use crate::train::{Settings, Silent, Start};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -101,7 +102,8 @@ fn seconds_a_unit(of: &Settings, workers: (usize, usize), stop: &Arc<AtomicBool>
         for steps in (0..16).map(|i| STEPS << (2 * i)) {
             let (out, settings) = (format!("{number}-{steps}"), Settings { steps, ..timed.clone() });
             let source = images.source(&timed)?;
-            let finished = make.make(&settings, source, &scratch.path().join(out), false, stop, &mut Silent)?;
+            let folder = HeldFolder::take(&scratch.path().join(out), Start::Fresh)?;
+            let finished = make.make(&settings, source, folder, stop, &mut Silent)?;
             let Some(last) = finished.last else { return Err(Error::Interrupted) };
             if last.seconds >= TIMED {
                 let row = last.seconds / (last.step + 1) as f64;

@@ -1,18 +1,20 @@
 //! Makes the runs of a plan, several at once with several workers. Finished runs are not made again.
 
 use super::cost::Costs;
+use super::hold::hold;
 use super::images::Images;
 use super::plan::Plan;
 use super::runs::Group;
+use super::stage::Stage;
 use crate::files::disk;
-use crate::train::checkpoint;
+use crate::train::held_folder::HeldFolder;
 use crate::train::metrics::Row;
-use crate::train::run_folder::RunFolder;
 use crate::train::{Finished, Observer, Settings, Source};
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// One run of a plan, in progress.
 #[derive(Debug, Clone, Copy)]
@@ -45,26 +47,27 @@ pub trait Watch: Sync {
 pub trait Make: Sync {
     /// The name of the device, as a run's record has it.
     fn device(&self) -> &str;
-    /// Makes one run in its folder from its data. With `resume` it continues what is there. `stop` ends it.
+    /// Makes one run in its folder from its data, or continues the run that is there. `stop` ends it.
     fn make(
         &self,
         settings: &Settings,
         source: Source,
-        out: &Path,
-        resume: bool,
+        folder: HeldFolder,
         stop: &Arc<AtomicBool>,
         observer: &mut dyn Observer,
     ) -> Result<Finished>;
 }
 
-/// Makes every run of `plan` in a folder of its name under `folder`: `workers` runs at a time, each with `threads` threads.
+/// Makes every run of `plan` in a folder of its name under `folder`: `workers` runs at a time, each with `threads` threads. A run's folder
+/// that another process has is waited for as long as `patience`.
 ///
 /// A run that diverges is a result, not an error. After an error, or when `stop` is set, the other runs save what they have. Errors: as in
-/// training; a folder there that is not of this plan, or a run there from another device or on other data.
+/// training; a folder there that is not of this plan, or a run there from another device or on other data; [`Error::Busy`].
 pub fn run_all(
     plan: &Plan,
     folder: &Path,
     (workers, threads): (usize, usize),
+    patience: Duration,
     stop: &Arc<AtomicBool>,
     watch: &dyn Watch,
     make: &dyn Make,
@@ -85,11 +88,17 @@ pub fn run_all(
     let tasks: Vec<Task> = tasks.into_iter().map(|(_, task)| task).collect();
     let one = |task: &Task| {
         let out = folder.join(task.name);
+        let waits = || watch.warn(task, "another process works in its folder; waiting for it");
+        let held = hold(&out, patience, stop, waits)?;
+        let resumed = held.record().is_some();
+        // Another process may have begun or ended it since it was looked at; now nobody can.
+        if resumed && is_finished(task, &out, make.device(), &images)? {
+            watch.finished_before(task);
+            return Ok(());
+        }
         let source = images.source(task.settings)?;
-        // A folder without a record was left by a kill before the first byte: begin there anew.
-        let resume = disk::exists(&out.join("run.toml"));
-        let mut observer = Telling { task, resumed: resume, watch };
-        let finished = make.make(task.settings, source, &out, resume, stop, &mut observer)?;
+        let mut observer = Telling { task, resumed, watch };
+        let finished = make.make(task.settings, source, held, stop, &mut observer)?;
         watch.ended(task, &finished);
         Ok(())
     };
@@ -154,36 +163,23 @@ impl Observer for Telling<'_> {
     }
 }
 
-/// Whether the run is finished: its last checkpoint was made after the row of its last step, or says that the run diverged.
-///
-/// Errors: the run has other settings, is from another device, or is on other data. Resuming such a run is refused, so a finished one must
-/// not be accepted silently either.
+/// Whether the run is finished. Errors: the run has other settings, is from another device, or is on other data. Resuming such a run is
+/// refused, so a finished one must not be accepted silently either.
 fn is_finished(task: &Task, out: &Path, device: &str, images: &Images) -> Result<bool> {
-    if !disk::exists(&out.join("run.toml")) {
-        return Ok(false);
-    }
-    let (folder, record) = RunFolder::open(out)?;
+    let stage = Stage::of(out, task.settings)?;
+    let Some(record) = stage.record() else { return Ok(false) };
     let differs = |what: &str, was: &str, is: &str| {
         let problem = format!("is a run whose {what} is {was}, and the plan's is {is}");
         Err(Error::file(out, problem, "choose another --out, or remove it"))
     };
-    let (was, data) = (record.settings.data.clone(), task.settings.data.as_str());
-    // The images may have moved: their hash says whether they are the same.
-    let here = Settings { data: task.settings.data.clone(), ..record.settings };
-    if here != *task.settings {
-        let problem = "is a run with other settings than the plan's";
-        return Err(Error::file(out, problem, "choose another --out, or remove it"));
-    }
+    let (was, data) = (record.settings.data.as_str(), task.settings.data.as_str());
     if record.program.device != device {
         return differs("device", &record.program.device, device);
     }
-    if was != data && (made_of_settings(&was) || made_of_settings(data)) {
-        return differs("data", &was, data);
+    if was != data && (made_of_settings(was) || made_of_settings(data)) {
+        return differs("data", was, data);
     }
-    let Some(&last) = checkpoint::list(&folder.checkpoints())?.last() else { return Ok(false) };
-    let state = checkpoint::state_of(&checkpoint::folder(&folder.checkpoints(), last));
-    let finished =
-        state.is_ok_and(|state| state.step == task.settings.steps && state.ended || state.diverged.is_some());
+    let finished = matches!(stage, Stage::Finished(_));
     if finished && !made_of_settings(data) {
         let hash = images.hash(task.settings)?;
         if record.data.sha256 != hash {
@@ -204,9 +200,8 @@ mod tests {
     use crate::experiment::Scale;
     use crate::experiment::runs::Request;
     use crate::runtime::cpu::Cpu;
-    use crate::train::{Place, Start, Trainer};
+    use crate::train::{Place, Trainer, checkpoint};
     use std::path::PathBuf;
-    use std::time::Duration;
 
     /// Makes runs on the CPU, and interrupts each after the row of the step `stop_after`.
     struct Maker {
@@ -252,19 +247,19 @@ mod tests {
             &self,
             settings: &Settings,
             source: Source,
-            out: &Path,
-            resume: bool,
+            folder: HeldFolder,
             _: &Arc<AtomicBool>,
             observer: &mut dyn Observer,
         ) -> Result<Finished> {
             let stop = Arc::new(AtomicBool::new(false));
+            let out = folder.root().to_owned();
             let mut observer = StopAfter {
                 step: self.stop_after,
                 stop: stop.clone(),
-                copy: self.copy.as_deref().map(|to| (out, to)),
+                copy: self.copy.as_deref().map(|to| (out.as_path(), to)),
                 told: observer,
             };
-            let place = Place::take(out, Start::resumed(resume), self.device)?;
+            let place = Place { folder, device: self.device, tensorboard: false };
             let trainer = Trainer::open(Cpu::<f32>::default(), settings.clone(), source, place, stop, &mut observer)?;
             trainer.saving_within(self.save_within).run(&mut observer)
         }
@@ -315,7 +310,7 @@ mod tests {
     /// How many runs had been finished before, and how many rows were made.
     fn made(plan: &Plan, folder: &Path, maker: &Maker) -> Result<(usize, usize)> {
         let count = Count::default();
-        run_all(plan, folder, (1, 1), &Arc::default(), &count, maker)?;
+        run_all(plan, folder, (1, 1), Duration::ZERO, &Arc::default(), &count, maker)?;
         Ok((count.finished_before.into_inner(), count.rows.into_inner()))
     }
 

@@ -27,7 +27,7 @@ impl FolderLock {
     /// [`FolderLock::warning`] says so: it is better to run unguarded than not at all.
     ///
     /// # Errors
-    /// [`Error::Input`] where another run holds the lock; [`Error::Io`] where the lock file cannot be created, as in a read-only folder.
+    /// [`Error::Busy`] where another run holds the lock; [`Error::Io`] where the lock file cannot be created, as in a read-only folder.
     pub fn acquire(dir: &Path) -> Result<Self> {
         let path = dir.join(NAME);
         for _ in 0..TRIES {
@@ -41,11 +41,7 @@ impl FolderLock {
             let warning = match tried {
                 Ok(()) => None,
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Error::file(
-                        dir,
-                        "another run is working in this folder",
-                        "wait for it, or give another folder",
-                    ));
+                    return Err(Error::Busy { path: dir.to_owned() });
                 }
                 Err(TryLockError::Error(source)) if has_no_locks(&source) => Some(format!(
                     "{}: its file system has no locks ({source}); nothing keeps a second run out of this folder",
@@ -108,7 +104,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let held = FolderLock::acquire(dir.path()).unwrap();
         let error = FolderLock::acquire(dir.path()).unwrap_err();
-        assert!(matches!(error, Error::Input { .. }), "{error}");
+        assert!(matches!(error, Error::Busy { .. }), "{error}");
         assert_eq!(held.warning(), None);
         drop(held);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "its file stays");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-fn program(dir: &Path, line: &str) -> Command {
+pub(super) fn program(dir: &Path, line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_normscape"));
     command.args(line.split_whitespace()).current_dir(dir).stdin(Stdio::null()).env_remove("NORMSCAPE_DATA");
     // Temporary files go there too: what says that nothing is left means them.
@@ -18,7 +18,7 @@ fn program(dir: &Path, line: &str) -> Command {
 }
 
 #[track_caller]
-fn run(dir: &Path, line: &str, code: i32) -> Output {
+pub(super) fn run(dir: &Path, line: &str, code: i32) -> Output {
     let out = program(dir, line).output().unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(code), "{line}: {said}");
@@ -26,7 +26,7 @@ fn run(dir: &Path, line: &str, code: i32) -> Output {
 }
 
 #[track_caller]
-fn refused(dir: &Path, line: &str, says: &[&str]) {
+pub(super) fn refused(dir: &Path, line: &str, says: &[&str]) {
     let out = run(dir, line, 2);
     let said = String::from_utf8(out.stderr).unwrap();
     let last = said.lines().last().unwrap_or_default();
@@ -34,13 +34,13 @@ fn refused(dir: &Path, line: &str, says: &[&str]) {
     says.iter().for_each(|part| assert!(last.contains(part), "{line}: no `{part}` in: {last}"));
 }
 
-/// Everything below a folder that must not depend on when and how it was made: all but times, checkpoints' seconds and the lock.
+/// Everything below a folder that must not depend on when, where and how it was made: all but times and the lock.
 fn results(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if path.is_dir() && name != "checkpoints" {
+        if path.is_dir() && name != "slurm" {
             found.extend(results(&path).into_iter().map(|(inside, bytes)| (Path::new(&name).join(inside), bytes)));
         } else if path.is_file() {
             let bytes = std::fs::read(&path).unwrap();
@@ -61,14 +61,14 @@ fn results(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[track_caller]
-fn same(a: &Path, b: &Path) {
+pub(super) fn same(a: &Path, b: &Path) {
     let (a, b) = (results(a), results(b));
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
     let different: Vec<_> = a.iter().filter(|(path, bytes)| b[*path] != **bytes).map(|(path, _)| path).collect();
     assert!(different.is_empty(), "{different:?}");
 }
 
-const FIG9: &str = "reproduce fig9 theory --network dln --scale smoke --quiet --out";
+pub(super) const FIG9: &str = "reproduce fig9 theory --network dln --scale smoke --quiet --out";
 
 #[test]
 fn an_experiment_leaves_figures_data_claims_and_a_report() {
