@@ -7,7 +7,7 @@ use crate::ops::backend::Backend;
 use crate::runtime::cpu::Cpu;
 use crate::runtime::cuda::driver::Driver;
 use crate::runtime::cuda::emulator::{Build, Emulator, Options};
-use crate::runtime::cuda::gpu::Gpu;
+use crate::runtime::cuda::gpu::{self, Gpu};
 use crate::runtime::cuda::{Cuda, Mode};
 use crate::runtime::simd::{self, isa};
 use crate::{Error, Result};
@@ -45,7 +45,7 @@ impl Device {
             (Choice::Auto | Choice::Cpu, Precision::F32, _) => Device::CpuF32,
             (Choice::Auto | Choice::Cpu, Precision::F64, _) => Device::CpuF64,
             (Choice::Emulator, _, Some(mode)) => Device::Emulator(mode),
-            (Choice::Cuda(number), _, Some(mode)) => Device::Cuda(number, mode),
+            (Choice::Cuda(number), _, Some(mode)) => Device::Cuda(number.unwrap_or(0), mode),
             _ => {
                 let place = format!("--device {choice} --precision {}", precision.name());
                 return Err(Error::input(place, "no such pair", PAIRS));
@@ -73,6 +73,17 @@ impl Device {
     /// named.
     pub fn precisions(self, asked: Option<Precision>) -> [&'static str; 2] {
         [self, self.unless_asked(asked, true)].map(|device| device.precision().name())
+    }
+
+    /// The devices over which runs that go at once are spread: all GPUs that are visible, unless `choice` names one by its number; else this device
+    /// alone. Errors: the driver does not count its devices.
+    pub fn spread(self, choice: Choice) -> Result<Vec<Device>> {
+        match (self, choice) {
+            (Device::Cuda(_, mode), Choice::Auto | Choice::Cuda(None)) => {
+                Ok((0..gpu::count()?.max(1)).map(|number| Device::Cuda(number, mode)).collect())
+            }
+            _ => Ok(vec![self]),
+        }
     }
 
     /// Runs `job` on this device. Errors: the device is not there, or the job fails.
@@ -111,7 +122,8 @@ impl Device {
         match self {
             Device::CpuF32 | Device::CpuF64 => Choice::Cpu,
             Device::Emulator(_) => Choice::Emulator,
-            Device::Cuda(number, _) => Choice::Cuda(number),
+            Device::Cuda(0, _) => Choice::Cuda(None),
+            Device::Cuda(number, _) => Choice::Cuda(Some(number)),
         }
     }
 
@@ -238,7 +250,7 @@ mod tests {
         for (choice, precision) in [
             (Choice::Cpu, Precision::Bf16),
             (Choice::Cpu, Precision::Tf32),
-            (Choice::Cuda(0), Precision::F64),
+            (Choice::Cuda(None), Precision::F64),
             (Choice::Emulator, Precision::F64),
         ] {
             let error = Device::choose(choice, precision).unwrap_err();

@@ -14,8 +14,8 @@ pub enum Choice {
     Cpu,
     /// The CUDA kernels on the host, in the emulator.
     Emulator,
-    /// A GPU, by its number.
-    Cuda(u32),
+    /// A GPU: by its number; or the first, and for runs that go at once all that are visible.
+    Cuda(Option<u32>),
 }
 
 impl Choice {
@@ -33,7 +33,7 @@ impl Choice {
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Choice::Cuda(n @ 1..) => write!(f, "cuda:{n}"),
+            Choice::Cuda(Some(n)) => write!(f, "cuda:{n}"),
             choice => f.write_str(choice.name()),
         }
     }
@@ -45,8 +45,8 @@ pub fn parse(text: &str) -> Parsed<Choice> {
         "auto" => Ok(Choice::Auto),
         "cpu" => Ok(Choice::Cpu),
         "emulator" => Ok(Choice::Emulator),
-        "cuda" => Ok(Choice::Cuda(0)),
-        _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(Choice::Cuda).ok_or_else(|| {
+        "cuda" => Ok(Choice::Cuda(None)),
+        _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(|n| Choice::Cuda(Some(n))).ok_or_else(|| {
             let known = "auto, cpu, emulator, cuda and cuda:N";
             format!("there are {known}")
         }),
@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn devices_are_read() {
-        assert_eq!(parse("cuda:3"), Ok(Choice::Cuda(3)));
+        assert_eq!(parse("cuda:3"), Ok(Choice::Cuda(Some(3))));
+        assert_eq!(parse("cuda:0").map(|c| c.to_string()), Ok("cuda:0".into()));
         assert_eq!(parse("cuda").map(|c| c.to_string()), Ok("cuda".into()));
         for text in ["gpu", "cuda:", "cuda:-1", "cuda:x", ""] {
             assert!(parse(text).unwrap_err().contains("emulator"), "{text}");

@@ -151,7 +151,7 @@ fn made_by(origin: Option<&Origin>, runs: &Path, globals: &Globals) -> Result<(D
         }
         ("cpu", _) => Choice::Cpu,
         ("emulator", _) => Choice::Emulator,
-        ("cuda", _) => Choice::Cuda(0),
+        ("cuda", _) => Choice::Cuda(None),
         (name, _) => {
             return Err(Error::file(
                 runs,

@@ -38,6 +38,8 @@ const LONG: f64 = 2.0 * 3600.0;
 struct Work<'a> {
     plan: Plan,
     device: Device,
+    /// The devices that workers take, in turn.
+    spread: Vec<Device>,
     /// How many runs go at once, and the threads of each.
     workers: (usize, usize),
     stop: Arc<AtomicBool>,
@@ -69,13 +71,14 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
         }
         plan = plan.share(share)?;
     }
-    let workers = workers(&plan, device, options, globals);
+    let spread = device.spread(globals.device);
+    let workers = workers(&plan, device, spread.as_ref().map_or(1, Vec::len), options, globals);
     if options.list_runs {
-        // Where it is listed it need not run: the memory may be another machine's.
+        // Where it is listed it need not run: the memory and the devices may be another machine's.
         return plan_list::answer(&plan, workers.map_or(1, |(at_once, _)| at_once), globals.json);
     }
-    let work =
-        Work { plan, device, workers: workers?, stop: interrupt::flag()?, unlocked: Once::new(), options, globals };
+    let (spread, workers, stop) = (spread?, workers?, interrupt::flag()?);
+    let work = Work { plan, device, spread, workers, stop, unlocked: Once::new(), options, globals };
     match options.part {
         _ if options.dry_run => work.foretell(),
         Some(share) => work.part(share),
@@ -103,15 +106,22 @@ fn list(globals: &Globals) -> Result<Answer> {
     Ok(Answer::text(table.to_string()))
 }
 
-/// How many runs go at once, and the threads of each: small networks gain more from one core each than from sharing all cores.
-fn workers(plan: &Plan, device: Device, options: &Options, globals: &Globals) -> Result<(usize, usize)> {
+/// How many runs go at once, and the threads of each: small networks gain more from one core each than from sharing all cores, and each of several
+/// devices has a run.
+fn workers(
+    plan: &Plan,
+    device: Device,
+    devices: usize,
+    options: &Options,
+    globals: &Globals,
+) -> Result<(usize, usize)> {
     let threads = globals.thread_count();
     let on_cpu = matches!(device, Device::CpuF32 | Device::CpuF64);
     let jobs = options.jobs.and_then(|jobs| usize::try_from(jobs).ok());
     let most = match (on_cpu, jobs) {
         (true, jobs) => memory::workers(plan, jobs.unwrap_or(threads))?,
         (false, jobs) if device.on_host() => memory::workers(plan, jobs.unwrap_or(1))?,
-        (false, jobs) => jobs.unwrap_or(1),
+        (false, jobs) => jobs.unwrap_or(devices),
     };
     let workers = most.min(plan.runs().count()).max(1);
     Ok((workers, (threads / workers).max(1)))
@@ -132,11 +142,20 @@ impl Work<'_> {
         let (count, at_once) = (runs.len(), self.workers.0);
         let megabytes = (memory[1] >> 20).max(1);
         let words = format!(
-            "\n{count} runs, {at_once} at once: about {}, and {megabytes} MiB of memory; what is finished in {} is not made again\n",
+            "\n{count} runs, {at_once} at once{}: about {}, and {megabytes} MiB of memory; what is finished in {} is not made again\n",
+            self.on_several(),
             roughly(&estimate),
             self.options.out().display()
         );
         Ok(Answer::text(plan_list::table(&self.plan, Some(runs)).to_string() + &words))
+    }
+
+    /// On how many devices runs go at once, in words that follow their number; nothing where it is one.
+    fn on_several(&self) -> String {
+        match self.spread.len().min(self.workers.0) {
+            1 => String::new(),
+            several => format!(", spread over {several} GPUs"),
+        }
     }
 
     fn estimate(&self) -> Result<Estimate> {
@@ -155,7 +174,7 @@ impl Work<'_> {
         for folder in [out.clone(), out.join("figures")].iter().filter(|folder| disk::exists(folder)) {
             disk::remove_stale_partials(folder)?;
         }
-        announce_in(self.device, &precisions(&self.plan.request), self.globals);
+        self.say_device();
         self.say_first()?;
         let progress = PlanProgress::new(&self.plan, self.globals.quiet)?;
         let made = run_all(&self.plan, &out.join("runs"), self.workers, Duration::ZERO, &self.stop, &progress, self);
@@ -176,7 +195,7 @@ impl Work<'_> {
     /// Makes the runs of this share, each under its own lock, and nothing else: other machines make other shares in the same folder.
     fn part(&self, share: Share) -> Result<Answer> {
         let runs = self.options.out().join("runs");
-        announce_in(self.device, &precisions(&self.plan.request), self.globals);
+        self.say_device();
         let progress = PlanProgress::new(&self.plan, self.globals.quiet)?;
         let made = run_all(&self.plan, &runs, self.workers, self.options.patience(), &self.stop, &progress, self);
         progress.end();
@@ -197,6 +216,15 @@ impl Work<'_> {
                 Ok(Answer::default().with(words, interrupt::CODE))
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Prints which device is used and, of several, how many.
+    fn say_device(&self) {
+        announce_in(self.device, &precisions(&self.plan.request), self.globals);
+        let several = self.on_several();
+        if !several.is_empty() && !self.globals.quiet {
+            line(&format!("{} runs at once{several}", self.workers.0));
         }
     }
 
@@ -223,7 +251,7 @@ impl Work<'_> {
         let (workers, threads) = self.workers;
         let cost = vec![
             ("this command, until the last run ended", duration(trained)),
-            ("runs at once", format!("{workers}, {threads} threads each")),
+            ("runs at once", format!("{workers}, {threads} threads each{}", self.on_several())),
             ("instruction set", isa_name().into()),
         ];
         let timings = [("seconds", json!(trained)), ("at_once", json!(workers)), ("threads", json!(threads))];
@@ -239,6 +267,7 @@ impl Make for Work<'_> {
 
     fn make(
         &self,
+        worker: usize,
         settings: &Settings,
         source: Source,
         folder: HeldFolder,
@@ -250,7 +279,8 @@ impl Make for Work<'_> {
             self.unlocked.call_once(|| line(&format!("warning: {warning}")));
         }
         let place = Place { folder, device: self.device.name(), tensorboard: self.options.tensorboard };
-        let device = self.device.unless_asked(self.globals.precision, settings.deep_linear());
+        let device =
+            self.spread[worker % self.spread.len()].unless_asked(self.globals.precision, settings.deep_linear());
         device.run(Training { settings, source, place, stop, observer })
     }
 }

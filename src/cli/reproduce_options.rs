@@ -37,7 +37,7 @@ pub struct Options {
     /// Number of seeds, for runs made with several [default: the experiment's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: Option<u64>,
-    /// How many runs go at once [default: on the CPU one per thread, as far as memory allows; else 1]
+    /// How many runs go at once [default: on the CPU one per thread, as far as memory allows; with GPUs one for each; else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub jobs: Option<u64>,
     /// List the targets

@@ -76,7 +76,7 @@ pub fn run(on: &str, experiments: Vec<Experiment>, options: &Options, globals: &
 /// one: what this machine has says nothing.
 fn device(words: &[String], globals: &Globals) -> Result<(Device, Option<Precision>)> {
     let choice = match globals.device {
-        Choice::Auto if slurm::asks_for_gpu(words) => Choice::Cuda(0),
+        Choice::Auto if slurm::asks_for_gpu(words) => Choice::Cuda(None),
         Choice::Auto => Choice::Cpu,
         named => named,
     };

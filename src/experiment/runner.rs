@@ -47,9 +47,11 @@ pub trait Watch: Sync {
 pub trait Make: Sync {
     /// The name of the device, as a run's record has it.
     fn device(&self) -> &str;
-    /// Makes one run in its folder from its data, or continues the run that is there. `stop` ends it.
+    /// Makes one run in its folder from its data, or continues the run that is there. `worker`, counted from 0, is which of the workers makes
+    /// it: each may have a device of its own. `stop` ends the run.
     fn make(
         &self,
+        worker: usize,
         settings: &Settings,
         source: Source,
         folder: HeldFolder,
@@ -86,7 +88,7 @@ pub fn run_all(
     // The longest first, so that no worker is left with a long one at the end; among equals in the plan's order.
     tasks.sort_by(|a, b| b.0.total_cmp(&a.0));
     let tasks: Vec<Task> = tasks.into_iter().map(|(_, task)| task).collect();
-    let one = |task: &Task| {
+    let one = |worker: usize, task: &Task| {
         let out = folder.join(task.name);
         let waits = || watch.warn(task, "another process works in its folder; waiting for it");
         let held = hold(&out, patience, stop, waits)?;
@@ -98,25 +100,25 @@ pub fn run_all(
         }
         let source = images.source(task.settings)?;
         let mut observer = Telling { task, resumed, watch };
-        let finished = make.make(task.settings, source, held, stop, &mut observer)?;
+        let finished = make.make(worker, task.settings, source, held, stop, &mut observer)?;
         watch.ended(task, &finished);
         Ok(())
     };
     each(&tasks, (workers, threads), stop, one)
 }
 
-/// Runs `one` on each task, in order, on several workers. After an error the other workers are asked to stop. Returns the first error other
+/// Runs `one` on each task, in order, on several workers, and gives it the worker's number, from 0. After an error the other workers are asked to stop. Returns the first error other
 /// than their interruption.
 pub fn each<T: Sync>(
     tasks: &[T],
     (workers, threads): (usize, usize),
     stop: &AtomicBool,
-    one: impl Fn(&T) -> Result<()> + Sync,
+    one: impl Fn(usize, &T) -> Result<()> + Sync,
 ) -> Result<()> {
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
-    let work = || {
+    let work = |worker: usize| {
         while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let done = if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { one(task) };
+            let done = if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { one(worker, task) };
             if let Err(error) = done {
                 let mut failed = failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 if failed.is_none() || matches!(*failed, Some(Error::Interrupted)) {
@@ -134,8 +136,9 @@ pub fn each<T: Sync>(
         })
         .collect::<Result<_>>()?;
     std::thread::scope(|scope| {
-        for pool in &pools {
-            scope.spawn(|| pool.install(work));
+        for (worker, pool) in pools.iter().enumerate() {
+            let work = &work;
+            scope.spawn(move || pool.install(|| work(worker)));
         }
     });
     match failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
@@ -245,6 +248,7 @@ mod tests {
         }
         fn make(
             &self,
+            _: usize,
             settings: &Settings,
             source: Source,
             folder: HeldFolder,

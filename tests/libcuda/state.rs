@@ -324,11 +324,13 @@ impl State {
         }
         let leaked: usize = left.values().sum();
         let retained: u32 = self.devices.iter().map(|device| device.retained).sum();
+        // Those that work was given to: each has a context.
+        let devices = self.devices.iter().filter(|device| device.context != 0).count();
         let queued: usize = self.streams.values().map(|stream| stream.queue.len()).sum();
         let words: Vec<_> = left.iter().map(|(what, count)| format!(" {what}={count}")).collect();
         let State { launches, products, replays, breaches, .. } = *self;
         self.note(format!(
-            "end: breaches={breaches} leaked={leaked} queued={queued} retained={retained} launches={launches} \
+            "end: breaches={breaches} leaked={leaked} queued={queued} retained={retained} devices={devices} launches={launches} \
              products={products} replays={replays}{}",
             words.concat()
         ));

@@ -115,6 +115,36 @@ fn a_figure_has_the_emulators_bits() {
 }
 
 #[test]
+fn runs_are_spread_over_the_devices_that_are_visible() {
+    let Some(machine) = Machine::new() else { return };
+    let line = "reproduce fig9 --scale smoke --network dln --quiet --out";
+    machine.ends(&format!("{line} emulator --device emulator"), "", 0);
+    let emulated = results(&machine.path("emulator"));
+    // Arguments, how many devices there are, and how many take work.
+    for (number, (arguments, there, taken)) in [
+        ("--device cuda", 2, 2),
+        ("--device cuda", 4, 4),
+        ("--device cuda --jobs 1", 4, 1),
+        ("--device cuda --jobs 3", 2, 2),
+        ("--device cuda:1", 2, 1),
+        ("--device emulator --jobs 2", 1, 0),
+        ("--device emulator --jobs 4", 1, 0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let ended = machine.ends(&format!("{line} {number} {arguments}"), &format!("count={there}"), 0);
+        if taken > 0 {
+            ended.clean(arguments);
+            assert_eq!(ended.number("devices"), taken, "{arguments} of {there}: {}", ended.end);
+        }
+        assert!(results(&machine.path(&number.to_string())) == emulated, "{arguments} of {there}");
+    }
+    let said = machine.ends("reproduce fig9 --scale smoke --network dln --dry-run --device cuda", "count=4", 0).said;
+    assert!(said.contains("4 at once, spread over 4 GPUs: about"), "{said}");
+}
+
+#[test]
 fn what_has_no_files_keeps_the_contract() {
     let Some(machine) = Machine::new() else { return };
     for line in ["info", "theory --device cuda", "bench --step dln-batch --seconds 0.01 --device cuda"] {

@@ -26,6 +26,12 @@ pub fn find() -> Result<Found> {
     Ok(Found { version, devices: (0..api::devices()?).map(name).collect::<Result<_>>()? })
 }
 
+/// How many devices are visible. Errors: as in [`find`].
+pub fn count() -> Result<u32> {
+    api::start()?;
+    Ok(u32::try_from(api::devices()?).unwrap_or(0))
+}
+
 /// The path of cuBLAS, if it was found.
 pub fn cublas_path() -> Option<PathBuf> {
     super::cublas::find().map(|(_, path, _)| path)

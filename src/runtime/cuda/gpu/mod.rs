@@ -22,7 +22,7 @@ use crate::{Error, Result};
 use api::check;
 pub use api::dotted;
 use cublas::Cublas;
-pub use devices::{Found, cublas_path, find, nvrtc};
+pub use devices::{Found, count, cublas_path, find, nvrtc};
 pub use guards::Start;
 use guards::{Bands, FILL};
 use modules::Modules;
