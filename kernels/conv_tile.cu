@@ -394,10 +394,10 @@ __device__ __forceinline__ void weight_gradient(const T* x, const T* grad_y, flo
             store4(out + (u64)at_c * map.columns + at_k, sum);
         }
     }
-    add_few_splits<SIDE>(partials, all, tickets, map.taps, map.inner, map.columns, first_c, first_k);
+    unsigned* own_tickets = tickets + (blockIdx.y * gridDim.x + blockIdx.x) * split_tickets(gridDim.z);
+    add_splits_of_tile<SIDE>(partials, all, own_tickets, blockIdx.z, gridDim.z, {blockIdx.y, map.taps, map.inner, map.columns, first_c, first_k});
 }
-// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], and where there are few the sum of all in `out`; in whole tiles of 128 ×
-// 128.
+// One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], and the sum of all in `out`; in whole tiles of 128 × 128.
 KERNEL_OF_T(128, 2)
 weight_gradient_tile_128(const T* x, const T* grad_y, float* partials, float* out_or_null, unsigned* tickets_or_null, Map map, unsigned per_split) {
     weight_gradient<T, 128>(x, grad_y, partials, out_or_null, tickets_or_null, map, per_split);

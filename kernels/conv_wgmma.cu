@@ -388,7 +388,7 @@ __device__ __forceinline__ void store_splits(const TensorMap* x, const TensorMap
     }
 }
 
-// As store_splits; then the splits are added where they are few, as add_few_splits says.
+// As store_splits; then the splits are added, as splits.cuh says.
 template <unsigned SIDE>
 __device__ __forceinline__ void weight_gradient(const TensorMap* x, const TensorMap* grad_y, float* partials, float* out, unsigned* tickets, const Map& map,
                                                 unsigned per_split, unsigned splits) {
@@ -398,8 +398,8 @@ __device__ __forceinline__ void weight_gradient(const TensorMap* x, const Tensor
     unsigned across = map.columns / SIDE, tiles = map.inner / SIDE * across, all = tiles * map.taps;
     for (unsigned number = blockIdx.x; number < all * splits; number += gridDim.x) {
         unsigned tile = number % tiles;
-        add_few_splits<SIDE>(partials, out, tickets + number % all, splits, number / tiles % map.taps, map.taps, map.inner, map.columns,
-                             tile / across * SIDE, tile % across * SIDE);
+        add_splits_of_tile<SIDE>(partials, out, tickets + number % all * split_tickets(splits), number / all, splits,
+                                 {number / tiles % map.taps, map.taps, map.inner, map.columns, tile / across * SIDE, tile % across * SIDE});
     }
 }
 

@@ -1,50 +1,86 @@
-// A weight gradient whose rows are split among blocks: the last block of a tile adds what all have left, where they are few.
+// A weight gradient whose rows are split among blocks: the last blocks of a tile add what all have left.
+//
+// Up to FEW_SPLITS splits the last block adds all of them. Of more, splits are in groups of about as many as there are groups: the last block of a group
+// adds its splits into the place of the group's first, and the last group's block adds the groups. So the way from the last product to the sum is that
+// of 2√splits parts, not of all. In each the order is that of the splits, whichever block it is.
 #pragma once
 #include "tickets.cuh"
 
-// Splits that the last block of a tile adds; it has all of them under way at once. src/ops/implicit_gemm.rs has the same number.
+// Splits that one block adds. src/ops/implicit_gemm.rs has the same number.
 constexpr unsigned FEW_SPLITS = 4;
 
-// out ← the parts that `splits` splits have left of a tile of SIDE × SIDE of (c, k) under a tap, added in order, if this is the last of their blocks: as add_splits.
-// `ticket` is the tile's. Nothing is done without `out`. All threads must call it, after they have stored theirs.
+// Splits of a group, groups, and tickets of a tile: one a group, and one for the groups. src/ops/implicit_gemm.rs counts them too.
+__device__ __forceinline__ unsigned splits_of_group(unsigned splits) {
+    if (splits <= FEW_SPLITS) return splits;
+    unsigned each = 3;
+    while (each * each < splits) ++each;
+    return each;
+}
+__device__ __forceinline__ unsigned groups_of(unsigned splits) {
+    unsigned each = splits_of_group(splits);
+    return (splits + each - 1) / each;
+}
+__device__ __forceinline__ unsigned split_tickets(unsigned splits) { return groups_of(splits) + 1; }
+
+// A tile of SIDE × SIDE of (c, k) under a tap of dw [taps, inner, columns].
+struct SplitTile {
+    unsigned tap, taps, inner, columns, first_c, first_k;
+};
+
+// to ← Σ of `count` parts in order, `apart` elements from one to the next, of a tile. `to` may be the first of them.
+// A thread has eight of them under way at once.
+template <unsigned SIDE>
+__device__ __forceinline__ void add_parts(const float* from, float* to, u64 apart, unsigned count, const SplitTile& of) {
+    constexpr unsigned AT_ONCE = 8;
+    const u64 tap = (u64)of.tap * of.inner * of.columns;
+    if (of.columns % 4 == 0 && in_fours(from) && in_fours(to)) {
+#pragma unroll 1
+        for (unsigned i = threadIdx.x; i < SIDE * SIDE / 4; i += blockDim.x) {
+            unsigned c = of.first_c + i / (SIDE / 4), k = of.first_k + i % (SIDE / 4) * 4;
+            if (c >= of.inner || k >= of.columns) continue;
+            u64 at = tap + (u64)c * of.columns + k;
+            // What is added to −0 stays what it is.
+            Four sum = {{-0.0f, -0.0f, -0.0f, -0.0f}};
+#pragma unroll 1
+            for (unsigned first = 0; first < count; first += AT_ONCE) {
+                Four v[AT_ONCE];
+#pragma unroll
+                for (unsigned part = 0; part < AT_ONCE; ++part)
+                    if (first + part < count) v[part] = load4(from + (first + part) * apart + at);
+#pragma unroll
+                for (unsigned part = 0; part < AT_ONCE; ++part)
+#pragma unroll
+                    for (unsigned j = 0; j < 4; ++j)
+                        if (first + part < count) sum.v[j] += v[part].v[j];
+            }
+            store4(to + at, sum);
+        }
+        return;
+    }
+#pragma unroll 1
+    for (unsigned i = threadIdx.x; i < SIDE * SIDE; i += blockDim.x) {
+        unsigned c = of.first_c + i / SIDE, k = of.first_k + i % SIDE;
+        if (c >= of.inner || k >= of.columns) continue;
+        u64 at = tap + (u64)c * of.columns + k;
+        float sum = from[at];
+#pragma unroll 1
+        for (unsigned part = 1; part < count; ++part) sum += from[part * apart + at];
+        to[at] = sum;
+    }
+}
+
+// out ← the parts that `splits` splits have left of a tile, added, if this is the last of their blocks. `tickets` are the tile's. Nothing is done without
+// `out`. All threads must call it, after they have stored theirs.
 // Not part of its caller: the registers of that one's loops are to be given out as if it were not there.
 template <unsigned SIDE>
-__device__ __noinline__ void add_few_splits(const float* partials, float* out, unsigned* ticket, unsigned splits, unsigned which_tap, unsigned taps,
-                                        unsigned inner, unsigned columns, unsigned first_c, unsigned first_k) {
-    if (!out || !is_last(ticket, splits)) return;
-    u64 len = (u64)taps * inner * columns, tap = (u64)which_tap * inner * columns;
-    bool fours = columns % 4 == 0 && in_fours(partials) && in_fours(out);
-    if (fours)
-#pragma unroll 2
-        for (unsigned i = threadIdx.x; i < SIDE * SIDE / 4; i += blockDim.x) {
-            unsigned c = first_c + i / (SIDE / 4), k = first_k + i % (SIDE / 4) * 4;
-            if (c >= inner || k >= columns) continue;
-            u64 at = tap + (u64)c * columns + k;
-            Four v[FEW_SPLITS];
-#pragma unroll
-            for (unsigned split = 0; split < FEW_SPLITS; ++split)
-                if (split < splits) v[split] = load4(partials + split * len + at);
-            Four sum = v[0];
-#pragma unroll
-            for (unsigned split = 1; split < FEW_SPLITS; ++split)
-#pragma unroll
-                for (unsigned j = 0; j < 4; ++j)
-                    if (split < splits) sum.v[j] += v[split].v[j];
-            store4(out + at, sum);
-        }
-    else
-        for (unsigned i = threadIdx.x; i < SIDE * SIDE; i += blockDim.x) {
-            unsigned c = first_c + i / SIDE, k = first_k + i % SIDE;
-            if (c >= inner || k >= columns) continue;
-            u64 at = tap + (u64)c * columns + k;
-            float sum = partials[at];
-            for (unsigned split = 1; split < splits; ++split) sum += partials[split * len + at];
-            out[at] = sum;
-        }
-}
-// The same where blockIdx.x counts tiles, blockIdx.y taps and blockIdx.z splits.
-template <unsigned SIDE>
-__device__ __forceinline__ void add_few_splits(const float* partials, float* out, unsigned* tickets, unsigned taps, unsigned inner, unsigned columns,
-                                               unsigned first_c, unsigned first_k) {
-    add_few_splits<SIDE>(partials, out, tickets + blockIdx.y * gridDim.x + blockIdx.x, gridDim.z, blockIdx.y, taps, inner, columns, first_c, first_k);
+__device__ __noinline__ void add_splits_of_tile(float* partials, float* out, unsigned* tickets, unsigned split, unsigned splits, SplitTile of) {
+    if (!out) return;
+    const u64 len = (u64)of.taps * of.inner * of.columns;
+    unsigned each = splits_of_group(splits), groups = groups_of(splits), group = split / each;
+    unsigned count = min(each, splits - group * each);
+    if (!is_last(tickets + group, count)) return;
+    float* own = partials + group * each * len;
+    add_parts<SIDE>(own, groups > 1 ? own : out, len, count, of);
+    if (groups == 1 || !is_last(tickets + groups, groups)) return;
+    add_parts<SIDE>(partials, out, each * len, groups, of);
 }

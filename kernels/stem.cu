@@ -3,6 +3,7 @@
 // other, once for all taps. Tensor cores are not needed, because the layer is limited by memory. Operands are f32 (rounded to tf32 where
 // asked) or bf16; sums are f32.
 #include "columns.cuh"
+#include "splits.cuh"
 #include "taps.cuh"
 
 constexpr unsigned TERMS = 32, ROWS = 128, COLUMNS = 64, THREADS = 256;
@@ -104,8 +105,9 @@ stem(const T* x, const T* weight, const float* bias_or_null, T* out, double* sum
 }
 
 // One split's part of dw[term, k] = Σ_rows x · dy. Four groups of 64 threads take sixteen of each 64 rows; a thread has eight terms of four
-// columns. The groups are added up in order.
-KERNEL_OF_T(256) stem_gradient(const T* x, const T* grad_y, float* partials, Map map, unsigned per_split, unsigned tf32) {
+// columns. The groups are added up in order, and all splits in `out`. There are two blocks for each multiprocessor, so that is how many must fit.
+KERNEL_OF_T(256, 2)
+stem_gradient(const T* x, const T* grad_y, float* partials, float* out_or_null, unsigned* tickets_or_null, Map map, unsigned per_split, unsigned tf32) {
     constexpr unsigned TALL = 64;
     SHARED(float, terms, [TALL][TERMS + 4]);
     SHARED(float, dy, [TALL][COLUMNS + 4]);
@@ -166,12 +168,15 @@ KERNEL_OF_T(256) stem_gradient(const T* x, const T* grad_y, float* partials, Map
 #pragma unroll
             for (unsigned j = 0; j < 4; ++j) sum[k][j] += dy[own_term + k][own_column + j];
     }
-    if (group != 0) return;
     float* out = partials + (u64)blockIdx.y * map.taps * map.inner * map.columns;
+    if (group == 0)
 #pragma unroll
-    for (unsigned k = 0; k < 8; ++k)
+        for (unsigned k = 0; k < 8; ++k)
 #pragma unroll
-        for (unsigned j = 0; j < 4; ++j)
-            if (own_term + k < map.taps * map.inner && first_column + own_column + j < map.columns)
-                out[(u64)(own_term + k) * map.columns + first_column + own_column + j] = sum[k][j];
+            for (unsigned j = 0; j < 4; ++j)
+                if (own_term + k < map.taps * map.inner && first_column + own_column + j < map.columns)
+                    out[(u64)(own_term + k) * map.columns + first_column + own_column + j] = sum[k][j];
+    // All terms of these columns are one tile.
+    unsigned* tickets = tickets_or_null + blockIdx.x * split_tickets(gridDim.y);
+    add_splits_of_tile<COLUMNS>(partials, out_or_null, tickets, blockIdx.y, gridDim.y, {0, 1, map.taps * map.inner, map.columns, 0, first_column});
 }

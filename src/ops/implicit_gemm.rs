@@ -50,10 +50,9 @@ const WARPGROUP_GRADIENT_SHARED: usize = 147_456;
 const BLOCKS: usize = 512;
 /// The fewest rows of a split; with fewer, the partial sums would cost more than the extra blocks gain.
 const LEAST_ROWS: usize = 256;
-/// Up to this many splits, the last block of a tile adds them: as `kernels/splits.cuh` has it. Of more, a block would read for longer than a launch that
-/// has all blocks read takes to begin.
+/// Up to this many splits, the last block of a tile adds all of them; of more, the last blocks of groups: as `kernels/splits.cuh` has it.
 const FEW_SPLITS: usize = 4;
-/// From this many splits on, a block of many threads adds the parts of a few elements.
+/// Of splits that a launch of its own adds: from this many on, a block of many threads adds the parts of a few elements.
 const MANY_SPLITS: usize = 16;
 /// The rows of a tile of the first layer's kernel, and the splits of its weight gradient: two blocks for each multiprocessor.
 const STEM_ROWS: usize = 128;
@@ -391,6 +390,25 @@ pub fn product<D: Driver, T: Stored>(
     }
 }
 
+/// The tickets by which the blocks of `tiles` tiles of a weight gradient add their splits: for each group of splits, and for the groups. Errors: there
+/// are not as many.
+fn split_tickets<'t>(
+    op: &'static str,
+    all: &'t mut SliceMut<'_, u32>,
+    tiles: usize,
+    splits: usize,
+) -> Result<SliceMut<'t, u32>> {
+    let each = if splits <= FEW_SPLITS { splits } else { (3..).find(|each| each * each >= splits).unwrap_or(splits) };
+    let needed = tiles * (splits.div_ceil(each) + 1);
+    match needed <= all.len() {
+        true => Ok(all.first(needed)),
+        false => {
+            let expected = format!("at most {} splits of all tiles of a weight gradient", all.len());
+            Err(Error::operator(op, expected, format!("{splits} of {tiles} tiles")))
+        }
+    }
+}
+
 /// `out [taps, C, K] = Σ_rows xᵀ · dy`, over the rows for which the tap lies on the map.
 pub fn weight_gradient<D: Driver, T: Stored>(
     driver: &mut D,
@@ -409,19 +427,24 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     let (map, per_split) = (extents.map(op, Direction::Forward)?, count(op, each)?);
     let len = count(op, extents.weights())?;
     let vector = aligned::<T>(&[x.region, grad_y.region], &[inputs, outputs]);
-    // One split is the whole: it goes straight to its place. Few are added by the launch that makes them, of whole tiles.
+    // One split is the whole: it goes straight to its place. More are added by the launch that makes them, of whole tiles and of a first layer.
     let whole_tiles = extents.whole_gradient(mode).filter(|_| vector == 1 && !extents.stem());
-    let merged = splits > 1 && splits <= FEW_SPLITS && whole_tiles.is_some();
-    let mut tile_tickets = tickets.first(if merged { BLOCKS } else { 0 });
+    let merged = splits > 1 && (whole_tiles.is_some() || extents.stem());
+    let tiles = match whole_tiles {
+        Some(side) => inputs / side * (outputs / side) * taps,
+        None => outputs.div_ceil(64),
+    };
+    let mut tile_tickets = split_tickets(op, tickets, if merged { tiles } else { 0 }, splits)?;
     let (mut parts, mut whole) = match splits {
         1 => (out.as_f32(), None),
         _ => (workspace.first(splits * len as usize), merged.then(|| out.as_f32())),
     };
-    let (partials, out_of_few, tickets) = (&mut parts, whole.as_mut(), merged.then_some(&mut tile_tickets));
+    let (partials, out_of_all, tickets) = (&mut parts, whole.as_mut(), merged.then_some(&mut tile_tickets));
     let grid = |side: usize, threads| Grid::of([inputs.div_ceil(side) * outputs.div_ceil(side), taps, splits], threads);
     if extents.stem() {
         let (grid, tf32) = (Grid::of([outputs.div_ceil(64), splits, 1], 256), u32::from(mode == Mode::Tf32));
-        kernels::StemGradient { x, grad_y, partials, per_split, tf32, map }.launch(driver, grid)?;
+        kernels::StemGradient { x, grad_y, partials, out: out_of_all, tickets, per_split, tf32, map }
+            .launch(driver, grid)?;
     } else if let Some(side) = whole_tiles.filter(|_| mode == Mode::Bf16 && driver.properties().hopper) {
         let (rows, box_rows) = (extents.rows(), if side == 128 { 64 } else { 128 });
         let x = x.tiles([inputs, rows], [WHOLE_STAGE / 2, box_rows]);
@@ -430,17 +453,17 @@ pub fn weight_gradient<D: Driver, T: Stored>(
         let blocks = parts.min(driver.properties().multiprocessors as usize);
         let (grid, splits) = (Grid::of([blocks, 1, 1], 288).shared(WARPGROUP_GRADIENT_SHARED), splits as u32);
         if side == 128 {
-            kernels::WeightGradientWgmma128 { x, grad_y, partials, out: out_of_few, tickets, map, per_split, splits }
+            kernels::WeightGradientWgmma128 { x, grad_y, partials, out: out_of_all, tickets, map, per_split, splits }
                 .launch(driver, grid)?;
         } else {
-            kernels::WeightGradientWgmma64 { x, grad_y, partials, out: out_of_few, tickets, map, per_split, splits }
+            kernels::WeightGradientWgmma64 { x, grad_y, partials, out: out_of_all, tickets, map, per_split, splits }
                 .launch(driver, grid)?;
         }
     } else if let Some(side) = whole_tiles {
         let grid = grid(side, 128).shared(WHOLE_GRADIENT_SHARED);
         macro_rules! tile {
             ($kernel:ident) => {
-                kernels::$kernel { x, grad_y, partials, out: out_of_few, tickets, map, per_split }
+                kernels::$kernel { x, grad_y, partials, out: out_of_all, tickets, map, per_split }
                     .launch(driver, grid)?
             };
         }

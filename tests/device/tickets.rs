@@ -22,7 +22,7 @@ struct Device {
 impl Device {
     fn new(options: Options, body: &str) -> Device {
         let text = format!(
-            "#include \"columns.cuh\"\n\
+            "#include \"columns.cuh\"\n#include \"splits.cuh\"\n\
              extern \"C\" __global__ void k(const float* x, float* y, unsigned* tickets, unsigned n) {{\n{body}\n}}\n"
         );
         let mut emulator = Emulator::new(options).unwrap().with_source("planted", String::leak(text));
@@ -136,5 +136,44 @@ fn every_way_to_forget_something_is_found() {
             // The next launch counts from 0.
             assert_eq!(device.words(2), [0; 64], "{what}");
         }
+    }
+}
+
+/// Seven splits of a tile of 2 × 4, of which each block leaves one in y and the sum stands behind them; `split` is what a block takes itself for.
+fn splitting(split: &str) -> String {
+    format!(
+        "if (blockIdx.x == 7) return;\nif (threadIdx.x < 8) y[blockIdx.x * 8 + threadIdx.x] = x[blockIdx.x * 8 + threadIdx.x];\n\
+         add_splits_of_tile<4>(y, y + 56, tickets, {split}, 7, {{0, 1, 2, 4, 0, 0}});"
+    )
+}
+
+#[test]
+fn splits_are_added_by_groups_to_the_same_bits_in_every_order() {
+    let x = |split: usize, at: usize| [1e8f32, 1.0, -1e8, 0.3][(split * 8 + at) % 4];
+    // Three groups: of three, three and one.
+    let sum = |splits: &[usize], at: usize| splits.iter().skip(1).fold(x(splits[0], at), |sum, &i| sum + x(i, at));
+    let expected: Vec<u32> =
+        (0..8).map(|at| (sum(&[0, 1, 2], at) + sum(&[3, 4, 5], at) + sum(&[6], at)).to_bits()).collect();
+    for build in [Build::Watched, Build::Plain, Build::Counted] {
+        for order in [None, Some(1), Some(2), Some(3), Some(4)] {
+            let options = Options { build, order, poison: false, ..Options::default() };
+            let mut device = Device::new(options, &splitting("blockIdx.x"));
+            for _ in 0..2 {
+                in_order(|| device.launch()).unwrap();
+                assert_eq!(device.words(1)[56..], expected[..], "{build:?}, {order:?}");
+                assert_eq!(device.words(2), [0; 64]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_group_that_is_added_before_all_of_it_is_there_is_found() {
+    // The first block of each group takes the place of the one before it: the last of a group then comes before its first.
+    for order in [None, Some(1), Some(2), Some(3)] {
+        let options = Options { order, ..Options::default() };
+        let mut device = Device::new(options, &splitting("(blockIdx.x + 6) % 7"));
+        let said = in_order(|| device.launch()).expect_err("a wrong group").to_string();
+        assert!(said.contains("no fence, ticket and fence between"), "{order:?}: {said}");
     }
 }

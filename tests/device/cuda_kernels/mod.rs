@@ -8,5 +8,6 @@ mod gather;
 mod norm_below;
 mod norm_pool;
 mod norm_wide;
+mod splits;
 mod warpgroups;
 mod whole_tiles;
