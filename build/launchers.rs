@@ -128,10 +128,11 @@ fn description(kernel: &Signature, name: &str, source: usize, structs: &[Struct]
         parameters.push(format!("Parameter {{ name: {name:?}, numbers: &[{}] }}", numbers.join(", ")));
     }
     Ok(format!(
-        "pub static {}: Kernel = Kernel {{ name: {name:?}, source: {source}, max_threads: {}, cluster: {}, parameters: &[{}] }};\n",
+        "pub static {}: Kernel = Kernel {{ name: {name:?}, source: {source}, max_threads: {}, cluster: {}, waits: {}, parameters: &[{}] }};\n",
         name.to_uppercase(),
         kernel.bounds.first().copied().unwrap_or(1024),
         kernel.cluster,
+        kernel.waits,
         parameters.join(", ")
     ))
 }

@@ -64,6 +64,7 @@ __device__ __forceinline__ float times(float slope, float dy) { return slope == 
 
 // y = f(x)
 KERNEL_OF_T(256) activation(const T* x, T* y, unsigned kind, unsigned len) {
+    wait_for_predecessor();
     with_activation(kind, [&](auto f) {
         for (u64 i = global_thread(); i < len; i += global_threads()) y[i] = from_f32<T>(f.value(to_f32(x[i])));
     });
@@ -71,6 +72,7 @@ KERNEL_OF_T(256) activation(const T* x, T* y, unsigned kind, unsigned len) {
 
 // dx = f′(x) dy
 KERNEL_OF_T(256) activation_gradient(const T* x, const T* grad_y, T* grad_x, unsigned kind, unsigned len) {
+    wait_for_predecessor();
     with_activation(kind, [&](auto f) {
         for (u64 i = global_thread(); i < len; i += global_threads())
             grad_x[i] = from_f32<T>(times(f.slope(to_f32(x[i])), to_f32(grad_y[i])));
@@ -81,6 +83,7 @@ KERNEL_OF_T(256) activation_gradient(const T* x, const T* grad_y, T* grad_x, uns
 extern "C" __global__ void __launch_bounds__(256)
 activation_gradient_tangent(const float* x, const float* x_tangent, const float* grad_y, const float* grad_y_tangent, float* grad_x_tangent,
                             unsigned kind, unsigned len) {
+    wait_for_predecessor();
     with_activation(kind, [&](auto f) {
         for (u64 i = global_thread(); i < len; i += global_threads()) {
             float slope = f.slope(x[i]), curve = f.curve(x[i]), dyt = grad_y_tangent[i];

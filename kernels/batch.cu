@@ -8,6 +8,7 @@ constexpr unsigned SIDE = 32, PLANE = 1024, IMAGE = 3 * PLANE, PADDING = 4;
 KERNEL_OF_T(256)
 gather(const unsigned char* pixels, const unsigned char* classes, const float* table, const u64* state, T* x, unsigned* labels,
        unsigned images, unsigned batch, unsigned augment) {
+    wait_for_predecessor();
     SHARED(unsigned, chosen, [32]);
     SHARED(unsigned, moved, [32]);
     unsigned lane = lane_id(), n = blockIdx.x * 32 + lane;

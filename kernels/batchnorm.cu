@@ -5,6 +5,7 @@
 // Each part's Σx and Σx² of every column; and where they are asked for, μ and σ².
 KERNEL_OF_T(256, 8)
 moments_partial(const T* x, double* partials, float* mean_or_null, float* var_or_null, unsigned* tickets_or_null, Matrix matrix) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     store_moments(x, partials, at);
     if (!mean_or_null) return;
@@ -31,6 +32,7 @@ __device__ __forceinline__ void apply(const T* x, T* y, T* chosen, const Affine&
 KERNEL_OF_T(256)
 norm_apply(const T* x, const float* weight, const float* bias, const float* mean, const float* spread, T* y, T* chosen_or_null, double eps, unsigned kind,
            unsigned relu, Matrix matrix, Pool pool) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     if (!at.there()) return;
     double s = divisor(spread[at.column], eps, kind);
@@ -59,6 +61,7 @@ KERNEL_OF_T(256)
 norm_gradient_sums(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* spread,
                    double* partials, float* grad_weight, float* grad_bias, unsigned* tickets, double eps, unsigned kind, unsigned relu,
                    Matrix matrix, Pool pool) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     Pair sums = {};
     if (at.there()) {
@@ -94,6 +97,7 @@ __device__ __forceinline__ void gradient(const T* x, const T* grad_y, T* grad_x,
 KERNEL_OF_T(256)
 batch_norm_gradient(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var,
                     const float* grad_weight, const float* grad_bias, T* grad_x, double eps, unsigned relu, Matrix matrix, Pool pool) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     if (!at.there()) return;
     double s = divisor(var[at.column], eps, 0), samples = (double)matrix.rows * (pool.width ? 4 : 1);
@@ -106,6 +110,7 @@ batch_norm_gradient(const T* x, const T* grad_y, const float* weight, const floa
 // r ← (1 − α) r + α f v, of all norms' statistics at once; f is what makes a variance unbiased.
 extern "C" __global__ void __launch_bounds__(256)
 move_running(const float* batch, const double* factors, float* running, double momentum, unsigned len) {
+    wait_for_predecessor();
     double kept = 1.0 - momentum;
     for (u64 i = global_thread(); i < len; i += global_threads())
         running[i] = (float)(kept * running[i] + momentum * (batch[i] * factors[i]));

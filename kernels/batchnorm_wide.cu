@@ -7,6 +7,7 @@
 // squares about it is at most by the factor of a thread's rows, and one, above that about their mean. A column whose squares leave float's range
 // is summed in double; the others keep their bits.
 KERNEL_OF_T(256) moments_wide(const T* x, double* partials, float* mean, float* var, unsigned* tickets, Matrix matrix) {
+    wait_for_predecessor();
     constexpr unsigned N = EACH<T>;
     SHARED(float, total, [2][MOST_COLUMNS]);
     SHARED(float, pivots, [MOST_COLUMNS]);
@@ -54,6 +55,7 @@ KERNEL_OF_T(256) moments_wide(const T* x, double* partials, float* mean, float* 
 KERNEL_OF_T(256)
 norm_apply_wide(const T* x, const float* weight, const float* bias, const float* mean, const float* spread, T* y, T* chosen_or_null, double eps,
                 unsigned kind, unsigned relu, Matrix matrix, Pool pool) {
+    wait_for_predecessor();
     constexpr unsigned N = EACH<T>;
     WidePlace<N> at = wide_place<N>(matrix);
     double inverse;
@@ -75,6 +77,7 @@ norm_apply_wide(const T* x, const float* weight, const float* bias, const float*
 KERNEL_OF_T(256)
 norm_apply_wide_pool(const T* x, const float* weight, const float* bias, const float* mean, const float* spread, T* y, T* chosen_or_null, double eps,
                      unsigned kind, unsigned relu, Matrix matrix, Pool pool) {
+    wait_for_predecessor();
     constexpr unsigned N = EACH<T>;
     WidePlace<N> at = wide_place<N>(matrix);
     double inverse;
@@ -121,6 +124,7 @@ KERNEL_OF_T(256)
 norm_gradient_sums_wide(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* spread,
                         double* partials, float* grad_weight, float* grad_bias, unsigned* tickets, double eps, unsigned kind,
                         unsigned relu, Matrix matrix, Pool pool) {
+    wait_for_predecessor();
     constexpr unsigned N = EACH<T>;
     WidePlace<N> at = wide_place<N>(matrix);
     double inverse;
@@ -160,6 +164,7 @@ KERNEL_OF_T(256)
 norm_gradient_sums_wide_pool(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* spread,
                              double* partials, float* grad_weight, float* grad_bias, unsigned* tickets, double eps, unsigned kind,
                              unsigned relu, Matrix matrix, Pool pool) {
+    wait_for_predecessor();
     constexpr unsigned N = EACH<T>;
     WidePlace<N> at = wide_place<N>(matrix);
     double inverse;
@@ -235,6 +240,7 @@ __device__ __forceinline__ WideSlope<N> wide_slope(const WidePlace<N>& at, const
 KERNEL_OF_T(256)
 batch_norm_gradient_wide(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var,
                          const float* grad_weight, const float* grad_bias, T* grad_x, double eps, unsigned relu, Matrix matrix, Pool pool) {
+    wait_for_predecessor();
     constexpr unsigned N = EACH<T>;
     WidePlace<N> at = wide_place<N>(matrix);
     WideSlope<N> of = wide_slope(at, weight, bias, mean, var, grad_weight, grad_bias, eps, matrix.rows);
@@ -245,6 +251,7 @@ KERNEL_OF_T(256)
 batch_norm_gradient_wide_pool(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var,
                               const float* grad_weight, const float* grad_bias, T* grad_x, double eps, unsigned relu, Matrix matrix,
                               Pool pool) {
+    wait_for_predecessor();
     constexpr unsigned N = EACH<T>;
     WidePlace<N> at = wide_place<N>(matrix);
     WideSlope<N> of = wide_slope(at, weight, bias, mean, var, grad_weight, grad_bias, eps, 4.0 * matrix.rows);

@@ -138,18 +138,21 @@ __device__ void product(const float* a, const float* b, const float* bias, float
 extern "C" __global__ void __launch_bounds__(256, 1)
 product_128x128(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
                 unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu, unsigned vector) {
+    wait_for_predecessor();
     product<128, 128, 8, 8>(a, b, bias_or_null, out, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, map, transposed, relu, vector);
 }
 // As product_128x128, in tiles of 128 × 64.
 extern "C" __global__ void __launch_bounds__(256, 2)
 product_128x64(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
                unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu, unsigned vector) {
+    wait_for_predecessor();
     product<128, 64, 8, 4>(a, b, bias_or_null, out, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, map, transposed, relu, vector);
 }
 // As product_128x128, in tiles of 32 × 32, for small problems: blocks of two warps.
 extern "C" __global__ void __launch_bounds__(64)
 product_32x32(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
               unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu, unsigned vector) {
+    wait_for_predecessor();
     product<32, 32, 4, 4>(a, b, bias_or_null, out, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, map, transposed, relu, vector);
 }
 
@@ -217,16 +220,19 @@ __device__ void weight_gradient(const float* x, const float* grad_y, float* part
 // One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k] over the q that have the tap on the map; in tiles of 64 × 64.
 extern "C" __global__ void __launch_bounds__(256)
 weight_gradient_64(const float* x, const float* grad_y, float* partials, Map map, unsigned per_split, unsigned vector) {
+    wait_for_predecessor();
     weight_gradient<64, 4>(x, grad_y, partials, map, per_split, vector);
 }
 // As weight_gradient_64, in tiles of 32 × 32.
 extern "C" __global__ void __launch_bounds__(64)
 weight_gradient_32(const float* x, const float* grad_y, float* partials, Map map, unsigned per_split, unsigned vector) {
+    wait_for_predecessor();
     weight_gradient<32, 4>(x, grad_y, partials, map, per_split, vector);
 }
 
 // out ← the splits' parts, added in order.
 extern "C" __global__ void __launch_bounds__(256) add_splits(const float* partials, float* out, unsigned splits, unsigned len) {
+    wait_for_predecessor();
     for (u64 i = global_thread(); i < len; i += global_threads()) {
         float sum = partials[i];
         for (unsigned split = 1; split < splits; ++split) sum += partials[(u64)split * len + i];
@@ -236,6 +242,7 @@ extern "C" __global__ void __launch_bounds__(256) add_splits(const float* partia
 
 // As add_splits, of many splits of few elements: a block takes 32 of these, each warp every eighth split; then the warps are added in order.
 extern "C" __global__ void __launch_bounds__(256) add_many_splits(const float* partials, float* out, unsigned splits, unsigned len) {
+    wait_for_predecessor();
     SHARED(float, sums, [8][32]);
     unsigned i = blockIdx.x * 32 + lane_id();
     float sum = 0.0f;
@@ -253,6 +260,7 @@ __device__ __noinline__ void merge_sums(double* partials, float* sums, unsigned*
 }
 // Each part's Σ of every column, and of all parts: a bias's gradient.
 KERNEL_OF_T(256) column_sums(const T* x, double* partials, float* sums, unsigned* tickets, Matrix matrix) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     double sum = 0.0;
     for_column(at, [&](u64 i) { sum += to_f32(x[i]); });

@@ -248,6 +248,7 @@ __device__ void product(const T* a, const T* b, T* out, const Epilogue& epilogue
 KERNEL_OF_T(256, 3)
 product_mma(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
             unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu, unsigned vector) {
+    wait_for_predecessor();
     Plain<T> with = {bias_or_null, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, relu};
     if (transposed) product<true, 128>(a, b, out, with, map, vector);
     else product<false, 128>(a, b, out, with, map, vector);
@@ -256,6 +257,7 @@ product_mma(const T* a, const T* b, const float* bias_or_null, T* out, double* s
 KERNEL_OF_T(128, 4)
 product_mma_64(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
                unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu, unsigned vector) {
+    wait_for_predecessor();
     Plain<T> with = {bias_or_null, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, relu};
     if (transposed) product<true, 64>(a, b, out, with, map, vector);
     else product<false, 64>(a, b, out, with, map, vector);
@@ -264,6 +266,7 @@ product_mma_64(const T* a, const T* b, const float* bias_or_null, T* out, double
 KERNEL_OF_T(256, 3)
 input_gradient_mma(const T* a, const T* b, T* out, const T* x, const float* gamma, const float* beta, const float* mean, const float* spread,
                    double* sums, float* grad_gamma, float* grad_beta, unsigned* tickets, Norming norming, Map map, unsigned vector) {
+    wait_for_predecessor();
     Gradient<T> with = {{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}};
     product<true, 128>(a, b, out, with, map, vector);
 }
@@ -271,12 +274,14 @@ input_gradient_mma(const T* a, const T* b, T* out, const T* x, const float* gamm
 KERNEL_OF_T(128, 4)
 input_gradient_mma_64(const T* a, const T* b, T* out, const T* x, const float* gamma, const float* beta, const float* mean, const float* spread,
                       double* sums, float* grad_gamma, float* grad_beta, unsigned* tickets, Norming norming, Map map, unsigned vector) {
+    wait_for_predecessor();
     Gradient<T> with = {{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}};
     product<true, 64>(a, b, out, with, map, vector);
 }
 
 // One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], as weight_gradient_64: a tile of 64 × 64, each warp 16 × 32.
 KERNEL_OF_T(256) weight_gradient_mma(const T* x, const T* grad_y, float* partials, Map map, unsigned per_split, unsigned vector) {
+    wait_for_predecessor();
     constexpr unsigned CHUNK = Kind<T>::CHUNK, DEPTH = Kind<T>::DEPTH, STEP = Kind<T>::STEP, SIDE = 64, PITCH = SIDE + 8;
     constexpr unsigned TILE = DEPTH * PITCH, ACROSS = SIDE / CHUNK;
     DYNAMIC_SHARED(bytes);

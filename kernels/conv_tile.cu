@@ -270,6 +270,7 @@ __device__ __forceinline__ void split_product(const T* a, const T* b, T* out, co
 KERNEL_OF_T(128, 2)
 product_tile_128(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
                  unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
+    wait_for_predecessor();
     Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
     whole_product<128>(a, b, out, Plain<T>{bias_or_null, to, relu}, map, transposed);
 }
@@ -277,6 +278,7 @@ product_tile_128(const T* a, const T* b, const float* bias_or_null, T* out, doub
 KERNEL_OF_T(128, 2)
 product_tile_64(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
                 unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
+    wait_for_predecessor();
     Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
     whole_product<64>(a, b, out, Plain<T>{bias_or_null, to, relu}, map, transposed);
 }
@@ -285,12 +287,14 @@ product_tile_64(const T* a, const T* b, const float* bias_or_null, T* out, doubl
 KERNEL_OF_T(128, 2)
 input_gradient_tile_128(const T* a, const T* b, T* out, const T* x, const float* gamma, const float* beta, const float* mean, const float* spread,
                         double* sums, float* grad_gamma, float* grad_beta, unsigned* tickets, Norming norming, Map map) {
+    wait_for_predecessor();
     whole_product<128>(a, b, out, Gradient<T>{{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}}, map, 1);
 }
 // As input_gradient_tile_128, in whole tiles of 128 × 64.
 KERNEL_OF_T(128, 2)
 input_gradient_tile_64(const T* a, const T* b, T* out, const T* x, const float* gamma, const float* beta, const float* mean, const float* spread,
                        double* sums, float* grad_gamma, float* grad_beta, unsigned* tickets, Norming norming, Map map) {
+    wait_for_predecessor();
     whole_product<64>(a, b, out, Gradient<T>{{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}}, map, 1);
 }
 
@@ -299,6 +303,7 @@ input_gradient_tile_64(const T* a, const T* b, T* out, const T* x, const float* 
 KERNEL_OF_T(128, 2) CLUSTER_OF(4)
 product_tile_split(const T* a, const T* b, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
                    unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
+    wait_for_predecessor();
     Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
     split_product(a, b, out, Plain<T>{bias_or_null, to, relu}, map, transposed);
 }
@@ -306,6 +311,7 @@ product_tile_split(const T* a, const T* b, const float* bias_or_null, T* out, do
 KERNEL_OF_T(128, 2) CLUSTER_OF(4)
 input_gradient_tile_split(const T* a, const T* b, T* out, const T* x, const float* gamma, const float* beta, const float* mean, const float* spread,
                           double* sums, float* grad_gamma, float* grad_beta, unsigned* tickets, Norming norming, Map map) {
+    wait_for_predecessor();
     split_product(a, b, out, Gradient<T>{{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}}, map, 1);
 }
 #endif
@@ -400,10 +406,12 @@ __device__ __forceinline__ void weight_gradient(const T* x, const T* grad_y, flo
 // One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], and the sum of all in `out`; in whole tiles of 128 × 128.
 KERNEL_OF_T(128, 2)
 weight_gradient_tile_128(const T* x, const T* grad_y, float* partials, float* out_or_null, unsigned* tickets_or_null, Map map, unsigned per_split) {
+    wait_for_predecessor();
     weight_gradient<T, 128>(x, grad_y, partials, out_or_null, tickets_or_null, map, per_split);
 }
 // As weight_gradient_tile_128, in whole tiles of 64 × 64.
 KERNEL_OF_T(128, 2)
 weight_gradient_tile_64(const T* x, const T* grad_y, float* partials, float* out_or_null, unsigned* tickets_or_null, Map map, unsigned per_split) {
+    wait_for_predecessor();
     weight_gradient<T, 64>(x, grad_y, partials, out_or_null, tickets_or_null, map, per_split);
 }

@@ -264,6 +264,7 @@ __device__ __forceinline__ void product(const TensorMap* a, const TensorMap* b, 
 extern "C" __global__ void __launch_bounds__(288, 1)
 product_wgmma_128(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const float* bias_or_null, bf16* out, double* sums_or_null,
                   float* mean_or_null, float* var_or_null, unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
+    wait_for_predecessor();
     Plain with = {bias_or_null, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, relu};
     if (transposed) product<128, true>(&a, &b, out, with, map);
     else product<128, false>(&a, &b, out, with, map);
@@ -272,6 +273,7 @@ product_wgmma_128(const __grid_constant__ TensorMap a, const __grid_constant__ T
 extern "C" __global__ void __launch_bounds__(288, 1)
 product_wgmma_64(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const float* bias_or_null, bf16* out, double* sums_or_null,
                  float* mean_or_null, float* var_or_null, unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
+    wait_for_predecessor();
     Plain with = {bias_or_null, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, relu};
     if (transposed) product<64, true>(&a, &b, out, with, map);
     else product<64, false>(&a, &b, out, with, map);
@@ -281,6 +283,7 @@ extern "C" __global__ void __launch_bounds__(288, 1)
 input_gradient_wgmma_128(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, bf16* out, const bf16* x, const float* gamma,
                          const float* beta, const float* mean, const float* spread, double* sums, float* grad_gamma, float* grad_beta,
                          unsigned* tickets, Norming norming, Map map) {
+    wait_for_predecessor();
     Gradient with = {{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}};
     product<128, true>(&a, &b, out, with, map);
 }
@@ -289,6 +292,7 @@ extern "C" __global__ void __launch_bounds__(288, 1)
 input_gradient_wgmma_64(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, bf16* out, const bf16* x, const float* gamma,
                          const float* beta, const float* mean, const float* spread, double* sums, float* grad_gamma, float* grad_beta,
                          unsigned* tickets, Norming norming, Map map) {
+    wait_for_predecessor();
     Gradient with = {{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}};
     product<64, true>(&a, &b, out, with, map);
 }
@@ -407,12 +411,14 @@ __device__ __forceinline__ void weight_gradient(const TensorMap* x, const Tensor
 extern "C" __global__ void __launch_bounds__(288, 1)
 weight_gradient_wgmma_128(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap grad_y, float* partials, float* out_or_null,
                           unsigned* tickets_or_null, Map map, unsigned per_split, unsigned splits) {
+    wait_for_predecessor();
     weight_gradient<128>(&x, &grad_y, partials, out_or_null, tickets_or_null, map, per_split, splits);
 }
 // As weight_gradient_wgmma_128, in whole tiles of 64 × 64. Boxes are 128 rows of 64.
 extern "C" __global__ void __launch_bounds__(288, 1)
 weight_gradient_wgmma_64(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap grad_y, float* partials, float* out_or_null,
                          unsigned* tickets_or_null, Map map, unsigned per_split, unsigned splits) {
+    wait_for_predecessor();
     weight_gradient<64>(&x, &grad_y, partials, out_or_null, tickets_or_null, map, per_split, splits);
 }
 

@@ -6,6 +6,7 @@
 KERNEL_OF_T(256)
 distribution(const T* x, unsigned* counts, double* sums, double low, double high, double scale, unsigned unit, unsigned rows, unsigned columns,
              unsigned bins, unsigned each) {
+    wait_for_predecessor();
     SHARED(unsigned, places, [256]);
     unsigned begin = blockIdx.x * each, end = min(begin + each, rows), found[3] = {};
     double sum = 0.0, square = 0.0;
@@ -43,6 +44,7 @@ distribution(const T* x, unsigned* counts, double* sums, double low, double high
 // The parts of `distribution` added up; mean and variance. One block.
 extern "C" __global__ void __launch_bounds__(256)
 distribution_finish(const unsigned* counts, const double* sums, unsigned* count, double* moments, unsigned rows, unsigned bins, unsigned parts) {
+    wait_for_predecessor();
     for (unsigned bin = threadIdx.x; bin < bins + 2; bin += 256) {
         unsigned all = 0;
         for (unsigned part = 0; part < parts; ++part) all += counts[part * (bins + 2) + bin];

@@ -321,6 +321,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) __cluster_dims__(8, 1, 1)
 deep_linear_10(const float* theta, const float* x, const float* target, float* grad_or_null, float* y_or_null, float* statistics_or_null,
                double* sample_or_null, double* loss, double* correct, double scale, double eps, double p, unsigned kind, unsigned norm_last,
                unsigned depth, unsigned dim, unsigned samples, unsigned stride) {
+    wait_for_predecessor();
     deep_linear<10>(theta, x, target, grad_or_null, y_or_null, statistics_or_null, sample_or_null, loss, correct, scale, eps, p, kind, norm_last,
                     depth, 10, samples, stride);
 }
@@ -329,6 +330,7 @@ extern "C" __global__ void __launch_bounds__(256) __cluster_dims__(8, 1, 1)
 deep_linear_16(const float* theta, const float* x, const float* target, float* grad_or_null, float* y_or_null, float* statistics_or_null,
                double* sample_or_null, double* loss, double* correct, double scale, double eps, double p, unsigned kind, unsigned norm_last,
                unsigned depth, unsigned dim, unsigned samples, unsigned stride) {
+    wait_for_predecessor();
     deep_linear<16>(theta, x, target, grad_or_null, y_or_null, statistics_or_null, sample_or_null, loss, correct, scale, eps, p, kind, norm_last,
                     depth, dim, samples, stride);
 }

@@ -184,6 +184,7 @@ __device__ __forceinline__ void on_coordinates(const float* theta, double* batch
 extern "C" __global__ void __launch_bounds__(128)
 deep_linear_coordinates_10(const float* theta, double* batch, float* grad_or_null, float* statistics_or_null, double* loss, double* correct, double scale,
                            double eps, unsigned stride, unsigned target, Coordinates of) {
+    wait_for_predecessor();
     of.dim = 10;
     on_coordinates<10>(theta, batch, grad_or_null, statistics_or_null, loss, correct, scale, eps, stride, target, of);
 }
@@ -191,6 +192,7 @@ deep_linear_coordinates_10(const float* theta, double* batch, float* grad_or_nul
 extern "C" __global__ void __launch_bounds__(288)
 deep_linear_coordinates_16(const float* theta, double* batch, float* grad_or_null, float* statistics_or_null, double* loss, double* correct, double scale,
                            double eps, unsigned stride, unsigned target, Coordinates of) {
+    wait_for_predecessor();
     on_coordinates<16>(theta, batch, grad_or_null, statistics_or_null, loss, correct, scale, eps, stride, target, of);
 }
 
@@ -198,6 +200,7 @@ deep_linear_coordinates_16(const float* theta, double* batch, float* grad_or_nul
 // `padded` doubles each.
 extern "C" __global__ void __launch_bounds__(128)
 deep_linear_samples(const double* batch, const float* target, float* y, double* sample, double scale, unsigned basis, unsigned padded, Coordinates of) {
+    wait_for_predecessor();
     for (unsigned n = blockIdx.x * blockDim.x + threadIdx.x; n < of.samples; n += gridDim.x * blockDim.x) {
         double squares = 0.0;
         for (unsigned u = 0; u < of.dim; ++u) {

@@ -47,6 +47,7 @@ struct GroupSums {
 // μ and σ² of every sample's groups from Σx and Σx².
 extern "C" __global__ void __launch_bounds__(256)
 group_moments_finish(const double* partials, float* mean, float* var, unsigned pixels, unsigned columns, Groups groups, unsigned parts) {
+    wait_for_predecessor();
     GroupSums of = {merged_column(), columns, parts, groups};
     if (!of.there()) return;
     Pair sums = warp_pair(of.add({}, partials, nullptr));
@@ -62,6 +63,7 @@ group_moments_finish(const double* partials, float* mean, float* var, unsigned p
 extern "C" __global__ void __launch_bounds__(256)
 group_means(const double* partials, const float* weight_or_null, float* mean_a, float* mean_b, unsigned pixels, unsigned columns, Groups groups,
             unsigned parts) {
+    wait_for_predecessor();
     GroupSums of = {merged_column(), columns, parts, groups};
     if (!of.there()) return;
     Pair sums = warp_pair(of.add({}, partials, weight_or_null));
@@ -74,6 +76,7 @@ group_means(const double* partials, const float* weight_or_null, float* mean_a, 
 extern "C" __global__ void __launch_bounds__(256)
 group_means_tangent(const double* partials, const double* partials_tangent, const float* weight, const float* weight_tangent_or_null,
                     float* mean_a, float* mean_b, unsigned pixels, unsigned columns, Groups groups, unsigned parts) {
+    wait_for_predecessor();
     GroupSums of = {merged_column(), columns, parts, groups};
     if (!of.there()) return;
     Pair sums = of.add({}, partials_tangent, weight);
@@ -87,6 +90,7 @@ group_means_tangent(const double* partials, const double* partials_tangent, cons
 // dβ and dγ: the two sums of each channel over parts and samples.
 extern "C" __global__ void __launch_bounds__(256)
 group_channels(const double* partials, float* grad_weight, float* grad_bias, unsigned columns, unsigned channels, unsigned parts) {
+    wait_for_predecessor();
     unsigned channel = merged_column(), samples = columns / channels;
     if (channel >= channels) return;
     Pair pair = {};
@@ -120,6 +124,7 @@ template <typename F> __device__ __forceinline__ Pair sums_of_fours(const Column
 KERNEL_OF_T(256)
 group_apply(const T* x, const float* weight, const float* bias, const float* mean, const float* var, T* y, double eps, unsigned relu,
             Matrix matrix, Groups groups) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     if (!at.there()) return;
     auto [c, g] = group_column(at.column, groups);
@@ -131,6 +136,7 @@ group_apply(const T* x, const float* weight, const float* bias, const float* mea
 KERNEL_OF_T(256)
 group_gradient_sums(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var, double* partials,
                     double eps, unsigned relu, Matrix matrix, Groups groups) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     Pair sums = {};
     if (at.there()) {
@@ -151,6 +157,7 @@ group_gradient_sums(const T* x, const T* grad_y, const float* weight, const floa
 KERNEL_OF_T(256)
 group_gradient(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var, const float* mean_q,
                const float* mean_u, T* grad_x, double eps, unsigned relu, Matrix matrix, Groups groups) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     if (!at.there()) return;
     auto [c, g] = group_column(at.column, groups);
@@ -183,6 +190,7 @@ struct MovingGroup {
 extern "C" __global__ void __launch_bounds__(256)
 group_tangent_sums(const float* x, const float* x_tangent, const float* mean, const float* var, double* partials, double eps, Matrix matrix,
                    Groups groups) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     double sum = 0.0, sum_u = 0.0;
     if (at.there()) {
@@ -202,6 +210,7 @@ extern "C" __global__ void __launch_bounds__(256)
 group_tangent_apply(const float* x, const float* x_tangent, const float* y_or_null, const float* weight, const float* weight_tangent_or_null,
                     const float* bias_tangent_or_null, const float* mean, const float* var, const float* mean_tangent,
                     const float* divisor_tangent, float* y_tangent, double eps, Matrix matrix, Groups groups) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     if (!at.there()) return;
     auto [c, g] = group_column(at.column, groups);
@@ -218,6 +227,7 @@ extern "C" __global__ void __launch_bounds__(256)
 group_tangent_gradient_sums(const float* x, const float* x_tangent, const float* y_or_null, const float* grad_y, const float* grad_y_tangent,
                             const float* mean, const float* var, const float* mean_tangent, const float* divisor_tangent, double* partials,
                             double* partials_tangent, double eps, Matrix matrix, Groups groups) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     double sum = 0.0, sum_u = 0.0, moving = 0.0, moving_u = 0.0;
     if (at.there()) {
@@ -246,6 +256,7 @@ group_tangent_gradient(const float* x, const float* x_tangent, const float* y_or
                        const float* mean_tangent, const float* divisor_tangent, const float* mean_q, const float* mean_u,
                        const float* mean_q_tangent, const float* mean_u_tangent, float* grad_x_tangent, double eps, Matrix matrix,
                        Groups groups) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     if (!at.there()) return;
     auto [c, g] = group_column(at.column, groups);

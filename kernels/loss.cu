@@ -36,6 +36,7 @@ __device__ __noinline__ void merge_losses(const double* sample, const double* ri
 KERNEL_OF_T(128)
 cross_entropy(const T* logits, const unsigned* labels, double* sample, double* right, double* loss, double* correct, T* grad_or_null,
               unsigned* tickets, unsigned samples, unsigned classes) {
+    wait_for_predecessor();
     unsigned lane = lane_id(), warps = blockDim.x / 32u;
     double answers = 0.0;
     for (unsigned n = blockIdx.x * warps + warp_id(); n < samples; n += gridDim.x * warps) {
@@ -79,6 +80,7 @@ cross_entropy(const T* logits, const unsigned* labels, double* sample, double* r
 KERNEL_OF_T(128)
 squared_error(const T* x, const T* target, double* sample, double* loss, double* correct, T* grad_or_null, unsigned* tickets, double scale,
               unsigned samples, unsigned columns) {
+    wait_for_predecessor();
     unsigned n = blockIdx.x * (blockDim.x / 32u) + warp_id();
     double sum = 0.0;
     float factor = (float)(2.0 * scale);
@@ -97,6 +99,7 @@ squared_error(const T* x, const T* target, double* sample, double* loss, double*
 // How softmax's gradient (p − onehot)/N moves: p (ż − Σ p ż)/N. A warp for each sample.
 extern "C" __global__ void __launch_bounds__(128)
 cross_entropy_tangent(const float* logits, const float* logits_tangent, float* grad_tangent, unsigned samples, unsigned classes) {
+    wait_for_predecessor();
     unsigned n = blockIdx.x * (blockDim.x / 32u) + warp_id();
     if (n >= samples) return;
     const float *z = logits + (u64)n * classes, *zt = logits_tangent + (u64)n * classes;
@@ -122,6 +125,7 @@ cross_entropy_tangent(const float* logits, const float* logits_tangent, float* g
 // How the squared error's gradient moves: 2 scale ẋ.
 extern "C" __global__ void __launch_bounds__(256)
 squared_error_tangent(const float* x_tangent, float* grad_tangent, double scale, unsigned len) {
+    wait_for_predecessor();
     float factor = (float)(2.0 * scale);
     for (u64 i = global_thread(); i < len; i += global_threads()) grad_tangent[i] = factor * x_tangent[i];
 }

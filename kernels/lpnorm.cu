@@ -5,6 +5,7 @@
 
 // Each part's max|x| of every column.
 KERNEL_OF_T(256) lp_maxima_partial(const T* x, double* partials, Matrix matrix) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     // The largest of floats is one of them: nothing is gained by doubles.
     float most = 0.0f;
@@ -14,11 +15,13 @@ KERNEL_OF_T(256) lp_maxima_partial(const T* x, double* partials, Matrix matrix) 
 
 // scale ← max|x|.
 extern "C" __global__ void __launch_bounds__(256) lp_maxima_finish(const double* partials, float* scale, unsigned columns, unsigned parts) {
+    wait_for_predecessor();
     finish_columns<Most>(partials, columns, parts, [&](unsigned column, double most, double) { scale[column] = (float)most; });
 }
 
 // Each part's Σx and Σ(|x|/M)^p of every column, M in `most` where `power` is 0 and 1 elsewhere; at p = ∞ the second is 0.
 KERNEL_OF_T(256) lp_powers(const T* x, const float* most, double* partials, float p, unsigned power, Matrix matrix) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     float largest = at.there() && power == 0 ? most[at.column] : 1.0f;
     // An infinity is to reach the sum as one.
@@ -29,6 +32,7 @@ KERNEL_OF_T(256) lp_powers(const T* x, const float* most, double* partials, floa
 // μ and s from the sums; scale holds M before where `power` is 0, and s already where it is 3.
 extern "C" __global__ void __launch_bounds__(256)
 lp_finish(const double* partials, float* mean, float* scale, double p, unsigned power, unsigned rows, unsigned columns, unsigned parts) {
+    wait_for_predecessor();
     finish_columns<Sum>(partials, columns, parts, [&](unsigned column, double sum, double total) {
         mean[column] = (float)(sum / rows);
         double average = total / rows;
@@ -43,6 +47,7 @@ lp_finish(const double* partials, float* mean, float* scale, double p, unsigned 
 
 // Each part's number of elements of every column whose |x| is its s.
 KERNEL_OF_T(256) lp_ties(const T* x, const float* scale, double* partials, Matrix matrix) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     unsigned count = 0;
     float s = at.there() ? scale[at.column] : 0.0f;
@@ -52,6 +57,7 @@ KERNEL_OF_T(256) lp_ties(const T* x, const float* scale, double* partials, Matri
 
 // Σ of lp_ties's parts of every column, in place of the first part.
 extern "C" __global__ void __launch_bounds__(256) lp_ties_finish(double* partials, unsigned columns, unsigned parts) {
+    wait_for_predecessor();
     finish_columns<Sum>(partials, columns, parts, [&](unsigned column, double count, double) { partials[column] = count; });
 }
 
@@ -60,6 +66,7 @@ KERNEL_OF_T(256)
 lp_gradient(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* scale,
             const float* grad_weight, const float* grad_bias, const double* ties_or_null, T* grad_x, double eps, float exponent, unsigned power,
             unsigned relu, Matrix matrix, Pool pool) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     if (!at.there()) return;
     unsigned c = at.column;

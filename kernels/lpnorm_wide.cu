@@ -5,6 +5,7 @@
 
 // What lp_maxima_partial does.
 KERNEL_OF_T(256) lp_maxima_wide(const T* x, double* partials, Matrix matrix) {
+    wait_for_predecessor();
     constexpr unsigned N = EACH<T>;
     SHARED(float, total, [2][MOST_COLUMNS]);
     WidePlace<N> at = wide_place<N>(matrix);
@@ -17,6 +18,7 @@ KERNEL_OF_T(256) lp_maxima_wide(const T* x, double* partials, Matrix matrix) {
 // Each part's Σx and Σ|x| or Σx² of every column, as lp_powers leaves them; at p = ∞ the second is Σ|x| too, and nobody reads it. Float takes the sums over
 // a run of rows. A column whose squares leave float's range is summed in double; the others keep their bits.
 KERNEL_OF_T(256) lp_powers_wide(const T* x, double* partials, unsigned power, Matrix matrix) {
+    wait_for_predecessor();
     constexpr unsigned N = EACH<T>;
     SHARED(float, total, [2][MOST_COLUMNS]);
     WidePlace<N> at = wide_place<N>(matrix);
@@ -53,6 +55,7 @@ KERNEL_OF_T(256) lp_powers_wide(const T* x, double* partials, unsigned power, Ma
 
 // What lp_ties does.
 KERNEL_OF_T(256) lp_ties_wide(const T* x, const float* scale, double* partials, Matrix matrix) {
+    wait_for_predecessor();
     constexpr unsigned N = EACH<T>;
     SHARED(float, total, [2][MOST_COLUMNS]);
     SHARED(float, scales, [MOST_COLUMNS]);
@@ -143,11 +146,13 @@ KERNEL_OF_T(256, 2)
 lp_gradient_wide(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* scale,
                  const float* grad_weight, const float* grad_bias, const double* ties_or_null, T* grad_x, double eps, float exponent, unsigned power,
                  unsigned relu, Matrix matrix, Pool pool) {
+    wait_for_predecessor();
     gradient<T, false>({x, grad_y, weight, bias, mean, scale, grad_weight, grad_bias, ties_or_null, grad_x, eps, power, relu, matrix, {}});
 }
 KERNEL_OF_T(256)
 lp_gradient_wide_pool(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* scale,
                       const float* grad_weight, const float* grad_bias, const double* ties_or_null, T* grad_x, double eps, float exponent,
                       unsigned power, unsigned relu, Matrix matrix, Pool pool) {
+    wait_for_predecessor();
     gradient<T, true>({x, grad_y, weight, bias, mean, scale, grad_weight, grad_bias, ties_or_null, grad_x, eps, power, relu, matrix, pool});
 }

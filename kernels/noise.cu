@@ -74,6 +74,7 @@ template <typename F> __device__ __forceinline__ void for_noise(const NoisePlace
 
 // y = s x + m, then the ReLU.
 KERNEL_OF_T(256) noise(const T* x, const u64* state, T* y, NoiseOptions noise, unsigned relu, Matrix matrix, unsigned batch) {
+    wait_for_predecessor();
     float floor = relu_floor(relu);
     for_noise(noise_place(state, noise, matrix, batch), [&](u64 i, float m, float s) {
         y[i] = from_f32<T>(above(fmaf(to_f32(x[i]), s, m), floor));
@@ -83,6 +84,7 @@ KERNEL_OF_T(256) noise(const T* x, const u64* state, T* y, NoiseOptions noise, u
 // dx = s dy where the ReLU let y through.
 KERNEL_OF_T(256)
 noise_gradient(const T* x, const T* grad_y, const u64* state, T* grad_x, NoiseOptions noise, unsigned relu, Matrix matrix, unsigned batch) {
+    wait_for_predecessor();
     float floor = relu_floor(relu);
     for_noise(noise_place(state, noise, matrix, batch), [&](u64 i, float m, float s) {
         grad_x[i] = from_f32<T>(fmaf(to_f32(x[i]), s, m) <= floor ? 0.0f : s * to_f32(grad_y[i]));
@@ -91,6 +93,7 @@ noise_gradient(const T* x, const T* grad_y, const u64* state, T* grad_x, NoiseOp
 
 // The draws themselves: shift ← m, drawn_scale ← s.
 KERNEL_OF_T(256) noise_draws(const u64* state, T* shift, T* drawn_scale, NoiseOptions noise, Matrix matrix, unsigned batch) {
+    wait_for_predecessor();
     for_noise(noise_place(state, noise, matrix, batch), [&](u64 i, float m, float s) {
         shift[i] = from_f32<T>(m);
         drawn_scale[i] = from_f32<T>(s);
@@ -160,6 +163,7 @@ template <typename T, unsigned COUNT> __device__ __forceinline__ void apply(cons
 KERNEL_OF_T(256)
 noisy_apply(const T* x, const float* weight, const float* bias, const float* mean, const float* var, const u64* state, T* y, double eps,
             NoiseOptions noise, unsigned relu, Matrix matrix, Pool pool) {
+    wait_for_predecessor();
     NoisyPlace place = noisy_place(weight, bias, mean, var, state, eps, noise, relu, matrix, pool);
     if (pool.width) apply<T, 4>(x, y, place, pool);
     else apply<T, 1>(x, y, place, pool);
@@ -209,6 +213,7 @@ KERNEL_OF_T(256)
 noisy_gradient_sums(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var, const u64* state,
                     double* partials, float* grad_weight, float* grad_bias, unsigned* tickets, double eps, NoiseOptions noise, unsigned relu,
                     Matrix matrix, Pool pool) {
+    wait_for_predecessor();
     NoisyPlace place = noisy_place(weight, bias, mean, var, state, eps, noise, relu, matrix, pool);
     if (pool.width) gradient_sums<T, 4>(x, grad_y, partials, place, pool);
     else gradient_sums<T, 1>(x, grad_y, partials, place, pool);
@@ -236,6 +241,7 @@ KERNEL_OF_T(256)
 noisy_gradient(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var,
                const float* grad_weight, const float* grad_bias, const u64* state, T* grad_x, double eps, NoiseOptions noise, unsigned relu,
                Matrix matrix, Pool pool) {
+    wait_for_predecessor();
     NoisyPlace place = noisy_place(weight, bias, mean, var, state, eps, noise, relu, matrix, pool);
     if (pool.width) gradient<T, 4>(x, grad_y, grad_weight, grad_bias, grad_x, matrix.rows, place, pool);
     else gradient<T, 1>(x, grad_y, grad_weight, grad_bias, grad_x, matrix.rows, place, pool);

@@ -46,6 +46,7 @@ __device__ __forceinline__ Unit unit_of(float mean, float spread, double eps, un
 extern "C" __global__ void __launch_bounds__(256)
 norm_tangent_sums(const float* x, const float* x_tangent, const float* mean, const float* spread, double* partials, double eps, float p,
                   unsigned law, Matrix matrix) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     double sum = 0.0, sum_r = 0.0;
     if (at.there()) {
@@ -63,6 +64,7 @@ norm_tangent_sums(const float* x, const float* x_tangent, const float* mean, con
 extern "C" __global__ void __launch_bounds__(256)
 norm_tangent_finish(const double* partials, float* mean_tangent, float* divisor_tangent, unsigned law, unsigned rows, unsigned columns,
                     unsigned parts) {
+    wait_for_predecessor();
     finish_columns<Sum>(partials, columns, parts, [&](unsigned column, double sum, double sum_r) {
         mean_tangent[column] = (float)(sum / rows);
         divisor_tangent[column] = (float)(law == P_INFINITE ? sum_r : sum_r / rows);
@@ -71,6 +73,7 @@ norm_tangent_finish(const double* partials, float* mean_tangent, float* divisor_
 
 // Ḋ at p = ∞: the mean over the largest elements, whose number lp_ties_finish left.
 extern "C" __global__ void __launch_bounds__(256) linf_tangent(const double* ties, float* divisor_tangent, unsigned columns) {
+    wait_for_predecessor();
     for (u64 column = global_thread(); column < columns; column += global_threads())
         divisor_tangent[column] = (float)((double)divisor_tangent[column] / ties[column]);
 }
@@ -80,6 +83,7 @@ extern "C" __global__ void __launch_bounds__(256)
 norm_tangent_apply(const float* x, const float* x_tangent, const float* y_or_null, const float* weight, const float* weight_tangent_or_null,
                    const float* bias_tangent_or_null, const float* mean, const float* spread, const float* mean_tangent,
                    const float* divisor_tangent, float* y_tangent, double eps, unsigned law, Matrix matrix) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     if (!at.there()) return;
     unsigned c = at.column;
@@ -96,6 +100,7 @@ extern "C" __global__ void __launch_bounds__(256)
 norm_tangent_gradient_sums(const float* x, const float* x_tangent, const float* y_or_null, const float* grad_y, const float* grad_y_tangent,
                            const float* mean, const float* spread, const float* mean_tangent, const float* divisor_tangent, double* partials,
                            float* grad_weight, float* grad_bias, unsigned* tickets, double eps, unsigned law, Matrix matrix) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     double sum = 0.0, sum_u = 0.0;
     if (at.there()) {
@@ -119,6 +124,7 @@ norm_tangent_gradient(const float* x, const float* x_tangent, const float* y_or_
                       const float* mean_tangent, const float* divisor_tangent, const float* grad_weight, const float* grad_bias,
                       const float* grad_weight_tangent, const float* grad_bias_tangent, const double* ties_or_null, float* grad_x_tangent,
                       double eps, float p, unsigned law, Matrix matrix) {
+    wait_for_predecessor();
     ColumnPlace at = column_place(matrix);
     if (!at.there()) return;
     unsigned c = at.column;

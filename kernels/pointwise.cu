@@ -3,6 +3,7 @@
 
 // y ← y + bias, which the columns of a dense product have in common.
 KERNEL_OF_T(256) add_bias(const float* bias, T* y, unsigned columns, unsigned len) {
+    wait_for_predecessor();
     for (u64 i = global_thread(); i < len; i += global_threads()) y[i] = from_f32<T>(to_f32(y[i]) + bias[i % columns]);
 }
 
@@ -35,6 +36,7 @@ template <typename T> __device__ __forceinline__ unsigned first_largest(const T*
 
 // y = the largest of each 2×2 window of x.
 KERNEL_OF_T(256) max_pool(const T* x, T* y, unsigned width, unsigned pixel, unsigned len) {
+    wait_for_predecessor();
     for (u64 i = global_thread(); i < len; i += global_threads()) {
         float best;
         first_largest(x, pool_window(i, width, pixel), best);
@@ -45,6 +47,7 @@ KERNEL_OF_T(256) max_pool(const T* x, T* y, unsigned width, unsigned pixel, unsi
 // Each window's four gradients: dy at its first largest, 0 elsewhere. A last odd row or column has no window: its elements get 0.
 KERNEL_OF_T(256)
 max_pool_gradient(const T* x, const T* grad_y, T* grad_x, unsigned height, unsigned width, unsigned pixel) {
+    wait_for_predecessor();
     u64 half = width / 2, windows = height / 2 * half * pixel;
     for (u64 i = global_thread(); i < windows; i += global_threads()) {
         PoolWindow window = pool_window(i, width, pixel);
@@ -67,6 +70,7 @@ max_pool_gradient(const T* x, const T* grad_y, T* grad_x, unsigned height, unsig
 // ẏ of a 2×2 max-pool: ẋ at the first largest of each window.
 extern "C" __global__ void __launch_bounds__(256)
 max_pool_tangent(const float* x, const float* x_tangent, float* y_tangent, unsigned width, unsigned pixel, unsigned len) {
+    wait_for_predecessor();
     for (u64 i = global_thread(); i < len; i += global_threads()) {
         PoolWindow window = pool_window(i, width, pixel);
         float best;

@@ -2,6 +2,7 @@
 // for the emulator, which declares the built-ins (threadIdx, __syncthreads, shuffles) in host.h.
 //
 // - KERNEL_OF_T and BY_VALUE: macros for kernels of both element types, and for structs of numbers passed to them
+// - wait_for_predecessor(): what every kernel begins with
 // - numbers: f32, bf16 (round to nearest even), tf32; no kernel relies on the compiler to fuse a·b + c: it writes fmaf
 // - vectors of 4 elements; sums over a warp and a block, in a fixed order
 // - macros for shared memory: SHARED(type, name, [N][M]) and DYNAMIC_SHARED(name)
@@ -34,6 +35,20 @@ typedef unsigned long long u64;
 
 // Numbers that always go together, passed by value: build.rs makes the same struct of them for the host.
 #define BY_VALUE struct
+
+// The first statement of every kernel. On sm_90 a kernel's blocks may come to a multiprocessor while the launch before it still runs, which saves the
+// time in which one has ended and the next has not begun. This waits until that launch has ended and what it wrote is there, so that everything after
+// it is as if they had run one after the other; then it allows the same to the launch that follows. A launch that did not wait would let its successor
+// overtake what both came after: so all threads wait, and before it none touches global memory or leaves.
+#ifdef NORMSCAPE_HOST
+__device__ __forceinline__ void wait_for_predecessor() { emu_wait_for_predecessor(); }
+#else
+__device__ __forceinline__ void wait_for_predecessor() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+#endif
 
 // Where a test plants a wrong number: NaN with a payload of its own.
 #define NAN_F32 __int_as_float(0x7fffffff)

@@ -8,6 +8,7 @@ extern "C" __global__ void __launch_bounds__(256)
 renorm_correct(const float* mean, const float* var, const float* running_mean, const float* running_var, const float* weight,
                const float* bias, float* ratio, float* shift, float* new_weight, float* new_bias, double eps, double r_max, double d_max,
                unsigned columns) {
+    wait_for_predecessor();
     // One at a time: several would keep more registers across calls of the division than some architectures leave it.
 #pragma unroll 1
     for (u64 c = global_thread(); c < columns; c += global_threads()) {
@@ -25,6 +26,7 @@ renorm_correct(const float* mean, const float* var, const float* running_mean, c
 extern "C" __global__ void __launch_bounds__(256)
 renorm_tangent(const float* ratio, const float* shift, const float* weight_or_null, const float* bias_or_null,
                float* weight_tangent, float* bias_tangent, unsigned columns) {
+    wait_for_predecessor();
     for (u64 c = global_thread(); c < columns; c += global_threads()) {
         double w = weight_or_null ? (double)weight_or_null[c] : 0.0, b = bias_or_null ? (double)bias_or_null[c] : 0.0;
         weight_tangent[c] = (float)(w * (double)ratio[c]);
@@ -35,6 +37,7 @@ renorm_tangent(const float* ratio, const float* shift, const float* weight_or_nu
 // dγ = r dγ' + d dβ
 extern "C" __global__ void __launch_bounds__(256)
 renorm_gradient(const float* ratio, const float* shift, const float* raw, const float* grad_bias, float* grad_weight, unsigned columns) {
+    wait_for_predecessor();
     for (u64 c = global_thread(); c < columns; c += global_threads())
         grad_weight[c] = (float)fma((double)ratio[c], (double)raw[c], (double)shift[c] * (double)grad_bias[c]);
 }

@@ -5,6 +5,7 @@
 // halted θ stays, and is rounded all the same: a probe may have left another one there.
 extern "C" __global__ void __launch_bounds__(256)
 sgd_plain(float* theta, const float* grad, bf16* operands_or_null, const u64* state, float decay, unsigned len) {
+    wait_for_predecessor();
     bool halted = state_halted(state), fours = in_fours(theta) && in_fours(grad) && in_fours(operands_or_null);
     float rate = (float)state_rate(state);
     auto moved = [&](float t, float g) { return halted ? t : fmaf(-rate, fmaf(t, decay, g), t); };
@@ -27,6 +28,7 @@ sgd_plain(float* theta, const float* grad, bf16* operands_or_null, const u64* st
 extern "C" __global__ void __launch_bounds__(256)
 sgd_momentum(float* theta, const float* grad, float* velocity, bf16* operands_or_null, const u64* state, float momentum, float decay,
              unsigned len) {
+    wait_for_predecessor();
     bool halted = state_halted(state);
     bool fours = in_fours(theta) && in_fours(grad) && in_fours(velocity) && in_fours(operands_or_null);
     float rate = (float)state_rate(state);
@@ -53,5 +55,6 @@ sgd_momentum(float* theta, const float* grad, float* velocity, bf16* operands_or
 
 // The next step, unless this one has halted.
 extern "C" __global__ void __launch_bounds__(32) advance(u64* state) {
+    wait_for_predecessor();
     if (threadIdx.x == 0 && !state_halted(state)) state[1] += 1;
 }

@@ -42,6 +42,7 @@ __device__ __forceinline__ void gather_terms(const T* x, const Map& map, Pixel p
 KERNEL_OF_T(256, 4)
 stem(const T* x, const T* weight, const float* bias_or_null, T* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
      unsigned* tickets_or_null, Map map, unsigned sum_rows, unsigned relu, unsigned tf32) {
+    wait_for_predecessor();
     // Three terms of a row are stored together: twelve banks apart, eleven rows of them meet in but two.
     SHARED(float, terms, [TERMS][ROWS + 12]);
     SHARED(float, weights, [TERMS][COLUMNS + 4]);
@@ -108,6 +109,7 @@ stem(const T* x, const T* weight, const float* bias_or_null, T* out, double* sum
 // columns. The groups are added up in order, and all splits in `out`. There are two blocks for each multiprocessor, so that is how many must fit.
 KERNEL_OF_T(256, 2)
 stem_gradient(const T* x, const T* grad_y, float* partials, float* out_or_null, unsigned* tickets_or_null, Map map, unsigned per_split, unsigned tf32) {
+    wait_for_predecessor();
     constexpr unsigned TALL = 64;
     SHARED(float, terms, [TALL][TERMS + 4]);
     SHARED(float, dy, [TALL][COLUMNS + 4]);

@@ -3,6 +3,7 @@
 
 // halted ← 1 where the loss is not finite.
 extern "C" __global__ void __launch_bounds__(32) judge(const double* loss, u64* state) {
+    wait_for_predecessor();
     // Not a number less itself is not 0, and neither is infinity.
     if (threadIdx.x == 0 && loss[0] - loss[0] != 0.0) state[3] = 1;
 }
@@ -12,6 +13,7 @@ extern "C" __global__ void __launch_bounds__(32) judge(const double* loss, u64* 
 extern "C" __global__ void __launch_bounds__(256)
 settle(const double* loss, const double* correct, double* journal, const float* before_or_null, float* running_or_null, u64* state, unsigned rows,
        unsigned len, unsigned last) {
+    wait_for_predecessor();
     bool halted = state_halted(state);
     if (halted && !last)
         for (unsigned i = threadIdx.x; i < len; i += blockDim.x) running_or_null[i] = before_or_null[i];

@@ -2,7 +2,7 @@
 // the last one merges all of them, in their order. So no bit depends on which block that is.
 //
 // A ticket is a number that is 0 before a launch, and 0 after it: it counts the blocks that have come, and wraps at the last one. Launches that may
-// run at the same time must not share tickets; those of one stream never do.
+// touch memory at the same time must not share tickets; those of one stream never do, as each waits for the one before it.
 #pragma once
 #include "prelude.cuh"
 

@@ -11,6 +11,7 @@ __device__ __forceinline__ Four along(Four from, float a, Four to) {
 
 // y ← y + a x.
 extern "C" __global__ void __launch_bounds__(256) axpy(float a, const float* x, float* y, unsigned len) {
+    wait_for_predecessor();
     for_elements(
         len, in_fours(x) && in_fours(y), [&](u64 i) { store4(y + i, along(load4(y + i), a, load4(x + i))); },
         [&](u64 i) { y[i] = fmaf(a, x[i], y[i]); });
@@ -18,6 +19,7 @@ extern "C" __global__ void __launch_bounds__(256) axpy(float a, const float* x, 
 
 // out ← x + a y.
 extern "C" __global__ void __launch_bounds__(256) displace(const float* x, float a, const float* y, float* out, unsigned len) {
+    wait_for_predecessor();
     for_elements(
         len, in_fours(x) && in_fours(y) && in_fours(out), [&](u64 i) { store4(out + i, along(load4(x + i), a, load4(y + i))); },
         [&](u64 i) { out[i] = fmaf(a, y[i], x[i]); });
@@ -26,6 +28,7 @@ extern "C" __global__ void __launch_bounds__(256) displace(const float* x, float
 // Every row out_r ← x + a_r y; rows lie `stride` apart.
 extern "C" __global__ void __launch_bounds__(256)
 displace_rows(const float* x, const double* a, const float* y, float* out, unsigned len, unsigned rows, unsigned stride) {
+    wait_for_predecessor();
     for_elements(
         len, in_fours(x) && in_fours(y) && in_fours(out) && stride % 4 == 0,
         [&](u64 i) {
@@ -51,23 +54,27 @@ template <typename F> __device__ __forceinline__ void for_draws(const u64* state
 
 // A standard normal number for every element, or a sign.
 extern "C" __global__ void __launch_bounds__(256) direction(const u64* state, float* out, unsigned index, unsigned signs, unsigned len) {
+    wait_for_predecessor();
     for_draws(state, index, len, [&](u64 i, unsigned word) { out[i] = signs ? (word & 1u ? -1.0f : 1.0f) : normal(word); });
 }
 
 // out ← x, each element moved by `part` of itself, up or down as the signs of a direction.
 extern "C" __global__ void __launch_bounds__(256)
 jitter(const float* x, const u64* state, float* out, float part, unsigned index, unsigned len) {
+    wait_for_predecessor();
     for_draws(state, index, len, [&](u64 i, unsigned word) { out[i] = fmaf(word & 1u ? -part : part, x[i], x[i]); });
 }
 
 // out ← lengths · by/over.
 extern "C" __global__ void __launch_bounds__(256)
 stretch(const double* lengths, const double* by, const double* over, double* out, unsigned len) {
+    wait_for_predecessor();
     for (u64 i = global_thread(); i < len; i += global_threads()) out[i] = lengths[i] * (by[0] / over[0]);
 }
 
 // to ← from, rounded to bf16: the operands of a pass's matrix products.
 extern "C" __global__ void __launch_bounds__(256) recast(const float* from, bf16* to, unsigned len) {
+    wait_for_predecessor();
     for_elements(
         len, in_fours(from) && in_fours(to), [&](u64 i) { store4(to + i, load4(from + i)); }, [&](u64 i) { to[i] = from_f32<bf16>(from[i]); });
 }
@@ -119,23 +126,28 @@ template <typename Kind> __device__ void partial(const float* x, const float* y,
 
 // Each block's part of ⟨x, y⟩.
 extern "C" __global__ void __launch_bounds__(256) dot_partial(const float* x, const float* y, double* partials, unsigned len) {
+    wait_for_predecessor();
     partial<Product>(x, y, partials, len);
 }
 // Each block's part of Σ (x − y)², y being 0 where it is not there.
 extern "C" __global__ void __launch_bounds__(256) square_partial(const float* x, const float* y_or_null, double* partials, unsigned len) {
+    wait_for_predecessor();
     partial<Square>(x, y_or_null, partials, len);
 }
 // Each block's part of Σ |x − y|.
 extern "C" __global__ void __launch_bounds__(256) absolute_partial(const float* x, const float* y_or_null, double* partials, unsigned len) {
+    wait_for_predecessor();
     partial<Absolute>(x, y_or_null, partials, len);
 }
 // Each block's part of max |x − y|.
 extern "C" __global__ void __launch_bounds__(256) largest_partial(const float* x, const float* y_or_null, double* partials, unsigned len) {
+    wait_for_predecessor();
     partial<Largest>(x, y_or_null, partials, len);
 }
 
 // slot ← Σ partials, or its root.
 extern "C" __global__ void __launch_bounds__(256) sum_partials(const double* partials, double* slot, unsigned count, unsigned root) {
+    wait_for_predecessor();
     double v = 0.0;
     for (unsigned i = threadIdx.x; i < count; i += blockDim.x) v += partials[i];
     v = block_merge<Sum>(v);
@@ -143,6 +155,7 @@ extern "C" __global__ void __launch_bounds__(256) sum_partials(const double* par
 }
 // slot ← max partials.
 extern "C" __global__ void __launch_bounds__(256) largest_partials(const double* partials, double* slot, unsigned count) {
+    wait_for_predecessor();
     double v = 0.0;
     for (unsigned i = threadIdx.x; i < count; i += blockDim.x) v = larger(v, partials[i]);
     v = block_merge<Most>(v);
@@ -154,6 +167,7 @@ extern "C" __global__ void __launch_bounds__(256) largest_partials(const double*
 // products by either.
 extern "C" __global__ void __launch_bounds__(256)
 compare_partial(const float* matrix, const float* y, double* partials, unsigned len, unsigned rows, unsigned stride, unsigned each) {
+    wait_for_predecessor();
     u64 begin = min((u64)blockIdx.x * each, (u64)len), end = min(begin + each, (u64)len), whole = begin + (end - begin) / 4 * 4;
     for (unsigned row = 0; row < rows; ++row) {
         const float* x = matrix + (u64)row * stride;
@@ -186,6 +200,7 @@ compare_partial(const float* matrix, const float* y, double* partials, unsigned 
 }
 // compare_partial's parts added up: a block for each of a row's three numbers.
 extern "C" __global__ void __launch_bounds__(256) compare_finish(const double* partials, double* out, unsigned blocks) {
+    wait_for_predecessor();
     unsigned row = blockIdx.x / 3, which = blockIdx.x % 3;
     double v = 0.0;
     for (unsigned i = threadIdx.x; i < blocks; i += 256) v += partials[((u64)row * blocks + i) * 3 + which];

@@ -41,6 +41,7 @@ __device__ __forceinline__ double unit_length(const float* direction, const Colu
 // w = g u.
 KERNEL_OF_T(256)
 weight_norm(const float* direction, const float* gain, T* weight, unsigned rows, unsigned columns, unsigned width) {
+    wait_for_predecessor();
     ColumnPlace at = unit_place(rows, columns, width);
     double n = unit_length(direction, at);
     if (!at.there()) return;
@@ -52,6 +53,7 @@ weight_norm(const float* direction, const float* gain, T* weight, unsigned rows,
 extern "C" __global__ void __launch_bounds__(256)
 weight_norm_gradient(const float* direction, const float* gain, const float* grad_weight, float* grad_direction, float* grad_gain,
                      unsigned rows, unsigned columns, unsigned width) {
+    wait_for_predecessor();
     ColumnPlace at = unit_place(rows, columns, width);
     double n = unit_length(direction, at), dg = 0.0, none = 0.0;
     for_column(at, [&](u64 i) { dg = fma(over(direction[i], n), (double)grad_weight[i], dg); });
@@ -66,6 +68,7 @@ weight_norm_gradient(const float* direction, const float* gain, const float* gra
 extern "C" __global__ void __launch_bounds__(256)
 weight_norm_tangent(const float* direction, const float* gain, const float* direction_tangent, const float* gain_tangent,
                     float* weight_tangent, unsigned rows, unsigned columns, unsigned width) {
+    wait_for_predecessor();
     ColumnPlace at = unit_place(rows, columns, width);
     double n = unit_length(direction, at), nt = 0.0, none = 0.0;
     for_column(at, [&](u64 i) { nt = fma(over(direction[i], n), (double)direction_tangent[i], nt); });
@@ -83,6 +86,7 @@ extern "C" __global__ void __launch_bounds__(256)
 weight_norm_gradient_tangent(const float* direction, const float* gain, const float* direction_tangent, const float* gain_tangent,
                              const float* grad_weight, const float* grad_weight_tangent, float* grad_direction_tangent,
                              float* grad_gain_tangent, unsigned rows, unsigned columns, unsigned width) {
+    wait_for_predecessor();
     ColumnPlace at = unit_place(rows, columns, width);
     double n = unit_length(direction, at), nt = 0.0, dg = 0.0, dgt = 0.0, none = 0.0;
     for_column(at, [&](u64 i) {

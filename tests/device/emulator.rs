@@ -104,19 +104,29 @@ pub const fn tensor(name: &'static str) -> Parameter {
 pub const NUMBER: Parameter = Parameter { name: "n", numbers: &[Number { name: "n", ty: Type::U32, at: 0 }] };
 
 /// One kernel, `k(const float* x, float* y, unsigned n)`, on 64 elements each.
-pub const KERNEL: Kernel =
-    Kernel { name: "k", source: 0, max_threads: 1024, cluster: 1, parameters: &[tensor("x"), tensor("y"), NUMBER] };
+pub const KERNEL: Kernel = Kernel {
+    name: "k",
+    source: 0,
+    max_threads: 1024,
+    cluster: 1,
+    waits: false,
+    parameters: &[tensor("x"), tensor("y"), NUMBER],
+};
 
 pub static PLAIN: Kernel = KERNEL;
 /// The same as one cluster of two blocks.
 pub static CLUSTER: Kernel = Kernel { cluster: 2, ..KERNEL };
+
+/// The same, which may come to the device while the launch before it runs.
+pub static WAITING: Kernel = Kernel { waits: true, ..KERNEL };
 
 /// Runs a kernel of the body `body`, on two blocks of 64 threads.
 fn run(body: &str) -> Result<Vec<f32>, Error> {
     run_as(&PLAIN, None, body)
 }
 
-fn run_as(kernel: &'static Kernel, order: Option<u64>, body: &str) -> Result<Vec<f32>, Error> {
+/// The same as another kernel, with threads in the order `order`.
+pub fn run_as(kernel: &'static Kernel, order: Option<u64>, body: &str) -> Result<Vec<f32>, Error> {
     let text = format!(
         "#include \"tensor_cores.cuh\"\n#include \"cluster.cuh\"\n\
          extern \"C\" __global__ void k(const float* x, float* y, unsigned n) {{\n{body}\n}}\n"

@@ -1,10 +1,10 @@
 //! Hopper's asynchronous instructions in the emulator: a kernel that uses them rightly, and the same with a mistake of each kind, which must be found.
 
-use crate::emulator::PLAIN;
+use crate::emulator::{PLAIN, WAITING};
 use half::bf16;
 use normscape::Error;
 use normscape::runtime::cuda::counts::{Bulk, Counts, Wgmma};
-use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Region, TensorMap, scalar};
+use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Kernel, Region, TensorMap, scalar};
 use normscape::runtime::cuda::emulator::{Build, Emulator, Options};
 use normscape::runtime::tensor::{ArenaId, ArenaPlan, DType, Shape};
 
@@ -60,11 +60,16 @@ fn value(row: usize, column: usize) -> f32 {
 
 /// What the kernel of `body` gives, of the first `rows` rows of x.
 fn run(body: &str, rows: usize, options: Options) -> Result<Vec<f32>, Error> {
-    launched(body, rows, options).map(|(y, _)| y)
+    launched(&PLAIN, body, rows, options).map(|(y, _)| y)
 }
 
-/// The same, with what was counted.
-fn launched(body: &str, rows: usize, options: Options) -> Result<(Vec<f32>, Option<Counts>), Error> {
+/// The same of another kernel, with what was counted.
+fn launched(
+    kernel: &'static Kernel,
+    body: &str,
+    rows: usize,
+    options: Options,
+) -> Result<(Vec<f32>, Option<Counts>), Error> {
     let text = format!(
         "#include \"hopper.cuh\"\n\
          extern \"C\" __global__ void k(const __grid_constant__ TensorMap x, float* y, unsigned n) {{\n{body}\n}}\n"
@@ -78,7 +83,7 @@ fn launched(body: &str, rows: usize, options: Options) -> Result<(Vec<f32>, Opti
     emulator.upload(x, &all.flat_map(bf16::to_le_bytes).collect::<Vec<_>>())?;
     let map = TensorMap { region: x, half: true, extents: [COLUMNS, rows], tile: [64, 64] };
     let args = [Arg::Map(map), Arg::Tensor { region: y, written: true }, scalar(STAGES as u32)];
-    emulator.launch(&PLAIN, Grid::new(1, 256).shared(49_152), &args)?;
+    emulator.launch(kernel, Grid::new(1, 256).shared(49_152), &args)?;
     let mut bytes = vec![0; y.bytes];
     emulator.download(y, &mut bytes)?;
     let y = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
@@ -107,6 +112,20 @@ fn with(changes: &[(&str, &str)]) -> String {
         assert_eq!(text.matches(from).count(), 1, "{from}");
         text.replace(from, to)
     })
+}
+
+#[test]
+fn a_copy_waits_for_the_launch_before_its_own_and_what_is_only_of_the_block_need_not() {
+    let waits = "    __syncthreads();\n    wait_for_predecessor();\n    if (threadIdx.x < 128) {";
+    let right = with(&[("    __syncthreads();\n    if (threadIdx.x < 128) {", waits)]);
+    assert!(launched(&WAITING, &right, 64, Options::default()).unwrap().0 == expected(64));
+    // The warp that asks for copies did not wait; that another one has does not help it.
+    let early = right.replace("    wait_for_predecessor();", "    if (threadIdx.x >= 32) wait_for_predecessor();");
+    let said = launched(&WAITING, &early, 64, Options::default()).unwrap_err().to_string();
+    assert!(
+        said.contains("thread 0: asks for a bulk copy before it has waited for the launch before its own"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -146,7 +165,7 @@ fn a_descriptor_without_the_swizzle_gives_other_numbers() {
 fn copies_and_products_are_counted_alike_in_every_schedule() {
     let counted = |rows: usize, order: Option<u64>| {
         let options = Options { order, build: Build::Counted, ..Options::default() };
-        let (y, counts) = launched(RIGHT, rows, options).unwrap();
+        let (y, counts) = launched(&PLAIN, RIGHT, rows, options).unwrap();
         assert!(y == expected(rows), "{order:?}");
         counts.unwrap()
     };

@@ -390,15 +390,23 @@ pub unsafe extern "C" fn cuFuncSetAttribute(function: usize, attribute: c_int, v
     call("cuFuncSetAttribute", Current, |state| state.set_attribute(function, attribute, value))
 }
 
-/// How a kernel would be launched.
+/// How a kernel is launched.
 #[repr(C)]
 pub struct LaunchConfig {
-    grid: [c_uint; 3],
-    block: [c_uint; 3],
-    shared: c_uint,
-    stream: usize,
-    attributes: *mut c_void,
-    attribute_count: c_uint,
+    pub grid: [c_uint; 3],
+    pub block: [c_uint; 3],
+    pub shared: c_uint,
+    pub stream: usize,
+    pub attributes: *mut LaunchAttribute,
+    pub attribute_count: c_uint,
+}
+
+/// An attribute of a launch: its number, and its value in 64 bytes.
+#[repr(C)]
+pub struct LaunchAttribute {
+    pub id: c_uint,
+    pub pad: [u8; 4],
+    pub value: [u64; 8],
 }
 
 #[unsafe(no_mangle)]
@@ -439,7 +447,43 @@ pub unsafe extern "C" fn cuLaunchKernel(
         }
         let (blocks, threads) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
         // SAFETY: the caller's parameters are those of the kernel.
-        unsafe { state.launch(function, blocks, threads, shared, stream, parameters) }
+        unsafe { state.launch(function, blocks, threads, shared, stream, parameters, false) }
+    })
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuLaunchKernelEx(
+    config: *const LaunchConfig,
+    function: usize,
+    parameters: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> u32 {
+    call("cuLaunchKernelEx", Current, |state| {
+        if config.is_null() {
+            return state.breach(INVALID_VALUE, "how to launch is null");
+        }
+        // SAFETY: the caller's pointer is valid.
+        let &LaunchConfig { grid, block, shared, stream, attributes, attribute_count } = unsafe { &*config };
+        if !extra.is_null() {
+            return state.not_modelled("parameters in one block");
+        }
+        if attributes.is_null() && attribute_count > 0 {
+            return state.breach(INVALID_VALUE, format!("{attribute_count} attributes at null"));
+        }
+        let mut overlaps = false;
+        for place in 0..attribute_count as usize {
+            // SAFETY: the caller has so many there.
+            let LaunchAttribute { id, value, .. } = unsafe { &*attributes.add(place) };
+            match *id {
+                // It says nothing.
+                0 => {}
+                // Programmatic stream serialization; the value is an int.
+                6 => overlaps = value[0] as u32 != 0,
+                other => return state.not_modelled(&format!("attribute {other} of launches")),
+            }
+        }
+        // SAFETY: the caller's parameters are those of the kernel.
+        unsafe { state.launch(function, grid, block, shared, stream, parameters, overlaps) }
     })
 }
 

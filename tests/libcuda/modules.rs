@@ -1,6 +1,8 @@
 //! Modules and functions.
 
-use super::codes::{Done, INVALID_CLUSTER_SIZE, INVALID_VALUE, LAUNCH_OUT_OF_RESOURCES, NOT_FOUND, UNKNOWN};
+use super::codes::{
+    Done, INVALID_CLUSTER_SIZE, INVALID_VALUE, LAUNCH_OUT_OF_RESOURCES, NOT_FOUND, NOT_SUPPORTED, UNKNOWN,
+};
 use super::image::{self, Entry};
 use super::state::State;
 use super::work::{self, Launch, Op, Taken};
@@ -141,7 +143,7 @@ impl State {
         }
     }
 
-    /// Launches a kernel.
+    /// Launches a kernel. Where it `overlaps`, it may begin before what is before it in its stream has ended.
     ///
     /// # Safety
     /// `parameters` points to as many pointers as the kernel has parameters, each to a value of its type.
@@ -153,6 +155,7 @@ impl State {
         shared: u32,
         stream: usize,
         parameters: *mut *mut c_void,
+        overlaps: bool,
     ) -> Done {
         self.own("function", self.functions.get(&function).map(|function| function.context))?;
         let Some(found) = self.functions.get(&function) else { return Err(UNKNOWN) };
@@ -199,8 +202,31 @@ impl State {
                 }
             }
         }
+        if overlaps {
+            self.may_overlap(stream, kernel)?;
+        }
         let grid = Grid { blocks, threads: x, shared };
-        self.submit(stream, Op::Launch(Arc::new(Launch { kernel, module, grid, given })))
+        self.submit(stream, Op::Launch(Arc::new(Launch { kernel, module, grid, given, overlaps })))
+    }
+
+    /// Refuses a launch that may begin before its predecessor has ended, where no manual says that this is in order.
+    pub fn may_overlap(&mut self, stream: usize, kernel: &Kernel) -> Done {
+        let name = kernel.name;
+        if self.settings.number("capability", 90) < 90 {
+            return self.breach(NOT_SUPPORTED, format!("{name}: programmatic dependent launch begins with sm_90"));
+        }
+        if !kernel.waits {
+            return self.breach(0, format!("{name} does not wait for its predecessor")).or(Ok(()));
+        }
+        let Some((recording, before)) = self.last_work(stream) else { return Ok(()) };
+        if recording && self.settings.number("version", 13_000) < 12_030 {
+            return self.breach(NOT_SUPPORTED, format!("{name}: graphs have programmatic edges since CUDA 12.3"));
+        }
+        if !matches!(before, Op::Launch(_)) {
+            let before = before.name();
+            return self.not_modelled(&format!("programmatic dependent launch of {name} behind {before}"));
+        }
+        Ok(())
     }
 
     /// How many clusters of a kernel's blocks fit the device at once.

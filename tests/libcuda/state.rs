@@ -58,8 +58,9 @@ pub struct State {
     pub breaches: u64,
     /// The lines of the report.
     pub lines: Vec<String>,
-    // How many kernels, products of cuBLAS and graphs were run.
+    // How many kernels, kernels that might overlap their predecessor, products of cuBLAS and graphs were run.
     pub launches: u64,
+    pub overlapping: u64,
     pub products: u64,
     pub replays: u64,
 }
@@ -169,6 +170,7 @@ impl State {
             breaches: 0,
             lines: Vec::new(),
             launches: 0,
+            overlapping: 0,
             products: 0,
             replays: 0,
         }
@@ -328,10 +330,10 @@ impl State {
         let devices = self.devices.iter().filter(|device| device.context != 0).count();
         let queued: usize = self.streams.values().map(|stream| stream.queue.len()).sum();
         let words: Vec<_> = left.iter().map(|(what, count)| format!(" {what}={count}")).collect();
-        let State { launches, products, replays, breaches, .. } = *self;
+        let State { launches, overlapping, products, replays, breaches, .. } = *self;
         self.note(format!(
             "end: breaches={breaches} leaked={leaked} queued={queued} retained={retained} devices={devices} launches={launches} \
-             products={products} replays={replays}{}",
+             overlapping={overlapping} products={products} replays={replays}{}",
             words.concat()
         ));
         breaches == 0 && leaked == 0 && queued == 0

@@ -94,6 +94,15 @@ impl State {
         self.own("stream", self.streams.get(&stream).map(|stream| stream.context))
     }
 
+    /// The last work of a stream that is not done, and whether it is recorded; none where the next has no predecessor.
+    pub fn last_work(&self, stream: usize) -> Option<(bool, &Op)> {
+        let found = self.streams.get(&stream)?;
+        match &found.capture {
+            Some(capture) => capture.nodes.last().map(|node| (true, &node.op)),
+            None => found.queue.back().map(|op| (false, op)),
+        }
+    }
+
     /// Asks for a piece of work: it is queued or recorded.
     pub fn submit(&mut self, stream: usize, op: Op) -> Done {
         self.own_stream(stream)?;
@@ -217,7 +226,10 @@ impl State {
                 let Some(order) = work::order(nodes, seed) else { return self.breach(UNKNOWN, "a graph in a circle") };
                 return order.into_iter().try_for_each(|node| self.work(&nodes[node].op));
             }
-            Op::Launch(_) => self.launches += 1,
+            Op::Launch(launch) => {
+                self.launches += 1;
+                self.overlapping += u64::from(launch.overlaps);
+            }
             Op::Product(_) => self.products += 1,
             _ => {}
         }

@@ -75,6 +75,8 @@ pub struct Launch {
     pub grid: Grid,
     /// Its arguments.
     pub given: Vec<Given>,
+    /// Whether it may begin before its predecessor has ended.
+    pub overlaps: bool,
 }
 
 /// A dense product, row-major: see `normscape`'s own `Gemm`.

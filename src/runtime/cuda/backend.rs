@@ -71,7 +71,7 @@ impl<D: Driver> Cuda<D> {
     }
 
     /// The tickets ([`TICKETS`] of them, all 0) of a launch whose blocks merge what they leave one another. All launches share them: the work of a device
-    /// is one stream, in which none begins before the last has ended.
+    /// is one stream, in which none touches memory before the last has ended.
     pub fn tickets(&self) -> Out {
         Out(self.tickets)
     }

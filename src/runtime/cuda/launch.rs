@@ -44,6 +44,9 @@ pub struct Kernel {
     pub max_threads: u32,
     /// The number of blocks in a cluster; 1 without clusters.
     pub cluster: u32,
+    /// Whether it begins with waiting for the launch before it (`wait_for_predecessor` in `prelude.cuh`), so that its blocks may come to the device
+    /// while that one runs.
+    pub waits: bool,
     /// Its parameters, in order.
     pub parameters: &'static [Parameter],
 }

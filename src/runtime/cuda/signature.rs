@@ -152,6 +152,8 @@ pub struct Signature {
     pub bounds: Vec<u32>,
     /// The number of blocks in a cluster; 1 without clusters.
     pub cluster: u32,
+    /// Whether it begins with waiting for the launch before it, so that it may come to the device while that one runs.
+    pub waits: bool,
     /// Its parameters, in order.
     pub parameters: Vec<Parameter>,
     /// The line on which it starts, from 1.
@@ -180,6 +182,8 @@ pub struct Mistake {
 const GLOBAL: &str = "__global__";
 const OF_T: &str = "KERNEL_OF_T";
 const CLUSTER_OF: &str = "CLUSTER_OF";
+/// A kernel's first statement, where it waits for the launch before it.
+const WAIT: &str = "wait_for_predecessor();";
 const BY_VALUE: &str = "BY_VALUE";
 const TENSOR_MAP: &str = "const __grid_constant__ TensorMap";
 /// The header whose instructions only sm_90a has.
@@ -206,7 +210,8 @@ pub fn read(text: &str) -> Result<Vec<Signature>, Mistake> {
         if found.iter().any(|other| other.name == signature.name) {
             return Err(wrong(format!("a second kernel {}", signature.name)));
         }
-        found.push(Signature { line, comment: comment_above(text, line), ..signature });
+        let waits = code[open + 1..].trim_start().starts_with(WAIT);
+        found.push(Signature { line, comment: comment_above(text, line), waits, ..signature });
         at = open;
     }
     Ok(found)
@@ -356,7 +361,7 @@ fn one(text: &str, of_t: bool) -> Result<Signature, String> {
     let parameters = parameters.trim_end().strip_suffix(')').ok_or("the parameters do not end in ) {")?;
     let name = identifier(name.trim())?;
     let parameters = parameters.split(',').map(|p| parameter(p, of_t)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Signature { name, comment: Vec::new(), of_t, bounds, cluster, parameters, line: 0 })
+    Ok(Signature { name, comment: Vec::new(), of_t, bounds, cluster, waits: false, parameters, line: 0 })
 }
 
 /// The numbers in the brackets after `word` at the beginning of `text`; and the rest of the text.

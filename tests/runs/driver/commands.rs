@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// The files of a folder and of those in it whose bytes do not depend on the device: neither times nor its name stand in them.
-fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
+pub fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {

@@ -1,12 +1,14 @@
 //! How the program gets on with CUDA: with the stand-in of `tests/libcuda` in place of the driver and of cuBLAS, from outside.
 //!
 //! - `drivers`: drivers that are incomplete, too old or do not start · `commands`: every command gives the emulator's bits, and keeps the driver's
-//!   contract · `faults`: each function of the driver fails once · `devices`: several devices in one process, and cuBLAS
+//!   contract · `overlap`: launches that begin before their predecessor has ended · `faults`: each function of the driver fails once ·
+//!   `devices`: several devices in one process, and cuBLAS
 
 mod commands;
 mod devices;
 mod drivers;
 mod faults;
+mod overlap;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -148,6 +150,7 @@ impl Machine {
         command.env("STAND_IN", stand_in).env("STAND_IN_LOG", self.path("log"));
         // What kernels do wrong is looked for elsewhere.
         command.env("NORMSCAPE_EMULATOR", "plain").env_remove("NORMSCAPE_LINE_INFO").env_remove("NORMSCAPE_DATA");
+        command.env_remove("NORMSCAPE_LAUNCHES");
     }
 
     fn command(&self, line: &str, stand_in: &str) -> Command {

@@ -49,6 +49,7 @@ pub struct Calls {
     /// An atomic operation on a number: adds the third, or counts up to it and then from 0 where the fourth is not 0. Returns what was there.
     pub atomic: unsafe extern "C-unwind" fn(*mut Thread, *mut c_void, u32, u32) -> u32,
     pub misaligned: unsafe extern "C-unwind" fn(*mut Thread, *const c_void, u32, *const c_char, u32),
+    pub wait_for_predecessor: unsafe extern "C-unwind" fn(*mut Thread),
 }
 
 /// The functions for Hopper's asynchronous instructions, as `hopper.cuh` calls them.

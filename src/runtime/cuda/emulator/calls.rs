@@ -28,6 +28,7 @@ pub const CALLS: Calls = Calls {
     fence,
     atomic,
     misaligned,
+    wait_for_predecessor,
 };
 
 /// The running thread and its cluster.
@@ -63,6 +64,24 @@ pub unsafe fn fail(thread: *mut Thread, problem: String) -> ! {
             suspend(thread);
         }
     }
+}
+
+/// Refuses what touches global memory in a thread that has not waited for the launch before its own.
+///
+/// # Safety
+/// As [`suspend`].
+pub unsafe fn must_have_waited(thread: *mut Thread, what: std::fmt::Arguments<'_>) {
+    // SAFETY: as [`suspend`].
+    unsafe {
+        if !parts(thread).0.waited {
+            fail(thread, format!("{what} before it has waited for the launch before its own"));
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn wait_for_predecessor(thread: *mut Thread) {
+    // SAFETY: kernels pass their own thread.
+    unsafe { parts(thread).0.waited = true }
 }
 
 unsafe extern "C-unwind" fn shared(thread: *mut Thread, key: *const c_void, bytes: u32) -> *mut c_void {
@@ -287,6 +306,8 @@ unsafe extern "C-unwind" fn access(thread: *mut Thread, address: *const c_void, 
                 if written && !window.written {
                     fail(thread, format!("writes to {}, which it may only read", window.name));
                 }
+                let verb = if written { "writes" } else { "reads" };
+                must_have_waited(thread, format_args!("{verb} {bytes} bytes of {}", window.name));
                 // What may be written is found first: what else is there nobody writes.
                 if window.written && launch.global.watches() {
                     let who = cluster.place(thread_state.number);
@@ -392,6 +413,7 @@ unsafe extern "C-unwind" fn atomic(thread: *mut Thread, number: *mut c_void, ope
             Some(window) if window.written && address.is_multiple_of(4) => {}
             _ => fail(thread, "makes an atomic operation on what is no number of a tensor that it may write".into()),
         }
+        must_have_waited(thread, format_args!("makes an atomic operation"));
         let next = |before: u32| match wraps {
             0 => before.wrapping_add(operand),
             _ => {

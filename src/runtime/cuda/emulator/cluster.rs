@@ -93,6 +93,8 @@ pub struct ThreadState {
     /// Its last `__threadfence()`; and its atomic operations since, as addresses and turns.
     pub fence: Option<Place>,
     pub turns: Vec<(usize, u32)>,
+    /// Whether it has waited for the launch before its own; where it need not, it is as good as that.
+    pub waited: bool,
     pub done: bool,
 }
 
@@ -378,6 +380,7 @@ impl BlockRunner {
                     group: 0,
                     fence: None,
                     turns: Vec::new(),
+                    waited: !launch.kernel.waits,
                     done: false,
                 });
             }
@@ -390,6 +393,11 @@ fn leave(cluster: &mut Cluster, number: u32) -> Option<Error> {
     let thread_state = &cluster.thread_states[number as usize];
     if thread_state.copies.iter().any(|copy| copy.group < thread_state.group || copy.valid > 0) {
         return Some(cluster.fault(number, "leaves the kernel while its asynchronous copies are under way".into()));
+    }
+    if !thread_state.waited {
+        return Some(
+            cluster.fault(number, "leaves the kernel and has not waited for the launch before its own".into()),
+        );
     }
     let own = thread_state.abi.thread.x;
     let block = &mut cluster.blocks[thread_state.rank as usize];

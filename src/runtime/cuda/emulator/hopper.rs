@@ -3,7 +3,7 @@
 //! As in `calls`, a function that finds a mistake leaves the error with the cluster and suspends for good.
 
 use super::abi::{AsyncCalls, Thread};
-use super::calls::{fail, parts, suspend};
+use super::calls::{fail, must_have_waited, parts, suspend};
 use super::cluster::Block;
 use super::engine::{Engine, Matrix, Memory};
 use super::lanes::Counting;
@@ -158,6 +158,7 @@ unsafe extern "C-unwind" fn bulk_copy(
     // SAFETY: as above; the map is a parameter of the kernel.
     unsafe {
         let from = *map.cast::<Matrix>();
+        must_have_waited(thread, format_args!("asks for a bulk copy"));
         at(thread, |at| {
             let bytes = from.box_bytes();
             let (to, place) = (at.offset(to, bytes)?, at.offset(barrier, 8)?);

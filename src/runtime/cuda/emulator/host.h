@@ -37,6 +37,7 @@ struct Calls {
     void (*fence)(Thread*);
     unsigned (*atomic)(Thread*, void* number, unsigned operand, unsigned wraps);
     void (*misaligned)(Thread*, const void* address, unsigned alignment, const char* file, unsigned line);
+    void (*wait_for_predecessor)(Thread*);
 };
 // Hopper's asynchronous instructions: hopper.cuh calls these.
 struct AsyncCalls {
@@ -126,6 +127,7 @@ template <typename F> EMU_OWN F emu_async_call(F AsyncCalls::*entry) {
 #define gridDim (emu_words(&Thread::blocks))
 
 static inline void* emu_shared(const void* key, unsigned bytes) { return EMU(shared, key, bytes); }
+static inline void emu_wait_for_predecessor() { EMU(wait_for_predecessor); }
 static inline void* emu_dynamic() { return EMU(dynamic); }
 // The emulator's own words: they are copied out of its memory by its own function.
 static inline void emu_exchange_into(emu_u64* all, unsigned mask, const emu_u64* words, unsigned count) {

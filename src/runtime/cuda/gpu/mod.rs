@@ -2,15 +2,16 @@
 //!
 //! - `symbols`: the driver's functions · `api`: its start and its errors · `devices`: the devices and libraries of this machine · `opened`: the
 //!   context, stream and events of one · `guards`: the initial contents of its memory, and the bands between tensors · `modules`: kernels, compiled
-//!   by the build or at first use · `maps`: matrices as bulk copies take them · `cublas`: dense products
+//!   by the build or at first use · `launches`: how they are launched · `maps`: matrices as bulk copies take them · `cublas`: dense products
 //!
-//! All work goes to one stream, so it is done in the order in which it is asked for. The driver's functions are called directly. cudarc's safe layer
+//! All work goes to one stream, so it is done in the order in which it is asked for, or as if it were where `launches` lets kernels overlap. The driver's functions are called directly. cudarc's safe layer
 //! is not used: it tracks events between streams, of which there is only one here, and its launches are untyped, whereas they are generated here.
 
 mod api;
 mod cublas;
 mod devices;
 mod guards;
+mod launches;
 mod maps;
 mod modules;
 mod opened;
@@ -25,11 +26,12 @@ use cublas::Cublas;
 pub use devices::{Found, count, cublas_path, find, nvrtc};
 pub use guards::Start;
 use guards::{Bands, FILL};
+use launches::Launches;
 use modules::Modules;
 use opened::Opened;
 use std::collections::HashMap;
 use std::ffi::c_void;
-use symbols::{self as sys, CUgraphExec, Code};
+use symbols::{self as sys, CUgraphExec, CUstream, Code};
 
 /// The most parameters that a kernel may have.
 const MOST_PARAMETERS: usize = 32;
@@ -49,6 +51,7 @@ pub struct Gpu {
     /// The address and size in bytes of every arena.
     arenas: Vec<(u64, usize)>,
     modules: Modules,
+    launches: Launches,
     start: Start,
     bands: Bands,
     /// cuBLAS, looked for the first time that it is asked for. `Some(None)` means that there is none that works.
@@ -78,9 +81,11 @@ impl Gpu {
             let looked = format!("there are {count}, numbered from 0");
             return Err(Error::Missing { what: format!("CUDA device {number}"), looked });
         };
+        let opened = Opened::new(ordinal)?;
         Ok(Gpu {
             arenas: Vec::new(),
             modules: Modules::new(version),
+            launches: Launches::new(opened.properties.capability, version)?,
             start,
             bands: Bands::default(),
             cublas: None,
@@ -88,7 +93,7 @@ impl Gpu {
             graphs: HashMap::new(),
             capturing: false,
             open: None,
-            opened: Opened::new(ordinal)?,
+            opened,
         })
     }
 
@@ -105,6 +110,12 @@ impl Gpu {
         self.check("use its context", self.opened.make_current())
     }
 
+    /// The stream, for work that is no kernel of ours.
+    fn stream(&mut self) -> CUstream {
+        self.launches.interrupt();
+        self.opened.stream
+    }
+
     fn address(&self, region: Region) -> Result<u64> {
         match self.arenas.get(region.arena.0 as usize) {
             Some(&(base, bytes)) if region.offset + region.bytes <= bytes => Ok(base + region.offset as u64),
@@ -115,7 +126,7 @@ impl Gpu {
     /// Allocates memory with the initial contents that were chosen.
     fn take(&mut self, bytes: usize) -> Result<u64> {
         self.enter_context()?;
-        let mut address = 0;
+        let (stream, mut address) = (self.stream(), 0);
         // SAFETY: the context is current, and pointers are valid.
         unsafe {
             let code = sys::cuMemAlloc_v2(&mut address, bytes.max(256));
@@ -137,7 +148,7 @@ impl Gpu {
                 Start::Bare => None,
             };
             if let Some(fill) = fill.filter(|_| bytes > 0) {
-                let cleared = sys::cuMemsetD8Async(address, fill, bytes, self.opened.stream);
+                let cleared = sys::cuMemsetD8Async(address, fill, bytes, stream);
                 if cleared != Code::SUCCESS {
                     let _ = sys::cuMemFree_v2(address);
                 }
@@ -150,9 +161,9 @@ impl Gpu {
     /// Copies device memory to the host, and waits for the copy.
     fn fetch(&mut self, from: u64, bytes: &mut [u8]) -> Result<()> {
         self.enter_context()?;
+        let stream = self.stream();
         // SAFETY: the caller's address has so many bytes, and the stream is waited for before the slice is given back.
-        let code =
-            unsafe { sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), from, bytes.len(), self.opened.stream) };
+        let code = unsafe { sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), from, bytes.len(), stream) };
         self.check("download", code)?;
         self.synchronize()
     }
@@ -197,8 +208,9 @@ impl Gpu {
     }
 
     fn replay(&mut self, graph: CUgraphExec) -> Result<()> {
+        let stream = self.stream();
         // SAFETY: the graph and the stream are this device's.
-        self.check("replay a graph", unsafe { sys::cuGraphLaunch(graph, self.opened.stream) })
+        self.check("replay a graph", unsafe { sys::cuGraphLaunch(graph, stream) })
     }
 }
 
@@ -239,8 +251,9 @@ impl Driver for Gpu {
         }
         let to = self.address(to)?;
         self.enter_context()?;
+        let stream = self.stream();
         // SAFETY: the region is of this length, and the stream is waited for: only then may the host's memory be used again.
-        let code = unsafe { sys::cuMemcpyHtoDAsync_v2(to, bytes.as_ptr().cast(), bytes.len(), self.opened.stream) };
+        let code = unsafe { sys::cuMemcpyHtoDAsync_v2(to, bytes.as_ptr().cast(), bytes.len(), stream) };
         self.check("upload", code)?;
         self.synchronize()
     }
@@ -261,8 +274,9 @@ impl Driver for Gpu {
         }
         let (source, target) = (self.address(from)?, self.address(to)?);
         self.enter_context()?;
+        let stream = self.stream();
         // SAFETY: both regions lie in their arenas.
-        let code = unsafe { sys::cuMemcpyDtoDAsync_v2(target, source, from.bytes.min(to.bytes), self.opened.stream) };
+        let code = unsafe { sys::cuMemcpyDtoDAsync_v2(target, source, from.bytes.min(to.bytes), stream) };
         self.check("copy", code)
     }
 
@@ -294,25 +308,8 @@ impl Driver for Gpu {
                 }
             }
         }
-        let [x, y, z] = grid.blocks;
-        // SAFETY: the function is this kernel's, and the values are those of its parameters, in order: generated code makes them. The
-        // driver copies them before it returns.
-        let code = unsafe {
-            let (stream, pointers) = (self.opened.stream, pointers.as_mut_ptr());
-            sys::cuLaunchKernel(
-                function,
-                x,
-                y,
-                z,
-                grid.threads,
-                1,
-                1,
-                grid.shared,
-                stream,
-                pointers,
-                std::ptr::null_mut(),
-            )
-        };
+        // SAFETY: the function is this kernel's, and the values are those of its parameters, in order: generated code makes them.
+        let code = unsafe { self.launches.launch(kernel, function, grid, self.opened.stream, pointers.as_mut_ptr()) };
         check(self.name(), &format!("launch kernel {}", kernel.name), code)
     }
 
@@ -320,23 +317,12 @@ impl Driver for Gpu {
         self.enter_context()?;
         let Properties { name, capability, shared, .. } = &self.opened.properties;
         let function = self.modules.function(name, *capability, *shared, kernel)?;
-        let [x, y, z] = grid.blocks;
-        // The kernel itself says how many blocks are a cluster.
-        let config = sys::CUlaunchConfig {
-            gridDimX: x,
-            gridDimY: y,
-            gridDimZ: z,
-            blockDimX: grid.threads,
-            blockDimY: 1,
-            blockDimZ: 1,
-            sharedMemBytes: grid.shared,
-            hStream: self.opened.stream,
-            attrs: std::ptr::null_mut(),
-            numAttrs: 0,
-        };
         let mut clusters = 0;
         // SAFETY: the function is this device's, and the pointers are valid.
-        let code = unsafe { sys::cuOccupancyMaxActiveClusters(&mut clusters, function, &config) };
+        let code = unsafe {
+            let config = launches::configuration(grid, self.opened.stream);
+            sys::cuOccupancyMaxActiveClusters(&mut clusters, function, &config)
+        };
         self.check(&format!("ask for the room of kernel {}", kernel.name), code)?;
         Ok(clusters > 0)
     }
@@ -349,6 +335,7 @@ impl Driver for Gpu {
         let [a, b, out] = [product.a.region, product.b.region, product.out].map(|region| self.address(region));
         let (a, b, out) = (a?, b?, out?);
         self.enter_context()?;
+        self.launches.interrupt();
         match self.cublas()? {
             Some(cublas) => cublas.gemm(&product, a, b, out),
             None => Err(Error::Missing { what: "cuBLAS".into(), looked: "nothing that starts was found".into() }),
@@ -364,8 +351,9 @@ impl Driver for Gpu {
             None => {}
             Some(Known::Once) => {
                 let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+                let stream = self.stream();
                 // SAFETY: the stream is this device's, and nothing else is being recorded.
-                self.check("record a graph", unsafe { sys::cuStreamBeginCapture_v2(self.opened.stream, mode) })?;
+                self.check("record a graph", unsafe { sys::cuStreamBeginCapture_v2(stream, mode) })?;
                 self.capturing = true;
             }
         }
@@ -382,9 +370,9 @@ impl Driver for Gpu {
             return Ok(());
         }
         let mut graph = std::ptr::null_mut();
-        let entered = self.enter_context();
+        let (entered, stream) = (self.enter_context(), self.stream());
         // SAFETY: recording was begun on this stream. Where something failed it is ended all the same, and what it gave is let go.
-        let ended = unsafe { sys::cuStreamEndCapture(self.opened.stream, &mut graph) };
+        let ended = unsafe { sys::cuStreamEndCapture(stream, &mut graph) };
         if !good {
             self.graphs.remove(&key);
             // SAFETY: the graph, if there is one, is ours.
@@ -412,10 +400,9 @@ impl Driver for Gpu {
 
     fn mark(&mut self, which: usize) -> Result<()> {
         self.enter_context()?;
+        let (event, stream) = (self.opened.events[which.min(1)], self.stream());
         // SAFETY: event and stream are this device's.
-        self.check("record an event", unsafe {
-            sys::cuEventRecord(self.opened.events[which.min(1)], self.opened.stream)
-        })
+        self.check("record an event", unsafe { sys::cuEventRecord(event, stream) })
     }
 
     fn elapsed(&mut self) -> Result<f64> {

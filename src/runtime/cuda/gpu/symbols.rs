@@ -12,7 +12,8 @@ use std::ffi::{c_char, c_int, c_uchar, c_uint, c_ulonglong, c_void};
 use std::sync::OnceLock;
 pub use types::{
     CUcontext, CUdevice, CUdevice_attribute, CUdeviceptr, CUevent, CUfunction, CUfunction_attribute, CUgraph,
-    CUgraphExec, CUlaunchConfig, CUmodule, CUstream, CUstream_flags, CUstreamCaptureMode, CUtensorMap,
+    CUgraphExec, CUlaunchAttribute, CUlaunchAttributeID, CUlaunchAttributeValue, CUlaunchConfig, CUmodule, CUstream,
+    CUstream_flags, CUstreamCaptureMode, CUtensorMap,
 };
 
 /// The return value of a driver function: 0, or the number of an error.
@@ -244,9 +245,27 @@ pub fn encode_tiled() -> Option<EncodeTiled> {
     unsafe { driver.library.get::<EncodeTiled>(c"cuTensorMapEncodeTiled") }.ok().map(|f| *f)
 }
 
+/// The function that launches a kernel with attributes.
+pub type LaunchKernelEx =
+    unsafe extern "C" fn(*const CUlaunchConfig, CUfunction, *mut *mut c_void, *mut *mut c_void) -> Code;
+
+/// `cuLaunchKernelEx`, if the driver has it: without it, each launch begins when the one before it has ended.
+pub fn launch_kernel_ex() -> Option<LaunchKernelEx> {
+    let Some(Ok(driver)) = FOUND.get() else { return None };
+    // SAFETY: the function has this type in every driver that has it.
+    unsafe { driver.library.get::<LaunchKernelEx>(c"cuLaunchKernelEx") }.ok().map(|f| *f)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Compares the type with the bindings of NVIDIA's header.
+    #[allow(dead_code, reason = "it is right where it compiles")]
+    fn the_launch_with_attributes_is_that_of_the_header() {
+        let _: unsafe fn(*const CUlaunchConfig, CUfunction, *mut *mut c_void, *mut *mut c_void) -> types::CUresult =
+            types::cuLaunchKernelEx;
+    }
 
     #[test]
     fn a_library_that_is_not_there_is_told_from_one_that_is_not_one() {

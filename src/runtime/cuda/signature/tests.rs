@@ -19,6 +19,17 @@ fn kernels_are_read_with_their_lines_and_comments() {
 }
 
 #[test]
+fn a_kernel_waits_for_the_launch_before_it_in_its_first_statement() {
+    let waits = |body: &str| read(&format!("extern \"C\" __global__ void k(float* y) {{{body}}}\n")).unwrap()[0].waits;
+    assert!(waits("\n    // First.\n    wait_for_predecessor();\n    y[0] = 1.0f;\n"));
+    for body in ["", "\n    y[0] = 1.0f;\n    wait_for_predecessor();\n", "\n    // wait_for_predecessor();\n"] {
+        assert!(!waits(body), "{body}");
+    }
+    let both = "KERNEL_OF_T(256) first(T* y) {\n    y[0] = 0.0f;\n}\nKERNEL_OF_T(256)\nsecond(T* y) { wait_for_predecessor(); }\n";
+    assert_eq!(read(both).unwrap().iter().map(|k| k.waits).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
 fn a_kernel_of_both_types_has_two_entries() {
     let text = "extern \"C\" __global__ void first(u64 n) {}\n// y = x\nKERNEL_OF_T(256, 2)\ncopy(const T* x, const float* gain_or_null, T* y, Matrix matrix) {\n    y[0] = x[0];\n}\n";
     let kernels = read(text).unwrap();
