@@ -2,7 +2,8 @@
 
 use super::codes::{Done, UNKNOWN};
 use super::state::State;
-use super::work::{Node, Op};
+use super::work::{self, Node, Op};
+use normscape::runtime::cuda::order::{self, Wrong};
 use std::sync::Arc;
 
 /// A graph, as it was recorded.
@@ -28,9 +29,24 @@ impl State {
     pub fn instantiate(&mut self, graph: usize) -> Done<usize> {
         self.own("graph", self.graphs.get(&graph).map(|graph| graph.context))?;
         let Some(nodes) = self.graphs.get(&graph).map(|graph| graph.nodes.clone()) else { return Err(UNKNOWN) };
+        self.look_at_edges(&nodes)?;
         let (context, handle) = (self.current(), self.handle());
         self.execs.insert(handle, Exec { context, nodes });
         Ok(handle)
+    }
+
+    /// Reports nodes that touch the same memory in an order that the graph leaves open. CUDA takes such a graph and gives one result or another.
+    fn look_at_edges(&mut self, nodes: &[Node]) -> Done {
+        let pieces = work::pieces(self.context()?, nodes);
+        let problem = match order::check(&pieces) {
+            Ok(()) => return Ok(()),
+            Err(Wrong::Circle) => "the edges of the graph lead in a circle".to_owned(),
+            Err(Wrong::Unordered { pieces: [first, later], region }) => {
+                let [first, later] = [first, later].map(|node| format!("node {node} ({})", pieces[node].name));
+                format!("no path leads from {first} to {later}, which touch the same {} bytes", region.bytes)
+            }
+        };
+        self.breach::<()>(0, problem).or(Ok(()))
     }
 
     /// Asks for a graph's work.

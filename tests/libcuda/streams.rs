@@ -7,6 +7,7 @@ use super::codes::{
 use super::graphs::Graph;
 use super::state::State;
 use super::work::{self, Node, Op};
+use normscape::runtime::cuda::order;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::ThreadId;
@@ -37,9 +38,10 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Forgets all work: its context was lost.
+    /// Forgets all work, what is recorded too: its context was lost.
     pub fn clear(&mut self) {
         self.queue.clear();
+        self.capture = None;
     }
 }
 
@@ -223,7 +225,8 @@ impl State {
             Op::Replay(_, nodes) => {
                 self.replays += 1;
                 let seed = self.settings.number("seed", 0) as u64 ^ self.replays;
-                let Some(order) = work::order(nodes, seed) else { return self.breach(UNKNOWN, "a graph in a circle") };
+                let after: Vec<_> = nodes.iter().map(|node| node.after.clone()).collect();
+                let Some(order) = order::any(&after, seed) else { return self.breach(UNKNOWN, "a graph in a circle") };
                 return order.into_iter().try_for_each(|node| self.work(&nodes[node].op));
             }
             Op::Launch(launch) => {

@@ -2,15 +2,16 @@
 
 use super::codes;
 use super::exports::*;
+use super::graphs::Graph;
 use super::image;
 use super::state::{fresh, look};
-use super::work::{self, Node, Op};
+use super::work::{Node, Op};
 use normscape::runtime::cuda::driver::Kernel;
 use normscape::runtime::cuda::kernels::IMAGES;
 use normscape::runtime::cuda::nvrtc::Target;
 use std::ffi::{CString, c_void};
 use std::ptr::null_mut;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// There is one driver in a process: its tests run one after the other.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -164,13 +165,29 @@ fn a_graph_is_recorded_and_not_done_and_replayed_as_often_as_asked() {
 }
 
 #[test]
-fn nodes_without_an_edge_are_done_in_any_order() {
-    let node = |after: &[usize]| Node { op: Op::Record(0), after: after.to_vec() };
+fn nodes_that_touch_the_same_bytes_are_ordered_by_a_path() {
+    let setup = Setup::new("");
+    let [a, b] = [(); 2].map(|()| setup.allocated(64));
+    let fill = |to: u64, after: &[usize]| Node { op: Op::Fill { to, value: 3, bytes: 16 }, after: after.to_vec() };
+    let copy = |after: &[usize]| Node { op: Op::Copy { to: b, from: a, bytes: 16 }, after: after.to_vec() };
+    let instantiate = |nodes: Vec<Node>| {
+        let graph = look(|state| {
+            let handle = state.handle();
+            state.graphs.insert(handle, Graph { context: setup.context, nodes: Arc::new(nodes) });
+            handle
+        });
+        let exec = made!(cuGraphInstantiateWithFlags(graph, 0));
+        assert_eq!([code!(cuGraphDestroy(graph)), code!(cuGraphExecDestroy(exec))], [0; 2]);
+    };
     // Two branches from one node, and one that joins them.
-    let nodes = [node(&[]), node(&[0]), node(&[0]), node(&[1, 2])];
-    let orders: std::collections::BTreeSet<_> = (0..32).map(|seed| work::order(&nodes, seed).unwrap()).collect();
-    assert_eq!(orders.into_iter().collect::<Vec<_>>(), [[0, 1, 2, 3], [0, 2, 1, 3]]);
-    assert_eq!(work::order(&[node(&[1]), node(&[0])], 0), None);
+    instantiate(vec![fill(a, &[]), fill(a + 16, &[0]), fill(b + 16, &[0]), copy(&[1, 2])]);
+    clean();
+    instantiate(vec![fill(a, &[]), fill(a + 16, &[0]), fill(b + 16, &[0]), copy(&[2]), fill(a + 16, &[3])]);
+    breach(0, 0, "no path leads from node 1 (a fill) to node 4 (a fill), which touch the same 16 bytes");
+    instantiate(vec![fill(b, &[]), copy(&[])]);
+    breach(0, 0, "no path leads from node 0 (a fill) to node 1 (a copy)");
+    instantiate(vec![fill(b, &[1]), copy(&[0])]);
+    breach(0, 0, "in a circle");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::codes::{Done, ILLEGAL_ADDRESS, INVALID_VALUE, LAUNCH_FAILED, MISALIGN
 use super::contexts::Context;
 use normscape::Error;
 use normscape::runtime::cuda::driver::{Arg, Driver, Gemm, Grid, Kernel, Operand, Region, TensorMap, Words};
+use normscape::runtime::cuda::order::Piece;
 use normscape::runtime::tensor::DType;
 use std::sync::Arc;
 
@@ -124,24 +125,32 @@ pub struct Node {
     pub after: Vec<usize>,
 }
 
-/// An order of the nodes that their edges allow; `seed` chooses among several. None where the edges go in a circle.
-pub fn order(nodes: &[Node], mut seed: u64) -> Option<Vec<usize>> {
-    let mut waiting: Vec<usize> = nodes.iter().map(|node| node.after.len()).collect();
-    let mut ready: Vec<usize> = (0..nodes.len()).filter(|&n| waiting[n] == 0).collect();
-    let mut found = Vec::with_capacity(nodes.len());
-    while !ready.is_empty() {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let next = ready.swap_remove((seed >> 33) as usize % ready.len());
-        found.push(next);
-        for (n, node) in nodes.iter().enumerate() {
-            let edges = node.after.iter().filter(|&&before| before == next).count();
-            waiting[n] -= edges;
-            if edges > 0 && waiting[n] == 0 {
-                ready.push(n);
+/// The pieces of a graph, with what each touches. A pointer that a kernel takes has no length: it reaches to the end of what is allocated there.
+pub fn pieces(context: &Context, nodes: &[Node]) -> Vec<Piece> {
+    let of = |Node { op, after }: &Node| {
+        let bytes = |address: u64, bytes: usize, written: bool| Some((context.part(address, bytes)?, written));
+        let touches: Vec<_> = match op {
+            Op::Launch(launch) => {
+                let reached = |given: &Given| match *given {
+                    Given::Address { address, written, .. } => Some((context.region(address)?, written)),
+                    Given::Map(map) => Some((context.region(map.address)?, false)),
+                    Given::Value(_) => None,
+                };
+                launch.given.iter().map(reached).collect()
             }
-        }
-    }
-    (found.len() == nodes.len()).then_some(found)
+            Op::Fill { to, bytes: count, .. } => vec![bytes(*to, *count, true)],
+            Op::Copy { to, from, bytes: count } => vec![bytes(*to, *count, true), bytes(*from, *count, false)],
+            Op::Product(product) => {
+                let reach = |address: u64, written: bool| Some((context.region(address)?, written));
+                let [(a, _), (b, _)] = product.operands;
+                vec![reach(a, false), reach(b, false), reach(product.out, true)]
+            }
+            // A recording has none of these.
+            Op::Upload { .. } | Op::Download { .. } | Op::Record(_) | Op::Replay(..) => Vec::new(),
+        };
+        Piece { name: op.name(), touches: touches.into_iter().flatten().collect(), after: after.clone() }
+    };
+    nodes.iter().map(of).collect()
 }
 
 impl Op {

@@ -127,6 +127,17 @@ pub enum Arg {
     Map(TensorMap),
 }
 
+impl Arg {
+    /// The memory that the kernel may reach through the argument, and whether it may write there.
+    pub fn touches(&self) -> Option<(Region, bool)> {
+        match *self {
+            Arg::Tensor { region, written } => Some((region, written)),
+            Arg::Map(map) => Some((map.region, false)),
+            Arg::Null | Arg::Value(_) => None,
+        }
+    }
+}
+
 /// A tensor that a launch reads, resolved and checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Slice<'a, T> {

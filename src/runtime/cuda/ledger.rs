@@ -182,13 +182,8 @@ impl<D: Driver> Driver for Ledger<D> {
         self.keep(entry, |inner| inner.copy(from, to))
     }
     fn launch(&mut self, kernel: &'static Kernel, grid: Grid, args: &[Arg]) -> Result<()> {
-        let tensor = |arg: &Arg| match *arg {
-            Arg::Tensor { region, written } => Some((region, written)),
-            Arg::Map(map) => Some((map.region, false)),
-            Arg::Null | Arg::Value(_) => None,
-        };
         let flops = operations(kernel, args).unwrap_or_default();
-        let entry = Entry::new(kernel.name, grid, args.iter().filter_map(tensor).collect(), flops);
+        let entry = Entry::new(kernel.name, grid, args.iter().filter_map(Arg::touches).collect(), flops);
         let entry = Entry { cluster: kernel.cluster, ..entry };
         self.keep(entry, |inner| inner.launch(kernel, grid, args))
     }

@@ -44,7 +44,7 @@ use crate::{Error, Result};
 use cluster::{BlockRunner, Launch, Window, shuffle};
 use engine::Matrix;
 use global::Global;
-use graph::Command;
+use graph::{Command, Recording};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -56,7 +56,7 @@ use tally::Tally;
 pub struct Options {
     /// How kernels are compiled.
     pub build: Build,
-    /// A seed that shuffles the order in which threads run.
+    /// A seed that shuffles the order in which threads run, and that of recorded work as far as what it touches leaves it open.
     pub order: Option<u64>,
     /// Whether new memory is NaN rather than 0; for tests.
     pub poison: bool,
@@ -95,6 +95,8 @@ pub struct Emulator {
     options: Options,
     source: Option<(&'static str, &'static str)>,
     graphs: graph::Graphs,
+    /// How often recorded work was done.
+    replays: u64,
     marks: [Instant; 2],
     counts: Option<Counts>,
     sample: Option<u64>,
@@ -123,6 +125,7 @@ impl Emulator {
             options,
             source: None,
             graphs: graph::Graphs::default(),
+            replays: 0,
             marks: [Instant::now(); 2],
             counts: None,
             sample: None,
@@ -155,8 +158,10 @@ impl Emulator {
 }
 
 impl Emulator {
-    fn play(&mut self, commands: &[Command]) -> Result<()> {
-        commands.iter().try_for_each(|command| match command {
+    fn play(&mut self, recording: &Recording) -> Result<()> {
+        self.replays += 1;
+        let seed = self.options.order.map(|seed| seed.wrapping_add(self.replays));
+        recording.commands(seed).try_for_each(|command| match command {
             Command::Launch(kernel, grid, args) => self.launch(kernel, *grid, args),
             Command::Copy(from, to) => self.copy(*from, *to),
             Command::Gemm(product) => self.gemm(*product),
@@ -371,13 +376,13 @@ impl Driver for Emulator {
     }
 
     fn begin_graph(&mut self, key: u64) -> Result<Graph> {
-        let Some(commands) = self.graphs.begin(key)? else { return Ok(Graph::Make) };
-        self.play(&commands).map(|()| Graph::Replayed)
+        let Some(recording) = self.graphs.begin(key)? else { return Ok(Graph::Make) };
+        self.play(&recording).map(|()| Graph::Replayed)
     }
 
     fn end_graph(&mut self, key: u64, good: bool) -> Result<()> {
         match self.graphs.end(key, good) {
-            Some(commands) => self.play(&commands),
+            Some(recording) => self.play(&recording),
             None => Ok(()),
         }
     }
