@@ -36,6 +36,8 @@ struct Every {
     spills: u32,
     /// Instructions.
     local_memory: u32,
+    /// Instructions; where nothing is said of them they are not looked at.
+    early_accesses: Option<u32>,
 }
 
 /// One kernel, on some architectures.
@@ -167,6 +169,7 @@ impl Budgets {
                 self.every.local_memory.max(granted(|e| e.local_memory)),
             ),
         ];
+        checks.extend(self.every.early_accesses.map(|most| Check::most("early_accesses", of.early, most)));
         let mut loops = Vec::new();
         match budget {
             None => {
@@ -281,6 +284,17 @@ mod tests {
         assert_eq!(breaches(exception, &spilling), Vec::<String>::new());
         spilling.architecture = 80;
         assert_eq!(breaches(exception, &spilling), ["sgd_plain (sm_80): 8 bytes spilled; at most 0 are allowed"]);
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_wait_for_its_predecessor_is_a_breach() {
+        let all = recorded(include_str!("recorded/sgd_plain.txt"), 16, 0);
+        let head = HEAD.replace("local_memory = 0", "local_memory = 0, early_accesses = 0");
+        let budgets = Budgets::read(&head, &["sgd_plain".into()]).unwrap();
+        // It was recorded before kernels waited.
+        let found = budgets.check(&all).unwrap().breaches();
+        assert_eq!(found, [format!("sgd_plain (sm_90): {} early_accesses; at most 0 are allowed", all.early)]);
+        assert!(all.early > 10 && budgets.check(&Measured { early: 0, ..all }).unwrap().breaches().is_empty());
     }
 
     #[test]

@@ -99,6 +99,11 @@ const GLOBAL: [(Class, u32); 12] = [
 ];
 
 impl Class {
+    /// Whether it moves something from global memory or to it, atomic operations apart.
+    pub fn is_global(self) -> bool {
+        GLOBAL.iter().any(|&(class, _)| class == self) || [Class::AsyncCopies, Class::BulkCopies].contains(&self)
+    }
+
     /// Its name, as in budgets.
     pub fn name(self) -> String {
         // The name is what serde writes: one source for both.

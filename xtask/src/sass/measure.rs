@@ -3,6 +3,7 @@
 use super::classes::Counts;
 use super::compile::{Code, Sources};
 use super::controls::{self, Control};
+use super::early::early;
 use super::listing::{self, Function};
 use super::loops::{self, Loop};
 use super::signature::Signature;
@@ -23,6 +24,8 @@ pub struct Measured {
     pub shared: u32,
     /// Its machine code.
     pub function: Function,
+    /// Instructions that touch global memory before it has waited for the launch before its own.
+    pub early: u32,
     /// Of all of it.
     pub counts: Counts,
     /// Its loops, in order of addresses.
@@ -58,6 +61,7 @@ pub fn all(sources: &Sources, codes: &[Code]) -> Result<Vec<Measured>, String> {
                     registers: usage.registers,
                     spills: usage.spills,
                     shared: usage.shared,
+                    early: early(*architecture, &function),
                     counts: Counts::of(&function.instructions),
                     loops: loops::find(&function),
                     controls: controls::of(cubin, &function.name).unwrap_or_default(),
@@ -81,6 +85,7 @@ impl Measured {
             registers: 0,
             spills: 0,
             shared: 0,
+            early: early(90, &function),
             counts: Counts::of(&function.instructions),
             loops: loops::find(&function),
             controls: Vec::new(),

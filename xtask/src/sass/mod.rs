@@ -1,7 +1,8 @@
 //! `cargo xtask sass`: the machine code of every kernel, held to `xtask/budgets.toml`. No GPU is needed.
 //!
 //! - `compile.rs`: NVRTC and nvdisasm · `listing.rs`: reads what the latter prints
-//! - `controls.rs`: what instructions wait for · `loops.rs`: finds loops · `classes.rs`: counts kinds of instructions · `occupancy.rs`: blocks that a multiprocessor holds
+//! - `controls.rs`: what instructions wait for · `loops.rs`: finds loops · `classes.rs`: counts kinds of instructions · `early.rs`: what
+//!   comes before the wait for the launch before · `occupancy.rs`: blocks that a multiprocessor holds
 //! - `measure.rs`: all that of every kernel · `budget.rs`: the file of budgets, and what breaks one · `report.rs`: what is printed
 
 mod budget;
@@ -9,6 +10,7 @@ mod check;
 mod classes;
 mod compile;
 mod controls;
+mod early;
 mod listing;
 mod loops;
 mod measure;
