@@ -22,12 +22,15 @@
 //! **The slow end** is the largest of these and the second, or the latency of whole waves of blocks, added: nothing but the rest of the largest hides it.
 //! L1 and L2 find nothing, and clocks and bandwidths are lower. That some blocks wait for others at the same unit for longer is in neither end.
 //!
-//! To each node but the first the gap of the card is added: nodes wait for one another.
+//! To each node but the first the gap of the card is added: nodes wait for one another. What programmatic dependent launch takes off a gap is left out, since
+//! no measurement of it is known.
 //!
 //! - `card.rs`: the card, from `xtask/cards.toml` · `counted.rs`: what the emulator counted · `code.rs`: parts of machine code
 //! - `chain.rs`: latency of a warp · `turns.rs`: how often parts run · `l2.rs`: what is still in L2 · `time.rs`: a node's range · `report.rs`: what is printed
+//! - `branches.rs`: what nodes side by side could gain at most
 //! - `measured.rs`: holds the model to measurements of the card
 
+mod branches;
 mod card;
 mod chain;
 mod code;

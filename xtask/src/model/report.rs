@@ -1,5 +1,6 @@
 //! What `cargo xtask model` prints.
 
+use super::branches::{Path, beside, longest};
 use super::card::Card;
 use super::counted::Step;
 use super::time::{Group, Predicted};
@@ -56,7 +57,7 @@ pub fn text(step: &Step, card: &Card, compiler: &str, nodes: &[Predicted], markd
     rows.push(["between nodes".into(), String::new(), range(between, 1e6)]);
     rows.push(["sum".into(), nodes.len().to_string(), range(whole, 1e6)]);
     out += &table(&rows, markdown);
-    out += "\n";
+    out += &branches(step, card, nodes);
     let head = [
         "kernel",
         "layer, pass",
@@ -94,6 +95,23 @@ pub fn text(step: &Step, card: &Card, compiler: &str, nodes: &[Predicted], markd
         ]);
     }
     out + &table(&rows, markdown)
+}
+
+/// What nodes side by side could gain at most.
+fn branches(step: &Step, card: &Card, nodes: &[Predicted]) -> String {
+    let path = |own: bool| [0, 1].map(|end| longest(&step.work, nodes, card, end, own));
+    let times = |paths: &[Path; 2]| range([paths[0].seconds, paths[1].seconds], 1e6);
+    let (today, own) = (path(false), path(true));
+    let aside: Vec<_> = beside(nodes, &own[1], 1)
+        .into_iter()
+        .map(|(group, count, seconds)| format!("{} ({count} nodes, {} µs)", group.name(), short(seconds * 1e6)))
+        .collect();
+    let aside = if aside.is_empty() { String::new() } else { format!(", with {} beside the path", aside.join(", ")) };
+    format!(
+        "\nThe longest path, were nodes side by side that share no bytes and slowed none: {} µs; with buffers of their own: {} µs{aside}\n\n",
+        times(&today),
+        times(&own),
+    )
 }
 
 fn table<const N: usize>(rows: &[[String; N]], markdown: bool) -> String {
