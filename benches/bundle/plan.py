@@ -146,6 +146,11 @@ def bench(session, precision, alone=False):
     return Part(name, normscape(*words), reading.bench, needs=10)
 
 
+def apart(session, precision):
+    """A step whose launches begin each when the one before has ended: what it is to the other is not known yet."""
+    return Part(f"apart {precision} step", bench(session, precision, alone=True).command, reading.bench, needs=10, env={"NORMSCAPE_LAUNCHES": "apart"})
+
+
 def torch(session, precision, way, **more):
     steps = ["--steps", "200", "--warm-up", "20"]
     command = [session.python, str(HERE / "peers" / "vgg.py"), "--device", session.args.device, "--precision", precision, "--way", way, *steps]
@@ -196,7 +201,7 @@ def first(session):
     yield 1, profiled(session)
     yield 1, [*sanitized(session, "memcheck"), *control(session, "racecheck"), *sanitized(session, "racecheck")]
     yield 1, [bench(session, "f32"), bench(session, "tf32")]
-    yield 1, [check(session, "equal", "bf16")]
+    yield 1, [apart(session, "bf16"), check(session, "equal", "bf16")]
     # What is good to have: the ratio to PyTorch, and whole networks.
     yield 1, [torch(session, "bf16", "reduce-overhead", needs=30)]
     yield AT_ONCE, [part for part in kernels if not part.name.startswith("kernels")]

@@ -42,6 +42,7 @@ fn all_parts_run_in_order_and_pass() {
         "racecheck cluster",
         "bench f32",
         "bench tf32",
+        "apart bf16 step",
         "equal bf16",
         "torch bf16 reduce-overhead",
         "networks whole",
