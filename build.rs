@@ -7,6 +7,8 @@ mod compile;
 mod launchers;
 #[path = "src/runtime/cuda/nvrtc.rs"]
 mod nvrtc;
+#[path = "src/runtime/cuda/places.rs"]
+mod places;
 #[allow(dead_code, reason = "the library reads more of it")]
 #[path = "src/runtime/cuda/signature.rs"]
 mod signature;
@@ -85,6 +87,7 @@ fn main() {
     println!("cargo:rerun-if-changed=build");
     println!("cargo:rerun-if-changed=src/runtime/cuda/signature.rs");
     println!("cargo:rerun-if-changed=src/runtime/cuda/nvrtc.rs");
+    println!("cargo:rerun-if-changed=src/runtime/cuda/places.rs");
     println!("cargo:rerun-if-changed=kernels");
     let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());

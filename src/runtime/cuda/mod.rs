@@ -6,7 +6,8 @@
 //! - [`driver`]: the trait that both devices implement · [`launch`]: kernels, grids and arguments · [`region`]: where tensors are, and matrices that are
 //!   read tile by tile · [`order`]: which launches of a graph must follow which · [`failing`]: a driver that fails · [`ledger`]: a driver that records what is asked of it
 //! - [`backend`]: [`Cuda`], generic over the driver, with its memory (`memory`)
-//! - [`gpu`]: a real device, through cudarc and cuBLAS · [`nvrtc`]: the compiler of its kernels · [`image`]: what the build compiled with it
+//! - [`gpu`]: a real device, through cudarc and cuBLAS · [`places`]: where NVIDIA's libraries may be
+//! - [`nvrtc`]: the compiler of its kernels · [`image`]: what the build compiled with it
 //! - [`emulator`]: one coroutine per CUDA thread, every access checked · [`counts`]: what it counts of a launch, where it is asked to
 
 pub mod backend;
@@ -21,6 +22,7 @@ pub mod ledger;
 mod memory;
 pub mod nvrtc;
 pub mod order;
+pub mod places;
 pub mod region;
 pub mod signature;
 

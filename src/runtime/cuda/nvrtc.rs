@@ -1,14 +1,13 @@
 //! NVRTC, the compiler of kernels: finding it, and compiling a kernel file to a cubin or to PTX.
 //!
-//! This file depends on std and libloading alone. `build.rs` includes it as it is, so that kernels are compiled in the same way when the program is
+//! This file depends on std, libloading and `places.rs` alone. `build.rs` includes it as it is, so that kernels are compiled in the same way when the program is
 //! built and, if NVRTC was missing then, at first use. The libraries are opened by full path and stay open: the Python package has no RPATH, and
 //! NVRTC opens its built-ins by name.
 
+use super::places::folders;
 use libloading::Library;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
 
 /// The options of every compilation. Products and sums are fused only where a kernel says `fmaf`.
 const OPTIONS: [&str; 4] = ["--std=c++17", "--fmad=false", "--device-as-default-execution-space", "--ptxas-options=-v"];
@@ -72,37 +71,6 @@ pub struct Usage {
     pub spills: u32,
     /// Bytes of static shared memory per block.
     pub shared: u32,
-}
-
-/// The folders in which the CUDA library called `package` (its name among NVIDIA's Python packages) is looked for, in order. `variable` names an
-/// environment variable whose folder comes first; `own` is a folder of this project that may hold the library.
-pub fn folders(variable: &str, package: &str, own: Option<PathBuf>) -> Vec<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let mut found: Vec<PathBuf> = set(variable).into_iter().collect();
-    for toolkit in ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(set).chain([PathBuf::from("/usr/local/cuda")]) {
-        found.extend(["lib64", "lib"].map(|lib| toolkit.join(lib)));
-    }
-    let mut packages: Vec<PathBuf> = own.into_iter().collect();
-    if let Some(environment) = set("VIRTUAL_ENV") {
-        packages.extend((8..16).map(|minor| environment.join(format!("lib/python3.{minor}/site-packages"))));
-    }
-    packages.extend(python_packages());
-    for site in packages {
-        // CUDA 13 has one folder for all of its packages.
-        found.extend(["cu13", package].map(|name| site.join("nvidia").join(name).join("lib")));
-    }
-    found
-}
-
-/// The folder of Python's packages. Python is asked only once, since it takes longer to start than the rest of the search.
-fn python_packages() -> Option<PathBuf> {
-    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let ask = || {
-        let script = "import sysconfig; print(sysconfig.get_paths()['purelib'])";
-        let out = Command::new("python3").args(["-c", script]).output().ok()?;
-        Some(PathBuf::from(String::from_utf8_lossy(&out.stdout).trim()))
-    };
-    FOUND.get_or_init(ask).clone()
 }
 
 type Program = *mut c_void;

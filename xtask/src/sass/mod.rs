@@ -18,6 +18,8 @@ mod measure;
 #[path = "../../../src/runtime/cuda/nvrtc.rs"]
 mod nvrtc;
 mod occupancy;
+#[path = "../../../src/runtime/cuda/places.rs"]
+mod places;
 mod report;
 mod rule;
 #[allow(dead_code, reason = "the build and the library read more of it")]

@@ -2,7 +2,7 @@
 //! products.
 
 use crate::runtime::cuda::driver::Gemm;
-use crate::runtime::cuda::nvrtc::folders;
+use crate::runtime::cuda::places::folders;
 use crate::runtime::tensor::DType;
 use crate::{Error, Result};
 use libloading::Library;
