@@ -5,76 +5,25 @@ There: a VGG-11 made in PyTorch and a batch go to `normscape probe`; its loss, g
 Back: `normscape train` trains such a network; PyTorch takes up its checkpoint and must find the test loss that it found.
 Both with BatchNorm and with weight normalisation (`torch.nn.utils.parametrizations.weight_norm`).
 
-Needs torch, numpy and safetensors. `to_normscape` and `from_normscape` are there to be copied.
+Needs torch, and the module `normscape` (docs/python.md).
 """
 
 import argparse
 import copy
 import csv
 import pathlib
-import subprocess
 import sys
 import tempfile
 
+import normscape
 import numpy
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 WIDTH = 1 / 16
 TRAIN, TEST, STEPS = 512, 256, 40
-
-
-def layers(model):
-    """What normscape calls each layer with parameters, and what PyTorch does: the order decides."""
-    convs = norms = 0
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
-            convs += 1
-            yield f"conv{convs}", name
-        elif isinstance(module, nn.BatchNorm2d):
-            norms += 1
-            yield f"norm{norms}", name
-        elif isinstance(module, nn.Linear):
-            yield "fc", name
-
-
-# What PyTorch's two kinds of weight_norm call the parts of a weight, and what normscape does. Their shapes are the same: a gain has an axis of 1
-# for each further one of the weight.
-PARTS = {
-    "parametrizations.weight.original0": "gain",
-    "parametrizations.weight.original1": "direction",
-    "weight_g": "gain",
-    "weight_v": "direction",
-}
-
-
-def parameters(model):
-    """The parameters by normscape's names."""
-    return {
-        f"{theirs}.{PARTS.get(what, what)}": parameter
-        for theirs, ours in layers(model)
-        for what, parameter in model.get_submodule(ours).named_parameters()
-    }
-
-
-def to_normscape(model):
-    """The parameters as arrays for `normscape probe`. Shapes and order of elements are PyTorch's."""
-    return {name: parameter.detach().cpu().numpy() for name, parameter in parameters(model).items()}
-
-
-def from_normscape(checkpoint, model):
-    """Loads parameters and running statistics of a checkpoint (a folder `step-N`) into the model."""
-    checkpoint = pathlib.Path(checkpoint)
-    tensors = {**load_file(checkpoint / "parameters.safetensors"), **load_file(checkpoint / "state.safetensors")}
-    state = model.state_dict()
-    for theirs, ours in layers(model):
-        for what in model.get_submodule(ours).state_dict():
-            if what != "num_batches_tracked":
-                state[f"{ours}.{what}"] = tensors[f"{theirs}.{PARTS.get(what, what)}"]
-    model.load_state_dict(state)
 
 
 def vgg11(width, norm="batch"):
@@ -98,7 +47,7 @@ def loss_and_gradient(model, x, labels):
     model.train().zero_grad()
     loss = F.cross_entropy(model(x), labels)
     loss.backward()
-    return loss.item(), {name: parameter.grad.numpy().copy() for name, parameter in parameters(model).items()}
+    return loss.item(), {name: parameter.grad.numpy().copy() for name, parameter in normscape.parameters(model).items()}
 
 
 def flat(gradient):
@@ -112,7 +61,7 @@ def landscape(model, x, labels, steps):
     for s in steps:
         moved = copy.deepcopy(model)
         with torch.no_grad():
-            for name, parameter in parameters(moved).items():
+            for name, parameter in normscape.parameters(moved).items():
                 parameter -= s * torch.from_numpy(gradient[name])
         loss, there = loss_and_gradient(moved, x, labels)
         difference = numpy.linalg.norm(flat(there) - g)
@@ -126,19 +75,10 @@ def difference(got, want):
     return numpy.linalg.norm(got - want) / numpy.linalg.norm(want)
 
 
-def probe(program, folder, model, norm, x, labels, steps, precision):
+def probe(program, model, norm, x, labels, steps, precision):
     """What normscape finds at the model's parameters."""
-    case, out = folder / "case.npz", folder / "out.npz"
-    settings = {"model": "vgg11", "norm": norm, "width": WIDTH, "steps": steps}
-    attributes = {f"attr.{name}": value for name, value in settings.items()}
-    numpy.savez(case, x=x.numpy(), labels=labels.numpy(), **to_normscape(model), **attributes)
-    run(program, "probe", "--input", case, "--output", out, "--precision", precision)
-    return numpy.load(out)
-
-
-def run(program, *arguments):
-    words = [str(program), "--quiet", *map(str, arguments)]
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    settings = {"network": "vgg11", "norm": norm, "width": WIDTH, "steps": steps, "precision": precision}
+    return normscape.probe(model, (x, labels), **settings, program=program)
 
 
 def agree(what, error, within):
@@ -147,7 +87,7 @@ def agree(what, error, within):
         sys.exit(f"{what}: {error} is too far")
 
 
-def there(program, folder, norm, x, labels):
+def there(program, norm, x, labels):
     model = vgg11(WIDTH, norm)
     steps = numpy.geomspace(0.05, 0.4, 6)
     # The same numbers for both: PyTorch's in double, so that what is seen is normscape's own error.
@@ -157,7 +97,7 @@ def there(program, folder, norm, x, labels):
     for precision, within in [("f64", 1e-9), ("f32", 1e-4)]:
         print(f"normscape probe, {norm} norm, --precision {precision}, relative difference to PyTorch in float64:")
         sent, batch = (exact, x.double()) if precision == "f64" else (model, x)
-        found = probe(program, folder, sent, norm, batch, labels, steps, precision)
+        found = probe(program, sent, norm, batch, labels, steps, precision)
         agree("loss", difference(found["loss"], loss), within)
         agree("gradient", difference(flat({name: found[f"grad.{name}"] for name in gradient}), flat(gradient)), within)
         for name, values in line.items():
@@ -188,12 +128,12 @@ def back(program, folder, norm):
     out = folder / f"run-{norm}"
     shape = ["--model", "vgg11", "--width", WIDTH, "--norm", norm, "--batch", 64, "--lr", 0.05]
     data = ["--data", folder / f"images-{norm}", "--limit-train", TRAIN, "--limit-test", TEST, "--eval-every", STEPS]
-    run(program, "train", *shape, *data, "--steps", STEPS, "--seed", 1, "--out", out)
+    normscape.run("train", *shape, *data, "--steps", STEPS, "--seed", 1, "--out", out, program=program)
     with open(out / "metrics.csv") as file:
         last = list(csv.DictReader(file))[-1]
 
     model = vgg11(WIDTH, norm)
-    from_normscape(out / "checkpoints" / f"step-{STEPS}", model)
+    normscape.from_normscape(out / "checkpoints" / f"step-{STEPS}", model)
     # Standardised as normscape does it: by channel, with the training images' mean and deviation.
     mean, deviation = [f(images / 255, axis=(0, 2, 3), keepdims=True) for f in (numpy.mean, numpy.std)]
     x = torch.from_numpy((test_images / 255 - mean) / deviation).float()
@@ -208,22 +148,20 @@ def back(program, folder, norm):
     print(f"  test accuracy  normscape {float(last['test_accuracy']):.4f}     PyTorch {accuracy:.4f}")
     agree("test loss", difference(loss, float(last["test_loss"])), 1e-4)
     x, labels = x[:64], labels[:64]
-    found = probe(program, folder, model, norm, x, labels, numpy.array([0.05]), "f32")
+    found = probe(program, model, norm, x, labels, numpy.array([0.05]), "f32")
     loss, _ = loss_and_gradient(model, x, labels)
     agree("loss of a batch", difference(found["loss"], loss), 1e-4)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--normscape", type=pathlib.Path, default="target/release/normscape", help="the program")
+    parser.add_argument("--normscape", metavar="PROGRAM", type=pathlib.Path, help="another program than the module's own")
     args = parser.parse_args()
-    if not args.normscape.is_file():
-        sys.exit(f"{args.normscape}: not there; cargo build --release makes it, --normscape says where it is")
     torch.manual_seed(1)
     x, labels = torch.randn(64, 3, 32, 32), torch.randint(0, 10, (64,))
     with tempfile.TemporaryDirectory() as folder:
         for norm in ["batch", "weight"]:
-            there(args.normscape, pathlib.Path(folder), norm, x, labels)
+            there(args.normscape, norm, x, labels)
             back(args.normscape, pathlib.Path(folder), norm)
 
 

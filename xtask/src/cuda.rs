@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 /// The package, in the version whose kernels are tested. Another version can be put there by hand, or named by `NVRTC_PATH`.
-const PACKAGE: &str = "nvidia-cuda-nvrtc==13.0.*";
+pub const PACKAGE: &str = "nvidia-cuda-nvrtc==13.0.*";
 
 /// The disassembler, which reads what any older compiler made. Tests read listings of this version.
 const DISASSEMBLER: &str = "nvidia-cuda-nvdisasm==13.2.86";

@@ -10,7 +10,7 @@
 //! - `bits.rs`: makes a fixed set of runs and prints a hash of the numbers that each computed
 //! - `compare/`: times training steps of builds of normscape and of their PyTorch twins, interleaved
 //! - `data.rs`: finds the data set and the golden cases, and unpacks the data set
-//! - `python.rs`: prepares a Python with the packages that tests need
+//! - `wheel.rs`: makes the Python wheel · `licences.rs`: the licences of the crates in it · `python.rs`: prepares a Python with the packages that tests need
 //!
 //! Its few dependencies are the program's own, because it is built before anything else, on machines that may have little.
 
@@ -20,6 +20,7 @@ mod bundle;
 mod compare;
 mod cuda;
 mod data;
+mod licences;
 mod model;
 mod mutants;
 mod python;
@@ -28,7 +29,9 @@ mod tally;
 mod test;
 #[cfg(target_os = "linux")]
 mod torture;
+mod wheel;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
@@ -57,6 +60,7 @@ Commands:
   bits             make a fixed set of small runs and print a hash of the numbers of each, to be the same before and after a change
                    that is to change none. --program PATH (a build of normscape; target/release/normscape otherwise, as it is)
   bundle           pack programs, tests and benchmarks for a machine with a GPU and without Rust
+  wheel            make the Python wheel to publish, under target/wheel: a release build, by maturin and zig from PyPI
   bench [ARGS...]  cargo run --release -- bench ARGS...
   compare          time training steps on the CPU beside PyTorch's, interleaved, and print a table with ratios.
                    --program PATH (a build of normscape; may be given again; this source's otherwise), --only NAME (again; as
@@ -68,6 +72,7 @@ Commands:
 Environment:
   NORMSCAPE_DATA            folder with CIFAR-10; if it is not set, the data set is unpacked where it comes along
   NORMSCAPE_GOLDEN          folder with golden cases beyond those of tests/golden
+  NORMSCAPE_WHEEL           a wheel to test; if it is not set, one is made around the program that the tests build
   NORMSCAPE_PYTHON          a Python with Selenium and TensorBoard; if it is not set, one is made under target/venv
   NORMSCAPE_WITHOUT_DATA=1  with CI=true: let tests be skipped for want of data
   CI=true                   tests that lack their data fail, and as root missing Debian packages are installed
@@ -101,6 +106,13 @@ fn main() -> ExitCode {
             }
             Err(line) => refuse(&format!("xtask: {line}")),
         },
+        "wheel" => match wheel::make() {
+            Ok((wheel, bytes)) => {
+                println!("{} ({bytes} bytes); pip install it", wheel.display());
+                ExitCode::SUCCESS
+            }
+            Err(line) => refuse(&format!("xtask: {line}")),
+        },
         "bench" => {
             let mut cargo = cargo();
             cargo.args(["run", "--release", "--locked", "--", "bench"]).args(&rest);
@@ -114,10 +126,10 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         "" => refuse(
-            "xtask: no command given; there are test, cuda, sass, model, mutants, torture, bits, bundle, bench, compare and help",
+            "xtask: no command given; there are test, cuda, sass, model, mutants, torture, bits, bundle, wheel, bench, compare and help",
         ),
         other => refuse(&format!(
-            "xtask: no command '{other}'; there are test, cuda, sass, model, mutants, torture, bits, bundle, bench, compare and help"
+            "xtask: no command '{other}'; there are test, cuda, sass, model, mutants, torture, bits, bundle, wheel, bench, compare and help"
         )),
     }
 }
@@ -142,17 +154,21 @@ fn exit_code(code: Option<i32>) -> ExitCode {
 }
 
 /// The cargo that runs this program, ready to run in the repository's root.
-///
-/// The variables by which cargo described this package are removed. The build script of `ring` depends on such variables: with values that
-/// a shell does not set, it would run again, and everything that depends on it would be rebuilt.
 fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = without_cargo(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// A program that may run cargo, without the variables by which cargo described this package. The build script of `ring` depends on such variables:
+/// with values that a shell does not set, it would run again, and everything that depends on it would be rebuilt.
+fn without_cargo(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|n| n.starts_with("CARGO_PKG_") || n.starts_with("CARGO_MANIFEST_")) {
             command.env_remove(name);
         }
     }
-    command.current_dir(root());
     command
 }
 

@@ -26,6 +26,12 @@ pub fn venv_of(folder: &str, packages: &[&str]) -> Result<PathBuf, String> {
     if imports_all(system, packages) {
         return Ok(system.into());
     }
+    own_venv(folder, packages)
+}
+
+/// The same, but never the system's Python: for packages whose version matters, which the folder's name should then have.
+pub fn own_venv(folder: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    let system = Path::new("python3");
     let venv = crate::target().join(folder);
     let own = venv.join("bin/python");
     if imports_all(&own, packages) {

@@ -7,6 +7,7 @@ use std::process::{ExitCode, Stdio};
 use crate::data;
 use crate::python;
 use crate::tally::Tally;
+use crate::wheel;
 
 /// Whether this is a machine of continuous integration.
 pub fn ci() -> bool {
@@ -33,6 +34,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
         ("NORMSCAPE_DATA", data::cifar10()),
         ("NORMSCAPE_GOLDEN", data::golden()),
         ("NORMSCAPE_PYTHON", python::for_tests()),
+        ("NORMSCAPE_WHEEL", wheel::for_tests()),
     ] {
         match place {
             Ok(path) => {
