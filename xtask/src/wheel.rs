@@ -44,6 +44,8 @@ fn build(folder: &str, args: &[&str], packages: &[&str]) -> Result<PathBuf, Stri
     let _ = fs::remove_dir_all(&out);
     let mut command = crate::without_cargo(&python);
     command.args(["-m", "maturin", "build", "--locked", "--quiet", "--compression-level", "9"]).args(args);
+    // Which Python has zig, where it is asked for.
+    command.env("CARGO_ZIGBUILD_PYTHON_PATH", &python);
     command.arg("--target-dir").arg(crate::target()).arg("--out").arg(&out).current_dir(crate::root());
     // A test's counts are read from standard output: nothing else may stand there.
     let done = command.stdin(Stdio::null()).output().map_err(|e| format!("cannot start {}: {e}", python.display()))?;
