@@ -11,6 +11,7 @@ pub struct Fusion {
     pub leave_moments: bool,
     /// The layer before has left the mean and the variance of every channel of x.
     pub take_moments: bool,
-    /// The backward pass of the layer after this norm leaves dγ and dβ ([`crate::ops::weight_grads::NormBelow`]). If the norm's pass pools, the forward pass keeps what the pool chose for that layer.
+    /// The backward pass of the layer after this norm leaves dγ and dβ ([`crate::ops::weight_grads::NormBelow`]). If the norm's pass pools, it keeps for
+    /// that layer what the pool chose.
     pub take_norm_grads: bool,
 }

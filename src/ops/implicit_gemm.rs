@@ -10,7 +10,7 @@ use crate::runtime::cuda::kernels::Map;
 use crate::runtime::cuda::{Mode, count, kernels};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
-pub use norm_below::Below;
+pub use norm_below::{Below, Shares};
 
 /// The dynamic shared memory, in bytes, of the tensor-core kernels: three stages of both tiles, where the left tile has rows of 80 bytes.
 const fn product_shared(tile_rows: usize) -> usize {
@@ -28,8 +28,8 @@ const CLUSTER: usize = 4;
 /// Tiles below which smaller ones are taken: one for each multiprocessor of a large device, about.
 const FEW_TILES: usize = 128;
 
-/// Bytes of dynamic shared memory of a product in whole tiles: three stages, or the tile that is put together in the same place, its column sums, and a norm's
-/// constants.
+/// Bytes of dynamic shared memory of a product in whole tiles: three stages, or the tile that is put together in the same place, its column sums, and
+/// a norm's constants.
 const fn whole_shared(columns: usize) -> usize {
     let stages = 3 * WHOLE_STAGE * (WHOLE_ROWS + columns);
     let shares = if columns == 128 { 1 } else { 2 };

@@ -33,7 +33,8 @@ fn at_most_71(all: &[&str]) {
     let merges = |name: &&&str| ["_finish", "_sum", "_splits"].iter().any(|end| name.ends_with(end));
     let merging: Vec<_> = all.iter().filter(merges).collect();
     assert!(merging.is_empty(), "{merging:?}");
-    // What is left is work: fourteen products forward and thirteen for inputs' gradients, which leave the norms' gradients too, and two passes of each norm.
+    // What is left is work: fourteen products forward, thirteen for inputs' gradients, which leave the norms' gradients too, and two passes of each
+    // norm.
     let count = |part: &str| all.iter().filter(|name| name.contains(part)).count();
     let products = [count("product") + count("stem_bf16"), count("input_gradient")];
     let norms = [count("gradient_sums"), count("norm_apply"), count("batch_norm_gradient")];

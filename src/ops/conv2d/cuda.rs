@@ -2,7 +2,9 @@
 
 use super::{Conv2d, Map};
 use crate::ops::fusion::Fusion;
-use crate::ops::implicit_gemm::{Direction, Epilogue, Extents, Moments, bias_gradient, product, weight_gradient};
+use crate::ops::implicit_gemm::{
+    Direction, Epilogue, Extents, Moments, Shares, bias_gradient, product, weight_gradient,
+};
 use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::cuda::driver::{Driver, Stored};
 use crate::runtime::cuda::{Cuda, Mode};
@@ -71,7 +73,8 @@ impl<D: Driver> Cuda<D> {
         let (grad_x, grad_weight) = (views.write_some::<T>(grads.x)?, views.write_some::<f32>(grads.weight)?);
         let grad_bias = views.write_some::<f32>(grads.bias)?;
         let room = (views.write::<f32>(workspace)?, views.write::<u32>(tickets)?);
-        let (mut workspace, mut tickets, mut below) = extents.share::<T>(OP, mode, &mut views, grads.norm, room)?;
+        let Shares { mut workspace, mut tickets, mut below } =
+            extents.share::<T>(OP, mode, &mut views, grads.norm, room)?;
         let epilogue = Epilogue { below: below.as_mut(), ..Epilogue::NONE };
         if let Some(mut dx) = grad_x {
             product(driver, OP, mode, extents, Direction::Backward, dy, weight, None, &mut dx, epilogue)?;

@@ -37,6 +37,16 @@ pub struct Below<'s, T> {
     pub tickets: SliceMut<'s, u32>,
 }
 
+/// Workspace and tickets of the gradients of one layer: those of the weight and the bias, and those of a norm below.
+pub struct Shares<'s, T> {
+    /// For the weight and the bias.
+    pub workspace: SliceMut<'s, f32>,
+    /// Likewise.
+    pub tickets: SliceMut<'s, u32>,
+    /// The norm with its own.
+    pub below: Option<Below<'s, T>>,
+}
+
 impl Extents {
     /// Whether the input's gradient can leave the gradients of a norm below: on tensor cores, if there are tickets for all tiles of columns.
     pub fn leaves_norm_grads(&self, mode: Mode) -> bool {
@@ -51,8 +61,7 @@ impl Extents {
         }
     }
 
-    /// Shares out workspace and tickets between the gradients of the weight and the bias and those of a norm below, which is resolved. Errors: its
-    /// tensors do not fit x, or are missing.
+    /// Shares out workspace and tickets, and resolves the norm below. Errors: its tensors do not fit x, or its gradients cannot be left.
     pub fn share<'s, T: Stored>(
         &self,
         op: &'static str,
@@ -60,8 +69,8 @@ impl Extents {
         views: &mut DeviceBorrow<'s>,
         norm: Option<NormBelow>,
         (workspace, tickets): (SliceMut<'s, f32>, SliceMut<'s, u32>),
-    ) -> Result<(SliceMut<'s, f32>, SliceMut<'s, u32>, Option<Below<'s, T>>)> {
-        let Some(norm) = norm else { return Ok((workspace, tickets, None)) };
+    ) -> Result<Shares<'s, T>> {
+        let Some(norm) = norm else { return Ok(Shares { workspace, tickets, below: None }) };
         let per_column = [norm.weight.0, norm.bias.0, norm.mean.0, norm.spread.0, norm.grad_weight.0, norm.grad_bias.0];
         if norm.x.0.shape.len() != self.rows() * self.inputs
             || per_column.iter().any(|view| view.shape.len() != self.inputs)
@@ -89,6 +98,6 @@ impl Extents {
             grad_beta: views.write::<f32>(norm.grad_bias)?,
             tickets: own,
         };
-        Ok((workspace, tickets, Some(below)))
+        Ok(Shares { workspace, tickets, below: Some(below) })
     }
 }

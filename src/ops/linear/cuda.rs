@@ -2,7 +2,7 @@
 
 use super::{Extents, Linear};
 use crate::Result;
-use crate::ops::implicit_gemm::{self, Direction, Epilogue, bias_gradient, product, weight_gradient};
+use crate::ops::implicit_gemm::{self, Direction, Epilogue, Shares, bias_gradient, product, weight_gradient};
 use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::cuda::driver::{Driver, Gemm, Grid, Operand, Pass, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
@@ -78,7 +78,8 @@ impl<D: Driver> Cuda<D> {
         let (grad_x, grad_weight) = (views.write_some::<T>(grads.x)?, views.write_some::<f32>(grads.weight)?);
         let grad_bias = views.write_some::<f32>(grads.bias)?;
         let room = (views.write::<f32>(workspace)?, views.write::<u32>(tickets)?);
-        let (mut workspace, mut tickets, mut below) = extents.share::<T>(OP, mode, &mut views, grads.norm, room)?;
+        let Shares { mut workspace, mut tickets, mut below } =
+            extents.share::<T>(OP, mode, &mut views, grads.norm, room)?;
         let epilogue = Epilogue { below: below.as_mut(), ..Epilogue::NONE };
         if large(driver, &extents) {
             let implicit_gemm::Extents { batch: n, inputs: i, outputs: o, .. } = extents;
