@@ -104,7 +104,7 @@ template <typename T> struct Gradient {
         __syncthreads();
         double scale = 0.0;
         if (threadIdx.x < COLUMNS && first_column + threadIdx.x < map.columns) {
-            Lifted own = below.column(first_column + threadIdx.x);
+            Lifted own = below.lifted(below.column(first_column + threadIdx.x));
             SharedColumns<COLUMNS>{room}.put(threadIdx.x, own);
             scale = own.inverse;
         }

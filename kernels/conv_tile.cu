@@ -140,16 +140,21 @@ __device__ __forceinline__ Pair add_threads(const float (&a)[4], const float (&b
     return all;
 }
 
-// How a product's tiles are stored, and which sums of their columns are left: store() stores rows first … first + COUNT of one and leaves two sums of
-// every column with the threads below COLUMNS; merge() is what the last block makes of the parts of all tiles. Here: bias and ReLU, and the moments
-// of what is stored, where they are asked for.
+// How a product's tiles are stored, and which sums of their columns are left: before the product begin() prepares, and after it, while blocks or warps
+// still wait for one another, ask() asks for what rows first … first + COUNT need; store() stores these and leaves two sums of every column with the
+// threads below COLUMNS; merge() is what the last block makes of the parts of all tiles. Here: bias and ReLU, and the moments of what is stored, where
+// they are asked for.
 template <typename T> struct Plain {
     const float* bias;
     Moments to;
     unsigned relu;
+    template <unsigned COLUMNS, unsigned COUNT> struct Held {};
     __device__ __forceinline__ double* sums() const { return to.sums; }
+    template <unsigned COLUMNS, unsigned COUNT> __device__ __forceinline__ void begin(Held<COLUMNS, COUNT>&) const {}
+    template <unsigned COLUMNS, unsigned COUNT> __device__ __forceinline__ void ask(Held<COLUMNS, COUNT>&, const Map&, unsigned, unsigned) const {}
     template <unsigned COLUMNS, unsigned COUNT, unsigned PARTS>
-    __device__ __forceinline__ Pair store(float* const (&staged)[PARTS], T* out, const Map& map, unsigned row_tile, unsigned first, float* columns) const {
+    __device__ __forceinline__ Pair store(const Held<COLUMNS, COUNT>&, float* const (&staged)[PARTS], T* out, const Map& map, unsigned row_tile,
+                                          unsigned first, float* columns) const {
         unsigned column = threadIdx.x % lanes<COLUMNS>() * 4, own_row = threadIdx.x / lanes<COLUMNS>(), first_column = blockIdx.y * COLUMNS;
         float floor = relu_floor(relu), shift[4], sum[4] = {}, square[4] = {};
 #pragma unroll
@@ -175,33 +180,56 @@ template <typename T> struct Plain {
 // What is stored is a norm's dy, and the sums are those of its gradient.
 template <typename T> struct Gradient {
     NormBelow<T> below;
+    // What the norm has of a thread's column, its constants, and x of the thread's first rows.
+    template <unsigned COLUMNS, unsigned COUNT> struct Held {
+        static constexpr unsigned TALL = tall<COLUMNS>(), AT_ONCE = COUNT / TALL < 8 ? COUNT / TALL : 8;
+        NormColumn column;
+        Lifted own;
+        u64 at;
+        Four x[AT_ONCE];
+        __device__ __forceinline__ void ask(const T* from, const Map& map) {
+#pragma unroll
+            for (unsigned k = 0; k < AT_ONCE; ++k) x[k] = load4(from + at + k * TALL * (u64)map.columns);
+        }
+    };
     __device__ __forceinline__ double* sums() const { return below.sums; }
+    template <unsigned COLUMNS, unsigned COUNT> __device__ __forceinline__ void begin(Held<COLUMNS, COUNT>& held) const {
+        held.column = {};
+        if (threadIdx.x < COLUMNS) held.column = below.column(blockIdx.y * COLUMNS + threadIdx.x);
+    }
+    template <unsigned COLUMNS, unsigned COUNT>
+    __device__ __forceinline__ void ask(Held<COLUMNS, COUNT>& held, const Map& map, unsigned row_tile, unsigned first) const {
+        unsigned row = row_tile * ROWS + first + threadIdx.x / lanes<COLUMNS>();
+        held.at = (u64)row * map.columns + blockIdx.y * COLUMNS + threadIdx.x % lanes<COLUMNS>() * 4;
+        held.ask(below.x, map);
+        // Roots and divisions while x comes.
+        if (threadIdx.x < COLUMNS) held.own = below.lifted(held.column);
+    }
     template <unsigned COLUMNS, unsigned COUNT, unsigned PARTS>
-    __device__ __forceinline__ Pair store(float* const (&staged)[PARTS], T* out, const Map& map, unsigned row_tile, unsigned first, float* columns) const {
-        constexpr unsigned TALL = tall<COLUMNS>(), AT_ONCE = COUNT / TALL < 8 ? COUNT / TALL : 8;
-        unsigned column = threadIdx.x % lanes<COLUMNS>() * 4, own_row = first + threadIdx.x / lanes<COLUMNS>(), first_column = blockIdx.y * COLUMNS;
+    __device__ __forceinline__ Pair store(Held<COLUMNS, COUNT>& held, float* const (&staged)[PARTS], T* out, const Map& map, unsigned row_tile,
+                                          unsigned first, float* columns) const {
+        constexpr unsigned TALL = tall<COLUMNS>(), AT_ONCE = Held<COLUMNS, COUNT>::AT_ONCE;
+        unsigned column = threadIdx.x % lanes<COLUMNS>() * 4;
         // Behind the sums of all threads.
         SharedColumns<COLUMNS> shared = {columns + TALL * 2 * COLUMNS};
-        Lifted own = {};
-        if (threadIdx.x < COLUMNS) {
-            own = below.column(first_column + threadIdx.x);
-            shared.put(threadIdx.x, own);
-        }
+        if (threadIdx.x < COLUMNS) shared.put(threadIdx.x, held.own);
         __syncthreads();
         FourColumns of(shared, column, below.norming);
         float sum[4] = {}, sum_u[4] = {};
-        u64 at = (u64)(row_tile * ROWS + own_row) * map.columns + first_column + column, next = TALL * (u64)map.columns;
+        u64 next = TALL * (u64)map.columns;
+        unsigned row = first + threadIdx.x / lanes<COLUMNS>();
 #pragma unroll 1
-        for (unsigned row = own_row; row < first + COUNT; row += AT_ONCE * TALL, at += AT_ONCE * next) {
-            Four x[AT_ONCE];
-#pragma unroll
-            for (unsigned k = 0; k < AT_ONCE; ++k) x[k] = load4(below.x + at + k * next);
+        while (true) {
 #pragma unroll
             for (unsigned k = 0; k < AT_ONCE; ++k)
-                of.add(x[k], store_rounded(out + at + k * next, staged_sum(staged, (row + k * TALL) * (COLUMNS + 8) + column)), sum, sum_u);
+                of.add(held.x[k], store_rounded(out + held.at + k * next, staged_sum(staged, (row + k * TALL) * (COLUMNS + 8) + column)), sum, sum_u);
+            row += AT_ONCE * TALL;
+            if (row >= first + COUNT) break;
+            held.at += AT_ONCE * next;
+            held.ask(below.x, map);
         }
         Pair all = add_threads<COLUMNS>(sum, sum_u, columns);
-        return {all.a, all.b * own.inverse};
+        return {all.a, all.b * held.own.inverse};
     }
     __device__ __forceinline__ void merge(const Map&, const PartsOf& of) const {
         merge_gradients_apart<8>(below.sums, below.grad_gamma, below.grad_beta, below.tickets, of);
@@ -224,13 +252,16 @@ template <unsigned COLUMNS, typename T, typename Epilogue>
 __device__ __forceinline__ void whole_product(const T* a, const T* b, T* out, const Epilogue& epilogue, const Map& map, unsigned transposed) {
     constexpr unsigned PARTS = step_shares(COLUMNS);
     DYNAMIC_SHARED(bytes);
+    typename Epilogue::template Held<COLUMNS, ROWS> held;
+    epilogue.begin(held);
     if (transposed) product<T, COLUMNS, true>(a, b, map, blockIdx.x, 0, 1, bytes);
     else product<T, COLUMNS, false>(a, b, map, blockIdx.x, 0, 1, bytes);
+    epilogue.ask(held, map, blockIdx.x, 0);
     __syncthreads();
     float* staged[PARTS];
 #pragma unroll
     for (unsigned part = 0; part < PARTS; ++part) staged[part] = (float*)bytes + part * ROWS * (COLUMNS + 8);
-    Pair of = epilogue.template store<COLUMNS, ROWS>(staged, out, map, blockIdx.x, 0, column_sums<COLUMNS>(bytes));
+    Pair of = epilogue.store(held, staged, out, map, blockIdx.x, 0, column_sums<COLUMNS>(bytes));
     put_sums<COLUMNS>(epilogue, map, blockIdx.x, gridDim.x, of);
 }
 
@@ -243,15 +274,18 @@ __device__ __forceinline__ void split_product(const T* a, const T* b, T* out, co
     constexpr unsigned COLUMNS = 64, SHARES = step_shares(COLUMNS);
     DYNAMIC_SHARED(bytes);
     SHARED(Pair, of_ranks, [RANKS][COLUMNS]);
-    unsigned row_tile = blockIdx.x / RANKS, rank = cluster_rank();
+    unsigned row_tile = blockIdx.x / RANKS, rank = cluster_rank(), first = rank * (ROWS / RANKS);
+    typename Epilogue::template Held<COLUMNS, ROWS / RANKS> held;
+    epilogue.begin(held);
     if (transposed) product<T, COLUMNS, true>(a, b, map, row_tile, rank, RANKS, bytes);
     else product<T, COLUMNS, false>(a, b, map, row_tile, rank, RANKS, bytes);
+    epilogue.ask(held, map, row_tile, first);
     cluster_sync();
     float* staged[RANKS * SHARES];
 #pragma unroll
     for (unsigned part = 0; part < RANKS * SHARES; ++part)
         staged[part] = cluster_map((float*)bytes + part % SHARES * ROWS * (COLUMNS + 8), part / SHARES);
-    Pair of = epilogue.template store<COLUMNS, ROWS / RANKS>(staged, out, map, row_tile, rank * (ROWS / RANKS), column_sums<COLUMNS>(bytes));
+    Pair of = epilogue.store(held, staged, out, map, row_tile, first, column_sums<COLUMNS>(bytes));
     if (epilogue.sums() && threadIdx.x < COLUMNS) *cluster_map(&of_ranks[rank][threadIdx.x], 0) = of;
     // Nobody's shared memory goes before all have read it.
     cluster_sync();

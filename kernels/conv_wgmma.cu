@@ -178,7 +178,7 @@ struct Gradient {
             // Nobody needs the last tile's columns any more.
             named_barrier<1>(MULTIPLIERS);
             if (threadIdx.x < COLUMNS) {
-                Lifted own = with.below.column(known + threadIdx.x);
+                Lifted own = with.below.lifted(with.below.column(known + threadIdx.x));
                 shared.put(threadIdx.x, own);
                 scale = own.inverse;
             }

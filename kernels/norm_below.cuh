@@ -8,6 +8,10 @@
 // How the norm divides, as its own kernels take it, and whether the ReLU follows it.
 BY_VALUE Norming { double eps; unsigned kind, relu; };
 
+struct NormColumn {
+    float gamma, beta, mean, spread;
+};
+
 // `sums` are the parts' Σdy and Σdy·ŷ; x lies like dy.
 template <typename T> struct NormBelow {
     const T* x;
@@ -16,8 +20,9 @@ template <typename T> struct NormBelow {
     float *grad_gamma, *grad_beta;
     unsigned* tickets;
     Norming norming;
-    __device__ __forceinline__ Lifted column(unsigned c) const {
-        return lifted_of(gamma[c], beta[c], mean[c], divisor(spread[c], norming.eps, norming.kind));
+    __device__ __forceinline__ NormColumn column(unsigned c) const { return {gamma[c], beta[c], mean[c], spread[c]}; }
+    __device__ __forceinline__ Lifted lifted(const NormColumn& of) const {
+        return lifted_of(of.gamma, of.beta, of.mean, divisor(of.spread, norming.eps, norming.kind));
     }
 };
 

@@ -217,8 +217,8 @@ fn mistakes_in_the_sums_are_found() {
     let norming = normings()[0];
     let mistakes = [
         ("the mask", "if (fmaf(centred, gain.v[j], bias.v[j]) <= floor) continue;", ""),
-        ("the scale", "return {all.a, all.b * own.inverse};", "return {all.a, all.b};"),
-        ("x's row", "x[k] = load4(below.x + at + k * next);", "x[k] = load4(below.x + at);"),
+        ("the scale", "return {all.a, all.b * held.own.inverse};", "return {all.a, all.b};"),
+        ("x's row", "x[k] = load4(from + at + k * TALL * (u64)map.columns);", "x[k] = load4(from + at);"),
     ];
     for (what, from, to) in mistakes {
         let found = launched::<half::bf16>(planted("conv_tile", from, to), Mode::Bf16, case, norming).unwrap();
@@ -236,7 +236,8 @@ enum Sums {
     First,
 }
 
-/// The norm's dy, dγ, dβ and dx, and the kernels: the norm's output, of a pool where the spec has one, goes through a convolution, or a linear layer.
+/// The norm's dy, dγ, dβ and dx, and the kernels that made them. The norm's output, which a pool makes smaller where the spec says so, goes through a
+/// convolution, or where `dense` through a linear layer.
 fn through(
     driver: Box<dyn Driver>,
     mode: Mode,
