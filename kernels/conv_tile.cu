@@ -35,14 +35,21 @@ struct TapTable {
     }
 };
 
+// Where a block's tile of a product is.
+struct Place {
+    unsigned row_tile, first_column;
+};
+// Where blockIdx.x counts tiles of rows, or of each `parts` parts, and blockIdx.y those of columns.
+template <unsigned COLUMNS> __device__ __forceinline__ Place place_in_grid(unsigned parts) { return {blockIdx.x / parts, blockIdx.y * COLUMNS}; }
+
 // A tile of 128 × COLUMNS of out[r, j] = Σ_taps Σ_k a[shifted r, k] · b_tap[k, j]: the share `part` of `parts` of the walk over (tap, chunk of the inner
 // dimension). A warp has 64 rows and WARP_COLUMNS columns; where warps are left over they share the steps of a stage. The sums are left in shared
 // memory as [share of the steps][row][COLUMNS + 8]: a pitch at which four rows of eight bytes a lane lie side by side.
 template <typename T, unsigned COLUMNS, bool TRANSPOSED>
-__device__ __forceinline__ void product(const T* a, const T* b, const Map& map, unsigned row_tile, unsigned part, unsigned parts, unsigned char* bytes) {
+__device__ __forceinline__ void product(const T* a, const T* b, const Map& map, Place place, unsigned part, unsigned parts, unsigned char* bytes) {
     constexpr unsigned DEPTH = depth<T>(), WARP_STEPS = STEPS / step_shares(COLUMNS);
     constexpr unsigned A_BYTES = ROWS * STAGE_BYTES, STAGE = A_BYTES + COLUMNS * STAGE_BYTES;
-    unsigned first_row = row_tile * ROWS, first_column = blockIdx.y * COLUMNS;
+    unsigned first_row = place.row_tile * ROWS, first_column = place.first_column;
     TapTable taps(map, pixel_of(map, first_row));
 
     // Weights lie as [inner][column], and as [column][inner] where they are taken transposed.
@@ -150,16 +157,16 @@ template <typename T> struct Plain {
     unsigned relu;
     template <unsigned COLUMNS, unsigned COUNT> struct Held {};
     __device__ __forceinline__ double* sums() const { return to.sums; }
-    template <unsigned COLUMNS, unsigned COUNT> __device__ __forceinline__ void begin(Held<COLUMNS, COUNT>&) const {}
-    template <unsigned COLUMNS, unsigned COUNT> __device__ __forceinline__ void ask(Held<COLUMNS, COUNT>&, const Map&, unsigned, unsigned) const {}
+    template <unsigned COLUMNS, unsigned COUNT> __device__ __forceinline__ void begin(Held<COLUMNS, COUNT>&, Place) const {}
+    template <unsigned COLUMNS, unsigned COUNT> __device__ __forceinline__ void ask(Held<COLUMNS, COUNT>&, const Map&, Place, unsigned) const {}
     template <unsigned COLUMNS, unsigned COUNT, unsigned PARTS>
-    __device__ __forceinline__ Pair store(const Held<COLUMNS, COUNT>&, float* const (&staged)[PARTS], T* out, const Map& map, unsigned row_tile,
+    __device__ __forceinline__ Pair store(const Held<COLUMNS, COUNT>&, float* const (&staged)[PARTS], T* out, const Map& map, Place place,
                                           unsigned first, float* columns) const {
-        unsigned column = threadIdx.x % lanes<COLUMNS>() * 4, own_row = threadIdx.x / lanes<COLUMNS>(), first_column = blockIdx.y * COLUMNS;
+        unsigned column = threadIdx.x % lanes<COLUMNS>() * 4, own_row = threadIdx.x / lanes<COLUMNS>(), first_column = place.first_column;
         float floor = relu_floor(relu), shift[4], sum[4] = {}, square[4] = {};
 #pragma unroll
         for (unsigned j = 0; j < 4; ++j) shift[j] = given(bias, first_column + column + j);
-        T* at = out + (u64)(row_tile * ROWS) * map.columns + first_column + column;
+        T* at = out + (u64)(place.row_tile * ROWS) * map.columns + first_column + column;
 #pragma unroll 4
         for (unsigned row = first + own_row; row < first + COUNT; row += tall<COLUMNS>()) {
             Four all = staged_sum(staged, row * (COLUMNS + 8) + column);
@@ -193,20 +200,20 @@ template <typename T> struct Gradient {
         }
     };
     __device__ __forceinline__ double* sums() const { return below.sums; }
-    template <unsigned COLUMNS, unsigned COUNT> __device__ __forceinline__ void begin(Held<COLUMNS, COUNT>& held) const {
+    template <unsigned COLUMNS, unsigned COUNT> __device__ __forceinline__ void begin(Held<COLUMNS, COUNT>& held, Place place) const {
         held.column = {};
-        if (threadIdx.x < COLUMNS) held.column = below.column(blockIdx.y * COLUMNS + threadIdx.x);
+        if (threadIdx.x < COLUMNS) held.column = below.column(place.first_column + threadIdx.x);
     }
     template <unsigned COLUMNS, unsigned COUNT>
-    __device__ __forceinline__ void ask(Held<COLUMNS, COUNT>& held, const Map& map, unsigned row_tile, unsigned first) const {
-        unsigned row = row_tile * ROWS + first + threadIdx.x / lanes<COLUMNS>();
-        held.at = (u64)row * map.columns + blockIdx.y * COLUMNS + threadIdx.x % lanes<COLUMNS>() * 4;
+    __device__ __forceinline__ void ask(Held<COLUMNS, COUNT>& held, const Map& map, Place place, unsigned first) const {
+        unsigned row = place.row_tile * ROWS + first + threadIdx.x / lanes<COLUMNS>();
+        held.at = (u64)row * map.columns + place.first_column + threadIdx.x % lanes<COLUMNS>() * 4;
         held.ask(below.x, map);
         // Roots and divisions while x comes.
         if (threadIdx.x < COLUMNS) held.own = below.lifted(held.column);
     }
     template <unsigned COLUMNS, unsigned COUNT, unsigned PARTS>
-    __device__ __forceinline__ Pair store(Held<COLUMNS, COUNT>& held, float* const (&staged)[PARTS], T* out, const Map& map, unsigned row_tile,
+    __device__ __forceinline__ Pair store(Held<COLUMNS, COUNT>& held, float* const (&staged)[PARTS], T* out, const Map& map, Place,
                                           unsigned first, float* columns) const {
         constexpr unsigned TALL = tall<COLUMNS>(), AT_ONCE = Held<COLUMNS, COUNT>::AT_ONCE;
         unsigned column = threadIdx.x % lanes<COLUMNS>() * 4;
@@ -236,33 +243,45 @@ template <typename T> struct Gradient {
     }
 };
 
-// Stores a tile's sums, which the threads below COLUMNS have; the last of `tiles` in these columns merges all. All threads must call it.
+// A gradient, where there is a norm below; elsewhere it is stored as it is.
+template <typename T> struct Either {
+    Gradient<T> with;
+    __device__ __forceinline__ double* sums() const { return with.sums(); }
+    template <unsigned COLUMNS, unsigned COUNT, unsigned PARTS>
+    __device__ __forceinline__ Pair store(float* const (&staged)[PARTS], T* out, const Map& map, Place place, unsigned first, float* columns) const {
+        if (sums()) return with.template store<COLUMNS, COUNT>(staged, out, map, place, first, columns);
+        return Plain<T>{nullptr, {}, 0}.template store<COLUMNS, COUNT>(staged, out, map, place, first, columns);
+    }
+    __device__ __forceinline__ void merge(const Map& map, const PartsOf& of) const { with.merge(map, of); }
+};
+
+// Stores a tile's sums, which the threads below COLUMNS have; the last tile in these columns merges all. All threads must call it.
 template <unsigned COLUMNS, typename Epilogue>
-__device__ __forceinline__ void put_sums(const Epilogue& epilogue, const Map& map, unsigned row_tile, unsigned tiles, Pair of) {
+__device__ __forceinline__ void put_sums(const Epilogue& epilogue, const Map& map, Place place, Pair of) {
     if (!epilogue.sums()) return;
     if (threadIdx.x < COLUMNS) {
-        double* own = epilogue.sums() + (u64)(2 * row_tile) * map.columns + blockIdx.y * COLUMNS + threadIdx.x;
+        double* own = epilogue.sums() + (u64)(2 * place.row_tile) * map.columns + place.first_column + threadIdx.x;
         own[0] = of.a;
         own[map.columns] = of.b;
     }
-    epilogue.merge(map, tile_parts(map.columns, COLUMNS, row_tile, 1, tiles));
+    epilogue.merge(map, {map.columns, place.first_column, COLUMNS, place.first_column / COLUMNS, place.row_tile, 1, map.rows / ROWS});
 }
 
 template <unsigned COLUMNS, typename T, typename Epilogue>
-__device__ __forceinline__ void whole_product(const T* a, const T* b, T* out, const Epilogue& epilogue, const Map& map, unsigned transposed) {
+__device__ __forceinline__ void whole_product(const T* a, const T* b, T* out, const Epilogue& epilogue, const Map& map, Place place, unsigned transposed) {
     constexpr unsigned PARTS = step_shares(COLUMNS);
     DYNAMIC_SHARED(bytes);
     typename Epilogue::template Held<COLUMNS, ROWS> held;
-    epilogue.begin(held);
-    if (transposed) product<T, COLUMNS, true>(a, b, map, blockIdx.x, 0, 1, bytes);
-    else product<T, COLUMNS, false>(a, b, map, blockIdx.x, 0, 1, bytes);
-    epilogue.ask(held, map, blockIdx.x, 0);
+    epilogue.begin(held, place);
+    if (transposed) product<T, COLUMNS, true>(a, b, map, place, 0, 1, bytes);
+    else product<T, COLUMNS, false>(a, b, map, place, 0, 1, bytes);
+    epilogue.ask(held, map, place, 0);
     __syncthreads();
     float* staged[PARTS];
 #pragma unroll
     for (unsigned part = 0; part < PARTS; ++part) staged[part] = (float*)bytes + part * ROWS * (COLUMNS + 8);
-    Pair of = epilogue.store(held, staged, out, map, blockIdx.x, 0, column_sums<COLUMNS>(bytes));
-    put_sums<COLUMNS>(epilogue, map, blockIdx.x, gridDim.x, of);
+    Pair of = epilogue.store(held, staged, out, map, place, 0, column_sums<COLUMNS>(bytes));
+    put_sums<COLUMNS>(epilogue, map, place, of);
 }
 
 #if CLUSTERS
@@ -270,22 +289,22 @@ __device__ __forceinline__ void whole_product(const T* a, const T* b, T* out, co
 // then stores a part of the rows: for an element the parts are added in the order of the ranks, through distributed shared memory.
 constexpr unsigned RANKS = 4;
 template <typename T, typename Epilogue>
-__device__ __forceinline__ void split_product(const T* a, const T* b, T* out, const Epilogue& epilogue, const Map& map, unsigned transposed) {
+__device__ __forceinline__ void split_product(const T* a, const T* b, T* out, const Epilogue& epilogue, const Map& map, Place place, unsigned transposed) {
     constexpr unsigned COLUMNS = 64, SHARES = step_shares(COLUMNS);
     DYNAMIC_SHARED(bytes);
     SHARED(Pair, of_ranks, [RANKS][COLUMNS]);
-    unsigned row_tile = blockIdx.x / RANKS, rank = cluster_rank(), first = rank * (ROWS / RANKS);
+    unsigned rank = cluster_rank(), first = rank * (ROWS / RANKS);
     typename Epilogue::template Held<COLUMNS, ROWS / RANKS> held;
-    epilogue.begin(held);
-    if (transposed) product<T, COLUMNS, true>(a, b, map, row_tile, rank, RANKS, bytes);
-    else product<T, COLUMNS, false>(a, b, map, row_tile, rank, RANKS, bytes);
-    epilogue.ask(held, map, row_tile, first);
+    epilogue.begin(held, place);
+    if (transposed) product<T, COLUMNS, true>(a, b, map, place, rank, RANKS, bytes);
+    else product<T, COLUMNS, false>(a, b, map, place, rank, RANKS, bytes);
+    epilogue.ask(held, map, place, first);
     cluster_sync();
     float* staged[RANKS * SHARES];
 #pragma unroll
     for (unsigned part = 0; part < RANKS * SHARES; ++part)
         staged[part] = cluster_map((float*)bytes + part % SHARES * ROWS * (COLUMNS + 8), part / SHARES);
-    Pair of = epilogue.store(held, staged, out, map, row_tile, first, column_sums<COLUMNS>(bytes));
+    Pair of = epilogue.store(held, staged, out, map, place, first, column_sums<COLUMNS>(bytes));
     if (epilogue.sums() && threadIdx.x < COLUMNS) *cluster_map(&of_ranks[rank][threadIdx.x], 0) = of;
     // Nobody's shared memory goes before all have read it.
     cluster_sync();
@@ -296,7 +315,7 @@ __device__ __forceinline__ void split_product(const T* a, const T* b, T* out, co
             all.a += of_ranks[other][threadIdx.x].a;
             all.b += of_ranks[other][threadIdx.x].b;
         }
-    put_sums<COLUMNS>(epilogue, map, row_tile, gridDim.x / RANKS, all);
+    put_sums<COLUMNS>(epilogue, map, place, all);
 }
 #endif
 
@@ -306,7 +325,7 @@ product_tile_128(const T* a, const T* b, const float* bias_or_null, T* out, doub
                  unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
     wait_for_predecessor();
     Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
-    whole_product<128>(a, b, out, Plain<T>{bias_or_null, to, relu}, map, transposed);
+    whole_product<128>(a, b, out, Plain<T>{bias_or_null, to, relu}, map, place_in_grid<128>(1), transposed);
 }
 // As product_tile_128, in whole tiles of 128 × 64.
 KERNEL_OF_T(128, 2)
@@ -314,7 +333,7 @@ product_tile_64(const T* a, const T* b, const float* bias_or_null, T* out, doubl
                 unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
     wait_for_predecessor();
     Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
-    whole_product<64>(a, b, out, Plain<T>{bias_or_null, to, relu}, map, transposed);
+    whole_product<64>(a, b, out, Plain<T>{bias_or_null, to, relu}, map, place_in_grid<64>(1), transposed);
 }
 
 // The gradient of an input that a norm has made, as product_tile_128 transposed; and dγ and dβ of that norm.
@@ -322,14 +341,14 @@ KERNEL_OF_T(128, 2)
 input_gradient_tile_128(const T* a, const T* b, T* out, const T* x, const float* gamma, const float* beta, const float* mean, const float* spread,
                         double* sums, float* grad_gamma, float* grad_beta, unsigned* tickets, Norming norming, Map map) {
     wait_for_predecessor();
-    whole_product<128>(a, b, out, Gradient<T>{{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}}, map, 1);
+    whole_product<128>(a, b, out, Gradient<T>{{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}}, map, place_in_grid<128>(1), 1);
 }
 // As input_gradient_tile_128, in whole tiles of 128 × 64.
 KERNEL_OF_T(128, 2)
 input_gradient_tile_64(const T* a, const T* b, T* out, const T* x, const float* gamma, const float* beta, const float* mean, const float* spread,
                        double* sums, float* grad_gamma, float* grad_beta, unsigned* tickets, Norming norming, Map map) {
     wait_for_predecessor();
-    whole_product<64>(a, b, out, Gradient<T>{{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}}, map, 1);
+    whole_product<64>(a, b, out, Gradient<T>{{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}}, map, place_in_grid<64>(1), 1);
 }
 
 #if CLUSTERS
@@ -339,33 +358,39 @@ product_tile_split(const T* a, const T* b, const float* bias_or_null, T* out, do
                    unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu) {
     wait_for_predecessor();
     Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
-    split_product(a, b, out, Plain<T>{bias_or_null, to, relu}, map, transposed);
+    split_product(a, b, out, Plain<T>{bias_or_null, to, relu}, map, place_in_grid<64>(RANKS), transposed);
 }
 // As input_gradient_tile_64 where there are few tiles.
 KERNEL_OF_T(128, 2) CLUSTER_OF(4)
 input_gradient_tile_split(const T* a, const T* b, T* out, const T* x, const float* gamma, const float* beta, const float* mean, const float* spread,
                           double* sums, float* grad_gamma, float* grad_beta, unsigned* tickets, Norming norming, Map map) {
     wait_for_predecessor();
-    split_product(a, b, out, Gradient<T>{{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}}, map, 1);
+    split_product(a, b, out, Gradient<T>{{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}}, map, place_in_grid<64>(RANKS), 1);
 }
 #endif
 
 // ---- the weight's gradient ----------------------------------------------------------------------------------------------------------
+
+// Which tile, under which tap, and which of how many splits of its rows a block has.
+struct Part {
+    unsigned tile, tap, split, splits;
+};
+__device__ __forceinline__ Part part_in_grid() { return {blockIdx.x, blockIdx.y, blockIdx.z, gridDim.z}; }
 
 // One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], as weight_gradient_mma, in whole tiles of SIDE × SIDE: q counts the rows of
 // the rectangle of pixels that have the tap on the map, of which one stage has one pixel. Warps have 64 × 64 each; where that is the whole tile, they
 // share the steps of a stage.
 template <typename T, unsigned SIDE>
 __device__ __forceinline__ void weight_gradient(const T* x, const T* grad_y, float* partials, float* all, unsigned* tickets, const Map& map,
-                                                unsigned per_split) {
+                                                const Part& part, unsigned per_split) {
     constexpr unsigned DEPTH = depth<T>() * 64 / SIDE * 2, TILE = DEPTH * SIDE * sizeof(T), STAGE = 2 * TILE;
     constexpr unsigned ALL_STEPS = STEPS * 64 / SIDE * 2, WARP_STEPS = SIDE == 128 ? ALL_STEPS : ALL_STEPS / 4;
     DYNAMIC_SHARED(bytes);
     unsigned across = map.columns / SIDE, t = threadIdx.x;
-    unsigned first_c = blockIdx.x / across * SIDE, first_k = blockIdx.x % across * SIDE;
-    Pixel shift = tap_shift(map, blockIdx.y);
+    unsigned first_c = part.tile / across * SIDE, first_k = part.tile % across * SIDE;
+    Pixel shift = tap_shift(map, part.tap);
     Rectangle rectangle = rectangle_of(map, shift);
-    unsigned length = rectangle.width * map.batch, begin = blockIdx.z * per_split, end = min(begin + per_split, rectangle.height * length);
+    unsigned length = rectangle.width * map.batch, begin = part.split * per_split, end = min(begin + per_split, rectangle.height * length);
     unsigned total = begin < end ? (end - begin) / DEPTH : 0;
 
     Fetch<T, SIDE * sizeof(T), sizeof(T) == 2> fetch;
@@ -400,7 +425,7 @@ __device__ __forceinline__ void weight_gradient(const T* x, const T* grad_y, flo
     right_of.skip(share * WARP_STEPS);
     float d[4][8][4] = {};
     multiply_stages<T, STAGE, TILE, WARP_STEPS>(d, stages, total, load, left_of, right_of);
-    float* out = partials + ((u64)blockIdx.z * map.taps + blockIdx.y) * map.inner * map.columns + (u64)first_c * map.columns + first_k;
+    float* out = partials + ((u64)part.split * map.taps + part.tap) * map.inner * map.columns + (u64)first_c * map.columns + first_k;
     unsigned k = warp_k + lane_id() % 4 * 2;
     if constexpr (SIDE == 128) {
 #pragma unroll
@@ -434,18 +459,91 @@ __device__ __forceinline__ void weight_gradient(const T* x, const T* grad_y, flo
             store4(out + (u64)at_c * map.columns + at_k, sum);
         }
     }
-    unsigned* own_tickets = tickets + (blockIdx.y * gridDim.x + blockIdx.x) * split_tickets(gridDim.z);
-    add_splits_of_tile<SIDE>(partials, all, own_tickets, blockIdx.z, gridDim.z, {blockIdx.y, map.taps, map.inner, map.columns, first_c, first_k});
+    unsigned* own_tickets = tickets + (part.tap * (map.inner / SIDE * across) + part.tile) * split_tickets(part.splits);
+    add_splits_of_tile<SIDE>(partials, all, own_tickets, part.split, part.splits, {part.tap, map.taps, map.inner, map.columns, first_c, first_k});
 }
 // One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], and the sum of all in `out`; in whole tiles of 128 × 128.
 KERNEL_OF_T(128, 2)
 weight_gradient_tile_128(const T* x, const T* grad_y, float* partials, float* out_or_null, unsigned* tickets_or_null, Map map, unsigned per_split) {
     wait_for_predecessor();
-    weight_gradient<T, 128>(x, grad_y, partials, out_or_null, tickets_or_null, map, per_split);
+    weight_gradient<T, 128>(x, grad_y, partials, out_or_null, tickets_or_null, map, part_in_grid(), per_split);
 }
 // As weight_gradient_tile_128, in whole tiles of 64 × 64.
 KERNEL_OF_T(128, 2)
 weight_gradient_tile_64(const T* x, const T* grad_y, float* partials, float* out_or_null, unsigned* tickets_or_null, Map map, unsigned per_split) {
     wait_for_predecessor();
-    weight_gradient<T, 64>(x, grad_y, partials, out_or_null, tickets_or_null, map, per_split);
+    weight_gradient<T, 64>(x, grad_y, partials, out_or_null, tickets_or_null, map, part_in_grid(), per_split);
 }
+
+// ---- both gradients of a layer ------------------------------------------------------------------------------------------------------
+
+// Neither of the two needs the other, and on small maps neither fills a device: so some blocks make the one and the others the other. The longer ones
+// come first: a device begins blocks in the order of their numbers.
+//
+// A layer's input gradient in tiles of 128 × COLUMNS, each by a cluster where it has more blocks than one, as input_gradient_tile_128; and its weight's gradient as
+// weight_gradient_tile_128. `map` is that of the latter. Where no norm is below, `sums` is null.
+template <unsigned COLUMNS, unsigned SIDE, unsigned BLOCKS_OF_TILE, typename T>
+__device__ __forceinline__ void gradients(const T* x, const T* weight, const T* grad_y, T* grad_x, const NormBelow<T>& below, float* partials, float* out,
+                                          unsigned* tickets, const Map& map, const Both& both) {
+    Turn turn = turn_of(both, blockIdx.x);
+    if (turn.weights) {
+        unsigned tiles = map.inner / SIDE * (map.columns / SIDE), of_tap = turn.number % (tiles * map.taps);
+        if (turn.number >= tiles * map.taps * both.splits) return;
+        Part part = {of_tap % tiles, of_tap / tiles, turn.number / (tiles * map.taps), both.splits};
+        weight_gradient<T, SIDE>(x, grad_y, partials, out, tickets, map, part, both.per_split);
+        return;
+    }
+    Map back = turned(map);
+    unsigned tall = back.rows / ROWS, tile = turn.number / BLOCKS_OF_TILE;
+    Place place = {tile % tall, tile / tall * COLUMNS};
+    Either<T> with = {{below}};
+#if CLUSTERS
+    if constexpr (BLOCKS_OF_TILE > 1) {
+        split_product(grad_y, weight, grad_x, with, back, place, 1);
+        return;
+    }
+#endif
+    whole_product<COLUMNS>(grad_y, weight, grad_x, with, back, place, 1);
+}
+// Tiles of 128 × 128 of both.
+KERNEL_OF_T(128, 2)
+gradients_tile_128(const T* x, const T* weight, const T* grad_y, T* grad_x, const T* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
+                   const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
+                   unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both) {
+    wait_for_predecessor();
+    NormBelow<T> below = {norm_x_or_null, gamma_or_null, beta_or_null,      mean_or_null, spread_or_null, sums_or_null,
+                          grad_gamma_or_null, grad_beta_or_null, norm_tickets_or_null, norming};
+    gradients<128, 128, 1>(x, weight, grad_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both);
+}
+// Of the input's gradient tiles of 128 × 64.
+KERNEL_OF_T(128, 2)
+gradients_tile_mixed(const T* x, const T* weight, const T* grad_y, T* grad_x, const T* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
+                     const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
+                     unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both) {
+    wait_for_predecessor();
+    NormBelow<T> below = {norm_x_or_null, gamma_or_null, beta_or_null,      mean_or_null, spread_or_null, sums_or_null,
+                          grad_gamma_or_null, grad_beta_or_null, norm_tickets_or_null, norming};
+    gradients<64, 128, 1>(x, weight, grad_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both);
+}
+// And of the weight's tiles of 64 × 64.
+KERNEL_OF_T(128, 2)
+gradients_tile_64(const T* x, const T* weight, const T* grad_y, T* grad_x, const T* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
+                  const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
+                  unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both) {
+    wait_for_predecessor();
+    NormBelow<T> below = {norm_x_or_null, gamma_or_null, beta_or_null,      mean_or_null, spread_or_null, sums_or_null,
+                          grad_gamma_or_null, grad_beta_or_null, norm_tickets_or_null, norming};
+    gradients<64, 64, 1>(x, weight, grad_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both);
+}
+#if CLUSTERS
+// As gradients_tile_mixed; a cluster shares a tile of the input's gradient.
+KERNEL_OF_T(128, 2) CLUSTER_OF(4)
+gradients_tile_split(const T* x, const T* weight, const T* grad_y, T* grad_x, const T* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
+                     const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
+                     unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both) {
+    wait_for_predecessor();
+    NormBelow<T> below = {norm_x_or_null, gamma_or_null, beta_or_null,      mean_or_null, spread_or_null, sums_or_null,
+                          grad_gamma_or_null, grad_beta_or_null, norm_tickets_or_null, norming};
+    gradients<64, 128, RANKS>(x, weight, grad_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both);
+}
+#endif

@@ -41,6 +41,12 @@ __device__ __forceinline__ Ring ring(u64* full, u64* empty) {
     return {full, empty, 0, 0};
 }
 
+// The first of the things after `before` others that a block has, where it has every gridDim.x-th of all of them.
+__device__ __forceinline__ unsigned first_after(unsigned before) {
+    unsigned past = before % gridDim.x;
+    return blockIdx.x >= past ? blockIdx.x - past : blockIdx.x + gridDim.x - past;
+}
+
 // ---- forward, and the input's gradient ----------------------------------------------------------------------------------------------
 
 // Tile `tile` of the output: tiles that share rows of activations follow one another.
@@ -62,10 +68,10 @@ struct Place {
 };
 __device__ __forceinline__ unsigned tiles_of(const Map& map, unsigned columns) { return map.rows / ROWS * (map.columns / columns); }
 
-// Asks for the stages of all tiles of this block; one thread does.
-template <unsigned COLUMNS, bool TRANSPOSED>
-__device__ __forceinline__ void fetch_operands(const TensorMap* a, const TensorMap* b, const Map& map, Ring ring, unsigned char* stages) {
-    for (unsigned tile = blockIdx.x; tile < tiles_of(map, COLUMNS); tile += gridDim.x) {
+// Asks for the stages of all tiles of this block, from tile `first` on; one thread does. A stage lies STRIDE bytes after the last.
+template <unsigned COLUMNS, bool TRANSPOSED, unsigned STRIDE>
+__device__ __forceinline__ void fetch_operands(const TensorMap* a, const TensorMap* b, const Map& map, unsigned first, Ring& ring, unsigned char* stages) {
+    for (unsigned tile = first; tile < tiles_of(map, COLUMNS); tile += gridDim.x) {
         Place place(map, tile, COLUMNS);
         for (unsigned tap = 0; tap < map.taps; ++tap) {
             Pixel shift = tap_shift(map, tap);
@@ -75,7 +81,7 @@ __device__ __forceinline__ void fetch_operands(const TensorMap* a, const TensorM
                 mbarrier_wait(ring.empty + ring.stage, ring.parity ^ 1);
                 u64* full = ring.full + ring.stage;
                 mbarrier_expect(full, stage_bytes<COLUMNS>());
-                unsigned char* to = stages + ring.stage * stage_bytes<COLUMNS>();
+                unsigned char* to = stages + ring.stage * STRIDE;
                 bulk_copy(to, a, full, (int)k, row);
                 // Weights lie as [inner][column], and as [column][inner] where they are taken transposed.
                 if (TRANSPOSED) bulk_copy(to + A_BYTES, b, full, (int)k, (int)(tap * map.columns + place.first_column));
@@ -196,23 +202,43 @@ struct Gradient {
     };
 };
 
+// A gradient, where there is a norm below; elsewhere it is stored as it is.
+struct Either {
+    Gradient with;
+    __device__ __forceinline__ double* sums() const { return with.sums(); }
+    __device__ __forceinline__ void merge(const Map& map, const PartsOf& of) const { with.merge(map, of); }
+    template <unsigned COLUMNS> struct Rows : Gradient::Rows<COLUMNS> {
+        using Of = Lanes<COLUMNS>;
+        using Base = Gradient::Rows<COLUMNS>;
+        __device__ __forceinline__ Rows(const Either& of) : Base(of.with) {}
+        __device__ __forceinline__ void begin(const Map& map, const Place& at) {
+            if (this->with.sums()) Base::begin(map, at);
+        }
+        __device__ __forceinline__ void store(const float* staged, bf16* to, const Map& map, const Place& at, Four& sum, Four& sum_u) const {
+            if (this->with.sums()) Base::store(staged, to, map, at, sum, sum_u);
+            else
+                for (unsigned row = Of::row(); row < 16; row += Of::TALL) store_rounded(to + (u64)row * map.columns + Of::column(), Of::staged_four(staged, row));
+        }
+    };
+};
+
 // A warp's 16 rows of a tile, of COLUMNS + 8 floats: a pitch at which four rows of eight bytes a lane lie side by side.
 template <unsigned COLUMNS> __device__ constexpr unsigned staged_floats() { return 16 * (COLUMNS + 8); }
 
-template <unsigned COLUMNS, bool TRANSPOSED, typename Epilogue>
-__device__ __forceinline__ void multiply_tiles(const Epilogue& epilogue, bf16* out, const Map& map, Ring ring, unsigned char* stages) {
+template <unsigned COLUMNS, bool TRANSPOSED, unsigned STRIDE, typename Epilogue>
+__device__ __forceinline__ void multiply_tiles(const Epilogue& epilogue, bf16* out, const Map& map, unsigned first, Ring& ring, unsigned char* stages) {
     constexpr unsigned LANES = COLUMNS / 4, PARTS = MULTIPLIERS / LANES;
-    float* all_staged = (float*)(stages + STAGES * stage_bytes<COLUMNS>());
+    float* all_staged = (float*)(stages + STAGES * STRIDE);
     float* staged = all_staged + warp_id() * staged_floats<COLUMNS>();
     // Of the threads that share a column: [part][sum, second sum][column].
     float* columns = all_staged + MULTIPLIERS / 32 * staged_floats<COLUMNS>();
     u64 place = place_of_tile(stages), a = descriptor(place + threadIdx.x / 128 * SQUARE_BYTES), b = descriptor(place + A_BYTES, SQUARE_BYTES);
     typename Epilogue::template Rows<COLUMNS> rows(epilogue);
-    for (unsigned tile = blockIdx.x; tile < tiles_of(map, COLUMNS); tile += gridDim.x) {
+    for (unsigned tile = first; tile < tiles_of(map, COLUMNS); tile += gridDim.x) {
         Place at(map, tile, COLUMNS);
         rows.begin(map, at);
         float d[COLUMNS / 2];
-        multiply_stages<stage_bytes<COLUMNS>(), false, !TRANSPOSED>(d, ring, a, b, at.taps(map) * (map.inner / DEPTH));
+        multiply_stages<STRIDE, false, !TRANSPOSED>(d, ring, a, b, at.taps(map) * (map.inner / DEPTH));
         __syncwarp();
 #pragma unroll
         for (unsigned n = 0; n < COLUMNS / 8; ++n)
@@ -243,20 +269,25 @@ __device__ __forceinline__ void multiply_tiles(const Epilogue& epilogue, bf16* o
     }
 }
 
+// What is left of the sums of a block's tiles, once all are stored. Only then, since the whole block takes a ticket: until there one warp of it is ahead.
+template <unsigned COLUMNS, typename Epilogue>
+__device__ __forceinline__ void merge_tiles(const Epilogue& epilogue, const Map& map, unsigned first) {
+    if (!epilogue.sums()) return;
+    for (unsigned tile = first; tile < tiles_of(map, COLUMNS); tile += gridDim.x) {
+        Place at(map, tile, COLUMNS);
+        epilogue.merge(map, {map.columns, at.first_column, COLUMNS, at.first_column / COLUMNS, at.row_tile, 1, map.rows / ROWS});
+    }
+}
+
 template <unsigned COLUMNS, bool TRANSPOSED, typename Epilogue>
 __device__ __forceinline__ void product(const TensorMap* a, const TensorMap* b, bf16* out, const Epilogue& epilogue, const Map& map) {
     TILES_SHARED(stages);
     SHARED(u64, full, [STAGES]);
     SHARED(u64, empty, [STAGES]);
     Ring between = ring(full, empty);
-    if (threadIdx.x < MULTIPLIERS) multiply_tiles<COLUMNS, TRANSPOSED>(epilogue, out, map, between, stages);
-    else if (lane_id() == 0) fetch_operands<COLUMNS, TRANSPOSED>(a, b, map, between, stages);
-    if (!epilogue.sums()) return;
-    // Only now, since the whole block takes a ticket: until here one warp of it is ahead.
-    for (unsigned tile = blockIdx.x; tile < tiles_of(map, COLUMNS); tile += gridDim.x) {
-        Place at(map, tile, COLUMNS);
-        epilogue.merge(map, {map.columns, at.first_column, COLUMNS, at.first_column / COLUMNS, at.row_tile, 1, map.rows / ROWS});
-    }
+    if (threadIdx.x < MULTIPLIERS) multiply_tiles<COLUMNS, TRANSPOSED, stage_bytes<COLUMNS>()>(epilogue, out, map, blockIdx.x, between, stages);
+    else if (lane_id() == 0) fetch_operands<COLUMNS, TRANSPOSED, stage_bytes<COLUMNS>()>(a, b, map, blockIdx.x, between, stages);
+    merge_tiles<COLUMNS>(epilogue, map, blockIdx.x);
 }
 
 // out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; in whole tiles of 128 × 128. Moments as in product_mma. Boxes of a are
@@ -333,41 +364,42 @@ template <unsigned SIDE> struct Part {
     }
 };
 
+template <unsigned SIDE> __device__ __forceinline__ unsigned parts_of(const Map& map, unsigned splits) {
+    return map.inner / SIDE * (map.columns / SIDE) * map.taps * splits;
+}
+
+// Asks for the stages of all parts of this block, from part `first` on; one thread does.
 template <unsigned SIDE>
-__device__ __forceinline__ void store_splits(const TensorMap* x, const TensorMap* grad_y, float* partials, const Map& map, unsigned per_split,
-                                             unsigned splits) {
-    TILES_SHARED(stages);
-    SHARED(u64, full, [STAGES]);
-    SHARED(u64, empty, [STAGES]);
-    Ring between = ring(full, empty);
-    unsigned parts = map.inner / SIDE * (map.columns / SIDE) * map.taps * splits;
-    if (threadIdx.x >= MULTIPLIERS) {
-        if (lane_id() != 0) return;
-        for (unsigned number = blockIdx.x; number < parts; number += gridDim.x) {
-            Part<SIDE> part(map, number, per_split);
-            for (unsigned i = 0; i < part.total; ++i) {
-                mbarrier_wait(between.empty + between.stage, between.parity ^ 1);
-                u64* barrier = between.full + between.stage;
-                mbarrier_expect(barrier, GRADIENT_STAGE);
-                unsigned char* to = stages + between.stage * GRADIENT_STAGE;
+__device__ __forceinline__ void fetch_parts(const TensorMap* x, const TensorMap* grad_y, const Map& map, unsigned per_split, unsigned parts, unsigned first,
+                                            Ring& between, unsigned char* stages) {
+    for (unsigned number = first; number < parts; number += gridDim.x) {
+        Part<SIDE> part(map, number, per_split);
+        for (unsigned i = 0; i < part.total; ++i) {
+            mbarrier_wait(between.empty + between.stage, between.parity ^ 1);
+            u64* barrier = between.full + between.stage;
+            mbarrier_expect(barrier, GRADIENT_STAGE);
+            unsigned char* to = stages + between.stage * GRADIENT_STAGE;
 #pragma unroll
-                for (unsigned j = 0; j < SIDE / 64; ++j) {
-                    bulk_copy(to + j * SQUARE_BYTES, x, barrier, (int)(part.first_c + 64 * j), part.row + part.shift);
-                    bulk_copy(to + GRADIENT_STAGE / 2 + j * SQUARE_BYTES, grad_y, barrier, (int)(part.first_k + 64 * j), part.row);
-                }
-                part.next();
-                between.next();
+            for (unsigned j = 0; j < SIDE / 64; ++j) {
+                bulk_copy(to + j * SQUARE_BYTES, x, barrier, (int)(part.first_c + 64 * j), part.row + part.shift);
+                bulk_copy(to + GRADIENT_STAGE / 2 + j * SQUARE_BYTES, grad_y, barrier, (int)(part.first_k + 64 * j), part.row);
             }
+            part.next();
+            between.next();
         }
-        return;
     }
+}
+
+template <unsigned SIDE>
+__device__ __forceinline__ void multiply_parts(float* partials, const Map& map, unsigned per_split, unsigned parts, unsigned first, Ring& between,
+                                               unsigned char* stages) {
     // Where warpgroups share the rows of a stage, the second one leaves its sums to the first.
     constexpr bool SHARED_SUM = SIDE == 64;
     unsigned group = threadIdx.x / 128;
     float* other = (float*)(stages + STAGES * GRADIENT_STAGE) + threadIdx.x % 128;
     u64 place = place_of_tile(stages) + (SHARED_SUM ? group * SQUARE_BYTES : 0);
     u64 a = descriptor(place + (SHARED_SUM ? 0 : group * SQUARE_BYTES), SQUARE_BYTES), b = descriptor(place + GRADIENT_STAGE / 2, SQUARE_BYTES);
-    for (unsigned number = blockIdx.x; number < parts; number += gridDim.x) {
+    for (unsigned number = first; number < parts; number += gridDim.x) {
         Part<SIDE> part(map, number, per_split);
         float d[SIDE / 2];
         multiply_stages<GRADIENT_STAGE, true, true>(d, between, a, b, part.total);
@@ -392,19 +424,30 @@ __device__ __forceinline__ void store_splits(const TensorMap* x, const TensorMap
     }
 }
 
-// As store_splits; then the splits are added, as splits.cuh says.
+// The splits of a block's parts are added, as splits.cuh says, once all are stored. Only then, since the whole block takes a ticket: until there one warp
+// of it is ahead.
 template <unsigned SIDE>
-__device__ __forceinline__ void weight_gradient(const TensorMap* x, const TensorMap* grad_y, float* partials, float* out, unsigned* tickets, const Map& map,
-                                                unsigned per_split, unsigned splits) {
-    store_splits<SIDE>(x, grad_y, partials, map, per_split, splits);
+__device__ __forceinline__ void add_splits(float* partials, float* out, unsigned* tickets, const Map& map, unsigned splits, unsigned first) {
     if (!out) return;
-    // Only now, since the whole block takes a ticket: until here one warp of it is ahead.
     unsigned across = map.columns / SIDE, tiles = map.inner / SIDE * across, all = tiles * map.taps;
-    for (unsigned number = blockIdx.x; number < all * splits; number += gridDim.x) {
+    for (unsigned number = first; number < all * splits; number += gridDim.x) {
         unsigned tile = number % tiles;
         add_splits_of_tile<SIDE>(partials, out, tickets + number % all * split_tickets(splits), number / all, splits,
                                  {number / tiles % map.taps, map.taps, map.inner, map.columns, tile / across * SIDE, tile % across * SIDE});
     }
+}
+
+template <unsigned SIDE>
+__device__ __forceinline__ void weight_gradient(const TensorMap* x, const TensorMap* grad_y, float* partials, float* out, unsigned* tickets, const Map& map,
+                                                unsigned per_split, unsigned splits) {
+    TILES_SHARED(stages);
+    SHARED(u64, full, [STAGES]);
+    SHARED(u64, empty, [STAGES]);
+    Ring between = ring(full, empty);
+    unsigned parts = parts_of<SIDE>(map, splits);
+    if (threadIdx.x < MULTIPLIERS) multiply_parts<SIDE>(partials, map, per_split, parts, blockIdx.x, between, stages);
+    else if (lane_id() == 0) fetch_parts<SIDE>(x, grad_y, map, per_split, parts, blockIdx.x, between, stages);
+    add_splits<SIDE>(partials, out, tickets, map, splits, blockIdx.x);
 }
 
 // One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], in whole tiles of 128 × 128. Boxes are 64 rows of 64.
@@ -420,6 +463,74 @@ weight_gradient_wgmma_64(const __grid_constant__ TensorMap x, const __grid_const
                          unsigned* tickets_or_null, Map map, unsigned per_split, unsigned splits) {
     wait_for_predecessor();
     weight_gradient<64>(&x, &grad_y, partials, out_or_null, tickets_or_null, map, per_split, splits);
+}
+
+// ---- both gradients of a layer ------------------------------------------------------------------------------------------------------
+
+// As the kernels of conv_tile.cu that make both: a block has every gridDim.x-th of the tiles of the one and the parts of the other together, those of the
+// one that takes longer first. Boxes of `grad_y` are 128 rows of 64, as a product takes them, those of `rows_y` as a weight gradient does.
+template <unsigned COLUMNS, unsigned SIDE>
+__device__ __forceinline__ void gradients(const TensorMap* x, const TensorMap* weight, const TensorMap* grad_y, const TensorMap* rows_y, bf16* grad_x,
+                                          const NormBelow<bf16>& below, float* partials, float* out, unsigned* tickets, const Map& map, const Both& both) {
+    TILES_SHARED(stages);
+    SHARED(u64, full, [STAGES]);
+    SHARED(u64, empty, [STAGES]);
+    Ring between = ring(full, empty);
+    Map back = turned(map);
+    Either epilogue = {{below}};
+    bool parts_first = both.weights_first != 0;
+    unsigned parts = parts_of<SIDE>(map, both.splits), tiles = tiles_of(back, COLUMNS);
+    unsigned first_part = parts_first ? blockIdx.x : first_after(tiles), first_tile = parts_first ? first_after(parts) : blockIdx.x;
+    // One after the other, through one ring.
+#pragma unroll 1
+    for (unsigned turn = 0; turn < 2; ++turn) {
+        bool of_parts = (turn == 0) == parts_first;
+        if (threadIdx.x < MULTIPLIERS) {
+            if (of_parts) multiply_parts<SIDE>(partials, map, both.per_split, parts, first_part, between, stages);
+            else multiply_tiles<COLUMNS, true, GRADIENT_STAGE>(epilogue, grad_x, back, first_tile, between, stages);
+            // Where results are put together, nobody reads the last of the one any more.
+            named_barrier<1>(MULTIPLIERS);
+        } else if (lane_id() == 0) {
+            if (of_parts) fetch_parts<SIDE>(x, rows_y, map, both.per_split, parts, first_part, between, stages);
+            else fetch_operands<COLUMNS, true, GRADIENT_STAGE>(grad_y, weight, back, first_tile, between, stages);
+        }
+    }
+    add_splits<SIDE>(partials, out, tickets, map, both.splits, first_part);
+    merge_tiles<COLUMNS>(epilogue, back, first_tile);
+}
+
+// Tiles of 128 × 128 of both. Boxes of `weight` are 128 rows of 64, and those of `x` and `rows_y` 64 rows.
+extern "C" __global__ void __launch_bounds__(288, 1)
+gradients_wgmma_128(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap grad_y,
+                    const __grid_constant__ TensorMap rows_y, bf16* grad_x, const bf16* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
+                    const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
+                    unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both) {
+    wait_for_predecessor();
+    NormBelow<bf16> below = {norm_x_or_null, gamma_or_null, beta_or_null,      mean_or_null, spread_or_null, sums_or_null,
+                             grad_gamma_or_null, grad_beta_or_null, norm_tickets_or_null, norming};
+    gradients<128, 128>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both);
+}
+// Of the input's gradient tiles of 128 × 64. Boxes of `weight` are 64 rows of 64.
+extern "C" __global__ void __launch_bounds__(288, 1)
+gradients_wgmma_mixed(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap grad_y,
+                      const __grid_constant__ TensorMap rows_y, bf16* grad_x, const bf16* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
+                      const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
+                      unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both) {
+    wait_for_predecessor();
+    NormBelow<bf16> below = {norm_x_or_null, gamma_or_null, beta_or_null,      mean_or_null, spread_or_null, sums_or_null,
+                             grad_gamma_or_null, grad_beta_or_null, norm_tickets_or_null, norming};
+    gradients<64, 128>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both);
+}
+// And of the weight's tiles of 64 × 64. Boxes of `x` and `rows_y` are 128 rows of 64.
+extern "C" __global__ void __launch_bounds__(288, 1)
+gradients_wgmma_64(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap grad_y,
+                   const __grid_constant__ TensorMap rows_y, bf16* grad_x, const bf16* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
+                   const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
+                   unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both) {
+    wait_for_predecessor();
+    NormBelow<bf16> below = {norm_x_or_null, gamma_or_null, beta_or_null,      mean_or_null, spread_or_null, sums_or_null,
+                             grad_gamma_or_null, grad_beta_or_null, norm_tickets_or_null, norming};
+    gradients<64, 64>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both);
 }
 
 #endif

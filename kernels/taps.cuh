@@ -71,3 +71,25 @@ __device__ __forceinline__ unsigned rectangle_row(const Map& map, const Rectangl
     unsigned pixel = q / map.batch;
     return ((r.top + pixel / r.width) * map.width + r.left + pixel % r.width) * map.batch + q % map.batch;
 }
+
+// ---- both gradients of a layer in one launch
+
+// The first `blocks` of a launch's blocks make the weight's gradient where `weights_first`, the input's otherwise; those after them the other one.
+BY_VALUE Both { unsigned blocks, weights_first, splits, per_split; };
+// Which of the two a block has, or a turn of it, and its number among those.
+struct Turn {
+    bool weights;
+    unsigned number;
+};
+__device__ __forceinline__ Turn turn_of(const Both& both, unsigned at) {
+    bool second = at >= both.blocks;
+    return {second != (both.weights_first != 0), second ? at - both.blocks : at};
+}
+// The map of an input's gradient, given that of the weight's.
+__device__ __forceinline__ Map turned(Map map) {
+    unsigned inner = map.inner;
+    map.inner = map.columns;
+    map.columns = inner;
+    map.direction = -map.direction;
+    return map;
+}

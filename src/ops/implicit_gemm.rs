@@ -10,6 +10,7 @@ use crate::runtime::cuda::kernels::Map;
 use crate::runtime::cuda::{Mode, count, kernels};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
+pub use both::gradients;
 pub use norm_below::{Below, Shares};
 
 /// The dynamic shared memory, in bytes, of the tensor-core kernels: three stages of both tiles, where the left tile has rows of 80 bytes.
@@ -21,8 +22,9 @@ const GRADIENT_SHARED: usize = 27_648;
 const WHOLE_ROWS: usize = 128;
 /// Bytes of the inner dimension that a stage of a whole tile has.
 const WHOLE_STAGE: usize = 128;
-/// Blocks of whole tiles that a weight gradient is split into, about: two for each multiprocessor of a large device.
-const WHOLE_BLOCKS: usize = 264;
+/// Blocks of whole tiles that a weight gradient is split into, about: one for each multiprocessor of a large device, which those of the input's gradient
+/// share.
+const WHOLE_BLOCKS: usize = 132;
 /// Blocks that share a whole tile's sum where there are few tiles, on devices with clusters.
 const CLUSTER: usize = 4;
 /// Tiles below which smaller ones are taken: one for each multiprocessor of a large device, about.
@@ -114,15 +116,21 @@ impl Extents {
 
     /// Splits of the weight gradient's rows, and rows of each.
     fn splits(&self, mode: Mode) -> (usize, usize) {
-        let (side, blocks) = match self.whole_gradient(mode) {
-            Some(side) => (side, WHOLE_BLOCKS),
-            None => (64, BLOCKS),
-        };
+        let whole = self.whole_gradient(mode);
+        let side = whole.unwrap_or(64);
         let tiles = self.inputs.div_ceil(side) * self.outputs.div_ceil(side) * self.taps;
-        let blocks = if self.stem() { STEM_SPLITS } else { blocks.div_ceil(tiles) };
+        let blocks = match (self.stem(), whole) {
+            (true, _) => STEM_SPLITS,
+            (false, None) => BLOCKS.div_ceil(tiles),
+            // No more than there are multiprocessors, but where a sixth of them would have none.
+            (false, Some(_)) => {
+                let splits = WHOLE_BLOCKS / tiles;
+                splits + usize::from(6 * splits * tiles < 5 * WHOLE_BLOCKS)
+            }
+        };
         let splits = blocks.min(self.rows() / LEAST_ROWS).clamp(1, 1024);
         // Whole depths of a tile, so that only the last split has a ragged end.
-        let depth = match self.whole_gradient(mode) {
+        let depth = match whole {
             Some(_) => WHOLE_ROWS,
             None if self.stem() => 64,
             None => 32,
@@ -195,6 +203,11 @@ pub fn tile_rows(mode: Mode, y: Shape) -> usize {
 /// multiprocessors.
 fn any_tile_rows(rows: usize, columns: usize) -> usize {
     if rows.div_ceil(128) * columns.div_ceil(64) < FEW_TILES { 64 } else { 128 }
+}
+
+/// Whether a cluster shares each of so many tiles of a product: more of the device has something to do then, if it has clusters.
+fn shared_by_clusters<D: Driver>(driver: &D, tiles: usize) -> bool {
+    tiles * CLUSTER / 2 <= FEW_TILES && driver.properties().capability >= 90
 }
 
 /// Elements of a whole tile's stage; none in f32, which has no tensor cores.
@@ -321,9 +334,8 @@ pub fn product<D: Driver, T: Stored>(
     }
     if let (Some(wide), 1) = (extents.whole_product(mode, direction), vector) {
         let (tall, across) = (rows / WHOLE_ROWS, columns / wide);
-        let split = tall * across * CLUSTER / 2 <= FEW_TILES && driver.properties().capability >= 90;
+        let split = shared_by_clusters(driver, tall * across);
         let grid = Grid::of([if split { CLUSTER * tall } else { tall }, across, 1], 128).shared(whole_shared(wide));
-        // Few tiles keep more of the device busy when clusters share them.
         if mode == Mode::Bf16 && driver.properties().hopper && !split {
             let b_rows = extents.taps * if transposed == 1 { columns } else { inner };
             let a = a.tiles([inner, rows], [WHOLE_STAGE / 2, WHOLE_ROWS]);
@@ -508,6 +520,7 @@ pub fn bias_gradient<D: Driver, T: Stored>(
     kernels::ColumnSums { x: grad_y, partials, sums: out, tickets, matrix }.launch(driver, grid)
 }
 
+mod both;
 mod norm_below;
 #[cfg(test)]
 mod tests;

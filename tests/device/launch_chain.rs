@@ -20,23 +20,28 @@ fn launches(hopper: bool) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_step_of_vgg_16_is_at_most_71_launches() {
+fn a_step_of_vgg_16_is_at_most_59_launches() {
     for hopper in [false, true] {
-        at_most_71(&launches(hopper));
+        at_most_59(&launches(hopper));
     }
-    assert!(launches(true).iter().any(|name| name.contains("wgmma")));
+    // Layers 8 and 11 to 13 have so few tiles that clusters share them.
+    let of = |hopper: bool, name: &str| launches(hopper).iter().filter(|kernel| **kernel == name).count();
+    let kinds = ["64", "128", "mixed", "split"];
+    assert_eq!(kinds.map(|kind| of(false, &format!("gradients_tile_{kind}_bf16"))), [2, 3, 3, 4]);
+    assert_eq!(kinds.map(|kind| of(true, &format!("gradients_wgmma_{kind}"))), [2, 3, 3, 0]);
+    assert_eq!(of(true, "gradients_tile_split_bf16"), 4);
 }
 
-fn at_most_71(all: &[&str]) {
-    assert!(all.len() <= 71, "{} launches: {all:?}", all.len());
+fn at_most_59(all: &[&str]) {
+    assert!(all.len() <= 59, "{} launches: {all:?}", all.len());
     // Sums of BatchNorm, of a bias, of the loss and of a weight gradient's splits are merged by the launch that makes them.
     let merges = |name: &&&str| ["_finish", "_sum", "_splits"].iter().any(|end| name.ends_with(end));
     let merging: Vec<_> = all.iter().filter(merges).collect();
     assert!(merging.is_empty(), "{merging:?}");
-    // What is left is work: fourteen products forward, thirteen for inputs' gradients, which leave the norms' gradients too, and two passes of each
-    // norm.
+    // What is left is work: fourteen products forward, two passes of each norm, and what makes both gradients of each convolution but the first, those of
+    // the norm below too. The head's gradients are two launches.
     let count = |part: &str| all.iter().filter(|name| name.contains(part)).count();
-    let products = [count("product") + count("stem_bf16"), count("input_gradient")];
+    let products = [count("product") + count("stem_bf16"), count("gradients_"), count("input_gradient")];
     let norms = [count("gradient_sums"), count("norm_apply"), count("batch_norm_gradient")];
-    assert_eq!((products, norms), ([14, 13], [0, 13, 13]));
+    assert_eq!((products, norms), ([14, 12, 1], [0, 13, 13]));
 }

@@ -3,7 +3,7 @@
 use super::{Conv2d, Map};
 use crate::ops::fusion::Fusion;
 use crate::ops::implicit_gemm::{
-    Direction, Epilogue, Extents, Moments, Shares, bias_gradient, product, weight_gradient,
+    Direction, Epilogue, Extents, Moments, Shares, bias_gradient, gradients, product, weight_gradient,
 };
 use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::cuda::driver::{Driver, Stored};
@@ -75,12 +75,19 @@ impl<D: Driver> Cuda<D> {
         let room = (views.write::<f32>(workspace)?, views.write::<u32>(tickets)?);
         let Shares { mut workspace, mut tickets, mut below } =
             extents.share::<T>(OP, mode, &mut views, grads.norm, room)?;
-        let epilogue = Epilogue { below: below.as_mut(), ..Epilogue::NONE };
-        if let Some(mut dx) = grad_x {
-            product(driver, OP, mode, extents, Direction::Backward, dy, weight, None, &mut dx, epilogue)?;
-        }
-        if let Some(mut dw) = grad_weight {
-            weight_gradient(driver, OP, mode, extents, x, dy, &mut dw, &mut workspace, &mut tickets)?;
+        let (below, room) = (below.as_mut(), (&mut workspace, &mut tickets));
+        match (grad_x, grad_weight) {
+            (Some(mut dx), Some(mut dw)) => {
+                gradients(driver, OP, mode, extents, x, weight, dy, &mut dx, &mut dw, below, room)?;
+            }
+            (Some(mut dx), None) => {
+                let epilogue = Epilogue { below, ..Epilogue::NONE };
+                product(driver, OP, mode, extents, Direction::Backward, dy, weight, None, &mut dx, epilogue)?;
+            }
+            (None, Some(mut dw)) => {
+                weight_gradient(driver, OP, mode, extents, x, dy, &mut dw, room.0, room.1)?;
+            }
+            (None, None) => {}
         }
         match grad_bias {
             Some(mut db) => bias_gradient(driver, OP, extents, dy, &mut db, &mut workspace, &mut tickets),

@@ -5,14 +5,15 @@ use super::*;
 /// Columns of the tiles of VGG-16's products forward and backward, and the side of its weight gradients', with their splits.
 #[test]
 fn every_layer_of_vgg_16_but_the_first_is_made_of_whole_tiles() {
-    for (size, inputs, outputs, [forward, backward, gradient]) in [
-        (32, 64, 64, [64, 64, 64]),
-        (16, 64, 128, [128, 64, 64]),
-        (16, 128, 128, [128, 128, 128]),
-        (8, 128, 256, [128, 64, 128]),
-        (8, 256, 256, [128, 128, 128]),
-        (4, 256, 512, [64, 64, 128]),
-        (2, 512, 512, [64, 64, 128]),
+    for (size, inputs, outputs, [forward, backward, gradient], of_rows) in [
+        (32, 64, 64, [64, 64, 64], 14),
+        (16, 64, 128, [128, 64, 64], 7),
+        (16, 128, 128, [128, 128, 128], 14),
+        (8, 128, 256, [128, 64, 128], 7),
+        (8, 256, 256, [128, 128, 128], 4),
+        (4, 256, 512, [64, 64, 128], 2),
+        (4, 512, 512, [64, 64, 128], 1),
+        (2, 512, 512, [64, 64, 128], 1),
     ] {
         let of = Extents { height: size, width: size, batch: 128, inputs, outputs, taps: 9 };
         for mode in [Mode::Bf16, Mode::Tf32] {
@@ -20,6 +21,7 @@ fn every_layer_of_vgg_16_but_the_first_is_made_of_whole_tiles() {
             let found = [wide(Direction::Forward), wide(Direction::Backward), of.whole_gradient(mode)];
             assert_eq!(found, [forward, backward, gradient].map(Some), "{of:?}");
             let (splits, each) = of.splits(mode);
+            assert_eq!(splits, of_rows, "{of:?}");
             assert!(each.is_multiple_of(128) && splits * each >= of.rows(), "{of:?}: {splits} of {each}");
         }
         assert_eq!(of.whole_product(Mode::F32, Direction::Forward), None);

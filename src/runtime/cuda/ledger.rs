@@ -75,12 +75,13 @@ fn number(kernel: &Kernel, args: &[Arg], name: &str) -> Option<f64> {
     }
 }
 
-/// The nominal and effective operations of a product over taps; none for any other kernel.
+/// The nominal and effective operations of a product over taps, or of the two that make both gradients; none for any other kernel.
 fn operations(kernel: &Kernel, args: &[Arg]) -> Option<[f64; 2]> {
     let of = |name| number(kernel, args, name);
     let (rows, inner, columns, taps) = (of("rows")?, of("inner")?, of("columns")?, of("taps")?);
     let (h, w) = (of("height")?, of("width")?);
-    let nominal = 2.0 * rows * inner * columns * taps;
+    let products = if of("weights_first").is_some() { 2.0 } else { 1.0 };
+    let nominal = products * 2.0 * rows * inner * columns * taps;
     let valid = if taps == 1.0 { 1.0 } else { (3.0 * h - 2.0) * (3.0 * w - 2.0) / (9.0 * h * w) };
     Some([nominal, nominal * valid])
 }

@@ -1,5 +1,6 @@
 //! Tests of kernels that the operators' own cases do not cover. (Those cases run in `operators`, in `parity.rs`.)
 
+mod both_gradients;
 mod conv_epilogue;
 mod deep_linear;
 mod distribution;

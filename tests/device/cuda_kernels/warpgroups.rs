@@ -219,7 +219,7 @@ fn operators_of_many_tiles_are_made_of_them_and_follow_the_cpu() {
             let there = gpu.driver().properties().hopper;
             let found = crate::shared::run("conv2d", &mut gpu, &arrays).unwrap();
             let names: Vec<_> = gpu.driver().entries.iter().map(|entry| entry.kernel).collect();
-            let [gradient, other] = ["weight_gradient_wgmma_64", "weight_gradient_tile_64_bf16"];
+            let [gradient, other] = ["gradients_wgmma_64", "gradients_tile_64_bf16"];
             assert_eq!(names.contains(&kernel) && names.contains(&gradient), there, "{names:?}");
             assert_eq!(names.contains(&other), !there, "{names:?}");
             // The weight's gradient is kept in float32, the others are rounded to bf16 once.

@@ -41,20 +41,29 @@ pub enum Group {
     Forward,
     InputGradient,
     WeightGradient,
+    Gradients,
     Norm,
     Update,
     Rest,
 }
 
 impl Group {
-    pub const ALL: [Group; 6] =
-        [Group::Forward, Group::InputGradient, Group::WeightGradient, Group::Norm, Group::Update, Group::Rest];
+    pub const ALL: [Group; 7] = [
+        Group::Forward,
+        Group::InputGradient,
+        Group::WeightGradient,
+        Group::Gradients,
+        Group::Norm,
+        Group::Update,
+        Group::Rest,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Group::Forward => "forward products",
             Group::InputGradient => "input gradients",
             Group::WeightGradient => "weight gradients",
+            Group::Gradients => "both gradients",
             Group::Norm => "norms",
             Group::Update => "update",
             Group::Rest => "rest",
@@ -67,6 +76,7 @@ impl Group {
             (_, kernel) if kernel.starts_with("sgd") => Group::Update,
             ("weight gradient", _) => Group::WeightGradient,
             ("input gradient", _) => Group::InputGradient,
+            ("backward", _) if node.flops[0] > 0.0 => Group::Gradients,
             ("forward", _) if node.flops[0] > 0.0 || has("conv") || has("linear") || has("fc") => Group::Forward,
             _ if has("norm") => Group::Norm,
             _ => Group::Rest,

@@ -1,0 +1,167 @@
+//! Both gradients of a layer, where both are asked for: one launch of `gradients_tile_…` in `kernels/conv_tile.cu` or of `gradients_wgmma_…` in
+//! `kernels/conv_wgmma.cu`. Neither needs the other, and on small maps neither fills a device.
+
+use super::{
+    Below, CLUSTER, Direction, Epilogue, Extents, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_ROWS,
+    WHOLE_STAGE, aligned, product, shared_by_clusters, split_tickets, warpgroup_shared, weight_gradient, whole_shared,
+};
+use crate::Result;
+use crate::runtime::cuda::driver::{Driver, Grid, Slice, SliceMut, Stored};
+use crate::runtime::cuda::kernels::{self, Both, Norming};
+use crate::runtime::cuda::{Mode, count};
+
+/// Whose tiles a launch is made of: columns of those of the input's gradient, and the side of those of the weight's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tiles {
+    /// 128 and 128.
+    Wide,
+    /// 64 and 128.
+    Mixed,
+    /// 64 and 128, and a cluster shares each of the former.
+    Split,
+    /// 64 and 64.
+    Narrow,
+}
+
+impl Tiles {
+    fn columns(self) -> usize {
+        if self == Tiles::Wide { 128 } else { 64 }
+    }
+
+    fn side(self) -> usize {
+        if self == Tiles::Narrow { 64 } else { 128 }
+    }
+
+    /// Blocks that share a tile of the input's gradient.
+    fn blocks(self) -> usize {
+        if self == Tiles::Split { CLUSTER } else { 1 }
+    }
+}
+
+impl Extents {
+    /// The tiles in which one launch makes both gradients; none where no kernel does.
+    fn both<D: Driver>(&self, mode: Mode, driver: &D) -> Option<Tiles> {
+        let columns = self.whole_product(mode, Direction::Backward).filter(|_| !self.stem())?;
+        let split = shared_by_clusters(driver, self.rows() / WHOLE_ROWS * (self.inputs / columns));
+        match (columns, self.whole_gradient(mode)?) {
+            (128, 128) => Some(Tiles::Wide),
+            (64, 128) => Some(if split { Tiles::Split } else { Tiles::Mixed }),
+            (64, 64) if !split => Some(Tiles::Narrow),
+            _ => None,
+        }
+    }
+
+    /// Multiplications of the longest block of the input's gradient and of the weight's, about.
+    fn longest(&self, tiles: Tiles, per_split: usize) -> [usize; 2] {
+        let taps = if self.taps == 1 { 1 } else { self.height.min(3) * self.width.min(3) };
+        let input = taps * self.outputs * WHOLE_ROWS * tiles.columns() / tiles.blocks();
+        [input, per_split.min(self.rows()) * tiles.side() * tiles.side()]
+    }
+}
+
+/// Both gradients, and those of the norm below: in one launch, or in one after the other where no kernel makes both.
+pub fn gradients<D: Driver, T: Stored>(
+    driver: &mut D,
+    op: &'static str,
+    mode: Mode,
+    extents: Extents,
+    x: Slice<'_, T>,
+    weight: Slice<'_, T>,
+    grad_y: Slice<'_, T>,
+    grad_x: &mut SliceMut<'_, T>,
+    grad_weight: &mut SliceMut<'_, f32>,
+    below: Option<&mut Below<'_, T>>,
+    (workspace, tickets): (&mut SliceMut<'_, f32>, &mut SliceMut<'_, u32>),
+) -> Result<()> {
+    let Extents { inputs, outputs, taps, .. } = extents;
+    let whole = aligned::<T>(&[x.region, weight.region, grad_y.region], &[inputs, outputs]) == 1;
+    let Some(tiles) = extents.both(mode, driver).filter(|_| whole) else {
+        let epilogue = Epilogue { below, ..Epilogue::NONE };
+        product(driver, op, mode, extents, Direction::Backward, grad_y, weight, None, grad_x, epilogue)?;
+        return weight_gradient(driver, op, mode, extents, x, grad_y, grad_weight, workspace, tickets);
+    };
+    let (rows, columns, side) = (extents.rows(), tiles.columns(), tiles.side());
+    count(op, rows.saturating_mul(inputs.max(outputs)))?;
+    let map = extents.map(op, Direction::Forward)?;
+    let len = count(op, extents.weights())? as usize;
+    let (splits, per_split) = extents.splits(mode);
+    let of_weight = inputs / side * (outputs / side) * taps;
+    let mut tile_tickets = split_tickets(op, tickets, if splits > 1 { of_weight } else { 0 }, splits)?;
+    // One split is the whole: it goes straight to its place.
+    let (mut parts, mut all) = match splits {
+        1 => (grad_weight.as_f32(), None),
+        _ => (workspace.first(splits * len), Some(grad_weight.as_f32())),
+    };
+    let (partials, out, tickets) = (&mut parts, all.as_mut(), (splits > 1).then_some(&mut tile_tickets));
+    let [longest_input, longest_weight] = extents.longest(tiles, per_split);
+    // A cluster has blocks of one gradient: those left over have nothing to do.
+    let input_blocks = rows / WHOLE_ROWS * (inputs / columns) * tiles.blocks();
+    let weight_blocks = (of_weight * splits).next_multiple_of(tiles.blocks());
+    let weights_first = longest_weight > longest_input;
+    let both = Both {
+        blocks: count(op, if weights_first { weight_blocks } else { input_blocks })?,
+        weights_first: u32::from(weights_first),
+        splits: splits as u32,
+        per_split: count(op, per_split)?,
+    };
+    let mut norming = Norming { eps: 0.0, kind: 0, relu: 0 };
+    let (mut norm_x, mut gamma, mut beta, mut mean, mut spread) = (None, None, None, None, None);
+    let (mut sums, mut grad_gamma, mut grad_beta, mut norm_tickets) = (None, None, None, None);
+    if let Some(of) = below {
+        norming = of.norming;
+        norm_x = Some(of.x);
+        (gamma, beta, mean, spread) = (Some(of.gamma), Some(of.beta), Some(of.mean), Some(of.spread));
+        (sums, grad_gamma) = (Some(&mut of.sums), Some(&mut of.grad_gamma));
+        (grad_beta, norm_tickets) = (Some(&mut of.grad_beta), Some(&mut of.tickets));
+    }
+    macro_rules! launch {
+        ($kernel:ident($x:expr, $weight:expr, $grad_y:expr, $grad_x:expr, $norm_x:expr, $grid:expr $(, $more:ident)?)) => {
+            kernels::$kernel {
+                x: $x,
+                weight: $weight,
+                grad_y: $grad_y,
+                grad_x: $grad_x,
+                norm_x: $norm_x,
+                gamma,
+                beta,
+                mean,
+                spread,
+                sums,
+                grad_gamma,
+                grad_beta,
+                norm_tickets,
+                partials,
+                out,
+                tickets,
+                norming,
+                map,
+                both,
+                $($more,)?
+            }
+            .launch(driver, $grid)
+        };
+    }
+    // A product that clusters share is no faster by warpgroups: both wait for what comes from L2.
+    if mode == Mode::Bf16 && driver.properties().hopper && tiles != Tiles::Split {
+        let (half, box_rows) = (WHOLE_STAGE / 2, if side == 128 { 64 } else { 128 });
+        let rows_y = grad_y.tiles([outputs, rows], [half, box_rows]);
+        let x = x.tiles([inputs, rows], [half, box_rows]);
+        let b = weight.tiles([outputs, taps * inputs], [half, columns]);
+        let a = grad_y.tiles([outputs, rows], [half, WHOLE_ROWS]);
+        let (dx, norm_x) = (&mut grad_x.as_bf16(), norm_x.map(|x| x.as_bf16()));
+        let blocks = (input_blocks + weight_blocks).min(driver.properties().multiprocessors as usize);
+        let grid = Grid::of([blocks, 1, 1], 288).shared(warpgroup_shared(128).max(WARPGROUP_GRADIENT_SHARED));
+        return match tiles {
+            Tiles::Wide => launch!(GradientsWgmma128(x, b, a, dx, norm_x, grid, rows_y)),
+            Tiles::Narrow => launch!(GradientsWgmma64(x, b, a, dx, norm_x, grid, rows_y)),
+            _ => launch!(GradientsWgmmaMixed(x, b, a, dx, norm_x, grid, rows_y)),
+        };
+    }
+    let grid = Grid::new(input_blocks + weight_blocks, 128).shared(whole_shared(columns).max(WHOLE_GRADIENT_SHARED));
+    match tiles {
+        Tiles::Wide => launch!(GradientsTile128(x, weight, grad_y, grad_x, norm_x, grid)),
+        Tiles::Mixed => launch!(GradientsTileMixed(x, weight, grad_y, grad_x, norm_x, grid)),
+        Tiles::Split => launch!(GradientsTileSplit(x, weight, grad_y, grad_x, norm_x, grid)),
+        Tiles::Narrow => launch!(GradientsTile64(x, weight, grad_y, grad_x, norm_x, grid)),
+    }
+}
