@@ -4,7 +4,7 @@ use crate::data::cifar10;
 use crate::experiment::Scale;
 use crate::experiment::runs::{Kind, LARGEST_SEED, Request};
 use crate::experiment::share::Share;
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ const PATIENCE: u64 = 300;
 
 /// Options of `reproduce`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("shared").args(["part", "on"]).multiple(true))]
 pub struct Options {
     /// What to reproduce: fig1 to fig14, accuracy and so on (--list), all, or a TOML file of yours
     #[arg(value_name = "TARGET", default_value = "all")]
@@ -58,8 +59,8 @@ pub struct Options {
     /// Make only the runs of share I of N, and no figures
     #[arg(long, value_name = "I/N", conflicts_with = "strict", help_heading = "On several machines")]
     pub part: Option<Share>,
-    /// With --part: how long to wait for a run on which another process works [default: 300]
-    #[arg(long, value_name = "SECONDS", requires = "part", help_heading = "On several machines")]
+    /// In a share: how long to wait for a run on which another process works [default: 300]
+    #[arg(long, value_name = "SECONDS", requires = "shared", help_heading = "On several machines")]
     pub wait: Option<u64>,
     /// Make no runs: only figures, claims and report, of runs that are finished
     #[arg(long, conflicts_with_all = ["part", "list_runs", "tensorboard", "jobs"], help_heading = "On several machines")]

@@ -8,7 +8,7 @@ use super::device_options::{Choice, Precision};
 use super::reproduce_options::{Options, pictures};
 use super::slurm::{self, Job};
 use super::words::split;
-use super::{Answer, Globals};
+use super::{Answer, Globals, gather};
 use crate::experiment::catalogue::{self, Experiment};
 use crate::experiment::plan::Plan;
 use crate::experiment::runs::Kind;
@@ -45,6 +45,8 @@ pub fn run(on: &str, experiments: Vec<Experiment>, options: &Options, globals: &
     if pictures != "images" && plan.groups.iter().any(|group| Kind::of(group.settings()) == Kind::Vgg) {
         there(Path::new(&pictures))?;
     }
+    let chosen = Globals { device: device.choice(), ..globals.clone() };
+    gather::same_everywhere(&plan, device, options, &chosen)?;
     let shares = options.shares.map_or(SHARES.min(count), |shares| usize::try_from(shares).unwrap_or(usize::MAX));
     let out = absolute(&options.out())?;
     let command = Command { options, globals, device, precision, pictures: &pictures, out: &out };
@@ -161,7 +163,8 @@ impl Command<'_> {
 
     fn part(&self, shares: usize) -> Result<Vec<Vec<String>>> {
         let mut all = self.common()?;
-        let of = [("--jobs", self.options.jobs), ("--threads", self.globals.threads.map(|threads| threads as u64))];
+        let threads = self.globals.threads.map(|threads| threads as u64);
+        let of = [("--jobs", self.options.jobs), ("--threads", threads), ("--wait", self.options.wait)];
         for (name, value) in of.into_iter().filter_map(|(name, value)| Some((name, value?))) {
             all.push(vec![name.into(), value.to_string()]);
         }

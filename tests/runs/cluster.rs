@@ -281,7 +281,7 @@ fn two_jobs_are_submitted_whose_scripts_make_one_machines_bytes() {
     let path = dir.path();
     run(path, &format!("{FIG9} one"), 0);
     slurm(path, TAKES);
-    let line = "reproduce fig9 theory --network dln --scale smoke --quiet --out out/it's --shares 3 --json";
+    let line = "reproduce fig9 theory --network dln --scale smoke --quiet --out out/it's --shares 3 --wait 9 --json";
     let out = submit(path, line, "slurm --partition=cpu --comment='two words' -t 10");
     assert_eq!(out.status.code(), Some(0), "{}", said(&out));
     let told: Value = serde_json::from_slice(&out.stdout).unwrap();
@@ -308,6 +308,11 @@ fn two_jobs_are_submitted_whose_scripts_make_one_machines_bytes() {
     ["3", "1", "2"].iter().for_each(|task| job("part.sh", task));
     job("gather.sh", "");
     same(&path.join("one"), &path.join("out/it's"));
+    // What is there now is the CPU's.
+    let out = submit(path, line, "slurm --gres=gpu:1");
+    assert_eq!((out.status.code(), said(&out).lines().count()), (Some(2), 1), "{}", said(&out));
+    assert!(said(&out).contains("--device cuda: the runs in"), "{}", said(&out));
+    assert_eq!(asked(path).len(), 2);
     let part = fs::read_to_string(folder.join("part.sh")).unwrap();
     for line in [
         "#SBATCH --array=1-3",
@@ -315,6 +320,7 @@ fn two_jobs_are_submitted_whose_scripts_make_one_machines_bytes() {
         "#SBATCH --open-mode=append",
         "#SBATCH --signal=B:TERM@60",
         "    --device cpu \\",
+        "    --wait 9 \\",
     ] {
         assert!(part.lines().any(|of| of == line), "no {line} in {part}");
     }
