@@ -247,10 +247,20 @@ template <typename T> struct Gradient {
 template <typename T> struct Either {
     Gradient<T> with;
     __device__ __forceinline__ double* sums() const { return with.sums(); }
+    template <unsigned COLUMNS, unsigned COUNT> using Held = typename Gradient<T>::template Held<COLUMNS, COUNT>;
+    template <unsigned COLUMNS, unsigned COUNT> __device__ __forceinline__ void begin(typename Gradient<T>::template Held<COLUMNS, COUNT>& held, Place place) const {
+        if (sums()) with.begin(held, place);
+    }
+    template <unsigned COLUMNS, unsigned COUNT>
+    __device__ __forceinline__ void ask(typename Gradient<T>::template Held<COLUMNS, COUNT>& held, const Map& map, Place place, unsigned first) const {
+        if (sums()) with.ask(held, map, place, first);
+    }
     template <unsigned COLUMNS, unsigned COUNT, unsigned PARTS>
-    __device__ __forceinline__ Pair store(float* const (&staged)[PARTS], T* out, const Map& map, Place place, unsigned first, float* columns) const {
-        if (sums()) return with.template store<COLUMNS, COUNT>(staged, out, map, place, first, columns);
-        return Plain<T>{nullptr, {}, 0}.template store<COLUMNS, COUNT>(staged, out, map, place, first, columns);
+    __device__ __forceinline__ Pair store(typename Gradient<T>::template Held<COLUMNS, COUNT>& held, float* const (&staged)[PARTS], T* out, const Map& map, Place place,
+                                          unsigned first, float* columns) const {
+        if (sums()) return with.store(held, staged, out, map, place, first, columns);
+        typename Plain<T>::template Held<COLUMNS, COUNT> none;
+        return Plain<T>{nullptr, {}, 0}.store(none, staged, out, map, place, first, columns);
     }
     __device__ __forceinline__ void merge(const Map& map, const PartsOf& of) const { with.merge(map, of); }
 };
