@@ -1,10 +1,13 @@
 //! Both gradients of a layer, where both are asked for: one launch of `gradients_tile_…` in `kernels/conv_tile.cu` or of `gradients_wgmma_…` in
 //! `kernels/conv_wgmma.cu`. Neither needs the other, and on small maps neither fills a device.
 
-use super::{
-    Below, CLUSTER, Direction, Epilogue, Extents, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_ROWS,
-    WHOLE_STAGE, aligned, product, shared_by_clusters, split_tickets, warpgroup_shared, weight_gradient, whole_shared,
+use super::extents::{
+    CLUSTER, Direction, Extents, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_ROWS, WHOLE_STAGE, aligned,
+    shared_by_clusters, warpgroup_shared, whole_shared,
 };
+use super::norm_below::Below;
+use super::product::{Epilogue, product};
+use super::weight::{split_tickets, weight_gradient};
 use crate::Result;
 use crate::runtime::cuda::driver::{Driver, Grid, Slice, SliceMut, Stored};
 use crate::runtime::cuda::kernels::{self, Both, Norming};

@@ -1,17 +1,13 @@
 //! The norm below an input's gradient, as kernels take it: `kernels/norm_below.cuh`.
 
-use super::Extents;
+use super::extents::Extents;
 use crate::ops::launch_grid;
 use crate::ops::weight_grads::NormBelow;
 use crate::runtime::cuda::DeviceBorrow;
 use crate::runtime::cuda::Mode;
-use crate::runtime::cuda::backend::TICKETS;
 use crate::runtime::cuda::driver::{Slice, SliceMut, Stored};
 use crate::runtime::cuda::kernels::Norming;
 use crate::{Error, Result};
-
-/// The fewest rows of a tile in which an input's gradient is made, where it leaves a norm's gradients.
-const LEAST_TILE: usize = 64;
 
 /// The norm whose dy an input's gradient is, and what the kernels need to leave its gradients.
 pub struct Below<'s, T> {
@@ -48,19 +44,6 @@ pub struct Shares<'s, T> {
 }
 
 impl Extents {
-    /// Whether the input's gradient can leave the gradients of a norm below: on tensor cores, if there are tickets for all tiles of columns.
-    pub fn leaves_norm_grads(&self, mode: Mode) -> bool {
-        mode != Mode::F32 && launch_grid::tickets_of(self.inputs.div_ceil(32)) <= TICKETS / 2
-    }
-
-    /// Numbers (f64) that the input's gradient leaves for a norm below, at most: two a column and tile.
-    pub(super) fn norm_sums(&self, mode: Mode) -> usize {
-        match self.leaves_norm_grads(mode) {
-            true => 2 * self.inputs * self.rows().div_ceil(LEAST_TILE),
-            false => 0,
-        }
-    }
-
     /// Shares out workspace and tickets, and resolves the norm below. Errors: its tensors do not fit x, or its gradients cannot be left.
     pub fn share<'s, T: Stored>(
         &self,

@@ -1,6 +1,7 @@
 //! Which kernels take VGG-16's layers, and what they need of a block.
 
-use super::*;
+use super::extents::{Direction, Extents, warpgroup_shared, whole_shared};
+use crate::runtime::cuda::Mode;
 
 /// Columns of the tiles of VGG-16's products forward and backward, and the side of its weight gradients', with their splits.
 #[test]

@@ -1,0 +1,254 @@
+//! The extents of a dense product, and what follows from them: its tiles, splits, workspace and shared memory.
+
+use crate::Result;
+use crate::ops::launch_grid;
+use crate::runtime::cuda::backend::TICKETS;
+use crate::runtime::cuda::driver::{Driver, Region, Stored};
+use crate::runtime::cuda::kernels::Map;
+use crate::runtime::cuda::{Mode, count};
+use crate::runtime::tensor::Shape;
+
+/// The fewest rows of a tile in which an input's gradient is made, where it leaves a norm's gradients.
+const LEAST_TILE: usize = 64;
+
+/// The dynamic shared memory, in bytes, of the tensor-core kernels: three stages of both tiles, where the left tile has rows of 80 bytes.
+pub(super) const fn product_shared(tile_rows: usize) -> usize {
+    3 * 80 * (tile_rows + 64)
+}
+/// Rows of a whole tile, and of activations that are samples of one pixel.
+pub(super) const WHOLE_ROWS: usize = 128;
+/// Bytes of the inner dimension that a stage of a whole tile has.
+pub(super) const WHOLE_STAGE: usize = 128;
+/// Blocks of whole tiles that a weight gradient is split into, about: one for each multiprocessor of a large device, which those of the input's gradient
+/// share.
+pub(super) const WHOLE_BLOCKS: usize = 132;
+/// Blocks that share a whole tile's sum where there are few tiles, on devices with clusters.
+pub(super) const CLUSTER: usize = 4;
+/// Tiles below which smaller ones are taken: one for each multiprocessor of a large device, about.
+pub(super) const FEW_TILES: usize = 128;
+
+/// Bytes of dynamic shared memory of a product in whole tiles: three stages, or the tile that is put together in the same place, its column sums, and
+/// a norm's constants.
+pub(super) const fn whole_shared(columns: usize) -> usize {
+    let stages = 3 * WHOLE_STAGE * (WHOLE_ROWS + columns);
+    let shares = if columns == 128 { 1 } else { 2 };
+    let (tile, sums) = (4 * shares * WHOLE_ROWS * (columns + 8), 4 * 2 * columns * (128 / (columns / 4)));
+    // Of a norm below, four constants a column.
+    let all = tile + sums + 4 * 4 * columns;
+    if stages > all { stages } else { all }
+}
+/// The same of a product by warpgroups: four stages, the eight warps' rows that are put together, and 8 KiB of column sums.
+pub(super) const fn warpgroup_shared(columns: usize) -> usize {
+    4 * WHOLE_STAGE * (WHOLE_ROWS + columns) + 4 * WHOLE_ROWS * (columns + 8) + (8 << 10)
+}
+/// The same of a weight gradient: three stages of 32 KiB.
+pub(super) const WHOLE_GRADIENT_SHARED: usize = 98_304;
+/// The same of a weight gradient by warpgroups: four stages of 32 KiB, and 16 KiB for the sums of the second warpgroup.
+pub(super) const WARPGROUP_GRADIENT_SHARED: usize = 147_456;
+/// Blocks that a weight gradient is split into, about: a few for each multiprocessor of a large device.
+pub(super) const BLOCKS: usize = 512;
+/// The fewest rows of a split; with fewer, the partial sums would cost more than the extra blocks gain.
+pub(super) const LEAST_ROWS: usize = 256;
+/// The rows of a tile of the first layer's kernel, and the splits of its weight gradient: two blocks for each multiprocessor.
+pub(super) const STEM_ROWS: usize = 128;
+pub(super) const STEM_SPLITS: usize = 264;
+
+/// The extents of a product over taps: that of a convolution, or that of a linear layer, which has one tap on a map of one pixel.
+#[derive(Debug, Clone, Copy)]
+pub struct Extents {
+    /// H
+    pub height: usize,
+    /// W
+    pub width: usize,
+    /// N
+    pub batch: usize,
+    /// C: the sum goes over it in the forward pass.
+    pub inputs: usize,
+    /// K
+    pub outputs: usize,
+    /// 9 or 1.
+    pub taps: usize,
+}
+
+impl Extents {
+    pub(super) fn rows(&self) -> usize {
+        self.height * self.width * self.batch
+    }
+
+    /// Whether this is a first layer, with few channels; its taps are then handled all together.
+    pub(super) fn stem(&self) -> bool {
+        self.taps == 9 && self.inputs <= 3
+    }
+
+    /// Whether rows come in whole tiles, each of one pixel.
+    pub(super) fn whole_rows(&self) -> bool {
+        self.batch.is_multiple_of(WHOLE_ROWS)
+    }
+
+    /// Columns of the whole tiles of a product; none where it is not made of such.
+    pub(super) fn whole_product(&self, mode: Mode, direction: Direction) -> Option<usize> {
+        let (inner, columns) = self.inner_and_columns(direction);
+        let whole = self.whole_rows() && inner.is_multiple_of(whole_depth(mode)?) && columns.is_multiple_of(64);
+        let many = self.rows() / WHOLE_ROWS * (columns / 128) >= FEW_TILES;
+        whole.then_some(if columns.is_multiple_of(128) && many { 128 } else { 64 })
+    }
+
+    /// The side of the whole tiles of a weight gradient; none where it is not made of such.
+    pub(super) fn whole_gradient(&self, mode: Mode) -> Option<usize> {
+        whole_depth(mode)?;
+        let of = |side| self.inputs.is_multiple_of(side) && self.outputs.is_multiple_of(side);
+        [128, 64].into_iter().find(|&side| self.whole_rows() && of(side))
+    }
+
+    pub(super) fn inner_and_columns(&self, direction: Direction) -> (usize, usize) {
+        match direction {
+            Direction::Forward => (self.inputs, self.outputs),
+            Direction::Backward => (self.outputs, self.inputs),
+        }
+    }
+
+    /// Splits of the weight gradient's rows, and rows of each.
+    pub(super) fn splits(&self, mode: Mode) -> (usize, usize) {
+        let whole = self.whole_gradient(mode);
+        let side = whole.unwrap_or(64);
+        let tiles = self.inputs.div_ceil(side) * self.outputs.div_ceil(side) * self.taps;
+        let blocks = match (self.stem(), whole) {
+            (true, _) => STEM_SPLITS,
+            (false, None) => BLOCKS.div_ceil(tiles),
+            // No more than there are multiprocessors, but where a sixth of them would have none.
+            (false, Some(_)) => {
+                let splits = WHOLE_BLOCKS / tiles;
+                splits + usize::from(6 * splits * tiles < 5 * WHOLE_BLOCKS)
+            }
+        };
+        let splits = blocks.min(self.rows() / LEAST_ROWS).clamp(1, 1024);
+        // Whole depths of a tile, so that only the last split has a ragged end.
+        let depth = match whole {
+            Some(_) => WHOLE_ROWS,
+            None if self.stem() => 64,
+            None => 32,
+        };
+        let each = self.rows().div_ceil(splits).next_multiple_of(depth);
+        (self.rows().div_ceil(each).max(1), each)
+    }
+
+    /// See [`tile_rows`].
+    pub(super) fn tile_rows(&self, mode: Mode) -> usize {
+        tile_rows(mode, Shape::new([self.height, self.width, self.batch, self.outputs]))
+    }
+
+    /// Numbers (f64) that a forward pass leaves for a norm: two a column and tile.
+    pub fn sums(&self, mode: Mode) -> usize {
+        2 * self.outputs * self.rows().div_ceil(self.tile_rows(mode))
+    }
+
+    /// The product's extents as the kernels take them, for a product in `direction`. Errors: an extent too large for them.
+    pub(super) fn map(&self, op: &'static str, direction: Direction) -> Result<Map> {
+        let (inner, columns) = self.inner_and_columns(direction);
+        let sign = if direction == Direction::Forward { 1 } else { -1 };
+        let of = |extent: usize| count(op, extent);
+        Ok(Map {
+            rows: of(self.rows())?,
+            inner: of(inner)?,
+            columns: of(columns)?,
+            height: of(self.height)?,
+            width: of(self.width)?,
+            batch: of(self.batch)?,
+            taps: self.taps as u32,
+            direction: sign,
+        })
+    }
+
+    pub(super) fn weights(&self) -> usize {
+        self.taps * self.inputs * self.outputs
+    }
+
+    /// The workspace, in f32 elements: for the partial weight gradients of the splits, the partial sums of a bias gradient, or the sums that a
+    /// forward pass leaves for a norm, whichever is largest.
+    pub fn workspace(&self, mode: Mode) -> Shape {
+        let (splits, _) = self.splits(mode);
+        let partials = if splits > 1 { splits * self.weights() } else { 0 };
+        let bias = launch_grid::workspace(Shape::new([self.rows(), self.outputs])).len();
+        let sums = 2 * self.sums(mode);
+        // So that what follows is aligned as a number (f64).
+        Shape::new([partials.max(bias).max(sums).next_multiple_of(2) + 2 * self.norm_sums(mode)])
+    }
+
+    /// Whether the input's gradient can leave the gradients of a norm below: on tensor cores, if there are tickets for all tiles of columns.
+    pub fn leaves_norm_grads(&self, mode: Mode) -> bool {
+        mode != Mode::F32 && launch_grid::tickets_of(self.inputs.div_ceil(32)) <= TICKETS / 2
+    }
+
+    /// Numbers (f64) that the input's gradient leaves for a norm below, at most: two a column and tile.
+    pub(super) fn norm_sums(&self, mode: Mode) -> usize {
+        match self.leaves_norm_grads(mode) {
+            true => 2 * self.inputs * self.rows().div_ceil(LEAST_TILE),
+            false => 0,
+        }
+    }
+
+    /// Where in the workspace the sums of a norm below begin, in f32 elements: the weight's gradient leaves them alone.
+    pub(super) fn before_norm_sums(&self, mode: Mode) -> usize {
+        self.workspace(mode).len() - 2 * self.norm_sums(mode)
+    }
+}
+
+/// Rows of a forward product's tile, of which each leaves one pair of sums a column, from the shape of y: what follows need not know what y was
+/// made of.
+pub fn tile_rows(mode: Mode, y: Shape) -> usize {
+    let (rows, columns) = y.matrix();
+    let [_, _, batch, _] = y.hwnc();
+    match mode {
+        Mode::F32 => exact_tile(rows, columns)[0],
+        _ if batch.is_multiple_of(WHOLE_ROWS) && columns.is_multiple_of(64) => WHOLE_ROWS,
+        _ => any_tile_rows(rows, columns),
+    }
+}
+
+/// Rows of a tile that need not be whole, of the tensor-core kernels: 128, or 64 where there would be fewer tiles than a large device has
+/// multiprocessors.
+pub(super) fn any_tile_rows(rows: usize, columns: usize) -> usize {
+    if rows.div_ceil(128) * columns.div_ceil(64) < FEW_TILES { 64 } else { 128 }
+}
+
+/// Whether a cluster shares each of so many tiles of a product: more of the device has something to do then, if it has clusters.
+pub(super) fn shared_by_clusters<D: Driver>(driver: &D, tiles: usize) -> bool {
+    tiles * CLUSTER / 2 <= FEW_TILES && driver.properties().capability >= 90
+}
+
+/// Elements of a whole tile's stage; none in f32, which has no tensor cores.
+pub(super) fn whole_depth(mode: Mode) -> Option<usize> {
+    match mode {
+        Mode::F32 => None,
+        Mode::Tf32 => Some(WHOLE_STAGE / 4),
+        Mode::Bf16 => Some(WHOLE_STAGE / 2),
+    }
+}
+
+/// The rows and columns of a tile of the exact kernels: the largest tile that still gives enough tiles to fill a device.
+pub(super) fn exact_tile(rows: usize, columns: usize) -> [usize; 2] {
+    let tiles = |tall: usize, wide: usize| rows.div_ceil(tall) * columns.div_ceil(wide);
+    if columns > 64 && tiles(128, 128) >= 256 {
+        [128, 128]
+    } else if columns > 32 && tiles(128, 64) >= 64 {
+        [128, 64]
+    } else {
+        [32, 32]
+    }
+}
+
+/// The direction of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Computes outputs from inputs.
+    Forward,
+    /// Computes the inputs' gradients from the outputs' gradients.
+    Backward,
+}
+
+/// Whether all tensors start at multiples of 16 bytes and rows of `columns` elements do too.
+pub fn aligned<T: Stored>(regions: &[Region], columns: &[usize]) -> u32 {
+    let chunk = 16 / size_of::<T>();
+    let whole = columns.iter().all(|n| n.is_multiple_of(chunk)) && regions.iter().all(|r| r.offset.is_multiple_of(16));
+    u32::from(whole)
+}
