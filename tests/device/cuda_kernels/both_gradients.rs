@@ -178,9 +178,8 @@ impl Case {
         }
         match how {
             How::Apart if hopper => {
-                // All tiles of a block have the same columns: the emulator takes no note of which of many readers a named barrier has had wait, and would
-                // refuse other columns' constants in the place of those that all have read.
-                let grids = [208_896, 147_456].map(|shared| Grid::new(c / wide, 288).shared(shared));
+                // A block goes through tiles of several columns, whose constants take the place of those that all have read.
+                let grids = [208_896, 147_456].map(|shared| Grid::new(3, 288).shared(shared));
                 let (out, of_x) = (&mut to_x.as_bf16(), of_x.as_bf16());
                 macro_rules! warpgroups {
                     ($input:ident, $weight:ident) => {

@@ -261,7 +261,7 @@ impl BlockRunner {
                         Some(Ok(())) => continue,
                         Some(Err(error)) => return Some(error),
                         None if (*cluster).thread_states.iter().all(|s| s.done) => return None,
-                        None => return Some(stuck(&*cluster)),
+                        None => return Some(Cluster::stuck(&*cluster)),
                     }
                 }
                 if let Some(seed) = launch.order {
@@ -436,28 +436,6 @@ fn deliver(cluster: &mut Cluster, watched: bool) -> Option<Result<()>> {
     };
     let landed = cluster.blocks.iter_mut().zip((0..).step_by(threads as usize)).find_map(of_block)?;
     Some(landed.map_err(|(thread, problem)| cluster.fault(thread, problem)))
-}
-
-/// The error for a cluster in which no thread can go on: it says who waits for whom.
-fn stuck(cluster: &Cluster) -> Error {
-    let per_block = cluster.thread_states.len() as u32 / cluster.blocks.len().max(1) as u32;
-    let at_mbarrier = |(rank, block): (u32, &Block)| Some((rank, block.engine.as_ref()?.stuck()?));
-    if let Some((rank, (thread, problem))) = (0..).zip(&cluster.blocks).find_map(at_mbarrier) {
-        return cluster.fault(rank * per_block + thread, problem);
-    }
-    let first = cluster.thread_states.iter().find(|s| !s.done).map_or(0, |s| s.number);
-    let rank = cluster.thread_states[first as usize].rank as usize;
-    let block = &cluster.blocks[rank];
-    let warp = &cluster.warps[cluster.warp_of(first)];
-    let problem = if cluster.cluster_arrived > 0 {
-        format!("waits at a barrier of its cluster that only {} threads reach", cluster.cluster_arrived)
-    } else if block.arrived > 0 {
-        let threads = cluster.thread_states.iter().filter(|s| s.rank as usize == rank).count();
-        format!("waits at the barrier of line {}, which {} of {threads} threads reach", block.line, block.arrived)
-    } else {
-        format!("waits for lanes of its warp: mask {:08x}, arrived {:08x}", warp.mask, warp.arrived)
-    };
-    cluster.fault(first, problem)
 }
 
 /// Brings numbers into an order that the seed and the pass tell.

@@ -3,6 +3,8 @@
 //! Two accesses to the same bytes by different threads, at least one of them a write, are a race unless a barrier lies between them: `__syncthreads`
 //! for threads of one block, `__syncwarp` within a warp, a cluster's barrier between blocks. Shuffles order nothing.
 
+use std::collections::{BTreeMap, HashMap};
+
 /// The time of an access, by the cluster's clock. Every barrier of any of its blocks advances the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Moment {
@@ -72,6 +74,9 @@ pub enum Wrong {
 #[derive(Debug, Default)]
 pub struct Shadow {
     cells: Vec<Cell>,
+    /// Of cells that several threads have read since, in a block with vector clocks: each of them, with its own number when it last did. A thread
+    /// that knows of all of them comes after them, though no barrier of the whole block lies between.
+    readers: HashMap<usize, BTreeMap<u32, u32>>,
     /// The moment at which the block began; older accesses belong to an earlier block.
     born: u32,
 }
@@ -94,6 +99,11 @@ fn ordered(before: &Access, now: &Who, known: &impl Fn(u32, u32) -> bool) -> boo
     same_thread || warp || who.at.block != now.at.block
 }
 
+/// Whether all readers of a cell are known; they are not where they were not listed.
+fn all_known(readers: Option<&BTreeMap<u32, u32>>, known: impl Fn(u32, u32) -> bool) -> bool {
+    readers.is_some_and(|all| all.iter().all(|(&thread, &number)| number > 0 && known(thread, number)))
+}
+
 impl Shadow {
     /// Forgets everything, for a new block that begins at `moment`, which is above 0.
     pub fn begin(&mut self, bytes: usize, moment: u32) {
@@ -101,6 +111,7 @@ impl Shadow {
         if self.cells.len() < cells {
             self.cells.resize(cells, Cell::NEW);
         }
+        self.readers.clear();
         self.born = moment;
     }
 
@@ -114,17 +125,21 @@ impl Shadow {
         who: Who,
         known: impl Fn(u32, u32) -> bool,
     ) -> Result<(), Wrong> {
-        for cell in &mut self.cells[offset / 2..(offset + bytes).div_ceil(2)] {
+        for at in offset / 2..(offset + bytes).div_ceil(2) {
+            let cell = &mut self.cells[at];
             let written = cell.write.who.at.block >= self.born;
             let read = cell.read.who.at.block >= self.born;
             if written && !ordered(&cell.write, &who, &known) {
                 return Err(Wrong::AfterWrite(cell.write.who.thread));
             }
             if write {
-                if read && !ordered(&cell.read, &who, &known) {
+                let after_all =
+                    || all_known(self.readers.get(&at), |thread, number| thread == who.thread || known(thread, number));
+                if read && !ordered(&cell.read, &who, &known) && !after_all() {
                     return Err(Wrong::AfterRead(cell.read.who.thread));
                 }
                 cell.write = Access { who, scope: Scope::Thread };
+                self.readers.remove(&at);
                 continue;
             }
             if !written {
@@ -139,6 +154,13 @@ impl Shadow {
                 _ if cell.read.who.warp == who.warp => Scope::Warp,
                 _ => Scope::Many,
             };
+            if scope == Scope::Thread {
+                self.readers.remove(&at);
+            } else if who.at.number > 0 {
+                let before = cell.read.who;
+                let all = self.readers.entry(at).or_insert_with(|| BTreeMap::from([(before.thread, before.at.number)]));
+                all.insert(who.thread, who.at.number);
+            }
             cell.read = Access { who, scope };
         }
         Ok(())
@@ -184,8 +206,12 @@ impl Shadow {
                 return Err((at, who.thread));
             }
             let who = read.who;
-            let one = || read.scope == Scope::Thread && known(who.thread, who.at.number.max(1), false);
-            if self.is_of_this_block(read) && who.at.block == moment && !one() {
+            let known = |thread, number: u32| known(thread, number.max(1), false);
+            let after_all = || match read.scope {
+                Scope::Thread => known(who.thread, who.at.number),
+                _ => all_known(self.readers.get(&(at / 2)), known),
+            };
+            if self.is_of_this_block(read) && who.at.block == moment && !after_all() {
                 return Err((at, who.thread));
             }
         }
@@ -227,6 +253,35 @@ mod tests {
         assert_eq!(shadow.access(0, 4, true, who(1, 3, 2), nothing), Ok(()));
         shadow.begin(64, 4);
         assert_eq!(shadow.access(0, 4, false, who(0, 4, 4), nothing), Err(Wrong::Uninitialised), "another block's");
+    }
+
+    #[test]
+    fn whoever_knows_of_all_readers_comes_after_them() {
+        let clocked =
+            |thread: u32, number| Who { at: Moment { block: 1, cluster: 1, warp: 1, number }, ..who(thread, 1, 1) };
+        let read_by_three = || {
+            let mut shadow = Shadow::default();
+            shadow.begin(64, 1);
+            assert_eq!(shadow.access(0, 4, true, clocked(0, 1), nothing), Ok(()));
+            for thread in [40, 80, 120] {
+                assert_eq!(shadow.access(0, 4, false, clocked(thread, 3), |of, _| of == 0), Ok(()));
+            }
+            shadow
+        };
+        // Of each other thread all up to its third number, or of one of them a number too few.
+        assert_eq!(read_by_three().access(0, 4, true, clocked(0, 2), |_, number| number <= 3), Ok(()));
+        for unknown in [40, 80, 120] {
+            let known = |thread: u32, number: u32| number <= if thread == unknown { 2 } else { 3 };
+            let error = read_by_three().access(0, 4, true, clocked(0, 2), known).unwrap_err();
+            assert!(matches!(error, Wrong::AfterRead(_)), "{unknown}");
+            let known = |thread: u32, number: u32, _: bool| known(thread, number);
+            assert!(read_by_three().may_replace(0, 4, 1, known).is_err(), "{unknown}");
+        }
+        assert_eq!(read_by_three().may_replace(0, 4, 1, |_, number, _| number <= 3), Ok(()));
+        // Once it has written, only its write counts.
+        let mut shadow = read_by_three();
+        assert_eq!(shadow.access(0, 4, true, clocked(0, 2), |_, _| true), Ok(()));
+        assert_eq!(shadow.access(0, 4, false, clocked(7, 1), |of, _| of == 0), Ok(()));
     }
 
     #[test]

@@ -42,4 +42,26 @@ impl Cluster {
         let Dim3 { x, y, z } = thread_state.abi.block;
         Error::Kernel { kernel: self.kernel.name, block: [x, y, z], thread: thread_state.abi.thread.x, problem }
     }
+
+    /// The error for a cluster in which no thread can go on: it says who waits for whom.
+    pub fn stuck(&self) -> Error {
+        let per_block = self.thread_states.len() as u32 / self.blocks.len().max(1) as u32;
+        let at_mbarrier = |(rank, block): (u32, &Block)| Some((rank, block.engine.as_ref()?.stuck()?));
+        if let Some((rank, (thread, problem))) = (0..).zip(&self.blocks).find_map(at_mbarrier) {
+            return self.fault(rank * per_block + thread, problem);
+        }
+        let first = self.thread_states.iter().find(|s| !s.done).map_or(0, |s| s.number);
+        let rank = self.thread_states[first as usize].rank as usize;
+        let block = &self.blocks[rank];
+        let warp = &self.warps[self.warp_of(first)];
+        let problem = if self.cluster_arrived > 0 {
+            format!("waits at a barrier of its cluster that only {} threads reach", self.cluster_arrived)
+        } else if block.arrived > 0 {
+            let threads = self.thread_states.iter().filter(|s| s.rank as usize == rank).count();
+            format!("waits at the barrier of line {}, which {} of {threads} threads reach", block.line, block.arrived)
+        } else {
+            format!("waits for lanes of its warp: mask {:08x}, arrived {:08x}", warp.mask, warp.arrived)
+        };
+        self.fault(first, problem)
+    }
 }
