@@ -140,7 +140,7 @@ impl Drop for AppendLog {
     }
 }
 
-/// The last whole line of a text file, of which only the end is read; `None` where there is no whole line in the last [`BUFFER`] bytes.
+/// The last whole line of a text file, of which only the end is read; `None` where there is no whole line in the last `BUFFER` bytes.
 ///
 /// # Errors
 /// As [`open_read`]; [`Error::Io`] where the file system refuses.

@@ -22,7 +22,7 @@ pub struct Epilogue<'e, 's, T> {
 
 /// The moments of a product's columns, and what the kernels need to find them.
 pub struct Moments<'s> {
-    /// [`Extents::sums`] numbers: Σ and Σ² of every column, for each tile of [`tile_rows`] rows.
+    /// [`Extents::sums`] numbers: Σ and Σ² of every column, for each tile of [`tile_rows`](super::tile_rows) rows.
     pub sums: SliceMut<'s, f64>,
     /// The mean of every column.
     pub mean: SliceMut<'s, f32>,
