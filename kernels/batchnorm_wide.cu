@@ -175,26 +175,16 @@ norm_gradient_sums_wide_pool(const T* x, const T* grad_y, const float* weight, c
     for (unsigned begin = at.begin; begin < at.end; begin += RUN * at.step) {
         float a[N] = {}, b[N] = {};
         for_windows(at, pool, begin, min(begin + RUN * at.step, at.end), [&](const WindowWalk& walk, unsigned output) {
-            Vector v[4], w = from_dy[output];
-            float value[4][N], dy[N];
-#pragma unroll
-            for (unsigned k = 0; k < 4; ++k) v[k] = from_x[walk.vector(k)];
-            unpack(w, dy);
-#pragma unroll
-            for (unsigned k = 0; k < 4; ++k) unpack(v[k], value[k]);
-#pragma unroll
-            for (unsigned j = 0; j < N; ++j) {
-                float before[4], chosen = value[0][j];
-#pragma unroll
-                for (unsigned k = 0; k < 4; ++k) before[k] = of.before_relu(j, value[k][j]);
-                unsigned largest = largest_place<T>(before);
+            float value[4][N];
+            for_chosen<T>(walk, from_x, from_dy[output], of, value, [&](unsigned j, const float (&before)[4], unsigned largest, float dy) {
+                float chosen = value[0][j];
 #pragma unroll
                 for (unsigned k = 1; k < 4; ++k) chosen = k == largest ? value[k][j] : chosen;
                 float centred = of.centred(j, chosen);
-                if (fmaf(centred, of.gain[j], of.bias[j]) <= floor) continue;
-                a[j] += dy[j];
-                b[j] = fmaf(dy[j], centred, b[j]);
-            }
+                if (fmaf(centred, of.gain[j], of.bias[j]) <= floor) return;
+                a[j] += dy;
+                b[j] = fmaf(dy, centred, b[j]);
+            });
         });
         add_run(a, b, inverse, at, sums);
     }

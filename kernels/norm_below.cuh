@@ -26,6 +26,10 @@ template <typename T> struct NormBelow {
     }
 };
 
+// The norm below, of the operands of a kernel that makes both gradients.
+#define NORM_BELOW_OPERANDS \
+    { norm_x_or_null, gamma_or_null, beta_or_null, mean_or_null, spread_or_null, sums_or_null, grad_gamma_or_null, grad_beta_or_null, norm_tickets_or_null, norming }
+
 // The constants of a tile's columns in shared memory: COLUMNS of each of lift, shift, gain and bias.
 template <unsigned COLUMNS> struct SharedColumns {
     float* place;

@@ -258,30 +258,39 @@ __device__ __forceinline__ void store_gradient(const T* x, const T* grad_y, T* g
             to[i] = packed(value);
         });
 }
-// The same through a 2×2 max-pool: of a window's four only the largest had a part in the pool's output.
+// Reads a vector of a 2×2 max-pool's windows into `value`, the four places' x. For each column j of it, visit(j, before, largest, dy) has the four values
+// before the ReLU, which of them is the largest, and dy.
+template <typename T, typename Of, typename Visit>
+__device__ __forceinline__ void for_chosen(const WindowWalk& walk, const Vector* x, Vector grad_y, const Of& of, float (&value)[4][EACH<T>], Visit visit) {
+    constexpr unsigned N = EACH<T>;
+    Vector v[4];
+    float dy[N];
+#pragma unroll
+    for (unsigned k = 0; k < 4; ++k) v[k] = x[walk.vector(k)];
+    unpack(grad_y, dy);
+#pragma unroll
+    for (unsigned k = 0; k < 4; ++k) unpack(v[k], value[k]);
+#pragma unroll
+    for (unsigned j = 0; j < N; ++j) {
+        float before[4];
+#pragma unroll
+        for (unsigned k = 0; k < 4; ++k) before[k] = of.before_relu(j, value[k][j]);
+        visit(j, before, largest_place<T>(before), dy[j]);
+    }
+}
+
+// As store_gradient, through a 2×2 max-pool: of a window's four only the largest had a part in the pool's output.
 template <typename T, typename Of>
 __device__ __forceinline__ void store_gradient(const T* x, const T* grad_y, T* grad_x, const WidePlace<EACH<T>>& at, const Of& of, float floor,
                                                const Pool& pool) {
-    constexpr unsigned N = EACH<T>;
     const Vector *from_x = (const Vector*)x, *from_dy = (const Vector*)grad_y;
     Vector* to = (Vector*)grad_x;
     for_windows(at, pool, at.begin, at.end, [&](const WindowWalk& walk, unsigned output) {
-        Vector v[4], w = from_dy[output];
-        float value[4][N], dy[N];
+        float value[4][EACH<T>];
+        for_chosen<T>(walk, from_x, from_dy[output], of, value, [&](unsigned j, const float (&before)[4], unsigned largest, float dy) {
 #pragma unroll
-        for (unsigned k = 0; k < 4; ++k) v[k] = from_x[walk.vector(k)];
-        unpack(w, dy);
-#pragma unroll
-        for (unsigned k = 0; k < 4; ++k) unpack(v[k], value[k]);
-#pragma unroll
-        for (unsigned j = 0; j < N; ++j) {
-            float before[4];
-#pragma unroll
-            for (unsigned k = 0; k < 4; ++k) before[k] = of.before_relu(j, value[k][j]);
-            unsigned largest = largest_place<T>(before);
-#pragma unroll
-            for (unsigned k = 0; k < 4; ++k) value[k][j] = of.dx(j, value[k][j], dy[j], k == largest && !(before[k] <= floor));
-        }
+            for (unsigned k = 0; k < 4; ++k) value[k][j] = of.dx(j, value[k][j], dy, k == largest && !(before[k] <= floor));
+        });
 #pragma unroll
         for (unsigned k = 0; k < 4; ++k) to[walk.vector(k)] = packed(value[k]);
     });

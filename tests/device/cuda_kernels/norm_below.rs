@@ -201,11 +201,13 @@ fn every_kernel_leaves_the_sums_of_what_it_stores() {
     }
 }
 
-/// The kernels' text with one piece exchanged, its header being part of it.
+/// The kernels' text with one piece exchanged, which may be in one of two headers.
 fn planted(source: &str, from: &str, to: &str) -> Box<dyn Driver> {
-    let text = |all: &[(&str, &str)], name: &str| all.iter().find(|of| of.0 == name).unwrap().1.to_owned();
+    let header = |name: &str| kernels::HEADERS.iter().find(|of| of.0 == name).unwrap().1;
     let source = kernels::SOURCES.iter().find(|of| of.name == source).unwrap();
-    let whole = source.text.replace("#include \"norm_below.cuh\"", &text(kernels::HEADERS, "norm_below.cuh"));
+    let whole = ["tile_epilogue.cuh", "norm_below.cuh"]
+        .iter()
+        .fold(source.text.to_owned(), |text, name| text.replace(&format!("#include \"{name}\""), header(name)));
     assert_eq!(whole.matches(from).count(), 1, "{from}");
     let text = String::leak(whole.replace(from, to).replace("#pragma once", ""));
     Box::new(Emulator::new(options(None, false)).unwrap().with_source("planted", text))
@@ -343,10 +345,8 @@ fn a_norm_finds_what_the_layer_above_has_left() {
                 let spec = NormSpec { pool, ..spec };
                 let name = format!("{spec}, {map:?}, {mode:?}, pool {pool}");
                 let run = |sums| through(driver(None, hopper), mode, spec, map, dense, sums);
-                let ([own, left], [own_names, names]) = {
-                    let ((own, own_names), (left, names)) = (run(Sums::Norm), run(Sums::Convolution));
-                    ([own, left], [own_names, names])
-                };
+                let (own, own_names) = run(Sums::Norm);
+                let (left, names) = run(Sums::Convolution);
                 let takes_sums = |names: &[&str]| names.iter().any(|name| name.contains("gradient_sums"));
                 assert!(names.contains(&kernel) && !takes_sums(&names) && takes_sums(&own_names), "{name}: {names:?}");
                 assert!(own[0] == left[0], "{name}: dy");
