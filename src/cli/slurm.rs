@@ -176,7 +176,7 @@ fn continued(command: &[Vec<String>]) -> String {
     let shown = |word: &String| match word.strip_prefix(TASK) {
         // The shell is to read this one.
         Some(rest) => format!("\"{TASK}{rest}\""),
-        None => quoted(word),
+        None => quoted(word).into_owned(),
     };
     let lines: Vec<String> =
         command.iter().map(|entry| entry.iter().map(shown).collect::<Vec<_>>().join(" ")).collect();

@@ -1,41 +1,24 @@
 //! Words of a shell's command line: split where a user gives several in one argument, and quoted where a shell is to read them back.
 
 use crate::{Error, Result};
+use std::borrow::Cow;
 
 /// The words of `text`, split as a shell splits them: at blanks that are neither quoted nor escaped. Nothing is expanded.
 ///
-/// Errors name `place`: a quotation mark has no second one.
+/// Errors name `place`: a quotation is not closed, or the text ends with a backslash.
 pub fn split(place: &str, text: &str) -> Result<Vec<String>> {
-    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match (c, quote) {
-            (c, Some(mark)) if c == mark => quote = None,
-            ('\\', None | Some('"')) => word.get_or_insert_default().extend(chars.next()),
-            (c, Some(_)) => word.get_or_insert_default().push(c),
-            ('\'' | '"', None) => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (c, None) if c.is_whitespace() => words.extend(word.take()),
-            (c, None) => word.get_or_insert_default().push(c),
-        }
-    }
-    if let Some(mark) = quote {
-        return Err(Error::input(
+    shlex::split(text).ok_or_else(|| {
+        Error::input(
             place,
-            format!("a {mark} without a second one"),
-            "close the quotation, or escape it with \\",
-        ));
-    }
-    words.extend(word);
-    Ok(words)
+            "a quotation without its end, or a \\ before nothing",
+            "close it, or escape the mark with \\",
+        )
+    })
 }
 
-/// A word quoted so that a shell reads it back; a plain one stays as it is.
-pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,%@".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+/// A word quoted so that a shell reads it back; a plain one stays as it is. (A word with a zero byte, which no shell takes, stays as it is too.)
+pub fn quoted(word: &str) -> Cow<'_, str> {
+    shlex::try_quote(word).unwrap_or(Cow::Borrowed(word))
 }
 
 #[cfg(test)]
@@ -50,9 +33,9 @@ mod tests {
         let again = words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
         assert_eq!(split("--on", &again).unwrap(), words);
         assert_eq!(split("--on", " ").unwrap(), [""; 0]);
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        for open in ["a 'b", "a \"b'"] {
-            assert!(split("--on", open).unwrap_err().to_string().contains("without a second one"), "{open}");
+        assert_eq!(["a/b-c.toml", "a b", "it's"].map(quoted), ["a/b-c.toml", "'a b'", "\"it's\""]);
+        for open in ["a 'b", "a \"b'", "a\\"] {
+            assert!(split("--on", open).unwrap_err().to_string().contains("a quotation without its end"), "{open}");
         }
     }
 

@@ -377,7 +377,7 @@ fn a_refused_submission_is_one_line_and_leaves_no_job() {
         ("", "--on : no such scheduler"),
         ("pbs -q fast", "--on pbs: no such scheduler; there is slurm; any other scheduler calls --part"),
         ("slurm --array=1-3", "--on: --array=1-3: is not for the words that go to sbatch; --shares N"),
-        ("slurm --comment='a", "--on: a ' without a second one"),
+        ("slurm --comment='a", "--on: a quotation without its end"),
     ] {
         refused(line, on, 2, says);
     }
