@@ -4,8 +4,9 @@
 //!   context, stream and events of one · `guards`: the initial contents of its memory, and the bands between tensors · `modules`: kernels, compiled
 //!   by the build or at first use · `launches`: how they are launched · `maps`: matrices as bulk copies take them · `cublas`: dense products
 //!
-//! All work goes to one stream, so it is done in the order in which it is asked for, or as if it were where `launches` lets kernels overlap. The driver's functions are called directly. cudarc's safe layer
-//! is not used: it tracks events between streams, of which there is only one here, and its launches are untyped, whereas they are generated here.
+//! All work goes to one stream, so it is done in the order in which it is asked for, or as if it were where `launches` lets kernels overlap. The
+//! driver's functions are called directly. cudarc's safe layer is not used: it tracks events between streams, of which there is only one here, and its
+//! launches are untyped, whereas they are generated here.
 
 mod api;
 mod cublas;

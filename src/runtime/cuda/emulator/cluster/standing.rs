@@ -1,6 +1,6 @@
 //! Where a thread of a cluster stands: what orders its accesses, and what an error says of it.
 
-use super::{Block, Cluster};
+use super::state::{Block, Cluster};
 use crate::Error;
 use crate::runtime::cuda::emulator::abi::Dim3;
 use crate::runtime::cuda::emulator::global::{Conflict, Place};
