@@ -1,5 +1,5 @@
-//! Both gradients of a layer, where both are asked for: one launch of `gradients_tile_…` in `kernels/conv_tile.cu` or of `gradients_wgmma_…` in
-//! `kernels/conv_wgmma.cu`. Neither needs the other, and on small maps neither fills a device.
+//! Both gradients of a layer, where both are asked for: one launch of `kernels/both_tile.cu` or of `kernels/both_wgmma.cu`.
+//! Neither needs the other, and on small maps neither fills a device.
 
 use super::extents::{
     CLUSTER, Direction, Extents, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_ROWS, WHOLE_STAGE, aligned,

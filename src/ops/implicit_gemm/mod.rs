@@ -6,6 +6,7 @@
 //!
 //! - `extents`: tiles, splits and workspace · `product`: outputs, and the gradients of inputs · `norm_below`: the norm whose dy such a gradient is ·
 //!   `weight`: the gradients of weights and biases · `both`: those of inputs and weights in one launch
+//!   (`kernels/both_tile.cu`, `kernels/both_wgmma.cu`)
 
 mod both;
 mod extents;
