@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// The options of sbatch that a reproduction sets itself, each with what is right instead.
-const OWN: [(&str, Option<char>, &str); 5] = [
+const OWN: [(&str, Option<char>, &str); 4] = [
     (
         "array",
         Some('a'),
@@ -15,7 +15,6 @@ const OWN: [(&str, Option<char>, &str); 5] = [
     ),
     ("wrap", None, "the scripts are normscape's"),
     ("dependency", Some('d'), "the gathering depends on the shares; submit earlier jobs' successors by hand"),
-    ("kill-on-invalid-dep", None, "it is yes for the gathering"),
     ("parsable", None, "it is set already"),
 ];
 
@@ -82,11 +81,12 @@ impl Job<'_> {
     }
 
     /// How the gathering is submitted that waits for the shares' array `id`.
+    ///
+    /// It waits for the array's end, not for its success. Slurm counts a task as timed out, and so the array as failed, if the task ends well after
+    /// a preemption's period of grace but before Slurm takes it away; a gathering that waited for success would then be lost, with nothing missing.
+    /// Whether something is missing the gathering sees for itself.
     pub fn submission_of_gather(&self, id: &str) -> Vec<String> {
-        self.submission(
-            &[format!("--dependency=afterok:{id}"), "--kill-on-invalid-dep=yes".into()],
-            self.gather_script(),
-        )
+        self.submission(&[format!("--dependency=afterany:{id}")], self.gather_script())
     }
 
     fn submission(&self, own: &[String], script: String) -> Vec<String> {
@@ -146,9 +146,9 @@ exit "$code"
         let (log, command) = (self.log("gather.log"), continued(command));
         format!(
             r#"#!/bin/bash
-# Figures, claims and report, once all shares are made. Written by `normscape reproduce --on slurm`, and submitted with
+# Figures, claims and report, once no share is queued or running. Written by `normscape reproduce --on slurm`, and submitted with
 #   {submission}
-# where ID is the shares' job: if one of them fails, this job is cancelled. It takes about a minute, and no GPU.
+# where ID is the shares' job. If runs are missing then, it names them and ends with 2. It takes about a minute, and no GPU.
 #SBATCH --job-name=normscape-gather
 #SBATCH --output={log}
 #SBATCH --open-mode=append

@@ -289,7 +289,7 @@ fn two_jobs_are_submitted_whose_scripts_make_one_machines_bytes() {
     assert_eq!((&told["shares"], &told["runs"]), (&3.into(), &4.into()), "{told}");
     let folder = path.join("out/it's/slurm");
     let words = "--partition=cpu --comment=two words -t 10";
-    let dependency = "--dependency=afterok:71 --kill-on-invalid-dep=yes";
+    let dependency = "--dependency=afterany:71";
     assert_eq!(
         asked(path),
         [
