@@ -1,8 +1,9 @@
-//! Tests that need something from outside: the CIFAR-10 data set, the browser and the TensorBoard that read this program's output, and the
-//! Python that the wheel is installed for. It is one test program, because each program links everything.
+//! Tests that need something from outside: the CIFAR-10 data set, the browser and the TensorBoard that read this program's output, the
+//! Python that the wheel is installed for, and the engines that spread jobs. It is one test program, because each program links everything.
 //!
 //! Each may be missing on a machine. Its tests are then reported as ignored, with the reason. Under `CI=true` that is a failure.
 
+mod engines;
 mod real_data;
 mod report_page;
 mod tensorboard;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // The browser first: its tests wait for one another, so that nothing that takes the whole machine runs beside it.
-    let files = [report_page::trials, tensorboard::trials, wheel::trials, real_data::trials];
+    let files = [report_page::trials, tensorboard::trials, wheel::trials, engines::trials, real_data::trials];
     let trials = files.into_iter().flat_map(|trials| trials()).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

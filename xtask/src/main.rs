@@ -73,7 +73,7 @@ Environment:
   NORMSCAPE_DATA            folder with CIFAR-10; if it is not set, the data set is unpacked where it comes along
   NORMSCAPE_GOLDEN          folder with golden cases beyond those of tests/golden
   NORMSCAPE_WHEEL           a wheel to test; if it is not set, one is made around the program that the tests build
-  NORMSCAPE_PYTHON          a Python with Selenium and TensorBoard; if it is not set, one is made under target/venv
+  NORMSCAPE_PYTHON          a Python with Selenium, submitit and TensorBoard; if it is not set, one is made under target/venv
   NORMSCAPE_WITHOUT_DATA=1  with CI=true: let tests be skipped for want of data
   CI=true                   tests that lack their data fail, and as root missing Debian packages are installed
 ";

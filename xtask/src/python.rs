@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The packages that tests need, by their names for pip.
-const FOR_TESTS: [&str; 2] = ["selenium", "tensorboard"];
+const FOR_TESTS: [&str; 3] = ["selenium", "submitit", "tensorboard"];
 
 /// The Python for `NORMSCAPE_PYTHON`: the environment's, or one prepared here.
 pub fn for_tests() -> Result<PathBuf, String> {
