@@ -3,8 +3,7 @@
 use crate::launchers::File;
 use crate::nvrtc::{Compiled, Nvrtc, Target, Usage};
 use crate::signature::only_for;
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
+use lzma_rust2::{LzipOptions, LzipWriter};
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write as _;
@@ -110,7 +109,7 @@ fn one(
     let mut hash = DefaultHasher::new();
     (&file.text, headers, target.options(false), nvrtc.describe()).hash(&mut hash);
     let stem = out.join(format!("{}-{:016x}", file.name, hash.finish()));
-    let (packed, table) = (stem.with_extension("z"), stem.with_extension("txt"));
+    let (packed, table) = (stem.with_extension("lz"), stem.with_extension("txt"));
     if let (true, Ok(lines)) = (packed.exists(), std::fs::read_to_string(&table)) {
         let usage = |line: &str| {
             let mut words = line.split(' ');
@@ -129,7 +128,10 @@ fn one(
         Err(log) if OF_A_RELEASE.contains(&target) && log.contains("--gpu-architecture") => return Ok(None),
         Err(log) => return Err(log),
     };
-    let mut pack = ZlibEncoder::new(Vec::new(), Compression::best());
+    let mut options = LzipOptions::with_preset(9);
+    // A file refers to nothing before itself: a larger dictionary would be memory for nothing where it is unpacked.
+    options.lzma_options.dict_size = u32::try_from(code.len().next_power_of_two()).unwrap_or(u32::MAX);
+    let mut pack = LzipWriter::new(Vec::new(), options);
     let small = pack.write_all(&code).and_then(|()| pack.finish()).map_err(|e| refuse(&packed, e))?;
     std::fs::write(&packed, small).map_err(|e| refuse(&packed, e))?;
     let line = |u: &Usage| format!("{} {} {} {}\n", u.kernel, u.registers, u.spills, u.shared);
