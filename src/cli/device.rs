@@ -10,6 +10,7 @@ use crate::runtime::cuda::emulator::{Build, Emulator, Options};
 use crate::runtime::cuda::gpu::{self, Gpu};
 use crate::runtime::cuda::{Cuda, Mode};
 use crate::runtime::simd::{self, isa};
+use crate::train::helpers::{Opens, Serving};
 use crate::{Error, Result};
 use std::sync::OnceLock;
 
@@ -183,6 +184,26 @@ impl Device {
             (_, None) => "which was asked for",
         };
         format!("device: {name} ({threads}, {}, {precision}), {why}", isa_name())
+    }
+}
+
+impl Opens for Device {
+    fn name(&self) -> String {
+        match self {
+            Device::Cuda(number, _) => format!("cuda:{number}"),
+            device => Device::name(*device).into(),
+        }
+    }
+
+    fn serve(&self, serving: Serving) -> Result<()> {
+        self.run(serving)
+    }
+}
+
+impl Job for Serving {
+    type Output = ();
+    fn run<B: Backend>(self, backend: B) -> Result<()> {
+        self.serve(backend)
     }
 }
 

@@ -39,6 +39,7 @@ pub mod reproduce_options;
 pub mod resume;
 pub mod sheet;
 pub mod slurm;
+mod spread;
 pub mod submit;
 pub mod terminal;
 pub mod theory;

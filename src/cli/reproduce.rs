@@ -6,6 +6,7 @@ use super::outcome::precisions;
 use super::plan_progress::PlanProgress;
 use super::progress::duration;
 use super::reproduce_options::{Options, pictures};
+use super::spread::Spread;
 use super::terminal::line;
 use super::train_options::SAVED_WITHIN;
 use super::{Answer, Globals, VERSION, gather, interrupt, outcome, plan_list, submit};
@@ -21,6 +22,7 @@ use crate::files::{FolderLock, disk};
 use crate::ops::backend::Backend;
 use crate::report::{Cell, Table};
 use crate::train::held_folder::HeldFolder;
+use crate::train::helpers::Spare;
 use crate::train::{Finished, Observer, Place, Settings, Source, Trainer};
 use crate::{Error, Result};
 use serde_json::{Value, json};
@@ -39,7 +41,7 @@ struct Work<'a> {
     plan: Plan,
     device: Device,
     /// The devices that workers take, in turn.
-    spread: Vec<Device>,
+    spread: Spread,
     /// How many runs go at once, and the threads of each.
     workers: (usize, usize),
     stop: Arc<AtomicBool>,
@@ -77,7 +79,8 @@ pub fn run(options: &Options, globals: &Globals) -> Result<Answer> {
         // Where it is listed it need not run: the memory and the devices may be another machine's.
         return plan_list::answer(&plan, workers.map_or(1, |(at_once, _)| at_once), globals.json);
     }
-    let (spread, workers, stop) = (spread?, workers?, interrupt::flag()?);
+    let (workers, stop) = (workers?, interrupt::flag()?);
+    let spread = Spread::new(spread?, workers.0);
     let work = Work { plan, device, spread, workers, stop, unlocked: Once::new(), options, globals };
     match options.part {
         _ if options.dry_run => work.foretell(),
@@ -279,9 +282,12 @@ impl Make for Work<'_> {
             self.unlocked.call_once(|| line(&format!("warning: {warning}")));
         }
         let place = Place { folder, device: self.device.name(), tensorboard: self.options.tensorboard };
-        let device =
-            self.spread[worker % self.spread.len()].unless_asked(self.globals.precision, settings.deep_linear());
-        device.run(Training { settings, source, place, stop, observer })
+        let device = self.spread.of(worker).unless_asked(self.globals.precision, settings.deep_linear());
+        device.run(Training { settings, source, place, spare: self.spread.spare(), stop, observer })
+    }
+
+    fn rests(&self, worker: usize) {
+        self.spread.rests(worker);
     }
 }
 
@@ -290,6 +296,7 @@ struct Training<'a> {
     settings: &'a Settings,
     source: Source,
     place: Place<'a>,
+    spare: Arc<Spare>,
     stop: &'a Arc<AtomicBool>,
     observer: &'a mut dyn Observer,
 }
@@ -297,8 +304,8 @@ struct Training<'a> {
 impl Job for Training<'_> {
     type Output = Finished;
     fn run<B: Backend>(self, backend: B) -> Result<Finished> {
-        let Training { settings, source, place, stop, observer } = self;
+        let Training { settings, source, place, spare, stop, observer } = self;
         let trainer = Trainer::open(backend, settings.clone(), source, place, stop.clone(), observer)?;
-        trainer.saving_within(Some(SAVED_WITHIN)).run(observer)
+        trainer.helped_by(spare).saving_within(Some(SAVED_WITHIN)).run(observer)
     }
 }

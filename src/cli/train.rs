@@ -4,6 +4,7 @@ use super::device::{self, Device, Job};
 use super::device_options::Precision;
 use super::interrupt;
 use super::progress::{Progress, duration};
+use super::spread::Spread;
 use super::terminal::line;
 use super::train_options::TrainOptions;
 use super::words::quoted;
@@ -81,7 +82,8 @@ impl Job for Run<'_> {
         let mut progress = Progress::new(globals.quiet, opening, held.record().is_some());
         let place = Place { folder: held, device: device.name(), tensorboard: options.tensorboard };
         let trainer = Trainer::open(backend, settings, source, place, stop, &mut progress)?;
-        let ended = trainer.saving_within(options.save_within()).run(&mut progress);
+        let spare = Spread::new(device.spread(globals.device)?, 1).spare();
+        let ended = trainer.helped_by(spare).saving_within(options.save_within()).run(&mut progress);
         progress.end();
         match ended {
             Ok(finished) => Ok(summary(&finished, steps, &options.out, globals)),

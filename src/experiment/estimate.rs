@@ -97,22 +97,28 @@ fn seconds_a_unit(of: &Settings, workers: (usize, usize), stop: &Arc<AtomicBool>
     let (timed, scratch, images) = (timed(of)?, Scratch::new()?, Images::new(1));
     let copies: Vec<usize> = (0..workers.0).collect();
     let seconds = Mutex::new(0.0);
-    each(&copies, workers, stop, |worker, number| {
-        // Longer and longer, until what comes once (a row that warms up, a graph that is made) is little of it.
-        for steps in (0..16).map(|i| STEPS << (2 * i)) {
-            let (out, settings) = (format!("{number}-{steps}"), Settings { steps, ..timed.clone() });
-            let source = images.source(&timed)?;
-            let folder = HeldFolder::take(&scratch.path().join(out), Start::Fresh)?;
-            let finished = make.make(worker, &settings, source, folder, stop, &mut Silent)?;
-            let Some(last) = finished.last else { return Err(Error::Interrupted) };
-            if last.seconds >= TIMED {
-                let row = last.seconds / (last.step + 1) as f64;
-                *seconds.lock().unwrap_or_else(PoisonError::into_inner) += row;
-                break;
+    each(
+        &copies,
+        workers,
+        stop,
+        |worker, number| {
+            // Longer and longer, until what comes once (a row that warms up, a graph that is made) is little of it.
+            for steps in (0..16).map(|i| STEPS << (2 * i)) {
+                let (out, settings) = (format!("{number}-{steps}"), Settings { steps, ..timed.clone() });
+                let source = images.source(&timed)?;
+                let folder = HeldFolder::take(&scratch.path().join(out), Start::Fresh)?;
+                let finished = make.make(worker, &settings, source, folder, stop, &mut Silent)?;
+                let Some(last) = finished.last else { return Err(Error::Interrupted) };
+                if last.seconds >= TIMED {
+                    let row = last.seconds / (last.step + 1) as f64;
+                    *seconds.lock().unwrap_or_else(PoisonError::into_inner) += row;
+                    break;
+                }
             }
-        }
-        Ok(())
-    })?;
+            Ok(())
+        },
+        |_| {},
+    )?;
     let seconds = seconds.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(seconds / copies.len() as f64 / Costs::of(&timed)?.step)
 }

@@ -58,6 +58,10 @@ pub trait Make: Sync {
         stop: &Arc<AtomicBool>,
         observer: &mut dyn Observer,
     ) -> Result<Finished>;
+    /// Notes that a worker finds no more runs to make.
+    fn rests(&self, worker: usize) {
+        let _ = worker;
+    }
 }
 
 /// Makes every run of `plan` in a folder of its name under `folder`: `workers` runs at a time, each with `threads` threads. A run's folder
@@ -104,16 +108,17 @@ pub fn run_all(
         watch.ended(task, &finished);
         Ok(())
     };
-    each(&tasks, (workers, threads), stop, one)
+    each(&tasks, (workers, threads), stop, one, |worker| make.rests(worker))
 }
 
-/// Runs `one` on each task, in order, on several workers, and gives it the worker's number, from 0. After an error the other workers are asked to stop. Returns the first error other
-/// than their interruption.
+/// Runs `one` on each task, in order, on several workers, and gives it the worker's number, from 0. A worker that finds no more tasks calls `rests`.
+/// After an error the other workers are asked to stop. Returns the first error other than their interruption.
 pub fn each<T: Sync>(
     tasks: &[T],
     (workers, threads): (usize, usize),
     stop: &AtomicBool,
     one: impl Fn(usize, &T) -> Result<()> + Sync,
+    rests: impl Fn(usize) + Sync,
 ) -> Result<()> {
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
     let work = |worker: usize| {
@@ -128,8 +133,11 @@ pub fn each<T: Sync>(
                 return;
             }
         }
+        rests(worker);
     };
-    let pools: Vec<rayon::ThreadPool> = (0..workers.clamp(1, tasks.len().max(1)))
+    let needed = workers.clamp(1, tasks.len().max(1));
+    (needed..workers).for_each(&rests);
+    let pools: Vec<rayon::ThreadPool> = (0..needed)
         .map(|_| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             pool.map_err(|e| Error::input(format!("{workers} runs at once"), e.to_string(), "give fewer --jobs"))

@@ -6,6 +6,7 @@
 //! direction d is the same for all s and drawn again at each step (end of section 3.2), so the distances are the same up to rounding. The
 //! probe evaluates and never trains: θ, running statistics and the step state do not change.
 
+use super::portion::{Points, Portion};
 use super::resolution::{self, Difference};
 use crate::mutant::{Mutant, made};
 use crate::network::{Engine, Scalar};
@@ -13,6 +14,7 @@ use crate::ops::backend::Backend;
 use crate::ops::vector::{COMPARED, Direction, NormKind};
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
+use std::ops::Range;
 
 /// The probe's workspace: θ_s and its gradient for several points at once, and slots for the results of every point.
 #[derive(Debug, Clone, Copy)]
@@ -136,6 +138,17 @@ pub fn check(s: &[f64]) -> Result<()> {
 /// Issues the work for a landscape at the step lengths of `room` to the device; nothing is read back. The work is the same each time, so it
 /// may be part of a graph.
 pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Workspace) -> Result<()> {
+    ask_portion(engine, theta, grad, room, Portion::WHOLE)
+}
+
+/// The same for a portion of the points. Only an asynchronous device takes less than the whole line.
+pub fn ask_portion<B: Backend>(
+    engine: &mut Engine<B>,
+    theta: In,
+    grad: In,
+    room: Workspace,
+    portion: Portion,
+) -> Result<()> {
     let slot = engine.slot(Scalar::GradNorm);
     engine.backend().norm(NormKind::L2, grad, Out(slot))?;
     let mut along = grad;
@@ -147,10 +160,10 @@ pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, room: Worksp
         along = In(random);
     }
     let (points, (at_once, stride)) = (room.lengths.shape.len(), room.thetas.shape.matrix());
-    let mut first = 0;
-    while first <= points {
+    let Range { start: mut first, end: last } = portion.rows(points + 1);
+    while first < last {
         // Whether θ′ is needed is found out after all points, where that can be found out: with however many of them at once.
-        let end = if first < points && !engine.is_async() { points } else { points + 1 };
+        let end = if first < points && !engine.is_async() { points } else { last };
         let some = at_once.clamp(1, end - first);
         let [thetas, grads] = [room.thetas, room.grads].map(|rows| rows.slice(0, Shape::new([some, stride])));
         let part = |view: View| view.slice(first, Shape::new([some]));
@@ -201,9 +214,25 @@ fn beyond_rounding<B: Backend>(engine: &mut Engine<B>, room: Workspace) -> Resul
 /// Reads the results of [`ask`]; `base_loss` is L(θ), and `s` are the step lengths of `room`.
 pub fn read<B: Backend>(engine: &mut Engine<B>, base_loss: f64, s: &[f64], room: Workspace) -> Result<Landscape> {
     let grad_norm = engine.scalar(Scalar::GradNorm)?;
-    let mut loss = engine.read(room.loss)?;
+    Ok(landscape_of(points(engine, room, Portion::WHOLE)?, (base_loss, grad_norm), s))
+}
+
+/// Reads what [`ask_portion`] found.
+pub fn points<B: Backend>(engine: &mut Engine<B>, room: Workspace, portion: Portion) -> Result<Points> {
+    let Range { start, end } = portion.rows(room.loss.shape.len());
+    let rows = end - start;
+    let matrix = |view: View| view.slice(start * COMPARED, Shape::new([rows, COMPARED]));
+    Ok(Points {
+        loss: engine.read(room.loss.slice(start, Shape::new([rows])))?,
+        compared: engine.read(matrix(room.compared))?,
+        moved: engine.read(matrix(room.moved))?,
+    })
+}
+
+/// The landscape that all `points` of a line make, at a θ whose loss and whose gradient's length are given.
+pub fn landscape_of(points: Points, (base_loss, grad_norm): (f64, f64), s: &[f64]) -> Landscape {
+    let Points { mut loss, compared, moved } = points;
     loss.truncate(s.len());
-    let (compared, moved) = (engine.read(room.compared)?, engine.read(room.moved)?);
     let change = |compared: &[f64]| {
         let [apart, along, own] = std::array::from_fn(|i| compared[i]);
         let square = match () {
@@ -224,7 +253,7 @@ pub fn read<B: Backend>(engine: &mut Engine<B>, base_loss: f64, s: &[f64], room:
         found.distance.push(distance);
         found.beta.push(if resolved { beta } else { f64::NAN });
     }
-    Ok(found)
+    found
 }
 
 /// Deliberate mistakes about the points of a line.

@@ -1,10 +1,11 @@
 //! The lines of a run as probes: along the gradient, for `landscape` and `predictiveness`, and along a random direction.
 
 use super::line::{self, Along, Landscape, Workspace};
-use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row};
+use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row, Shared};
+use super::portion::{Points, Portion};
 use crate::Result;
 use crate::files::{Array, Arrays};
-use crate::network::Engine;
+use crate::network::{Engine, Scalar};
 use crate::ops::backend::Backend;
 
 /// The arrays of a line's file: those with one number per step, and those with a number per point.
@@ -35,7 +36,7 @@ impl Kind for GradientLine {
     };
 
     fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self> {
-        Line::plan(engine, options, Along::Gradient).map(GradientLine)
+        Line::plan(engine, options, Along::Gradient, Self::ROW.probes.len()).map(GradientLine)
     }
 }
 
@@ -44,7 +45,7 @@ impl Kind for RandomLine {
         Row { probes: &[Probe { name: "random", arrays: ARRAYS }], vectors: |_| 3, ..<GradientLine as Kind>::ROW };
 
     fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options) -> Result<Self> {
-        Line::plan(engine, options, Along::Random).map(RandomLine)
+        Line::plan(engine, options, Along::Random, Self::ROW.probes.len()).map(RandomLine)
     }
 }
 
@@ -53,12 +54,14 @@ struct Line {
     /// The seed of the random directions; `None` along the gradient.
     seed: Option<u64>,
     room: Workspace,
+    /// The number of probes whose files it fills.
+    probes: usize,
 }
 
 impl Line {
-    fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options, along: Along) -> Result<Self> {
+    fn plan<B: Backend>(engine: &mut Engine<B>, options: &Options, along: Along, probes: usize) -> Result<Self> {
         let seed = (along == Along::Random).then_some(options.seed);
-        Ok(Line { s: options.s.clone(), seed, room: Workspace::new(engine, &options.s, along)? })
+        Ok(Line { s: options.s.clone(), seed, room: Workspace::new(engine, &options.s, along)?, probes })
     }
 
     fn fixed(&self) -> Arrays {
@@ -71,11 +74,8 @@ impl Line {
         if entry == Entry::Points { vec![self.s.len()] } else { Vec::new() }
     }
 
-    fn read<B: Backend>(&self, engine: &mut Engine<B>, loss: f64, probes: usize) -> Result<Found> {
-        let found = match loss.is_finite() {
-            true => line::read(engine, loss, &self.s, self.room)?,
-            false => Landscape::unknown(loss, &self.s),
-        };
+    /// What the files hold of a landscape.
+    fn found(&self, found: Landscape) -> Found {
         let [loss_max, diff_max] = [&found.loss, &found.grad_l2_diff].map(|values| most(values));
         let loss_min = -most(&found.loss.iter().map(|loss| -loss).collect::<Vec<_>>());
         // β is NaN where the difference is too small to be resolved: such points are passed over, and where all are there is no maximum.
@@ -90,7 +90,27 @@ impl Line {
         ];
         let Landscape { base_loss, grad_norm, loss, grad_l2_diff, distance, beta, .. } = found;
         let entries = vec![vec![base_loss], vec![grad_norm], loss, grad_l2_diff, distance, beta];
-        Ok(Found { entries: vec![entries; probes], numbers })
+        Found { entries: vec![entries; self.probes], numbers }
+    }
+}
+
+impl<B: Backend> Shared<B> for Line {
+    fn ask_portion(&self, engine: &mut Engine<B>, at: Moment, portion: Portion) -> Result<()> {
+        line::ask_portion(engine, at.theta, at.grad, self.room, portion)
+    }
+
+    fn points(&self, engine: &mut Engine<B>, portion: Portion) -> Result<Points> {
+        line::points(engine, self.room, portion)
+    }
+
+    fn read_with(&self, engine: &mut Engine<B>, loss: f64, others: Vec<Points>) -> Result<Found> {
+        if !loss.is_finite() {
+            return Ok(self.found(Landscape::unknown(loss, &self.s)));
+        }
+        let grad_norm = engine.scalar(Scalar::GradNorm)?;
+        let mut points = line::points(engine, self.room, Portion::own(others.len()))?;
+        others.into_iter().for_each(|next| points.append(next));
+        Ok(self.found(line::landscape_of(points, (loss, grad_norm), &self.s)))
     }
 }
 
@@ -106,11 +126,15 @@ macro_rules! measured {
             }
 
             fn ask(&self, engine: &mut Engine<B>, at: Moment) -> Result<()> {
-                line::ask(engine, at.theta, at.grad, self.0.room)
+                self.0.ask_portion(engine, at, Portion::WHOLE)
             }
 
             fn read(&self, engine: &mut Engine<B>, loss: f64) -> Result<Found> {
-                self.0.read(engine, loss, <$kind as Kind>::ROW.probes.len())
+                self.0.read_with(engine, loss, Vec::new())
+            }
+
+            fn shared(&self) -> Option<&dyn Shared<B>> {
+                Some(&self.0)
             }
         }
     )+};

@@ -1,5 +1,6 @@
 //! What all probes of a run have in common: a row that describes the probe to the rest of the program, and how it is planned, asked and read.
 
+use super::portion::{Points, Portion};
 use super::units::Look;
 use crate::Result;
 use crate::files::{Array, Arrays};
@@ -160,6 +161,20 @@ pub trait Measurement<B: Backend> {
     fn ask(&self, engine: &mut Engine<B>, at: Moment) -> Result<()>;
     /// Reads the results for a step whose loss is `loss`. Nothing is known if that is not finite.
     fn read(&self, engine: &mut Engine<B>, loss: f64) -> Result<Found>;
+    /// The measurement as one whose points several devices may share; `None` if it has no points.
+    fn shared(&self) -> Option<&dyn Shared<B>> {
+        None
+    }
+}
+
+/// A measurement along a line, whose points several devices may share.
+pub trait Shared<B: Backend> {
+    /// [`Measurement::ask`] for a portion of the points.
+    fn ask_portion(&self, engine: &mut Engine<B>, at: Moment, portion: Portion) -> Result<()>;
+    /// Reads what [`Shared::ask_portion`] found.
+    fn points(&self, engine: &mut Engine<B>, portion: Portion) -> Result<Points>;
+    /// [`Measurement::read`] where this device took the first portion, and `others` are those that follow, in order.
+    fn read_with(&self, engine: &mut Engine<B>, loss: f64, others: Vec<Points>) -> Result<Found>;
 }
 
 /// A kind of measurement: its row, and how to plan it.

@@ -1,6 +1,7 @@
 //! Measurements, as functions of (network, θ, batch, noise key) that leave all state unchanged.
 //!
-//! - [`mod@line`]: loss, gradient change and effective smoothness along −g · [`resolution`]: which changes a precision can resolve
+//! - [`mod@line`]: loss, gradient change and effective smoothness along −g · [`resolution`]: which changes a precision can resolve ·
+//!   [`portion`]: points that several devices share
 //! - [`table`]: all probes of a run · [`measure`]: what probes have in common · `lines`: lines as probes
 //! - [`ics`]: internal covariate shift
 //! - [`activations`]: how the values that enter activation functions are distributed · [`units`]: which layers and units are probed
@@ -17,6 +18,7 @@ pub mod ics;
 pub mod line;
 mod lines;
 pub mod measure;
+pub mod portion;
 pub mod resolution;
 mod scale;
 pub mod table;

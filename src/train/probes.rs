@@ -8,6 +8,7 @@ use crate::files::{Arrays, disk};
 use crate::network::Engine;
 use crate::ops::backend::Backend;
 use crate::probe::measure::{Entry, Found, Measurement, Moment, Options, Order, Probe, Row};
+use crate::probe::portion::{Points, Portion};
 use crate::probe::table::{self, ROWS};
 
 /// The probes that are due at a step: one bit for each of [`table::names`].
@@ -77,10 +78,19 @@ impl<B: Backend> Work<B> {
         Ok(Work { measurements: planned.into_iter().map(|(_, row, of)| (row, of)).collect() })
     }
 
-    /// Issues the work of the probes that are due, at this moment, to the device.
-    pub fn ask(&self, engine: &mut Engine<B>, due: Due, at: Moment) -> Result<()> {
+    /// Issues the work of the probes that are due, at this moment, to the device; of lines a portion.
+    pub fn ask(&self, engine: &mut Engine<B>, due: Due, at: Moment, portion: Portion) -> Result<()> {
         let mut due = self.measurements.iter().filter(|(row, _)| due.any(row));
-        due.try_for_each(|(_, measurement)| measurement.ask(engine, at))
+        due.try_for_each(|(_, measurement)| match measurement.shared() {
+            Some(line) => line.ask_portion(engine, at, portion),
+            None => measurement.ask(engine, at),
+        })
+    }
+
+    /// What was found at a portion of the points of each line that is due.
+    pub fn points(&self, engine: &mut Engine<B>, due: Due, portion: Portion) -> Result<Vec<Points>> {
+        let due = self.measurements.iter().filter(|(row, _)| due.any(row));
+        due.filter_map(|(_, of)| of.shared()).map(|line| line.points(engine, portion)).collect()
     }
 }
 
@@ -130,14 +140,26 @@ impl<B: Backend> Probes<B> {
         &self.work
     }
 
-    /// Reads the results of step `t`, whose loss is `loss`. If that is not finite, nothing is known.
-    pub fn read(&mut self, engine: &mut Engine<B>, due: Due, t: u64, loss: f64) -> Result<()> {
+    /// Reads the results of step `t`, whose loss is `loss`. If that is not finite, nothing is known. `others` are the portions of lines that other
+    /// devices took, those of each device line by line.
+    pub fn read(
+        &mut self,
+        engine: &mut Engine<B>,
+        due: Due,
+        t: u64,
+        loss: f64,
+        others: Vec<Vec<Points>>,
+    ) -> Result<()> {
         self.last.clear();
+        let mut others: Vec<_> = others.into_iter().map(Vec::into_iter).collect();
         for ((row, measurement), logs) in self.work.measurements.iter().zip(&mut self.logs) {
             if !due.any(row) {
                 continue;
             }
-            let Found { entries, numbers } = measurement.read(engine, loss)?;
+            let Found { entries, numbers } = match measurement.shared() {
+                Some(line) => line.read_with(engine, loss, others.iter_mut().filter_map(Iterator::next).collect())?,
+                None => measurement.read(engine, loss)?,
+            };
             for ((probe, log), entries) in row.probes.iter().zip(logs).zip(&entries) {
                 if let Some(log) = log.as_mut().filter(|_| due.has(probe.name)) {
                     log.push(t, &entries.iter().map(Vec::as_slice).collect::<Vec<_>>());

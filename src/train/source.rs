@@ -95,6 +95,20 @@ impl Source {
         Ok(Source::Images { batches, prefetch: None, x, labels, resident: None })
     }
 
+    /// A source of the same batches, for another device.
+    pub fn twin(&self) -> Source {
+        match self {
+            Source::Images { batches, x, labels, .. } => {
+                let (batches, x, labels) = (batches.clone(), x.clone(), labels.clone());
+                Source::Images { batches, prefetch: None, x, labels, resident: None }
+            }
+            Source::Gaussian { set, seed, x, target, .. } => {
+                let (set, x, target) = (set.clone(), x.clone(), target.clone());
+                Source::Gaussian { set, seed: *seed, x, target, handed: false }
+            }
+        }
+    }
+
     /// What the run's record says about these data.
     pub fn describe(&self) -> Description {
         match self {

@@ -7,50 +7,72 @@ use crate::ops::backend::Backend;
 use crate::ops::gather::ImageBytes;
 use crate::probe::ics::Update;
 use crate::probe::measure::Moment;
+use crate::probe::portion::Portion;
 use crate::runtime::tensor::{In, Out, View};
 
 /// Momentum of the running statistics, as PyTorch counts it.
 const RUNNING_MOMENTUM: f64 = 0.1;
 
-/// The work that a step issues to the device. It is the same each time, so that a device may record it.
-pub(super) struct StepWork<'a, B> {
+/// What a step finds out at its θ: the pass, and what the probes that are due measure. Of what lasts it changes the running statistics alone.
+pub(super) struct StepPass<'a, B> {
     /// The training set, where the device makes its own batches, and whether they are augmented.
     pub gather: Option<(ImageBytes, bool)>,
     pub theta: View,
     pub grad: View,
-    pub velocity: Option<View>,
-    pub running_before: View,
-    pub journal: View,
-    /// Momentum and weight decay.
-    pub rule: (f64, f64),
+    /// The update that leads to the next θ.
+    pub update: Update,
     /// This is the last row, which has no update.
     pub last: bool,
     pub probe: Option<(Due, &'a Work<B>)>,
+    /// The portion of lines that this device takes.
+    pub portion: Portion,
 }
 
-impl<B: Backend> StepWork<'_, B> {
+/// The work that a step issues to the device. It is the same each time, so that a device may record it.
+pub(super) struct StepWork<'a, B> {
+    pub pass: StepPass<'a, B>,
+    pub running_before: View,
+    pub journal: View,
+}
+
+impl<B: Backend> StepPass<'_, B> {
+    /// A number that tells kinds of steps apart: a device records a graph for each.
+    pub fn key(&self) -> u64 {
+        let due = self.probe.map_or(0, |(due, _)| due.key());
+        u64::from(self.last) + 2 * due + (self.portion.key() << 33)
+    }
+
     pub fn ask(&self, engine: &mut Engine<B>) -> Result<()> {
         let (theta, grad) = (In(self.theta), Out(self.grad));
         let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
-        let (running, before, state) = (engine.running(), self.running_before, engine.state());
         if let Some((set, augment)) = self.gather {
             engine.gather(set, augment)?;
         }
         engine.loss_and_grad(theta, grad, Out(loss), Out(correct))?;
+        let state = engine.state();
         engine.backend().judge(In(loss), Out(state))?;
         if !self.last {
             engine.move_running(RUNNING_MOMENTUM)?;
         }
-        let (momentum, weight_decay) = self.rule;
         if let Some((due, work)) = self.probe {
-            let update = Update { velocity: self.velocity, momentum, weight_decay };
-            work.ask(engine, due, Moment { theta, grad: grad.into(), update })?;
+            work.ask(engine, due, Moment { theta, grad: grad.into(), update: self.update }, self.portion)?;
         }
+        Ok(())
+    }
+}
+
+impl<B: Backend> StepWork<'_, B> {
+    pub fn ask(&self, engine: &mut Engine<B>) -> Result<()> {
+        let StepPass { theta, grad, update, last, .. } = self.pass;
+        self.pass.ask(engine)?;
+        let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
+        let (running, before, state) = (engine.running(), self.running_before, engine.state());
         // From here on nothing can be interrupted.
-        let put_back = (!self.last).then_some([Out(before), Out(running)]);
+        let put_back = (!last).then_some([Out(before), Out(running)]);
         engine.backend().settle(In(loss), In(correct), Out(self.journal), put_back, Out(state))?;
-        if !self.last {
-            engine.update(Out(self.theta), grad.into(), self.velocity.map(Out), momentum, weight_decay)?;
+        if !last {
+            let Update { velocity, momentum, weight_decay } = update;
+            engine.update(Out(theta), In(grad), velocity.map(Out), momentum, weight_decay)?;
         }
         Ok(())
     }

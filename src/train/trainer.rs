@@ -6,17 +6,20 @@
 
 use super::checkpoint::{self, Keep, State, Vectors};
 use super::held_folder::{HeldFolder, Start};
+use super::helpers::{Helpers, Spare};
 use super::metrics::{Metrics, Row};
 use super::probes::{Due, Probes, Work};
 use super::run_folder::{Record, RunFolder};
 use super::settings::Settings;
 use super::source::Source;
-use super::step_work::StepWork;
+use super::step_work::{StepPass, StepWork};
 use crate::files::disk;
 use crate::files::tfevents::EventLog;
 use crate::network::{Engine, Loss, initial_parameters};
 use crate::ops::backend::Backend;
 use crate::ops::step;
+use crate::probe::ics::Update;
+use crate::probe::portion::Portion;
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
@@ -101,6 +104,8 @@ pub struct Trainer<B> {
     running_before: View,
     /// Loss and number of right answers of the last steps, f64 `[BURST, 2]`.
     journal: View,
+    /// Devices that take points of the run's lines.
+    helpers: Option<Helpers>,
     stop: Arc<AtomicBool>,
     step: u64,
     began: Instant,
@@ -189,6 +194,7 @@ impl<B: Backend> Trainer<B> {
             velocity,
             running_before,
             journal,
+            helpers: None,
             stop,
             step: state.step,
             began: Instant::now(),
@@ -203,6 +209,12 @@ impl<B: Backend> Trainer<B> {
     /// because it does not affect the results. Checkpoints saved only for this reason are removed when the run ends.
     pub fn saving_within(mut self, time: Option<Duration>) -> Self {
         self.save_within = time;
+        self
+    }
+
+    /// Also has devices of `spare` take points of the run's lines: see [`super::helpers`]. This changes no bit of the results.
+    pub fn helped_by(mut self, spare: Arc<Spare>) -> Self {
+        self.helpers = Helpers::new(spare, &self.settings, &mut self.engine);
         self
     }
 
@@ -271,7 +283,7 @@ impl<B: Backend> Trainer<B> {
         let test = if self.tests_at(first) { self.source.test(&mut self.engine, In(self.theta))? } else { None };
         let (mut asked, mut ended) = (0, Ok(()));
         for t in first..first + self.burst_length() {
-            ended = if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { self.ask(t) };
+            ended = if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { self.ask(t, observer) };
             if ended.is_err() {
                 break;
             }
@@ -292,24 +304,29 @@ impl<B: Backend> Trainer<B> {
     }
 
     /// Issues step t to the device: loss and gradient, probes, update. Its results stay on the device.
-    fn ask(&mut self, t: u64) -> Result<()> {
+    fn ask(&mut self, t: u64, observer: &mut dyn Observer) -> Result<()> {
         let (last, due) = (t == self.settings.steps, Due::at(&self.settings, t));
         self.source.hand_over(t, &mut self.engine)?;
-        let work = StepWork {
+        let helped = match &mut self.helpers {
+            Some(helpers) => {
+                let mut warn = |text: &str| observer.warn(text);
+                helpers.ask(t, &mut self.engine, self.theta, &self.source, &mut warn)?
+            }
+            None => 0,
+        };
+        let Settings { momentum, weight_decay, .. } = self.settings;
+        let pass = StepPass {
             gather: self.source.resident(),
             theta: self.theta,
             grad: self.grad,
-            velocity: self.velocity,
-            running_before: self.running_before,
-            journal: self.journal,
-            rule: (self.settings.momentum, self.settings.weight_decay),
+            update: Update { velocity: self.velocity, momentum, weight_decay },
             last,
             probe: (!due.none()).then(|| (due, self.probes.work())),
+            portion: Portion::own(helped),
         };
-        // One graph for each kind of step.
-        let key = u64::from(last) + 2 * due.key();
+        let work = StepWork { pass, running_before: self.running_before, journal: self.journal };
         self.engine.keep_running(self.running_before)?;
-        let made = self.engine.as_graph(key, |engine| work.ask(engine));
+        let made = self.engine.as_graph(work.pass.key(), |engine| work.ask(engine));
         if made.is_err() {
             // Where the device has failed this fails too; what it failed of is told.
             let _ = self.engine.restore_running(self.running_before);
@@ -329,7 +346,11 @@ impl<B: Backend> Trainer<B> {
             let (loss, correct) = (journal[at], journal[at + 1]);
             let due = Due::at(&self.settings, t);
             if !due.none() {
-                self.probes.read(&mut self.engine, due, t, loss)?;
+                let others = match &mut self.helpers {
+                    Some(helpers) => helpers.answers(&mut self.engine)?,
+                    None => Vec::new(),
+                };
+                self.probes.read(&mut self.engine, due, t, loss, others)?;
             }
             let row = self.row(t, loss, correct, test.filter(|_| t == first));
             self.metrics.append(&row)?;

@@ -6,12 +6,14 @@
 //! - `predecessor`: that no kernel touches memory before it has waited for the launch before its own
 //! - `hopper`: that it sees mistakes with Hopper's asynchronous instructions
 //! - `cuda_kernels`: kernels one by one, beyond the operators' cases · `cuda_networks`, `cuda_precision`: whole networks
+//! - `helpers`: devices that take points of a run's lines
 
 mod counters;
 mod cuda_kernels;
 mod cuda_networks;
 mod cuda_precision;
 mod emulator;
+mod helpers;
 mod hopper;
 mod kernels;
 mod launch_chain;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 ///
 /// - `FUNCTION=CODE`: each call of that function gives the code, and nothing is done; `FUNCTION@N=CODE`: its N-th call, from 1. What lets
 ///   something go does so all the same: CUDA gives back errors of earlier work there. `cuStreamEndCapture` ends what is recorded.
+/// - `device=`: only calls on this device's context are counted for that, and fail
 /// - `version=`, `count=`, `capability=`, `multiprocessors=`, `card=`: what it tells of the driver and the devices
 /// - `free=`: MiB of memory of each device
 /// - `refuse=CODE`: what the build has compiled is not loaded, and gives the code; what a test's own compiler made is

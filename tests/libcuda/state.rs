@@ -117,9 +117,7 @@ pub fn call(name: &'static str, needs: Needs, work: impl FnOnce(&mut State) -> D
         State::new(Settings::from_environment())
     });
     state.now = name;
-    let number = state.calls.entry(name).or_default();
-    *number += 1;
-    if let Some(code) = state.settings.fault(name, *number) {
+    if let Some(code) = state.fault(name) {
         if [Needs::LetsGo, Needs::Releases].contains(&needs) {
             let _ = state.check(needs).and_then(|()| work(state));
         }
@@ -174,6 +172,18 @@ impl State {
             products: 0,
             replays: 0,
         }
+    }
+
+    /// Counts a call of `name`, and gives the code that it must fail with.
+    fn fault(&mut self, name: &'static str) -> Option<u32> {
+        let only = self.settings.number("device", -1);
+        let there = usize::try_from(only).ok().and_then(|device| self.devices.get(device));
+        if only >= 0 && there.is_none_or(|device| device.context == 0 || device.context != CURRENT.get()) {
+            return None;
+        }
+        let number = self.calls.entry(name).or_default();
+        *number += 1;
+        self.settings.fault(name, *number)
     }
 
     /// A handle that nothing has or had.

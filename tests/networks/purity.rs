@@ -9,6 +9,7 @@ use normscape::ops::noise::NoiseOptions;
 use normscape::ops::norm::Grouping;
 use normscape::probe::ics::Update;
 use normscape::probe::measure::Moment;
+use normscape::probe::portion::Portion;
 use normscape::probe::table;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::Mode;
@@ -65,7 +66,7 @@ fn probed<B: Backend>(backend: B, network: &Network, n: usize, probe: &[&str]) {
     let before = hashes(&mut here, &vectors);
     let update = Update { velocity: Some(velocity), momentum: 0.9, weight_decay: 1e-3 };
     let at = Moment { theta: In(here.theta), grad: In(grad), update };
-    work.ask(&mut here.engine, probes::Due::at(&settings, 0), at).unwrap();
+    work.ask(&mut here.engine, probes::Due::at(&settings, 0), at, Portion::WHOLE).unwrap();
     assert_eq!(before, hashes(&mut here, &vectors), "{probe:?} moved something");
     // Batch, labels and noise are what they were: the same pass gives the same.
     let again = here.pass();

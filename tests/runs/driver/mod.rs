@@ -2,12 +2,13 @@
 //!
 //! - `drivers`: drivers that are incomplete, too old or do not start · `commands`: every command gives the emulator's bits, and keeps the driver's
 //!   contract · `overlap`: launches that begin before their predecessor has ended · `faults`: each function of the driver fails once ·
-//!   `devices`: several devices in one process, and cuBLAS
+//!   `devices`: several devices in one process, and cuBLAS · `helpers`: devices that take points of a run's lines
 
 mod commands;
 mod devices;
 mod drivers;
 mod faults;
+mod helpers;
 mod overlap;
 
 use std::fs;
