@@ -35,6 +35,8 @@ struct __align__(64) TensorMap {
 __device__ __forceinline__ void mbarrier_init(u64* barrier, unsigned arrivals) { EMU_ASYNC(mbarrier_init, barrier, arrivals); }
 __device__ __forceinline__ void mbarrier_arrive(u64* barrier) { EMU_ASYNC(mbarrier_arrive, barrier, 0); }
 __device__ __forceinline__ void mbarrier_expect(u64* barrier, unsigned bytes) { EMU_ASYNC(mbarrier_arrive, barrier, bytes); }
+__device__ __forceinline__ unsigned mbarrier_of(u64* barrier, unsigned rank) { return (unsigned)EMU_ASYNC(shared_offset, barrier) | rank << 24; }
+__device__ __forceinline__ void mbarrier_arrive_at(unsigned barrier) { EMU_ASYNC(mbarrier_arrive_at, barrier); }
 __device__ __forceinline__ void mbarrier_wait(u64* barrier, unsigned parity) { EMU_ASYNC(mbarrier_wait, barrier, parity); }
 __device__ __forceinline__ void fence_mbarrier_init() { EMU_ASYNC(fence, 1); }
 __device__ __forceinline__ void fence_proxy() { EMU_ASYNC(fence, 0); }
@@ -49,6 +51,16 @@ __device__ __forceinline__ void mbarrier_arrive(u64* barrier) {
 // Arrives, and has the phase expect so many bytes of copies besides.
 __device__ __forceinline__ void mbarrier_expect(u64* barrier, unsigned bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes) : "memory");
+}
+// Block `rank`'s copy of a barrier, for mbarrier_arrive_at; those of an array follow one another by 8.
+__device__ __forceinline__ unsigned mbarrier_of(u64* barrier, unsigned rank) {
+    unsigned there;
+    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(shared_address(barrier)), "r"(rank));
+    return there;
+}
+// Arrives there. Who waits learns that this warp's copies and products have ended; nothing of its stores, which would need a fence.
+__device__ __forceinline__ void mbarrier_arrive_at(unsigned barrier) {
+    asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 __device__ __forceinline__ void mbarrier_wait(u64* barrier, unsigned parity) {
     unsigned ended;
@@ -71,13 +83,25 @@ __device__ __forceinline__ void fence_proxy() { asm volatile("fence.proxy.async.
 // matrix comes as zeros.
 #ifdef NORMSCAPE_HOST
 __device__ __forceinline__ void bulk_copy(void* to, const TensorMap* map, u64* barrier, int x, int y) {
-    EMU_ASYNC(bulk_copy, to, (const void*)map, barrier, x, y);
+    EMU_ASYNC(bulk_copy, to, (const void*)map, barrier, x, y, 0);
+}
+__device__ __forceinline__ void bulk_copy_to(unsigned blocks, void* to, const TensorMap* map, u64* barrier, int x, int y) {
+    EMU_ASYNC(bulk_copy, to, (const void*)map, barrier, x, y, blocks);
 }
 #else
 __device__ __forceinline__ void bulk_copy(void* to, const TensorMap* map, u64* barrier, int x, int y) {
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(shared_address(to)),
                  "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y)
                  : "memory");
+}
+// The same for each block of the cluster that is a bit of `blocks`: the box comes to the same place in each, and is counted by the barrier at the same
+// place. It is read once.
+__device__ __forceinline__ void bulk_copy_to(unsigned blocks, void* to, const TensorMap* map, u64* barrier, int x, int y) {
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(
+            shared_address(to)),
+        "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y), "h"((unsigned short)blocks)
+        : "memory");
 }
 #endif
 

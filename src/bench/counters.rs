@@ -352,6 +352,7 @@ fn warps(groups: &[Group]) -> Table {
 fn warpgroups(groups: &[Group]) -> Table {
     let heads = [
         "bulk copies",
+        "multicast",
         "sectors",
         "KiB read",
         "KiB brought",
@@ -366,6 +367,7 @@ fn warpgroups(groups: &[Group]) -> Table {
         let read = bulk.sectors * SECTOR as u64;
         [
             some(bulk.copies),
+            some(bulk.multicast),
             some(bulk.sectors),
             kib(read),
             kib(bulk.bytes),

@@ -172,7 +172,7 @@ fn copies_and_products_are_counted_alike_in_every_schedule() {
     let counts = counted(64, None);
     // Each stage is two boxes of 64 rows of 128 bytes, and four products of 64 × 64 × 16, which are 32 of 16 × 8 × 16.
     let (copies, sectors, products) = (2 * STAGES as u64, 2 * STAGES as u64 * 64 * 4, 4 * STAGES as u64);
-    let bulk = Bulk { copies, sectors, bytes: copies * 8192, once: sectors * 32 };
+    let bulk = Bulk { copies, multicast: 0, sectors, bytes: copies * 8192, once: sectors * 32 };
     assert_eq!(counts.bulk, bulk);
     // Of each operand 64 rows or columns of 16 elements.
     let mma = 32 * products;

@@ -47,9 +47,11 @@ pub struct Counts {
 pub struct Bulk {
     /// Copies that were asked for.
     pub copies: u64,
-    /// Sectors of global memory that they read.
+    /// Those among them that go to several blocks of a cluster.
+    pub multicast: u64,
+    /// Sectors of global memory that they read: once, to however many blocks they go.
     pub sectors: u64,
-    /// Bytes that they wrote to shared memory.
+    /// Bytes that they wrote to shared memory, of all the blocks that they go to.
     pub bytes: u64,
     /// Bytes of the distinct sectors that the launch's copies read.
     pub once: u64,
@@ -58,6 +60,7 @@ pub struct Bulk {
 impl Bulk {
     fn add(&mut self, other: &Bulk) {
         self.copies += other.copies;
+        self.multicast += other.multicast;
         self.sectors += other.sectors;
         self.bytes += other.bytes;
         self.once += other.once;
@@ -227,8 +230,8 @@ impl Counts {
         let Counts { remote, copies, mma, shuffles, votes, waits, .. } = &mut self;
         [remote, copies, mma, shuffles, votes, waits].into_iter().for_each(scale);
         let Barriers { block, warp, cluster, some } = &mut self.barriers;
-        let Bulk { copies, sectors, bytes, once } = &mut self.bulk;
-        [block, warp, cluster, some, copies, sectors, bytes, once].into_iter().for_each(scale);
+        let Bulk { copies, multicast, sectors, bytes, once } = &mut self.bulk;
+        [block, warp, cluster, some, copies, multicast, sectors, bytes, once].into_iter().for_each(scale);
         *once = (*once).min(readable.next_multiple_of(SECTOR as u64));
         // The busiest block is one, however many there are.
         let Wgmma { requests, mma, bytes, busiest: _ } = &mut self.wgmma;

@@ -58,9 +58,12 @@ pub struct AsyncCalls {
     pub mbarrier_init: unsafe extern "C-unwind" fn(*mut Thread, *mut c_void, u32),
     /// The number is that of bytes that the phase is to have besides.
     pub mbarrier_arrive: unsafe extern "C-unwind" fn(*mut Thread, *mut c_void, u32),
+    /// The barrier's place in its block's shared memory, and from the 24th bit on the block's rank.
+    pub mbarrier_arrive_at: unsafe extern "C-unwind" fn(*mut Thread, u32),
     pub mbarrier_wait: unsafe extern "C-unwind" fn(*mut Thread, *mut c_void, u32),
     pub fence: unsafe extern "C-unwind" fn(*mut Thread, u32),
-    pub bulk_copy: unsafe extern "C-unwind" fn(*mut Thread, *mut c_void, *const c_void, *mut c_void, c_int, c_int),
+    /// The last number is a bit for each block of the cluster that it goes to; 0 is the block itself.
+    pub bulk_copy: unsafe extern "C-unwind" fn(*mut Thread, *mut c_void, *const c_void, *mut c_void, c_int, c_int, u32),
     pub named_barrier: unsafe extern "C-unwind" fn(*mut Thread, u32, u32),
     pub shared_offset: unsafe extern "C-unwind" fn(*mut Thread, *const c_void) -> u64,
     pub wgmma_fence: unsafe extern "C-unwind" fn(*mut Thread),

@@ -5,7 +5,7 @@
 //! ends the launch.
 
 use super::abi::{Calls, Thread};
-use super::cluster::{Array, Block, Cluster, Copy, GAP, ThreadState, WORDS, Window};
+use super::cluster::{Array, Cluster, Copy, GAP, ThreadState, WORDS, Window};
 use super::global::Acquired;
 use super::shadow::{Who, Wrong};
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -141,8 +141,8 @@ unsafe extern "C-unwind" fn barrier(thread: *mut Thread, line: c_int) {
         block.arrived = 0;
         cluster.clock += 1;
         cluster.blocks[rank as usize].moment = cluster.clock;
-        cluster.met(rank, 0..threads);
         let first = rank * threads;
+        cluster.met(first..first + threads);
         cluster.ready.extend((first..first + threads).filter(|&other| other != number));
     }
 }
@@ -190,9 +190,8 @@ unsafe fn meet(thread: *mut Thread, mask: u32, words: *const u64, count: u32) ->
         if count == 0 && wanted == warp.present {
             cluster.clock += 1;
             warp.synced = cluster.clock;
-            let (rank, threads) = (thread_state.rank, thread_state.abi.threads.x);
-            let own = first - rank * threads;
-            cluster.met(rank, own..(own + 32).min(threads));
+            let end = (thread_state.rank + 1) * thread_state.abi.threads.x;
+            cluster.met(first..(first + 32).min(end));
         }
         let others = (0..32).filter(|&l| wanted >> l & 1 == 1 && l != lane);
         cluster.ready.extend(others.map(|l| first + l));
@@ -234,8 +233,7 @@ unsafe extern "C-unwind" fn cluster_sync(thread: *mut Thread, _line: c_int) {
         for block in &mut cluster.blocks {
             block.moment = cluster.clock;
         }
-        let threads = thread_state.abi.threads.x;
-        (0..thread_state.abi.cluster_blocks).for_each(|rank| cluster.met(rank, 0..threads));
+        cluster.met(0..cluster.thread_states.len() as u32);
         cluster.ready.extend((0..cluster.thread_states.len() as u32).filter(|&other| other != number));
     }
 }
@@ -335,16 +333,13 @@ unsafe extern "C-unwind" fn access(thread: *mut Thread, address: *const c_void, 
             }
             let (number, at) = (thread_state.number, cluster.moment(thread_state.number));
             let who = Who { thread: number, block: own as u32, warp: cluster.warp_of(number) as u32, at };
-            let first = rank as u32 * thread_state.abi.threads.x;
-            let Block { shadow, engine, .. } = &mut cluster.blocks[rank];
-            let touched =
-                engine.as_ref().filter(|_| rank == own).map(|e| e.touch(number - first, offset, bytes, written));
-            if let Some(Err(problem)) = touched {
+            let engine = cluster.engine.as_ref();
+            let place = rank * cluster.blocks[rank].room() + offset;
+            if let Some(Err(problem)) = engine.map(|engine| engine.touch(number, place, bytes, written)) {
                 fail(thread, problem);
             }
-            let engine = engine.as_ref().filter(|_| rank == own);
-            let known = |other: u32, at: u32| engine.is_some_and(|e| e.clocks.knows(number - first, other - first, at));
-            let checked = shadow.access(offset, bytes, written, who, known);
+            let known = |other: u32, at: u32| engine.is_some_and(|engine| engine.clocks.knows(number, other, at));
+            let checked = cluster.blocks[rank].shadow.access(offset, bytes, written, who, known);
             let of = |thread: u32| {
                 let other = &cluster.thread_states[thread as usize];
                 match other.rank as usize == own {

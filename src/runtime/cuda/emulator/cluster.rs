@@ -48,6 +48,7 @@ impl BlockRunner {
             cluster_arrived: 0,
             error: None,
             counting: None,
+            engine: None,
         };
         BlockRunner { stacks: Vec::new(), cluster: Box::new(cluster) }
     }
@@ -175,7 +176,6 @@ impl BlockRunner {
                 line: 0,
                 left: 0,
                 moment: 0,
-                engine: None,
             });
         }
         for block in &mut cluster.blocks {
@@ -186,8 +186,8 @@ impl BlockRunner {
             block.used = if dynamic > 0 { dynamic + GAP } else { 0 };
             (block.arrived, block.left, block.moment) = (0, threads, cluster.clock);
             block.shadow.begin(room, cluster.clock);
-            block.engine = None;
         }
+        cluster.engine = None;
         cluster.warps.clear();
         cluster.thread_states.clear();
         cluster.ready.clear();
@@ -257,10 +257,9 @@ fn leave(cluster: &mut Cluster, number: u32) -> Option<Error> {
             cluster.fault(number, "leaves the kernel and has not waited for the launch before its own".into()),
         );
     }
-    let own = thread_state.abi.thread.x;
     let block = &mut cluster.blocks[thread_state.rank as usize];
     block.left -= 1;
-    let left = block.engine.as_ref().map(|engine| engine.leave(own, block.left == 0));
+    let left = cluster.engine.as_mut().map(|engine| engine.leave(number, block.left == 0));
     if let Some(Err(problem)) = left {
         return Some(cluster.fault(number, problem));
     }
@@ -271,9 +270,8 @@ fn leave(cluster: &mut Cluster, number: u32) -> Option<Error> {
         let problem = format!("leaves the kernel while others of its block wait at the barrier of line {line}");
         return Some(cluster.fault(number, problem));
     }
-    let per_block = cluster.thread_states.len() as u32 / cluster.blocks.len().max(1) as u32;
     let warp = &cluster.warps[cluster.warp_of(number)];
-    let lane = 1 << (number % per_block % 32);
+    let lane = 1 << (cluster.layout().own(number) % 32);
     if warp.arrived > 0 && warp.mask & lane != 0 {
         return Some(cluster.fault(number, "leaves the kernel while lanes of its warp wait for it".into()));
     }
@@ -282,18 +280,21 @@ fn leave(cluster: &mut Cluster, number: u32) -> Option<Error> {
 
 /// A bulk copy of some block comes; none if none is under way. Errors: what is wrong with it.
 fn deliver(cluster: &mut Cluster, watched: bool) -> Option<Result<()>> {
-    let threads = cluster.thread_states.len() as u32 / cluster.blocks.len().max(1) as u32;
-    let of_block = |(block, first): (&mut Block, u32)| {
-        let (base, room) = (block.base(), block.room());
-        let (engine, moment) = (block.engine.as_mut()?, block.moment);
-        // SAFETY: the block's memory, which no thread looks at now.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(base as *mut u8, room) };
-        let landed = engine.deliver(&mut Memory { bytes, shadow: &mut block.shadow, watched, moment })?;
-        cluster.ready.extend(engine.woken.drain(..).map(|thread| thread + first));
-        Some(landed.map_err(|(thread, problem)| (thread + first, problem)))
-    };
-    let landed = cluster.blocks.iter_mut().zip((0..).step_by(threads as usize)).find_map(of_block)?;
+    let engine = cluster.engine.as_mut()?;
+    let landed = engine.deliver(&mut memory_of(&mut cluster.blocks, watched, cluster.cluster_moment))?;
+    cluster.ready.append(&mut engine.woken);
     Some(landed.map_err(|(thread, problem)| cluster.fault(thread, problem)))
+}
+
+/// The blocks' shared memory, for what works beside their threads.
+pub fn memory_of(blocks: &mut [Block], watched: bool, cluster_moment: u32) -> Vec<Memory<'_>> {
+    blocks
+        .iter_mut()
+        .map(|Block { shared, shadow, moment, .. }| {
+            let bytes = bytemuck::cast_slice_mut(&mut shared[..]);
+            Memory { bytes, shadow, watched, moment: *moment, cluster_moment }
+        })
+        .collect()
 }
 
 /// Brings numbers into an order that the seed and the pass tell.

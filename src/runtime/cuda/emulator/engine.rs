@@ -1,12 +1,14 @@
-//! What of a block works beside its threads: bulk copies that are under way, and products of warpgroups; with its mbarriers, which count them.
+//! What of a cluster works beside its threads: bulk copies that are under way, and products of warpgroups; with the mbarriers that count them. Places
+//! in shared memory and threads are numbered through all of its blocks (`layout`).
 //!
 //! Every 16 bytes of shared memory have a record of the last copy to them and of the products that read them. Whether a thread may touch them depends on
 //! what it knows (see [`super::clocks`]), not on the moment at which something happens here: so a missing wait is found in every schedule.
 
 use super::clocks::Clocks;
+use super::layout::Layout;
 use super::mbarrier::{BARRIERS, Barriers};
 use super::operand::{CHUNK, Product, permuted};
-use super::shadow::Shadow;
+use super::shadow::{Moment, Shadow};
 use super::warpgroup::{Needs, THREADS, Warpgroup};
 use crate::runtime::rng::{Purpose, word};
 
@@ -50,7 +52,7 @@ impl Matrix {
     }
 }
 
-/// One bulk copy.
+/// One bulk copy, as far as it goes to one block.
 #[derive(Debug, Clone, Copy)]
 struct Transfer {
     barrier: usize,
@@ -75,43 +77,53 @@ struct Granule {
     readers: [u32; WARPGROUPS],
 }
 
-/// All of a block's.
+/// All of a cluster's.
 pub struct Engine {
     pub clocks: Clocks,
+    layout: Layout,
     barriers: Barriers,
     transfers: Vec<Transfer>,
     under_way: Vec<usize>,
     granules: Vec<Granule>,
     warpgroups: Vec<Warpgroup>,
-    /// Barriers of some warps: number, how many threads it is for, and those that are there.
-    named: Vec<(u32, u32, Vec<u32>)>,
+    /// Barriers of some warps: block, number, how many threads it is for, and those that are there.
+    named: Vec<(usize, u32, u32, Vec<u32>)>,
+    /// Of each block, whether all its threads have left; and who has arrived from other blocks at its mbarriers, with the other's own number then.
+    gone: Vec<bool>,
+    arrived: Vec<Vec<(u32, u32)>>,
     /// Threads that can go on.
     pub woken: Vec<u32>,
     seed: Option<u64>,
     drawn: u64,
 }
 
-/// A block's shared memory, for what works beside its threads.
+/// One block's shared memory, for what works beside its threads.
 pub struct Memory<'a> {
     pub bytes: &'a mut [u8],
     pub shadow: &'a mut Shadow,
     /// Whether the threads' own accesses are on record in the shadow.
     pub watched: bool,
-    /// The time of the block's last barrier.
+    /// The time of the block's last barrier, and of the cluster's.
     pub moment: u32,
+    pub cluster_moment: u32,
 }
 
 impl Engine {
-    /// Of a block of `threads` threads with `room` bytes of shared memory. With a seed, copies come and products are made at times that it chooses.
-    pub fn new(threads: u32, room: usize, seed: Option<u64>) -> Self {
+    /// Of a cluster's blocks. With a seed, copies come and products are made at times that it chooses.
+    pub fn new(layout: Layout, seed: Option<u64>) -> Self {
+        let Layout { blocks, threads, room } = layout;
+        let (blocks, threads) = (blocks as usize, threads as usize);
         Engine {
-            clocks: Clocks::new(threads as usize, BARRIERS),
-            barriers: Barriers::default(),
+            clocks: Clocks::new(blocks * threads, blocks * BARRIERS),
+            layout,
+            barriers: Barriers::new(layout),
             transfers: Vec::new(),
             under_way: Vec::new(),
-            granules: vec![Granule::default(); room.div_ceil(CHUNK)],
-            warpgroups: (0..threads as usize / THREADS).map(|_| Warpgroup::default()).collect(),
+            granules: vec![Granule::default(); (blocks * room).div_ceil(CHUNK)],
+            warpgroups: (0..blocks * (threads / THREADS)).map(|_| Warpgroup::default()).collect(),
             named: Vec::new(),
+            gone: vec![false; blocks],
+            arrived: vec![Vec::new(); blocks],
             woken: Vec::new(),
             seed,
             drawn: 0,
@@ -141,8 +153,26 @@ impl Engine {
 
     /// `thread` arrives at the barrier at `place`, whose phase is to have so many bytes more.
     pub fn arrive(&mut self, thread: u32, place: usize, bytes: u32) -> Result<(), String> {
+        let rank = self.layout.rank_of(place);
+        if rank != self.layout.rank(thread) {
+            self.is_there(rank)?;
+            let number = self.clocks.own(thread);
+            match self.arrived[rank].iter_mut().find(|(other, _)| *other == thread) {
+                Some((_, last)) => *last = number,
+                None => self.arrived[rank].push((thread, number)),
+            }
+        }
         let at = self.barriers.arrive(&mut self.clocks, thread, place, bytes)?;
         self.end_phase(at)
+    }
+
+    /// Errors: block `rank` is none of the cluster, or all its threads have left.
+    fn is_there(&self, rank: usize) -> Result<(), String> {
+        match self.gone.get(rank) {
+            Some(false) => Ok(()),
+            Some(true) => Err(format!("uses shared memory of the cluster's block {rank}, which has left the kernel")),
+            None => Err(format!("uses shared memory of block {rank} of a cluster of {}", self.gone.len())),
+        }
     }
 
     /// Ends the barrier's phase if everything has come.
@@ -162,7 +192,7 @@ impl Engine {
         if let Some(&thread) = self.warpgroups.iter().flat_map(|warpgroup| &warpgroup.waiting).next() {
             return Some((thread, "waits for ever for a wgmma that not all of its warpgroup ask for".into()));
         }
-        if let Some((which, threads, there)) = self.named.iter().find(|(.., there)| !there.is_empty()) {
+        if let Some((_, which, threads, there)) = self.named.iter().find(|(.., there)| !there.is_empty()) {
             let problem =
                 format!("waits for ever at barrier {which} of {threads} threads, which {} reach", there.len());
             return Some((there[0], problem));
@@ -175,11 +205,13 @@ impl Engine {
         if !(1..16).contains(&which) || threads == 0 || !threads.is_multiple_of(32) {
             return Err(format!("waits at barrier {which} of {threads} threads; there are 1 to 15, of whole warps"));
         }
-        let at = self.named.iter().position(|(other, ..)| *other == which).unwrap_or_else(|| {
-            self.named.push((which, threads, Vec::new()));
+        let rank = self.layout.rank(thread);
+        let of_block = self.named.iter().position(|(block, other, ..)| (*block, *other) == (rank, which));
+        let at = of_block.unwrap_or_else(|| {
+            self.named.push((rank, which, threads, Vec::new()));
             self.named.len() - 1
         });
-        let (_, expected, there) = &mut self.named[at];
+        let (.., expected, there) = &mut self.named[at];
         if there.is_empty() {
             *expected = threads;
         } else if *expected != threads {
@@ -209,35 +241,42 @@ impl Engine {
         self.clocks.knows_phases(thread, barrier, phase + 1)
     }
 
-    fn is_read(&self, thread: u32, granule: &Granule) -> bool {
+    /// Whether products that `thread` does not know to have ended read what a granule of block `rank` is.
+    fn is_read(&self, thread: u32, rank: usize, granule: &Granule) -> bool {
+        let (all, threads) = (self.layout.threads as usize / THREADS, self.layout.threads);
         let mut groups = granule.readers.iter().zip(0..).filter(|(group, _)| **group > 0);
         groups.any(|(&group, w)| {
-            !self.warpgroups[w as usize].has_ended(group - 1, w * THREADS as u32, &self.clocks, thread)
+            let first = rank as u32 * threads + w * THREADS as u32;
+            !self.warpgroups[rank * all + w as usize].has_ended(group - 1, first, &self.clocks, thread)
         })
     }
 
     /// A thread's own access. Errors: it is not ordered with a copy or a product.
-    pub fn touch(&self, thread: u32, offset: usize, bytes: usize, write: bool) -> Result<(), String> {
+    pub fn touch(&self, thread: u32, place: usize, bytes: usize, write: bool) -> Result<(), String> {
         let verb = if write { "writes" } else { "reads" };
-        if self.barriers.overlap(offset, bytes) {
-            return Err(format!("{verb} an mbarrier, at byte {offset}, as memory"));
+        let named = || self.layout.named(place);
+        if self.barriers.overlap(place, bytes) {
+            return Err(format!("{verb} an mbarrier, at {}, as memory", named()));
         }
-        for granule in self.granules(offset, bytes) {
+        for granule in self.granules(place, bytes) {
             if !self.has_come(thread, granule.copy) {
                 return Err(format!(
-                    "{verb} shared memory, at byte {offset}, that a bulk copy writes: its mbarrier was not waited for"
+                    "{verb} shared memory, at {}, that a bulk copy writes: its mbarrier was not waited for",
+                    named()
                 ));
             }
-            if write && self.is_read(thread, granule) {
+            if write && self.is_read(thread, self.layout.rank_of(place), granule) {
                 return Err(format!(
-                    "writes shared memory, at byte {offset}, that a wgmma may still read: no wait between"
+                    "writes shared memory, at {}, that a wgmma may still read: no wait between",
+                    named()
                 ));
             }
         }
         Ok(())
     }
 
-    /// `thread` asks for a box of a matrix.
+    /// `thread` asks for a box of a matrix, for each block that is a bit of `blocks`: it comes to the same place of each, and is counted by the mbarrier
+    /// at the same place. Returns how many blocks these are.
     pub fn copy(
         &mut self,
         thread: u32,
@@ -245,35 +284,62 @@ impl Engine {
         from: Matrix,
         barrier: usize,
         at: [i32; 2],
-        memory: &mut Memory<'_>,
-    ) -> Result<(), String> {
+        blocks: u32,
+        memory: &mut [Memory<'_>],
+    ) -> Result<u32, String> {
         if from.kind != Matrix::KIND {
             return Err("asks for a bulk copy without a tensor map".into());
         }
+        for rank in (0..32).filter(|rank| blocks >> rank & 1 == 1) {
+            self.is_there(rank)?;
+            let [to, barrier] = [to, barrier].map(|place| self.layout.place(rank, place % self.layout.room));
+            self.copy_to(thread, to, from, barrier, at, memory)?;
+        }
+        Ok(blocks.count_ones())
+    }
+
+    fn copy_to(
+        &mut self,
+        thread: u32,
+        to: usize,
+        from: Matrix,
+        barrier: usize,
+        at: [i32; 2],
+        memory: &mut [Memory<'_>],
+    ) -> Result<(), String> {
         let (barrier, phase) = self.barriers.of_copy(&self.clocks, thread, barrier)?;
-        if !to.is_multiple_of(TILE_ALIGNMENT) {
-            return Err(format!("asks for a bulk copy to byte {to}; tiles begin at multiples of {TILE_ALIGNMENT}"));
+        let (rank, offset) = (self.layout.rank_of(to), to % self.layout.room);
+        if !offset.is_multiple_of(TILE_ALIGNMENT) {
+            return Err(format!("asks for a bulk copy to byte {offset}; tiles begin at multiples of {TILE_ALIGNMENT}"));
         }
         let copy = Transfer { barrier, phase, thread, to, from, x: at[0], y: at[1] };
         let bytes = copy.bytes();
         for (granule, i) in self.granules(to, bytes).iter().zip(0..) {
-            let offset = to + i * CHUNK;
+            let named = || self.layout.named(to + i * CHUNK);
             if !self.has_come(thread, granule.copy) {
-                return Err(format!("asks for a bulk copy to byte {offset}, where one was not waited for"));
+                return Err(format!("asks for a bulk copy to {}, where one was not waited for", named()));
             }
-            if self.is_read(thread, granule) {
+            if self.is_read(thread, rank, granule) {
                 return Err(format!(
-                    "asks for a bulk copy to byte {offset}, which a wgmma may still read: no wait between"
+                    "asks for a bulk copy to {}, which a wgmma may still read: no wait between",
+                    named()
                 ));
             }
         }
-        if memory.watched {
+        let remote = rank != self.layout.rank(thread);
+        let Memory { bytes: into, shadow, watched, moment, cluster_moment } = &mut memory[rank];
+        if *watched {
             let known = |other, number, fenced| match fenced {
                 true => self.clocks.knows_fenced(thread, other, number),
                 false => self.clocks.knows(thread, other, number),
             };
-            memory.shadow.may_replace(to, bytes, memory.moment, known).map_err(|(offset, other)| {
-                format!("asks for a bulk copy to byte {offset}, which thread {other} used: no barrier between, or no proxy fence")
+            // A barrier of the block alone says nothing to others.
+            let since = |at: &Moment| if remote { at.cluster == *cluster_moment } else { at.block == *moment };
+            shadow.may_replace(offset, bytes, since, known).map_err(|(offset, other)| {
+                let (place, other) = (self.layout.named(self.layout.place(rank, offset)), self.layout.own(other));
+                format!(
+                    "asks for a bulk copy to {place}, which thread {other} used: no barrier between, or no proxy fence"
+                )
             })?;
         }
         self.transfers.push(copy);
@@ -281,7 +347,7 @@ impl Engine {
         self.granules[to / CHUNK..(to + bytes).div_ceil(CHUNK)]
             .fill(Granule { copy: number as u32, readers: [0; WARPGROUPS] });
         // Until it comes there is nothing: NaN.
-        memory.bytes[to..to + bytes].fill(0xff);
+        into[offset..offset + bytes].fill(0xff);
         self.under_way.push(number - 1);
         if self.seed.is_some() && self.draw(2) == 0 {
             let last = self.under_way.len() - 1;
@@ -291,7 +357,7 @@ impl Engine {
     }
 
     /// One copy that is under way comes; none if there is none. Errors: the thread that asked for it, and what is wrong.
-    pub fn deliver(&mut self, memory: &mut Memory<'_>) -> Option<Result<(), (u32, String)>> {
+    pub fn deliver(&mut self, memory: &mut [Memory<'_>]) -> Option<Result<(), (u32, String)>> {
         if self.under_way.is_empty() {
             return None;
         }
@@ -300,15 +366,16 @@ impl Engine {
         Some(self.land(which, memory).map_err(|problem| (thread, problem)))
     }
 
-    fn land(&mut self, which: usize, memory: &mut Memory<'_>) -> Result<(), String> {
+    fn land(&mut self, which: usize, memory: &mut [Memory<'_>]) -> Result<(), String> {
         let copy = self.transfers[self.under_way.remove(which)];
+        let (memory, first) = (&mut memory[self.layout.rank_of(copy.to)], copy.to % self.layout.room);
         let Matrix { address, element, extents, pitch, tile, .. } = copy.from;
         let element = element as usize;
         for row in 0..tile[1] as usize {
             for column in 0..tile[0] as usize {
                 let [x, y] = [i64::from(copy.x) + column as i64, i64::from(copy.y) + row as i64];
                 let inside = x >= 0 && y >= 0 && (x as u64) < extents[0] && (y as u64) < extents[1];
-                let place = permuted(copy.to + row * 128 + column * element);
+                let place = permuted(first + row * 128 + column * element);
                 let to = &mut memory.bytes[place..place + element];
                 if inside {
                     let from = address as usize + y as usize * pitch as usize + x as usize * element;
@@ -319,7 +386,7 @@ impl Engine {
                 }
             }
         }
-        memory.shadow.landed(copy.to, copy.bytes());
+        memory.shadow.landed(first, copy.bytes());
         self.barriers.come(copy.barrier, copy.bytes());
         self.end_phase(copy.barrier)
     }
@@ -327,9 +394,9 @@ impl Engine {
     // ---- products ----
 
     fn warpgroup(&mut self, thread: u32) -> Result<(&mut Warpgroup, usize), String> {
-        let count = self.warpgroups.len();
-        match self.warpgroups.get_mut(thread as usize / THREADS) {
-            Some(warpgroup) if thread as usize / THREADS < WARPGROUPS => Ok((warpgroup, thread as usize % THREADS)),
+        let (count, own) = (self.layout.threads as usize / THREADS, self.layout.own(thread) as usize);
+        match self.warpgroups.get_mut(self.layout.rank(thread) * count + own / THREADS) {
+            Some(warpgroup) if own / THREADS < WARPGROUPS.min(count) => Ok((warpgroup, own % THREADS)),
             _ => Err(format!("uses wgmma outside of the block's {count} whole warpgroups")),
         }
     }
@@ -350,25 +417,28 @@ impl Engine {
         thread: u32,
         d: *mut f32,
         of: Product,
-        memory: &mut Memory<'_>,
+        memory: &mut [Memory<'_>],
         inside: impl Fn(usize) -> bool,
     ) -> Result<(), String> {
-        let which = thread as usize / THREADS;
+        let memory = &mut memory[self.layout.rank(thread)];
         let (warpgroup, own) = self.warpgroup(thread)?;
         if warpgroup.is_first(own) {
             let group = warpgroup.group(own);
-            let needs = self.read(which, group, &of, memory, inside)?;
+            let needs = self.read(thread, group, &of, memory, inside)?;
             self.warpgroup(thread)?.0.begin(own, of, needs);
         }
+        let which = self.layout.rank(thread) * (self.layout.threads as usize / THREADS)
+            + self.layout.own(thread) as usize / THREADS;
         let needs = self.warpgroups[which].needs(own, &of)?;
         if needs.copies.iter().any(|&copy| !self.has_come(thread, copy)) {
             return Err("asks for a wgmma of what a bulk copy brings: its mbarrier was not waited for".into());
         }
-        if let Some((other, _)) =
+        if let Some(&(other, _)) =
             needs.writes.iter().find(|&&(other, number)| !self.clocks.knows_fenced(thread, other, number))
         {
             return Err(format!(
-                "asks for a wgmma of what thread {other} wrote: no barrier between, or no fence.proxy.async"
+                "asks for a wgmma of what thread {} wrote: no barrier between, or no fence.proxy.async",
+                self.layout.own(other)
             ));
         }
         let early = self.seed.is_some() && self.draw(2) == 0;
@@ -384,21 +454,22 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes down that a group of products of a warpgroup reads what `of` needs, and returns what that is.
+    /// Writes down that a group of products of `thread`'s warpgroup reads what `of` needs, and returns what that is.
     fn read(
         &mut self,
-        which: usize,
+        thread: u32,
         group: u32,
         of: &Product,
         memory: &Memory<'_>,
         inside: impl Fn(usize) -> bool,
     ) -> Result<Needs, String> {
         let mut needs = Needs::default();
+        let (rank, which) = (self.layout.rank(thread), self.layout.own(thread) as usize / THREADS);
         for place in of.chunks()? {
             if !inside(place) {
                 return Err(format!("asks for a wgmma of memory outside all shared arrays, at byte {place}"));
             }
-            let granule = &mut self.granules[place / CHUNK];
+            let granule = &mut self.granules[self.layout.place(rank, place) / CHUNK];
             granule.readers[which] = group + 1;
             if granule.copy > 0 {
                 needs.copies.push(granule.copy);
@@ -428,7 +499,8 @@ impl Engine {
     }
 
     /// Whether at most `left` groups of `thread` are under way; otherwise it waits for others of its warpgroup to ask for theirs.
-    pub fn wait_groups(&mut self, thread: u32, left: u32, memory: &Memory<'_>) -> Result<bool, String> {
+    pub fn wait_groups(&mut self, thread: u32, left: u32, memory: &[Memory<'_>]) -> Result<bool, String> {
+        let memory = &memory[self.layout.rank(thread)];
         let number = self.clocks.own(thread);
         let (warpgroup, own) = self.warpgroup(thread)?;
         if !warpgroup.is_ready(own, left) {
@@ -439,15 +511,27 @@ impl Engine {
         Ok(true)
     }
 
-    /// Errors: what `thread`, which leaves the kernel, has not waited for; the last thread, whether copies are under way.
-    pub fn leave(&self, thread: u32, last: bool) -> Result<(), String> {
-        let warpgroup = self.warpgroups.get(thread as usize / THREADS);
-        if warpgroup.is_some_and(|warpgroup| warpgroup.is_under_way(thread as usize % THREADS)) {
+    /// Errors: what `thread`, which leaves the kernel, has not waited for; the last thread of a block, whether copies to it are under way, or others may
+    /// still arrive at its mbarriers.
+    pub fn leave(&mut self, thread: u32, last: bool) -> Result<(), String> {
+        if self.warpgroup(thread).is_ok_and(|(warpgroup, own)| warpgroup.is_under_way(own)) {
             return Err("leaves the kernel while its wgmma are under way".into());
         }
-        if last && !self.under_way.is_empty() {
+        if !last {
+            return Ok(());
+        }
+        let rank = self.layout.rank(thread);
+        if self.under_way.iter().any(|&copy| self.layout.rank_of(self.transfers[copy].to) == rank) {
             return Err("leaves the kernel, the last of its block, while bulk copies are under way".into());
         }
+        let mut arrived = self.arrived[rank].iter();
+        if let Some(&(other, _)) = arrived.find(|&&(other, number)| !self.clocks.knows(thread, other, number)) {
+            let (other, rank) = (self.layout.own(other), self.layout.rank(other));
+            return Err(format!(
+                "leaves the kernel, the last of its block, without knowing that thread {other} of the cluster's block {rank} has arrived at its mbarrier"
+            ));
+        }
+        self.gone[rank] = true;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 
 use super::abi::{AsyncCalls, Thread};
 use super::calls::{fail, must_have_waited, parts, suspend};
-use super::cluster::Block;
+use super::cluster::{Block, Cluster, memory_of};
 use super::engine::{Engine, Matrix, Memory};
 use super::lanes::Counting;
 use super::operand::{CHUNK, Product};
@@ -15,6 +15,7 @@ use std::ffi::c_void;
 pub static CALLS: AsyncCalls = AsyncCalls {
     mbarrier_init,
     mbarrier_arrive,
+    mbarrier_arrive_at,
     mbarrier_wait,
     fence,
     bulk_copy,
@@ -35,15 +36,21 @@ mod named {
     pub const TF32: u32 = 8;
 }
 
-/// What a call works on: the thread's number in its block, the block's units, its memory, and whether bytes lie in shared arrays.
+/// What a call works on.
 struct At<'a> {
+    /// The thread's number in its cluster, and in its block.
     thread: u32,
-    base: usize,
-    engine: &'a mut Engine,
-    memory: Memory<'a>,
-    inside: &'a dyn Fn(usize, usize) -> bool,
-    /// The block's rank; and where its work is counted, the counters.
+    own: u32,
+    /// The block's rank, and where its memory begins.
     rank: u32,
+    base: usize,
+    /// How many bytes of shared memory each block has; and the memory of all of them.
+    room: usize,
+    memory: Vec<Memory<'a>>,
+    engine: &'a mut Engine,
+    /// Whether bytes of the block's memory lie in its shared arrays.
+    inside: &'a dyn Fn(usize, usize) -> bool,
+    /// Where the launch is counted, the counters.
     counting: Option<&'a mut Counting>,
 }
 
@@ -51,10 +58,15 @@ impl At<'_> {
     /// Where in the block's shared memory `bytes` bytes from `place` are.
     fn offset(&self, place: *const c_void, bytes: usize) -> Result<usize, String> {
         let offset = (place as usize).wrapping_sub(self.base);
-        match offset < self.memory.bytes.len() && (self.inside)(offset, bytes) {
+        match offset < self.room && (self.inside)(offset, bytes) {
             true => Ok(offset),
             false => Err("gives an asynchronous instruction what is not in its block's shared arrays".into()),
         }
+    }
+
+    /// The same as a place in the cluster's memory.
+    fn place(&self, place: *const c_void, bytes: usize) -> Result<usize, String> {
+        Ok(self.offset(place, bytes)? + self.rank as usize * self.room)
     }
 }
 
@@ -67,26 +79,29 @@ unsafe fn at<R>(thread: *mut Thread, work: impl FnOnce(&mut At<'_>) -> Result<R,
     let result = unsafe {
         let (thread_state, cluster) = parts(thread);
         let launch = &*cluster.launch;
-        if thread_state.abi.cluster_blocks > 1 {
-            fail(thread, "uses an asynchronous instruction in a cluster, which is not emulated".into());
-        }
-        let (dynamic, watched) = (launch.grid.shared as usize, launch.watched);
-        let (threads, rank) = (thread_state.abi.threads.x, thread_state.rank);
-        let block = &mut cluster.blocks[rank as usize];
-        let (base, room) = (block.base(), block.room());
-        let Block { engine, shadow, arrays, moment, .. } = block;
-        let engine = engine.get_or_insert_with(|| Box::new(Engine::new(threads, room, launch.order)));
+        let (number, rank, own) = (thread_state.number, thread_state.rank, thread_state.abi.thread.x);
+        let layout = cluster.layout();
+        let Cluster { engine, blocks, counting, ready, cluster_moment, .. } = cluster;
+        let engine = engine.get_or_insert_with(|| Box::new(Engine::new(layout, launch.order)));
+        let dynamic = launch.grid.shared as usize;
+        let Block { arrays, .. } = &blocks[rank as usize];
+        let (arrays, base) = (arrays.clone(), blocks[rank as usize].base());
         let inside = |offset: usize, bytes: usize| {
             offset + bytes <= dynamic
                 || arrays.iter().any(|a| offset >= a.offset && offset + bytes <= a.offset + a.bytes)
         };
-        let bytes = std::slice::from_raw_parts_mut(base as *mut u8, room);
-        let memory = Memory { bytes, shadow, watched, moment: *moment };
-        let own = thread_state.number - rank * threads;
-        let counting = cluster.counting.as_deref_mut().filter(|_| launch.tally.is_some());
-        let result = work(&mut At { thread: own, base, engine, memory, inside: &inside, rank, counting });
-        let woken = std::mem::take(&mut engine.woken);
-        cluster.ready.extend(woken.into_iter().map(|other| other + rank * threads));
+        let result = work(&mut At {
+            thread: number,
+            own,
+            rank,
+            base,
+            room: layout.room,
+            memory: memory_of(blocks, launch.watched, *cluster_moment),
+            engine,
+            inside: &inside,
+            counting: counting.as_deref_mut().filter(|_| launch.tally.is_some()),
+        });
+        ready.append(&mut engine.woken);
         result
     };
     match result {
@@ -100,7 +115,7 @@ unsafe extern "C-unwind" fn mbarrier_init(thread: *mut Thread, barrier: *mut c_v
     // SAFETY: kernels pass their own thread, here and below.
     unsafe {
         at(thread, |at| {
-            let place = at.offset(barrier, 8)?;
+            let place = at.place(barrier, 8)?;
             at.engine.make_barrier(at.thread, place, arrivals)
         });
     }
@@ -110,7 +125,7 @@ unsafe extern "C-unwind" fn mbarrier_arrive(thread: *mut Thread, barrier: *mut c
     // SAFETY: as above.
     unsafe {
         at(thread, |at| {
-            let place = at.offset(barrier, 8)?;
+            let place = at.place(barrier, 8)?;
             at.engine.arrive(at.thread, place, bytes)
         });
     }
@@ -119,13 +134,12 @@ unsafe extern "C-unwind" fn mbarrier_arrive(thread: *mut Thread, barrier: *mut c
 unsafe extern "C-unwind" fn mbarrier_wait(thread: *mut Thread, barrier: *mut c_void, parity: u32) {
     // SAFETY: as above; nothing of the cluster is held when the thread suspends.
     unsafe {
-        let number = parts(thread).0.number;
         loop {
             let passes = at(thread, |at| {
-                let place = at.offset(barrier, 8)?;
+                let place = at.place(barrier, 8)?;
                 let passes = at.engine.passes(at.thread, place, parity)?;
                 if let Some(counting) = at.counting.as_mut().filter(|_| passes) {
-                    counting.waited(number);
+                    counting.waited(at.thread);
                 }
                 Ok(passes)
             });
@@ -147,6 +161,12 @@ unsafe extern "C-unwind" fn fence(thread: *mut Thread, kind: u32) {
     }
 }
 
+unsafe extern "C-unwind" fn mbarrier_arrive_at(thread: *mut Thread, barrier: u32) {
+    let (rank, offset) = ((barrier >> 24) as usize, (barrier & 0xff_ffff) as usize);
+    // SAFETY: as above.
+    unsafe { at(thread, |at| at.engine.arrive(at.thread, rank * at.room + offset, 0)) }
+}
+
 unsafe extern "C-unwind" fn bulk_copy(
     thread: *mut Thread,
     to: *mut c_void,
@@ -154,6 +174,7 @@ unsafe extern "C-unwind" fn bulk_copy(
     barrier: *mut c_void,
     x: i32,
     y: i32,
+    blocks: u32,
 ) {
     // SAFETY: as above; the map is a parameter of the kernel.
     unsafe {
@@ -161,10 +182,12 @@ unsafe extern "C-unwind" fn bulk_copy(
         must_have_waited(thread, format_args!("asks for a bulk copy"));
         at(thread, |at| {
             let bytes = from.box_bytes();
-            let (to, place) = (at.offset(to, bytes)?, at.offset(barrier, 8)?);
-            at.engine.copy(at.thread, to, from, place, [x, y], &mut at.memory)?;
+            let (to, place) = (at.place(to, bytes)?, at.place(barrier, 8)?);
+            // Without a mask the copy is for the block itself.
+            let blocks = if blocks == 0 { 1 << at.rank } else { blocks };
+            let reached = at.engine.copy(at.thread, to, from, place, [x, y], blocks, &mut at.memory)?;
             if let Some(counting) = &mut at.counting {
-                counting.copied(at.rank, from.rows(x, y), bytes);
+                counting.copied(at.rank, from.rows(x, y), bytes, reached);
             }
             Ok(())
         });
@@ -213,7 +236,7 @@ unsafe extern "C-unwind" fn wgmma(thread: *mut Thread, d: *mut f32, a: u64, b: u
         at(thread, |at| {
             at.engine.product(at.thread, d, of, &mut at.memory, |place| (at.inside)(place, CHUNK))?;
             // One of the warpgroup's threads tells.
-            if let Some(counting) = at.counting.as_mut().filter(|_| at.thread.is_multiple_of(THREADS as u32)) {
+            if let Some(counting) = at.counting.as_mut().filter(|_| at.own.is_multiple_of(THREADS as u32)) {
                 counting.multiplied(at.rank, of.columns, of.bytes());
             }
             Ok(())

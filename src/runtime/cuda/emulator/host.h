@@ -43,9 +43,10 @@ struct Calls {
 struct AsyncCalls {
     void (*mbarrier_init)(Thread*, void* barrier, unsigned arrivals);
     void (*mbarrier_arrive)(Thread*, void* barrier, unsigned bytes);
+    void (*mbarrier_arrive_at)(Thread*, unsigned barrier);
     void (*mbarrier_wait)(Thread*, void* barrier, unsigned parity);
     void (*fence)(Thread*, unsigned kind);
-    void (*bulk_copy)(Thread*, void* to, const void* map, void* barrier, int x, int y);
+    void (*bulk_copy)(Thread*, void* to, const void* map, void* barrier, int x, int y, unsigned blocks);
     void (*named_barrier)(Thread*, unsigned which, unsigned threads);
     emu_u64 (*shared_offset)(Thread*, const void* place);
     void (*wgmma_fence)(Thread*);

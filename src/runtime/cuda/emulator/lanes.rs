@@ -174,10 +174,12 @@ impl Counting {
         self.products[rank as usize] += work;
     }
 
-    /// A bulk copy of rows of global memory, of which each is an address and bytes, brings `bytes` bytes to block `rank`.
-    pub fn copied(&mut self, rank: u32, rows: impl Iterator<Item = (usize, usize)>, bytes: usize) {
+    /// A bulk copy of rows of global memory, of which each is an address and bytes, that block `rank` asked for brings `bytes` bytes to each of
+    /// `reached` blocks.
+    pub fn copied(&mut self, rank: u32, rows: impl Iterator<Item = (usize, usize)>, bytes: usize, reached: u32) {
         self.counts.bulk.copies += 1;
-        self.counts.bulk.bytes += bytes as u64;
+        self.counts.bulk.multicast += u64::from(reached > 1);
+        self.counts.bulk.bytes += bytes as u64 * u64::from(reached);
         for (begin, bytes) in rows.filter(|row| row.1 > 0) {
             for sector in begin / SECTOR..(begin + bytes).div_ceil(SECTOR) {
                 self.counts.bulk.sectors += 1;

@@ -1,13 +1,14 @@
-//! The mbarriers of a block: phases that end when all their arrivals and all the bytes that they expect have come.
+//! The mbarriers of a cluster's blocks: phases that end when all their arrivals and all the bytes that they expect have come.
 
 use super::clocks::{Clocks, Knowledge};
+use super::layout::Layout;
 
 /// The most mbarriers of a block.
 pub const BARRIERS: usize = 64;
 /// The most arrivals, and the most bytes, of a phase.
 const MOST: i64 = (1 << 20) - 1;
 
-/// One mbarrier, by its place in shared memory.
+/// One mbarrier, by its place in the cluster's shared memory.
 #[derive(Debug)]
 struct Barrier {
     place: usize,
@@ -27,22 +28,32 @@ struct Barrier {
     fenced: Option<u32>,
 }
 
-/// All of a block's.
-#[derive(Debug, Default)]
-pub struct Barriers(Vec<Barrier>);
+/// All of a cluster's.
+#[derive(Debug)]
+pub struct Barriers {
+    all: Vec<Barrier>,
+    layout: Layout,
+}
 
 impl Barriers {
+    /// None yet.
+    pub fn new(layout: Layout) -> Self {
+        Barriers { all: Vec::new(), layout }
+    }
+
     /// `thread` makes the barrier at `place`.
     pub fn make(&mut self, clocks: &Clocks, thread: u32, place: usize, arrivals: u32) -> Result<(), String> {
         if arrivals == 0 || i64::from(arrivals) > MOST {
             return Err(format!("makes an mbarrier of {arrivals} arrivals; there are 1 to {MOST}"));
         }
-        let taken = self.0.iter().any(|barrier| barrier.place == place);
-        if !place.is_multiple_of(8) || self.0.len() == BARRIERS || taken {
-            return Err(format!("makes an mbarrier at byte {place}: not aligned, there already, or one too many"));
+        let taken = self.all.iter().any(|barrier| barrier.place == place);
+        let own = self.all.iter().filter(|barrier| self.layout.rank_of(barrier.place) == self.layout.rank_of(place));
+        if !place.is_multiple_of(8) || own.count() == BARRIERS || taken {
+            let place = self.layout.named(place);
+            return Err(format!("makes an mbarrier at {place}: not aligned, there already, or one too many"));
         }
         let none = Knowledge::none(clocks.length());
-        self.0.push(Barrier {
+        self.all.push(Barrier {
             place,
             arrivals,
             left: arrivals,
@@ -60,24 +71,25 @@ impl Barriers {
 
     /// The barrier at `place`, which `thread` must know of.
     fn find(&self, clocks: &Clocks, thread: u32, place: usize) -> Result<usize, String> {
-        let Some(at) = self.0.iter().position(|barrier| barrier.place == place) else {
-            return Err(format!("uses an mbarrier at byte {place}, where none was made"));
+        let Some(at) = self.all.iter().position(|barrier| barrier.place == place) else {
+            return Err(format!("uses an mbarrier at {}, where none was made", self.layout.named(place)));
         };
-        let Barrier { maker, made, .. } = self.0[at];
+        let Barrier { maker, made, .. } = self.all[at];
         if !clocks.knows(thread, maker, made) {
-            return Err(format!("uses the mbarrier at byte {place} that thread {maker} made: no barrier between"));
+            let (place, maker) = (self.layout.named(place), self.layout.own(maker));
+            return Err(format!("uses the mbarrier at {place} that thread {maker} made: no barrier between"));
         }
         Ok(at)
     }
 
     /// Whether one of them lies there.
     pub fn overlap(&self, offset: usize, bytes: usize) -> bool {
-        self.0.iter().any(|barrier| barrier.place < offset + bytes && offset < barrier.place + 8)
+        self.all.iter().any(|barrier| barrier.place < offset + bytes && offset < barrier.place + 8)
     }
 
     /// A fence of `thread`, whose own number is `number`: copies see the barriers that it has made.
     pub fn fence(&mut self, thread: u32, number: u32) {
-        for barrier in self.0.iter_mut().filter(|barrier| barrier.maker == thread) {
+        for barrier in self.all.iter_mut().filter(|barrier| barrier.maker == thread) {
             barrier.fenced.get_or_insert(number);
         }
     }
@@ -85,16 +97,15 @@ impl Barriers {
     /// `thread` arrives at the barrier at `place`, whose phase is to have so many bytes more. Returns the barrier's number.
     pub fn arrive(&mut self, clocks: &mut Clocks, thread: u32, place: usize, bytes: u32) -> Result<usize, String> {
         let at = self.find(clocks, thread, place)?;
-        let Barrier { left, arrivals, bytes: expected, coming, .. } = &mut self.0[at];
+        let place = self.layout.named(place);
+        let Barrier { left, arrivals, bytes: expected, coming, .. } = &mut self.all[at];
         if *left == 0 {
-            return Err(format!(
-                "arrives at the mbarrier at byte {place}, whose phase has had its {arrivals} arrivals"
-            ));
+            return Err(format!("arrives at the mbarrier at {place}, whose phase has had its {arrivals} arrivals"));
         }
         *left -= 1;
         *expected += i64::from(bytes);
         if *expected > MOST {
-            return Err(format!("has the mbarrier at byte {place} expect {expected} bytes; {MOST} are the most"));
+            return Err(format!("has the mbarrier at {place} expect {expected} bytes; {MOST} are the most"));
         }
         clocks.release(thread, coming);
         Ok(at)
@@ -102,12 +113,13 @@ impl Barriers {
 
     /// Ends the barrier's phase if everything has come; `under_way` says whether copies to it are. Returns the threads that can go on.
     pub fn end_phase(&mut self, at: usize, under_way: bool) -> Result<Vec<u32>, String> {
-        let barrier = &mut self.0[at];
+        let barrier = &mut self.all[at];
         if barrier.left > 0 || barrier.bytes > 0 {
             return Ok(Vec::new());
         }
         if barrier.bytes < 0 || under_way {
-            return Err(format!("has the mbarrier at byte {} expect fewer bytes than its copies bring", barrier.place));
+            let place = self.layout.named(barrier.place);
+            return Err(format!("has the mbarrier at {place} expect fewer bytes than its copies bring"));
         }
         barrier.phases += 1;
         barrier.left = barrier.arrivals;
@@ -120,7 +132,7 @@ impl Barriers {
     /// Whether `thread` need not wait for the phase of parity `parity`; it has learnt then of what ended the phase.
     pub fn passes(&mut self, clocks: &mut Clocks, thread: u32, place: usize, parity: u32) -> Result<bool, String> {
         let at = self.find(clocks, thread, place)?;
-        let barrier = &mut self.0[at];
+        let barrier = &mut self.all[at];
         if parity > 1 {
             return Err(format!("waits for parity {parity} of an mbarrier; there are 0 and 1"));
         }
@@ -135,24 +147,27 @@ impl Barriers {
     /// The barrier at `place`, by which `thread` asks for a copy, and its phase.
     pub fn of_copy(&self, clocks: &Clocks, thread: u32, place: usize) -> Result<(usize, u32), String> {
         let at = self.find(clocks, thread, place)?;
-        let Barrier { maker, fenced, phases, .. } = self.0[at];
+        let Barrier { maker, fenced, phases, .. } = self.all[at];
         match fenced.is_some_and(|number| clocks.knows(thread, maker, number)) {
             true => Ok((at, phases)),
             false => Err(format!(
-                "asks for a bulk copy by the mbarrier at byte {place}, which no fence followed when it was made"
+                "asks for a bulk copy by the mbarrier at {}, which no fence followed when it was made",
+                self.layout.named(place)
             )),
         }
     }
 
     /// So many bytes have come.
     pub fn come(&mut self, at: usize, bytes: usize) {
-        self.0[at].bytes -= bytes as i64;
+        self.all[at].bytes -= bytes as i64;
     }
 
     /// A thread that waits for a phase, and what the phase lacks.
     pub fn stuck(&self) -> Option<(u32, String)> {
-        let barrier = self.0.iter().find(|barrier| !barrier.waiting.is_empty())?;
-        let Barrier { place, phases, left, arrivals, bytes, .. } = barrier;
+        let barrier = self.all.iter().find(|barrier| !barrier.waiting.is_empty())?;
+        let Barrier { phases, left, arrivals, bytes, .. } = barrier;
+        // Who waits does so at a barrier of its own block.
+        let place = barrier.place % self.layout.room;
         let (thread, parity) = barrier.waiting[0];
         Some((
             thread,

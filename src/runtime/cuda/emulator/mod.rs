@@ -11,7 +11,7 @@
 //! - `lanes`: which accesses of a warp's lanes are one request, and their counters · `tally`: these of all blocks · `counted`: calls that tell these
 //! - `global`: who touched global memory, and what orders it
 //! - `engine`: bulk copies, counted by `mbarrier` · `warpgroup`: products of warpgroups, from operands that descriptors name (`operand`) · `clocks`: what threads
-//!   know of each other's work · `hopper`: the calls for these
+//!   know of each other's work · `layout`: how a cluster's memory is numbered · `hopper`: the calls for these
 //! - `gemm`: the dense product · `graph`: recorded work · `abi`: the layouts that both sides agree on
 
 mod abi;
@@ -26,6 +26,7 @@ mod global;
 mod graph;
 mod hopper;
 mod lanes;
+mod layout;
 mod mbarrier;
 mod operand;
 mod shadow;

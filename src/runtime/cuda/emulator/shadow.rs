@@ -87,7 +87,7 @@ const COPY: u32 = u32::MAX;
 /// Whether two accesses are ordered: by a barrier, because one thread made both, or because the later thread knows of the earlier one's work.
 fn ordered(before: &Access, now: &Who, known: &impl Fn(u32, u32) -> bool) -> bool {
     let who = &before.who;
-    let clocked = who.block == now.block && who.at.number > 0 && before.scope == Scope::Thread;
+    let clocked = who.at.number > 0 && before.scope == Scope::Thread;
     if who.thread == COPY || (clocked && known(who.thread, who.at.number)) {
         return true;
     }
@@ -192,12 +192,13 @@ impl Shadow {
     }
 
     /// Whether a bulk copy may write there for a thread that knows what `known` says, of another thread, a number of its, and whether across a proxy
-    /// fence; `moment` is the time of the block's last barrier. Errors: the byte, and the thread whose access is not ordered.
+    /// fence; `since` says of the time of an access whether no barrier that orders it has passed since. Errors: the byte, and the thread whose access is
+    /// not ordered.
     pub fn may_replace(
         &self,
         offset: usize,
         bytes: usize,
-        moment: u32,
+        since: impl Fn(&Moment) -> bool,
         known: impl Fn(u32, u32, bool) -> bool,
     ) -> Result<(), (usize, u32)> {
         for (at, Cell { write, read }) in self.cells(offset, bytes) {
@@ -211,7 +212,7 @@ impl Shadow {
                 Scope::Thread => known(who.thread, who.at.number),
                 _ => all_known(self.readers.get(&(at / 2)), known),
             };
-            if self.is_of_this_block(read) && who.at.block == moment && !after_all() {
+            if self.is_of_this_block(read) && since(&who.at) && !after_all() {
                 return Err((at, who.thread));
             }
         }
@@ -275,9 +276,9 @@ mod tests {
             let error = read_by_three().access(0, 4, true, clocked(0, 2), known).unwrap_err();
             assert!(matches!(error, Wrong::AfterRead(_)), "{unknown}");
             let known = |thread: u32, number: u32, _: bool| known(thread, number);
-            assert!(read_by_three().may_replace(0, 4, 1, known).is_err(), "{unknown}");
+            assert!(read_by_three().may_replace(0, 4, |at| at.block == 1, known).is_err(), "{unknown}");
         }
-        assert_eq!(read_by_three().may_replace(0, 4, 1, |_, number, _| number <= 3), Ok(()));
+        assert_eq!(read_by_three().may_replace(0, 4, |at| at.block == 1, |_, number, _| number <= 3), Ok(()));
         // Once it has written, only its write counts.
         let mut shadow = read_by_three();
         assert_eq!(shadow.access(0, 4, true, clocked(0, 2), |_, _| true), Ok(()));

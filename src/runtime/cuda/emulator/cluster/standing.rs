@@ -1,6 +1,6 @@
 //! Where a thread of a cluster stands: what orders its accesses, and what an error says of it.
 
-use super::state::{Block, Cluster};
+use super::state::Cluster;
 use crate::Error;
 use crate::runtime::cuda::emulator::abi::Dim3;
 use crate::runtime::cuda::emulator::global::{Conflict, Place};
@@ -10,11 +10,10 @@ impl Cluster {
     /// The moment of an access by thread `number`.
     pub fn moment(&self, number: u32) -> Moment {
         let thread_state = &self.thread_states[number as usize];
-        let own = thread_state.abi.thread.x;
-        let Block { moment: block, engine, .. } = &self.blocks[thread_state.rank as usize];
-        let (warp, number) =
-            (self.warps[self.warp_of(number)].synced, engine.as_ref().map_or(0, |engine| engine.clocks.own(own)));
-        Moment { block: *block, cluster: self.cluster_moment, warp, number }
+        let block = self.blocks[thread_state.rank as usize].moment;
+        let warp = self.warps[self.warp_of(number)].synced;
+        let number = self.engine.as_ref().map_or(0, |engine| engine.clocks.own(number));
+        Moment { block, cluster: self.cluster_moment, warp, number }
     }
 
     /// Where thread `number` stands now.
@@ -30,7 +29,7 @@ impl Cluster {
         // SAFETY: the launch outlives the cluster.
         let [nx, ny, _] = unsafe { (*self.launch).grid.blocks }.map(u64::from);
         let threads = self.thread_states[0].abi.threads.x;
-        let at = other.cluster * self.blocks.len() as u64 + u64::from(other.thread / threads);
+        let at = other.cluster * u64::from(self.kernel.cluster) + u64::from(other.thread / threads);
         let block = [at % nx, at / nx % ny, at / nx / ny];
         let (verb, did) = (if written { "writes" } else { "reads" }, if other.wrote { "wrote" } else { "read" });
         format!("{verb} {bytes} bytes of {name} that block {block:?} {did}: no fence, ticket and fence between")
@@ -45,10 +44,8 @@ impl Cluster {
 
     /// The error for a cluster in which no thread can go on: it says who waits for whom.
     pub fn stuck(&self) -> Error {
-        let per_block = self.thread_states.len() as u32 / self.blocks.len().max(1) as u32;
-        let at_mbarrier = |(rank, block): (u32, &Block)| Some((rank, block.engine.as_ref()?.stuck()?));
-        if let Some((rank, (thread, problem))) = (0..).zip(&self.blocks).find_map(at_mbarrier) {
-            return self.fault(rank * per_block + thread, problem);
+        if let Some((thread, problem)) = self.engine.as_ref().and_then(|engine| engine.stuck()) {
+            return self.fault(thread, problem);
         }
         let first = self.thread_states.iter().find(|s| !s.done).map_or(0, |s| s.number);
         let rank = self.thread_states[first as usize].rank as usize;

@@ -4,6 +4,7 @@ use super::super::abi::{AsyncCalls, Calls, Entry, Slot, Thread};
 use super::super::engine::Engine;
 use super::super::global::{Acquired, Global, Place};
 use super::super::lanes::Counting;
+use super::super::layout::Layout;
 use super::super::shadow::Shadow;
 use super::super::tally::Tally;
 use crate::Error;
@@ -117,8 +118,6 @@ pub struct Block {
     pub line: i32,
     pub left: u32,
     pub moment: u32,
-    /// What works beside its threads, once one of them has asked for such.
-    pub engine: Option<Box<Engine>>,
 }
 
 impl Block {
@@ -151,6 +150,8 @@ pub struct Cluster {
     pub error: Option<Error>,
     /// Where the launch is counted.
     pub counting: Option<Box<Counting>>,
+    /// What works beside its threads, once one of them has asked for such.
+    pub engine: Option<Box<Engine>>,
 }
 
 impl Cluster {
@@ -162,9 +163,17 @@ impl Cluster {
         (number / per_block * warps + number % per_block / 32) as usize
     }
 
-    /// Threads of block `rank` have met, at a barrier that orders their work.
-    pub fn met(&mut self, rank: u32, threads: std::ops::Range<u32>) {
-        if let Some(engine) = &mut self.blocks[rank as usize].engine {
+    /// How its blocks' memory and threads are numbered.
+    pub fn layout(&self) -> Layout {
+        // Of an earlier launch there may be more blocks than this has.
+        let blocks = self.kernel.cluster;
+        let threads = self.thread_states.len() as u32 / blocks;
+        Layout { blocks, threads, room: self.blocks.first().map_or(1, Block::room) }
+    }
+
+    /// Threads of the cluster have met, at a barrier that orders their work.
+    pub fn met(&mut self, threads: std::ops::Range<u32>) {
+        if let Some(engine) = &mut self.engine {
             engine.clocks.meet(threads);
         }
     }

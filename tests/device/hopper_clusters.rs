@@ -1,0 +1,180 @@
+//! Hopper's asynchronous instructions between the blocks of a cluster, in the emulator: copies that go to several of them, and barriers at which others
+//! arrive. A kernel that uses them rightly, and the same with a mistake of each kind, which must be found.
+
+use crate::emulator::CLUSTER;
+use half::bf16;
+use normscape::Error;
+use normscape::runtime::cuda::counts::{Bulk, Counts};
+use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Region, TensorMap, scalar};
+use normscape::runtime::cuda::emulator::{Build, Emulator, Options};
+use normscape::runtime::tensor::{ArenaId, ArenaPlan, DType, Shape};
+
+/// y = Σ_i a_i · b_iᵀ in each of two blocks: x has in its columns 128 i … the 64 of a_i, then those of b_i. Each block copies half of the rows to both.
+const RIGHT: &str = "
+    TILES_SHARED(tiles);
+    SHARED(u64, full, [2]);
+    SHARED(u64, empty, [2]);
+    if (threadIdx.x == 0) {
+        for (unsigned i = 0; i < 2; ++i) {
+            mbarrier_init(full + i, 1);
+            mbarrier_init(empty + i, 8);
+        }
+        fence_mbarrier_init();
+    }
+    cluster_sync();
+    unsigned rank = cluster_rank();
+    if (threadIdx.x < 128) {
+        if (threadIdx.x == 0)
+            for (unsigned i = 0; i < n; ++i) {
+                unsigned stage = i % 2, round = i / 2;
+                mbarrier_wait(empty + stage, round & 1 ^ 1);
+                mbarrier_expect(full + stage, 16384);
+                unsigned char* to = tiles + stage * 16384 + rank * 4096;
+                bulk_copy_to(3, to, &x, full + stage, 128 * i, 32 * rank);
+                bulk_copy_to(3, to + 8192, &x, full + stage, 128 * i + 64, 32 * rank);
+            }
+    } else {
+        float d[32];
+        u64 place = place_of_tile(tiles), a = descriptor(place), b = descriptor(place + 8192);
+        unsigned back = mbarrier_of(empty, lane_id() % 2);
+        for (unsigned i = 0; i < n; ++i) {
+            unsigned stage = i % 2, round = i / 2;
+            mbarrier_wait(full + stage, round & 1);
+            wgmma_fence();
+            for (unsigned step = 0; step < 4; ++step) {
+                u64 on = stage * 1024 + step * 2;
+                wgmma<false, false>(d, a + on, b + on, i | step);
+            }
+            wgmma_commit();
+            wgmma_wait<0>();
+            if (lane_id() < 2) mbarrier_arrive_at(back + 8 * stage);
+        }
+        for (unsigned i = 0; i < 32; ++i) y[rank * 4096 + i * 128 + threadIdx.x - 128] = d[i];
+    }
+    cluster_sync(); // the last
+";
+
+const STAGES: usize = 5;
+const COLUMNS: usize = 128 * STAGES;
+
+/// A small whole number, so that every sum is exact.
+fn value(row: usize, column: usize) -> f32 {
+    ((row * 29 + column * 13 + row * column) % 7) as f32 - 3.0
+}
+
+/// What the kernel of `body` gives in both blocks, and what was counted.
+fn run(body: &str, options: Options) -> Result<(Vec<f32>, Option<Counts>), Error> {
+    let text = format!(
+        "#include \"hopper.cuh\"\n#include \"cluster.cuh\"\n\
+         extern \"C\" __global__ void k(const __grid_constant__ TensorMap x, float* y, unsigned n) {{\n{body}\n}}\n"
+    );
+    let mut emulator = Emulator::new(options)?.with_source("planted", String::leak(text));
+    let mut plan = ArenaPlan::with_guards(ArenaId::numbered(0));
+    let views = [plan.view(Shape::new([64, COLUMNS]), DType::Bf16), plan.view(Shape::new([128, 64]), DType::F32)];
+    emulator.allocate(plan.id(), plan.bytes())?;
+    let [x, y] = views.map(|view| Region { arena: plan.id(), offset: view.offset, bytes: view.bytes() });
+    let all = (0..64 * COLUMNS).map(|i| bf16::from_f32(value(i / COLUMNS, i % COLUMNS)));
+    emulator.upload(x, &all.flat_map(bf16::to_le_bytes).collect::<Vec<_>>())?;
+    let map = TensorMap { region: x, half: true, extents: [COLUMNS, 64], tile: [64, 32] };
+    let args = [Arg::Map(map), Arg::Tensor { region: y, written: true }, scalar(STAGES as u32)];
+    emulator.launch(&CLUSTER, Grid::new(2, 256).shared(49_152), &args)?;
+    let counts = emulator.counts();
+    let mut bytes = vec![0; y.bytes];
+    emulator.download(y, &mut bytes)?;
+    Ok((bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(), counts))
+}
+
+/// What is right, of both blocks.
+fn expected() -> Vec<f32> {
+    let sum = |m: usize, n: usize| -> f64 {
+        let at = |row: usize, k: usize, which: usize| f64::from(value(row, k / 64 * 128 + 64 * which + k % 64));
+        (0..64 * STAGES).map(|k| at(m, k, 0) * at(n, k, 1)).sum()
+    };
+    let one = (0..32 * 128).map(|at| {
+        let (i, thread) = (at / 128, at % 128);
+        let row = thread / 32 * 16 + thread % 32 / 4 + i % 4 / 2 * 8;
+        sum(row, i / 4 * 8 + thread % 4 * 2 + i % 2) as f32
+    });
+    let one: Vec<f32> = one.collect();
+    [&one[..], &one[..]].concat()
+}
+
+fn with(changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(RIGHT.to_owned(), |text, (from, to)| {
+        assert_eq!(text.matches(from).count(), 1, "{from}");
+        text.replace(from, to)
+    })
+}
+
+#[test]
+fn a_right_kernel_gives_both_products_in_every_schedule() {
+    for build in [Build::Watched, Build::Plain] {
+        for order in [None, Some(1), Some(2), Some(3), Some(4)] {
+            let options = Options { order, build, ..Options::default() };
+            assert!(run(RIGHT, options).unwrap().0 == expected(), "{options:?}");
+        }
+    }
+}
+
+#[test]
+fn a_copy_to_two_blocks_is_read_once_and_brought_twice() {
+    for order in [None, Some(1), Some(2)] {
+        let counts = run(RIGHT, Options { order, build: Build::Counted, ..Options::default() }).unwrap().1.unwrap();
+        let (copies, sectors) = (4 * STAGES as u64, 4 * STAGES as u64 * 32 * 4);
+        let bytes = copies * 4096 * 2;
+        assert_eq!(counts.bulk, Bulk { copies, multicast: copies, sectors, bytes, once: sectors * 32 }, "{order:?}");
+        assert_eq!((counts.wgmma.requests, counts.wgmma.busiest), (8 * STAGES as u64, 4 * 32 * STAGES as u64));
+    }
+}
+
+#[test]
+fn planted_mistakes_are_found_and_named() {
+    const BACK: &str = "if (lane_id() < 2) mbarrier_arrive_at(back + 8 * stage);";
+    const OWN: &str = "if (lane_id() == 0) mbarrier_arrive(empty + stage);";
+    const RANK: &str = "    unsigned rank = cluster_rank();";
+    const WAIT: &str = "mbarrier_wait(full + stage, round & 1);";
+    // Of several words one must be said: which block is ahead is not the mistake's.
+    let all: [(&[(&str, &str)], &[&str]); 10] = [
+        (&[("cluster_sync(); // the last", "")], &["without knowing that thread", "which has left the kernel"]),
+        (
+            &[(RANK, "    unsigned rank = cluster_rank();\n    if (rank == 1) return;")],
+            &[
+                "the last of its block, while bulk copies are under way",
+                "of the cluster's block 1, which has left the kernel",
+            ],
+        ),
+        (
+            &[("    cluster_sync();\n    unsigned rank", "    __syncthreads();\n    unsigned rank")],
+            &["none was made", "no barrier between"],
+        ),
+        (
+            &[("mbarrier_init(empty + i, 8)", "mbarrier_init(empty + i, 4)")],
+            &["whose phase has had its 4 arrivals", "no wait between", "where one was not waited for"],
+        ),
+        (&[(BACK, OWN)], &["waits for ever for parity"]),
+        (
+            &[(BACK, OWN), ("mbarrier_init(empty + i, 8)", "mbarrier_init(empty + i, 4)")],
+            &["which a wgmma may still read: no wait between", "where one was not waited for"],
+        ),
+        (&[("full + stage, 16384)", "full + stage, 8192)")], &["expect fewer bytes than its copies bring"]),
+        (
+            &[("bulk_copy_to(3, to, ", "bulk_copy_to(1u << rank, to, ")],
+            &["the next lacks 0 of 1 arrivals and 4096 bytes"],
+        ),
+        (&[("bulk_copy_to(3, to, ", "bulk_copy_to(5, to, ")], &["uses shared memory of block 2 of a cluster of 2"]),
+        (&[(WAIT, "if (i == 0) mbarrier_wait(full + stage, 0);")], &["its mbarrier was not waited for"]),
+    ];
+    let mut missed = String::new();
+    for (changes, words) in all {
+        for order in [None, Some(1)] {
+            let said = match run(&with(changes), Options { order, ..Options::default() }) {
+                Ok(_) => "nothing was found".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            if !words.iter().any(|words| said.contains(words)) {
+                missed += &format!("{changes:?}, {order:?}\n  {said}\n");
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{missed}");
+}
