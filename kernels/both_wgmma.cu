@@ -5,67 +5,81 @@
 
 #if HOPPER
 
-// As the kernels of conv_tile.cu that make both: a block has every gridDim.x-th of the tiles of the one and the parts of the other together, those of the
-// one that takes longer first. Boxes of `grad_y` are 128 rows of 64, as a product takes them, those of `rows_y` as a weight gradient does.
+// As the kernels of conv_tile.cu that make both: a cluster has every so many-th of the rectangles of the one, a block of the parts of the other, and those
+// of the one that takes longer come first; the other begins with whoever has fewer of these. Rectangles are 4 / across by `across` tiles: boxes of
+// `grad_y` are 128 / across rows of 64, those of `weight` a block's share of its tile's columns; those of `rows_y` are as a weight gradient takes them.
 template <unsigned COLUMNS, unsigned SIDE>
 __device__ __forceinline__ void gradients(const TensorMap* x, const TensorMap* weight, const TensorMap* grad_y, const TensorMap* rows_y, bf16* grad_x,
-                                          const NormBelow<bf16>& below, float* partials, float* out, unsigned* tickets, const Map& map, const Both& both) {
+                                          const NormBelow<bf16>& below, float* partials, float* out, unsigned* tickets, const Map& map, const Both& both,
+                                          unsigned across) {
     TILES_SHARED(stages);
-    SHARED(u64, full, [STAGES]);
-    SHARED(u64, empty, [STAGES]);
-    Ring between = ring(full, empty);
+    SHARED(u64, full, [2 * STAGES]);
+    SHARED(u64, empty, [2 * STAGES]);
+    Share share(across);
+    // Both have the same stages one after the other, each with barriers of its own: those of tiles are other blocks' too.
+    Ring tiles_between = ring(full, empty, share.blocks()), parts_between = ring(full + STAGES, empty + STAGES);
+    cluster_sync();
     Map back = turned(map);
     Either epilogue = {{below}};
     bool parts_first = both.weights_first != 0;
-    unsigned parts = parts_of<SIDE>(map, both.splits), tiles = tiles_of(back, COLUMNS);
-    unsigned first_part = parts_first ? blockIdx.x : first_after(tiles), first_tile = parts_first ? first_after(parts) : blockIdx.x;
-    // One after the other, through one ring.
+    unsigned parts = parts_of<SIDE>(map, both.splits), clusters = Share::clusters();
+    unsigned before = parts_first ? 0 : rectangles_of(back, share, COLUMNS) % clusters * CLUSTER;
+    unsigned first_part = first_after(before, blockIdx.x, gridDim.x);
+    unsigned first_tile = first_after(parts_first ? (parts % gridDim.x + CLUSTER - 1) / CLUSTER : 0, Share::cluster(), clusters);
+    // A warp that multiplies has the stages of both in uniform registers, where nothing else of them is known after a branch of some lanes alone.
+    if (multiplies()) {
 #pragma unroll 1
-    for (unsigned turn = 0; turn < 2; ++turn) {
-        bool of_parts = (turn == 0) == parts_first;
-        if (threadIdx.x < MULTIPLIERS) {
-            if (of_parts) multiply_parts<SIDE>(partials, map, both.per_split, parts, first_part, between, stages);
-            else multiply_tiles<COLUMNS, true, GRADIENT_STAGE>(epilogue, grad_x, back, first_tile, between, stages);
+        for (unsigned turn = 0; turn < 2; ++turn) {
+            if ((turn == 0) == parts_first) multiply_parts<SIDE>(partials, map, both.per_split, parts, first_part, parts_between, stages);
+            else multiply_tiles<COLUMNS, true, GRADIENT_STAGE>(epilogue, grad_x, back, share, first_tile, tiles_between, stages);
             // Where results are put together, nobody reads the last of the one any more.
             named_barrier<1>(MULTIPLIERS);
-        } else if (lane_id() == 0) {
-            if (of_parts) fetch_parts<SIDE>(x, rows_y, map, both.per_split, parts, first_part, between, stages);
-            else fetch_operands<COLUMNS, true, GRADIENT_STAGE>(grad_y, weight, back, first_tile, between, stages);
+        }
+    } else if (lane_id() == 0) {
+#pragma unroll 1
+        for (unsigned turn = 0; turn < 2; ++turn) {
+            if ((turn == 0) == parts_first) fetch_parts<SIDE>(x, rows_y, map, both.per_split, parts, first_part, parts_between, stages);
+            else fetch_operands<COLUMNS, true, GRADIENT_STAGE>(grad_y, weight, back, share, first_tile, tiles_between, stages);
         }
     }
+    // Nobody leaves while others copy to it, or arrive at its barriers.
+    cluster_sync();
     add_splits<SIDE>(partials, out, tickets, map, both.splits, first_part);
-    merge_tiles<COLUMNS>(epilogue, back, first_tile);
+    merge_tiles<COLUMNS>(epilogue, back, share, first_tile);
 }
 
-// Tiles of 128 × 128 of both. Boxes of `weight` are 128 rows of 64, and those of `x` and `rows_y` 64 rows.
-extern "C" __global__ void __launch_bounds__(288, 1)
+// Tiles of 128 × 128 of the input's gradient, and of 128 × 64 of the weight's. Boxes of `x` and `rows_y` are 64 rows of 64.
+extern "C" __global__ void __launch_bounds__(288, 1) __cluster_dims__(4, 1, 1)
 gradients_wgmma_128(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap grad_y,
                     const __grid_constant__ TensorMap rows_y, bf16* grad_x, const bf16* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
                     const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
-                    unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both) {
+                    unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both,
+                    unsigned across) {
     wait_for_predecessor();
     NormBelow<bf16> below = NORM_BELOW_OPERANDS;
-    gradients<128, 128>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both);
+    gradients<128, 128>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both, across);
 }
-// Of the input's gradient tiles of 128 × 64. Boxes of `weight` are 64 rows of 64.
-extern "C" __global__ void __launch_bounds__(288, 1)
+// Of the input's gradient tiles of 128 × 64.
+extern "C" __global__ void __launch_bounds__(288, 1) __cluster_dims__(4, 1, 1)
 gradients_wgmma_mixed(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap grad_y,
                       const __grid_constant__ TensorMap rows_y, bf16* grad_x, const bf16* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
                       const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
-                      unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both) {
+                      unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both,
+                    unsigned across) {
     wait_for_predecessor();
     NormBelow<bf16> below = NORM_BELOW_OPERANDS;
-    gradients<64, 128>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both);
+    gradients<64, 128>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both, across);
 }
 // And of the weight's tiles of 64 × 64. Boxes of `x` and `rows_y` are 128 rows of 64.
-extern "C" __global__ void __launch_bounds__(288, 1)
+extern "C" __global__ void __launch_bounds__(288, 1) __cluster_dims__(4, 1, 1)
 gradients_wgmma_64(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap grad_y,
                    const __grid_constant__ TensorMap rows_y, bf16* grad_x, const bf16* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
                    const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
-                   unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both) {
+                   unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both,
+                    unsigned across) {
     wait_for_predecessor();
     NormBelow<bf16> below = NORM_BELOW_OPERANDS;
-    gradients<64, 64>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both);
+    gradients<64, 64>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both, across);
 }
 
 #endif

@@ -25,8 +25,12 @@ template <typename T> __device__ __forceinline__ void fetch(T* to, const T* p, c
         cp_async_16(to, valid ? p : somewhere, valid != 0);
         return;
     }
+    // All of them are asked for before the first is stored, which may be one of them for all that the compiler knows.
+    T all[CHUNK];
 #pragma unroll
-    for (unsigned i = 0; i < CHUNK; ++i) to[i] = i < valid ? p[i] : from_f32<T>(0.0f);
+    for (unsigned i = 0; i < CHUNK; ++i) all[i] = i < valid ? p[i] : from_f32<T>(0.0f);
+#pragma unroll
+    for (unsigned i = 0; i < CHUNK; ++i) to[i] = all[i];
 }
 __device__ __forceinline__ unsigned chunk_left(unsigned at, unsigned end, unsigned chunk) {
     return min(at < end ? end - at : 0u, chunk);

@@ -22,21 +22,21 @@ __device__ __forceinline__ unsigned groups_of(unsigned splits) {
 }
 __device__ __forceinline__ unsigned split_tickets(unsigned splits) { return groups_of(splits) + 1; }
 
-// A tile of SIDE × SIDE of (c, k) under a tap of dw [taps, inner, columns].
+// A tile of TALL × WIDE of (c, k) under a tap of dw [taps, inner, columns], and under so many more after it.
 struct SplitTile {
-    unsigned tap, taps, inner, columns, first_c, first_k;
+    unsigned tap, taps, inner, columns, first_c, first_k, more;
 };
 
 // to ← Σ of `count` parts in order, `apart` elements from one to the next, of a tile. `to` may be the first of them.
 // A thread has eight of them under way at once.
-template <unsigned SIDE>
-__device__ __forceinline__ void add_parts(const float* from, float* to, u64 apart, unsigned count, const SplitTile& of) {
+template <unsigned TALL, unsigned WIDE>
+__device__ __forceinline__ void add_parts_of_tap(const float* from, float* to, u64 apart, unsigned count, const SplitTile& of, unsigned number) {
     constexpr unsigned AT_ONCE = 8;
-    const u64 tap = (u64)of.tap * of.inner * of.columns;
+    const u64 tap = (u64)number * of.inner * of.columns;
     if (of.columns % 4 == 0 && in_fours(from) && in_fours(to)) {
 #pragma unroll 1
-        for (unsigned i = threadIdx.x; i < SIDE * SIDE / 4; i += blockDim.x) {
-            unsigned c = of.first_c + i / (SIDE / 4), k = of.first_k + i % (SIDE / 4) * 4;
+        for (unsigned i = threadIdx.x; i < TALL * WIDE / 4; i += blockDim.x) {
+            unsigned c = of.first_c + i / (WIDE / 4), k = of.first_k + i % (WIDE / 4) * 4;
             if (c >= of.inner || k >= of.columns) continue;
             u64 at = tap + (u64)c * of.columns + k;
             // What is added to −0 stays what it is.
@@ -58,8 +58,8 @@ __device__ __forceinline__ void add_parts(const float* from, float* to, u64 apar
         return;
     }
 #pragma unroll 1
-    for (unsigned i = threadIdx.x; i < SIDE * SIDE; i += blockDim.x) {
-        unsigned c = of.first_c + i / SIDE, k = of.first_k + i % SIDE;
+    for (unsigned i = threadIdx.x; i < TALL * WIDE; i += blockDim.x) {
+        unsigned c = of.first_c + i / WIDE, k = of.first_k + i % WIDE;
         if (c >= of.inner || k >= of.columns) continue;
         u64 at = tap + (u64)c * of.columns + k;
         float sum = from[at];
@@ -69,10 +69,16 @@ __device__ __forceinline__ void add_parts(const float* from, float* to, u64 apar
     }
 }
 
+template <unsigned TALL, unsigned WIDE>
+__device__ __forceinline__ void add_parts(const float* from, float* to, u64 apart, unsigned count, const SplitTile& of) {
+#pragma unroll 1
+    for (unsigned tap = of.tap; tap <= of.tap + of.more; ++tap) add_parts_of_tap<TALL, WIDE>(from, to, apart, count, of, tap);
+}
+
 // out ← the parts that `splits` splits have left of a tile, added, if this is the last of their blocks. `tickets` are the tile's. Nothing is done without
 // `out`. All threads must call it, after they have stored theirs.
 // Not part of its caller: the registers of that one's loops are to be given out as if it were not there.
-template <unsigned SIDE>
+template <unsigned TALL, unsigned WIDE = TALL>
 __device__ __noinline__ void add_splits_of_tile(float* partials, float* out, unsigned* tickets, unsigned split, unsigned splits, SplitTile of) {
     if (!out) return;
     const u64 len = (u64)of.taps * of.inner * of.columns;
@@ -80,7 +86,7 @@ __device__ __noinline__ void add_splits_of_tile(float* partials, float* out, uns
     unsigned count = min(each, splits - group * each);
     if (!is_last(tickets + group, count)) return;
     float* own = partials + group * each * len;
-    add_parts<SIDE>(own, groups > 1 ? own : out, len, count, of);
+    add_parts<TALL, WIDE>(own, groups > 1 ? own : out, len, count, of);
     if (groups == 1 || !is_last(tickets + groups, groups)) return;
-    add_parts<SIDE>(partials, out, each * len, groups, of);
+    add_parts<TALL, WIDE>(partials, out, each * len, groups, of);
 }

@@ -180,5 +180,5 @@ stem_gradient(const T* x, const T* grad_y, float* partials, float* out_or_null, 
                     out[(u64)(own_term + k) * map.columns + first_column + own_column + j] = sum[k][j];
     // All terms of these columns are one tile.
     unsigned* tickets = tickets_or_null + blockIdx.x * split_tickets(gridDim.y);
-    add_splits_of_tile<COLUMNS>(partials, out_or_null, tickets, blockIdx.y, gridDim.y, {0, 1, map.taps * map.inner, map.columns, 0, first_column});
+    add_splits_of_tile<COLUMNS>(partials, out_or_null, tickets, blockIdx.y, gridDim.y, {0, 1, map.taps * map.inner, map.columns, 0, first_column, 0});
 }

@@ -93,5 +93,5 @@ __device__ __forceinline__ void weight_gradient(const T* x, const T* grad_y, flo
         }
     }
     unsigned* own_tickets = tickets + (part.tap * (map.inner / SIDE * across) + part.tile) * split_tickets(part.splits);
-    add_splits_of_tile<SIDE>(partials, all, own_tickets, part.split, part.splits, {part.tap, map.taps, map.inner, map.columns, first_c, first_k});
+    add_splits_of_tile<SIDE>(partials, all, own_tickets, part.split, part.splits, {part.tap, map.taps, map.inner, map.columns, first_c, first_k, 0});
 }

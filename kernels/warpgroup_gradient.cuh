@@ -6,64 +6,105 @@
 
 #if HOPPER
 
-// Rows of a stage: of a tile of 64 × 64 the warpgroups have half of them each, of one of 128 × 128 all, and half of the tile's rows.
+// A tile is SIDE channels of x by 64 of dy, under the three taps of a line of them, which have the same rows of the map: at a pixel of dy, each tap takes x
+// of another pixel of one line. So a walk along that line brings every pixel of both once, and each stage is multiplied by itself and by the one before.
+//
+// Rows of a stage, all of one pixel: of a tile of 64 × 64 the warpgroups have half of them each, of one of 128 × 64 all, and half of the tile's rows.
 template <unsigned SIDE> __device__ constexpr unsigned rows_of_stage() { return SIDE == 128 ? 64 : 128; }
-constexpr unsigned GRADIENT_STAGE = 32768;
+constexpr unsigned GRADIENT_STAGE = 32768, NARROW = 64;
+// What a stage brings of x, and of dy.
+constexpr unsigned X_BYTES = 2 * SQUARE_BYTES;
+template <unsigned SIDE> __device__ constexpr unsigned dy_bytes() { return rows_of_stage<SIDE>() * 128; }
 
-// One split's part of a tile of one tap's dw: `total` stages, the first of which begins at `row` of dy.
+__device__ __forceinline__ unsigned lines_of_taps(const Map& map) { return map.taps == 9 ? 3 : 1; }
+
+// One split's part of a tile: `left` places of dy, which are counted along a line of the map, for one chunk of its samples after the other.
 template <unsigned SIDE> struct Part {
-    unsigned tap, split, first_c, first_k, total, left, length;
-    int row, shift, gap;
+    unsigned line, split, first_c, first_k, left;
+    // The place that comes next: its pixel (h, w), and its first sample; and by how many lines x lies below dy.
+    unsigned h, w, sample;
+    int below;
     __device__ __forceinline__ Part(const Map& map, unsigned number, unsigned per_split) {
-        unsigned across = map.columns / SIDE, tiles = map.inner / SIDE * across, tile = number % tiles;
-        tap = number / tiles % map.taps;
-        split = number / tiles / map.taps;
+        constexpr unsigned EACH = rows_of_stage<SIDE>();
+        unsigned across = map.columns / NARROW, tiles = map.inner / SIDE * across, tile = number % tiles, lines = lines_of_taps(map);
+        line = number / tiles % lines;
+        split = number / tiles / lines;
         first_c = tile / across * SIDE;
-        first_k = tile % across * SIDE;
-        Pixel by = tap_shift(map, tap);
-        Rectangle rectangle = rectangle_of(map, by);
-        unsigned line = rectangle.width * map.batch, begin = split * per_split, end = min(begin + per_split, rectangle.height * line);
-        total = begin < end ? (end - begin) / rows_of_stage<SIDE>() : 0;
-        row = total ? (int)rectangle_row(map, rectangle, begin) : 0;
-        // Rows of one line of the rectangle lie one after the other; then the rest of the map's line is passed over.
-        left = total ? (line - begin % line) / rows_of_stage<SIDE>() : 0;
-        length = line / rows_of_stage<SIDE>();
-        gap = (int)((map.width - rectangle.width) * map.batch);
-        shift = (by.h * (int)map.width + by.w) * (int)map.batch;
+        first_k = tile % across * NARROW;
+        below = lines == 3 ? (int)line - 1 : 0;
+        unsigned chunks = map.batch / EACH, all = (map.height - (below != 0)) * chunks * map.width;
+        unsigned begin = split * (per_split / EACH), end = min(begin + per_split / EACH, all);
+        left = begin < end ? end - begin : 0;
+        w = begin % map.width;
+        sample = begin / map.width % chunks * EACH;
+        h = begin / map.width / chunks + (below < 0);
     }
-    __device__ __forceinline__ void next() {
-        row += rows_of_stage<SIDE>();
-        if (--left == 0) {
-            left = length;
-            row += gap;
+    // How many places follow one another along this line.
+    __device__ __forceinline__ unsigned run(const Map& map) const { return min(left, map.width - w); }
+    __device__ __forceinline__ void next(const Map& map) {
+        left -= run(map);
+        w = 0;
+        sample += rows_of_stage<SIDE>();
+        if (sample == map.batch) {
+            sample = 0;
+            ++h;
         }
     }
 };
+// The stages of a run: pixels of x from `from` on, beginning with the left neighbour of the run's first pixel and ending with the right one of its last, as
+// far as they are on the map; dy has those in between.
+struct Run {
+    unsigned from, first, after, end;
+    template <unsigned SIDE> __device__ __forceinline__ Run(const Map& map, const Part<SIDE>& part) {
+        first = part.w;
+        after = first + part.run(map);
+        from = first - (first > 0);
+        end = after + (after < map.width);
+        // There is but one tap.
+        if (map.taps == 1) from = first, end = after;
+    }
+    __device__ __forceinline__ bool has_dy(unsigned at) const { return at >= first && at < after; }
+};
 
 template <unsigned SIDE> __device__ __forceinline__ unsigned parts_of(const Map& map, unsigned splits) {
-    return map.inner / SIDE * (map.columns / SIDE) * map.taps * splits;
+    return map.inner / SIDE * (map.columns / NARROW) * lines_of_taps(map) * splits;
 }
 
-// Asks for the stages of all parts of this block, from part `first` on; one thread does.
+// Asks for the stages of all parts of this block, from part `number` on; one thread does.
 template <unsigned SIDE>
 __device__ __forceinline__ void fetch_parts(const TensorMap* x, const TensorMap* grad_y, const Map& map, unsigned per_split, unsigned parts, unsigned first,
                                             Ring& between, unsigned char* stages) {
-    for (unsigned number = first; number < parts; number += gridDim.x) {
-        Part<SIDE> part(map, number, per_split);
-        for (unsigned i = 0; i < part.total; ++i) {
-            mbarrier_wait(between.empty + between.stage, between.parity ^ 1);
-            u64* barrier = between.full + between.stage;
-            mbarrier_expect(barrier, GRADIENT_STAGE);
-            unsigned char* to = stages + between.stage * GRADIENT_STAGE;
+    for (unsigned number = first; number < parts; number += gridDim.x)
+        for (Part<SIDE> part(map, number, per_split); part.left; part.next(map)) {
+            Run run(map, part);
+            for (unsigned at = run.from; at < run.end; ++at) {
+                mbarrier_wait(between.empty + between.stage, between.parity);
+                u64* barrier = between.full + between.stage;
+                bool with_dy = run.has_dy(at);
+                mbarrier_expect(barrier, X_BYTES + (with_dy ? dy_bytes<SIDE>() : 0u));
+                unsigned char* to = stages + between.stage * GRADIENT_STAGE;
+                int row = (int)((part.h * map.width + at) * map.batch + part.sample);
 #pragma unroll
-            for (unsigned j = 0; j < SIDE / 64; ++j) {
-                bulk_copy(to + j * SQUARE_BYTES, x, barrier, (int)(part.first_c + 64 * j), part.row + part.shift);
-                bulk_copy(to + GRADIENT_STAGE / 2 + j * SQUARE_BYTES, grad_y, barrier, (int)(part.first_k + 64 * j), part.row);
+                for (unsigned j = 0; j < SIDE / 64; ++j)
+                    bulk_copy(to + j * SQUARE_BYTES, x, barrier, (int)(part.first_c + 64 * j), row + part.below * (int)(map.width * map.batch));
+                if (with_dy) bulk_copy(to + X_BYTES, grad_y, barrier, (int)part.first_k, row);
+                between.next();
             }
-            part.next();
-            between.next();
         }
-    }
+}
+
+// d += xᵀ · dy of two stages' chunks.
+__device__ __forceinline__ void add_tap(float (&d)[NARROW / 2], u64 x, u64 dy) {
+#pragma unroll
+    for (unsigned step = 0; step < STEPS; ++step) wgmma<true, true>(d, moved(x, step * next_step<true>()), moved(dy, step * next_step<true>()), 1);
+}
+
+// Stores a tap's part of a tile.
+__device__ __forceinline__ void store_tap(float* to, const Map& map, const float (&d)[NARROW / 2]) {
+#pragma unroll
+    for (unsigned n = 0; n < NARROW / 8; ++n)
+#pragma unroll
+        for (unsigned e = 0; e < 2; ++e) *(Two*)(to + (u64)(8 * e) * map.columns + 8 * n) = Two{{d[4 * n + 2 * e], d[4 * n + 2 * e + 1]}};
 }
 
 template <unsigned SIDE>
@@ -71,32 +112,99 @@ __device__ __forceinline__ void multiply_parts(float* partials, const Map& map, 
                                                unsigned char* stages) {
     // Where warpgroups share the rows of a stage, the second one leaves its sums to the first.
     constexpr bool SHARED_SUM = SIDE == 64;
-    unsigned group = threadIdx.x / 128;
+    constexpr unsigned COUNT = NARROW / 2;
+    unsigned group = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
     float* other = (float*)(stages + STAGES * GRADIENT_STAGE) + threadIdx.x % 128;
-    u64 place = place_of_tile(stages) + (SHARED_SUM ? group * SQUARE_BYTES : 0);
-    u64 a = descriptor(place + (SHARED_SUM ? 0 : group * SQUARE_BYTES), SQUARE_BYTES), b = descriptor(place + GRADIENT_STAGE / 2, SQUARE_BYTES);
+    u64 place = place_of_tile(stages) + group * SQUARE_BYTES;
+    u64 x = descriptor(place, SQUARE_BYTES), dy = descriptor(place_of_tile(stages) + X_BYTES + (SHARED_SUM ? group * SQUARE_BYTES : 0), SQUARE_BYTES);
+    OwnStages own = {between.empty};
+    give_all_back(own);
     for (unsigned number = first; number < parts; number += gridDim.x) {
         Part<SIDE> part(map, number, per_split);
-        float d[SIDE / 2];
-        multiply_stages<GRADIENT_STAGE, true, true>(d, between, a, b, part.total);
+        // Of the left, the middle and the right tap.
+        float left[COUNT], middle[COUNT], right[COUNT];
+#pragma unroll
+        for (unsigned i = 0; i < COUNT; ++i) left[i] = middle[i] = right[i] = 0.0f;
+        // The stage before the next one, and the one before that, which products may still read; STAGES where there is none.
+        unsigned before = STAGES, oldest = STAGES;
+        auto x_of = [&](unsigned stage) { return moved(x, stage * (GRADIENT_STAGE >> 4)); };
+        auto dy_of = [&](unsigned stage) { return moved(dy, stage * (GRADIENT_STAGE >> 4)); };
+        auto pass = [&] {
+            if (oldest < STAGES) own.give_back(oldest);
+            oldest = before;
+            before = between.stage;
+            between.next();
+        };
+        for (; part.left; part.next(map)) {
+            Run run(map, part);
+            mbarrier_wait(between.full + between.stage, between.parity);
+            if (run.from < run.first) {
+                // The left neighbour's dy is another part's.
+                wgmma_wait<0>();
+                pass();
+                mbarrier_wait(between.full + between.stage, between.parity);
+                wgmma_fence();
+                add_tap(middle, x_of(between.stage), dy_of(between.stage));
+                add_tap(left, x_of(before), dy_of(between.stage));
+                wgmma_commit();
+            } else {
+                wgmma_fence();
+                add_tap(middle, x_of(between.stage), dy_of(between.stage));
+                wgmma_commit();
+            }
+            wgmma_wait<1>();
+            pass();
+            for (unsigned at = run.first + 1; at < run.after; ++at) {
+                mbarrier_wait(between.full + between.stage, between.parity);
+                wgmma_fence();
+                add_tap(middle, x_of(between.stage), dy_of(between.stage));
+                add_tap(left, x_of(before), dy_of(between.stage));
+                add_tap(right, x_of(between.stage), dy_of(before));
+                wgmma_commit();
+                wgmma_wait<1>();
+                pass();
+            }
+            if (run.end > run.after) {
+                // And the right neighbour's.
+                mbarrier_wait(between.full + between.stage, between.parity);
+                wgmma_fence();
+                add_tap(right, x_of(between.stage), dy_of(before));
+                wgmma_commit();
+                wgmma_wait<1>();
+                pass();
+            }
+        }
+        end_stages(oldest, own);
+        end_stages(before, own);
         if constexpr (SHARED_SUM) {
             if (group == 1)
 #pragma unroll
-                for (unsigned i = 0; i < SIDE / 2; ++i) other[i * 128] = d[i];
+                for (unsigned i = 0; i < COUNT; ++i) {
+                    other[i * 128] = left[i];
+                    other[(COUNT + i) * 128] = middle[i];
+                    other[(2 * COUNT + i) * 128] = right[i];
+                }
             named_barrier<1>(MULTIPLIERS);
             if (group == 0)
 #pragma unroll
-                for (unsigned i = 0; i < SIDE / 2; ++i) d[i] += other[i * 128];
+                for (unsigned i = 0; i < COUNT; ++i) {
+                    left[i] += other[i * 128];
+                    middle[i] += other[(COUNT + i) * 128];
+                    right[i] += other[(2 * COUNT + i) * 128];
+                }
             // It is not written again before it has been read.
             named_barrier<1>(MULTIPLIERS);
             if (group == 1) continue;
         }
         unsigned c = part.first_c + warp_id() * 16 + lane_id() / 4, k = part.first_k + lane_id() % 4 * 2;
-        float* to = partials + (((u64)part.split * map.taps + part.tap) * map.inner + c) * map.columns + k;
-#pragma unroll
-        for (unsigned n = 0; n < SIDE / 8; ++n)
-#pragma unroll
-            for (unsigned e = 0; e < 2; ++e) *(Two*)(to + (u64)(8 * e) * map.columns + 8 * n) = Two{{d[4 * n + 2 * e], d[4 * n + 2 * e + 1]}};
+        const u64 tap = (u64)map.inner * map.columns;
+        float* to = partials + ((u64)part.split * map.taps + part.line * 3) * tap + (u64)c * map.columns + k;
+        if (map.taps == 9) {
+            store_tap(to, map, left);
+            store_tap(to + 2 * tap, map, right);
+            to += tap;
+        }
+        store_tap(to, map, middle);
     }
 }
 
@@ -105,11 +213,11 @@ __device__ __forceinline__ void multiply_parts(float* partials, const Map& map, 
 template <unsigned SIDE>
 __device__ __forceinline__ void add_splits(float* partials, float* out, unsigned* tickets, const Map& map, unsigned splits, unsigned first) {
     if (!out) return;
-    unsigned across = map.columns / SIDE, tiles = map.inner / SIDE * across, all = tiles * map.taps;
+    unsigned across = map.columns / NARROW, tiles = map.inner / SIDE * across, lines = lines_of_taps(map), all = tiles * lines;
     for (unsigned number = first; number < all * splits; number += gridDim.x) {
-        unsigned tile = number % tiles;
-        add_splits_of_tile<SIDE>(partials, out, tickets + number % all * split_tickets(splits), number / all, splits,
-                                 {number / tiles % map.taps, map.taps, map.inner, map.columns, tile / across * SIDE, tile % across * SIDE});
+        unsigned tile = number % tiles, tap = number / tiles % lines * 3;
+        add_splits_of_tile<SIDE, NARROW>(partials, out, tickets + number % all * split_tickets(splits), number / all, splits,
+                                         {tap, map.taps, map.inner, map.columns, tile / across * SIDE, tile % across * NARROW, lines == 3 ? 2u : 0u});
     }
 }
 
@@ -120,8 +228,9 @@ __device__ __forceinline__ void weight_gradient(const TensorMap* x, const Tensor
     SHARED(u64, full, [STAGES]);
     SHARED(u64, empty, [STAGES]);
     Ring between = ring(full, empty);
+    __syncthreads();
     unsigned parts = parts_of<SIDE>(map, splits);
-    if (threadIdx.x < MULTIPLIERS) multiply_parts<SIDE>(partials, map, per_split, parts, blockIdx.x, between, stages);
+    if (multiplies()) multiply_parts<SIDE>(partials, map, per_split, parts, blockIdx.x, between, stages);
     else if (lane_id() == 0) fetch_parts<SIDE>(x, grad_y, map, per_split, parts, blockIdx.x, between, stages);
     add_splits<SIDE>(partials, out, tickets, map, splits, blockIdx.x);
 }

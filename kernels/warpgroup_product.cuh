@@ -1,50 +1,99 @@
 // Products of warpgroups, in whole tiles: which operands are asked for, how tiles are stored, and which sums of their columns are left.
+//
+// The four blocks of a cluster have the tiles of a rectangle of the output. Blocks with the same rows need the same activations, those with the same
+// columns the same weights: each asks for its share of what it needs, and the copy brings that to all who need it. So all of them go through the same
+// stages, and one that has multiplied a stage says so to all who copy to it. A tap that is on the map for some rows of the rectangle is a stage for all.
 #pragma once
+#include "cluster.cuh"
 #include "norm_below.cuh"
 #include "taps.cuh"
 #include "warpgroups.cuh"
 
 #if HOPPER
 
-// Tile `tile` of the output: tiles that share rows of activations follow one another.
-struct Place {
-    unsigned row_tile, first_column;
-    Pixel pixel;
-    __device__ __forceinline__ Place(const Map& map, unsigned tile, unsigned columns) {
-        unsigned across = map.columns / columns;
-        row_tile = tile / across;
-        first_column = tile % across * columns;
-        pixel = pixel_of(map, row_tile * ROWS);
-    }
-    // The taps that are on the map.
-    __device__ __forceinline__ unsigned taps(const Map& map) const {
-        if (map.taps == 1) return 1;
-        unsigned tall = 1 + (pixel.h > 0) + (pixel.h + 1 < (int)map.height), wide = 1 + (pixel.w > 0) + (pixel.w + 1 < (int)map.width);
-        return tall * wide;
+// How a cluster's blocks share operands: its rectangle of tiles is `down` by `across`, and this block's place in it. Clusters go through the rectangles.
+constexpr unsigned CLUSTER = 4;
+struct Share {
+    unsigned across, down, row, column;
+    __device__ __forceinline__ Share(unsigned across)
+        : across(across), down(CLUSTER / across), row(cluster_rank() / across), column(cluster_rank() % across) {}
+    // The blocks with the same rows, and those with the same columns, as bits; and how many these are together.
+    __device__ __forceinline__ unsigned of_row() const { return ((1u << across) - 1u) << row * across; }
+    __device__ __forceinline__ unsigned of_column() const { return (across == 1 ? 15u : across == 2 ? 5u : 1u) << column; }
+    __device__ __forceinline__ unsigned blocks() const { return across + down - 1; }
+    static __device__ __forceinline__ unsigned cluster() { return blockIdx.x / CLUSTER; }
+    static __device__ __forceinline__ unsigned clusters() { return gridDim.x / CLUSTER; }
+};
+// How a warp says that it needs a stage no more: a lane for each block that copies to this one says so there.
+struct SharedStages {
+    bool says;
+    unsigned empty;
+    __device__ __forceinline__ SharedStages(const Share& share, u64* own)
+        : says((share.of_row() | share.of_column()) >> lane_id() & 1u), empty(mbarrier_of(own, says ? lane_id() : 0)) {}
+    __device__ __forceinline__ void give_back(unsigned stage) const {
+        if (says) mbarrier_arrive_at(empty + 8 * stage);
     }
 };
-__device__ __forceinline__ unsigned tiles_of(const Map& map, unsigned columns) { return map.rows / ROWS * (map.columns / columns); }
 
-// Asks for the stages of all tiles of this block, from tile `first` on; one thread does. A stage lies STRIDE bytes after the last.
+// The taps that pixel has on the map, as bits.
+__device__ __forceinline__ unsigned taps_at(const Map& map, Pixel pixel) {
+    if (map.taps == 1) return 1;
+    auto three = [&](int at, unsigned extent) {
+        unsigned before = at > 0, after = at + 1 < (int)extent;
+        return map.direction > 0 ? before | 2u | after << 2 : after | 2u | before << 2;
+    };
+    unsigned wide = three(pixel.w, map.width), tall = three(pixel.h, map.height);
+    return (tall & 1u ? wide : 0u) | wide << 3 | (tall & 4u ? wide << 6 : 0u);
+}
+
+// The tile of this block in rectangle `number` of the output: rectangles that share rows of activations follow one another.
+struct Place {
+    unsigned row_tile, first_column;
+    // Taps on the map: of this tile's rows, none of a tile that is not there; and of any rows of the rectangle.
+    unsigned own, all;
+    __device__ __forceinline__ Place(const Map& map, const Share& share, unsigned number, unsigned columns) {
+        unsigned across = map.columns / columns / share.across, first = number / across * share.down;
+        row_tile = first + share.row;
+        first_column = (number % across * share.across + share.column) * columns;
+        own = all = 0;
+        for (unsigned i = 0; i < share.down && first + i < map.rows / ROWS; ++i) {
+            unsigned taps = taps_at(map, pixel_of(map, (first + i) * ROWS));
+            all |= taps;
+            if (i == share.row) own = taps;
+        }
+    }
+    __device__ __forceinline__ bool there(const Map& map) const { return row_tile < map.rows / ROWS; }
+};
+__device__ __forceinline__ unsigned rectangles_of(const Map& map, const Share& share, unsigned columns) {
+    return (map.rows / ROWS + share.down - 1) / share.down * (map.columns / columns / share.across);
+}
+
+// Asks for this block's share of the stages of all its tiles, from rectangle `first` on; one thread does. A stage lies STRIDE bytes after the last.
 template <unsigned COLUMNS, bool TRANSPOSED, unsigned STRIDE>
-__device__ __forceinline__ void fetch_operands(const TensorMap* a, const TensorMap* b, const Map& map, unsigned first, Ring& ring, unsigned char* stages) {
-    for (unsigned tile = first; tile < tiles_of(map, COLUMNS); tile += gridDim.x) {
-        Place place(map, tile, COLUMNS);
-        for (unsigned tap = 0; tap < map.taps; ++tap) {
+__device__ __forceinline__ void fetch_operands(const TensorMap* a, const TensorMap* b, const Map& map, const Share& share, unsigned first, Ring& ring,
+                                               unsigned char* stages) {
+    constexpr unsigned B_BYTES = COLUMNS * 128;
+    unsigned a_rows = ROWS / share.across, b_rows = COLUMNS / share.down, b_first = share.row * b_rows;
+    for (unsigned number = first; number < rectangles_of(map, share, COLUMNS); number += Share::clusters()) {
+        Place place(map, share, number, COLUMNS);
+        for (unsigned taps = place.all; taps; taps &= taps - 1u) {
+            unsigned tap = (unsigned)__ffs((int)taps) - 1u;
             Pixel shift = tap_shift(map, tap);
-            if (!on_map(map, place.pixel, shift)) continue;
-            int row = (int)(place.row_tile * ROWS) + (shift.h * (int)map.width + shift.w) * (int)map.batch;
+            bool own = place.own >> tap & 1u;
+            int row = (int)(place.row_tile * ROWS + share.column * a_rows) + (shift.h * (int)map.width + shift.w) * (int)map.batch;
             for (unsigned k = 0; k < map.inner; k += DEPTH) {
-                mbarrier_wait(ring.empty + ring.stage, ring.parity ^ 1);
+                mbarrier_wait(ring.empty + ring.stage, ring.parity);
                 u64* full = ring.full + ring.stage;
-                mbarrier_expect(full, stage_bytes<COLUMNS>());
+                mbarrier_expect(full, B_BYTES + (own ? A_BYTES : 0u));
                 unsigned char* to = stages + ring.stage * STRIDE;
-                bulk_copy(to, a, full, (int)k, row);
+                if (own) bulk_copy_to(share.of_row(), to + share.column * a_rows * 128, a, full, (int)k, row);
+                to += A_BYTES;
                 // Weights lie as [inner][column], and as [column][inner] where they are taken transposed.
-                if (TRANSPOSED) bulk_copy(to + A_BYTES, b, full, (int)k, (int)(tap * map.columns + place.first_column));
+                if (TRANSPOSED)
+                    bulk_copy_to(share.of_column(), to + b_first * 128, b, full, (int)k, (int)(tap * map.columns + place.first_column + b_first));
                 else
-                    for (unsigned i = 0; i < COLUMNS / 64; ++i)
-                        bulk_copy(to + A_BYTES + i * SQUARE_BYTES, b, full, (int)(place.first_column + 64 * i), (int)(tap * map.inner + k));
+                    for (unsigned i = b_first; i < b_first + b_rows; i += 64)
+                        bulk_copy_to(share.of_column(), to + i * 128, b, full, (int)(place.first_column + i / 64 * 64), (int)(tap * map.inner + k + i % 64));
                 ring.next();
             }
         }
@@ -160,19 +209,43 @@ struct Either {
 template <unsigned COLUMNS> __device__ constexpr unsigned staged_floats() { return 16 * (COLUMNS + 8); }
 
 template <unsigned COLUMNS, bool TRANSPOSED, unsigned STRIDE, typename Epilogue>
-__device__ __forceinline__ void multiply_tiles(const Epilogue& epilogue, bf16* out, const Map& map, unsigned first, Ring& ring, unsigned char* stages) {
+__device__ __forceinline__ void multiply_tiles(const Epilogue& epilogue, bf16* out, const Map& map, const Share& share, unsigned first, Ring& ring,
+                                               unsigned char* stages) {
     constexpr unsigned LANES = COLUMNS / 4, PARTS = MULTIPLIERS / LANES;
     float* all_staged = (float*)(stages + STAGES * STRIDE);
     float* staged = all_staged + warp_id() * staged_floats<COLUMNS>();
     // Of the threads that share a column: [part][sum, second sum][column].
     float* columns = all_staged + MULTIPLIERS / 32 * staged_floats<COLUMNS>();
-    u64 place = place_of_tile(stages), a = descriptor(place + threadIdx.x / 128 * SQUARE_BYTES), b = descriptor(place + A_BYTES, SQUARE_BYTES);
+    u64 place = place_of_tile(stages), a = descriptor(place + __shfl_sync(0xffffffffu, threadIdx.x / 128, 0) * SQUARE_BYTES), b = descriptor(place + A_BYTES, SQUARE_BYTES);
     typename Epilogue::template Rows<COLUMNS> rows(epilogue);
-    for (unsigned tile = first; tile < tiles_of(map, COLUMNS); tile += gridDim.x) {
-        Place at(map, tile, COLUMNS);
-        rows.begin(map, at);
+    SharedStages shared(share, ring.empty);
+    give_all_back(shared);
+    for (unsigned number = first; number < rectangles_of(map, share, COLUMNS); number += Share::clusters()) {
+        Place at(map, share, number, COLUMNS);
+        if (at.there(map)) rows.begin(map, at);
         float d[COLUMNS / 2];
-        multiply_stages<STRIDE, false, !TRANSPOSED>(d, ring, a, b, at.taps(map) * (map.inner / DEPTH));
+#pragma unroll
+        for (unsigned i = 0; i < COLUMNS / 2; ++i) d[i] = 0.0f;
+        unsigned last = STAGES;
+        for (unsigned all = at.all; all;) {
+            // Taps in order, as many at a time as are all this tile's, or all others' alone.
+            bool own = at.own & all & (0u - all);
+            unsigned after = all & (own ? ~at.own : at.own), run = after ? all & ((after & (0u - after)) - 1u) : all;
+            unsigned total = (unsigned)__popc(run) * (map.inner / DEPTH);
+            all &= ~run;
+            if (own) add_stages<STRIDE, false, !TRANSPOSED>(d, ring, a, b, total, last, shared);
+            else {
+                // Others' weights come, and there is nothing to multiply them by. No stage may be kept meanwhile: they would wait for it.
+                end_stages(last, shared);
+                for (unsigned i = 0; i < total; ++i) {
+                    mbarrier_wait(ring.full + ring.stage, ring.parity);
+                    shared.give_back(ring.stage);
+                    ring.next();
+                }
+            }
+        }
+        end_stages(last, shared);
+        if (!at.there(map)) continue;
         __syncwarp();
 #pragma unroll
         for (unsigned n = 0; n < COLUMNS / 8; ++n)
@@ -205,23 +278,30 @@ __device__ __forceinline__ void multiply_tiles(const Epilogue& epilogue, bf16* o
 
 // What is left of the sums of a block's tiles, once all are stored. Only then, since the whole block takes a ticket: until there one warp of it is ahead.
 template <unsigned COLUMNS, typename Epilogue>
-__device__ __forceinline__ void merge_tiles(const Epilogue& epilogue, const Map& map, unsigned first) {
+__device__ __forceinline__ void merge_tiles(const Epilogue& epilogue, const Map& map, const Share& share, unsigned first) {
     if (!epilogue.sums()) return;
-    for (unsigned tile = first; tile < tiles_of(map, COLUMNS); tile += gridDim.x) {
-        Place at(map, tile, COLUMNS);
+    for (unsigned number = first; number < rectangles_of(map, share, COLUMNS); number += Share::clusters()) {
+        Place at(map, share, number, COLUMNS);
+        if (!at.there(map)) continue;
         epilogue.merge(map, {map.columns, at.first_column, COLUMNS, at.first_column / COLUMNS, at.row_tile, 1, map.rows / ROWS});
     }
 }
 
 template <unsigned COLUMNS, bool TRANSPOSED, typename Epilogue>
-__device__ __forceinline__ void product(const TensorMap* a, const TensorMap* b, bf16* out, const Epilogue& epilogue, const Map& map) {
+__device__ __forceinline__ void product(const TensorMap* a, const TensorMap* b, bf16* out, const Epilogue& epilogue, const Map& map, unsigned across) {
     TILES_SHARED(stages);
     SHARED(u64, full, [STAGES]);
     SHARED(u64, empty, [STAGES]);
-    Ring between = ring(full, empty);
-    if (threadIdx.x < MULTIPLIERS) multiply_tiles<COLUMNS, TRANSPOSED, stage_bytes<COLUMNS>()>(epilogue, out, map, blockIdx.x, between, stages);
-    else if (lane_id() == 0) fetch_operands<COLUMNS, TRANSPOSED, stage_bytes<COLUMNS>()>(a, b, map, blockIdx.x, between, stages);
-    merge_tiles<COLUMNS>(epilogue, map, blockIdx.x);
+    Share share(across);
+    Ring between = ring(full, empty, share.blocks());
+    // Nobody copies to a block, or arrives at its barriers, before it has made them.
+    cluster_sync();
+    unsigned first = Share::cluster();
+    if (multiplies()) multiply_tiles<COLUMNS, TRANSPOSED, stage_bytes<COLUMNS>()>(epilogue, out, map, share, first, between, stages);
+    else if (lane_id() == 0) fetch_operands<COLUMNS, TRANSPOSED, stage_bytes<COLUMNS>()>(a, b, map, share, first, between, stages);
+    // Nor after it has left.
+    cluster_sync();
+    merge_tiles<COLUMNS>(epilogue, map, share, first);
 }
 
 #endif

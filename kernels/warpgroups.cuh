@@ -13,6 +13,9 @@ struct __align__(8) Two {
 };
 template <unsigned COLUMNS> __device__ constexpr unsigned stage_bytes() { return A_BYTES + COLUMNS * 128; }
 
+// Whether this warp multiplies. The compiler sees that a warp's lanes agree, so that addresses of stages are one for all of them.
+__device__ __forceinline__ bool multiplies() { return __shfl_sync(0xffffffffu, threadIdx.x / 32, 0) < MULTIPLIERS / 32; }
+
 struct Ring {
     u64 *full, *empty;
     unsigned stage, parity;
@@ -23,31 +26,41 @@ struct Ring {
         }
     }
 };
-// Arrivals: one of the thread that asks for copies; one of every warp that multiplies.
-__device__ __forceinline__ Ring ring(u64* full, u64* empty) {
+// Arrivals: one of the thread that asks for copies; one of every warp that multiplies what this block copies, which may be `blocks` blocks' warps. Whoever
+// multiplies gives all stages back at first: they are free then. A barrier of the block, or of the cluster, follows.
+__device__ __forceinline__ Ring ring(u64* full, u64* empty, unsigned blocks = 1) {
     if (threadIdx.x == 0) {
         for (unsigned i = 0; i < STAGES; ++i) {
             mbarrier_init(full + i, 1);
-            mbarrier_init(empty + i, MULTIPLIERS / 32);
+            mbarrier_init(empty + i, blocks * (MULTIPLIERS / 32));
         }
         fence_mbarrier_init();
     }
-    __syncthreads();
     return {full, empty, 0, 0};
 }
 
-// The first of the things after `before` others that a block has, where it has every gridDim.x-th of all of them.
-__device__ __forceinline__ unsigned first_after(unsigned before) {
-    unsigned past = before % gridDim.x;
-    return blockIdx.x >= past ? blockIdx.x - past : blockIdx.x + gridDim.x - past;
+// The first of the things after `before` others that number `own` of `all` has, where it has every all-th of them.
+__device__ __forceinline__ unsigned first_after(unsigned before, unsigned own, unsigned all) {
+    unsigned past = before % all;
+    return own >= past ? own - past : own + all - past;
 }
 
-// Sets d to the sum of `total` stages, 64 rows of this warpgroup. A stage is given back when the products of the one after it are under way.
-template <unsigned STAGE_BYTES, bool A_ACROSS, bool B_ACROSS, unsigned COUNT>
-__device__ __forceinline__ void multiply_stages(float (&d)[COUNT], Ring& ring, u64 a, u64 b, unsigned total) {
-    u64* last = nullptr;
+// How a warp says that it needs a stage no more: to its own block, of stages that no other block copies.
+struct OwnStages {
+    u64* empty;
+    __device__ __forceinline__ void give_back(unsigned stage) const {
+        if (lane_id() == 0) mbarrier_arrive(empty + stage);
+    }
+};
+template <typename Stages> __device__ __forceinline__ void give_all_back(const Stages& stages) {
 #pragma unroll
-    for (unsigned i = 0; i < COUNT; ++i) d[i] = 0.0f;
+    for (unsigned i = 0; i < STAGES; ++i) stages.give_back(i);
+}
+
+// Adds `total` stages to d, 64 rows of this warpgroup. A stage is given back when the products of the one after it are under way: `last` is one that is
+// not yet, or none (STAGES).
+template <unsigned STAGE_BYTES, bool A_ACROSS, bool B_ACROSS, unsigned COUNT, typename Stages>
+__device__ __forceinline__ void add_stages(float (&d)[COUNT], Ring& ring, u64 a, u64 b, unsigned total, unsigned& last, const Stages& stages) {
     for (unsigned i = 0; i < total; ++i) {
         mbarrier_wait(ring.full + ring.stage, ring.parity);
         unsigned from = ring.stage * (STAGE_BYTES >> 4);
@@ -57,12 +70,16 @@ __device__ __forceinline__ void multiply_stages(float (&d)[COUNT], Ring& ring, u
             wgmma<A_ACROSS, B_ACROSS>(d, moved(a, from + step * next_step<A_ACROSS>()), moved(b, from + step * next_step<B_ACROSS>()), 1);
         wgmma_commit();
         wgmma_wait<1>();
-        if (last && lane_id() == 0) mbarrier_arrive(last);
-        last = ring.empty + ring.stage;
+        if (last < STAGES) stages.give_back(last);
+        last = ring.stage;
         ring.next();
     }
+}
+// After it d may be used, and no stage is kept.
+template <typename Stages> __device__ __forceinline__ void end_stages(unsigned& last, const Stages& stages) {
     wgmma_wait<0>();
-    if (last && lane_id() == 0) mbarrier_arrive(last);
+    if (last < STAGES) stages.give_back(last);
+    last = STAGES;
 }
 
 #endif

@@ -134,7 +134,8 @@ fn planted_mistakes_are_found_and_named() {
     const RANK: &str = "    unsigned rank = cluster_rank();";
     const WAIT: &str = "mbarrier_wait(full + stage, round & 1);";
     // Of several words one must be said: which block is ahead is not the mistake's.
-    let all: [(&[(&str, &str)], &[&str]); 10] = [
+    type Mistake<'m> = (&'m [(&'m str, &'m str)], &'m [&'m str]);
+    let all: [Mistake<'_>; 10] = [
         (&[("cluster_sync(); // the last", "")], &["without knowing that thread", "which has left the kernel"]),
         (
             &[(RANK, "    unsigned rank = cluster_rank();\n    if (rank == 1) return;")],

@@ -2,8 +2,8 @@
 //! Neither needs the other, and on small maps neither fills a device.
 
 use super::extents::{
-    CLUSTER, Direction, Extents, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_ROWS, WHOLE_STAGE, aligned,
-    shared_by_clusters, warpgroup_shared, whole_shared,
+    CLUSTER, Direction, Extents, NARROW, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_ROWS, WHOLE_STAGE,
+    aligned, shared_by_clusters, warpgroup_blocks, warpgroup_rows, warpgroup_shared, whole_shared,
 };
 use super::norm_below::Below;
 use super::product::{Epilogue, product};
@@ -55,10 +55,13 @@ impl Extents {
     }
 
     /// Multiplications of the longest block of the input's gradient and of the weight's, about.
-    fn longest(&self, tiles: Tiles, per_split: usize) -> [usize; 2] {
+    fn longest(&self, tiles: Tiles, per_split: usize, of_warpgroups: bool) -> [usize; 2] {
         let taps = if self.taps == 1 { 1 } else { self.height.min(3) * self.width.min(3) };
         let input = taps * self.outputs * WHOLE_ROWS * tiles.columns() / tiles.blocks();
-        [input, per_split.min(self.rows()) * tiles.side() * tiles.side()]
+        // A part of warpgroups is under three taps, and half as wide.
+        let beside = if self.taps == 1 { 1 } else { self.width.min(3) };
+        let wide = if of_warpgroups { beside * NARROW } else { tiles.side() };
+        [input, per_split.min(self.rows()) * tiles.side() * wide]
     }
 }
 
@@ -83,12 +86,27 @@ pub fn gradients<D: Driver, T: Stored>(
         product(driver, op, mode, extents, Direction::Backward, grad_y, weight, None, grad_x, epilogue)?;
         return weight_gradient(driver, op, mode, extents, x, grad_y, grad_weight, workspace, tickets);
     };
+    // Warpgroups have the tiles of products to themselves: what few blocks those fill, parts of the weight's gradient are beside.
+    let by_warpgroups = if tiles == Tiles::Split { Tiles::Mixed } else { tiles };
+    let kernel = match by_warpgroups {
+        Tiles::Wide => &kernels::GRADIENTS_WGMMA_128,
+        Tiles::Narrow => &kernels::GRADIENTS_WGMMA_64,
+        _ => &kernels::GRADIENTS_WGMMA_MIXED,
+    };
+    let cluster = Grid::new(CLUSTER, 288).shared(warpgroup_shared(128).max(WARPGROUP_GRADIENT_SHARED));
+    // A device without room for a cluster does without.
+    let of_warpgroups = mode == Mode::Bf16 && driver.properties().hopper;
+    let of_warpgroups = of_warpgroups && driver.has_room(kernel, cluster).unwrap_or(false);
+    let tiles = if of_warpgroups { by_warpgroups } else { tiles };
     let (rows, columns, side) = (extents.rows(), tiles.columns(), tiles.side());
     count(op, rows.saturating_mul(inputs.max(outputs)))?;
     let map = extents.map(op, Direction::Forward)?;
     let len = count(op, extents.weights())? as usize;
-    let (splits, per_split) = extents.splits(mode);
-    let of_weight = inputs / side * (outputs / side) * taps;
+    let (splits, per_split) = if of_warpgroups { extents.warpgroup_splits(side) } else { extents.splits(mode) };
+    let of_weight = match of_warpgroups {
+        true => extents.warpgroup_tiles(side),
+        false => inputs / side * (outputs / side) * taps,
+    };
     let mut tile_tickets = split_tickets(op, tickets, if splits > 1 { of_weight } else { 0 }, splits)?;
     // One split is the whole: it goes straight to its place.
     let (mut parts, mut all) = match splits {
@@ -96,7 +114,7 @@ pub fn gradients<D: Driver, T: Stored>(
         _ => (workspace.first(splits * len), Some(grad_weight.as_f32())),
     };
     let (partials, out, tickets) = (&mut parts, all.as_mut(), (splits > 1).then_some(&mut tile_tickets));
-    let [longest_input, longest_weight] = extents.longest(tiles, per_split);
+    let [longest_input, longest_weight] = extents.longest(tiles, per_split, of_warpgroups);
     // A cluster has blocks of one gradient: those left over have nothing to do.
     let input_blocks = rows / WHOLE_ROWS * (inputs / columns) * tiles.blocks();
     let weight_blocks = (of_weight * splits).next_multiple_of(tiles.blocks());
@@ -118,7 +136,7 @@ pub fn gradients<D: Driver, T: Stored>(
         (grad_beta, norm_tickets) = (Some(&mut of.grad_beta), Some(&mut of.tickets));
     }
     macro_rules! launch {
-        ($kernel:ident($x:expr, $weight:expr, $grad_y:expr, $grad_x:expr, $norm_x:expr, $grid:expr $(, $more:ident)?)) => {
+        ($kernel:ident($x:expr, $weight:expr, $grad_y:expr, $grad_x:expr, $norm_x:expr, $grid:expr $(, $($more:ident),+)?)) => {
             kernels::$kernel {
                 x: $x,
                 weight: $weight,
@@ -139,25 +157,26 @@ pub fn gradients<D: Driver, T: Stored>(
                 norming,
                 map,
                 both,
-                $($more,)?
+                $($($more,)+)?
             }
             .launch(driver, $grid)
         };
     }
-    // A product that clusters share is no faster by warpgroups: both wait for what comes from L2.
-    if mode == Mode::Bf16 && driver.properties().hopper && tiles != Tiles::Split {
-        let (half, box_rows) = (WHOLE_STAGE / 2, if side == 128 { 64 } else { 128 });
+    if of_warpgroups {
+        let beside = extents.tiles_across(Direction::Backward, columns);
+        let most = extents.rectangles(Direction::Backward, columns, beside) + weight_blocks.div_ceil(CLUSTER);
+        let grid = Grid::new(warpgroup_blocks(driver, most), 288).shared(cluster.shared as usize);
+        let (half, box_rows) = (WHOLE_STAGE / 2, warpgroup_rows(side));
         let rows_y = grad_y.tiles([outputs, rows], [half, box_rows]);
         let x = x.tiles([inputs, rows], [half, box_rows]);
-        let b = weight.tiles([outputs, taps * inputs], [half, columns]);
-        let a = grad_y.tiles([outputs, rows], [half, WHOLE_ROWS]);
+        let b = weight.tiles([outputs, taps * inputs], [half, columns * beside / CLUSTER]);
+        let a = grad_y.tiles([outputs, rows], [half, WHOLE_ROWS / beside]);
+        let across = beside as u32;
         let (dx, norm_x) = (&mut grad_x.as_bf16(), norm_x.map(|x| x.as_bf16()));
-        let blocks = (input_blocks + weight_blocks).min(driver.properties().multiprocessors as usize);
-        let grid = Grid::of([blocks, 1, 1], 288).shared(warpgroup_shared(128).max(WARPGROUP_GRADIENT_SHARED));
         return match tiles {
-            Tiles::Wide => launch!(GradientsWgmma128(x, b, a, dx, norm_x, grid, rows_y)),
-            Tiles::Narrow => launch!(GradientsWgmma64(x, b, a, dx, norm_x, grid, rows_y)),
-            _ => launch!(GradientsWgmmaMixed(x, b, a, dx, norm_x, grid, rows_y)),
+            Tiles::Wide => launch!(GradientsWgmma128(x, b, a, dx, norm_x, grid, rows_y, across)),
+            Tiles::Narrow => launch!(GradientsWgmma64(x, b, a, dx, norm_x, grid, rows_y, across)),
+            _ => launch!(GradientsWgmmaMixed(x, b, a, dx, norm_x, grid, rows_y, across)),
         };
     }
     let grid = Grid::new(input_blocks + weight_blocks, 128).shared(whole_shared(columns).max(WHOLE_GRADIENT_SHARED));

@@ -22,8 +22,10 @@ pub(super) const WHOLE_STAGE: usize = 128;
 /// Blocks of whole tiles that a weight gradient is split into, about: one for each multiprocessor of a large device, which those of the input's gradient
 /// share.
 pub(super) const WHOLE_BLOCKS: usize = 132;
-/// Blocks that share a whole tile's sum where there are few tiles, on devices with clusters.
+/// Blocks that share a whole tile's sum where there are few tiles, on devices with clusters; and blocks that share operands where warpgroups multiply.
 pub(super) const CLUSTER: usize = 4;
+/// Multiprocessors by which a device is sure to hold clusters: it has them in groups of 16 or 18, and no cluster lies in two of these.
+const GROUP: usize = 16;
 /// Tiles below which smaller ones are taken: one for each multiprocessor of a large device, about.
 pub(super) const FEW_TILES: usize = 128;
 
@@ -43,8 +45,11 @@ pub(super) const fn warpgroup_shared(columns: usize) -> usize {
 }
 /// The same of a weight gradient: three stages of 32 KiB.
 pub(super) const WHOLE_GRADIENT_SHARED: usize = 98_304;
-/// The same of a weight gradient by warpgroups: four stages of 32 KiB, and 16 KiB for the sums of the second warpgroup.
-pub(super) const WARPGROUP_GRADIENT_SHARED: usize = 147_456;
+/// The same of a weight gradient by warpgroups: four stages of 32 KiB, and 48 KiB for the sums of the second warpgroup.
+pub(super) const WARPGROUP_GRADIENT_SHARED: usize = 180_224;
+/// Blocks of clusters that a large device holds, which go through parts of a weight gradient, and columns of the tiles of these.
+const HELD_BLOCKS: usize = 128;
+pub(super) const NARROW: usize = 64;
 /// Blocks that a weight gradient is split into, about: a few for each multiprocessor of a large device.
 pub(super) const BLOCKS: usize = 512;
 /// The fewest rows of a split; with fewer, the partial sums would cost more than the extra blocks gain.
@@ -93,6 +98,20 @@ impl Extents {
         whole.then_some(if columns.is_multiple_of(128) && many { 128 } else { 64 })
     }
 
+    /// How many tiles side by side share activations, of tiles of `wide` columns: of the ways to lay a cluster's tiles as a rectangle, the one that
+    /// copies least. Of two that copy as much it is the wider: its tiles have the same taps.
+    pub(super) fn tiles_across(&self, direction: Direction, wide: usize) -> usize {
+        let tiles = self.inner_and_columns(direction).1 / wide;
+        let copied = |across: usize| WHOLE_ROWS / across + wide * across / CLUSTER;
+        let ways = [4, 2, 1].into_iter().filter(|&across| tiles.is_multiple_of(across));
+        ways.min_by_key(|&across| copied(across)).unwrap_or(1)
+    }
+
+    /// Rectangles of so many tiles side by side that a product's tiles make.
+    pub(super) fn rectangles(&self, direction: Direction, wide: usize, across: usize) -> usize {
+        (self.rows() / WHOLE_ROWS).div_ceil(CLUSTER / across) * (self.inner_and_columns(direction).1 / wide / across)
+    }
+
     /// The side of the whole tiles of a weight gradient; none where it is not made of such.
     pub(super) fn whole_gradient(&self, mode: Mode) -> Option<usize> {
         whole_depth(mode)?;
@@ -132,6 +151,25 @@ impl Extents {
         (self.rows().div_ceil(each).max(1), each)
     }
 
+    /// Tiles of a weight gradient by warpgroups, of `side` channels of x: each is under a line of taps, three of them, or the only one.
+    pub(super) fn warpgroup_tiles(&self, side: usize) -> usize {
+        self.inputs / side * (self.outputs / NARROW) * if self.taps == 9 { 3 } else { 1 }
+    }
+
+    /// As [`Extents::splits`], of a weight gradient by warpgroups.
+    pub(super) fn warpgroup_splits(&self, side: usize) -> (usize, usize) {
+        let tiles = self.warpgroup_tiles(side);
+        // Where the input's gradient has few tiles, it is made by blocks of its own.
+        let others = self.rows() / WHOLE_ROWS * (self.inputs / NARROW);
+        let blocks = if others < HELD_BLOCKS { HELD_BLOCKS - others } else { HELD_BLOCKS };
+        // No more than there are blocks, but where a third of them would have none.
+        let splits = blocks / tiles;
+        let splits = splits + usize::from(3 * splits * tiles < 2 * blocks);
+        let splits = splits.min(self.rows() / LEAST_ROWS).clamp(1, 1024);
+        let each = self.rows().div_ceil(splits).next_multiple_of(warpgroup_rows(side));
+        (self.rows().div_ceil(each).max(1), each)
+    }
+
     /// See [`tile_rows`].
     pub(super) fn tile_rows(&self, mode: Mode) -> usize {
         tile_rows(mode, Shape::new([self.height, self.width, self.batch, self.outputs]))
@@ -166,7 +204,8 @@ impl Extents {
     /// The workspace, in f32 elements: for the partial weight gradients of the splits, the partial sums of a bias gradient, or the sums that a
     /// forward pass leaves for a norm, whichever is largest.
     pub fn workspace(&self, mode: Mode) -> Shape {
-        let (splits, _) = self.splits(mode);
+        let of_warpgroups = self.whole_gradient(mode).filter(|_| mode == Mode::Bf16 && !self.stem());
+        let splits = self.splits(mode).0.max(of_warpgroups.map_or(1, |side| self.warpgroup_splits(side).0));
         let partials = if splits > 1 { splits * self.weights() } else { 0 };
         let bias = launch_grid::workspace(Shape::new([self.rows(), self.outputs])).len();
         let sums = 2 * self.sums(mode);
@@ -209,6 +248,19 @@ pub fn tile_rows(mode: Mode, y: Shape) -> usize {
 /// multiprocessors.
 pub(super) fn any_tile_rows(rows: usize, columns: usize) -> usize {
     if rows.div_ceil(128) * columns.div_ceil(64) < FEW_TILES { 64 } else { 128 }
+}
+
+/// Rows of a stage of a weight gradient by warpgroups, which a box of a copy has.
+pub(super) fn warpgroup_rows(side: usize) -> usize {
+    if side == 128 { 64 } else { 128 }
+}
+
+/// Blocks of clusters that go through so many rectangles of tiles, or parts for each of their blocks: as many as a device is sure to hold at a time, so that
+/// none comes after the others.
+pub(super) fn warpgroup_blocks<D: Driver>(driver: &D, most: usize) -> usize {
+    let multiprocessors = driver.properties().multiprocessors as usize;
+    let held = if multiprocessors < GROUP { multiprocessors } else { multiprocessors / GROUP * GROUP };
+    CLUSTER * most.min(held / CLUSTER).max(1)
 }
 
 /// Whether a cluster shares each of so many tiles of a product: more of the device has something to do then, if it has clusters.

@@ -2,7 +2,7 @@
 
 use super::extents::{
     CLUSTER, Direction, Extents, STEM_ROWS, WHOLE_ROWS, WHOLE_STAGE, aligned, any_tile_rows, exact_tile,
-    product_shared, shared_by_clusters, warpgroup_shared, whole_shared,
+    product_shared, shared_by_clusters, warpgroup_blocks, warpgroup_shared, whole_shared,
 };
 use super::norm_below::Below;
 use crate::ops::launch_grid;
@@ -99,27 +99,42 @@ pub fn product<D: Driver, T: Stored>(
         let (tall, across) = (rows / WHOLE_ROWS, columns / wide);
         let split = shared_by_clusters(driver, tall * across);
         let grid = Grid::of([if split { CLUSTER * tall } else { tall }, across, 1], 128).shared(whole_shared(wide));
-        if mode == Mode::Bf16 && driver.properties().hopper && !split {
+        let beside = extents.tiles_across(direction, wide);
+        let of_warpgroups = Grid::new(warpgroup_blocks(driver, extents.rectangles(direction, wide, beside)), 288)
+            .shared(warpgroup_shared(wide));
+        let kernel = match (wide, &below) {
+            (128, None) => &kernels::PRODUCT_WGMMA_128,
+            (_, None) => &kernels::PRODUCT_WGMMA_64,
+            (128, Some(_)) => &kernels::INPUT_GRADIENT_WGMMA_128,
+            (_, Some(_)) => &kernels::INPUT_GRADIENT_WGMMA_64,
+        };
+        // A device that cannot say whether it has room for a cluster does without; if it has failed, what comes next tells of it.
+        let hopper = mode == Mode::Bf16 && driver.properties().hopper && !split;
+        if hopper && driver.has_room(kernel, of_warpgroups).unwrap_or(false) {
+            let grid = of_warpgroups;
             let b_rows = extents.taps * if transposed == 1 { columns } else { inner };
-            let a = a.tiles([inner, rows], [WHOLE_STAGE / 2, WHOLE_ROWS]);
+            let a = a.tiles([inner, rows], [WHOLE_STAGE / 2, WHOLE_ROWS / beside]);
+            let share = wide * beside / CLUSTER;
             let b = weight.tiles(
                 [if transposed == 1 { inner } else { columns }, b_rows],
-                [WHOLE_STAGE / 2, if transposed == 1 { wide } else { 64 }],
+                [WHOLE_STAGE / 2, if transposed == 1 { share } else { share.min(64) }],
             );
-            let blocks = (tall * across).min(driver.properties().multiprocessors as usize);
-            let grid = Grid::of([blocks, 1, 1], 288).shared(warpgroup_shared(wide));
-            let out = &mut out.as_bf16();
+            let (out, across) = (&mut out.as_bf16(), beside as u32);
             macro_rules! warpgroups {
                 ($kernel:ident) => {
-                    kernels::$kernel { a, b, bias, out, sums, mean, var, tickets, map, transposed, relu }
+                    kernels::$kernel { a, b, bias, out, sums, mean, var, tickets, map, across, transposed, relu }
                         .launch(driver, grid)
                 };
             }
             return match (wide, below) {
                 (128, None) => warpgroups!(ProductWgmma128),
                 (_, None) => warpgroups!(ProductWgmma64),
-                (128, Some(below)) => input_gradient!(InputGradientWgmma128(below, a, b, out, below.x.as_bf16(), grid)),
-                (_, Some(below)) => input_gradient!(InputGradientWgmma64(below, a, b, out, below.x.as_bf16(), grid)),
+                (128, Some(below)) => {
+                    input_gradient!(InputGradientWgmma128(below, a, b, out, below.x.as_bf16(), grid, across))
+                }
+                (_, Some(below)) => {
+                    input_gradient!(InputGradientWgmma64(below, a, b, out, below.x.as_bf16(), grid, across))
+                }
             };
         }
         macro_rules! whole {

@@ -31,6 +31,47 @@ fn every_layer_of_vgg_16_but_the_first_is_made_of_whole_tiles() {
     assert_eq!(stem.whole_product(Mode::Bf16, Direction::Forward), None);
 }
 
+/// Splits of VGG-16's weight gradients by warpgroups, and parts in all: for most about one for each block of clusters.
+#[test]
+fn parts_by_warpgroups_are_as_many_as_blocks() {
+    for (size, inputs, outputs, splits, parts) in [
+        (32, 64, 64, 41, 123),
+        (16, 64, 128, 20, 120),
+        (16, 128, 128, 21, 126),
+        (8, 128, 256, 10, 120),
+        (8, 256, 256, 5, 120),
+        // As many blocks as there are besides have tiles of the input's gradient.
+        (4, 256, 512, 1, 48),
+        (4, 512, 512, 1, 96),
+        (2, 512, 512, 1, 96),
+    ] {
+        let of = Extents { height: size, width: size, batch: 128, inputs, outputs, taps: 9 };
+        let side = of.whole_gradient(Mode::Bf16).unwrap();
+        let (found, each) = of.warpgroup_splits(side);
+        assert_eq!((found, found * of.warpgroup_tiles(side)), (splits, parts), "{of:?}");
+        assert!(each.is_multiple_of(64) && splits * each >= of.rows(), "{of:?}: {splits} of {each}");
+        assert!(of.workspace(Mode::Bf16).len() >= splits * of.weights() || splits == 1, "{of:?}");
+    }
+}
+
+/// Tiles of VGG-16's products that lie side by side in a cluster, forward and backward, by the columns of a tile: (2, 2) of 128 × 128 copy 128 rows and
+/// columns for a tile, (1, 4) of 128 × 64 96.
+#[test]
+fn clusters_are_laid_so_that_they_copy_least() {
+    for (size, inputs, outputs, across) in [
+        (32, 64, 64, [1, 1]),
+        (16, 64, 128, [1, 1]),
+        (16, 128, 128, [1, 1]),
+        (8, 256, 256, [2, 2]),
+        (4, 512, 512, [4, 4]),
+    ] {
+        let of = Extents { height: size, width: size, batch: 128, inputs, outputs, taps: 9 };
+        let found = [Direction::Forward, Direction::Backward]
+            .map(|direction| of.whole_product(Mode::Bf16, direction).map(|wide| of.tiles_across(direction, wide)));
+        assert_eq!(found, across.map(Some), "{of:?}");
+    }
+}
+
 #[test]
 fn shared_memory_holds_the_stages_and_the_tile_that_is_put_together() {
     assert_eq!([whole_shared(128), whole_shared(64)], [98_304, 78_848]);

@@ -1,6 +1,8 @@
 //! The gradients of weights, whose rows are split, and of biases.
 
-use super::extents::{Direction, Extents, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_STAGE, aligned};
+use super::extents::{
+    Direction, Extents, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_STAGE, aligned, warpgroup_rows,
+};
 use crate::ops::launch_grid::ColumnGrid;
 use crate::runtime::cuda::driver::{Driver, Grid, Pass, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Mode, count, kernels};
@@ -46,16 +48,18 @@ pub fn weight_gradient<D: Driver, T: Stored>(
 ) -> Result<()> {
     let Extents { inputs, outputs, taps, .. } = extents;
     driver.enter_pass(Pass::WeightGradient);
-    let (splits, each) = extents.splits(mode);
+    let vector = aligned::<T>(&[x.region, grad_y.region], &[inputs, outputs]);
+    let whole_tiles = extents.whole_gradient(mode).filter(|_| vector == 1 && !extents.stem());
+    let of_warpgroups = whole_tiles.filter(|_| mode == Mode::Bf16 && driver.properties().hopper);
+    let (splits, each) = of_warpgroups.map_or(extents.splits(mode), |side| extents.warpgroup_splits(side));
     let (map, per_split) = (extents.map(op, Direction::Forward)?, count(op, each)?);
     let len = count(op, extents.weights())?;
-    let vector = aligned::<T>(&[x.region, grad_y.region], &[inputs, outputs]);
     // One split is the whole: it goes straight to its place. More are added by the launch that makes them, of whole tiles and of a first layer.
-    let whole_tiles = extents.whole_gradient(mode).filter(|_| vector == 1 && !extents.stem());
     let merged = splits > 1 && (whole_tiles.is_some() || extents.stem());
-    let tiles = match whole_tiles {
-        Some(side) => inputs / side * (outputs / side) * taps,
-        None => outputs.div_ceil(64),
+    let tiles = match (of_warpgroups, whole_tiles) {
+        (Some(side), _) => extents.warpgroup_tiles(side),
+        (_, Some(side)) => inputs / side * (outputs / side) * taps,
+        _ => outputs.div_ceil(64),
     };
     let mut tile_tickets = split_tickets(op, tickets, if merged { tiles } else { 0 }, splits)?;
     let (mut parts, mut whole) = match splits {
@@ -68,12 +72,11 @@ pub fn weight_gradient<D: Driver, T: Stored>(
         let (grid, tf32) = (Grid::of([outputs.div_ceil(64), splits, 1], 256), u32::from(mode == Mode::Tf32));
         kernels::StemGradient { x, grad_y, partials, out: out_of_all, tickets, per_split, tf32, map }
             .launch(driver, grid)?;
-    } else if let Some(side) = whole_tiles.filter(|_| mode == Mode::Bf16 && driver.properties().hopper) {
-        let (rows, box_rows) = (extents.rows(), if side == 128 { 64 } else { 128 });
+    } else if let Some(side) = of_warpgroups {
+        let (rows, box_rows) = (extents.rows(), warpgroup_rows(side));
         let x = x.tiles([inputs, rows], [WHOLE_STAGE / 2, box_rows]);
         let grad_y = grad_y.tiles([outputs, rows], [WHOLE_STAGE / 2, box_rows]);
-        let parts = (inputs / side) * (outputs / side) * taps * splits;
-        let blocks = parts.min(driver.properties().multiprocessors as usize);
+        let blocks = (tiles * splits).min(driver.properties().multiprocessors as usize);
         let (grid, splits) = (Grid::of([blocks, 1, 1], 288).shared(WARPGROUP_GRADIENT_SHARED), splits as u32);
         if side == 128 {
             kernels::WeightGradientWgmma128 { x, grad_y, partials, out: out_of_all, tickets, map, per_split, splits }

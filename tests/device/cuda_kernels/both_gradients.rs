@@ -55,12 +55,12 @@ struct Case {
 #[derive(Debug, Clone, Copy)]
 enum How {
     Apart,
-    /// In one, with the weight's blocks first or after, so many blocks of the first gradient taken away. Where blocks go through tiles, there are so many
-    /// times as many as tiles stand side by side.
+    /// In one, with the weight's blocks first or after, so many blocks of the first gradient taken away. Where clusters go through tiles, there are so
+    /// many of them.
     Together {
         weights_first: bool,
         short: u32,
-        blocks: usize,
+        clusters: usize,
     },
 }
 
@@ -110,12 +110,15 @@ impl Case {
         let box_rows = if side == 128 { 64 } else { 128 };
         let tiles_x = || of_x.tiles([c, rows], [64, box_rows]);
         let rows_y = || of_y.tiles([k, rows], [64, box_rows]);
-        let tiles_y = || of_y.tiles([k, rows], [64, 128]);
-        let tiles_weight = || of_weight.tiles([k, 9 * c], [64, wide]);
+        // As many tiles of a cluster side by side as there are: the fewer lie below one another.
+        let across = [4, 2, 1].into_iter().find(|across| (c / wide).is_multiple_of(*across)).unwrap_or(1);
+        let tiles_y = || of_y.tiles([k, rows], [64, 128 / across]);
+        let tiles_weight = || of_weight.tiles([k, 9 * c], [64, wide * across / 4]);
+        let across = across as u32;
         let input_blocks = WIDTH * (c / wide) * if kernel == Split { 4 } else { 1 };
         let weight_blocks = (9 * (c / side) * (k / side) * 2).next_multiple_of(4);
         macro_rules! one {
-            ($input:ident, $weight:ident, $a:expr, $b:expr, $out:expr, $of_x:expr, $x:expr, $rows_y:expr, $grids:expr $(, $splits:ident)?) => {{
+            ($input:ident, $weight:ident, $a:expr, $b:expr, $out:expr, $of_x:expr, $x:expr, $rows_y:expr, $grids:expr $(, $splits:ident, $across:ident)?) => {{
                 if norm {
                     kernels::$input {
                         a: $a,
@@ -132,6 +135,7 @@ impl Case {
                         tickets: &mut norm_tickets,
                         norming,
                         map: back,
+                        $($across,)?
                     }
                     .launch(driver, $grids[0])
                     .unwrap();
@@ -150,7 +154,7 @@ impl Case {
             }};
         }
         macro_rules! both {
-            ($kernel:ident, $weight:expr, $y:expr, $out:expr, $of_x:expr, $x:expr, $grid:expr, $both:expr $(, $rows_y:ident)?) => {
+            ($kernel:ident, $weight:expr, $y:expr, $out:expr, $of_x:expr, $x:expr, $grid:expr, $both:expr $(, $rows_y:ident, $across:ident)?) => {
                 kernels::$kernel {
                     x: $x,
                     weight: $weight,
@@ -171,7 +175,7 @@ impl Case {
                     norming,
                     map,
                     both: $both,
-                    $($rows_y: $rows_y(),)?
+                    $($rows_y: $rows_y(), $across,)?
                 }
                 .launch(driver, $grid)
             };
@@ -179,11 +183,23 @@ impl Case {
         match how {
             How::Apart if hopper => {
                 // A block goes through tiles of several columns, whose constants take the place of those that all have read.
-                let grids = [208_896, 147_456].map(|shared| Grid::new(3, 288).shared(shared));
+                let grids = [208_896, 180_224].map(|shared| Grid::new(4, 288).shared(shared));
                 let (out, of_x) = (&mut to_x.as_bf16(), of_x.as_bf16());
                 macro_rules! warpgroups {
                     ($input:ident, $weight:ident) => {
-                        one!($input, $weight, tiles_y(), tiles_weight(), out, of_x, tiles_x(), rows_y(), grids, splits)
+                        one!(
+                            $input,
+                            $weight,
+                            tiles_y(),
+                            tiles_weight(),
+                            out,
+                            of_x,
+                            tiles_x(),
+                            rows_y(),
+                            grids,
+                            splits,
+                            across
+                        )
                     };
                 }
                 match kernel {
@@ -207,7 +223,7 @@ impl Case {
                     Narrow => tiles!(InputGradientTile64, WeightGradientTile64),
                 }
             }
-            How::Together { weights_first, short, blocks } => {
+            How::Together { weights_first, short, clusters } => {
                 let first = if weights_first { weight_blocks } else { input_blocks } as u32;
                 let both = Both {
                     blocks: first - short,
@@ -216,11 +232,11 @@ impl Case {
                     per_split: PER_SPLIT,
                 };
                 if hopper {
-                    let grid = Grid::new(blocks * (c / wide), 288).shared(208_896);
+                    let grid = Grid::new(4 * clusters, 288).shared(208_896);
                     let (out, of_x) = (&mut to_x.as_bf16(), of_x.as_bf16());
                     macro_rules! warpgroups {
                         ($kernel:ident) => {
-                            both!($kernel, tiles_weight(), tiles_y(), out, of_x, tiles_x(), grid, both, rows_y)
+                            both!($kernel, tiles_weight(), tiles_y(), out, of_x, tiles_x(), grid, both, rows_y, across)
                         };
                     }
                     match kernel {
@@ -266,7 +282,7 @@ fn check<T: Stored>(mode: Mode, case: Case, orders: &[Option<u64>]) {
     }
     let apart = case.gradients::<T>(mode, How::Apart, None).unwrap();
     for (i, &order) in orders.iter().enumerate() {
-        let how = How::Together { weights_first: i % 2 == 0, short: 0, blocks: 1 + i };
+        let how = How::Together { weights_first: i % 2 == 0, short: 0, clusters: 1 + i };
         let found = case.gradients::<T>(mode, how, order).unwrap();
         let names = ["dx", "dw", "dγ", "dβ"];
         let compared = if case.norm { 0..4 } else { 1..2 };
@@ -307,7 +323,7 @@ fn what_has_no_norm_below_has_the_same_gradients() {
     for (kernel, hopper) in [(Narrow, false), (Narrow, true), (Split, false), (Wide, true)] {
         let case = Case { kernel, channels: (128, 128), hopper, norm: false };
         check::<bf16>(Mode::Bf16, case, &[None, Some(1)]);
-        let how = How::Together { weights_first: false, short: 0, blocks: 1 };
+        let how = How::Together { weights_first: false, short: 0, clusters: 1 };
         if case.is_there() {
             let found = |norm| Case { norm, ..case }.gradients::<bf16>(Mode::Bf16, how, None).unwrap();
             assert!(found(true)[..2] == found(false)[..2], "{case:?}");
@@ -320,7 +336,7 @@ fn blocks_that_are_missing_are_found() {
     // Of the one gradient a tile is not made, of the other one more than there is.
     for (weights_first, short) in [(false, 1), (true, 3)] {
         let case = Case { kernel: Narrow, channels: (64, 64), hopper: false, norm: true };
-        let how = How::Together { weights_first, short, blocks: 0 };
+        let how = How::Together { weights_first, short, clusters: 0 };
         if driver(None, false).hardware().is_none() {
             assert!(case.gradients::<bf16>(Mode::Bf16, how, None).is_err(), "{weights_first}");
         }

@@ -99,20 +99,20 @@ fn launched<T: Stored>(driver: Box<dyn Driver>, mode: Mode, case: Case, norming:
     let grid = |tall: usize, wide: usize, threads| {
         Grid::of([rows.div_ceil(tall), columns.div_ceil(wide), 1], threads).shared(98_304)
     };
-    // Fewer blocks than tiles: some have two.
-    let some = Grid::of([2, 1, 1], 288).shared(208_896);
+    // One cluster, whose tiles lie one below the other: it goes through all.
+    let (some, across) = (Grid::of([4, 1, 1], 288).shared(208_896), 1);
     let tiles = |wide| (a.tiles([inner, rows], [64, 128]), b.tiles([inner, 9 * columns], [64, wide]));
     match kernel {
         "tile_128" => launch!(InputGradientTile128, a, b, &mut out, of_x, grid(128, 128, 128)),
         "tile_64" => launch!(InputGradientTile64, a, b, &mut out, of_x, grid(128, 64, 128)),
         "tile_split" => launch!(InputGradientTileSplit, a, b, &mut out, of_x, grid(32, 64, 128)),
         "wgmma_128" => {
-            let (a, b) = tiles(128);
-            launch!(InputGradientWgmma128, a, b, &mut out.as_bf16(), of_x.as_bf16(), some)
+            let (a, b) = tiles(32);
+            launch!(InputGradientWgmma128, a, b, &mut out.as_bf16(), of_x.as_bf16(), some, across)
         }
         "wgmma_64" => {
-            let (a, b) = tiles(64);
-            launch!(InputGradientWgmma64, a, b, &mut out.as_bf16(), of_x.as_bf16(), some)
+            let (a, b) = tiles(16);
+            launch!(InputGradientWgmma64, a, b, &mut out.as_bf16(), of_x.as_bf16(), some, across)
         }
         "mma_64" => launch!(InputGradientMma64, a, b, &mut out, of_x, grid(64, 64, 128), vector),
         _ => launch!(InputGradientMma, a, b, &mut out, of_x, grid(128, 64, 256), vector),

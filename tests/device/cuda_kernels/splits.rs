@@ -63,7 +63,7 @@ impl Case {
             let rows = if side == 128 { 64 } else { 128 };
             let [x, grad_y] = [x, grad_y].map(|slice| slice.tiles([side, splits * BATCH], [64, rows]));
             // Fewer blocks than parts: a block has parts of several groups.
-            let grid = Grid::of([7, 1, 1], 288).shared(147_456);
+            let grid = Grid::of([7, 1, 1], 288).shared(180_224);
             let splits = width;
             match side {
                 128 => kernels::WeightGradientWgmma128 { x, grad_y, partials, out, tickets, map, per_split, splits }

@@ -37,11 +37,13 @@ struct Case {
     order: Option<u64>,
 }
 
-/// The kernel: that of any tiles, or warpgroups with tiles of so many columns on so many blocks.
+/// The kernel: that of any tiles, or warpgroups with tiles of so many columns on so many blocks; of a product on so many clusters, whose tiles lie so many
+/// side by side.
 #[derive(Debug, Clone, Copy)]
 enum How {
     Any,
     Warpgroups(usize, usize),
+    Clusters(usize, usize, usize),
 }
 
 impl Case {
@@ -85,14 +87,16 @@ impl Case {
                 kernels::ProductMma { a, b, bias, out, sums, mean, var, tickets, map, transposed, relu, vector: 1 }
                     .launch(driver, grid)
             }
-            How::Warpgroups(wide, blocks) => {
-                let a = a.tiles([inner, width * BATCH], [64, 128]);
-                let b = b.tiles(of_b, [64, if transposed { wide } else { 64 }]);
-                let grid = Grid::of([blocks, 1, 1], 288).shared(208_896);
-                let (transposed, mean, var) = (turned, to_mean, to_var);
+            How::Warpgroups(..) => unreachable!("products are made by clusters"),
+            How::Clusters(wide, clusters, across) => {
+                let a = a.tiles([inner, width * BATCH], [64, 128 / across]);
+                let share = wide * across / 4;
+                let b = b.tiles(of_b, [64, if transposed { share } else { share.min(64) }]);
+                let grid = Grid::of([4 * clusters, 1, 1], 288).shared(208_896);
+                let (transposed, mean, var, across) = (turned, to_mean, to_var, across as u32);
                 macro_rules! warpgroups {
                     ($kernel:ident) => {
-                        kernels::$kernel { a, b, bias, out, sums, mean, var, tickets, map, transposed, relu }
+                        kernels::$kernel { a, b, bias, out, sums, mean, var, tickets, map, across, transposed, relu }
                             .launch(driver, grid)
                     };
                 }
@@ -128,11 +132,12 @@ impl Case {
                 let grid = Grid::of([inner / 64 * (columns / 64), 9, 2], 256).shared(98_304);
                 kernels::WeightGradientMma { x, grad_y, partials, map, per_split, vector: 1 }.launch(driver, grid)
             }
+            How::Clusters(..) => unreachable!("no cluster has a weight's gradient"),
             How::Warpgroups(side, blocks) => {
                 let rows = if side == 128 { 64 } else { 128 };
                 let (x, grad_y) =
                     (x.tiles([inner, width * BATCH], [64, rows]), grad_y.tiles([columns, width * BATCH], [64, rows]));
-                let grid = Grid::of([blocks, 1, 1], 288).shared(147_456);
+                let grid = Grid::of([blocks, 1, 1], 288).shared(180_224);
                 macro_rules! warpgroups {
                     ($kernel:ident) => {
                         kernels::$kernel { x, grad_y, partials, out: None, tickets: None, map, per_split, splits }
@@ -153,6 +158,11 @@ fn same(found: &[f64], expected: &[f64], what: &str) {
     assert!(if emulated { found == expected } else { relative_error(found, expected) < 1e-3 }, "{what}");
 }
 
+/// How many tiles of a cluster may lie side by side where there are so many in all.
+fn ways(tiles: usize) -> impl Iterator<Item = usize> {
+    [1, 2, 4].into_iter().filter(move |&across| tiles.is_multiple_of(across))
+}
+
 #[test]
 fn every_layers_channels_give_the_sums_of_other_tiles() {
     if is_other() {
@@ -163,8 +173,9 @@ fn every_layers_channels_give_the_sums_of_other_tiles() {
         let case = Case { width: 2, inner, columns, order: None };
         let [expected, _] = case.product(How::Any, transposed);
         for wide in [64, 128].into_iter().filter(|wide| columns % wide == 0) {
-            let [found, _] = case.product(How::Warpgroups(wide, 3), transposed);
-            same(&found, &expected, &format!("{case:?}, {wide} columns, transposed: {transposed}"));
+            let across = ways(columns / wide).last().unwrap_or(1);
+            let [found, _] = case.product(How::Clusters(wide, 2, across), transposed);
+            same(&found, &expected, &format!("{case:?}, {across} × {wide} columns, transposed: {transposed}"));
         }
     }
 }
@@ -176,11 +187,28 @@ fn neither_blocks_nor_the_order_of_threads_change_a_bit() {
     }
     let case = Case { width: 4, inner: 128, columns: 128, order: None };
     for size in [64, 128] {
-        let first = (case.product(How::Warpgroups(size, 1), false), case.weight_gradient(How::Warpgroups(size, 1)));
+        let first = case.weight_gradient(How::Warpgroups(size, 1));
         for (blocks, order) in [(2, None), (8, None), (3, Some(1)), (3, Some(2)), (1, Some(3))] {
             let (case, how) = (Case { order, ..case }, How::Warpgroups(size, blocks));
-            assert!(case.product(how, false) == first.0, "the product: {case:?}, {how:?}");
-            assert!(case.weight_gradient(how) == first.1, "the gradient: {case:?}, {how:?}");
+            assert!(case.weight_gradient(how) == first, "the gradient: {case:?}, {how:?}");
+        }
+    }
+}
+
+#[test]
+fn neither_clusters_nor_their_shapes_nor_the_order_of_threads_change_a_bit() {
+    if is_other() {
+        return;
+    }
+    // Of five pixels a tall cluster has tiles that are not there, and pixels at the edge lack taps that others have.
+    let case = Case { width: 5, inner: 64, columns: 256, order: None };
+    for (wide, transposed) in [(64, false), (128, true)] {
+        let first = case.product(How::Clusters(wide, 1, 1), transposed);
+        for across in ways(case.columns / wide) {
+            for (clusters, order) in [(2, None), (3, Some(1)), (1, Some(2))] {
+                let (case, how) = (Case { order, ..case }, How::Clusters(wide, clusters, across));
+                assert!(case.product(how, transposed) == first, "{case:?}, {how:?}");
+            }
         }
     }
 }
@@ -196,19 +224,23 @@ fn weight_gradients_have_the_sums_of_other_tiles_and_zeros_where_there_are_no_ro
         let expected = case.weight_gradient(How::Any);
         for side in [64, 128].into_iter().filter(|side| inner % side == 0 && columns % side == 0) {
             let found = case.weight_gradient(How::Warpgroups(side, 5));
-            match side {
-                128 => same(&found, &expected, &format!("{case:?}")),
-                // Two warpgroups share the sum.
-                _ => assert!(relative_error(&found, &expected) < 1e-6, "{case:?}"),
-            }
+            // Splits are of pixels of dy, for three taps together, in another order.
+            let tap = inner * columns;
+            let of_both = |of: &[f64]| (0..9 * tap).map(|at| of[at] + of[9 * tap + at]).collect::<Vec<_>>();
+            assert!(relative_error(&of_both(&found), &of_both(&expected)) < 1e-6, "{case:?}, {side}");
         }
     }
 }
 
 #[test]
 fn operators_of_many_tiles_are_made_of_them_and_follow_the_cpu() {
-    for (h, w, c, k, kernel) in [(8, 9, 64, 64, "product_wgmma_64"), (8, 16, 64, 128, "product_wgmma_128")] {
-        let mut arrays = conv2d::cases::case("large", conv2d::Map { h, w, n: BATCH, c, k }, false).arrays(5);
+    // Of the last, parts of the weight's gradient begin and end within lines, and a pixel has four stages.
+    for (h, w, n, c, k, kernel, kind) in [
+        (8, 9, BATCH, 64, 64, "product_wgmma_64", "64"),
+        (8, 16, BATCH, 64, 128, "product_wgmma_128", "64"),
+        (3, 6, 2 * BATCH, 128, 128, "product_wgmma_64", "mixed"),
+    ] {
+        let mut arrays = conv2d::cases::case("large", conv2d::Map { h, w, n, c, k }, false).arrays(5);
         for array in arrays.values_mut() {
             let Values::F32(values) = &mut array.values else { continue };
             values.iter_mut().for_each(|v| *v = bf16::from_f32(*v).to_f32());
@@ -219,13 +251,13 @@ fn operators_of_many_tiles_are_made_of_them_and_follow_the_cpu() {
             let there = gpu.driver().properties().hopper;
             let found = crate::shared::run("conv2d", &mut gpu, &arrays).unwrap();
             let names: Vec<_> = gpu.driver().entries.iter().map(|entry| entry.kernel).collect();
-            let [gradient, other] = ["gradients_wgmma_64", "gradients_tile_64_bf16"];
-            assert_eq!(names.contains(&kernel) && names.contains(&gradient), there, "{names:?}");
-            assert_eq!(names.contains(&other), !there, "{names:?}");
+            let [gradient, other] = [format!("gradients_wgmma_{kind}"), format!("gradients_tile_{kind}_bf16")];
+            assert_eq!(names.contains(&kernel) && names.contains(&&*gradient), there, "{names:?}");
+            assert_eq!(names.contains(&&*other), !there, "{names:?}");
             // The weight's gradient is kept in float32, the others are rounded to bf16 once.
             for (name, error) in compare("conv2d", &found, &expected).unwrap() {
                 let allowed = if name == "grad_weight" { 2e-6 } else { 3e-3 };
-                assert!(error <= allowed, "{h} × {w}, {c} → {k}, {hopper}: {name} {error:e}");
+                assert!(error <= allowed, "{h} × {w} × {n}, {c} → {k}, {hopper}: {name} {error:e}");
             }
         }
     }

@@ -93,13 +93,14 @@ impl Layer {
             "tile_64" => whole!(ProductTile64, grid(WIDTH, 64, 128)),
             "wgmma_128" | "wgmma_64" => {
                 let wide = if kernel == "wgmma_128" { 128 } else { 64 };
-                let a = a.tiles([CHANNELS, WIDTH * BATCH], [64, 128]);
-                let b = b.tiles([CHANNELS, 9 * CHANNELS], [64, if transposed == 1 { wide } else { 64 }]);
-                // Fewer blocks than tiles: some have two.
-                let (grid, out) = (Grid::of([2, 1, 1], 288).shared(208_896), &mut out.as_bf16());
+                // Tiles of a cluster lie one below the other, three of four of a cluster's are there.
+                let (a, share, across) = (a.tiles([CHANNELS, WIDTH * BATCH], [64, 128]), wide / 4, 1);
+                let b = b.tiles([CHANNELS, 9 * CHANNELS], [64, share]);
+                // No more clusters than one: it has two rectangles of tiles of 64.
+                let (grid, out) = (Grid::of([4, 1, 1], 288).shared(208_896), &mut out.as_bf16());
                 macro_rules! warpgroups {
                     ($kernel:ident) => {
-                        kernels::$kernel { a, b, bias, out, sums, mean, var, tickets, map, transposed, relu }
+                        kernels::$kernel { a, b, bias, out, sums, mean, var, tickets, map, across, transposed, relu }
                             .launch(driver, grid)
                     };
                 }
@@ -113,9 +114,9 @@ impl Layer {
         [self.y, self.sums].map(|view| self.gpu.download_f64(In(view)).unwrap())
     }
 
-    /// Half of the rows' part of the weight's gradient, with y as x's gradient: any numbers do.
-    fn weight_gradient<T: Stored>(&mut self, kernel: &str) -> Vec<f64> {
-        let (map, per_split) = (Self::map(1), 2 * BATCH as u32);
+    /// The part of so many pixels of the weight's gradient, with y as x's gradient: any numbers do.
+    fn weight_gradient<T: Stored>(&mut self, kernel: &str, pixels: usize) -> Vec<f64> {
+        let (map, per_split) = (Self::map(1), (pixels * BATCH) as u32);
         let (driver, mut views) = self.gpu.begin("conv2d");
         let (x, grad_y) = (views.read::<T>(In(self.x)).unwrap(), views.read::<T>(In(self.y)).unwrap());
         let mut out = views.write::<f32>(Out(self.grad_weight)).unwrap();
@@ -130,7 +131,7 @@ impl Layer {
                 let (side, rows) = if kernel == "wgmma_128" { (128, 64) } else { (64, 128) };
                 let [x, grad_y] = [x, grad_y].map(|slice| slice.tiles([CHANNELS, WIDTH * BATCH], [64, rows]));
                 let splits = 1;
-                let grid = Grid::of([4, 1, 1], 288).shared(147_456);
+                let grid = Grid::of([4, 1, 1], 288).shared(180_224);
                 macro_rules! warpgroups {
                     ($kernel:ident) => {
                         kernels::$kernel { x, grad_y, partials, out: None, tickets: None, map, per_split, splits }
@@ -196,16 +197,16 @@ fn weight_gradients_in_whole_tiles_are_those_of_any_tiles() {
     fn check<T: Stored>(mode: Mode) {
         let mut layer = Layer::new(mode, T::DTYPE, None);
         layer.product::<T>("any", false, 0);
-        let plain = layer.weight_gradient::<T>("any");
-        assert!(plain == layer.weight_gradient::<T>("tile_128"), "a warp of a tile of 128 has the whole sum");
-        let mut shared = vec!["tile_64"];
+        let plain = layer.weight_gradient::<T>("any", 2);
+        assert!(plain == layer.weight_gradient::<T>("tile_128", 2), "a warp of a tile of 128 has the whole sum");
+        let mut shared = vec![("tile_64", 2)];
+        // Warpgroups count pixels of dy for three taps together: the sums are of the same rows where they are of all.
         if T::HALF && layer.hopper() {
-            let whole = layer.weight_gradient::<T>("wgmma_128");
-            assert!(whole == plain || !layer.emulated(), "a warpgroup of a tile of 128 has the whole sum");
-            shared.extend(["wgmma_64", "wgmma_128"]);
+            shared.extend([("wgmma_64", WIDTH), ("wgmma_128", WIDTH)]);
         }
-        for kernel in shared {
-            let found = layer.weight_gradient::<T>(kernel);
+        for (kernel, pixels) in shared {
+            let (found, plain) =
+                (layer.weight_gradient::<T>(kernel, pixels), layer.weight_gradient::<T>("any", pixels));
             assert!(relative_error(&found, &plain) < 1e-6, "{kernel}: {}", relative_error(&found, &plain));
         }
     }

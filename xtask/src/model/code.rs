@@ -5,12 +5,14 @@ use super::chain::Step;
 use crate::sass::{Instruction, Measured, basic_blocks};
 
 /// What both the emulator counts and the machine code shows, by which turns of loops are found.
-pub const FEATURES: usize = 12;
+pub const FEATURES: usize = 13;
 /// The place among them of FFMA, which the emulator does not count.
 pub const FFMA: usize = 9;
 
 /// The place of waits at mbarriers.
 const WAITS: usize = 11;
+/// The place of what wgmma multiply, as mma of 16 × 8 × 16: products of tiles of several widths are not the same work.
+const MULTIPLIED: usize = 12;
 
 /// Kinds of units besides tensor cores that take more than the one clock in which an instruction is issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +124,9 @@ impl Block {
         }
         if let Some((wgmma, flops, weight)) = tensor(of) {
             self.features[0] += 1.0;
+            if wgmma {
+                self.features[MULTIPLIED] += flops / (2.0 * 16.0 * 8.0 * 16.0);
+            }
             self.flops += flops;
             self.tensor[usize::from(wgmma)] += flops * weight;
         }

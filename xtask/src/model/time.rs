@@ -194,7 +194,7 @@ mod tests {
 
     /// A loop whose turn has one load and one store of 16 bytes, and 10 instructions.
     fn parts() -> [Part; 1] {
-        let features = [0.0, 0.0, 0.0, 0.0, 16.0, 16.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let features = [0.0, 0.0, 0.0, 0.0, 16.0, 16.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
         [Part { is_loop: true, blocks: vec![Block { features, instructions: 10.0, ..Block::default() }] }]
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Of each class of work that both see, the machine code says how many instructions a turn of each loop has, and the emulator how many all warps ran:
 //! accesses by the bytes of a lane (the compiler joins neighbours), ldmatrix, mma and wgmma, shuffles, barriers,
-//! bulk copies, waits at mbarriers; and FFMA, where all products are known. The turns of a basic block are the numbers, none
+//! what wgmma multiply, bulk copies, waits at mbarriers; and FFMA, where all products are known. The turns of a basic block are the numbers, none
 //! below 0, and in no loop none above one for each warp, for which the products come nearest to the counters, each weighed by its size. Where several
 //! turns do as well (copies of a loop, of which one runs; the rest that an unrolled loop leaves) the block that has most takes all. A block without
 //! counted work runs as often as its loop, which is as often as the block of it that has most instructions run; in no loop once for each warp.
@@ -60,6 +60,7 @@ fn counted(counts: &Counts, node: &Node) -> [f64; FEATURES] {
         if counts.mma + counts.wgmma.mma == 0.0 && node.flops[0] > node.flops[1] { node.flops[1] / 64.0 } else { 0.0 },
         counts.bulk.copies,
         counts.waits,
+        counts.wgmma.mma,
     ]
 }
 
@@ -139,11 +140,11 @@ mod tests {
         counts.ldmatrix.requests = 2.0 * 8.0 * 30.0;
         counts.set_global(8.0 * 5.0, 8.0);
         let parts = [
-            part(false, [0.0, 0.0, 0.0, 0.0, 0.0, 16.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
-            part(true, [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
-            part(true, [0.0, 0.0, 0.0, 0.0, 16.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+            part(false, [0.0, 0.0, 0.0, 0.0, 0.0, 16.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+            part(true, [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+            part(true, [0.0, 0.0, 0.0, 0.0, 16.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
             // One that was not run: nothing was shuffled.
-            part(true, [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+            part(true, [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
         ];
         let found = find(&parts, &counts, &node);
         for (turns, wanted) in found.parts.iter().zip([8.0, 240.0, 40.0, 0.0]) {
@@ -153,5 +154,23 @@ mod tests {
         // Stores of twice as many warps as there are cannot be explained.
         counts.set_global(8.0 * 5.0, 16.0);
         assert!(find(&parts, &counts, &node).explained < 0.9);
+    }
+
+    #[test]
+    fn products_of_two_widths_are_told_apart() {
+        // A loop of products of 64 columns and one of 128, as many instructions in both together as 30 turns, of which 10 are the wider.
+        let node = node();
+        let mut counts = node.counts.clone().unwrap();
+        counts.wgmma.requests = 8.0 * 30.0 / 4.0;
+        counts.wgmma.mma = 8.0 * (20.0 * 8.0 + 10.0 * 16.0);
+        let product = |mma| {
+            let mut features = [0.0; FEATURES];
+            (features[0], features[FEATURES - 1]) = (1.0, mma);
+            part(true, features)
+        };
+        let found = find(&[product(8.0), product(16.0)], &counts, &node);
+        for (turns, wanted) in found.parts.iter().zip([160.0, 80.0]) {
+            assert!((turns - wanted).abs() < 0.02 * wanted, "{:?}", found.parts);
+        }
     }
 }

@@ -6,8 +6,10 @@
 
 use super::clocks::Clocks;
 use super::layout::Layout;
+use super::matrix::Matrix;
 use super::mbarrier::{BARRIERS, Barriers};
-use super::operand::{CHUNK, Product, permuted};
+use super::named::NamedBarriers;
+use super::operand::{CHUNK, Product};
 use super::shadow::{Moment, Shadow};
 use super::warpgroup::{Needs, THREADS, Warpgroup};
 use crate::runtime::rng::{Purpose, word};
@@ -16,42 +18,6 @@ use crate::runtime::rng::{Purpose, word};
 const WARPGROUPS: usize = 8;
 /// Tiles begin at multiples of this: chunks are permuted by the bits of their address.
 const TILE_ALIGNMENT: usize = 1024;
-/// A matrix, as a kernel of the emulator has it: the words of its `TensorMap`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-pub struct Matrix {
-    pub kind: u64,
-    pub address: u64,
-    pub element: u64,
-    pub extents: [u64; 2],
-    pub pitch: u64,
-    pub tile: [u64; 2],
-    pub rest: [u64; 8],
-}
-
-impl Matrix {
-    /// What says that these words are a matrix.
-    pub const KIND: u64 = 0x6e6f_726d_5f6d_6170;
-
-    /// Bytes of a box.
-    pub fn box_bytes(&self) -> usize {
-        (self.element * self.tile[0] * self.tile[1]) as usize
-    }
-
-    /// The rows of the box whose first element is (x, y), each as an address and bytes, as far as they lie within the matrix.
-    pub fn rows(self, x: i32, y: i32) -> impl Iterator<Item = (usize, usize)> {
-        let within = |first: i32, count: u64, extent: u64| {
-            let clamped = |at: i64| at.clamp(0, extent as i64) as usize;
-            clamped(i64::from(first))..clamped(i64::from(first) + count as i64)
-        };
-        let columns = within(x, self.tile[0], self.extents[0]);
-        let element = self.element as usize;
-        let begin = self.address as usize + columns.start * element;
-        within(y, self.tile[1], self.extents[1])
-            .map(move |row| (begin + row * self.pitch as usize, columns.len() * element))
-    }
-}
-
 /// One bulk copy, as far as it goes to one block.
 #[derive(Debug, Clone, Copy)]
 struct Transfer {
@@ -86,8 +52,7 @@ pub struct Engine {
     under_way: Vec<usize>,
     granules: Vec<Granule>,
     warpgroups: Vec<Warpgroup>,
-    /// Barriers of some warps: block, number, how many threads it is for, and those that are there.
-    named: Vec<(usize, u32, u32, Vec<u32>)>,
+    named: NamedBarriers,
     /// Of each block, whether all its threads have left; and who has arrived from other blocks at its mbarriers, with the other's own number then.
     gone: Vec<bool>,
     arrived: Vec<Vec<(u32, u32)>>,
@@ -121,7 +86,7 @@ impl Engine {
             under_way: Vec::new(),
             granules: vec![Granule::default(); (blocks * room).div_ceil(CHUNK)],
             warpgroups: (0..blocks * (threads / THREADS)).map(|_| Warpgroup::default()).collect(),
-            named: Vec::new(),
+            named: NamedBarriers::default(),
             gone: vec![false; blocks],
             arrived: vec![Vec::new(); blocks],
             woken: Vec::new(),
@@ -192,39 +157,14 @@ impl Engine {
         if let Some(&thread) = self.warpgroups.iter().flat_map(|warpgroup| &warpgroup.waiting).next() {
             return Some((thread, "waits for ever for a wgmma that not all of its warpgroup ask for".into()));
         }
-        if let Some((_, which, threads, there)) = self.named.iter().find(|(.., there)| !there.is_empty()) {
-            let problem =
-                format!("waits for ever at barrier {which} of {threads} threads, which {} reach", there.len());
-            return Some((there[0], problem));
-        }
-        self.barriers.stuck()
+        self.named.stuck().or_else(|| self.barriers.stuck())
     }
 
     /// `thread` comes to a barrier of `threads` threads. Returns whether it is the last.
     pub fn meet(&mut self, thread: u32, which: u32, threads: u32) -> Result<bool, String> {
-        if !(1..16).contains(&which) || threads == 0 || !threads.is_multiple_of(32) {
-            return Err(format!("waits at barrier {which} of {threads} threads; there are 1 to 15, of whole warps"));
-        }
-        let rank = self.layout.rank(thread);
-        let of_block = self.named.iter().position(|(block, other, ..)| (*block, *other) == (rank, which));
-        let at = of_block.unwrap_or_else(|| {
-            self.named.push((rank, which, threads, Vec::new()));
-            self.named.len() - 1
-        });
-        let (.., expected, there) = &mut self.named[at];
-        if there.is_empty() {
-            *expected = threads;
-        } else if *expected != threads {
-            return Err(format!("waits at barrier {which} of {threads} threads, others at one of {expected}"));
-        }
-        there.push(thread);
-        if (there.len() as u32) < threads {
-            return Ok(false);
-        }
-        let mut there = std::mem::take(there);
+        let Some(there) = self.named.meet(self.layout.rank(thread), thread, which, threads)? else { return Ok(false) };
         self.clocks.meet(there.iter().copied());
-        there.retain(|&other| other != thread);
-        self.woken.extend(there);
+        self.woken.extend(there.into_iter().filter(|&other| other != thread));
         Ok(true)
     }
 
@@ -369,23 +309,8 @@ impl Engine {
     fn land(&mut self, which: usize, memory: &mut [Memory<'_>]) -> Result<(), String> {
         let copy = self.transfers[self.under_way.remove(which)];
         let (memory, first) = (&mut memory[self.layout.rank_of(copy.to)], copy.to % self.layout.room);
-        let Matrix { address, element, extents, pitch, tile, .. } = copy.from;
-        let element = element as usize;
-        for row in 0..tile[1] as usize {
-            for column in 0..tile[0] as usize {
-                let [x, y] = [i64::from(copy.x) + column as i64, i64::from(copy.y) + row as i64];
-                let inside = x >= 0 && y >= 0 && (x as u64) < extents[0] && (y as u64) < extents[1];
-                let place = permuted(first + row * 128 + column * element);
-                let to = &mut memory.bytes[place..place + element];
-                if inside {
-                    let from = address as usize + y as usize * pitch as usize + x as usize * element;
-                    // SAFETY: the launch has checked that the whole matrix lies within its tensor.
-                    unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to.as_mut_ptr(), element) };
-                } else {
-                    to.fill(0);
-                }
-            }
-        }
+        // SAFETY: the launch has checked that the whole matrix lies within its tensor.
+        unsafe { copy.from.bring(copy.x, copy.y, memory.bytes, first) };
         memory.shadow.landed(first, copy.bytes());
         self.barriers.come(copy.barrier, copy.bytes());
         self.end_phase(copy.barrier)

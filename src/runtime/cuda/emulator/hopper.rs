@@ -5,8 +5,9 @@
 use super::abi::{AsyncCalls, Thread};
 use super::calls::{fail, must_have_waited, parts, suspend};
 use super::cluster::{Block, Cluster, memory_of};
-use super::engine::{Engine, Matrix, Memory};
+use super::engine::{Engine, Memory};
 use super::lanes::Counting;
+use super::matrix::Matrix;
 use super::operand::{CHUNK, Product};
 use super::warpgroup::THREADS;
 use std::ffi::c_void;

@@ -10,7 +10,7 @@
 //! - `cluster`: threads as coroutines, and their schedule · `calls`: what they ask for · `shadow`: who touched shared memory
 //! - `lanes`: which accesses of a warp's lanes are one request, and their counters · `tally`: these of all blocks · `counted`: calls that tell these
 //! - `global`: who touched global memory, and what orders it
-//! - `engine`: bulk copies, counted by `mbarrier` · `warpgroup`: products of warpgroups, from operands that descriptors name (`operand`) · `clocks`: what threads
+//! - `engine`: bulk copies of a `matrix`, counted by `mbarrier` · `named`: barriers of some warps · `warpgroup`: products of warpgroups, from operands that descriptors name (`operand`) · `clocks`: what threads
 //!   know of each other's work · `layout`: how a cluster's memory is numbered · `hopper`: the calls for these
 //! - `gemm`: the dense product · `graph`: recorded work · `abi`: the layouts that both sides agree on
 
@@ -27,7 +27,9 @@ mod graph;
 mod hopper;
 mod lanes;
 mod layout;
+mod matrix;
 mod mbarrier;
+mod named;
 mod operand;
 mod shadow;
 mod tally;
@@ -43,9 +45,9 @@ use crate::runtime::memory::LARGE;
 use crate::runtime::tensor::ArenaId;
 use crate::{Error, Result};
 use cluster::{BlockRunner, Launch, Window, shuffle};
-use engine::Matrix;
 use global::Global;
 use graph::{Command, Recording};
+use matrix::Matrix;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ffi::c_void;
