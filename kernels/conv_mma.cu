@@ -19,68 +19,32 @@ template <> struct Kind<float> {
 };
 
 // Sixteen bytes to shared memory: `valid` elements from p on, zeros after them.
-template <typename T> __device__ __forceinline__ void fetch(T* to, const T* p, const T* somewhere, unsigned valid, bool vector) {
+template <typename T> struct Chunk {
+    T* to;
+    const T* p;
+    unsigned valid;
+};
+// So many of them. Where rows are not aligned, all elements are asked for before the first is stored, which might be one of them for all that the
+// compiler knows.
+template <typename T, unsigned COUNT> __device__ __forceinline__ void fetch(const Chunk<T> (&chunks)[COUNT], const T* somewhere, bool vector) {
     constexpr unsigned CHUNK = Kind<T>::CHUNK;
     if (vector) {
-        cp_async_16(to, valid ? p : somewhere, valid != 0);
+#pragma unroll
+        for (unsigned k = 0; k < COUNT; ++k) cp_async_16(chunks[k].to, chunks[k].valid ? chunks[k].p : somewhere, chunks[k].valid != 0);
         return;
     }
-    // All of them are asked for before the first is stored, which may be one of them for all that the compiler knows.
-    T all[CHUNK];
+    T all[COUNT][CHUNK];
 #pragma unroll
-    for (unsigned i = 0; i < CHUNK; ++i) all[i] = i < valid ? p[i] : from_f32<T>(0.0f);
+    for (unsigned k = 0; k < COUNT; ++k)
 #pragma unroll
-    for (unsigned i = 0; i < CHUNK; ++i) to[i] = all[i];
+        for (unsigned i = 0; i < CHUNK; ++i) all[k][i] = i < chunks[k].valid ? chunks[k].p[i] : from_f32<T>(0.0f);
+#pragma unroll
+    for (unsigned k = 0; k < COUNT; ++k)
+#pragma unroll
+        for (unsigned i = 0; i < CHUNK; ++i) chunks[k].to[i] = all[k][i];
 }
 __device__ __forceinline__ unsigned chunk_left(unsigned at, unsigned end, unsigned chunk) {
     return min(at < end ? end - at : 0u, chunk);
-}
-
-// Fragments of a 16 × STEP block of the left operand that lies as [row][inner]: first element at p, rows `pitch` apart.
-__device__ __forceinline__ void left_fragment(unsigned (&r)[4], const bf16* p, unsigned pitch) {
-    unsigned lane = lane_id(), matrix = lane / 8;
-    ldmatrix_x4(r, p + (lane % 8 + matrix % 2 * 8) * pitch + matrix / 2 * 8);
-}
-__device__ __forceinline__ void left_fragment(unsigned (&r)[4], const float* p, unsigned pitch) {
-    unsigned g = lane_id() / 4, t = lane_id() % 4;
-    r[0] = to_tf32(p[g * pitch + t]);
-    r[1] = to_tf32(p[(g + 8) * pitch + t]);
-    r[2] = to_tf32(p[g * pitch + t + 4]);
-    r[3] = to_tf32(p[(g + 8) * pitch + t + 4]);
-}
-// The same of one that lies as [inner][row].
-__device__ __forceinline__ void left_fragment_across(unsigned (&r)[4], const bf16* p, unsigned pitch) {
-    unsigned lane = lane_id(), matrix = lane / 8;
-    ldmatrix_x4_trans(r, p + (lane % 8 + matrix / 2 * 8) * pitch + matrix % 2 * 8);
-}
-__device__ __forceinline__ void left_fragment_across(unsigned (&r)[4], const float* p, unsigned pitch) {
-    unsigned g = lane_id() / 4, t = lane_id() % 4;
-    r[0] = to_tf32(p[t * pitch + g]);
-    r[1] = to_tf32(p[t * pitch + g + 8]);
-    r[2] = to_tf32(p[(t + 4) * pitch + g]);
-    r[3] = to_tf32(p[(t + 4) * pitch + g + 8]);
-}
-// Fragments of two neighbouring STEP × 8 blocks of the right operand that lies as [inner][column].
-__device__ __forceinline__ void right_fragments(unsigned (&b0)[2], unsigned (&b1)[2], const bf16* p, unsigned pitch) {
-    unsigned lane = lane_id(), matrix = lane / 8, r[4];
-    ldmatrix_x4_trans(r, p + (lane % 8 + matrix % 2 * 8) * pitch + matrix / 2 * 8);
-    b0[0] = r[0], b0[1] = r[1], b1[0] = r[2], b1[1] = r[3];
-}
-__device__ __forceinline__ void right_fragments(unsigned (&b0)[2], unsigned (&b1)[2], const float* p, unsigned pitch) {
-    unsigned g = lane_id() / 4, t = lane_id() % 4;
-    b0[0] = to_tf32(p[t * pitch + g]), b0[1] = to_tf32(p[(t + 4) * pitch + g]);
-    b1[0] = to_tf32(p[t * pitch + g + 8]), b1[1] = to_tf32(p[(t + 4) * pitch + g + 8]);
-}
-// The same of one that lies as [column][inner].
-__device__ __forceinline__ void right_fragments_across(unsigned (&b0)[2], unsigned (&b1)[2], const bf16* p, unsigned pitch) {
-    unsigned lane = lane_id(), matrix = lane / 8, r[4];
-    ldmatrix_x4(r, p + (lane % 8 + matrix / 2 * 8) * pitch + matrix % 2 * 8);
-    b0[0] = r[0], b0[1] = r[1], b1[0] = r[2], b1[1] = r[3];
-}
-__device__ __forceinline__ void right_fragments_across(unsigned (&b0)[2], unsigned (&b1)[2], const float* p, unsigned pitch) {
-    unsigned g = lane_id() / 4, t = lane_id() % 4;
-    b0[0] = to_tf32(p[g * pitch + t]), b0[1] = to_tf32(p[g * pitch + t + 4]);
-    b1[0] = to_tf32(p[(g + 8) * pitch + t]), b1[1] = to_tf32(p[(g + 8) * pitch + t + 4]);
 }
 
 // What of a product is stored, and which sums of its columns are left: begin() prepares, last() is what an element is stored as, add() adds it to the two
@@ -146,28 +110,32 @@ __device__ void product(const T* a, const T* b, T* out, const Epilogue& epilogue
 
     auto load = [&](const Walk& walk, unsigned stage) {
         Pixel shift = tap_shift(map, walk.tap);
+        constexpr unsigned OF_B = COLUMNS * CHUNKS / THREADS;
+        Chunk<T> chunks[2 + OF_B];
 #pragma unroll
         for (unsigned i = 0; i < 2; ++i) {
             unsigned at = (t + i * THREADS) / CHUNKS, row = first_row + at, k = (t + i * THREADS) % CHUNKS * CHUNK;
             bool there = row < map.rows && on_map(map, pixels[i], shift);
             unsigned valid = there ? chunk_left(walk.begin + k, map.inner, CHUNK) : 0;
             const T* p = there ? shifted_row(a, map, row, shift) + walk.begin + k : a;
-            fetch(tiles_a + stage * TILE_A + at * PITCH_A + k, p, a, valid, vector);
+            chunks[i] = {tiles_a + stage * TILE_A + at * PITCH_A + k, p, valid};
         }
         const T* own = b + (u64)walk.tap * map.inner * map.columns;
 #pragma unroll
-        for (unsigned i = t; i < COLUMNS * CHUNKS; i += THREADS) {
+        for (unsigned each = 0; each < OF_B; ++each) {
+            unsigned i = t + each * THREADS;
             if (TRANSPOSED) {
                 unsigned at = i / CHUNKS, j = first_column + at, k = i % CHUNKS * CHUNK;
                 unsigned valid = j < map.columns ? chunk_left(walk.begin + k, map.inner, CHUNK) : 0;
-                fetch(tiles_b + stage * TILE_B + at * PITCH_B + k, own + (u64)j * map.inner + walk.begin + k, b, valid, vector);
+                chunks[2 + each] = {tiles_b + stage * TILE_B + at * PITCH_B + k, own + (u64)j * map.inner + walk.begin + k, valid};
             } else {
                 constexpr unsigned ACROSS = COLUMNS / CHUNK;
                 unsigned at = i / ACROSS, k = walk.begin + at, j = i % ACROSS * CHUNK;
                 unsigned valid = k < map.inner ? chunk_left(first_column + j, map.columns, CHUNK) : 0;
-                fetch(tiles_b + stage * TILE_B + at * PITCH_B + j, own + (u64)k * map.columns + first_column + j, b, valid, vector);
+                chunks[2 + each] = {tiles_b + stage * TILE_B + at * PITCH_B + j, own + (u64)k * map.columns + first_column + j, valid};
             }
         }
+        fetch(chunks, a, vector);
     };
 
     Walk loading = walk_from(taps_of(map, first_row, ROWS)), walk = loading;
@@ -303,9 +271,12 @@ KERNEL_OF_T(256) weight_gradient_mma(const T* x, const T* grad_y, float* partial
         bool there = q < end;
         unsigned row = there ? rectangle_row(map, rectangle, q) : 0;
         const T* from_x = there ? shifted_row(x, map, row, shift) + first_c + place : x;
-        fetch(tiles_x + stage * TILE + at * PITCH + place, from_x, x, there ? chunk_left(first_c + place, map.inner, CHUNK) : 0, vector);
         const T* from_y = grad_y + (u64)row * map.columns + first_k + place;
-        fetch(tiles_y + stage * TILE + at * PITCH + place, from_y, grad_y, there ? chunk_left(first_k + place, map.columns, CHUNK) : 0, vector);
+        Chunk<T> chunks[2] = {
+            {tiles_x + stage * TILE + at * PITCH + place, from_x, there ? chunk_left(first_c + place, map.inner, CHUNK) : 0},
+            {tiles_y + stage * TILE + at * PITCH + place, from_y, there ? chunk_left(first_k + place, map.columns, CHUNK) : 0},
+        };
+        fetch(chunks, x, vector);
     };
     unsigned loading = begin;
     for (unsigned stage = 0; stage + 1 < STAGES; ++stage, loading += DEPTH) {

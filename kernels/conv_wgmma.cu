@@ -4,9 +4,11 @@
 // for the operands of stage after stage of 64 of the inner dimension (TMA), and two warpgroups multiply them, 64 rows each; a ring of stages lies
 // between, of which `full` says what has come and `empty` what has been multiplied. So the next tile's operands come while a tile is stored.
 //
-// warpgroups.cuh has the ring, warpgroup_product.cuh the products, warpgroup_gradient.cuh the weights' gradients; both_wgmma.cu makes both gradients.
+// warpgroups.cuh has the ring, warpgroup_product.cuh the products, warpgroup_line.cuh those along lines, warpgroup_gradient.cuh the weights' gradients;
+// both_wgmma.cu makes both gradients.
 #include "hopper.cuh"
 #include "warpgroup_gradient.cuh"
+#include "warpgroup_line.cuh"
 #include "warpgroup_product.cuh"
 
 #if HOPPER
@@ -48,6 +50,23 @@ input_gradient_wgmma_64(const __grid_constant__ TensorMap a, const __grid_consta
     wait_for_predecessor();
     Gradient with = {{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}};
     product<64, true>(&a, &b, out, with, map, across);
+}
+
+// As product_wgmma_64 with nine taps and 64 channels both in and out, forward. Boxes of a are 128 rows of 64, those of b 64.
+extern "C" __global__ void __launch_bounds__(288, 1)
+product_wgmma_line(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const float* bias_or_null, bf16* out, double* sums_or_null,
+                   float* mean_or_null, float* var_or_null, unsigned* tickets_or_null, Map map, unsigned relu) {
+    wait_for_predecessor();
+    TILES_SHARED(stages);
+    SHARED(u64, full, [STAGES + 1]);
+    SHARED(u64, empty, [STAGES]);
+    if (threadIdx.x == 0) mbarrier_init(full + STAGES, 1);
+    Ring between = ring(full, empty);
+    __syncthreads();
+    Plain with = {bias_or_null, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, relu};
+    if (multiplies()) multiply_lines<false>(with, out, map, blockIdx.x, between, full + STAGES, stages);
+    else if (lane_id() == 0) fetch_lines(&a, &b, map, blockIdx.x, between, full + STAGES, stages);
+    merge_lines(with, map, blockIdx.x);
 }
 
 // One split's part of dw[tap][c, k] = Σ_q x[q shifted by tap, c] · dy[q, k], in tiles of 128 × 64 under three taps. Boxes are 64 rows of 64.

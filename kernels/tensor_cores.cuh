@@ -162,3 +162,50 @@ __device__ __forceinline__ void ldmatrix_x4_trans(unsigned (&r)[4], Shared row) 
 // The product of operands that are stored as T.
 __device__ __forceinline__ void multiply(bf16, float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_bf16(d, a, b); }
 __device__ __forceinline__ void multiply(float, float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { mma_tf32(d, a, b); }
+
+// Fragments of a 16 × 16 block (of 16 × 8 of tf32) of the left operand that lies as [row][inner]: first element at p, rows `pitch` apart.
+__device__ __forceinline__ void left_fragment(unsigned (&r)[4], const bf16* p, unsigned pitch) {
+    unsigned lane = lane_id(), matrix = lane / 8;
+    ldmatrix_x4(r, p + (lane % 8 + matrix % 2 * 8) * pitch + matrix / 2 * 8);
+}
+__device__ __forceinline__ void left_fragment(unsigned (&r)[4], const float* p, unsigned pitch) {
+    unsigned g = lane_id() / 4, t = lane_id() % 4;
+    r[0] = to_tf32(p[g * pitch + t]);
+    r[1] = to_tf32(p[(g + 8) * pitch + t]);
+    r[2] = to_tf32(p[g * pitch + t + 4]);
+    r[3] = to_tf32(p[(g + 8) * pitch + t + 4]);
+}
+// The same of one that lies as [inner][row].
+__device__ __forceinline__ void left_fragment_across(unsigned (&r)[4], const bf16* p, unsigned pitch) {
+    unsigned lane = lane_id(), matrix = lane / 8;
+    ldmatrix_x4_trans(r, p + (lane % 8 + matrix / 2 * 8) * pitch + matrix % 2 * 8);
+}
+__device__ __forceinline__ void left_fragment_across(unsigned (&r)[4], const float* p, unsigned pitch) {
+    unsigned g = lane_id() / 4, t = lane_id() % 4;
+    r[0] = to_tf32(p[t * pitch + g]);
+    r[1] = to_tf32(p[t * pitch + g + 8]);
+    r[2] = to_tf32(p[(t + 4) * pitch + g]);
+    r[3] = to_tf32(p[(t + 4) * pitch + g + 8]);
+}
+// Fragments of two neighbouring blocks, 8 columns each, of the right operand that lies as [inner][column].
+__device__ __forceinline__ void right_fragments(unsigned (&b0)[2], unsigned (&b1)[2], const bf16* p, unsigned pitch) {
+    unsigned lane = lane_id(), matrix = lane / 8, r[4];
+    ldmatrix_x4_trans(r, p + (lane % 8 + matrix % 2 * 8) * pitch + matrix / 2 * 8);
+    b0[0] = r[0], b0[1] = r[1], b1[0] = r[2], b1[1] = r[3];
+}
+__device__ __forceinline__ void right_fragments(unsigned (&b0)[2], unsigned (&b1)[2], const float* p, unsigned pitch) {
+    unsigned g = lane_id() / 4, t = lane_id() % 4;
+    b0[0] = to_tf32(p[t * pitch + g]), b0[1] = to_tf32(p[(t + 4) * pitch + g]);
+    b1[0] = to_tf32(p[t * pitch + g + 8]), b1[1] = to_tf32(p[(t + 4) * pitch + g + 8]);
+}
+// The same of one that lies as [column][inner].
+__device__ __forceinline__ void right_fragments_across(unsigned (&b0)[2], unsigned (&b1)[2], const bf16* p, unsigned pitch) {
+    unsigned lane = lane_id(), matrix = lane / 8, r[4];
+    ldmatrix_x4(r, p + (lane % 8 + matrix / 2 * 8) * pitch + matrix % 2 * 8);
+    b0[0] = r[0], b0[1] = r[1], b1[0] = r[2], b1[1] = r[3];
+}
+__device__ __forceinline__ void right_fragments_across(unsigned (&b0)[2], unsigned (&b1)[2], const float* p, unsigned pitch) {
+    unsigned g = lane_id() / 4, t = lane_id() % 4;
+    b0[0] = to_tf32(p[g * pitch + t]), b0[1] = to_tf32(p[g * pitch + t + 4]);
+    b1[0] = to_tf32(p[(g + 8) * pitch + t]), b1[1] = to_tf32(p[(g + 8) * pitch + t + 4]);
+}

@@ -1,5 +1,6 @@
 // A weight's gradient by warpgroups, in whole tiles: the splits of its rows, and their sum by whichever block comes last.
 #pragma once
+#include "cluster.cuh"
 #include "splits.cuh"
 #include "taps.cuh"
 #include "warpgroups.cuh"
@@ -70,10 +71,16 @@ template <unsigned SIDE> __device__ __forceinline__ unsigned parts_of(const Map&
     return map.inner / SIDE * (map.columns / NARROW) * lines_of_taps(map) * splits;
 }
 
-// Asks for the stages of all parts of this block, from part `number` on; one thread does.
-template <unsigned SIDE>
+// Whether the four blocks of a cluster share x: they have parts that follow one another, whose tiles are of the same channels of x and the same rows.
+__device__ __forceinline__ bool parts_share(const Map& map) { return map.columns % (4 * NARROW) == 0; }
+
+// Asks for the stages of all parts of this block, from part `number` on; one thread does. Where a cluster shares x, each asks for a quarter of its rows for
+// all of them.
+template <unsigned SIDE, bool CLUSTERED>
 __device__ __forceinline__ void fetch_parts(const TensorMap* x, const TensorMap* grad_y, const Map& map, unsigned per_split, unsigned parts, unsigned first,
                                             Ring& between, unsigned char* stages) {
+    bool shared = CLUSTERED && parts_share(map);
+    unsigned quarter = shared ? cluster_rank() * (rows_of_stage<SIDE>() / 4) : 0;
     for (unsigned number = first; number < parts; number += gridDim.x)
         for (Part<SIDE> part(map, number, per_split); part.left; part.next(map)) {
             Run run(map, part);
@@ -85,8 +92,12 @@ __device__ __forceinline__ void fetch_parts(const TensorMap* x, const TensorMap*
                 unsigned char* to = stages + between.stage * GRADIENT_STAGE;
                 int row = (int)((part.h * map.width + at) * map.batch + part.sample);
 #pragma unroll
-                for (unsigned j = 0; j < SIDE / 64; ++j)
-                    bulk_copy(to + j * SQUARE_BYTES, x, barrier, (int)(part.first_c + 64 * j), row + part.below * (int)(map.width * map.batch));
+                for (unsigned j = 0; j < SIDE / 64; ++j) {
+                    unsigned char* square = to + j * SQUARE_BYTES + quarter * 128;
+                    int c = (int)(part.first_c + 64 * j), row_x = row + (int)quarter + part.below * (int)(map.width * map.batch);
+                    if (shared) bulk_copy_to(15, square, x, barrier, c, row_x);
+                    else bulk_copy(square, x, barrier, c, row_x);
+                }
                 if (with_dy) bulk_copy(to + X_BYTES, grad_y, barrier, (int)part.first_k, row);
                 between.next();
             }
@@ -107,9 +118,9 @@ __device__ __forceinline__ void store_tap(float* to, const Map& map, const float
         for (unsigned e = 0; e < 2; ++e) *(Two*)(to + (u64)(8 * e) * map.columns + 8 * n) = Two{{d[4 * n + 2 * e], d[4 * n + 2 * e + 1]}};
 }
 
-template <unsigned SIDE>
+template <unsigned SIDE, typename Stages>
 __device__ __forceinline__ void multiply_parts(float* partials, const Map& map, unsigned per_split, unsigned parts, unsigned first, Ring& between,
-                                               unsigned char* stages) {
+                                               unsigned char* stages, const Stages& own) {
     // Where warpgroups share the rows of a stage, the second one leaves its sums to the first.
     constexpr bool SHARED_SUM = SIDE == 64;
     constexpr unsigned COUNT = NARROW / 2;
@@ -117,7 +128,6 @@ __device__ __forceinline__ void multiply_parts(float* partials, const Map& map, 
     float* other = (float*)(stages + STAGES * GRADIENT_STAGE) + threadIdx.x % 128;
     u64 place = place_of_tile(stages) + group * SQUARE_BYTES;
     u64 x = descriptor(place, SQUARE_BYTES), dy = descriptor(place_of_tile(stages) + X_BYTES + (SHARED_SUM ? group * SQUARE_BYTES : 0), SQUARE_BYTES);
-    OwnStages own = {between.empty};
     give_all_back(own);
     for (unsigned number = first; number < parts; number += gridDim.x) {
         Part<SIDE> part(map, number, per_split);
@@ -230,8 +240,8 @@ __device__ __forceinline__ void weight_gradient(const TensorMap* x, const Tensor
     Ring between = ring(full, empty);
     __syncthreads();
     unsigned parts = parts_of<SIDE>(map, splits);
-    if (multiplies()) multiply_parts<SIDE>(partials, map, per_split, parts, blockIdx.x, between, stages);
-    else if (lane_id() == 0) fetch_parts<SIDE>(x, grad_y, map, per_split, parts, blockIdx.x, between, stages);
+    if (multiplies()) multiply_parts<SIDE>(partials, map, per_split, parts, blockIdx.x, between, stages, OwnStages{between.empty});
+    else if (lane_id() == 0) fetch_parts<SIDE, false>(x, grad_y, map, per_split, parts, blockIdx.x, between, stages);
     add_splits<SIDE>(partials, out, tickets, map, splits, blockIdx.x);
 }
 

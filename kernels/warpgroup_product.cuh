@@ -24,17 +24,6 @@ struct Share {
     static __device__ __forceinline__ unsigned cluster() { return blockIdx.x / CLUSTER; }
     static __device__ __forceinline__ unsigned clusters() { return gridDim.x / CLUSTER; }
 };
-// How a warp says that it needs a stage no more: a lane for each block that copies to this one says so there.
-struct SharedStages {
-    bool says;
-    unsigned empty;
-    __device__ __forceinline__ SharedStages(const Share& share, u64* own)
-        : says((share.of_row() | share.of_column()) >> lane_id() & 1u), empty(mbarrier_of(own, says ? lane_id() : 0)) {}
-    __device__ __forceinline__ void give_back(unsigned stage) const {
-        if (says) mbarrier_arrive_at(empty + 8 * stage);
-    }
-};
-
 // The taps that pixel has on the map, as bits.
 __device__ __forceinline__ unsigned taps_at(const Map& map, Pixel pixel) {
     if (map.taps == 1) return 1;
@@ -62,6 +51,8 @@ struct Place {
             if (i == share.row) own = taps;
         }
     }
+    // A tile that has all columns.
+    __device__ __forceinline__ Place(unsigned row_tile) : row_tile(row_tile), first_column(0), own(0), all(0) {}
     __device__ __forceinline__ bool there(const Map& map) const { return row_tile < map.rows / ROWS; }
 };
 __device__ __forceinline__ unsigned rectangles_of(const Map& map, const Share& share, unsigned columns) {
@@ -208,17 +199,50 @@ struct Either {
 // A warp's 16 rows of a tile, of COLUMNS + 8 floats: a pitch at which four rows of eight bytes a lane lie side by side.
 template <unsigned COLUMNS> __device__ constexpr unsigned staged_floats() { return 16 * (COLUMNS + 8); }
 
-template <unsigned COLUMNS, bool TRANSPOSED, unsigned STRIDE, typename Epilogue>
-__device__ __forceinline__ void multiply_tiles(const Epilogue& epilogue, bf16* out, const Map& map, const Share& share, unsigned first, Ring& ring,
-                                               unsigned char* stages) {
+// Stores a tile, of which each warp has 16 rows, and leaves its sums. `all_staged` has room for the tile, and for 8 KiB of sums.
+template <unsigned COLUMNS, typename Epilogue, typename Rows>
+__device__ __forceinline__ void put_tile(const Epilogue& epilogue, Rows& rows, const float (&d)[COLUMNS / 2], bf16* out, const Map& map, const Place& at,
+                                         float* all_staged) {
     constexpr unsigned LANES = COLUMNS / 4, PARTS = MULTIPLIERS / LANES;
-    float* all_staged = (float*)(stages + STAGES * STRIDE);
     float* staged = all_staged + warp_id() * staged_floats<COLUMNS>();
     // Of the threads that share a column: [part][sum, second sum][column].
     float* columns = all_staged + MULTIPLIERS / 32 * staged_floats<COLUMNS>();
+    __syncwarp();
+#pragma unroll
+    for (unsigned n = 0; n < COLUMNS / 8; ++n)
+#pragma unroll
+        for (unsigned e = 0; e < 2; ++e) {
+            float* to = staged + (lane_id() / 4 + 8 * e) * (COLUMNS + 8) + 8 * n + lane_id() % 4 * 2;
+            *(Two*)to = Two{{d[4 * n + 2 * e], d[4 * n + 2 * e + 1]}};
+        }
+    __syncwarp();
+    Four sum = {}, second = {};
+    rows.store(staged, out + (u64)(at.row_tile * ROWS + warp_id() * 16) * map.columns + at.first_column, map, at, sum, second);
+    if (!epilogue.sums()) return;
+    // Nobody adds the last tile's sums any more.
+    named_barrier<1>(MULTIPLIERS);
+    float* own = columns + threadIdx.x / LANES * 2 * COLUMNS + lane_id() % LANES * 4;
+    store4(own, sum);
+    store4(own + COLUMNS, second);
+    named_barrier<1>(MULTIPLIERS);
+    if (threadIdx.x >= COLUMNS) return;
+    Pair all = {};
+    for (unsigned i = 0; i < PARTS; ++i) {
+        all.a += columns[2 * i * COLUMNS + threadIdx.x];
+        all.b += columns[(2 * i + 1) * COLUMNS + threadIdx.x];
+    }
+    double* left = epilogue.sums() + (u64)(2 * at.row_tile) * map.columns + at.first_column + threadIdx.x;
+    left[0] = all.a;
+    left[map.columns] = all.b * rows.scale;
+}
+
+template <unsigned COLUMNS, bool TRANSPOSED, unsigned STRIDE, typename Epilogue>
+__device__ __forceinline__ void multiply_tiles(const Epilogue& epilogue, bf16* out, const Map& map, const Share& share, unsigned first, Ring& ring,
+                                               unsigned char* stages) {
+    float* all_staged = (float*)(stages + STAGES * STRIDE);
     u64 place = place_of_tile(stages), a = descriptor(place + __shfl_sync(0xffffffffu, threadIdx.x / 128, 0) * SQUARE_BYTES), b = descriptor(place + A_BYTES, SQUARE_BYTES);
     typename Epilogue::template Rows<COLUMNS> rows(epilogue);
-    SharedStages shared(share, ring.empty);
+    SharedStages shared(share.of_row() | share.of_column(), ring.empty);
     give_all_back(shared);
     for (unsigned number = first; number < rectangles_of(map, share, COLUMNS); number += Share::clusters()) {
         Place at(map, share, number, COLUMNS);
@@ -246,33 +270,7 @@ __device__ __forceinline__ void multiply_tiles(const Epilogue& epilogue, bf16* o
         }
         end_stages(last, shared);
         if (!at.there(map)) continue;
-        __syncwarp();
-#pragma unroll
-        for (unsigned n = 0; n < COLUMNS / 8; ++n)
-#pragma unroll
-            for (unsigned e = 0; e < 2; ++e) {
-                float* to = staged + (lane_id() / 4 + 8 * e) * (COLUMNS + 8) + 8 * n + lane_id() % 4 * 2;
-                *(Two*)to = Two{{d[4 * n + 2 * e], d[4 * n + 2 * e + 1]}};
-            }
-        __syncwarp();
-        Four sum = {}, second = {};
-        rows.store(staged, out + (u64)(at.row_tile * ROWS + warp_id() * 16) * map.columns + at.first_column, map, at, sum, second);
-        if (!epilogue.sums()) continue;
-        // Nobody adds the last tile's sums any more.
-        named_barrier<1>(MULTIPLIERS);
-        float* own = columns + threadIdx.x / LANES * 2 * COLUMNS + lane_id() % LANES * 4;
-        store4(own, sum);
-        store4(own + COLUMNS, second);
-        named_barrier<1>(MULTIPLIERS);
-        if (threadIdx.x >= COLUMNS) continue;
-        Pair all = {};
-        for (unsigned i = 0; i < PARTS; ++i) {
-            all.a += columns[2 * i * COLUMNS + threadIdx.x];
-            all.b += columns[(2 * i + 1) * COLUMNS + threadIdx.x];
-        }
-        double* left = epilogue.sums() + (u64)(2 * at.row_tile) * map.columns + at.first_column + threadIdx.x;
-        left[0] = all.a;
-        left[map.columns] = all.b * rows.scale;
+        put_tile<COLUMNS>(epilogue, rows, d, out, map, at, all_staged);
     }
 }
 

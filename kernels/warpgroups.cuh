@@ -52,6 +52,15 @@ struct OwnStages {
         if (lane_id() == 0) mbarrier_arrive(empty + stage);
     }
 };
+// The same to those blocks of the cluster that are bits of `blocks`, which copy to this one: a lane for each.
+struct SharedStages {
+    bool says;
+    unsigned empty;
+    __device__ __forceinline__ SharedStages(unsigned blocks, u64* own) : says(blocks >> lane_id() & 1u), empty(mbarrier_of(own, says ? lane_id() : 0)) {}
+    __device__ __forceinline__ void give_back(unsigned stage) const {
+        if (says) mbarrier_arrive_at(empty + 8 * stage);
+    }
+};
 template <typename Stages> __device__ __forceinline__ void give_all_back(const Stages& stages) {
 #pragma unroll
     for (unsigned i = 0; i < STAGES; ++i) stages.give_back(i);

@@ -24,6 +24,8 @@ enum Tiles {
     Split,
     /// 64 and 64.
     Narrow,
+    /// The same along lines, by warpgroups alone.
+    Line,
 }
 
 impl Tiles {
@@ -32,7 +34,7 @@ impl Tiles {
     }
 
     fn side(self) -> usize {
-        if self == Tiles::Narrow { 64 } else { 128 }
+        if matches!(self, Tiles::Narrow | Tiles::Line) { 64 } else { 128 }
     }
 
     /// Blocks that share a tile of the input's gradient.
@@ -87,10 +89,15 @@ pub fn gradients<D: Driver, T: Stored>(
         return weight_gradient(driver, op, mode, extents, x, grad_y, grad_weight, workspace, tickets);
     };
     // Warpgroups have the tiles of products to themselves: what few blocks those fill, parts of the weight's gradient are beside.
-    let by_warpgroups = if tiles == Tiles::Split { Tiles::Mixed } else { tiles };
+    let by_warpgroups = match tiles {
+        Tiles::Split => Tiles::Mixed,
+        Tiles::Narrow if extents.segments().is_some() => Tiles::Line,
+        _ => tiles,
+    };
     let kernel = match by_warpgroups {
         Tiles::Wide => &kernels::GRADIENTS_WGMMA_128,
         Tiles::Narrow => &kernels::GRADIENTS_WGMMA_64,
+        Tiles::Line => &kernels::GRADIENTS_WGMMA_LINE,
         _ => &kernels::GRADIENTS_WGMMA_MIXED,
     };
     let cluster = Grid::new(CLUSTER, 288).shared(warpgroup_shared(128).max(WARPGROUP_GRADIENT_SHARED));
@@ -168,9 +175,19 @@ pub fn gradients<D: Driver, T: Stored>(
         let grid = Grid::new(warpgroup_blocks(driver, most), 288).shared(cluster.shared as usize);
         let (half, box_rows) = (WHOLE_STAGE / 2, warpgroup_rows(side));
         let rows_y = grad_y.tiles([outputs, rows], [half, box_rows]);
-        let x = x.tiles([inputs, rows], [half, box_rows]);
+        // Where a cluster's parts are of the same channels of x, each block asks for a quarter of its rows.
+        let shared = tiles != Tiles::Line && outputs.is_multiple_of(CLUSTER * NARROW);
+        let x = x.tiles([inputs, rows], [half, if shared { box_rows / CLUSTER } else { box_rows }]);
         let b = weight.tiles([outputs, taps * inputs], [half, columns * beside / CLUSTER]);
         let a = grad_y.tiles([outputs, rows], [half, WHOLE_ROWS / beside]);
+        if let (Tiles::Line, Some(segments)) = (tiles, extents.segments()) {
+            let blocks = (segments + weight_blocks).min(driver.properties().multiprocessors as usize);
+            let grid = Grid::new(blocks, 288).shared(cluster.shared as usize);
+            let b = weight.tiles([outputs, taps * inputs], [half, inputs]);
+            let a = grad_y.tiles([outputs, rows], [half, WHOLE_ROWS]);
+            let (dx, norm_x) = (&mut grad_x.as_bf16(), norm_x.map(|x| x.as_bf16()));
+            return launch!(GradientsWgmmaLine(x, b, a, dx, norm_x, grid, rows_y));
+        }
         let across = beside as u32;
         let (dx, norm_x) = (&mut grad_x.as_bf16(), norm_x.map(|x| x.as_bf16()));
         return match tiles {
@@ -184,6 +201,6 @@ pub fn gradients<D: Driver, T: Stored>(
         Tiles::Wide => launch!(GradientsTile128(x, weight, grad_y, grad_x, norm_x, grid)),
         Tiles::Mixed => launch!(GradientsTileMixed(x, weight, grad_y, grad_x, norm_x, grid)),
         Tiles::Split => launch!(GradientsTileSplit(x, weight, grad_y, grad_x, norm_x, grid)),
-        Tiles::Narrow => launch!(GradientsTile64(x, weight, grad_y, grad_x, norm_x, grid)),
+        Tiles::Narrow | Tiles::Line => launch!(GradientsTile64(x, weight, grad_y, grad_x, norm_x, grid)),
     }
 }

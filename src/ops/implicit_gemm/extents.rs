@@ -47,6 +47,10 @@ pub(super) const fn warpgroup_shared(columns: usize) -> usize {
 pub(super) const WHOLE_GRADIENT_SHARED: usize = 98_304;
 /// The same of a weight gradient by warpgroups: four stages of 32 KiB, and 48 KiB for the sums of the second warpgroup.
 pub(super) const WARPGROUP_GRADIENT_SHARED: usize = 180_224;
+/// The same of a product by warpgroups along lines: four stages of 16 KiB, nine taps of weights, the eight warps' rows, and 8 KiB of column sums.
+pub(super) const LINE_SHARED: usize = 184_320;
+/// Pixels of a line's segment, as `kernels/warpgroup_line.cuh` has it.
+const LINE: usize = 8;
 /// Blocks of clusters that a large device holds, which go through parts of a weight gradient, and columns of the tiles of these.
 const HELD_BLOCKS: usize = 128;
 pub(super) const NARROW: usize = 64;
@@ -168,6 +172,12 @@ impl Extents {
         let splits = splits.min(self.rows() / LEAST_ROWS).clamp(1, 1024);
         let each = self.rows().div_ceil(splits).next_multiple_of(warpgroup_rows(side));
         (self.rows().div_ceil(each).max(1), each)
+    }
+
+    /// The segments of lines that products are made of whose weights fit into a block's shared memory; none of others.
+    pub(super) fn segments(&self) -> Option<usize> {
+        let fits = (self.taps, self.inputs, self.outputs) == (9, NARROW, NARROW) && self.whole_rows();
+        fits.then(|| self.height * (self.batch / WHOLE_ROWS) * self.width.div_ceil(LINE))
     }
 
     /// See [`tile_rows`].

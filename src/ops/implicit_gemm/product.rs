@@ -1,7 +1,7 @@
 //! Products forward and the gradients of inputs: one launch of the kernel that takes the extents.
 
 use super::extents::{
-    CLUSTER, Direction, Extents, STEM_ROWS, WHOLE_ROWS, WHOLE_STAGE, aligned, any_tile_rows, exact_tile,
+    CLUSTER, Direction, Extents, LINE_SHARED, STEM_ROWS, WHOLE_ROWS, WHOLE_STAGE, aligned, any_tile_rows, exact_tile,
     product_shared, shared_by_clusters, warpgroup_blocks, warpgroup_shared, whole_shared,
 };
 use super::norm_below::Below;
@@ -110,6 +110,14 @@ pub fn product<D: Driver, T: Stored>(
         };
         // A device that cannot say whether it has room for a cluster does without; if it has failed, what comes next tells of it.
         let hopper = mode == Mode::Bf16 && driver.properties().hopper && !split;
+        if let (true, Direction::Forward, Some(segments)) = (hopper, direction, extents.segments()) {
+            let a = a.tiles([inner, rows], [WHOLE_STAGE / 2, WHOLE_ROWS]);
+            let b = weight.tiles([columns, extents.taps * inner], [WHOLE_STAGE / 2, inner]);
+            let grid = Grid::new(segments.min(driver.properties().multiprocessors as usize), 288).shared(LINE_SHARED);
+            let out = &mut out.as_bf16();
+            return kernels::ProductWgmmaLine { a, b, bias, out, sums, mean, var, tickets, map, relu }
+                .launch(driver, grid);
+        }
         if hopper && driver.has_room(kernel, of_warpgroups).unwrap_or(false) {
             let grid = of_warpgroups;
             let b_rows = extents.taps * if transposed == 1 { columns } else { inner };

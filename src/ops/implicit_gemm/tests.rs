@@ -1,6 +1,6 @@
 //! Which kernels take VGG-16's layers, and what they need of a block.
 
-use super::extents::{Direction, Extents, warpgroup_shared, whole_shared};
+use super::extents::{Direction, Extents, LINE_SHARED, WARPGROUP_GRADIENT_SHARED, warpgroup_shared, whole_shared};
 use crate::runtime::cuda::Mode;
 
 /// Columns of the tiles of VGG-16's products forward and backward, and the side of its weight gradients', with their splits.
@@ -76,4 +76,6 @@ fn clusters_are_laid_so_that_they_copy_least() {
 fn shared_memory_holds_the_stages_and_the_tile_that_is_put_together() {
     assert_eq!([whole_shared(128), whole_shared(64)], [98_304, 78_848]);
     assert_eq!([warpgroup_shared(128), warpgroup_shared(64)], [208_896, 143_360]);
+    // The launch of both gradients has room for either.
+    assert!(LINE_SHARED.max(WARPGROUP_GRADIENT_SHARED) <= warpgroup_shared(128));
 }

@@ -3,6 +3,7 @@
 
 use half::bf16;
 use normscape::Result;
+use normscape::ops::boundary::relative_error;
 use normscape::runtime::cuda::driver::{Driver, Grid, Stored};
 use normscape::runtime::cuda::emulator::Options;
 use normscape::runtime::cuda::kernels::{self, Both, Map, Norming};
@@ -22,8 +23,10 @@ enum Kernel {
     Mixed,
     Split,
     Narrow,
+    /// By warpgroups alone, along lines of the map: the input's gradient is added in another order.
+    Line,
 }
-use Kernel::{Mixed, Narrow, Split, Wide};
+use Kernel::{Line, Mixed, Narrow, Split, Wide};
 
 impl Kernel {
     fn columns(self) -> usize {
@@ -31,7 +34,7 @@ impl Kernel {
     }
 
     fn side(self) -> usize {
-        if self == Narrow { 64 } else { 128 }
+        if matches!(self, Narrow | Line) { 64 } else { 128 }
     }
 }
 
@@ -109,6 +112,8 @@ impl Case {
         let back = Map { inner: columns, columns: inner, direction: -1, ..map };
         let box_rows = if side == 128 { 64 } else { 128 };
         let tiles_x = || of_x.tiles([c, rows], [64, box_rows]);
+        // Where a cluster's parts are of the same channels of x.
+        let quarters_x = || of_x.tiles([c, rows], [64, if k.is_multiple_of(256) { box_rows / 4 } else { box_rows }]);
         let rows_y = || of_y.tiles([k, rows], [64, box_rows]);
         // As many tiles of a cluster side by side as there are: the fewer lie below one another.
         let across = [4, 2, 1].into_iter().find(|across| (c / wide).is_multiple_of(*across)).unwrap_or(1);
@@ -154,7 +159,7 @@ impl Case {
             }};
         }
         macro_rules! both {
-            ($kernel:ident, $weight:expr, $y:expr, $out:expr, $of_x:expr, $x:expr, $grid:expr, $both:expr $(, $rows_y:ident, $across:ident)?) => {
+            ($kernel:ident, $weight:expr, $y:expr, $out:expr, $of_x:expr, $x:expr, $grid:expr, $both:expr, ($($more:tt)*)) => {
                 kernels::$kernel {
                     x: $x,
                     weight: $weight,
@@ -175,7 +180,7 @@ impl Case {
                     norming,
                     map,
                     both: $both,
-                    $($rows_y: $rows_y(), $across,)?
+                    $($more)*
                 }
                 .launch(driver, $grid)
             };
@@ -204,7 +209,7 @@ impl Case {
                 }
                 match kernel {
                     Wide => warpgroups!(InputGradientWgmma128, WeightGradientWgmma128),
-                    Narrow => warpgroups!(InputGradientWgmma64, WeightGradientWgmma64),
+                    Narrow | Line => warpgroups!(InputGradientWgmma64, WeightGradientWgmma64),
                     _ => warpgroups!(InputGradientWgmma64, WeightGradientWgmma128),
                 }
             }
@@ -220,7 +225,7 @@ impl Case {
                     Wide => tiles!(InputGradientTile128, WeightGradientTile128),
                     Mixed => tiles!(InputGradientTile64, WeightGradientTile128),
                     Split => tiles!(InputGradientTileSplit, WeightGradientTile128),
-                    Narrow => tiles!(InputGradientTile64, WeightGradientTile64),
+                    Narrow | Line => tiles!(InputGradientTile64, WeightGradientTile64),
                 }
             }
             How::Together { weights_first, short, clusters } => {
@@ -236,10 +241,15 @@ impl Case {
                     let (out, of_x) = (&mut to_x.as_bf16(), of_x.as_bf16());
                     macro_rules! warpgroups {
                         ($kernel:ident) => {
-                            both!($kernel, tiles_weight(), tiles_y(), out, of_x, tiles_x(), grid, both, rows_y, across)
+                            both!($kernel, tiles_weight(), tiles_y(), out, of_x, quarters_x(), grid, both, (rows_y: rows_y(), across))
                         };
                     }
                     match kernel {
+                        Line => {
+                            let (tiles_y, tiles_weight) =
+                                (of_y.tiles([k, rows], [64, 128]), of_weight.tiles([k, 9 * c], [64, 64]));
+                            both!(GradientsWgmmaLine, tiles_weight, tiles_y, out, of_x, tiles_x(), grid, both, (rows_y: rows_y()))
+                        }
                         Wide => warpgroups!(GradientsWgmma128),
                         Narrow => warpgroups!(GradientsWgmma64),
                         _ => warpgroups!(GradientsWgmmaMixed),
@@ -248,14 +258,14 @@ impl Case {
                     let grid = Grid::new(input_blocks + weight_blocks, 128).shared(98_304);
                     macro_rules! tiles {
                         ($kernel:ident) => {
-                            both!($kernel, of_weight, of_y, &mut to_x, of_x, of_x, grid, both)
+                            both!($kernel, of_weight, of_y, &mut to_x, of_x, of_x, grid, both, ())
                         };
                     }
                     match kernel {
                         Wide => tiles!(GradientsTile128),
                         Mixed => tiles!(GradientsTileMixed),
                         Split => tiles!(GradientsTileSplit),
-                        Narrow => tiles!(GradientsTile64),
+                        Narrow | Line => tiles!(GradientsTile64),
                     }
                 }
             }
@@ -265,7 +275,8 @@ impl Case {
 }
 
 /// The layers of VGG-16 after the first, and the tiles that they have.
-const LAYERS: [(Kernel, (usize, usize)); 8] = [
+const LAYERS: [(Kernel, (usize, usize)); 9] = [
+    (Line, (64, 64)),
     (Narrow, (64, 64)),
     (Narrow, (64, 128)),
     (Wide, (128, 128)),
@@ -281,14 +292,22 @@ fn check<T: Stored>(mode: Mode, case: Case, orders: &[Option<u64>]) {
         return;
     }
     let apart = case.gradients::<T>(mode, How::Apart, None).unwrap();
+    let mut first = None;
     for (i, &order) in orders.iter().enumerate() {
         let how = How::Together { weights_first: i % 2 == 0, short: 0, clusters: 1 + i };
         let found = case.gradients::<T>(mode, how, order).unwrap();
         let names = ["dx", "dw", "dγ", "dβ"];
         let compared = if case.norm { 0..4 } else { 1..2 };
         for at in compared {
-            assert!(found[at] == apart[at], "{}: {case:?}, {mode:?}, {how:?}, {order:?}", names[at]);
+            let what = format!("{}: {case:?}, {mode:?}, {how:?}, {order:?}", names[at]);
+            match case.kernel {
+                Line if at != 1 => assert!(relative_error(&found[at], &apart[at]) < 4e-3, "{what}"),
+                _ => assert!(found[at] == apart[at], "{what}"),
+            }
         }
+        // The others are the norm's.
+        let made = if case.norm { 4 } else { 2 };
+        assert!(first.get_or_insert_with(|| found.clone())[..made] == found[..made], "{case:?}, {how:?}, {order:?}");
         // Without a norm dx is what it is with one.
         assert!(found[0].iter().all(|v| v.is_finite()), "dx: {case:?}, {mode:?}, {how:?}, {order:?}");
     }
@@ -298,7 +317,7 @@ fn check<T: Stored>(mode: Mode, case: Case, orders: &[Option<u64>]) {
 fn every_layers_gradients_are_those_of_launches_of_their_own() {
     for (kernel, channels) in LAYERS {
         for hopper in [false, true] {
-            if hopper && kernel == Split {
+            if hopper && kernel == Split || !hopper && kernel == Line {
                 continue;
             }
             check::<bf16>(Mode::Bf16, Case { kernel, channels, hopper, norm: true }, &[None, Some(1)]);
@@ -308,6 +327,8 @@ fn every_layers_gradients_are_those_of_launches_of_their_own() {
 
 #[test]
 fn no_order_of_blocks_and_threads_changes_a_bit() {
+    let line = Case { kernel: Line, channels: (64, 64), hopper: true, norm: true };
+    check::<bf16>(Mode::Bf16, line, &[Some(2), Some(3), Some(4), Some(5)]);
     for kernel in [Wide, Mixed, Split, Narrow] {
         let case = Case { kernel, channels: (128, 128), hopper: false, norm: true };
         check::<bf16>(Mode::Bf16, case, &[Some(2), Some(3), Some(4)]);
@@ -320,8 +341,9 @@ fn no_order_of_blocks_and_threads_changes_a_bit() {
 
 #[test]
 fn what_has_no_norm_below_has_the_same_gradients() {
-    for (kernel, hopper) in [(Narrow, false), (Narrow, true), (Split, false), (Wide, true)] {
-        let case = Case { kernel, channels: (128, 128), hopper, norm: false };
+    for (kernel, hopper) in [(Narrow, false), (Narrow, true), (Split, false), (Wide, true), (Line, true)] {
+        let channels = if kernel == Line { (64, 64) } else { (128, 128) };
+        let case = Case { kernel, channels, hopper, norm: false };
         check::<bf16>(Mode::Bf16, case, &[None, Some(1)]);
         let how = How::Together { weights_first: false, short: 0, clusters: 1 };
         if case.is_there() {

@@ -44,6 +44,8 @@ enum How {
     Any,
     Warpgroups(usize, usize),
     Clusters(usize, usize, usize),
+    /// Along lines, on so many blocks.
+    Lines(usize),
 }
 
 impl Case {
@@ -88,6 +90,12 @@ impl Case {
                     .launch(driver, grid)
             }
             How::Warpgroups(..) => unreachable!("products are made by clusters"),
+            How::Lines(blocks) => {
+                let (a, b) = (a.tiles([inner, width * BATCH], [64, 128]), b.tiles(of_b, [64, 64]));
+                let grid = Grid::of([blocks, 1, 1], 288).shared(184_320);
+                let (mean, var) = (to_mean, to_var);
+                kernels::ProductWgmmaLine { a, b, bias, out, sums, mean, var, tickets, map, relu }.launch(driver, grid)
+            }
             How::Clusters(wide, clusters, across) => {
                 let a = a.tiles([inner, width * BATCH], [64, 128 / across]);
                 let share = wide * across / 4;
@@ -132,7 +140,7 @@ impl Case {
                 let grid = Grid::of([inner / 64 * (columns / 64), 9, 2], 256).shared(98_304);
                 kernels::WeightGradientMma { x, grad_y, partials, map, per_split, vector: 1 }.launch(driver, grid)
             }
-            How::Clusters(..) => unreachable!("no cluster has a weight's gradient"),
+            How::Clusters(..) | How::Lines(_) => unreachable!("neither has a weight's gradient"),
             How::Warpgroups(side, blocks) => {
                 let rows = if side == 128 { 64 } else { 128 };
                 let (x, grad_y) =
@@ -214,6 +222,25 @@ fn neither_clusters_nor_their_shapes_nor_the_order_of_threads_change_a_bit() {
 }
 
 #[test]
+fn products_along_lines_have_the_sums_of_other_tiles_on_any_number_of_blocks() {
+    if is_other() {
+        return;
+    }
+    // A whole segment and none, one with a neighbour on one side, and one with both.
+    for width in [1, 8, 9, 18] {
+        let case = Case { width, inner: 64, columns: 64, order: None };
+        let [expected, moments] = case.product(How::Any, false);
+        let first = case.product(How::Lines(1), false);
+        // What is stored is rounded to bf16: another order of sums is an ulp of a few elements.
+        assert!(relative_error(&first[0], &expected) < 1e-3 && relative_error(&first[1], &moments) < 1e-3, "{case:?}");
+        for (blocks, order) in [(2, None), (3, Some(1)), (1, Some(2))] {
+            let case = Case { order, ..case };
+            assert!(case.product(How::Lines(blocks), false) == first, "{case:?}, {blocks} blocks");
+        }
+    }
+}
+
+#[test]
 fn weight_gradients_have_the_sums_of_other_tiles_and_zeros_where_there_are_no_rows() {
     if is_other() {
         return;
@@ -235,10 +262,11 @@ fn weight_gradients_have_the_sums_of_other_tiles_and_zeros_where_there_are_no_ro
 #[test]
 fn operators_of_many_tiles_are_made_of_them_and_follow_the_cpu() {
     // Of the last, parts of the weight's gradient begin and end within lines, and a pixel has four stages.
-    for (h, w, n, c, k, kernel, kind) in [
-        (8, 9, BATCH, 64, 64, "product_wgmma_64", "64"),
-        (8, 16, BATCH, 64, 128, "product_wgmma_128", "64"),
-        (3, 6, 2 * BATCH, 128, 128, "product_wgmma_64", "mixed"),
+    // Of the first, segments of lines have eight pixels and one.
+    for (h, w, n, c, k, kernel, [kind, other]) in [
+        (4, 9, 2 * BATCH, 64, 64, "product_wgmma_line", ["line", "64"]),
+        (8, 16, BATCH, 64, 128, "product_wgmma_128", ["64", "64"]),
+        (3, 6, 2 * BATCH, 128, 128, "product_wgmma_64", ["mixed", "mixed"]),
     ] {
         let mut arrays = conv2d::cases::case("large", conv2d::Map { h, w, n, c, k }, false).arrays(5);
         for array in arrays.values_mut() {
@@ -251,7 +279,7 @@ fn operators_of_many_tiles_are_made_of_them_and_follow_the_cpu() {
             let there = gpu.driver().properties().hopper;
             let found = crate::shared::run("conv2d", &mut gpu, &arrays).unwrap();
             let names: Vec<_> = gpu.driver().entries.iter().map(|entry| entry.kernel).collect();
-            let [gradient, other] = [format!("gradients_wgmma_{kind}"), format!("gradients_tile_{kind}_bf16")];
+            let [gradient, other] = [format!("gradients_wgmma_{kind}"), format!("gradients_tile_{other}_bf16")];
             assert_eq!(names.contains(&kernel) && names.contains(&&*gradient), there, "{names:?}");
             assert_eq!(names.contains(&&*other), !there, "{names:?}");
             // The weight's gradient is kept in float32, the others are rounded to bf16 once.
