@@ -69,7 +69,7 @@ gradients_wgmma_mixed(const __grid_constant__ TensorMap x, const __grid_constant
                       const __grid_constant__ TensorMap rows_y, bf16* grad_x, const bf16* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
                       const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
                       unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both,
-                    unsigned across) {
+                      unsigned across) {
     wait_for_predecessor();
     NormBelow<bf16> below = NORM_BELOW_OPERANDS;
     gradients<64, 128>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both, across);
@@ -80,7 +80,7 @@ gradients_wgmma_64(const __grid_constant__ TensorMap x, const __grid_constant__ 
                    const __grid_constant__ TensorMap rows_y, bf16* grad_x, const bf16* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
                    const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
                    unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both,
-                    unsigned across) {
+                   unsigned across) {
     wait_for_predecessor();
     NormBelow<bf16> below = NORM_BELOW_OPERANDS;
     gradients<64, 64>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both, across);

@@ -50,7 +50,7 @@ const RIGHT: &str = "
     for (unsigned i = 0; i < 32; ++i) y[i * 128 + threadIdx.x - 128] = d[i];
 ";
 
-const STAGES: usize = 5;
+pub const STAGES: usize = 5;
 const COLUMNS: usize = 128 * STAGES;
 
 /// A small whole number, so that every sum is exact.
@@ -60,38 +60,41 @@ fn value(row: usize, column: usize) -> f32 {
 
 /// What the kernel of `body` gives, of the first `rows` rows of x.
 fn run(body: &str, rows: usize, options: Options) -> Result<Vec<f32>, Error> {
-    launched(&PLAIN, body, rows, options).map(|(y, _)| y)
+    launched(&PLAIN, 1, body, rows, options).map(|(y, _)| y)
 }
 
-/// The same of another kernel, with what was counted.
-fn launched(
+/// The same of another kernel on a cluster of so many blocks, each of which copies as large a part of the rows at once; with what was counted. Every block
+/// has 64 × 64 numbers of y.
+pub fn launched(
     kernel: &'static Kernel,
+    blocks: usize,
     body: &str,
     rows: usize,
     options: Options,
 ) -> Result<(Vec<f32>, Option<Counts>), Error> {
     let text = format!(
-        "#include \"hopper.cuh\"\n\
+        "#include \"hopper.cuh\"\n#include \"cluster.cuh\"\n\
          extern \"C\" __global__ void k(const __grid_constant__ TensorMap x, float* y, unsigned n) {{\n{body}\n}}\n"
     );
     let mut emulator = Emulator::new(options)?.with_source("planted", String::leak(text));
     let mut plan = ArenaPlan::with_guards(ArenaId::numbered(0));
-    let views = [plan.view(Shape::new([64, COLUMNS]), DType::Bf16), plan.view(Shape::new([64, 64]), DType::F32)];
+    let views =
+        [plan.view(Shape::new([64, COLUMNS]), DType::Bf16), plan.view(Shape::new([64 * blocks, 64]), DType::F32)];
     emulator.allocate(plan.id(), plan.bytes())?;
     let [x, y] = views.map(|view| Region { arena: plan.id(), offset: view.offset, bytes: view.bytes() });
     let all = (0..64 * COLUMNS).map(|i| bf16::from_f32(value(i / COLUMNS, i % COLUMNS)));
     emulator.upload(x, &all.flat_map(bf16::to_le_bytes).collect::<Vec<_>>())?;
-    let map = TensorMap { region: x, half: true, extents: [COLUMNS, rows], tile: [64, 64] };
+    let map = TensorMap { region: x, half: true, extents: [COLUMNS, rows], tile: [64, 64 / blocks] };
     let args = [Arg::Map(map), Arg::Tensor { region: y, written: true }, scalar(STAGES as u32)];
-    emulator.launch(kernel, Grid::new(1, 256).shared(49_152), &args)?;
+    emulator.launch(kernel, Grid::new(blocks, 256).shared(49_152), &args)?;
     let mut bytes = vec![0; y.bytes];
     emulator.download(y, &mut bytes)?;
     let y = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     Ok((y, emulator.counts()))
 }
 
-/// What is right where x has `rows` rows, and zeros beyond, in the order in which the threads store it.
-fn expected(rows: usize) -> Vec<f32> {
+/// What is right where x has `rows` rows, and zeros beyond, in the order in which the threads of a block store it.
+pub fn expected(rows: usize) -> Vec<f32> {
     let of = |row: usize, column: usize| if row < rows { f64::from(value(row, column)) } else { 0.0 };
     let sum = |m: usize, n: usize| -> f64 {
         let term = |k: usize| of(m, k / 64 * 128 + k % 64) * of(n, k / 64 * 128 + 64 + k % 64);
@@ -106,22 +109,27 @@ fn expected(rows: usize) -> Vec<f32> {
         .collect()
 }
 
-/// The right kernel with these pieces of its text exchanged.
-fn with(changes: &[(&str, &str)]) -> String {
-    changes.iter().fold(RIGHT.to_owned(), |text, (from, to)| {
+/// A kernel's text with these pieces of it exchanged.
+pub fn exchanged(text: &str, changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(text.to_owned(), |text, (from, to)| {
         assert_eq!(text.matches(from).count(), 1, "{from}");
         text.replace(from, to)
     })
+}
+
+/// The right kernel, likewise.
+fn with(changes: &[(&str, &str)]) -> String {
+    exchanged(RIGHT, changes)
 }
 
 #[test]
 fn a_copy_waits_for_the_launch_before_its_own_and_what_is_only_of_the_block_need_not() {
     let waits = "    __syncthreads();\n    wait_for_predecessor();\n    if (threadIdx.x < 128) {";
     let right = with(&[("    __syncthreads();\n    if (threadIdx.x < 128) {", waits)]);
-    assert!(launched(&WAITING, &right, 64, Options::default()).unwrap().0 == expected(64));
+    assert!(launched(&WAITING, 1, &right, 64, Options::default()).unwrap().0 == expected(64));
     // The warp that asks for copies did not wait; that another one has does not help it.
     let early = right.replace("    wait_for_predecessor();", "    if (threadIdx.x >= 32) wait_for_predecessor();");
-    let said = launched(&WAITING, &early, 64, Options::default()).unwrap_err().to_string();
+    let said = launched(&WAITING, 1, &early, 64, Options::default()).unwrap_err().to_string();
     assert!(
         said.contains("thread 0: asks for a bulk copy before it has waited for the launch before its own"),
         "{said}"
@@ -165,7 +173,7 @@ fn a_descriptor_without_the_swizzle_gives_other_numbers() {
 fn copies_and_products_are_counted_alike_in_every_schedule() {
     let counted = |rows: usize, order: Option<u64>| {
         let options = Options { order, build: Build::Counted, ..Options::default() };
-        let (y, counts) = launched(&PLAIN, RIGHT, rows, options).unwrap();
+        let (y, counts) = launched(&PLAIN, 1, RIGHT, rows, options).unwrap();
         assert!(y == expected(rows), "{order:?}");
         counts.unwrap()
     };

@@ -2,12 +2,10 @@
 //! arrive. A kernel that uses them rightly, and the same with a mistake of each kind, which must be found.
 
 use crate::emulator::CLUSTER;
-use half::bf16;
+use crate::hopper::{self, STAGES, exchanged};
 use normscape::Error;
 use normscape::runtime::cuda::counts::{Bulk, Counts};
-use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Region, TensorMap, scalar};
-use normscape::runtime::cuda::emulator::{Build, Emulator, Options};
-use normscape::runtime::tensor::{ArenaId, ArenaPlan, DType, Shape};
+use normscape::runtime::cuda::emulator::{Build, Options};
 
 /// y = Σ_i a_i · b_iᵀ in each of two blocks: x has in its columns 128 i … the 64 of a_i, then those of b_i. Each block copies half of the rows to both.
 const RIGHT: &str = "
@@ -54,56 +52,14 @@ const RIGHT: &str = "
     cluster_sync(); // the last
 ";
 
-const STAGES: usize = 5;
-const COLUMNS: usize = 128 * STAGES;
-
-/// A small whole number, so that every sum is exact.
-fn value(row: usize, column: usize) -> f32 {
-    ((row * 29 + column * 13 + row * column) % 7) as f32 - 3.0
-}
-
 /// What the kernel of `body` gives in both blocks, and what was counted.
 fn run(body: &str, options: Options) -> Result<(Vec<f32>, Option<Counts>), Error> {
-    let text = format!(
-        "#include \"hopper.cuh\"\n#include \"cluster.cuh\"\n\
-         extern \"C\" __global__ void k(const __grid_constant__ TensorMap x, float* y, unsigned n) {{\n{body}\n}}\n"
-    );
-    let mut emulator = Emulator::new(options)?.with_source("planted", String::leak(text));
-    let mut plan = ArenaPlan::with_guards(ArenaId::numbered(0));
-    let views = [plan.view(Shape::new([64, COLUMNS]), DType::Bf16), plan.view(Shape::new([128, 64]), DType::F32)];
-    emulator.allocate(plan.id(), plan.bytes())?;
-    let [x, y] = views.map(|view| Region { arena: plan.id(), offset: view.offset, bytes: view.bytes() });
-    let all = (0..64 * COLUMNS).map(|i| bf16::from_f32(value(i / COLUMNS, i % COLUMNS)));
-    emulator.upload(x, &all.flat_map(bf16::to_le_bytes).collect::<Vec<_>>())?;
-    let map = TensorMap { region: x, half: true, extents: [COLUMNS, 64], tile: [64, 32] };
-    let args = [Arg::Map(map), Arg::Tensor { region: y, written: true }, scalar(STAGES as u32)];
-    emulator.launch(&CLUSTER, Grid::new(2, 256).shared(49_152), &args)?;
-    let counts = emulator.counts();
-    let mut bytes = vec![0; y.bytes];
-    emulator.download(y, &mut bytes)?;
-    Ok((bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(), counts))
+    hopper::launched(&CLUSTER, 2, body, 64, options)
 }
 
 /// What is right, of both blocks.
 fn expected() -> Vec<f32> {
-    let sum = |m: usize, n: usize| -> f64 {
-        let at = |row: usize, k: usize, which: usize| f64::from(value(row, k / 64 * 128 + 64 * which + k % 64));
-        (0..64 * STAGES).map(|k| at(m, k, 0) * at(n, k, 1)).sum()
-    };
-    let one = (0..32 * 128).map(|at| {
-        let (i, thread) = (at / 128, at % 128);
-        let row = thread / 32 * 16 + thread % 32 / 4 + i % 4 / 2 * 8;
-        sum(row, i / 4 * 8 + thread % 4 * 2 + i % 2) as f32
-    });
-    let one: Vec<f32> = one.collect();
-    [&one[..], &one[..]].concat()
-}
-
-fn with(changes: &[(&str, &str)]) -> String {
-    changes.iter().fold(RIGHT.to_owned(), |text, (from, to)| {
-        assert_eq!(text.matches(from).count(), 1, "{from}");
-        text.replace(from, to)
-    })
+    hopper::expected(64).repeat(2)
 }
 
 #[test]
@@ -168,7 +124,7 @@ fn planted_mistakes_are_found_and_named() {
     let mut missed = String::new();
     for (changes, words) in all {
         for order in [None, Some(1)] {
-            let said = match run(&with(changes), Options { order, ..Options::default() }) {
+            let said = match run(&exchanged(RIGHT, changes), Options { order, ..Options::default() }) {
                 Ok(_) => "nothing was found".to_owned(),
                 Err(error) => error.to_string(),
             };
