@@ -6,13 +6,16 @@
 
 #if HOPPER
 
+#define OUTCOME \
+    Outcome { out_or_null, {theta_or_null, velocity_or_null, operands_or_null}, state_or_null, descending }
+
 // As the kernels of conv_tile.cu that make both: a cluster has every so many-th of the rectangles of the one, a block of the parts of the other, and those
 // of the one that takes longer come first; the other begins with whoever has fewer of these. Rectangles are 4 / across by `across` tiles: boxes of
 // `grad_y` are 128 / across rows of 64, those of `weight` a block's share of its tile's columns; those of `rows_y` are as a weight gradient takes them.
 template <unsigned COLUMNS, unsigned SIDE>
 __device__ __forceinline__ void gradients(const TensorMap* x, const TensorMap* weight, const TensorMap* grad_y, const TensorMap* rows_y, bf16* grad_x,
-                                          const NormBelow<bf16>& below, float* partials, float* out, unsigned* tickets, const Map& map, const Both& both,
-                                          unsigned across) {
+                                          const NormBelow<bf16>& below, float* partials, const Outcome& outcome, unsigned* tickets, const Map& map,
+                                          const Both& both, unsigned across) {
     TILES_SHARED(stages);
     SHARED(u64, full, [2 * STAGES]);
     SHARED(u64, empty, [2 * STAGES]);
@@ -47,7 +50,7 @@ __device__ __forceinline__ void gradients(const TensorMap* x, const TensorMap* w
     }
     // Nobody leaves while others copy to it, or arrive at its barriers.
     cluster_sync();
-    add_splits<SIDE>(partials, out, tickets, map, both.splits, first_part);
+    take_splits<SIDE>(partials, outcome, tickets, map, both.splits, first_part);
     merge_tiles<COLUMNS>(epilogue, back, share, first_tile);
 }
 
@@ -57,33 +60,36 @@ extern "C" __global__ void __launch_bounds__(288, 1) __cluster_dims__(4, 1, 1)
 gradients_wgmma_128(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap grad_y,
                     const __grid_constant__ TensorMap rows_y, bf16* grad_x, const bf16* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
                     const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
-                    unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both,
-                    unsigned across) {
+                    unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, float* theta_or_null,
+                    float* velocity_or_null, bf16* operands_or_null, const u64* state_or_null, Norming norming, Map map, Both both,
+                    Descending descending, unsigned across) {
     wait_for_predecessor();
     NormBelow<bf16> below = NORM_BELOW_OPERANDS;
-    gradients<128, 128>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both, across);
+    gradients<128, 128>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, OUTCOME, tickets_or_null, map, both, across);
 }
 // Of the input's gradient tiles of 128 × 64.
 extern "C" __global__ void __launch_bounds__(288, 1) __cluster_dims__(4, 1, 1)
 gradients_wgmma_mixed(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap grad_y,
                       const __grid_constant__ TensorMap rows_y, bf16* grad_x, const bf16* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
                       const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
-                      unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both,
-                      unsigned across) {
+                      unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, float* theta_or_null,
+                      float* velocity_or_null, bf16* operands_or_null, const u64* state_or_null, Norming norming, Map map, Both both,
+                      Descending descending, unsigned across) {
     wait_for_predecessor();
     NormBelow<bf16> below = NORM_BELOW_OPERANDS;
-    gradients<64, 128>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both, across);
+    gradients<64, 128>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, OUTCOME, tickets_or_null, map, both, across);
 }
 // And of the weight's tiles of 64 × 64. Boxes of `x` and `rows_y` are 128 rows of 64.
 extern "C" __global__ void __launch_bounds__(288, 1) __cluster_dims__(4, 1, 1)
 gradients_wgmma_64(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap grad_y,
                    const __grid_constant__ TensorMap rows_y, bf16* grad_x, const bf16* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
                    const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
-                   unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both,
-                   unsigned across) {
+                   unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, float* theta_or_null,
+                   float* velocity_or_null, bf16* operands_or_null, const u64* state_or_null, Norming norming, Map map, Both both,
+                   Descending descending, unsigned across) {
     wait_for_predecessor();
     NormBelow<bf16> below = NORM_BELOW_OPERANDS;
-    gradients<64, 64>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, out_or_null, tickets_or_null, map, both, across);
+    gradients<64, 64>(&x, &weight, &grad_y, &rows_y, grad_x, below, partials, OUTCOME, tickets_or_null, map, both, across);
 }
 
 // As gradients_wgmma_64 with nine taps and 64 channels both in and out. Boxes of `grad_y` are 128 rows of 64, those of `weight` 64.
@@ -91,9 +97,12 @@ extern "C" __global__ void __launch_bounds__(288, 1)
 gradients_wgmma_line(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap weight, const __grid_constant__ TensorMap grad_y,
                      const __grid_constant__ TensorMap rows_y, bf16* grad_x, const bf16* norm_x_or_null, const float* gamma_or_null, const float* beta_or_null,
                      const float* mean_or_null, const float* spread_or_null, double* sums_or_null, float* grad_gamma_or_null, float* grad_beta_or_null,
-                     unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, Norming norming, Map map, Both both) {
+                     unsigned* norm_tickets_or_null, float* partials, float* out_or_null, unsigned* tickets_or_null, float* theta_or_null,
+                     float* velocity_or_null, bf16* operands_or_null, const u64* state_or_null, Norming norming, Map map, Both both,
+                     Descending descending) {
     wait_for_predecessor();
     NormBelow<bf16> below = NORM_BELOW_OPERANDS;
+    Outcome outcome = OUTCOME;
     TILES_SHARED(stages);
     SHARED(u64, full, [2 * STAGES + 1]);
     SHARED(u64, empty, [2 * STAGES]);
@@ -120,7 +129,7 @@ gradients_wgmma_line(const __grid_constant__ TensorMap x, const __grid_constant_
             else fetch_lines(&grad_y, &weight, back, first_segment, lines_between, weights, stages);
         }
     }
-    add_splits<64>(partials, out_or_null, tickets_or_null, map, both.splits, first_part);
+    take_splits<64>(partials, outcome, tickets_or_null, map, both.splits, first_part);
     merge_lines(epilogue, back, first_segment);
 }
 

@@ -1,56 +1,35 @@
 // Stochastic gradient descent on the flat parameter vector. The learning rate comes from the step state.
-#include "prelude.cuh"
+#include "descent.cuh"
 
-// θ ← θ − lr (g + λ θ), and θ rounded to bf16 where there is a place for it: the operands of the next pass's products. Where the step has
-// halted θ stays, and is rounded all the same: a probe may have left another one there.
+// θ ← θ − lr (g + λ θ), or with a velocity v ← μ v + g + λ θ and θ ← θ − lr v; and θ rounded to bf16 where there is a place for it.
 extern "C" __global__ void __launch_bounds__(256)
 sgd_plain(float* theta, const float* grad, bf16* operands_or_null, const u64* state, float decay, unsigned len) {
     wait_for_predecessor();
-    bool halted = state_halted(state), fours = in_fours(theta) && in_fours(grad) && in_fours(operands_or_null);
-    float rate = (float)state_rate(state);
-    auto moved = [&](float t, float g) { return halted ? t : fmaf(-rate, fmaf(t, decay, g), t); };
-    for_elements(
-        len, fours,
-        [&](u64 i) {
-            Four t = load4(theta + i), g = load4(grad + i);
-#pragma unroll
-            for (unsigned k = 0; k < 4; ++k) t.v[k] = moved(t.v[k], g.v[k]);
-            store4(theta + i, t);
-            if (operands_or_null) store4(operands_or_null + i, t);
-        },
-        [&](u64 i) {
-            float t = theta[i] = moved(theta[i], grad[i]);
-            if (operands_or_null) operands_or_null[i] = from_f32<bf16>(t);
-        });
+    Descent by(state, 0.0f, decay);
+    Parameters of = {theta, nullptr, operands_or_null};
+    for_elements(len, of.fours() && in_fours(grad), [&](u64 i) { by.update(of, i, load4(grad + i)); }, [&](u64 i) { by.update(of, i, grad[i]); });
+}
+extern "C" __global__ void __launch_bounds__(256)
+sgd_momentum(float* theta, const float* grad, float* velocity, bf16* operands_or_null, const u64* state, float momentum, float decay, unsigned len) {
+    wait_for_predecessor();
+    Descent by(state, momentum, decay);
+    Parameters of = {theta, velocity, operands_or_null};
+    for_elements(len, of.fours() && in_fours(grad), [&](u64 i) { by.update(of, i, load4(grad + i)); }, [&](u64 i) { by.update(of, i, grad[i]); });
 }
 
-// v ← μ v + g + λ θ, then θ ← θ − lr v, and rounded as by sgd_plain; where the step has halted v stays too.
+// The same of the parameters in some pieces of the vectors alone, one block each: `pieces` has the first element of each, and how many there are.
 extern "C" __global__ void __launch_bounds__(256)
-sgd_momentum(float* theta, const float* grad, float* velocity, bf16* operands_or_null, const u64* state, float momentum, float decay,
-             unsigned len) {
+sgd_pieces(float* theta, const float* grad, float* velocity_or_null, bf16* operands_or_null, const u64* state, const unsigned* pieces, float momentum,
+           float decay) {
     wait_for_predecessor();
-    bool halted = state_halted(state);
-    bool fours = in_fours(theta) && in_fours(grad) && in_fours(velocity) && in_fours(operands_or_null);
-    float rate = (float)state_rate(state);
-    auto move = [&](float& t, float& v, float g) {
-        if (halted) return;
-        v = fmaf(v, momentum, fmaf(t, decay, g));
-        t = fmaf(-rate, v, t);
-    };
-    for_elements(
-        len, fours,
-        [&](u64 i) {
-            Four t = load4(theta + i), v = load4(velocity + i), g = load4(grad + i);
-#pragma unroll
-            for (unsigned k = 0; k < 4; ++k) move(t.v[k], v.v[k], g.v[k]);
-            store4(velocity + i, v);
-            store4(theta + i, t);
-            if (operands_or_null) store4(operands_or_null + i, t);
-        },
-        [&](u64 i) {
-            move(theta[i], velocity[i], grad[i]);
-            if (operands_or_null) operands_or_null[i] = from_f32<bf16>(theta[i]);
-        });
+    Descent by(state, momentum, decay);
+    Parameters of = {theta, velocity_or_null, operands_or_null};
+    unsigned first = pieces[2 * blockIdx.x], len = pieces[2 * blockIdx.x + 1];
+    unsigned fours = first % 4 == 0 && of.fours() && in_fours(grad) ? len / 4 : 0;
+#pragma unroll 1
+    for (unsigned i = threadIdx.x; i < fours; i += blockDim.x) by.update(of, first + 4 * i, load4(grad + first + 4 * i));
+#pragma unroll 1
+    for (unsigned i = first + 4 * fours + threadIdx.x; i < first + len; i += blockDim.x) by.update(of, i, grad[i]);
 }
 
 // The next step, unless this one has halted.

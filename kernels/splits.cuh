@@ -4,6 +4,7 @@
 // adds its splits into the place of the group's first, and the last group's block adds the groups. So the way from the last product to the sum is that
 // of 2√splits parts, not of all. In each the order is that of the splits, whichever block it is.
 #pragma once
+#include "descent.cuh"
 #include "tickets.cuh"
 
 // Splits that one block adds. src/ops/implicit_gemm.rs has the same number.
@@ -27,13 +28,29 @@ struct SplitTile {
     unsigned tap, taps, inner, columns, first_c, first_k, more;
 };
 
-// to ← Σ of `count` parts in order, `apart` elements from one to the next, of a tile. `to` may be the first of them.
+// Where a sum goes: to its place,
+struct Stored {
+    float* to;
+    __device__ __forceinline__ bool fours() const { return in_fours(to); }
+    __device__ __forceinline__ void put(u64 at, const Four& sum) const { store4(to + at, sum); }
+    __device__ __forceinline__ void put(u64 at, float sum) const { to[at] = sum; }
+};
+// or into the update of the parameter whose gradient it is.
+struct Descended {
+    Descent by;
+    Parameters of;
+    __device__ __forceinline__ bool fours() const { return of.fours(); }
+    __device__ __forceinline__ void put(u64 at, const Four& sum) const { by.update(of, at, sum); }
+    __device__ __forceinline__ void put(u64 at, float sum) const { by.update(of, at, sum); }
+};
+
+// `to` takes Σ of `count` parts in order, `apart` elements from one to the next, of a tile. It may be the first of them.
 // A thread has eight of them under way at once.
-template <unsigned TALL, unsigned WIDE>
-__device__ __forceinline__ void add_parts_of_tap(const float* from, float* to, u64 apart, unsigned count, const SplitTile& of, unsigned number) {
+template <unsigned TALL, unsigned WIDE, typename To>
+__device__ __forceinline__ void add_parts_of_tap(const float* from, const To& to, u64 apart, unsigned count, const SplitTile& of, unsigned number) {
     constexpr unsigned AT_ONCE = 8;
     const u64 tap = (u64)number * of.inner * of.columns;
-    if (of.columns % 4 == 0 && in_fours(from) && in_fours(to)) {
+    if (of.columns % 4 == 0 && in_fours(from) && to.fours()) {
 #pragma unroll 1
         for (unsigned i = threadIdx.x; i < TALL * WIDE / 4; i += blockDim.x) {
             unsigned c = of.first_c + i / (WIDE / 4), k = of.first_k + i % (WIDE / 4) * 4;
@@ -53,7 +70,7 @@ __device__ __forceinline__ void add_parts_of_tap(const float* from, float* to, u
                     for (unsigned j = 0; j < 4; ++j)
                         if (first + part < count) sum.v[j] += v[part].v[j];
             }
-            store4(to + at, sum);
+            to.put(at, sum);
         }
         return;
     }
@@ -65,28 +82,34 @@ __device__ __forceinline__ void add_parts_of_tap(const float* from, float* to, u
         float sum = from[at];
 #pragma unroll 1
         for (unsigned part = 1; part < count; ++part) sum += from[part * apart + at];
-        to[at] = sum;
+        to.put(at, sum);
     }
 }
 
-template <unsigned TALL, unsigned WIDE>
-__device__ __forceinline__ void add_parts(const float* from, float* to, u64 apart, unsigned count, const SplitTile& of) {
+template <unsigned TALL, unsigned WIDE, typename To>
+__device__ __forceinline__ void add_parts(const float* from, const To& to, u64 apart, unsigned count, const SplitTile& of) {
 #pragma unroll 1
     for (unsigned tap = of.tap; tap <= of.tap + of.more; ++tap) add_parts_of_tap<TALL, WIDE>(from, to, apart, count, of, tap);
 }
 
-// out ← the parts that `splits` splits have left of a tile, added, if this is the last of their blocks. `tickets` are the tile's. Nothing is done without
-// `out`. All threads must call it, after they have stored theirs.
+// `to` takes the sum of the parts that `splits` splits have left of a tile, if this is the last of their blocks. `tickets` are the tile's. All threads must
+// call it, after they have stored theirs.
 // Not part of its caller: the registers of that one's loops are to be given out as if it were not there.
-template <unsigned TALL, unsigned WIDE = TALL>
-__device__ __noinline__ void add_splits_of_tile(float* partials, float* out, unsigned* tickets, unsigned split, unsigned splits, SplitTile of) {
-    if (!out) return;
+template <unsigned TALL, unsigned WIDE, typename To>
+__device__ __noinline__ void take_splits_of_tile(float* partials, To to, unsigned* tickets, unsigned split, unsigned splits, SplitTile of) {
     const u64 len = (u64)of.taps * of.inner * of.columns;
     unsigned each = splits_of_group(splits), groups = groups_of(splits), group = split / each;
     unsigned count = min(each, splits - group * each);
     if (!is_last(tickets + group, count)) return;
     float* own = partials + group * each * len;
-    add_parts<TALL, WIDE>(own, groups > 1 ? own : out, len, count, of);
+    if (groups > 1) add_parts<TALL, WIDE>(own, Stored{own}, len, count, of);
+    else add_parts<TALL, WIDE>(own, to, len, count, of);
     if (groups == 1 || !is_last(tickets + groups, groups)) return;
-    add_parts<TALL, WIDE>(partials, out, each * len, groups, of);
+    add_parts<TALL, WIDE>(partials, to, each * len, groups, of);
+}
+
+// out ← that sum. Nothing is done without `out`.
+template <unsigned TALL, unsigned WIDE = TALL>
+__device__ __forceinline__ void add_splits_of_tile(float* partials, float* out, unsigned* tickets, unsigned split, unsigned splits, const SplitTile& of) {
+    if (out) take_splits_of_tile<TALL, WIDE>(partials, Stored{out}, tickets, split, splits, of);
 }

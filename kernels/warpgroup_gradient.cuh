@@ -218,17 +218,43 @@ __device__ __forceinline__ void multiply_parts(float* partials, const Map& map, 
     }
 }
 
-// The splits of a block's parts are added, as splits.cuh says, once all are stored. Only then, since the whole block takes a ticket: until there one warp
-// of it is ahead.
-template <unsigned SIDE>
-__device__ __forceinline__ void add_splits(float* partials, float* out, unsigned* tickets, const Map& map, unsigned splits, unsigned first) {
-    if (!out) return;
+// Calls take(number of the part's tickets, its split, its tile) for each of a block's parts, so that their splits are added, as splits.cuh says, once all are
+// stored. Only then, since the whole block takes a ticket: until there one warp of it is ahead.
+template <unsigned SIDE, typename Take>
+__device__ __forceinline__ void for_parts(const Map& map, unsigned splits, unsigned first, Take take) {
     unsigned across = map.columns / NARROW, tiles = map.inner / SIDE * across, lines = lines_of_taps(map), all = tiles * lines;
     for (unsigned number = first; number < all * splits; number += gridDim.x) {
         unsigned tile = number % tiles, tap = number / tiles % lines * 3;
-        add_splits_of_tile<SIDE, NARROW>(partials, out, tickets + number % all * split_tickets(splits), number / all, splits,
-                                         {tap, map.taps, map.inner, map.columns, tile / across * SIDE, tile % across * NARROW, lines == 3 ? 2u : 0u});
+        take(number % all * split_tickets(splits), number / all,
+             SplitTile{tap, map.taps, map.inner, map.columns, tile / across * SIDE, tile % across * NARROW, lines == 3 ? 2u : 0u});
     }
+}
+template <unsigned SIDE>
+__device__ __forceinline__ void add_splits(float* partials, float* out, unsigned* tickets, const Map& map, unsigned splits, unsigned first) {
+    if (!out) return;
+    for_parts<SIDE>(map, splits, first, [&](unsigned ticket, unsigned split, const SplitTile& of) {
+        add_splits_of_tile<SIDE, NARROW>(partials, out, tickets + ticket, split, splits, of);
+    });
+}
+
+// What becomes of a weight's gradient: it goes to `out`, or the weight is updated by it, or, without either, it is where its only split is.
+BY_VALUE Descending { float momentum, decay; };
+struct Outcome {
+    float* out;
+    Parameters weight;
+    const u64* state;
+    Descending by;
+};
+template <unsigned SIDE>
+__device__ __forceinline__ void take_splits(float* partials, const Outcome& outcome, unsigned* tickets, const Map& map, unsigned splits, unsigned first) {
+    if (!outcome.weight.theta) {
+        add_splits<SIDE>(partials, outcome.out, tickets, map, splits, first);
+        return;
+    }
+    Descended to = {Descent(outcome.state, outcome.by.momentum, outcome.by.decay), outcome.weight};
+    for_parts<SIDE>(map, splits, first, [&](unsigned ticket, unsigned split, const SplitTile& of) {
+        take_splits_of_tile<SIDE, NARROW>(partials, to, tickets + ticket, split, splits, of);
+    });
 }
 
 template <unsigned SIDE>

@@ -26,7 +26,7 @@
 //! A forward and backward pass and an update, by hand:
 //!
 //! ```
-//! use normscape::network::{Engine, Norm, Normalisation, Scalar, initial_parameters, vgg};
+//! use normscape::network::{Engine, Norm, Normalisation, Scalar, Update, initial_parameters, vgg};
 //! use normscape::runtime::cpu::Cpu;
 //! use normscape::runtime::storage::Storage;
 //! use normscape::runtime::state::StepState;
@@ -43,7 +43,7 @@
 //!
 //! let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
 //! engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct))?;
-//! engine.update(Out(theta), In(grad), None, 0.0, 0.0)?;
+//! engine.update(Out(theta), In(grad), Update { velocity: None, momentum: 0.0, weight_decay: 0.0 })?;
 //! assert!(engine.scalar(Scalar::Loss)?.is_finite());
 //! # Ok(())
 //! # }

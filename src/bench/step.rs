@@ -1,7 +1,7 @@
 //! A training step for benchmarks: forward, backward, running statistics, update. It runs on random data, never on zeros.
 
 use crate::Result;
-use crate::network::{Engine, Network, Scalar, initial_parameters};
+use crate::network::{Engine, Network, Scalar, Update, initial_parameters};
 use crate::ops::backend::Backend;
 use crate::probe::activations::{self, Look};
 use crate::probe::ics;
@@ -25,6 +25,8 @@ pub struct Bench<B> {
 
 /// Units per layer whose distributions are measured, where a layer has that many.
 const UNITS: usize = 2;
+/// The paper's update.
+const PLAIN: Update = Update { velocity: None, momentum: 0.0, weight_decay: 0.0 };
 
 impl<B: Backend> Bench<B> {
     /// `network` at its initial parameters, with a batch of `n`. Probes take `points` steps.
@@ -43,6 +45,7 @@ impl<B: Backend> Bench<B> {
             engine.set_target(&x, &target)?;
         }
         engine.set_state(&StepState::new(1, 0, rate))?;
+        engine.plan_updates()?;
         let s: Vec<_> = (1..=points).map(|i| rate * i as f64).collect();
         let room = Workspace::new(&mut engine, &s, Along::Gradient)?;
         let layers = units::default_layers(engine.network());
@@ -75,12 +78,11 @@ impl<B: Backend> Bench<B> {
         })
     }
 
-    /// Measures the internal covariate shift of every layer, as one graph. It uses the last step's gradient.
+    /// Measures the internal covariate shift of every layer, as one graph. It uses the gradient of the last [`Bench::pass`].
     pub fn shift(&mut self) -> Result<()> {
         let (theta, grad, room) = (self.theta, self.grad, self.shift.clone());
-        let update = ics::Update { velocity: None, momentum: 0.0, weight_decay: 0.0 };
         let Some(room) = room else { return Ok(()) };
-        self.engine.as_graph(3, |engine| ics::ask(engine, In(theta), In(grad), update, &room))
+        self.engine.as_graph(3, |engine| ics::ask(engine, In(theta), In(grad), PLAIN, &room))
     }
 
     /// Histograms and moments of some units of each layer but the last, as one graph. They describe the last pass's activations.
@@ -94,13 +96,13 @@ impl<B: Backend> Bench<B> {
         let (theta, grad) = (self.theta, self.grad);
         self.engine.as_graph(1, |engine| {
             let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
-            engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct))?;
+            engine.loss_and_update(Out(theta), Out(grad), [Out(loss), Out(correct)], false, PLAIN)?;
             engine.move_running(0.1)?;
-            engine.update(Out(theta), In(grad), None, 0.0, 0.0)
+            engine.update(Out(theta), In(grad), PLAIN)
         })
     }
 
-    /// Probes the landscape once, as one graph. It uses the last step's gradient.
+    /// Probes the landscape once, as one graph. It uses the gradient of the last [`Bench::pass`].
     pub fn probe(&mut self) -> Result<()> {
         let (theta, grad, room) = (self.theta, self.grad, self.room);
         self.engine.as_graph(2, |engine| line::ask(engine, In(theta), In(grad), room))

@@ -48,6 +48,10 @@ macro_rules! layers {
             pub fn leaves_norm_grads<B: Backend>(&self, backend: &B, x: Shape) -> bool {
                 match self { $(Layer::$kind(l) => l.leaves_norm_grads(backend, x)),+ }
             }
+            /// See [`crate::ops::layer::Layer::updates_weight`].
+            pub fn updates_weight<B: Backend>(&self, backend: &B, x: Shape) -> bool {
+                match self { $(Layer::$kind(l) => l.updates_weight(backend, x)),+ }
+            }
             /// See [`crate::ops::layer::Layer::takes_norm_grads`].
             pub fn takes_norm_grads(&self) -> Option<NormSpec> {
                 match self { $(Layer::$kind(l) => l.takes_norm_grads()),+ }

@@ -15,7 +15,7 @@ mod vgg;
 pub use crate::ops::activation::Activation;
 pub use chain::{Loss, Network, Reduction, WeightedLayer};
 pub use dln::{Dln, dln};
-pub use engine::{Engine, Linearised, Scalar, Tangents, Unactivated};
+pub use engine::{Engine, Linearised, Scalar, Tangents, Unactivated, Update};
 pub use init::initial_parameters;
 pub use norm::{Norm, Normalisation};
 pub use vgg::{CLASSES, vgg};

@@ -32,7 +32,7 @@ pub fn weight<L: Bilinear>(io: &Forward) -> Result<In> {
 /// See [`super::layer::Layer::backward`].
 pub fn backward<L: Bilinear, B: Backend>(b: &mut B, io: &Backward) -> Result<()> {
     let (of_weight, of_bias) = (io.grads.weight.map(Out), io.grads.bias.map(Out));
-    let grads = WeightGrads { x: io.grad_x, weight: of_weight, bias: of_bias, norm: io.norm };
+    let grads = WeightGrads { x: io.grad_x, weight: of_weight, bias: of_bias, norm: io.norm, update: io.update };
     L::gradients(b, io.forward.x, weight::<L>(&io.forward)?, io.grad_y, grads, Out(io.forward.workspace))
 }
 
@@ -58,14 +58,14 @@ pub fn tangent_backward<L: Bilinear, B: Backend>(b: &mut B, io: &TangentBackward
     let (t, f) = (&io.tangent, &io.tangent.forward);
     let (weight, workspace) = (weight::<L>(f)?, Out(f.workspace));
     let grad_w = io.grads_tangent.weight.ok_or_else(|| missing(L::OP))?;
-    let grads =
-        WeightGrads { x: io.grad_x, weight: Some(Out(grad_w)), bias: io.grads_tangent.bias.map(Out), norm: None };
+    let of_bias = io.grads_tangent.bias.map(Out);
+    let grads = WeightGrads { x: io.grad_x, weight: Some(Out(grad_w)), bias: of_bias, norm: None, update: None };
     L::gradients(b, f.x, weight, io.moving, grads, workspace)?;
     // A weight that does not move adds nothing to x's gradient, an x that does not move nothing to the weight's; where only x moves,
     // the weight's is not asked for.
     let (Some(xt), Some(wt)) = (t.x, t.params.weight) else { return Ok(()) };
     let (of_x, of_w) = (io.grad_x.map(|to| t.spare(0, to.0.shape)), t.spare(1, grad_w.shape));
-    let more = WeightGrads { x: of_x, weight: Some(of_w), bias: None, norm: None };
+    let more = WeightGrads { x: of_x, weight: Some(of_w), bias: None, norm: None, update: None };
     L::gradients(b, xt, In(wt), io.grad_y, more, workspace)?;
     if let (Some(more), Some(to)) = (of_x, io.grad_x) {
         b.axpy(1.0, more.into(), to)?;

@@ -5,6 +5,7 @@
 use super::backend::Backend;
 use super::fusion::Fusion;
 use super::norm::{Divisor, NormSpec};
+use super::sgd::WeightUpdate;
 use super::weight_grads::NormBelow;
 use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::{In, Out, Shape, View};
@@ -110,6 +111,8 @@ pub struct Backward {
     pub grads: Params,
     /// The norm before, if the layer is to leave its gradients.
     pub norm: Option<NormBelow>,
+    /// The update of its weight, if the layer is to make it.
+    pub update: Option<WeightUpdate>,
 }
 
 /// The tensors of a tangent pass through one layer: the derivative of its output along a direction in which x and the parameters move.
@@ -201,6 +204,11 @@ pub trait Layer {
     }
     /// Whether its backward pass can leave the gradients of the norm before, on this backend and for an input `x`.
     fn leaves_norm_grads<B: Backend>(&self, backend: &B, x: Shape) -> bool {
+        let _ = (backend, x);
+        false
+    }
+    /// Whether its backward pass can update its weight by the gradient, on this backend and for an input `x` whose gradient is asked for.
+    fn updates_weight<B: Backend>(&self, backend: &B, x: Shape) -> bool {
         let _ = (backend, x);
         false
     }

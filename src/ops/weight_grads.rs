@@ -1,6 +1,7 @@
 //! Where the gradients of a convolution or a linear layer go.
 
 use super::norm::Divisor;
+use super::sgd::WeightUpdate;
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 
@@ -16,6 +17,9 @@ pub struct WeightGrads {
     /// The norm below, whose dγ and dβ are left too. Only with dx, and only where [`crate::ops::conv2d::Conv2d::conv2d_leaves_norm_grads`] or its
     /// counterpart of the linear layer says so.
     pub norm: Option<NormBelow>,
+    /// The update of the weight by its gradient, which is then left undefined where it would go. Only with dx and dw, and only where
+    /// [`crate::ops::conv2d::Conv2d::conv2d_updates_weight`] says so.
+    pub update: Option<WeightUpdate>,
 }
 
 /// A norm over the batch that has made the x of this layer, so that dx is the norm's dy: whoever makes dx can leave `dβ = Σ dy` and `dγ = Σ dy·ŷ`
@@ -46,11 +50,12 @@ pub struct NormBelow {
 }
 
 impl WeightGrads {
-    /// Refuses a norm below, for backends that leave it its own sums.
-    pub fn without_norm(&self, op: &'static str) -> Result<()> {
-        match self.norm {
-            None => Ok(()),
-            Some(_) => Err(Error::operator(op, "a backend that leaves a norm's gradients", "one that does not")),
+    /// Refuses a norm below and an update, for backends that leave them to operators of their own.
+    pub fn alone(&self, op: &'static str) -> Result<()> {
+        match (self.norm, self.update) {
+            (None, None) => Ok(()),
+            (Some(_), _) => Err(Error::operator(op, "a backend that leaves a norm's gradients", "one that does not")),
+            (_, Some(_)) => Err(Error::operator(op, "a backend that updates a weight", "one that does not")),
         }
     }
 }

@@ -8,10 +8,10 @@
 //! forward and backward pass through the layers from i on. A backend may compute all G'_i at once. The probe only evaluates: θ, velocity,
 //! running statistics and step state do not change.
 
-pub use super::measure::Update;
 use super::measure::{Entry, Found, Kind, Measurement, Moment, Options, Order, Probe, Row, layers_of};
 use crate::files::Arrays;
 use crate::mutant::{Mutant, made};
+pub use crate::network::Update;
 use crate::network::{Engine, Scalar, WeightedLayer};
 use crate::ops::backend::Backend;
 use crate::ops::vector::COMPARED;

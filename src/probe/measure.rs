@@ -4,20 +4,9 @@ use super::portion::{Points, Portion};
 use super::units::Look;
 use crate::Result;
 use crate::files::{Array, Arrays};
-use crate::network::{Engine, Network, Tangents, WeightedLayer};
+use crate::network::{Engine, Network, Tangents, Update, WeightedLayer};
 use crate::ops::backend::Backend;
-use crate::runtime::tensor::{In, View};
-
-/// The update that leads to θ_{t+1}.
-#[derive(Debug, Clone, Copy)]
-pub struct Update {
-    /// The velocity v, where there is momentum.
-    pub velocity: Option<View>,
-    /// The momentum μ.
-    pub momentum: f64,
-    /// The weight decay λ.
-    pub weight_decay: f64,
-}
+use crate::runtime::tensor::In;
 
 /// What an array of a probe's file holds for every probed step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,9 @@
 
 use super::probes::{Due, Work};
 use crate::Result;
-use crate::network::{Engine, Scalar};
+use crate::network::{Engine, Scalar, Update};
 use crate::ops::backend::Backend;
 use crate::ops::gather::ImageBytes;
-use crate::probe::ics::Update;
 use crate::probe::measure::Moment;
 use crate::probe::portion::Portion;
 use crate::runtime::tensor::{In, Out, View};
@@ -13,7 +12,8 @@ use crate::runtime::tensor::{In, Out, View};
 /// Momentum of the running statistics, as PyTorch counts it.
 const RUNNING_MOMENTUM: f64 = 0.1;
 
-/// What a step finds out at its θ: the pass, and what the probes that are due measure. Of what lasts it changes the running statistics alone.
+/// What a step finds out at its θ: the pass, and what the probes that are due measure. Of what lasts it changes the running statistics, and, without probes,
+/// weights that the engine updates beside their gradients: θ is then as [`Engine::loss_and_update`] leaves it.
 pub(super) struct StepPass<'a, B> {
     /// The training set, where the device makes its own batches, and whether they are augmented.
     pub gather: Option<(ImageBytes, bool)>,
@@ -42,15 +42,28 @@ impl<B: Backend> StepPass<'_, B> {
         u64::from(self.last) + 2 * due + (self.portion.key() << 33)
     }
 
+    /// Whether nothing of the step needs θ or the gradient but the update.
+    fn updates(&self) -> bool {
+        !self.last && self.probe.is_none()
+    }
+
     pub fn ask(&self, engine: &mut Engine<B>) -> Result<()> {
         let (theta, grad) = (In(self.theta), Out(self.grad));
         let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
         if let Some((set, augment)) = self.gather {
             engine.gather(set, augment)?;
         }
-        engine.loss_and_grad(theta, grad, Out(loss), Out(correct))?;
-        let state = engine.state();
-        engine.backend().judge(In(loss), Out(state))?;
+        match self.updates() {
+            true => {
+                let of = [loss, correct].map(Out);
+                engine.loss_and_update(Out(self.theta), grad, of, true, self.update)?;
+            }
+            false => {
+                engine.loss_and_grad(theta, grad, Out(loss), Out(correct))?;
+                let state = engine.state();
+                engine.backend().judge(In(loss), Out(state))?;
+            }
+        }
         if !self.last {
             engine.move_running(RUNNING_MOMENTUM)?;
         }
@@ -71,8 +84,7 @@ impl<B: Backend> StepWork<'_, B> {
         let put_back = (!last).then_some([Out(before), Out(running)]);
         engine.backend().settle(In(loss), In(correct), Out(self.journal), put_back, Out(state))?;
         if !last {
-            let Update { velocity, momentum, weight_decay } = update;
-            engine.update(Out(theta), In(grad), velocity.map(Out), momentum, weight_decay)?;
+            engine.update(Out(theta), In(grad), update)?;
         }
         Ok(())
     }

@@ -15,10 +15,9 @@ use super::source::Source;
 use super::step_work::{StepPass, StepWork};
 use crate::files::disk;
 use crate::files::tfevents::EventLog;
-use crate::network::{Engine, Loss, initial_parameters};
+use crate::network::{Engine, Loss, Update, initial_parameters};
 use crate::ops::backend::Backend;
 use crate::ops::step;
-use crate::probe::ics::Update;
 use crate::probe::portion::Portion;
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
@@ -141,6 +140,7 @@ impl<B: Backend> Trainer<B> {
             engine.backend().upload_f32(&vec![0.0; velocity.shape.len()], Out(velocity))?;
         }
         let running_before = engine.running_vector()?;
+        engine.plan_updates()?;
         let probed = Work::plan(&mut engine, &settings)?;
         let mut plan = engine.backend().plan();
         let journal = plan.view(Shape::new([BURST as usize, step::COLUMNS]), DType::F64);

@@ -5,7 +5,9 @@ use normscape::bench::device::work_of;
 use normscape::bench::limits::Limits;
 use normscape::bench::results::Work;
 use normscape::files::disk;
-use normscape::network::{Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, dln, initial_parameters, vgg};
+use normscape::network::{
+    Activation, Dln, Engine, Network, Norm, Normalisation, Scalar, Update, dln, initial_parameters, vgg,
+};
 use normscape::ops::backend::Backend;
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::norm::Grouping;
@@ -163,7 +165,7 @@ fn bf16_steps(steps: Range<usize>, apart: bool, timed: bool, order: Option<u64>)
                     engine.backend().displace(In(theta), -0.1, In(grad), Out(elsewhere))?;
                     engine.loss(In(elsewhere), Out(loss), Out(correct))?;
                 }
-                engine.update(Out(theta), In(grad), None, 0.0, 0.0)
+                engine.update(Out(theta), In(grad), Update { velocity: None, momentum: 0.0, weight_decay: 0.0 })
             })
             .unwrap();
         if apart {

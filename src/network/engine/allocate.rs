@@ -63,6 +63,7 @@ impl<B: Backend> Engine<B> {
             statistics,
             factors: factors_view,
             operands,
+            beside: None,
             effective,
             rounded: None,
             graphs: Vec::new(),

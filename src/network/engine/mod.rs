@@ -1,6 +1,7 @@
 //! A network on a backend. All memory is planned once (`plan`, `allocate`), and there are two explicit loops, forward and backward (`passes`). Other
 //! files have the tangents of their results, for Hessian-vector products (`tangents`); weights that are made of other parameters (`effective`,
-//! `weights`); the input of a layer's non-linearity (`activations`); and companion engines that evaluate other θ at the same time (`companions`).
+//! `weights`); the update of θ (`update`); the input of a layer's non-linearity (`activations`); and companion engines that evaluate other θ at the same
+//! time (`companions`).
 
 mod activations;
 mod allocate;
@@ -9,6 +10,7 @@ mod effective;
 mod passes;
 mod plan;
 mod tangents;
+mod update;
 mod weights;
 
 use super::chain::Network;
@@ -25,6 +27,8 @@ use plan::Planned;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 pub use tangents::{Linearised, Tangents};
+use update::Beside;
+pub use update::Update;
 
 /// Scalar slots on the device (f64). The host reads them when it needs them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +80,8 @@ pub struct Engine<B> {
     factors: View,
     /// θ of the present pass as operands of matrix products, if the backend holds those in another type.
     operands: Option<View>,
+    /// What updates of weights beside their gradients need, if they are planned.
+    beside: Option<Beside>,
     /// The weights that are made for a pass, under weight normalisation.
     effective: Option<Effective>,
     /// The vector whose rounding `operands` is known to hold, except for weights that are made; nobody else has used the backend since.
@@ -101,18 +107,20 @@ struct Whole {
     unmade: bool,
 }
 
-/// Work that was asked for as a graph. The recording is valid only if `rounded` is the same at its beginning.
+/// Work that was asked for as a graph. The recording is valid only if the operands are the same at its beginning, and hold the same.
 struct Recorded {
     key: u64,
-    before: Option<View>,
+    before: Operands,
     after: Standing,
 }
+
+/// Where the operands are, and the vector that they were made of.
+type Operands = [Option<View>; 2];
 
 /// What the engine notes of the work that it has done.
 #[derive(Debug, Clone, Copy)]
 struct Standing {
-    /// The vector that the rounded operands were made of.
-    rounded: Option<View>,
+    operands: Operands,
     /// Whether the prediction of a chain that ran as a whole still has to be computed.
     unmade: bool,
 }
@@ -294,32 +302,13 @@ impl<B: Backend> Engine<B> {
         self.backend.set_state(state, Out(self.state))
     }
 
-    /// The update of [`crate::ops::sgd`] with the step state's learning rate; it also rounds θ for the next pass.
-    pub fn update(
-        &mut self,
-        theta: Out,
-        grad: In,
-        velocity: Option<Out>,
-        momentum: f64,
-        weight_decay: f64,
-    ) -> Result<()> {
-        let state = In(self.state);
-        self.rounded = None;
-        let Some(operands) = self.operands else {
-            return self.backend.sgd(theta, grad, velocity, momentum, weight_decay, state);
-        };
-        self.backend.sgd_recast(theta, grad, velocity, Out(operands), momentum, weight_decay, state)?;
-        self.rounded = Some(theta.0);
-        Ok(())
-    }
-
     /// Does `work`, which must be the same each time that `key` is given; a device may record and replay it as a whole. `work` begins with a pass: it
     /// does not ask for what the pass before it has left.
     pub fn as_graph(&mut self, key: u64, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.check_interrupted()?;
         // A batch is prepared outside of the graph: a replay would not do it.
         self.whole_batch()?;
-        let before = self.rounded;
+        let before = [self.operands, self.rounded];
         let known = self.graphs.iter().position(|graph| graph.key == key && graph.before == before);
         let place = known.unwrap_or_else(|| {
             self.graphs.push(Recorded { key, before, after: self.standing() });
@@ -327,7 +316,7 @@ impl<B: Backend> Engine<B> {
         });
         if self.backend.begin_graph(place as u64)? == Graph::Replayed {
             let after = self.graphs[place].after;
-            self.rounded = after.rounded;
+            self.stand(after.operands);
             self.leave_unmade(after.unmade);
             return Ok(());
         }
@@ -341,7 +330,7 @@ impl<B: Backend> Engine<B> {
     }
 
     fn standing(&self) -> Standing {
-        Standing { rounded: self.rounded, unmade: self.whole.is_some_and(|whole| whole.unmade) }
+        Standing { operands: [self.operands, self.rounded], unmade: self.whole.is_some_and(|whole| whole.unmade) }
     }
 
     /// Rotates the values of the batch by one place, which makes another batch.

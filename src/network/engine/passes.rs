@@ -4,6 +4,7 @@ use super::super::chain::Loss;
 use super::Engine;
 use super::companions::At;
 use super::plan::Planned;
+use super::update::Update;
 use crate::Result;
 use crate::ops::backend::Backend;
 use crate::ops::cross_entropy::LossOut;
@@ -55,10 +56,25 @@ impl<B: Backend> Engine<B> {
 
     /// Computes the loss from what the forward pass left, and the gradients down to link `first`.
     fn backward(&mut self, first: usize, of: Weights, theta: In, grad: Out, loss: Out, correct: Out) -> Result<()> {
+        self.judge_to_top(loss, correct)?;
+        self.backward_to(first, of, theta, grad, None)
+    }
+
+    /// The loss at `theta`, and its gradient with respect to the prediction.
+    pub(super) fn loss_and_top(&mut self, theta: In, loss: Out, correct: Out) -> Result<()> {
+        self.forward_part(0..self.planned.len(), theta)?;
+        self.judge_to_top(loss, correct)
+    }
+
+    /// The rest of a pass after [`Engine::loss_and_top`], with the updates that layers make beside their gradients.
+    pub(super) fn backward_and_update(&mut self, theta: Out, grad: Out, by: Update) -> Result<()> {
+        self.backward_to(0, Weights::All, theta.into(), grad, Some((theta, by)))
+    }
+
+    fn judge_to_top(&mut self, loss: Out, correct: Out) -> Result<()> {
         let last = self.planned.len() - 1;
         let top = View { shape: self.planned[last].y.shape, ..self.gradients[0] };
-        self.judge(loss, correct, Some(Out(top)))?;
-        self.backward_to(first, of, theta, grad)
+        self.judge(loss, correct, Some(Out(top)))
     }
 
     /// The losses and gradients at several θ on one batch. The θ are the rows of `thetas`, and the gradients go to the rows of `grads`;
@@ -192,11 +208,20 @@ impl<B: Backend> Engine<B> {
         Ok(())
     }
 
-    /// Backward: runs the layers in reverse order, down to link `first`.
-    fn backward_to(&mut self, first: usize, of: Weights, theta: In, grad: Out) -> Result<()> {
+    /// Backward: runs the layers in reverse order, down to link `first`. With an update of θ, it is not interrupted.
+    fn backward_to(
+        &mut self,
+        first: usize,
+        of: Weights,
+        theta: In,
+        grad: Out,
+        update: Option<(Out, Update)>,
+    ) -> Result<()> {
         let [mut upper, mut lower] = self.gradients;
         for index in (first..self.planned.len()).rev() {
-            self.check_interrupted()?;
+            if update.is_none() {
+                self.check_interrupted()?;
+            }
             let planned = self.planned[index];
             if planned.gone {
                 continue;
@@ -213,6 +238,7 @@ impl<B: Backend> Engine<B> {
                 grad_x: (index > first).then_some(Out(grad_x)),
                 grads,
                 norm: self.norm_below(index, theta, grad.0),
+                update: update.and_then(|(theta, by)| self.update_beside(index, theta, by)),
             };
             self.backend.enter(Some(Part { link: index, pass: Pass::Backward }));
             self.network.links()[index].layer.backward(&mut self.backend, &io)?;

@@ -22,6 +22,8 @@ pub(super) struct Planned {
     pub gone: bool,
     /// The norm whose gradients the backward pass leaves.
     pub norm_below: Option<usize>,
+    /// Whether the backward pass can update the weight beside its gradient. The first layer's cannot: it makes no gradient of its input.
+    pub updates: bool,
 }
 
 /// The tensors of all layers.
@@ -106,7 +108,8 @@ pub(super) fn lay_out<B: Backend>(
         }
         workspace = workspace.max(link.layer.workspace(backend, x.shape).len());
         widest = widest.max(y.shape.len());
-        planned.push(Planned { x, y, saved, fusion, applied, gone, norm_below });
+        let updates = fused && index > 0 && link.layer.updates_weight(backend, x.shape);
+        planned.push(Planned { x, y, saved, fusion, applied, gone, norm_below, updates });
         x = y;
     }
     Ok(Laid { planned, x, workspace, widest, factors })

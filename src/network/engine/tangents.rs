@@ -115,6 +115,7 @@ impl<B: Backend> Engine<B> {
                 grad_x: index.checked_sub(1).map(|before| Out(room.links[before].grad_y)),
                 grads: self.grads_at(room, index),
                 norm: None,
+                update: None,
             };
             self.network.links()[index].layer.backward(&mut self.backend, &io)?;
             self.part_gradient(room, index, theta)?;

@@ -195,7 +195,7 @@ where
     }
     let backward = match (backward, grads) {
         (Some(grad_y), Some((grad_x, grads))) => {
-            Some(Backward { forward, grad_y, grad_x: Some(grad_x), grads, norm: None })
+            Some(Backward { forward, grad_y, grad_x: Some(grad_x), grads, norm: None, update: None })
         }
         _ => None,
     };

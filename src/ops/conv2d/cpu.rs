@@ -106,7 +106,7 @@ impl<T: Float> Conv2d for Cpu<T> {
 
     fn conv2d_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()> {
         let map = Map::of(x.0.shape, weight.0.shape, grads.bias.map(|b| b.0.shape), grad_y.0.shape)?;
-        grads.without_norm("conv2d")?;
+        grads.alone("conv2d")?;
         let algorithm = self.algorithm(&map);
         let mut b = self.borrow("conv2d");
         let (x, weight, grad_y, workspace) =

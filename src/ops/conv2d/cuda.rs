@@ -3,7 +3,7 @@
 use super::{Conv2d, Map};
 use crate::ops::fusion::Fusion;
 use crate::ops::implicit_gemm::{
-    Direction, Epilogue, Extents, Moments, Shares, bias_gradient, gradients, product, weight_gradient,
+    Direction, Epilogue, Extents, Moments, Shares, Updating, bias_gradient, gradients, product, weight_gradient,
 };
 use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::cuda::driver::{Driver, Stored};
@@ -75,10 +75,14 @@ impl<D: Driver> Cuda<D> {
         let room = (views.write::<f32>(workspace)?, views.write::<u32>(tickets)?);
         let Shares { mut workspace, mut tickets, mut below } =
             extents.share::<T>(OP, mode, &mut views, grads.norm, room)?;
+        let update = grads.update.map(|of| Updating::of(OP, &mut views, of, extents.weights())).transpose()?;
         let (below, room) = (below.as_mut(), (&mut workspace, &mut tickets));
+        if update.is_some() && (grad_x.is_none() || grad_weight.is_none()) {
+            return Err(Error::operator(OP, "places for both gradients beside a weight's update", "fewer"));
+        }
         match (grad_x, grad_weight) {
             (Some(mut dx), Some(mut dw)) => {
-                gradients(driver, OP, mode, extents, x, weight, dy, &mut dx, &mut dw, below, room)?;
+                gradients(driver, OP, mode, extents, x, weight, dy, &mut dx, &mut dw, below, update, room)?;
             }
             (Some(mut dx), None) => {
                 let epilogue = Epilogue { below, ..Epilogue::NONE };
@@ -127,6 +131,10 @@ impl<D: Driver> Conv2d for Cuda<D> {
 
     fn conv2d_leaves_norm_grads(&self, map: Map) -> bool {
         map.extents().leaves_norm_grads(self.mode())
+    }
+
+    fn conv2d_updates_weight(&self, map: Map) -> bool {
+        map.extents().updates_weight(self.mode(), self.properties())
     }
 
     fn conv2d_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()> {

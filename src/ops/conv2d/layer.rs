@@ -71,6 +71,10 @@ impl Layer for Conv2dLayer {
         backend.conv2d_leaves_norm_grads(self.map(x))
     }
 
+    fn updates_weight<B: Backend>(&self, backend: &B, x: Shape) -> bool {
+        !self.weight_norm && backend.conv2d_updates_weight(self.map(x))
+    }
+
     fn workspace<B: Backend>(&self, backend: &B, x: Shape) -> Shape {
         backend.conv2d_workspace(self.map(x))
     }

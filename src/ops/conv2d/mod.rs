@@ -93,6 +93,11 @@ pub trait Conv2d {
         let _ = map;
         false
     }
+    /// Whether [`Conv2d::conv2d_backward`] can update the weight by its gradient ([`WeightGrads::update`]) on this map.
+    fn conv2d_updates_weight(&self, map: Map) -> bool {
+        let _ = map;
+        false
+    }
     /// Writes the gradients that `grads` asks for, from the forward pass's operands and `grad_y [H, W, N, K]`.
     fn conv2d_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()>;
 }

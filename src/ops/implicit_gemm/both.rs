@@ -1,5 +1,5 @@
 //! Both gradients of a layer, where both are asked for: one launch of `kernels/both_tile.cu` or of `kernels/both_wgmma.cu`.
-//! Neither needs the other, and on small maps neither fills a device.
+//! Neither needs the other, and on small maps neither fills a device. That of warpgroups can also update the weight by its gradient ([`Updating`]).
 
 use super::extents::{
     CLUSTER, Direction, Extents, NARROW, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_ROWS, WHOLE_STAGE,
@@ -8,10 +8,13 @@ use super::extents::{
 use super::norm_below::Below;
 use super::product::{Epilogue, product};
 use super::weight::{split_tickets, weight_gradient};
-use crate::Result;
-use crate::runtime::cuda::driver::{Driver, Grid, Slice, SliceMut, Stored};
-use crate::runtime::cuda::kernels::{self, Both, Norming};
+use crate::ops::sgd::WeightUpdate;
+use crate::runtime::cuda::DeviceBorrow;
+use crate::runtime::cuda::driver::{Driver, Grid, Properties, Slice, SliceMut, Stored};
+use crate::runtime::cuda::kernels::{self, Both, Descending, Norming};
 use crate::runtime::cuda::{Mode, count};
+use crate::{Error, Result};
+use half::bf16;
 
 /// Whose tiles a launch is made of: columns of those of the input's gradient, and the side of those of the weight's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +46,58 @@ impl Tiles {
     }
 }
 
+/// The update of a weight by its gradient, as kernels take it.
+pub struct Updating<'s> {
+    theta: SliceMut<'s, f32>,
+    velocity: Option<SliceMut<'s, f32>>,
+    operands: SliceMut<'s, bf16>,
+    state: Slice<'s, u64>,
+    by: Descending,
+}
+
+impl<'s> Updating<'s> {
+    /// Resolves the update of a weight of `len` elements. Errors: its vectors have other lengths.
+    pub fn of(op: &'static str, views: &mut DeviceBorrow<'s>, of: WeightUpdate, len: usize) -> Result<Self> {
+        let WeightUpdate { theta, velocity, operands, momentum, weight_decay, state } = of;
+        let lens = [theta.0, velocity.unwrap_or(theta).0, operands.0].map(|of| of.shape.len());
+        if lens != [len; 3] {
+            let expected = format!("a weight of {len} to update");
+            return Err(Error::operator(op, expected, format!("theta of {}, operands of {}", lens[0], lens[2])));
+        }
+        Ok(Updating {
+            theta: views.write::<f32>(theta)?,
+            velocity: views.write_some::<f32>(velocity)?,
+            operands: views.write::<bf16>(operands)?,
+            state: views.read::<u64>(state)?,
+            by: Descending { momentum: momentum as f32, decay: weight_decay as f32 },
+        })
+    }
+
+    /// The same in a launch of its own, where no kernel makes it beside the gradient.
+    fn alone<D: Driver>(&mut self, driver: &mut D, op: &'static str, grad: &SliceMut<'_, f32>) -> Result<()> {
+        let Updating { theta, velocity, operands, state, by: Descending { momentum, decay } } = self;
+        let (state, decay, operands, grad) = (*state, *decay, Some(operands), grad.read());
+        let (grid, len) = (Grid::cover(theta.len(), 4, 256), count(op, theta.len())?);
+        match velocity {
+            None => kernels::SgdPlain { theta, grad, operands, state, decay, len }.launch(driver, grid),
+            Some(velocity) => {
+                kernels::SgdMomentum { theta, grad, velocity, operands, state, momentum: *momentum, decay, len }
+                    .launch(driver, grid)
+            }
+        }
+    }
+}
+
 impl Extents {
+    /// Whether the launch of both gradients can update the weight: that of warpgroups, whose operands are not θ itself.
+    pub fn updates_weight(&self, mode: Mode, device: &Properties) -> bool {
+        mode == Mode::Bf16 && device.hopper && self.both(mode, device).is_some()
+    }
+
     /// The tiles in which one launch makes both gradients; none where no kernel does.
-    fn both<D: Driver>(&self, mode: Mode, driver: &D) -> Option<Tiles> {
+    fn both(&self, mode: Mode, device: &Properties) -> Option<Tiles> {
         let columns = self.whole_product(mode, Direction::Backward).filter(|_| !self.stem())?;
-        let split = shared_by_clusters(driver, self.rows() / WHOLE_ROWS * (self.inputs / columns));
+        let split = shared_by_clusters(device, self.rows() / WHOLE_ROWS * (self.inputs / columns));
         match (columns, self.whole_gradient(mode)?) {
             (128, 128) => Some(Tiles::Wide),
             (64, 128) => Some(if split { Tiles::Split } else { Tiles::Mixed }),
@@ -67,7 +117,8 @@ impl Extents {
     }
 }
 
-/// Both gradients, and those of the norm below: in one launch, or in one after the other where no kernel makes both.
+/// Both gradients, those of the norm below, and the weight's update, which leaves `grad_weight` undefined: in one launch, or in one after the other where
+/// no kernel makes them together.
 pub fn gradients<D: Driver, T: Stored>(
     driver: &mut D,
     op: &'static str,
@@ -79,14 +130,16 @@ pub fn gradients<D: Driver, T: Stored>(
     grad_x: &mut SliceMut<'_, T>,
     grad_weight: &mut SliceMut<'_, f32>,
     below: Option<&mut Below<'_, T>>,
+    mut update: Option<Updating<'_>>,
     (workspace, tickets): (&mut SliceMut<'_, f32>, &mut SliceMut<'_, u32>),
 ) -> Result<()> {
     let Extents { inputs, outputs, taps, .. } = extents;
     let whole = aligned::<T>(&[x.region, weight.region, grad_y.region], &[inputs, outputs]) == 1;
-    let Some(tiles) = extents.both(mode, driver).filter(|_| whole) else {
+    let Some(tiles) = extents.both(mode, driver.properties()).filter(|_| whole) else {
         let epilogue = Epilogue { below, ..Epilogue::NONE };
         product(driver, op, mode, extents, Direction::Backward, grad_y, weight, None, grad_x, epilogue)?;
-        return weight_gradient(driver, op, mode, extents, x, grad_y, grad_weight, workspace, tickets);
+        weight_gradient(driver, op, mode, extents, x, grad_y, grad_weight, workspace, tickets)?;
+        return update.map_or(Ok(()), |mut update| update.alone(driver, op, grad_weight));
     };
     // Warpgroups have the tiles of products to themselves: what few blocks those fill, parts of the weight's gradient are beside.
     let by_warpgroups = match tiles {
@@ -114,13 +167,16 @@ pub fn gradients<D: Driver, T: Stored>(
         true => extents.warpgroup_tiles(side),
         false => inputs / side * (outputs / side) * taps,
     };
-    let mut tile_tickets = split_tickets(op, tickets, if splits > 1 { of_weight } else { 0 }, splits)?;
+    // Where the launch updates the weight, whoever adds a tile's splits does so.
+    let mut updating = update.take_if(|_| of_warpgroups);
+    let added = splits > 1 || updating.is_some();
+    let mut tile_tickets = split_tickets(op, tickets, if added { of_weight } else { 0 }, splits)?;
     // One split is the whole: it goes straight to its place.
     let (mut parts, mut all) = match splits {
         1 => (grad_weight.as_f32(), None),
-        _ => (workspace.first(splits * len), Some(grad_weight.as_f32())),
+        _ => (workspace.first(splits * len), updating.is_none().then(|| grad_weight.as_f32())),
     };
-    let (partials, out, tickets) = (&mut parts, all.as_mut(), (splits > 1).then_some(&mut tile_tickets));
+    let (partials, out, tickets) = (&mut parts, all.as_mut(), added.then_some(&mut tile_tickets));
     let [longest_input, longest_weight] = extents.longest(tiles, per_split, of_warpgroups);
     // A cluster has blocks of one gradient: those left over have nothing to do.
     let input_blocks = rows / WHOLE_ROWS * (inputs / columns) * tiles.blocks();
@@ -141,6 +197,12 @@ pub fn gradients<D: Driver, T: Stored>(
         (gamma, beta, mean, spread) = (Some(of.gamma), Some(of.beta), Some(of.mean), Some(of.spread));
         (sums, grad_gamma) = (Some(&mut of.sums), Some(&mut of.grad_gamma));
         (grad_beta, norm_tickets) = (Some(&mut of.grad_beta), Some(&mut of.tickets));
+    }
+    let descending = updating.as_ref().map_or(Descending { momentum: 0.0, decay: 0.0 }, |of| of.by);
+    let (mut theta, mut velocity, mut operands, mut state) = (None, None, None, None);
+    if let Some(of) = &mut updating {
+        (theta, velocity) = (Some(&mut of.theta), of.velocity.as_mut());
+        (operands, state) = (Some(&mut of.operands), Some(of.state));
     }
     macro_rules! launch {
         ($kernel:ident($x:expr, $weight:expr, $grad_y:expr, $grad_x:expr, $norm_x:expr, $grid:expr $(, $($more:ident),+)?)) => {
@@ -180,20 +242,27 @@ pub fn gradients<D: Driver, T: Stored>(
         let x = x.tiles([inputs, rows], [half, if shared { box_rows / CLUSTER } else { box_rows }]);
         let b = weight.tiles([outputs, taps * inputs], [half, columns * beside / CLUSTER]);
         let a = grad_y.tiles([outputs, rows], [half, WHOLE_ROWS / beside]);
+        macro_rules! by_warpgroups {
+            ($kernel:ident, $b:expr, $a:expr, $dx:expr, $norm_x:expr, $grid:expr $(, $across:ident)?) => {
+                launch!($kernel(
+                    x, $b, $a, $dx, $norm_x, $grid, rows_y, theta, velocity, operands, state, descending $(, $across)?
+                ))
+            };
+        }
         if let (Tiles::Line, Some(segments)) = (tiles, extents.segments()) {
             let blocks = (segments + weight_blocks).min(driver.properties().multiprocessors as usize);
             let grid = Grid::new(blocks, 288).shared(cluster.shared as usize);
             let b = weight.tiles([outputs, taps * inputs], [half, inputs]);
             let a = grad_y.tiles([outputs, rows], [half, WHOLE_ROWS]);
             let (dx, norm_x) = (&mut grad_x.as_bf16(), norm_x.map(|x| x.as_bf16()));
-            return launch!(GradientsWgmmaLine(x, b, a, dx, norm_x, grid, rows_y));
+            return by_warpgroups!(GradientsWgmmaLine, b, a, dx, norm_x, grid);
         }
         let across = beside as u32;
         let (dx, norm_x) = (&mut grad_x.as_bf16(), norm_x.map(|x| x.as_bf16()));
         return match tiles {
-            Tiles::Wide => launch!(GradientsWgmma128(x, b, a, dx, norm_x, grid, rows_y, across)),
-            Tiles::Narrow => launch!(GradientsWgmma64(x, b, a, dx, norm_x, grid, rows_y, across)),
-            _ => launch!(GradientsWgmmaMixed(x, b, a, dx, norm_x, grid, rows_y, across)),
+            Tiles::Wide => by_warpgroups!(GradientsWgmma128, b, a, dx, norm_x, grid, across),
+            Tiles::Narrow => by_warpgroups!(GradientsWgmma64, b, a, dx, norm_x, grid, across),
+            _ => by_warpgroups!(GradientsWgmmaMixed, b, a, dx, norm_x, grid, across),
         };
     }
     let grid = Grid::new(input_blocks + weight_blocks, 128).shared(whole_shared(columns).max(WHOLE_GRADIENT_SHARED));
@@ -202,5 +271,6 @@ pub fn gradients<D: Driver, T: Stored>(
         Tiles::Mixed => launch!(GradientsTileMixed(x, weight, grad_y, grad_x, norm_x, grid)),
         Tiles::Split => launch!(GradientsTileSplit(x, weight, grad_y, grad_x, norm_x, grid)),
         Tiles::Narrow | Tiles::Line => launch!(GradientsTile64(x, weight, grad_y, grad_x, norm_x, grid)),
-    }
+    }?;
+    update.map_or(Ok(()), |mut update| update.alone(driver, op, grad_weight))
 }

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::ops::launch_grid;
 use crate::runtime::cuda::backend::TICKETS;
-use crate::runtime::cuda::driver::{Driver, Region, Stored};
+use crate::runtime::cuda::driver::{Driver, Properties, Region, Stored};
 use crate::runtime::cuda::kernels::Map;
 use crate::runtime::cuda::{Mode, count};
 use crate::runtime::tensor::Shape;
@@ -207,7 +207,8 @@ impl Extents {
         })
     }
 
-    pub(super) fn weights(&self) -> usize {
+    /// The number of the weight's elements.
+    pub fn weights(&self) -> usize {
         self.taps * self.inputs * self.outputs
     }
 
@@ -274,8 +275,8 @@ pub(super) fn warpgroup_blocks<D: Driver>(driver: &D, most: usize) -> usize {
 }
 
 /// Whether a cluster shares each of so many tiles of a product: more of the device has something to do then, if it has clusters.
-pub(super) fn shared_by_clusters<D: Driver>(driver: &D, tiles: usize) -> bool {
-    tiles * CLUSTER / 2 <= FEW_TILES && driver.properties().capability >= 90
+pub(super) fn shared_by_clusters(device: &Properties, tiles: usize) -> bool {
+    tiles * CLUSTER / 2 <= FEW_TILES && device.capability >= 90
 }
 
 /// Elements of a whole tile's stage; none in f32, which has no tensor cores.

@@ -16,7 +16,7 @@ mod product;
 mod tests;
 mod weight;
 
-pub use both::gradients;
+pub use both::{Updating, gradients};
 pub use extents::{Direction, Extents, aligned, tile_rows};
 pub use norm_below::{Below, Shares};
 pub use product::{Epilogue, Moments, product};

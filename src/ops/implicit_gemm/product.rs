@@ -97,7 +97,7 @@ pub fn product<D: Driver, T: Stored>(
     }
     if let (Some(wide), 1) = (extents.whole_product(mode, direction), vector) {
         let (tall, across) = (rows / WHOLE_ROWS, columns / wide);
-        let split = shared_by_clusters(driver, tall * across);
+        let split = shared_by_clusters(driver.properties(), tall * across);
         let grid = Grid::of([if split { CLUSTER * tall } else { tall }, across, 1], 128).shared(whole_shared(wide));
         let beside = extents.tiles_across(direction, wide);
         let of_warpgroups = Grid::new(warpgroup_blocks(driver, extents.rectangles(direction, wide, beside)), 288)

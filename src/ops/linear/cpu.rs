@@ -112,7 +112,7 @@ impl<T: Float> Linear for Cpu<T> {
 
     fn linear_backward(&mut self, x: In, weight: In, grad_y: In, grads: WeightGrads, workspace: Out) -> Result<()> {
         let e = Extents::of(x.0.shape, weight.0.shape, grads.bias.map(|b| b.0.shape), grad_y.0.shape)?;
-        grads.without_norm("linear")?;
+        grads.alone("linear")?;
         let mut b = self.borrow("linear");
         let (x, weight, dy, workspace) =
             (b.read::<T>(x)?, b.read::<T>(weight)?, b.read::<T>(grad_y)?, b.write::<T>(workspace)?);

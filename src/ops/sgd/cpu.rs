@@ -7,7 +7,7 @@ use crate::runtime::cpu::{Cpu, read_state};
 use crate::runtime::float::Float;
 use crate::runtime::simd::vectorize;
 use crate::runtime::state::StepState;
-use crate::runtime::tensor::{In, Out};
+use crate::runtime::tensor::{In, Out, Shape, View};
 use crate::{Error, Result};
 
 vectorize! {
@@ -73,6 +73,27 @@ impl<T: Float> Sgd for Cpu<T> {
     ) -> Result<()> {
         self.sgd(theta, grad, velocity, momentum, weight_decay, state)?;
         self.recast(theta.into(), operands)
+    }
+
+    fn sgd_pieces(
+        &mut self,
+        theta: Out,
+        grad: In,
+        velocity: Option<Out>,
+        operands: Out,
+        pieces: In,
+        momentum: f64,
+        weight_decay: f64,
+        state: In,
+    ) -> Result<()> {
+        let pieces = self.borrow("sgd_pieces").read::<u32>(pieces)?.to_vec();
+        for piece in pieces.chunks_exact(2) {
+            let part = |of: View| of.slice(piece[0] as usize, Shape::new([piece[1] as usize]));
+            let (theta, operands) = (Out(part(theta.0)), Out(part(operands.0)));
+            let velocity = velocity.map(|of| Out(part(of.0)));
+            self.sgd_recast(theta, In(part(grad.0)), velocity, operands, momentum, weight_decay, state)?;
+        }
+        Ok(())
     }
 
     fn advance(&mut self, state: Out) -> Result<()> {

@@ -16,6 +16,17 @@ fn state_words(op: &'static str, words: usize) -> Result<()> {
     }
 }
 
+fn same_length(theta: Out, grad: In, others: [Option<Out>; 2]) -> Result<usize> {
+    let len = theta.0.shape.len();
+    match grad.0.shape.len() == len && others.iter().flatten().all(|of| of.0.shape.len() == len) {
+        true => Ok(len),
+        false => {
+            let found = format!("theta of {len}, gradient of {}", grad.0.shape.len());
+            Err(Error::operator("sgd", "vectors of one length", found))
+        }
+    }
+}
+
 impl<D: Driver> Cuda<D> {
     fn update(
         &mut self,
@@ -25,12 +36,7 @@ impl<D: Driver> Cuda<D> {
         weight_decay: f64,
         state: In,
     ) -> Result<()> {
-        let len = theta.0.shape.len();
-        let others = [velocity, operands].map(|v| v.map_or(len, |v| v.0.shape.len()));
-        if grad.0.shape.len() != len || others != [len, len] {
-            let found = format!("theta of {len}, gradient of {}", grad.0.shape.len());
-            return Err(Error::operator("sgd", "vectors of one length", found));
-        }
+        let len = same_length(theta, grad, [velocity, operands])?;
         state_words("sgd", state.0.shape.len())?;
         let (driver, mut views) = self.begin("sgd");
         let (mut theta, grad, state) =
@@ -88,6 +94,30 @@ impl<D: Driver> Sgd for Cuda<D> {
             return self.copy(theta.into(), operands);
         }
         self.update((theta, grad, velocity), Some(operands), momentum, weight_decay, state)
+    }
+
+    fn sgd_pieces(
+        &mut self,
+        theta: Out,
+        grad: In,
+        velocity: Option<Out>,
+        operands: Out,
+        pieces: In,
+        momentum: f64,
+        weight_decay: f64,
+        state: In,
+    ) -> Result<()> {
+        same_length(theta, grad, [velocity, Some(operands)])?;
+        state_words("sgd", state.0.shape.len())?;
+        let (driver, mut views) = self.begin("sgd");
+        let (mut theta, grad) = (views.write::<f32>(theta)?, views.read::<f32>(grad)?);
+        let (mut velocity, mut operands) = (views.write_some::<f32>(velocity)?, views.write::<bf16>(operands)?);
+        let grid = Grid::new(pieces.0.shape.len() / 2, 256);
+        let (pieces, state) = (views.read::<u32>(pieces)?, views.read::<u64>(state)?);
+        let (momentum, decay) = (momentum as f32, weight_decay as f32);
+        let (velocity, operands) = (velocity.as_mut(), Some(&mut operands));
+        kernels::SgdPieces { theta: &mut theta, grad, velocity, operands, state, pieces, momentum, decay }
+            .launch(driver, grid)
     }
 
     fn advance(&mut self, state: Out) -> Result<()> {

@@ -6,7 +6,7 @@ use normscape::Result;
 use normscape::ops::boundary::relative_error;
 use normscape::runtime::cuda::driver::{Driver, Grid, Stored};
 use normscape::runtime::cuda::emulator::Options;
-use normscape::runtime::cuda::kernels::{self, Both, Map, Norming};
+use normscape::runtime::cuda::kernels::{self, Both, Descending, Map, Norming};
 use normscape::runtime::cuda::{Cuda, Mode};
 use normscape::runtime::rng::{Purpose, normal, word};
 use normscape::runtime::storage::Storage;
@@ -237,18 +237,19 @@ impl Case {
                     per_split: PER_SPLIT,
                 };
                 if hopper {
+                    let descending = Descending { momentum: 0.0, decay: 0.0 };
                     let grid = Grid::new(4 * clusters, 288).shared(208_896);
                     let (out, of_x) = (&mut to_x.as_bf16(), of_x.as_bf16());
                     macro_rules! warpgroups {
                         ($kernel:ident) => {
-                            both!($kernel, tiles_weight(), tiles_y(), out, of_x, quarters_x(), grid, both, (rows_y: rows_y(), across))
+                            both!($kernel, tiles_weight(), tiles_y(), out, of_x, quarters_x(), grid, both, (rows_y: rows_y(), across, theta: None, velocity: None, operands: None, state: None, descending))
                         };
                     }
                     match kernel {
                         Line => {
                             let (tiles_y, tiles_weight) =
                                 (of_y.tiles([k, rows], [64, 128]), of_weight.tiles([k, 9 * c], [64, 64]));
-                            both!(GradientsWgmmaLine, tiles_weight, tiles_y, out, of_x, tiles_x(), grid, both, (rows_y: rows_y()))
+                            both!(GradientsWgmmaLine, tiles_weight, tiles_y, out, of_x, tiles_x(), grid, both, (rows_y: rows_y(), theta: None, velocity: None, operands: None, state: None, descending))
                         }
                         Wide => warpgroups!(GradientsWgmma128),
                         Narrow => warpgroups!(GradientsWgmma64),

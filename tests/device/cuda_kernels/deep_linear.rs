@@ -1,6 +1,8 @@
 //! The deep linear network as one kernel: compared with layer-by-layer passes on the CPU, several at once, and with threads in any order.
 
-use normscape::network::{Dln, Engine, Network, Norm, Normalisation, Reduction, Scalar, dln, initial_parameters};
+use normscape::network::{
+    Dln, Engine, Network, Norm, Normalisation, Reduction, Scalar, Update, dln, initial_parameters,
+};
 use normscape::ops::backend::Backend;
 use normscape::ops::boundary::relative_error;
 use normscape::runtime::cpu::Cpu;
@@ -169,7 +171,7 @@ fn six_steps(as_graph: bool) -> [Vec<f64>; 2] {
         }
         let work = |engine: &mut Engine<Device>| {
             engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct))?;
-            engine.update(Out(theta), In(grad), None, 0.0, 0.0)
+            engine.update(Out(theta), In(grad), Update { velocity: None, momentum: 0.0, weight_decay: 0.0 })
         };
         if as_graph { engine.as_graph(0, work).unwrap() } else { work(&mut engine).unwrap() }
     }

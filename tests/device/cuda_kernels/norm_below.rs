@@ -302,7 +302,7 @@ fn through(
         grad_bias: Out(grad_beta),
     };
     let left = sums != Sums::Norm;
-    let grads = WeightGrads { x: Some(Out(dy)), weight: None, bias: None, norm: left.then_some(below) };
+    let grads = WeightGrads { x: Some(Out(dy)), weight: None, bias: None, norm: left.then_some(below), update: None };
     let begun = gpu.driver().entries.len();
     if dense {
         gpu.linear_backward(In(y), In(weight), In(grad), grads, Out(workspace)).unwrap();
@@ -392,7 +392,7 @@ fn what_cannot_be_left_is_refused() {
             grad_weight: Out(grad_weight),
             grad_bias: Out(grad_bias),
         };
-        let grads = WeightGrads { x: Some(Out(dx)), weight: None, bias: None, norm: Some(norm) };
+        let grads = WeightGrads { x: Some(Out(dx)), weight: None, bias: None, norm: Some(norm), update: None };
         said(b.conv2d_backward(In(x), In(weight), In(grad), grads, Out(workspace)))
     }
     let device = |mode| crate::shared::device(mode, None).unwrap();

@@ -206,6 +206,7 @@ as_the_cpu! {
     Sgd {
         fn sgd(theta: Out, g: In, v: Option<Out>, m: f64, decay: f64, state: In);
         fn sgd_recast(theta: Out, g: In, v: Option<Out>, to: Out, m: f64, decay: f64, state: In);
+        fn sgd_pieces(theta: Out, g: In, v: Option<Out>, to: Out, pieces: In, m: f64, decay: f64, state: In);
         fn advance(state: Out);
     }
     Step {
