@@ -28,49 +28,66 @@ struct SplitTile {
     unsigned tap, taps, inner, columns, first_c, first_k, more;
 };
 
-// Where a sum goes: to its place,
+// Where sums go: to their places,
 struct Stored {
     float* to;
     __device__ __forceinline__ bool fours() const { return in_fours(to); }
-    __device__ __forceinline__ void put(u64 at, const Four& sum) const { store4(to + at, sum); }
+    template <unsigned COUNT> __device__ __forceinline__ void put(const u64 (&at)[COUNT], const Four (&sums)[COUNT], const bool (&there)[COUNT]) const {
+#pragma unroll
+        for (unsigned i = 0; i < COUNT; ++i)
+            if (there[i]) store4(to + at[i], sums[i]);
+    }
     __device__ __forceinline__ void put(u64 at, float sum) const { to[at] = sum; }
 };
-// or into the update of the parameter whose gradient it is.
+// or into the update of the parameters whose gradients they are.
 struct Descended {
     Descent by;
     Parameters of;
     __device__ __forceinline__ bool fours() const { return of.fours(); }
-    __device__ __forceinline__ void put(u64 at, const Four& sum) const { by.update(of, at, sum); }
+    template <unsigned COUNT> __device__ __forceinline__ void put(const u64 (&at)[COUNT], const Four (&sums)[COUNT], const bool (&there)[COUNT]) const {
+        by.update(of, at, sums, there);
+    }
     __device__ __forceinline__ void put(u64 at, float sum) const { by.update(of, at, sum); }
 };
 
 // `to` takes Σ of `count` parts in order, `apart` elements from one to the next, of a tile. It may be the first of them.
-// A thread has eight of them under way at once.
+// A thread has two parts of four places under way at once.
 template <unsigned TALL, unsigned WIDE, typename To>
 __device__ __forceinline__ void add_parts_of_tap(const float* from, const To& to, u64 apart, unsigned count, const SplitTile& of, unsigned number) {
-    constexpr unsigned AT_ONCE = 8;
+    constexpr unsigned PLACES = 4, AT_ONCE = 2, FOURS = TALL * WIDE / 4;
     const u64 tap = (u64)number * of.inner * of.columns;
     if (of.columns % 4 == 0 && in_fours(from) && to.fours()) {
 #pragma unroll 1
-        for (unsigned i = threadIdx.x; i < TALL * WIDE / 4; i += blockDim.x) {
-            unsigned c = of.first_c + i / (WIDE / 4), k = of.first_k + i % (WIDE / 4) * 4;
-            if (c >= of.inner || k >= of.columns) continue;
-            u64 at = tap + (u64)c * of.columns + k;
+        for (unsigned i = threadIdx.x; i < FOURS; i += PLACES * blockDim.x) {
+            u64 at[PLACES];
+            bool there[PLACES];
+#pragma unroll
+            for (unsigned j = 0; j < PLACES; ++j) {
+                unsigned place = i + j * blockDim.x, c = of.first_c + place / (WIDE / 4), k = of.first_k + place % (WIDE / 4) * 4;
+                there[j] = place < FOURS && c < of.inner && k < of.columns;
+                at[j] = tap + (u64)c * of.columns + k;
+            }
             // What is added to −0 stays what it is.
-            Four sum = {{-0.0f, -0.0f, -0.0f, -0.0f}};
+            Four sums[PLACES];
+#pragma unroll
+            for (unsigned j = 0; j < PLACES; ++j) sums[j] = {{-0.0f, -0.0f, -0.0f, -0.0f}};
 #pragma unroll 1
             for (unsigned first = 0; first < count; first += AT_ONCE) {
-                Four v[AT_ONCE];
-#pragma unroll
-                for (unsigned part = 0; part < AT_ONCE; ++part)
-                    if (first + part < count) v[part] = load4(from + (first + part) * apart + at);
+                Four v[AT_ONCE][PLACES];
 #pragma unroll
                 for (unsigned part = 0; part < AT_ONCE; ++part)
 #pragma unroll
-                    for (unsigned j = 0; j < 4; ++j)
-                        if (first + part < count) sum.v[j] += v[part].v[j];
+                    for (unsigned j = 0; j < PLACES; ++j)
+                        if (first + part < count && there[j]) v[part][j] = load4(from + (first + part) * apart + at[j]);
+#pragma unroll
+                for (unsigned part = 0; part < AT_ONCE; ++part)
+#pragma unroll
+                    for (unsigned j = 0; j < PLACES; ++j)
+#pragma unroll
+                        for (unsigned e = 0; e < 4; ++e)
+                            if (first + part < count && there[j]) sums[j].v[e] += v[part][j].v[e];
             }
-            to.put(at, sum);
+            to.put(at, sums, there);
         }
         return;
     }

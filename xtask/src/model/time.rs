@@ -2,7 +2,7 @@
 
 use super::card::Card;
 use super::code::{Block, PIPES, Part};
-use super::counted::Node;
+use super::counted::{Node, Tensor};
 use super::l2::L2;
 use super::turns;
 use crate::sass::{Measured, resident_blocks};
@@ -84,6 +84,21 @@ impl Group {
     }
 }
 
+/// A node that moves less than this part of what it is given uses pieces of it.
+const FEW: f64 = 0.25;
+
+/// The node's tensors, as far as it uses them: one that is given whole vectors and moves few pieces of them by its counters leaves the rest alone. Which
+/// pieces is not known; the first are as good as any.
+fn used(node: &Node) -> Vec<Tensor> {
+    let all = node.tensors.iter().map(|tensor| tensor.bytes as f64).sum::<f64>();
+    let Some(moved) = node.counts.as_ref().map(|of| of.loads.once + of.stores.once + of.bulk.once) else {
+        return node.tensors.clone();
+    };
+    let part = if moved < FEW * all { moved / all } else { 1.0 };
+    let of = |tensor: &Tensor| Tensor { bytes: (part * tensor.bytes as f64) as u64, ..*tensor };
+    node.tensors.iter().map(of).collect()
+}
+
 /// The time of a node; `code` is its kernel's, none of what is no kernel of ours. The L2 holds what the nodes before have left.
 pub fn predict(node: &Node, code: Option<(&Measured, &[Part])>, card: &Card, l2: &mut L2) -> Predicted {
     let mut found = Predicted {
@@ -103,12 +118,13 @@ pub fn predict(node: &Node, code: Option<(&Measured, &[Part])>, card: &Card, l2:
         limited: ["memory"; 2],
     };
     let (mut missing, mut left) = ([0.0; 2], 0.0);
-    for tensor in &node.tensors {
+    let tensors = used(node);
+    for tensor in &tensors {
         let [missed, leaving] = l2.use_tensor(tensor);
         missing[usize::from(tensor.written)] += missed;
         left += leaving;
     }
-    let all = |written: bool| node.tensors.iter().filter(|t| t.written == written).map(|t| t.bytes as f64).sum::<f64>();
+    let all = |written: bool| tensors.iter().filter(|t| t.written == written).map(|t| t.bytes as f64).sum::<f64>();
     let (Some(counts), Some((measured, parts))) = (&node.counts, code) else {
         found.memory = [all(false) + all(true), missing[0] + left];
         found.l2 = [found.memory[0]; 2];
@@ -188,7 +204,6 @@ pub fn predict(node: &Node, code: Option<(&Measured, &[Part])>, card: &Card, l2:
 
 #[cfg(test)]
 mod tests {
-    use super::super::counted::Tensor;
     use super::super::counted::tests::node;
     use super::*;
 
@@ -231,5 +246,28 @@ mod tests {
         // The last block alone takes a multiprocessor as long as a whole row of blocks.
         let (one_more, _) = copy(blocks + 1);
         assert!(one_more.seconds[0] > found.seconds[0]);
+    }
+
+    #[test]
+    fn a_node_that_is_given_whole_vectors_dirties_what_it_moves() {
+        let card = Card::named("h200").unwrap();
+        let memory = |given: u64| {
+            let mut node = node();
+            node.blocks = [4, 1, 1];
+            let requests = node.warps() * 2.0;
+            node.counts.as_mut().unwrap().set_global(requests, requests);
+            let moved = (requests * 512.0) as u64;
+            let tensor = |(offset, written)| Tensor { arena: 0, offset, bytes: moved * given, written };
+            node.tensors = [(0, false), (moved * given, true)].map(tensor).into();
+            let mut l2 = L2::new(moved as f64);
+            let found = predict(&node, Some((&measured(), &parts())), &card, &mut l2);
+            (
+                found.memory[1] / moved as f64,
+                l2.use_tensor(&Tensor { arena: 1, offset: 0, bytes: moved, written: false }),
+            )
+        };
+        let (few, [_, left]) = memory(1000);
+        let (all, _) = memory(1);
+        assert!((few - all).abs() < 0.02 * all && left > 0.0, "{few} {all} {left}");
     }
 }
