@@ -1,35 +1,6 @@
 // The losses: softmax cross-entropy with its gradient, and the squared error. A warp takes a sample; the block that comes last adds up all samples, in
 // order.
-#include "tickets.cuh"
-
-// Σ of `count` numbers, whose order does not depend on `count`: every 256th, then the tree of a warp, then eight warps in order. A block of 128 threads,
-// each of which stands for two; all must call it, and all have the sum.
-__device__ __forceinline__ double ordered_sum(const double* v, unsigned count) {
-    SHARED(double, sums, [8]);
-    __syncthreads();
-#pragma unroll
-    for (unsigned half = 0; half < 2; ++half) {
-        double sum = 0.0;
-        for (unsigned n = threadIdx.x + 128 * half; n < count; n += 256) sum += v[n];
-        sum = warp_sum(sum);
-        if (lane_id() == 0) sums[4 * half + warp_id()] = sum;
-    }
-    __syncthreads();
-    double sum = sums[0];
-    for (unsigned warp = 1; warp < 8; ++warp) sum += sums[warp];
-    return sum;
-}
-
-// loss ← Σ sample / divisor; correct ← Σ right over the grid's blocks, or NaN where nothing is right or wrong: on one thread of the block that comes
-// last. All threads must call it. Not part of its caller, whose registers are few.
-__device__ __noinline__ void merge_losses(const double* sample, const double* right_or_null, double* loss, double* correct, unsigned* tickets,
-                                          double divisor, unsigned samples) {
-    if (!is_last(tickets, gridDim.x)) return;
-    double sum = ordered_sum(sample, samples), right = right_or_null ? ordered_sum(right_or_null, gridDim.x) : (double)NAN_F32;
-    if (threadIdx.x != 0) return;
-    loss[0] = sum / divisor;
-    correct[0] = right;
-}
+#include "losses.cuh"
 
 // −ln softmax(z)_label of each sample and its gradient (p − onehot)/N, and each block's count of right answers; the mean of all samples, and all right
 // answers. Exponentials in double, about the row's maximum: a batch has few of them. Warps take samples in turn; all of a block's threads meet at its end.
@@ -60,15 +31,14 @@ cross_entropy(const T* logits, const unsigned* labels, double* sample, double* r
             first = other < first ? other : first;
         }
         if (lane == 0) {
-            // A label that is no class has no loss: NaN shows it.
-            sample[n] = label < classes ? log(sum) + (double)most - (double)to_f32(z[label]) : (double)NAN_F32;
+            sample[n] = loss_of_sample(most, sum, label < classes ? to_f32(z[label]) : 0.0f, label, classes);
             answers += first == label ? 1.0 : 0.0;
         }
         if (!grad_or_null) continue;
 #pragma unroll 1
         for (unsigned k = lane; k < classes; k += 32) {
-            double p = exp((double)to_f32(z[k]) - (double)most) / sum;
-            grad_or_null[(u64)n * classes + k] = from_f64<T>((p - (k == label ? 1.0 : 0.0)) / samples);
+            double exponential = exp((double)to_f32(z[k]) - (double)most);
+            grad_or_null[(u64)n * classes + k] = gradient_of_logit<T>(exponential, sum, k == label, samples);
         }
     }
     answers = block_sum(answers);

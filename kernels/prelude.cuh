@@ -9,7 +9,7 @@
 //
 // The other headers: random.cuh, tensor_cores.cuh, cluster.cuh, tickets.cuh (which block comes last); columns.cuh (a norm's passes), wide.cuh (the
 // same, several columns a thread), norm_below.cuh (a norm's sums where a product makes its dy), taps.cuh (a convolution's), splits.cuh (a weight
-// gradient's parts), tiles.cuh (whole tiles of products on tensor cores), hopper.cuh (asynchronous copies and products of sm_90a), lpnorm.cuh.
+// gradient's parts), losses.cuh, tiles.cuh (whole tiles of products on tensor cores), hopper.cuh (asynchronous copies and products of sm_90a), lpnorm.cuh.
 //
 // Names of indices: n sample, h and w pixel, c input channel, k output channel, r row, that is a sample of a unit ((h·W + w)·N + n).
 #pragma once
@@ -107,6 +107,10 @@ __device__ __forceinline__ unsigned to_tf32(float x) {
     return finite ? (bits + 0xfffu + (bits >> 13 & 1u)) & 0xffffe000u : bits;
 #endif
 }
+
+// An operand of a product that is not on tensor cores: rounded to tf32 where asked.
+__device__ __forceinline__ float operand(float x, unsigned tf32) { return tf32 ? __uint_as_float(to_tf32(x)) : x; }
+__device__ __forceinline__ bf16 operand(bf16 x, unsigned) { return x; }
 
 // 0 with the ReLU, NaN without: nothing is at most NaN, so one formula serves both.
 __device__ __forceinline__ float relu_floor(unsigned relu) { return relu ? 0.0f : NAN_F32; }

@@ -8,9 +8,6 @@
 
 constexpr unsigned TERMS = 32, ROWS = 128, COLUMNS = 64, THREADS = 256, STEM_STEP = 64;
 
-__device__ __forceinline__ float operand(float v, unsigned tf32) { return tf32 ? __uint_as_float(to_tf32(v)) : v; }
-__device__ __forceinline__ bf16 operand(bf16 v, unsigned) { return v; }
-
 // Calls put(term, row of the tile, value) for all terms of COUNT rows from `first` on: x under every tap, 0 beyond the map and beyond `end`; terms that
 // there are not are left out. `pixel` is the first row's.
 template <typename T, unsigned COUNT, typename F>

@@ -2,10 +2,11 @@
 
 use crate::Result;
 use crate::ops::backend::Backend;
+use crate::ops::cross_entropy::LossOut;
 use crate::ops::fusion::Fusion;
 use crate::ops::layer::{Backward, Forward, Layer as _, Param, Tangent, TangentBackward};
 use crate::ops::norm::{Divisor, NormSpec};
-use crate::runtime::tensor::Shape;
+use crate::runtime::tensor::{In, Shape};
 
 macro_rules! layers {
     ($($kind:ident($settings:path)),+ $(,)?) => {
@@ -87,6 +88,16 @@ macro_rules! layers {
             /// See [`crate::ops::layer::Layer::forward`].
             pub fn forward<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()> {
                 match self { $(Layer::$kind(l) => l.forward(backend, io)),+ }
+            }
+            /// See [`crate::ops::layer::Layer::forward_judged`].
+            pub fn forward_judged<B: Backend>(
+                &self,
+                backend: &mut B,
+                io: &Forward,
+                labels: In,
+                out: LossOut,
+            ) -> Result<bool> {
+                match self { $(Layer::$kind(l) => l.forward_judged(backend, io, labels, out)),+ }
             }
             /// See [`crate::ops::layer::Layer::evaluate`].
             pub fn evaluate<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()> {

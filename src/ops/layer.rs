@@ -3,6 +3,7 @@
 //! Each operator's `layer.rs` implements [`Layer`]; the table of all layers is in [`crate::network`].
 
 use super::backend::Backend;
+use super::cross_entropy::LossOut;
 use super::fusion::Fusion;
 use super::norm::{Divisor, NormSpec};
 use super::sgd::WeightUpdate;
@@ -256,6 +257,12 @@ pub trait Layer {
     }
     /// Computes y from x, in training mode.
     fn forward<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()>;
+    /// Computes y from x, and the softmax cross-entropy of y, in one go and to the same bits. `false`, with nothing written, where this backend does not
+    /// do both as one, or y takes more than x and the parameters.
+    fn forward_judged<B: Backend>(&self, backend: &mut B, io: &Forward, labels: In, out: LossOut) -> Result<bool> {
+        let _ = (backend, io, labels, out);
+        Ok(false)
+    }
     /// Computes y from x at evaluation, with the running statistics if it has some.
     fn evaluate<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()> {
         self.forward(backend, io)

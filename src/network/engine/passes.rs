@@ -29,8 +29,7 @@ impl<B: Backend> Engine<B> {
         if self.whole_pass(theta, None, loss, correct)? {
             return Ok(());
         }
-        self.forward_part(0..self.planned.len(), theta)?;
-        self.judge(loss, correct, None)
+        self.forward_and_judge(0, theta, loss, correct, None)
     }
 
     /// The loss and its gradient at `theta`. Every element of `grad` is assigned.
@@ -43,27 +42,25 @@ impl<B: Backend> Engine<B> {
 
     /// The same, computed by the layers one by one, whatever the backend has.
     pub fn layers_loss_and_grad(&mut self, theta: In, grad: Out, loss: Out, correct: Out) -> Result<()> {
-        self.forward_part(0..self.planned.len(), theta)?;
-        self.backward(0, Weights::All, theta, grad, loss, correct)
+        self.pass_from(0, Weights::All, theta, grad, loss, correct)
     }
 
     /// The gradient of link `first`, a convolution or a linear layer, whose input is what the previous pass left there. It is written into `grad`,
     /// where the gradients of later links are left undefined.
     pub fn grad_of_link(&mut self, first: usize, theta: In, grad: Out, loss: Out, correct: Out) -> Result<()> {
-        self.forward_part(first..self.planned.len(), theta)?;
-        self.backward(first, Weights::First, theta, grad, loss, correct)
+        self.pass_from(first, Weights::First, theta, grad, loss, correct)
     }
 
-    /// Computes the loss from what the forward pass left, and the gradients down to link `first`.
-    fn backward(&mut self, first: usize, of: Weights, theta: In, grad: Out, loss: Out, correct: Out) -> Result<()> {
-        self.judge_to_top(loss, correct)?;
+    /// Forward from link `first` on, the loss, and the gradients down to this link.
+    fn pass_from(&mut self, first: usize, of: Weights, theta: In, grad: Out, loss: Out, correct: Out) -> Result<()> {
+        self.loss_and_top(first, theta, loss, correct)?;
         self.backward_to(first, of, theta, grad, None)
     }
 
-    /// The loss at `theta`, and its gradient with respect to the prediction.
-    pub(super) fn loss_and_top(&mut self, theta: In, loss: Out, correct: Out) -> Result<()> {
-        self.forward_part(0..self.planned.len(), theta)?;
-        self.judge_to_top(loss, correct)
+    /// Forward from link `first` on, the loss, and its gradient with respect to the prediction.
+    pub(super) fn loss_and_top(&mut self, first: usize, theta: In, loss: Out, correct: Out) -> Result<()> {
+        let top = View { shape: self.prediction().shape, ..self.gradients[0] };
+        self.forward_and_judge(first, theta, loss, correct, Some(Out(top)))
     }
 
     /// The rest of a pass after [`Engine::loss_and_top`], with the updates that layers make beside their gradients.
@@ -71,10 +68,34 @@ impl<B: Backend> Engine<B> {
         self.backward_to(0, Weights::All, theta.into(), grad, Some((theta, by)))
     }
 
-    fn judge_to_top(&mut self, loss: Out, correct: Out) -> Result<()> {
-        let last = self.planned.len() - 1;
-        let top = View { shape: self.planned[last].y.shape, ..self.gradients[0] };
-        self.judge(loss, correct, Some(Out(top)))
+    /// Forward from link `first` on, and the loss, with its gradient if one is asked for.
+    fn forward_and_judge(&mut self, first: usize, theta: In, loss: Out, correct: Out, grad: Option<Out>) -> Result<()> {
+        let last = self.planned.len().saturating_sub(1);
+        self.forward_part(first..last, theta)?;
+        if self.judge_within(last, loss, correct, grad, theta)? {
+            return Ok(());
+        }
+        self.forward_part(last..self.planned.len(), theta)?;
+        self.judge(loss, correct, grad)
+    }
+
+    /// Runs link `last` and judges what it makes, where the backend does both as one; `false` if it does not.
+    fn judge_within(&mut self, last: usize, loss: Out, correct: Out, grad: Option<Out>, theta: In) -> Result<bool> {
+        self.check_interrupted()?;
+        let Some(link) = self.network.links().get(last).filter(|_| self.network.loss() == Loss::CrossEntropy) else {
+            return Ok(false);
+        };
+        // A weight that is made of others would have to be made first.
+        if self.planned[last].applied || link.gain.is_some() {
+            return Ok(false);
+        }
+        self.recast(theta)?;
+        let (io, labels) = (self.io(last, theta), In(self.answer));
+        let out = LossOut { loss, correct, sample: Out(self.samples), grad };
+        self.backend.enter(Some(Part { link: last, pass: Pass::Forward }));
+        let done = self.network.links()[last].layer.forward_judged(&mut self.backend, &io, labels, out)?;
+        self.backend.enter(None);
+        Ok(done)
     }
 
     /// The losses and gradients at several θ on one batch. The θ are the rows of `thetas`, and the gradients go to the rows of `grads`;
@@ -162,7 +183,18 @@ impl<B: Backend> Engine<B> {
     pub fn evaluate(&mut self, theta: In, loss: Out, correct: Out) -> Result<()> {
         self.leave_unmade(false);
         self.recast(theta)?;
-        for index in 0..self.planned.len() {
+        let last = self.planned.len().saturating_sub(1);
+        self.evaluate_part(0..last, theta)?;
+        if self.judge_within(last, loss, correct, None, theta)? {
+            return Ok(());
+        }
+        self.evaluate_part(last..self.planned.len(), theta)?;
+        self.judge(loss, correct, None)
+    }
+
+    /// Runs some of the layers, in order, with the running statistics.
+    fn evaluate_part(&mut self, links: Range<usize>, theta: In) -> Result<()> {
+        for index in links {
             self.check_interrupted()?;
             if self.planned[index].applied {
                 continue;
@@ -171,7 +203,7 @@ impl<B: Backend> Engine<B> {
             let io = self.io(index, theta);
             self.network.links()[index].layer.evaluate(&mut self.backend, &io)?;
         }
-        self.judge(loss, correct, None)
+        Ok(())
     }
 
     /// Updates the running statistics of all norms with the batch of the last training-mode pass.

@@ -78,7 +78,7 @@ impl<B: Backend> Engine<B> {
             self.loss_and_grad(theta.into(), grad, loss, correct)?;
             return halt(self);
         }
-        self.loss_and_top(theta.into(), loss, correct)?;
+        self.loss_and_top(0, theta.into(), loss, correct)?;
         halt(self)?;
         self.backward_and_update(theta, grad, by)?;
         if let Some(beside) = &mut self.beside {

@@ -18,7 +18,7 @@ pub fn case(name: impl Into<String>, extents: Extents, bias: bool) -> Case {
     if bias { case.with("bias", Role::Parameter, &[o], Law::NORMAL) } else { case }
 }
 
-/// Batches below and above the number of samples that are summed together; numbers of outputs below, at and beyond a panel's width.
+/// Batches below and above the number of samples that are summed together; numbers of outputs below, at and beyond a panel's width; classifiers' heads.
 fn cases() -> Vec<Case> {
     let extents = |n, i, o| Extents { n, i, o };
     vec![
@@ -27,6 +27,9 @@ fn cases() -> Vec<Case> {
         case("ragged_panels", extents(13, 33, 65), false),
         case("dln", extents(1000, 10, 10), false),
         case("head", extents(128, 512, 10), true),
+        case("head_of_few_samples", extents(37, 24, 10), true),
+        case("head_of_many_samples", extents(300, 40, 10), false),
+        case("head_that_is_not_aligned", extents(20, 12, 10), true),
         case("threads", extents(300, 64, 64), true),
         case("whole_tiles_of_a_device", extents(256, 128, 192), true),
     ]

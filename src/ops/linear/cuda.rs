@@ -1,15 +1,16 @@
-//! Linear layers on a device. The driver computes large products (with cuBLAS on a GPU); the convolution's kernels, with one tap, compute the others.
+//! Linear layers on a device. The driver computes large products (with cuBLAS on a GPU), kernels of its own a layer of ten outputs, and the convolution's
+//! kernels, with one tap, all others.
 
-use super::{Extents, Linear};
+use super::cuda_head::{self, HeadGrads};
+use super::{Extents, Linear, OP};
 use crate::Result;
+use crate::ops::cross_entropy::LossOut;
 use crate::ops::implicit_gemm::{self, Direction, Epilogue, Shares, bias_gradient, product, weight_gradient};
 use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::cuda::driver::{Driver, Gemm, Grid, Operand, Pass, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
 use crate::runtime::tensor::{In, Out, Shape};
 use half::bf16;
-
-const OP: &str = "linear";
 
 impl Extents {
     fn as_taps(self) -> implicit_gemm::Extents {
@@ -48,11 +49,15 @@ fn dense<D: Driver, T: Stored, R: Stored>(
 
 impl<D: Driver> Cuda<D> {
     fn linear_in<T: Stored>(&mut self, x: In, weight: In, bias: Option<In>, y: Out) -> Result<()> {
-        let extents = Extents::of(x.0.shape, weight.0.shape, bias.map(|b| b.0.shape), y.0.shape)?.as_taps();
+        let extents = Extents::of(x.0.shape, weight.0.shape, bias.map(|b| b.0.shape), y.0.shape)?;
         let mode = self.mode();
         let (driver, mut views) = self.begin(OP);
         let (x, weight, bias) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read_some::<f32>(bias)?);
         let mut y = views.write::<T>(y)?;
+        if cuda_head::takes(extents) && cuda_head::reads(&x, &weight) {
+            return cuda_head::outputs(driver, mode, extents, (x, weight, bias), &mut y);
+        }
+        let extents = extents.as_taps();
         if large(driver, &extents) {
             let implicit_gemm::Extents { batch: n, inputs: i, outputs: o, .. } = extents;
             dense(driver, mode, [n, o, i], (x, false), (weight, false), &mut y)?;
@@ -71,12 +76,17 @@ impl<D: Driver> Cuda<D> {
         grads: WeightGrads,
         workspace: Out,
     ) -> Result<()> {
-        let extents = Extents::of(x.0.shape, weight.0.shape, None, grad_y.0.shape)?.as_taps();
+        let extents = Extents::of(x.0.shape, weight.0.shape, None, grad_y.0.shape)?;
         let (mode, tickets) = (self.mode(), self.tickets());
         let (driver, mut views) = self.begin(OP);
         let (x, weight, dy) = (views.read::<T>(x)?, views.read::<T>(weight)?, views.read::<T>(grad_y)?);
         let (grad_x, grad_weight) = (views.write_some::<T>(grads.x)?, views.write_some::<f32>(grads.weight)?);
         let grad_bias = views.write_some::<f32>(grads.bias)?;
+        if cuda_head::takes(extents) && cuda_head::reads_gradient(&dy) {
+            let to = HeadGrads { x: grad_x, weight: grad_weight, bias: grad_bias, norm: grads.norm };
+            return cuda_head::gradients(driver, &mut views, mode, extents, (x, weight, dy), to);
+        }
+        let extents = extents.as_taps();
         let room = (views.write::<f32>(workspace)?, views.write::<u32>(tickets)?);
         let Shares { mut workspace, mut tickets, mut below } =
             extents.share::<T>(OP, mode, &mut views, grads.norm, room)?;
@@ -118,7 +128,25 @@ impl<D: Driver> Linear for Cuda<D> {
         }
     }
 
+    fn linear_cross_entropy(
+        &mut self,
+        x: In,
+        weight: In,
+        bias: Option<In>,
+        y: Out,
+        labels: In,
+        out: LossOut,
+    ) -> Result<bool> {
+        match self.mode() {
+            Mode::Bf16 => self.head_cross_entropy::<bf16>((x, weight, bias), y, labels, out),
+            _ => self.head_cross_entropy::<f32>((x, weight, bias), y, labels, out),
+        }
+    }
+
     fn linear_leaves_norm_grads(&self, extents: Extents) -> bool {
+        if cuda_head::takes(extents) {
+            return true;
+        }
         let extents = extents.as_taps();
         // The driver's products leave nothing else.
         !is_large(&extents) && extents.leaves_norm_grads(self.mode())

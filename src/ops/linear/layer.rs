@@ -4,6 +4,7 @@ use super::Extents;
 use crate::ops::backend::Backend;
 use crate::ops::bilinear::{self, Bilinear};
 use crate::ops::boundary::{self, LayerOperator, Layout, OperatorOf};
+use crate::ops::cross_entropy::LossOut;
 use crate::ops::layer::{Backward, Forward, Init, Layer, Param, Tangent, TangentBackward};
 use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::slots::FileOrder;
@@ -76,6 +77,11 @@ impl Layer for LinearLayer {
     fn forward<B: Backend>(&self, backend: &mut B, io: &Forward) -> Result<()> {
         let weight = bilinear::weight::<Self>(io)?;
         backend.linear(io.x, weight, io.params.bias.map(In), io.y, Out(io.workspace))
+    }
+
+    fn forward_judged<B: Backend>(&self, backend: &mut B, io: &Forward, labels: In, out: LossOut) -> Result<bool> {
+        let weight = bilinear::weight::<Self>(io)?;
+        backend.linear_cross_entropy(io.x, weight, io.params.bias.map(In), io.y, labels, out)
     }
 
     fn backward<B: Backend>(&self, backend: &mut B, io: &Backward) -> Result<()> {

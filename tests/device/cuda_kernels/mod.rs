@@ -6,6 +6,7 @@ mod deep_linear;
 mod distribution;
 mod draws;
 mod gather;
+mod head;
 mod norm_below;
 mod norm_pool;
 mod norm_wide;

@@ -322,9 +322,13 @@ fn a_norm_finds_what_the_layer_above_has_left() {
     let split = conv2d::Map { h: 1, w: 2, n: 128, c: 64, k: 64 };
     let [tile_64, tile_128] = [(8, 9, 64), (8, 16, 128)].map(|(h, w, c)| conv2d::Map { h, w, n: 128, c, k: 64 });
     let head = conv2d::Map { h: 1, w: 1, n: 128, c: 64, k: 10 };
+    let narrow = conv2d::Map { k: 9, ..head };
     let (bf16, tf32) = (Mode::Bf16, Mode::Tf32);
     let mut cases = vec![
-        (bf16, head, true, "input_gradient_mma_64_bf16"),
+        (bf16, head, true, "head_gradients_bf16"),
+        (tf32, head, true, "head_gradients_f32"),
+        (Mode::F32, head, true, "head_gradients_f32"),
+        (bf16, narrow, true, "input_gradient_mma_64_bf16"),
         (bf16, small, false, "input_gradient_mma_64_bf16"),
         (tf32, small, false, "input_gradient_mma_64_f32"),
         (bf16, odd, false, "input_gradient_mma_64_bf16"),
