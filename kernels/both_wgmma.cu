@@ -19,6 +19,7 @@ __device__ __forceinline__ void gradients(const TensorMap* x, const TensorMap* w
     TILES_SHARED(stages);
     SHARED(u64, full, [2 * STAGES]);
     SHARED(u64, empty, [2 * STAGES]);
+    constexpr bool AT_ONCE = COLUMNS == 64;
     Share share(across);
     // Both have the same stages one after the other, each with barriers of its own: those of tiles are other blocks' too.
     bool share_parts = parts_share(map);
@@ -36,7 +37,7 @@ __device__ __forceinline__ void gradients(const TensorMap* x, const TensorMap* w
         SharedStages of_parts(share_parts ? 15u : 1u << cluster_rank(), parts_between.empty);
 #pragma unroll 1
         for (unsigned turn = 0; turn < 2; ++turn) {
-            if ((turn == 0) == parts_first) multiply_parts<SIDE>(partials, map, both.per_split, parts, first_part, parts_between, stages, of_parts);
+            if ((turn == 0) == parts_first) multiply_parts<SIDE, AT_ONCE>(partials, outcome, map, both.per_split, both.splits, parts, first_part, parts_between, stages, of_parts);
             else multiply_tiles<COLUMNS, true, GRADIENT_STAGE>(epilogue, grad_x, back, share, first_tile, tiles_between, stages);
             // Where results are put together, nobody reads the last of the one any more.
             named_barrier<1>(MULTIPLIERS);
@@ -50,7 +51,7 @@ __device__ __forceinline__ void gradients(const TensorMap* x, const TensorMap* w
     }
     // Nobody leaves while others copy to it, or arrive at its barriers.
     cluster_sync();
-    take_splits<SIDE>(partials, outcome, tickets, map, both.splits, first_part);
+    take_splits<SIDE, AT_ONCE>(partials, outcome, tickets, map, both.splits, first_part);
     merge_tiles<COLUMNS>(epilogue, back, share, first_tile);
 }
 
@@ -118,7 +119,7 @@ gradients_wgmma_line(const __grid_constant__ TensorMap x, const __grid_constant_
     if (multiplies()) {
 #pragma unroll 1
         for (unsigned turn = 0; turn < 2; ++turn) {
-            if ((turn == 0) == parts_first) multiply_parts<64>(partials, map, both.per_split, parts, first_part, parts_between, stages, OwnStages{parts_between.empty});
+            if ((turn == 0) == parts_first) multiply_parts<64, true>(partials, outcome, map, both.per_split, both.splits, parts, first_part, parts_between, stages, OwnStages{parts_between.empty});
             else multiply_lines<true>(epilogue, grad_x, back, first_segment, lines_between, weights, stages);
             named_barrier<1>(MULTIPLIERS);
         }
@@ -129,7 +130,7 @@ gradients_wgmma_line(const __grid_constant__ TensorMap x, const __grid_constant_
             else fetch_lines(&grad_y, &weight, back, first_segment, lines_between, weights, stages);
         }
     }
-    take_splits<64>(partials, outcome, tickets_or_null, map, both.splits, first_part);
+    take_splits<64, true>(partials, outcome, tickets_or_null, map, both.splits, first_part);
     merge_lines(epilogue, back, first_segment);
 }
 

@@ -110,6 +110,20 @@ __device__ __forceinline__ void add_tap(float (&d)[NARROW / 2], u64 x, u64 dy) {
     for (unsigned step = 0; step < STEPS; ++step) wgmma<true, true>(d, moved(x, step * next_step<true>()), moved(dy, step * next_step<true>()), 1);
 }
 
+// What becomes of a weight's gradient: it goes to `out`, or the weight is updated by it, or, without either, it is where its only split is.
+BY_VALUE Descending { float momentum, decay; };
+struct Outcome {
+    float* out;
+    Parameters weight;
+    const u64* state;
+    Descending by;
+};
+
+// Whether whoever makes a tile of the gradient makes all of it, and updates the weight from registers: AT_ONCE, where there are enough.
+template <bool AT_ONCE> __device__ __forceinline__ bool updates_at_once(const Outcome& outcome, unsigned splits) {
+    return AT_ONCE && splits == 1 && outcome.weight.theta;
+}
+
 // Stores a tap's part of a tile.
 __device__ __forceinline__ void store_tap(float* to, const Map& map, const float (&d)[NARROW / 2]) {
 #pragma unroll
@@ -118,9 +132,36 @@ __device__ __forceinline__ void store_tap(float* to, const Map& map, const float
         for (unsigned e = 0; e < 2; ++e) *(Two*)(to + (u64)(8 * e) * map.columns + 8 * n) = Two{{d[4 * n + 2 * e], d[4 * n + 2 * e + 1]}};
 }
 
-template <unsigned SIDE, typename Stages>
-__device__ __forceinline__ void multiply_parts(float* partials, const Map& map, unsigned per_split, unsigned parts, unsigned first, Ring& between,
-                                               unsigned char* stages, const Stages& own) {
+// Updates a weight by a tap's part of a tile that is all of its gradient, from `at` on.
+__device__ __forceinline__ void update_tap(const Descent& by, const Parameters& weight, u64 at, const Map& map, const float (&d)[NARROW / 2]) {
+#pragma unroll
+    for (unsigned e = 0; e < 2; ++e) {
+        Two t[NARROW / 8], v[NARROW / 8];
+        const u64 first = at + (u64)(8 * e) * map.columns;
+#pragma unroll
+        for (unsigned n = 0; n < NARROW / 8; ++n) t[n] = *(const Two*)(weight.theta + first + 8 * n);
+        if (weight.velocity_or_null)
+#pragma unroll
+            for (unsigned n = 0; n < NARROW / 8; ++n) v[n] = *(const Two*)(weight.velocity_or_null + first + 8 * n);
+#pragma unroll
+        for (unsigned n = 0; n < NARROW / 8; ++n) {
+            if (weight.velocity_or_null) {
+#pragma unroll
+                for (unsigned k = 0; k < 2; ++k) by.move(t[n].v[k], v[n].v[k], d[4 * n + 2 * e + k]);
+                *(Two*)(weight.velocity_or_null + first + 8 * n) = v[n];
+            } else {
+#pragma unroll
+                for (unsigned k = 0; k < 2; ++k) by.move(t[n].v[k], d[4 * n + 2 * e + k]);
+            }
+            *(Two*)(weight.theta + first + 8 * n) = t[n];
+            if (weight.operands_or_null) *(unsigned*)(weight.operands_or_null + first + 8 * n) = pack_bf16(t[n].v[0], t[n].v[1]);
+        }
+    }
+}
+
+template <unsigned SIDE, bool AT_ONCE, typename Stages>
+__device__ __forceinline__ void multiply_parts(float* partials, const Outcome& outcome, const Map& map, unsigned per_split, unsigned splits,
+                                               unsigned parts, unsigned first, Ring& between, unsigned char* stages, const Stages& own) {
     // Where warpgroups share the rows of a stage, the second one leaves its sums to the first.
     constexpr bool SHARED_SUM = SIDE == 64;
     constexpr unsigned COUNT = NARROW / 2;
@@ -208,13 +249,17 @@ __device__ __forceinline__ void multiply_parts(float* partials, const Map& map, 
         }
         unsigned c = part.first_c + warp_id() * 16 + lane_id() / 4, k = part.first_k + lane_id() % 4 * 2;
         const u64 tap = (u64)map.inner * map.columns;
-        float* to = partials + ((u64)part.split * map.taps + part.line * 3) * tap + (u64)c * map.columns + k;
+        u64 at = ((u64)part.split * map.taps + part.line * 3) * tap + (u64)c * map.columns + k;
+        auto put = [&](u64 at, const float (&d)[COUNT]) {
+            if (updates_at_once<AT_ONCE>(outcome, splits)) update_tap(Descent(outcome.state, outcome.by.momentum, outcome.by.decay), outcome.weight, at, map, d);
+            else store_tap(partials + at, map, d);
+        };
         if (map.taps == 9) {
-            store_tap(to, map, left);
-            store_tap(to + 2 * tap, map, right);
-            to += tap;
+            put(at, left);
+            put(at + 2 * tap, right);
+            at += tap;
         }
-        store_tap(to, map, middle);
+        put(at, middle);
     }
 }
 
@@ -237,16 +282,9 @@ __device__ __forceinline__ void add_splits(float* partials, float* out, unsigned
     });
 }
 
-// What becomes of a weight's gradient: it goes to `out`, or the weight is updated by it, or, without either, it is where its only split is.
-BY_VALUE Descending { float momentum, decay; };
-struct Outcome {
-    float* out;
-    Parameters weight;
-    const u64* state;
-    Descending by;
-};
-template <unsigned SIDE>
+template <unsigned SIDE, bool AT_ONCE>
 __device__ __forceinline__ void take_splits(float* partials, const Outcome& outcome, unsigned* tickets, const Map& map, unsigned splits, unsigned first) {
+    if (updates_at_once<AT_ONCE>(outcome, splits)) return;
     if (!outcome.weight.theta) {
         add_splits<SIDE>(partials, outcome.out, tickets, map, splits, first);
         return;
@@ -266,7 +304,7 @@ __device__ __forceinline__ void weight_gradient(const TensorMap* x, const Tensor
     Ring between = ring(full, empty);
     __syncthreads();
     unsigned parts = parts_of<SIDE>(map, splits);
-    if (multiplies()) multiply_parts<SIDE>(partials, map, per_split, parts, blockIdx.x, between, stages, OwnStages{between.empty});
+    if (multiplies()) multiply_parts<SIDE, false>(partials, Outcome{}, map, per_split, splits, parts, blockIdx.x, between, stages, OwnStages{between.empty});
     else if (lane_id() == 0) fetch_parts<SIDE, false>(x, grad_y, map, per_split, parts, blockIdx.x, between, stages);
     add_splits<SIDE>(partials, out, tickets, map, splits, blockIdx.x);
 }
