@@ -12,5 +12,6 @@ mod norm_pool;
 mod norm_wide;
 mod splits;
 mod update_beside;
+mod stem;
 mod warpgroups;
 mod whole_tiles;
