@@ -126,7 +126,8 @@ fn all_gradients_of_a_head_are_one_launch() {
         for view in [x, dy, weight] {
             gpu.upload_f32(&vec![1.0; view.shape.len()], Out(view)).unwrap();
         }
-        let grads = WeightGrads { x: Some(Out(dx)), weight: Some(Out(dw)), bias: Some(Out(db)), norm: None };
+        let grads =
+            WeightGrads { x: Some(Out(dx)), weight: Some(Out(dw)), bias: Some(Out(db)), norm: None, update: None };
         let begun = gpu.driver().entries.len();
         gpu.linear_backward(In(x), In(weight), In(dy), grads, Out(workspace)).unwrap();
         gpu.driver().entries[begun..].iter().map(|entry| entry.kernel).collect()
