@@ -4,6 +4,8 @@
 //
 // Rows are coordinates: those of the directions first, then the constant's, whose number of a column of samples is √samples × its mean. Everything is
 // f64. A layer takes two barriers: after the product, since a norm's spread is over all rows of a unit, and before the next product.
+//
+// A training step's launch also moves the running statistics and θ, as move_running and sgd_plain do.
 #include "prelude.cuh"
 
 // What follows a product, as in dln.cu; the other ℓp norms' spreads are not functions of the coordinates alone.
@@ -13,6 +15,22 @@ enum CoordinateNorm : unsigned { NONE, BATCH, L2 = 3 };
 // `row`. The workspace's first double is the part of Σ target² that lies outside the inputs' span.
 BY_VALUE Coordinates {
     unsigned depth, dim, norms, samples, kind, row, x, last;
+};
+
+// What a training step does after its pass: the running statistics' momentum, and the weight decay.
+BY_VALUE AfterPass { double momentum; float decay; };
+
+// The same with its operands; and nothing.
+struct Step {
+    float* theta;
+    const double* factors;
+    float* running;
+    const u64* state;
+    AfterPass after;
+    static constexpr bool MOVES = true;
+};
+struct NoStep {
+    static constexpr bool MOVES = false;
 };
 
 // A block's shared memory, in doubles. Rows are an odd number of doubles apart, so that a column lies in as many banks as it has rows.
@@ -60,9 +78,30 @@ template <unsigned WIDTH> __device__ __forceinline__ double along(const double* 
     return sum[0] + sum[1];
 }
 
-template <unsigned WIDTH>
+// θ to shared memory; a thread asks for all of its numbers at once, where there are no more than 25 layers of ten.
+template <unsigned WIDTH> __device__ __forceinline__ void take_parameters(const float* theta, const Room<WIDTH>& room, unsigned norms) {
+    constexpr unsigned PITCH = Room<WIDTH>::PITCH, AHEAD = WIDTH == 10 ? 24 : 8;
+    const unsigned dim = room.dim, square = dim * dim, count = room.depth * square + 2 * norms * dim;
+#pragma unroll 1
+    for (unsigned first = threadIdx.x; first < count; first += AHEAD * blockDim.x) {
+        float v[AHEAD];
+#pragma unroll
+        for (unsigned k = 0; k < AHEAD; ++k) v[k] = first + k * blockDim.x < count ? theta[first + k * blockDim.x] : 0.0f;
+#pragma unroll
+        for (unsigned k = 0; k < AHEAD; ++k) {
+            unsigned i = first + k * blockDim.x, l = norms > 0 ? i / (square + 2 * dim) : i / square;
+            unsigned within = i - l * (norms > 0 ? square + 2 * dim : square);
+            double* to = within < square         ? room.weight_of(l) + within / dim * PITCH + within % dim
+                         : within < square + dim ? room.gamma + l * dim + (within - square)
+                                                 : room.beta + l * dim + (within - square - dim);
+            if (i < count) *to = (double)v[k];
+        }
+    }
+}
+
+template <unsigned WIDTH, typename After>
 __device__ __forceinline__ void on_coordinates(const float* theta, double* batch, float* grad, float* statistics, double* loss, double* correct,
-                                               double scale, double eps, unsigned stride, unsigned target, const Coordinates& of) {
+                                               double scale, double eps, unsigned stride, unsigned target, const After& after, const Coordinates& of) {
     constexpr unsigned PITCH = Room<WIDTH>::PITCH;
     DYNAMIC_SHARED(memory);
     Room<WIDTH> room((double*)memory, of);
@@ -70,15 +109,10 @@ __device__ __forceinline__ void on_coordinates(const float* theta, double* batch
     // This thread's row and unit; threads beyond the matrix only wait with the others.
     const unsigned p = threadIdx.x / dim, u = threadIdx.x % dim, at = p * PITCH + u;
     const bool inside = p <= dim;
+    const double own = inside ? batch[of.x + p * of.row + u] : 0.0;
+    take_parameters(theta + (u64)blockIdx.x * stride, room, of.norms);
+    if (inside) room.tape[at] = own;
     const double root = sqrt((double)of.samples), each = 1.0 / (double)of.samples;
-    theta += (u64)blockIdx.x * stride;
-    for (unsigned i = threadIdx.x; i < depth * square; i += blockDim.x)
-        room.weight[i / dim * PITCH + i % dim] = (double)theta[i / square * step + i % square];
-    for (unsigned i = threadIdx.x; i < of.norms * dim; i += blockDim.x) {
-        room.gamma[i] = (double)theta[i / dim * step + square + i % dim];
-        room.beta[i] = (double)theta[i / dim * step + square + dim + i % dim];
-    }
-    if (inside) room.tape[at] = batch[of.x + p * of.row + u];
     __syncthreads();
 
     // The layer's input; a thread's number of its output.
@@ -137,6 +171,21 @@ __device__ __forceinline__ void on_coordinates(const float* theta, double* batch
     }
     if (!grad) return;
     grad += (u64)blockIdx.x * stride;
+    // Where the loss is not finite the step halts, and θ stays: what less itself is not 0 is no number, or infinite.
+    bool moves = false;
+    float rate = 0.0f;
+    if constexpr (After::MOVES) {
+        double mean = scale * (sum + batch[0]);
+        moves = !state_halted(after.state) && mean - mean == 0.0;
+        rate = (float)state_rate(after.state);
+    }
+    // A derivative in its place, and there θ, of which `was` is the number, moves.
+    auto leave = [&](unsigned place, double derivative, double was) {
+        float g = (float)derivative, t = (float)was;
+        grad[place] = g;
+        if constexpr (After::MOVES)
+            if (moves) after.theta[place] = fmaf(-rate, fmaf(t, after.after.decay, g), t);
+    };
     if (inside) error[at] = value = 2.0 * scale * residual;
     __syncthreads();
     for (unsigned l = depth; l-- > 0;) {
@@ -148,9 +197,9 @@ __device__ __forceinline__ void on_coordinates(const float* theta, double* batch
             double over = along<WIDTH>(error + u, PITCH, y + u, PITCH, dim), part = over * each;
             // Where s is 0 so is every sample, and s moves with none.
             if (of.kind == L2) part = spread > 0.0 ? part / (spread * inverse) : spread == 0.0 ? 0.0 : spread;
-            if (p == 0) grad[l * step + square + u] = (float)over;
+            if (p == 0) leave(l * step + square + u, over, room.gamma[unit]);
             if (p == dim) {
-                grad[l * step + square + dim + u] = (float)(root * value);
+                leave(l * step + square + dim + u, root * value, room.beta[unit]);
                 value = of.kind == L2 ? factor * (-part * (room.constant[unit] * inverse)) : 0.0;
             } else value = factor * fma(-part, y[at], value);
             other[at] = value;
@@ -161,39 +210,67 @@ __device__ __forceinline__ void on_coordinates(const float* theta, double* batch
             error = other;
             other = old;
         }
-        if (l > 0 && inside) {
-            value = along<WIDTH>(error + p * PITCH, 1, room.weight_of(l) + u * PITCH, 1, dim);
-            other[at] = value;
-        }
-        if (p < dim) {
-            // The batch, and what no norm follows, are inputs as they are kept.
+        if (inside) {
+            // The batch, and what no norm follows, are inputs as they are kept. Both sums are taken side by side: the first layer has no use for the one,
+            // and the constant's row none for the other.
             const double* before = room.tape_of(l);
-            double sum = along<WIDTH>(before + p, PITCH, error + u, PITCH, dim);
-            if (l > 0 && l <= of.norms) sum *= room.gamma[(l - 1) * dim + p];
-            grad[l * step + p * dim + u] = (float)fma(before[dim * PITCH + p], error[dim * PITCH + u], sum);
+            const unsigned row = p < dim ? p : 0;
+            value = along<WIDTH>(error + p * PITCH, 1, room.weight_of(l) + u * PITCH, 1, dim);
+            double of_weight = along<WIDTH>(before + row, PITCH, error + u, PITCH, dim);
+            other[at] = value;
+            if (l > 0 && l <= of.norms) of_weight *= room.gamma[(l - 1) * dim + row];
+            of_weight = fma(before[dim * PITCH + row], error[dim * PITCH + u], of_weight);
+            if (p < dim) leave(l * step + p * dim + u, of_weight, room.weight_of(l)[p * PITCH + u]);
         }
         __syncthreads();
         double* old = error;
         error = other;
         other = old;
     }
+    if constexpr (After::MOVES) {
+        const double kept = 1.0 - after.after.momentum;
+        for (unsigned i = threadIdx.x; i < 2 * of.norms * dim; i += blockDim.x) {
+            unsigned l = i / (2 * dim), unit = l * dim + i % dim;
+            float found = i / dim % 2 ? (float)room.spread[unit] : (float)(room.constant[unit] / root);
+            after.running[i] = (float)(kept * after.running[i] + after.after.momentum * (found * after.factors[i]));
+        }
+    }
 }
 
 // Loss and gradient of the paper's width, ten: each run at its own θ, `stride` apart, on one batch, whose coordinates `batch` has, the target's from
 // double `target` on. A single run leaves the coordinates of its prediction there.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(128, 3)
 deep_linear_coordinates_10(const float* theta, double* batch, float* grad_or_null, float* statistics_or_null, double* loss, double* correct, double scale,
                            double eps, unsigned stride, unsigned target, Coordinates of) {
     wait_for_predecessor();
     of.dim = 10;
-    on_coordinates<10>(theta, batch, grad_or_null, statistics_or_null, loss, correct, scale, eps, stride, target, of);
+    on_coordinates<10>(theta, batch, grad_or_null, statistics_or_null, loss, correct, scale, eps, stride, target, NoStep{}, of);
 }
 // As deep_linear_coordinates_10, at any width up to sixteen.
 extern "C" __global__ void __launch_bounds__(288)
 deep_linear_coordinates_16(const float* theta, double* batch, float* grad_or_null, float* statistics_or_null, double* loss, double* correct, double scale,
                            double eps, unsigned stride, unsigned target, Coordinates of) {
     wait_for_predecessor();
-    on_coordinates<16>(theta, batch, grad_or_null, statistics_or_null, loss, correct, scale, eps, stride, target, of);
+    on_coordinates<16>(theta, batch, grad_or_null, statistics_or_null, loss, correct, scale, eps, stride, target, NoStep{}, of);
+}
+
+// As deep_linear_coordinates_10, of a single run; then running ← (1 − α) running + α f · statistics, and θ ← θ − lr (g + λ θ). θ stays where the loss is
+// not finite, or the step has halted.
+extern "C" __global__ void __launch_bounds__(128, 3)
+deep_linear_step_10(float* theta, double* batch, float* grad, float* statistics_or_null, double* loss, double* correct, const double* factors_or_null,
+                    float* running_or_null, const u64* state, double scale, double eps, unsigned target, AfterPass after, Coordinates of) {
+    wait_for_predecessor();
+    of.dim = 10;
+    Step step = {theta, factors_or_null, running_or_null, state, after};
+    on_coordinates<10>(theta, batch, grad, statistics_or_null, loss, correct, scale, eps, 0, target, step, of);
+}
+// As deep_linear_step_10, at any width up to sixteen.
+extern "C" __global__ void __launch_bounds__(288)
+deep_linear_step_16(float* theta, double* batch, float* grad, float* statistics_or_null, double* loss, double* correct, const double* factors_or_null,
+                    float* running_or_null, const u64* state, double scale, double eps, unsigned target, AfterPass after, Coordinates of) {
+    wait_for_predecessor();
+    Step step = {theta, factors_or_null, running_or_null, state, after};
+    on_coordinates<16>(theta, batch, grad, statistics_or_null, loss, correct, scale, eps, 0, target, step, of);
 }
 
 // The prediction and the loss of every sample, from the prediction's coordinates. `basis` has a row for each direction, and the constant's,

@@ -34,7 +34,8 @@ __device__ __forceinline__ void gather_terms(const T* x, const Map& map, Pixel p
     }
 }
 
-// A block's 128 rows of 64 columns: what is stored of a thread's eight rows of four columns, from its first row and column.
+// A block's 128 rows of 64 columns: what is stored of a thread's eight rows of four columns, from its first row and column; and how that is stored where
+// four elements can be moved as one.
 template <typename T> struct StemTile;
 template <> struct StemTile<float> {
     float sum[8][4], shift[4], floor;
@@ -67,60 +68,117 @@ template <> struct StemTile<float> {
         for (unsigned j = 0; j < 4; ++j) stored.v[j] = above(sum[i][j] + shift[j], floor);
         return stored;
     }
+    __device__ __forceinline__ Four store(unsigned i, float* to) const { return store_rounded(to, row(i)); }
 };
-// On tensor cores a warp has 32 rows of 32 columns, which it leaves rounded in shared memory.
+// On tensor cores a warp has 16 rows, which it leaves rounded in shared memory.
+//
+// Where a block's rows are all the samples of one pixel, or 128 of them, three channels of these lie next to one another in memory under every tap. They are
+// copied as they lie, sixteen bytes at a time, and the warps find the terms of their operands there: nobody puts terms next to one another.
 template <> struct StemTile<bf16> {
-    static constexpr unsigned PITCH = TERMS + 8, WIDE = COLUMNS + 8;
+    static constexpr unsigned PITCH = TERMS + 8, WIDE = COLUMNS + 8, CHANNELS = 3, TAPS = 9;
+    // Bytes of a tap's rows and vectors of them; taps are so far apart that no two terms of a row and its seven neighbours lie in one bank.
+    static constexpr unsigned LINE = 2 * CHANNELS * ROWS, VECTORS = LINE / 16, APART = LINE + 48;
     const bf16* own;
+    // Where a term is, from a row's beginning in the first tap's; those that there are not are in a line of zeros after the taps.
+    static __device__ __forceinline__ unsigned place_of(unsigned term, bool may_miss) {
+        return may_miss && term >= CHANNELS * TAPS ? TAPS * APART : term / CHANNELS * APART + 2 * (term % CHANNELS);
+    }
+    static __device__ __forceinline__ unsigned two_terms(const unsigned char* first, const unsigned char* second) {
+        return *(const unsigned short*)first | (unsigned)*(const unsigned short*)second << 16;
+    }
     __device__ __forceinline__ StemTile(const bf16* x, const bf16* weight, const float* bias, const Map& map, unsigned first_row, unsigned first_column,
                                         unsigned relu, unsigned) {
         SHARED(bf16, terms, [ROWS][PITCH]);
         SHARED(bf16, weights, [TERMS][WIDE]);
         SHARED(bf16, tile, [ROWS][WIDE]);
-        unsigned t = threadIdx.x, count = map.taps * map.inner, warp_row = warp_id() / 2 * 32, warp_column = warp_id() % 2 * 32;
-        // Terms that there are not are 0.
-        if (t < ROWS)
-            for (unsigned term = count; term < TERMS; ++term) terms[t][term] = bf16{0};
-        gather_terms<bf16, ROWS>(x, map, pixel_of(map, first_row), first_row, map.rows, 0, [&](unsigned term, unsigned at, bf16 v) { terms[at][term] = v; });
-        for (unsigned i = t; i < TERMS * COLUMNS; i += THREADS) {
-            unsigned term = i / COLUMNS, j = i % COLUMNS;
-            bool there = term < count && first_column + j < map.columns;
-            weights[term][j] = there ? weight[(u64)term * map.columns + first_column + j] : bf16{0};
-        }
-        float d[2][4][4] = {}, shift[4][2], floor = relu_floor(relu);
-#pragma unroll
-        for (unsigned j = 0; j < 4; ++j)
-#pragma unroll
-            for (unsigned e = 0; e < 2; ++e) {
-                unsigned column = first_column + warp_column + 8 * j + lane_id() % 4 * 2 + e;
-                shift[j][e] = column < map.columns ? given(bias, column) : 0.0f;
+        static_assert((TAPS + 1) * APART <= sizeof(terms), "ten lines lie where the terms would");
+        unsigned t = threadIdx.x, count = map.taps * map.inner, warp_row = warp_id() * 16, g = lane_id() / 4, two = lane_id() % 4 * 2, a[2][4];
+        Pixel pixel = pixel_of(map, first_row);
+        bool whole = map.inner == CHANNELS && map.taps == TAPS && map.batch % ROWS == 0 && map.columns % COLUMNS == 0 && ((u64)x | (u64)weight) % 16 == 0;
+        if (whole) {
+            unsigned char* lines = (unsigned char*)terms[0];
+            // A thread has one vector of two lines.
+            unsigned line = t / VECTORS, at = t % VECTORS * 16;
+            auto copy = [&](unsigned tap) {
+                Pixel shift = {(int)(tap / 3) - 1, (int)(tap % 3) - 1};
+                bool there = tap < TAPS && on_map(map, pixel, shift);
+                // The host sees to it that elements are counted in 32 bits.
+                unsigned row = first_row + (unsigned)((shift.h * (int)map.width + shift.w) * (int)map.batch);
+                const unsigned char* from = (const unsigned char*)(x + (there ? row * CHANNELS : 0u));
+                cp_async_16(lines + tap * APART + at, from + at, there);
+            };
+            if (line < (TAPS + 1) / 2) {
+                copy(line);
+                copy(line + (TAPS + 1) / 2);
             }
-        __syncthreads();
+            static_assert(TERMS * COLUMNS / 8 == THREADS, "a thread has one vector of the weights");
+            unsigned term = t / (COLUMNS / 8), j = t % (COLUMNS / 8) * 8;
+            bool there = term < CHANNELS * TAPS;
+            cp_async_16(&weights[term][j], there ? weight + term * map.columns + first_column + j : weight, there);
+            cp_async_commit();
+            cp_async_wait<0>();
+            __syncthreads();
+            const unsigned char* row = lines + (warp_row + g) * (2 * CHANNELS);
+            // The terms `two`, and the next, of each of four eights; rows g and g + 8.
 #pragma unroll
-        for (unsigned k = 0; k < TERMS; k += 16) {
-            unsigned a[2][4], b[4][2];
+            for (unsigned eight = 0; eight < 4; ++eight) {
+                const unsigned char *first = row + place_of(8 * eight + two, eight == 3), *second = row + place_of(8 * eight + two + 1, eight == 3);
+                a[eight / 2][eight % 2 * 2] = two_terms(first, second);
+                a[eight / 2][eight % 2 * 2 + 1] = two_terms(first + 16 * CHANNELS, second + 16 * CHANNELS);
+            }
+        } else {
+            // Terms that there are not are 0.
+            if (t < ROWS)
+#pragma unroll 1
+                for (unsigned term = count; term < TERMS; ++term) terms[t][term] = bf16{0};
+            gather_terms<bf16, ROWS>(x, map, pixel, first_row, map.rows, 0, [&](unsigned term, unsigned at, bf16 v) { terms[at][term] = v; });
+#pragma unroll 1
+            for (unsigned i = t; i < TERMS * COLUMNS; i += THREADS) {
+                unsigned term = i / COLUMNS, j = i % COLUMNS;
+                bool there = term < count && first_column + j < map.columns;
+                weights[term][j] = there ? weight[(u64)term * map.columns + first_column + j] : bf16{0};
+            }
+            __syncthreads();
 #pragma unroll
-            for (unsigned i = 0; i < 2; ++i) left_fragment(a[i], &terms[warp_row + 16 * i][k], PITCH);
-#pragma unroll
-            for (unsigned j = 0; j < 4; j += 2) right_fragments(b[j], b[j + 1], &weights[k][warp_column + 8 * j], WIDE);
-#pragma unroll
-            for (unsigned i = 0; i < 2; ++i)
-#pragma unroll
-                for (unsigned j = 0; j < 4; ++j) mma_bf16(d[i][j], a[i], b[j]);
+            for (unsigned k = 0; k < 2; ++k) left_fragment(a[k], &terms[warp_row][16 * k], PITCH);
         }
+        float d[8][4] = {};
 #pragma unroll
-        for (unsigned i = 0; i < 2; ++i)
+        for (unsigned k = 0; k < 2; ++k)
 #pragma unroll
-            for (unsigned j = 0; j < 4; ++j)
+            for (unsigned j = 0; j < 8; j += 2) {
+                unsigned b[2][2];
+                right_fragments(b[0], b[1], &weights[16 * k][8 * j], WIDE);
+                mma_bf16(d[j], a[k], b[0]);
+                mma_bf16(d[j + 1], a[k], b[1]);
+            }
+        if (bias || relu) {
+            float floor = relu ? 0.0f : -INF_F32;
+#pragma unroll
+            for (unsigned j = 0; j < 8; ++j)
 #pragma unroll
                 for (unsigned e = 0; e < 2; ++e) {
-                    unsigned row = warp_row + 16 * i + lane_id() / 4 + 8 * e, column = warp_column + 8 * j + lane_id() % 4 * 2;
-                    *(unsigned*)&tile[row][column] = pack_bf16(above(d[i][j][2 * e] + shift[j][0], floor), above(d[i][j][2 * e + 1] + shift[j][1], floor));
+                    unsigned column = first_column + 8 * j + two + e;
+                    float shift = column < map.columns ? given(bias, column) : 0.0f;
+                    d[j][e] = max_or_nan(d[j][e] + shift, floor);
+                    d[j][2 + e] = max_or_nan(d[j][2 + e] + shift, floor);
                 }
-        __syncthreads();
+        }
+#pragma unroll
+        for (unsigned j = 0; j < 8; ++j)
+#pragma unroll
+            for (unsigned e = 0; e < 2; ++e)
+                *(unsigned*)&tile[warp_row + g + 8 * e][8 * j + two] = pack_bf16(d[j][2 * e], d[j][2 * e + 1]);
+        // A thread's eight rows are its own warp's.
+        __syncwarp();
         own = &tile[t / 16 * 8][t % 16 * 4];
     }
     __device__ __forceinline__ Four row(unsigned i) const { return load4(own + i * WIDE); }
+    __device__ __forceinline__ Four store(unsigned i, bf16* to) const {
+        TwoWords words = *(const TwoWords*)(own + i * WIDE);
+        *(TwoWords*)to = words;
+        return four_of(words);
+    }
 };
 
 // out[r, j] = bias[j] + Σ_terms x · w, then the ReLU; moments as in conv_mma.cu, by way of a pair of sums for each column and `sum_rows` rows. A
@@ -135,22 +193,29 @@ stem(const T* x, const T* weight, const float* bias_or_null, T* out, double* sum
     float column_sum[4] = {}, column_square[4] = {};
     bool fours = map.columns % 4 == 0 && in_fours(out);
     unsigned columns = first_column + own_column < map.columns ? min(map.columns - first_column - own_column, 4u) : 0;
+    T* to = out + (u64)(first_row + own_row) * map.columns + first_column + own_column;
+    auto add = [&](const Four& stored, unsigned j) {
+        column_sum[j] += stored.v[j];
+        column_square[j] = fmaf(stored.v[j], stored.v[j], column_square[j]);
+    };
+    if (fours && columns == 4 && first_row + own_row + 8 <= map.rows) {
 #pragma unroll
-    for (unsigned i = 0; i < 8; ++i) {
-        unsigned row = first_row + own_row + i;
-        if (row >= map.rows || columns == 0) break;
-        T* to = out + (u64)row * map.columns + first_column + own_column;
-        Four stored = tile.row(i);
-        if (fours) stored = store_rounded(to, stored);
-        else
+        for (unsigned i = 0; i < 8; ++i, to += map.columns) {
+            Four stored = tile.store(i, to);
 #pragma unroll
-            for (unsigned j = 0; j < 4; ++j)
-                if (j < columns) stored.v[j] = to_f32(to[j] = from_f32<T>(stored.v[j]));
+            for (unsigned j = 0; j < 4; ++j) add(stored, j);
+        }
+    } else {
 #pragma unroll
-        for (unsigned j = 0; j < 4; ++j) {
-            if (j >= columns) break;
-            column_sum[j] += stored.v[j];
-            column_square[j] = fmaf(stored.v[j], stored.v[j], column_square[j]);
+        for (unsigned i = 0; i < 8; ++i, to += map.columns) {
+            if (first_row + own_row + i >= map.rows) break;
+            Four stored = tile.row(i);
+#pragma unroll
+            for (unsigned j = 0; j < 4; ++j) {
+                if (j >= columns) break;
+                stored.v[j] = to_f32(to[j] = from_f32<T>(stored.v[j]));
+                add(stored, j);
+            }
         }
     }
     if (!sums_or_null) return;
@@ -165,8 +230,8 @@ stem(const T* x, const T* weight, const float* bias_or_null, T* out, double* sum
         for (unsigned group = 1; group < each; ++group) all += merging[which][part * each + group][column];
         sums_or_null[(u64)(2 * (blockIdx.x * parts + part) + which) * map.columns + first_column + column] = all;
     }
-    Moments to = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
-    merge_moments_apart<4>(to, map.rows, tile_parts(map.columns, COLUMNS, blockIdx.x, parts, (map.rows + sum_rows - 1) / sum_rows));
+    Moments moments = {sums_or_null, mean_or_null, var_or_null, tickets_or_null};
+    merge_moments_apart<4>(moments, map.rows, tile_parts(map.columns, COLUMNS, blockIdx.x, parts, (map.rows + sum_rows - 1) / sum_rows));
 }
 
 // A block's sums over rows: four groups of 64 threads take sixteen of each 64 rows. A thread has 32 of the group's 32 × 64, of which place() tells the

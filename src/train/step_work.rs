@@ -72,18 +72,37 @@ impl<B: Backend> StepPass<'_, B> {
         }
         Ok(())
     }
+
+    /// The pass and the update at once, where nothing comes between them and the engine has that; `false` where not.
+    fn ask_with_update(&self, engine: &mut Engine<B>) -> Result<bool> {
+        // A network that gathers its batches is no chain of linear layers.
+        if !self.updates() || self.gather.is_some() {
+            return Ok(false);
+        }
+        let [loss, correct] = [Scalar::Loss, Scalar::Correct].map(|scalar| Out(engine.slot(scalar)));
+        let (theta, grad) = (Out(self.theta), Out(self.grad));
+        let updated = engine.whole_step(theta, grad, [loss, correct], RUNNING_MOMENTUM, self.update)?;
+        if updated {
+            let state = engine.state();
+            engine.backend().judge(loss.into(), Out(state))?;
+        }
+        Ok(updated)
+    }
 }
 
 impl<B: Backend> StepWork<'_, B> {
     pub fn ask(&self, engine: &mut Engine<B>) -> Result<()> {
         let StepPass { theta, grad, update, last, .. } = self.pass;
-        self.pass.ask(engine)?;
+        let updated = self.pass.ask_with_update(engine)?;
+        if !updated {
+            self.pass.ask(engine)?;
+        }
         let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
         let (running, before, state) = (engine.running(), self.running_before, engine.state());
         // From here on nothing can be interrupted.
         let put_back = (!last).then_some([Out(before), Out(running)]);
         engine.backend().settle(In(loss), In(correct), Out(self.journal), put_back, Out(state))?;
-        if !last {
+        if !last && !updated {
             engine.update(Out(theta), In(grad), update)?;
         }
         Ok(())

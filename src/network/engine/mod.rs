@@ -346,3 +346,8 @@ impl<B: Backend> Engine<B> {
         if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
     }
 }
+
+/// A vector as a matrix with one row.
+fn one_row(vector: View) -> View {
+    vector.reshape(Shape::new([1, vector.shape.len()]))
+}

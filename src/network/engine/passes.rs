@@ -1,10 +1,10 @@
 //! The passes over a network: forward and backward as two explicit loops, or the whole network as one operator.
 
 use super::super::chain::Loss;
-use super::Engine;
 use super::companions::At;
 use super::plan::Planned;
 use super::update::Update;
+use super::{Engine, one_row};
 use crate::Result;
 use crate::ops::backend::Backend;
 use crate::ops::cross_entropy::LossOut;
@@ -125,12 +125,17 @@ impl<B: Backend> Engine<B> {
     fn whole_pass(&mut self, theta: In, grad: Option<Out>, loss: Out, correct: Out) -> Result<bool> {
         self.check_interrupted()?;
         let Some((chain, batch)) = self.whole_batch()? else { return Ok(false) };
-        let (y, sample, statistics) = (Out(self.prediction()), Out(self.samples), Out(self.statistics));
-        let saved = ChainSaved { y, sample, statistics };
-        let out = ChainOut { loss, correct, grad: grad.map(|grad| Out(one_row(grad.0))), saved: Some(saved) };
+        let out = self.chain_out(grad, loss, correct);
         let taken = self.backend.deep_linear(&chain, In(one_row(theta.0)), batch, out)?;
         self.leave_unmade(taken);
         Ok(taken)
+    }
+
+    /// Where a single run of the whole network leaves its results.
+    pub(super) fn chain_out(&self, grad: Option<Out>, loss: Out, correct: Out) -> ChainOut {
+        let (y, sample, statistics) = (Out(self.prediction()), Out(self.samples), Out(self.statistics));
+        let saved = ChainSaved { y, sample, statistics };
+        ChainOut { loss, correct, grad: grad.map(|grad| Out(one_row(grad.0))), saved: Some(saved) }
     }
 
     /// The chain that runs as a whole, and its batch, prepared.
@@ -350,9 +355,4 @@ impl<B: Backend> Engine<B> {
             None => Saved::default(),
         }
     }
-}
-
-/// A vector as a matrix with one row.
-fn one_row(vector: View) -> View {
-    vector.reshape(Shape::new([1, vector.shape.len()]))
 }

@@ -2,9 +2,10 @@
 //! ([`Engine::loss_and_update`]), and [`Engine::update`] does the rest. Meanwhile the pass still reads its operands, so the new ones go to a second
 //! vector, and the two take turns.
 
-use super::{Engine, Operands};
+use super::{Engine, Operands, one_row};
 use crate::Result;
 use crate::ops::backend::Backend;
+use crate::ops::deep_linear::ChainStep;
 use crate::ops::sgd::WeightUpdate;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 
@@ -85,6 +86,29 @@ impl<B: Backend> Engine<B> {
             beside.begun = true;
         }
         Ok(())
+    }
+
+    /// [`Engine::loss_and_grad`], [`Engine::move_running`] and [`Engine::update`] as one operator, where the backend has it for this network and update: to
+    /// the same bits, but that θ stays where the loss is not finite. `false`, with nothing done, where it does not.
+    pub fn whole_step(
+        &mut self,
+        theta: Out,
+        grad: Out,
+        [loss, correct]: [Out; 2],
+        running_momentum: f64,
+        by: Update,
+    ) -> Result<bool> {
+        self.check_interrupted()?;
+        let Some((chain, batch)) = self.whole_batch()?.filter(|_| by.velocity.is_none()) else { return Ok(false) };
+        let out = self.chain_out(Some(grad), loss, correct);
+        let (running, factors, state) = (Out(self.running), In(self.factors), In(self.state));
+        let step = ChainStep { running, factors, running_momentum, weight_decay: by.weight_decay, state };
+        let taken = self.backend.deep_linear_step(&chain, Out(one_row(theta.0)), batch, out, step)?;
+        if taken {
+            self.leave_unmade(true);
+            self.rounded = None;
+        }
+        Ok(taken)
     }
 
     /// The update of the weight of link `index` beside its gradient, if its layer is to make it.

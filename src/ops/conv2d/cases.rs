@@ -33,6 +33,7 @@ fn cases() -> Vec<Case> {
         case("map_4_ragged_panels", map(13, 33, 4, 4, 65), false),
         case("batch_1", map(1, 16, 8, 8, 32), true),
         case("map_33_stem", map(2, 3, 33, 33, 17), true),
+        case("whole_pixels_of_a_stem", map(128, 3, 2, 3, 64), true),
         case("tiles", map(8, 16, 8, 8, 32), true),
         case("tiles_beyond_the_map", map(9, 32, 6, 7, 16), false),
         case("map_2_in_panels", map(10, 48, 2, 2, 160), true),

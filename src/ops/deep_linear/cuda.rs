@@ -2,10 +2,10 @@
 //! `kernels/dln.cu`, one cluster of blocks for each run.
 
 use super::cuda_coordinates::{room, takes};
-use super::{Chain, ChainBatch, ChainNorm, ChainOut, DeepLinear};
+use super::{Chain, ChainBatch, ChainNorm, ChainOut, ChainStep, DeepLinear};
 use crate::runtime::cuda::driver::{Driver, Grid};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
-use crate::runtime::tensor::{In, Out};
+use crate::runtime::tensor::{In, Out, View};
 use crate::{Error, Result};
 
 const OP: &str = "deep_linear";
@@ -66,6 +66,25 @@ fn fits<D: Driver>(cuda: &Cuda<D>, chain: &Chain) -> Option<Way> {
     }
 }
 
+/// Compares the shapes of a call. Errors: they do not fit.
+fn check(chain: &Chain, theta: View, batch: ChainBatch, out: &ChainOut) -> Result<()> {
+    let (x, target) = (batch.x.0.shape, batch.target.0.shape);
+    let (runs, stride) = theta.shape.matrix();
+    let (elements, parameters) = (chain.samples * chain.dim, chain.parameters());
+    let per_run = out.loss.0.shape.len() == runs && out.correct.0.shape.len() == runs;
+    let of_batch = x.len() == elements && target.len() == elements;
+    let like_theta = out.grad.is_none_or(|grad| grad.0.shape.matrix() == (runs, stride));
+    let kept = out.saved.is_none_or(|kept| {
+        let shapes = [kept.y, kept.sample, kept.statistics].map(|view| view.0.shape.len());
+        runs == 1 && shapes == [elements, chain.samples, chain.statistics().len()]
+    });
+    if runs == 0 || stride < parameters || !(per_run && of_batch && like_theta && kept) {
+        let expected = format!("θ runs×{parameters}, x and target of {elements}, results of as many runs");
+        return Err(Error::operator(OP, expected, format!("θ {}, x {x}", theta.shape)));
+    }
+    Ok(())
+}
+
 impl<D: Driver> DeepLinear for Cuda<D> {
     /// A device that cannot say whether it has room for a cluster does without that kernel; if it has failed, what comes next tells of it.
     fn has_deep_linear(&mut self, chain: &Chain) -> bool {
@@ -90,6 +109,21 @@ impl<D: Driver> DeepLinear for Cuda<D> {
         if on_request { self.samples_from_coordinates(chain, batch, y, sample) } else { Ok(()) }
     }
 
+    fn deep_linear_step(
+        &mut self,
+        chain: &Chain,
+        theta: Out,
+        batch: ChainBatch,
+        out: ChainOut,
+        step: ChainStep,
+    ) -> Result<bool> {
+        if fits(self, chain) != Some(Way::Coordinates) {
+            return Ok(false);
+        }
+        check(chain, theta.0, batch, &out)?;
+        self.step_on_coordinates(chain, theta, batch, out, step).map(|()| true)
+    }
+
     fn deep_linear(&mut self, chain: &Chain, theta: In, batch: ChainBatch, out: ChainOut) -> Result<bool> {
         let ChainBatch { x, target, .. } = batch;
         let way = fits(self, chain);
@@ -97,19 +131,8 @@ impl<D: Driver> DeepLinear for Cuda<D> {
             let found = format!("{} layers of {} and {} samples", chain.depth, chain.dim, chain.samples);
             return Err(Error::operator(OP, "a chain that fits a cluster of this device, in f32", found));
         }
+        check(chain, theta.0, batch, &out)?;
         let (runs, stride) = theta.0.shape.matrix();
-        let (elements, parameters) = (chain.samples * chain.dim, chain.parameters());
-        let per_run = out.loss.0.shape.len() == runs && out.correct.0.shape.len() == runs;
-        let of_batch = x.0.shape.len() == elements && target.0.shape.len() == elements;
-        let like_theta = out.grad.is_none_or(|grad| grad.0.shape.matrix() == (runs, stride));
-        let kept = out.saved.is_none_or(|kept| {
-            let shapes = [kept.y, kept.sample, kept.statistics].map(|view| view.0.shape.len());
-            runs == 1 && shapes == [elements, chain.samples, chain.statistics().len()]
-        });
-        if runs == 0 || stride < parameters || !(per_run && of_batch && like_theta && kept) {
-            let expected = format!("θ runs×{parameters}, x and target of {elements}, results of as many runs");
-            return Err(Error::operator(OP, expected, format!("θ {}, x {}", theta.0.shape, x.0.shape)));
-        }
         if way == Some(Way::Coordinates) {
             return self.pass_on_coordinates(chain, theta, batch, out).map(|()| true);
         }

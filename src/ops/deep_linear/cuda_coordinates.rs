@@ -4,10 +4,11 @@
 
 use super::coordinates::prepare;
 use super::layout::{Layout, fits, needs_samples};
-use super::{Chain, ChainBatch, ChainNorm, ChainOut};
+use super::{Chain, ChainBatch, ChainNorm, ChainOut, ChainStep};
 use crate::runtime::cuda::driver::{Driver, Grid, Properties};
-use crate::runtime::cuda::kernels::{self, Coordinates};
+use crate::runtime::cuda::kernels::{self, AfterPass, Coordinates};
 use crate::runtime::cuda::{Cuda, count};
+use crate::runtime::state::StepState;
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 
@@ -54,6 +55,20 @@ fn coordinates(chain: &Chain, layout: &Layout) -> Result<Coordinates> {
     })
 }
 
+/// ε, where there is a norm.
+fn eps_of(chain: &Chain) -> f64 {
+    match chain.norm {
+        ChainNorm::None => 0.0,
+        ChainNorm::Batch { eps } | ChainNorm::Lp { eps, .. } => eps,
+    }
+}
+
+/// A block for each run, a thread for each coordinate of a unit.
+fn grid(chain: &Chain, runs: usize) -> Grid {
+    let threads = ((chain.dim + 1) * chain.dim).next_multiple_of(32) as u32;
+    Grid::new(runs, threads).shared(shared(chain))
+}
+
 fn layout_of(chain: &Chain, batch: ChainBatch) -> Result<Layout> {
     let layout = Layout::of(chain, 1);
     match batch.room.0.shape.len() {
@@ -95,17 +110,13 @@ impl<D: Driver> Cuda<D> {
         let layout = layout_of(chain, batch)?;
         let of = coordinates(chain, &layout)?;
         let (runs, stride) = theta.0.shape.matrix();
-        let eps = match chain.norm {
-            ChainNorm::None => 0.0,
-            ChainNorm::Batch { eps } | ChainNorm::Lp { eps, .. } => eps,
-        };
+        let eps = eps_of(chain);
         let statistics = out.saved.map(|kept| kept.statistics).filter(|view| view.0.shape.len() > 0);
         let (driver, mut views) = self.begin(OP);
         let (theta, mut room) = (views.read::<f32>(theta)?, views.write::<f64>(batch.room)?);
         let (mut grad, mut statistics) = (views.write_some::<f32>(out.grad)?, views.write_some::<f32>(statistics)?);
         let (mut loss, mut correct) = (views.write::<f64>(out.loss)?, views.write::<f64>(out.correct)?);
-        let threads = ((chain.dim + 1) * chain.dim).next_multiple_of(32) as u32;
-        let grid = Grid::new(runs, threads).shared(shared(chain));
+        let grid = grid(chain, runs);
         // The kernel of ten units and the one of at most sixteen take the same operands.
         macro_rules! launch {
             ($kernel:ident) => {
@@ -128,6 +139,63 @@ impl<D: Driver> Cuda<D> {
         match chain.dim {
             10 => launch!(DeepLinearCoordinates10),
             _ => launch!(DeepLinearCoordinates16),
+        }
+    }
+
+    /// A training step of a single run on coordinates; the shapes of the pass have been compared.
+    pub(super) fn step_on_coordinates(
+        &mut self,
+        chain: &Chain,
+        theta: Out,
+        batch: ChainBatch,
+        out: ChainOut,
+        step: ChainStep,
+    ) -> Result<()> {
+        let layout = layout_of(chain, batch)?;
+        let of = coordinates(chain, &layout)?;
+        let ChainStep { running, factors, running_momentum, weight_decay, state } = step;
+        let expected = [1, chain.statistics().len(), chain.statistics().len(), StepState::shape().len()];
+        let found = [theta.0.shape.matrix().0, running.0.shape.len(), factors.0.shape.len(), state.0.shape.len()];
+        let (Some(grad), Some(saved)) = (out.grad, out.saved) else {
+            return Err(Error::operator(OP, "places for the gradient and the statistics of a step", "none"));
+        };
+        if found != expected {
+            let expected = format!("{expected:?} runs, running statistics, factors and words of step state");
+            return Err(Error::operator(OP, expected, format!("{found:?}")));
+        }
+        let norms = chain.norms() > 0;
+        let some = |view| norms.then_some(view);
+        let (driver, mut views) = self.begin(OP);
+        let (mut theta, mut room) = (views.write::<f32>(theta)?, views.write::<f64>(batch.room)?);
+        let (mut grad, state) = (views.write::<f32>(grad)?, views.read::<u64>(state)?);
+        let mut statistics = views.write_some::<f32>(some(saved.statistics))?;
+        let (mut running, factors) =
+            (views.write_some::<f32>(some(running))?, views.read_some::<f64>(norms.then_some(factors))?);
+        let (mut loss, mut correct) = (views.write::<f64>(out.loss)?, views.write::<f64>(out.correct)?);
+        macro_rules! launch {
+            ($kernel:ident) => {
+                kernels::$kernel {
+                    theta: &mut theta,
+                    batch: &mut room,
+                    grad: &mut grad,
+                    statistics: statistics.as_mut(),
+                    loss: &mut loss,
+                    correct: &mut correct,
+                    factors,
+                    running: running.as_mut(),
+                    state,
+                    scale: chain.scale,
+                    eps: eps_of(chain),
+                    target: count(OP, layout.target)?,
+                    after: AfterPass { momentum: running_momentum, decay: weight_decay as f32 },
+                    of,
+                }
+                .launch(driver, grid(chain, 1))
+            };
+        }
+        match chain.dim {
+            10 => launch!(DeepLinearStep10),
+            _ => launch!(DeepLinearStep16),
         }
     }
 

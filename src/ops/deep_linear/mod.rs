@@ -108,6 +108,21 @@ pub struct ChainSaved {
     pub statistics: Out,
 }
 
+/// What a training step does after its pass, with a single run's θ.
+#[derive(Debug, Clone, Copy)]
+pub struct ChainStep {
+    /// The running statistics and the factors of the batch's, like [`Chain::statistics`]: see [`crate::ops::running::Running`].
+    pub running: Out,
+    /// f64, likewise.
+    pub factors: In,
+    /// The momentum of the running statistics.
+    pub running_momentum: f64,
+    /// λ of the update without a velocity: see [`crate::ops::sgd::Sgd`].
+    pub weight_decay: f64,
+    /// The step state.
+    pub state: In,
+}
+
 /// A chain's batch: the tensors that the backend was given, and the workspace that it asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct ChainBatch {
@@ -144,6 +159,21 @@ pub trait DeepLinear {
     ///
     /// Errors: the backend does not have the operator; shapes that do not fit.
     fn deep_linear(&mut self, chain: &Chain, theta: In, batch: ChainBatch, out: ChainOut) -> Result<bool>;
+
+    /// [`DeepLinear::deep_linear`] of a single run with its gradient, then the update of the running statistics and of `theta`, to the same bits as one by
+    /// one. If the step has halted or the loss is not finite, `theta` stays as it is. `false`, with nothing done, where the backend does not do all of it
+    /// at once.
+    fn deep_linear_step(
+        &mut self,
+        chain: &Chain,
+        theta: Out,
+        batch: ChainBatch,
+        out: ChainOut,
+        step: ChainStep,
+    ) -> Result<bool> {
+        let _ = (chain, theta, batch, out, step);
+        Ok(false)
+    }
 
     /// Writes the prediction and the sample losses of the last single run, if the pass has not written them itself.
     fn deep_linear_kept(&mut self, chain: &Chain, batch: ChainBatch, y: Out, sample: Out) -> Result<()> {

@@ -184,3 +184,71 @@ fn a_replayed_step_takes_the_batch_that_is_set_and_leaves_its_samples_to_be_aske
     let bits = |all: [Vec<f64>; 2]| all.map(|values| values.into_iter().map(f64::to_bits).collect::<Vec<_>>());
     assert_eq!(bits(six_steps(true)), bits(six_steps(false)));
 }
+
+/// θ, gradient, loss, running statistics, samples and prediction after a step, in one launch or by three operators, and the kernels that made it.
+fn one_step(
+    network: &Network,
+    samples: usize,
+    theta: &[f32],
+    state: StepState,
+    at_once: bool,
+) -> Option<(Vec<Vec<u64>>, Vec<&'static str>)> {
+    let mut engine = engine(device(None), network, samples);
+    let (to, grad) = (engine.vector().unwrap(), engine.vector().unwrap());
+    engine.backend().upload_f32(theta, Out(to)).unwrap();
+    engine.set_state(&state).unwrap();
+    let (loss, correct) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct));
+    let by = Update { velocity: None, momentum: 0.0, weight_decay: 0.01 };
+    // A batch is prepared before.
+    engine.loss(In(to), Out(loss), Out(correct)).unwrap();
+    let begun = engine.backend().driver().entries.len();
+    if at_once {
+        if !engine.whole_step(Out(to), Out(grad), [Out(loss), Out(correct)], 0.1, by).unwrap() {
+            return None;
+        }
+    } else {
+        engine.loss_and_grad(In(to), Out(grad), Out(loss), Out(correct)).unwrap();
+        engine.move_running(0.1).unwrap();
+        engine.update(Out(to), In(grad), by).unwrap();
+    }
+    let kernels = engine.backend().driver().entries[begun..].iter().map(|entry| entry.kernel).collect();
+    let (of_samples, output) = (engine.samples().unwrap(), engine.output().unwrap());
+    let views = [to, grad, loss, engine.running(), of_samples, output];
+    let bits = views.map(|view| engine.read(view).unwrap().into_iter().map(f64::to_bits).collect());
+    Some((bits.to_vec(), kernels))
+}
+
+#[test]
+fn a_step_in_one_launch_has_the_bits_of_three() {
+    for (norm, depth, dim, samples, norm_last) in [
+        (Norm::Batch, 5, 10, 100, false),
+        // More layers than a thread asks for at once.
+        (Norm::Batch, 28, 10, 40, true),
+        (Norm::None, 4, 10, 50, false),
+        (Norm::Lp(2.0), 4, 7, 40, true),
+        (Norm::Batch, 3, 16, 67, false),
+    ] {
+        let name = format!("{norm}, {depth} layers of {dim}");
+        let network = dln(Dln { depth, dim, norm_last, loss: Reduction::Mean }, Normalisation::new(norm)).unwrap();
+        let (theta, state) = (parameters(&network, 7), StepState::new(1, 4, 1e-3));
+        let [(three, kernels), (one, alone)] =
+            [false, true].map(|at_once| one_step(&network, samples, &theta, state, at_once).unwrap());
+        assert_eq!(kernels.len(), if norm == Norm::None { 2 } else { 3 }, "{name}: {kernels:?}");
+        assert_eq!(alone, [if dim == 10 { "deep_linear_step_10" } else { "deep_linear_step_16" }], "{name}");
+        assert_eq!(one, three, "{name}");
+        let start: Vec<u64> = theta.iter().map(|&v| f64::from(v).to_bits()).collect();
+        assert_ne!(one[0], start, "{name}: θ has not moved");
+        // A step that has halted leaves θ alone, and so does one whose loss is not finite.
+        let (halted, _) = one_step(&network, samples, &theta, StepState { halted: 1, ..state }, true).unwrap();
+        assert_eq!((&halted[0], &halted[1..]), (&start, &one[1..]), "{name}");
+        let mut far = theta.clone();
+        far.iter_mut().for_each(|v| *v *= 1e30);
+        let (diverged, _) = one_step(&network, samples, &far, state, true).unwrap();
+        let loss = f64::from_bits(diverged[2][0]);
+        let moved = far.iter().zip(&diverged[0]).any(|(&v, &bits)| f64::from(v).to_bits() != bits);
+        assert_eq!(moved, loss.is_finite(), "{name}: {loss}");
+    }
+    // Over the samples a step takes three operators.
+    let network = dln(Dln { depth: 3, ..Dln::default() }, Normalisation::new(Norm::Lp(3.0))).unwrap();
+    assert!(one_step(&network, 40, &parameters(&network, 7), StepState::new(1, 4, 1e-3), true).is_none());
+}

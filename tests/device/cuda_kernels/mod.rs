@@ -11,6 +11,7 @@ mod norm_below;
 mod norm_pool;
 mod norm_wide;
 mod splits;
+mod stem;
 mod update_beside;
 mod warpgroups;
 mod whole_tiles;
