@@ -1,7 +1,7 @@
 // Convolution and linear layers in exact f32, as sums of dense products over the valid taps (src/ops/conv2d), without tensor cores. A block
 // computes a tile of rows × columns. Each thread computes a part of it in registers, from tiles in shared memory that hold 16 of the inner
 // dimension at a time. The next tiles are read into registers while the current ones are multiplied.
-#include "columns.cuh"
+#include "norm_below.cuh"
 #include "taps.cuh"
 
 constexpr unsigned DEPTH = 16;
@@ -17,10 +17,47 @@ __device__ __forceinline__ Four some4(const float* p, unsigned valid, bool vecto
 }
 __device__ __forceinline__ unsigned left_of(unsigned at, unsigned end) { return at < end ? end - at : 0; }
 
-// A tile of ROWS × COLUMNS of the output. b_tap lies as [inner, columns], or transposed. `to`: where the moments of the columns of out go,
-// as it is stored, for BatchNorm, by way of each row tile's Σ and Σ².
-template <unsigned ROWS, unsigned COLUMNS, unsigned EACH_ROWS, unsigned EACH_COLUMNS>
-__device__ void product(const float* a, const float* b, const float* bias, float* out, const Moments& to, const Map& map, unsigned transposed,
+// What a product leaves of its columns: the moments of what is stored, for BatchNorm; where what is stored is a norm's dy, the sums of that one's gradient.
+struct MomentsLeft {
+    Moments to;
+    __device__ __forceinline__ double* sums() const { return to.sums; }
+    // Adds a thread's numbers of a column, of its rows from `row` on, of which those that are not there are 0.
+    template <unsigned N> __device__ __forceinline__ Pair add(const float (&v)[N], const Map&, unsigned, unsigned) const {
+        Pair all = {};
+#pragma unroll
+        for (unsigned i = 0; i < N; ++i) {
+            all.a += (double)v[i];
+            all.b = fma((double)v[i], (double)v[i], all.b);
+        }
+        return all;
+    }
+    __device__ __forceinline__ void merge(const Map& map, const PartsOf& of) const { merge_moments_apart<2>(to, map.rows, of); }
+};
+struct GradientLeft {
+    NormBelow<float> below;
+    __device__ __forceinline__ double* sums() const { return below.sums; }
+    template <unsigned N> __device__ __forceinline__ Pair add(const float (&v)[N], const Map& map, unsigned row, unsigned column) const {
+        Pair all = {};
+        if (column >= map.columns) return all;
+        Lifted of = below.lifted(below.column(column));
+        float floor = relu_floor(below.norming.relu);
+        for (unsigned i = 0; i < N && row + i < map.rows; ++i) {
+            float centred = fmaf(below.x[(u64)(row + i) * map.columns + column], of.lift, of.shift);
+            if (fmaf(centred, of.gain, of.bias) <= floor) continue;
+            all.a += (double)v[i];
+            all.b = fma((double)v[i], (double)centred, all.b);
+        }
+        return {all.a, all.b * of.inverse};
+    }
+    __device__ __forceinline__ void merge(const Map&, const PartsOf& of) const {
+        merge_gradients_apart<2>(below.sums, below.grad_gamma, below.grad_beta, below.tickets, of);
+    }
+};
+
+// A tile of ROWS × COLUMNS of the output. b_tap lies as [inner, columns], or transposed. What `left` leaves of the columns goes by way of each row tile's
+// two sums.
+template <unsigned ROWS, unsigned COLUMNS, unsigned EACH_ROWS, unsigned EACH_COLUMNS, typename Left>
+__device__ void product(const float* a, const float* b, const float* bias, float* out, const Left& left, const Map& map, unsigned transposed,
                         unsigned relu, unsigned vector) {
     constexpr unsigned ACROSS = COLUMNS / EACH_COLUMNS, THREADS = ROWS / EACH_ROWS * ACROSS;
     constexpr unsigned FOURS_A = ROWS * DEPTH / 4 / THREADS, FOURS_B = COLUMNS * DEPTH / 4 / THREADS;
@@ -109,29 +146,26 @@ __device__ void product(const float* a, const float* b, const float* bias, float
             sums[i][j] = there ? v : 0.0f;
         }
     }
-    if (!to.sums) return;
+    if (!left.sums()) return;
     SHARED(double, merging, [2][THREADS]);
 #pragma unroll
     for (unsigned j = 0; j < EACH_COLUMNS; ++j) {
-        double sum = 0.0, square = 0.0;
+        float own[EACH_ROWS];
 #pragma unroll
-        for (unsigned i = 0; i < EACH_ROWS; ++i) {
-            double v = sums[i][j];
-            sum += v;
-            square = fma(v, v, square);
-        }
-        merging[0][t] = sum;
-        merging[1][t] = square;
+        for (unsigned i = 0; i < EACH_ROWS; ++i) own[i] = sums[i][j];
+        Pair all_own = left.add(own, map, first_row + own_row, first_column + own_column + j);
+        merging[0][t] = all_own.a;
+        merging[1][t] = all_own.b;
         __syncthreads();
         unsigned which = t / ACROSS, column = first_column + t % ACROSS * EACH_COLUMNS + j;
         if (which < 2 && column < map.columns) {
             double all = merging[which][t % ACROSS];
             for (unsigned above_it = t % ACROSS + ACROSS; above_it < THREADS; above_it += ACROSS) all += merging[which][above_it];
-            to.sums[(u64)(2 * blockIdx.x + which) * map.columns + column] = all;
+            left.sums()[(u64)(2 * blockIdx.x + which) * map.columns + column] = all;
         }
         __syncthreads();
     }
-    merge_moments_apart<2>(to, map.rows, tile_parts(map.columns, COLUMNS, blockIdx.x, 1, gridDim.x));
+    left.merge(map, tile_parts(map.columns, COLUMNS, blockIdx.x, 1, gridDim.x));
 }
 
 // out[r, j] = bias[j] + Σ_taps Σ_k a[shifted r, k] · b_tap[k, j], then the ReLU; in tiles of 128 × 128.
@@ -139,21 +173,38 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 product_128x128(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
                 unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu, unsigned vector) {
     wait_for_predecessor();
-    product<128, 128, 8, 8>(a, b, bias_or_null, out, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, map, transposed, relu, vector);
+    product<128, 128, 8, 8>(a, b, bias_or_null, out, MomentsLeft{{sums_or_null, mean_or_null, var_or_null, tickets_or_null}}, map, transposed, relu, vector);
 }
 // As product_128x128, in tiles of 128 × 64.
 extern "C" __global__ void __launch_bounds__(256, 2)
 product_128x64(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
                unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu, unsigned vector) {
     wait_for_predecessor();
-    product<128, 64, 8, 4>(a, b, bias_or_null, out, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, map, transposed, relu, vector);
+    product<128, 64, 8, 4>(a, b, bias_or_null, out, MomentsLeft{{sums_or_null, mean_or_null, var_or_null, tickets_or_null}}, map, transposed, relu, vector);
 }
 // As product_128x128, in tiles of 32 × 32, for small problems: blocks of two warps.
 extern "C" __global__ void __launch_bounds__(64)
 product_32x32(const float* a, const float* b, const float* bias_or_null, float* out, double* sums_or_null, float* mean_or_null, float* var_or_null,
               unsigned* tickets_or_null, Map map, unsigned transposed, unsigned relu, unsigned vector) {
     wait_for_predecessor();
-    product<32, 32, 4, 4>(a, b, bias_or_null, out, {sums_or_null, mean_or_null, var_or_null, tickets_or_null}, map, transposed, relu, vector);
+    product<32, 32, 4, 4>(a, b, bias_or_null, out, MomentsLeft{{sums_or_null, mean_or_null, var_or_null, tickets_or_null}}, map, transposed, relu, vector);
+}
+
+// The gradient of an input that a norm has made, as product_128x128 transposed; and dγ and dβ of that norm.
+extern "C" __global__ void __launch_bounds__(256, 1)
+input_gradient_128x128(const float* a, const float* b, float* out, const float* x, const float* gamma, const float* beta, const float* mean,
+                       const float* spread, double* sums, float* grad_gamma, float* grad_beta, unsigned* tickets, Norming norming, Map map, unsigned vector) {
+    wait_for_predecessor();
+    GradientLeft left = {{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}};
+    product<128, 128, 8, 8>(a, b, nullptr, out, left, map, 1, 0, vector);
+}
+// As input_gradient_128x128, in tiles of 128 × 64.
+extern "C" __global__ void __launch_bounds__(256, 1)
+input_gradient_128x64(const float* a, const float* b, float* out, const float* x, const float* gamma, const float* beta, const float* mean,
+                      const float* spread, double* sums, float* grad_gamma, float* grad_beta, unsigned* tickets, Norming norming, Map map, unsigned vector) {
+    wait_for_predecessor();
+    GradientLeft left = {{x, gamma, beta, mean, spread, sums, grad_gamma, grad_beta, tickets, norming}};
+    product<128, 64, 8, 4>(a, b, nullptr, out, left, map, 1, 0, vector);
 }
 
 // A tile of SIDE × SIDE of (c, k). blockIdx.y is the tap, blockIdx.z the split of `per_split` rows; blockIdx.x counts tiles of c and of k.

@@ -189,26 +189,14 @@ __device__ __forceinline__ void whole_product(const T* a, const T* b, T* out, co
 }
 
 #if CLUSTERS
-// The same in tiles of 128 × 64 where there are few: a cluster shares the sum of each, every block a part of the walk over taps and inner dimension. Each
-// then stores a part of the rows: for an element the parts are added in the order of the ranks, through distributed shared memory.
+// What the blocks of a cluster do with a tile that all have staged, after they have met: each stores a part of the rows. For an element the staged sums are
+// added in the order of the ranks, through distributed shared memory.
 constexpr unsigned RANKS = 4;
-template <typename T, typename Epilogue>
-__device__ __forceinline__ void split_product(const T* a, const T* b, T* out, const Epilogue& epilogue, const Map& map, Place place, unsigned transposed) {
-    constexpr unsigned COLUMNS = 64, SHARES = step_shares(COLUMNS);
-    DYNAMIC_SHARED(bytes);
+template <unsigned COLUMNS, typename Epilogue, typename Held, unsigned PARTS, typename T>
+__device__ __forceinline__ void store_shares(const Epilogue& epilogue, Held& held, float* const (&staged)[PARTS], T* out, const Map& map, Place place, float* columns) {
     SHARED(Pair, of_ranks, [RANKS][COLUMNS]);
-    unsigned rank = cluster_rank(), first = rank * (ROWS / RANKS);
-    typename Epilogue::template Held<COLUMNS, ROWS / RANKS> held;
-    epilogue.begin(held, place);
-    if (transposed) product<T, COLUMNS, true>(a, b, map, place, rank, RANKS, bytes);
-    else product<T, COLUMNS, false>(a, b, map, place, rank, RANKS, bytes);
-    epilogue.ask(held, map, place, first);
-    cluster_sync();
-    float* staged[RANKS * SHARES];
-#pragma unroll
-    for (unsigned part = 0; part < RANKS * SHARES; ++part)
-        staged[part] = cluster_map((float*)bytes + part % SHARES * ROWS * (COLUMNS + 8), part / SHARES);
-    Pair of = epilogue.store(held, staged, out, map, place, first, column_sums<COLUMNS>(bytes));
+    unsigned rank = cluster_rank();
+    Pair of = epilogue.store(held, staged, out, map, place, rank * (ROWS / RANKS), columns);
     if (epilogue.sums() && threadIdx.x < COLUMNS) *cluster_map(&of_ranks[rank][threadIdx.x], 0) = of;
     // Nobody's shared memory goes before all have read it.
     cluster_sync();
@@ -220,5 +208,24 @@ __device__ __forceinline__ void split_product(const T* a, const T* b, T* out, co
             all.b += of_ranks[other][threadIdx.x].b;
         }
     put_sums<COLUMNS>(epilogue, map, place, all);
+}
+
+// The same in tiles of 128 × 64 where there are few: a cluster shares the sum of each, every block a part of the walk over taps and inner dimension.
+template <typename T, typename Epilogue>
+__device__ __forceinline__ void split_product(const T* a, const T* b, T* out, const Epilogue& epilogue, const Map& map, Place place, unsigned transposed) {
+    constexpr unsigned COLUMNS = 64, SHARES = step_shares(COLUMNS);
+    DYNAMIC_SHARED(bytes);
+    unsigned rank = cluster_rank(), first = rank * (ROWS / RANKS);
+    typename Epilogue::template Held<COLUMNS, ROWS / RANKS> held;
+    epilogue.begin(held, place);
+    if (transposed) product<T, COLUMNS, true>(a, b, map, place, rank, RANKS, bytes);
+    else product<T, COLUMNS, false>(a, b, map, place, rank, RANKS, bytes);
+    epilogue.ask(held, map, place, first);
+    cluster_sync();
+    float* staged[RANKS * SHARES];
+#pragma unroll
+    for (unsigned part = 0; part < RANKS * SHARES; ++part)
+        staged[part] = cluster_map((float*)bytes + part % SHARES * ROWS * (COLUMNS + 8), part / SHARES);
+    store_shares<COLUMNS>(epilogue, held, staged, out, map, place, column_sums<COLUMNS>(bytes));
 }
 #endif

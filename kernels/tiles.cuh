@@ -5,7 +5,11 @@
 #pragma once
 #include "tensor_cores.cuh"
 
-constexpr unsigned STAGE_BYTES = 128, STEPS = 4, STAGES = 3, THREADS = 128;
+// Threads of a block. Exact tiles (exact_tile.cuh) have more, and the epilogues of these.
+#ifndef TILE_THREADS
+#define TILE_THREADS 128
+#endif
+constexpr unsigned STAGE_BYTES = 128, STEPS = 4, STAGES = 3, THREADS = TILE_THREADS;
 template <typename T> __device__ constexpr unsigned depth() { return STAGE_BYTES / sizeof(T); }
 
 struct __align__(8) Two {

@@ -96,9 +96,10 @@ impl Extents {
 
     /// The tiles in which one launch makes both gradients; none where no kernel does.
     fn both(&self, mode: Mode, device: &Properties) -> Option<Tiles> {
-        let columns = self.whole_product(mode, Direction::Backward).filter(|_| !self.stem())?;
+        let tensor_cores = mode != Mode::F32 && !self.stem();
+        let columns = self.whole_product(mode, Direction::Backward).filter(|_| tensor_cores)?;
         let split = shared_by_clusters(device, self.rows() / WHOLE_ROWS * (self.inputs / columns));
-        match (columns, self.whole_gradient(mode)?) {
+        match (columns, self.whole_gradient()?) {
             (128, 128) => Some(Tiles::Wide),
             (64, 128) => Some(if split { Tiles::Split } else { Tiles::Mixed }),
             (64, 64) if !split => Some(Tiles::Narrow),
@@ -162,7 +163,7 @@ pub fn gradients<D: Driver, T: Stored>(
     count(op, rows.saturating_mul(inputs.max(outputs)))?;
     let map = extents.map(op, Direction::Forward)?;
     let len = count(op, extents.weights())? as usize;
-    let (splits, per_split) = if of_warpgroups { extents.warpgroup_splits(side) } else { extents.splits(mode) };
+    let (splits, per_split) = if of_warpgroups { extents.warpgroup_splits(side) } else { extents.splits() };
     let of_weight = match of_warpgroups {
         true => extents.warpgroup_tiles(side),
         false => inputs / side * (outputs / side) * taps,

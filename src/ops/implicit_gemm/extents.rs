@@ -97,7 +97,7 @@ impl Extents {
     /// Columns of the whole tiles of a product; none where it is not made of such.
     pub(super) fn whole_product(&self, mode: Mode, direction: Direction) -> Option<usize> {
         let (inner, columns) = self.inner_and_columns(direction);
-        let whole = self.whole_rows() && inner.is_multiple_of(whole_depth(mode)?) && columns.is_multiple_of(64);
+        let whole = self.whole_rows() && inner.is_multiple_of(whole_depth(mode)) && columns.is_multiple_of(64);
         let many = self.rows() / WHOLE_ROWS * (columns / 128) >= FEW_TILES;
         whole.then_some(if columns.is_multiple_of(128) && many { 128 } else { 64 })
     }
@@ -117,8 +117,7 @@ impl Extents {
     }
 
     /// The side of the whole tiles of a weight gradient; none where it is not made of such.
-    pub(super) fn whole_gradient(&self, mode: Mode) -> Option<usize> {
-        whole_depth(mode)?;
+    pub(super) fn whole_gradient(&self) -> Option<usize> {
         let of = |side| self.inputs.is_multiple_of(side) && self.outputs.is_multiple_of(side);
         [128, 64].into_iter().find(|&side| self.whole_rows() && of(side))
     }
@@ -131,8 +130,8 @@ impl Extents {
     }
 
     /// Splits of the weight gradient's rows, and rows of each.
-    pub(super) fn splits(&self, mode: Mode) -> (usize, usize) {
-        let whole = self.whole_gradient(mode);
+    pub(super) fn splits(&self) -> (usize, usize) {
+        let whole = self.whole_gradient();
         let side = whole.unwrap_or(64);
         let tiles = self.inputs.div_ceil(side) * self.outputs.div_ceil(side) * self.taps;
         let blocks = match (self.stem(), whole) {
@@ -153,6 +152,20 @@ impl Extents {
         };
         let each = self.rows().div_ceil(splits).next_multiple_of(depth);
         (self.rows().div_ceil(each).max(1), each)
+    }
+
+    /// Blocks of a weight gradient in whole tiles of `side` in exact f32, which share its rows equally.
+    pub(super) fn exact_blocks(&self, side: usize) -> usize {
+        // Rows that have a tap on the map, of all taps: a line of n pixels has 3n − 2 of its three.
+        let on_map = |extent: usize| 3 * extent - 2;
+        let pixels = if self.taps == 1 { 1 } else { on_map(self.height) * on_map(self.width) };
+        let rows = self.inputs / side * (self.outputs / side) * pixels * self.batch;
+        rows.div_ceil(LEAST_ROWS).clamp(1, WHOLE_BLOCKS)
+    }
+
+    /// Numbers (f32) that those leave for one another: of two tiles each.
+    pub(super) fn exact_parts(&self, side: usize) -> usize {
+        2 * self.exact_blocks(side) * side * side
     }
 
     /// Tiles of a weight gradient by warpgroups, of `side` channels of x: each is under a line of taps, three of them, or the only one.
@@ -215,18 +228,22 @@ impl Extents {
     /// The workspace, in f32 elements: for the partial weight gradients of the splits, the partial sums of a bias gradient, or the sums that a
     /// forward pass leaves for a norm, whichever is largest.
     pub fn workspace(&self, mode: Mode) -> Shape {
-        let of_warpgroups = self.whole_gradient(mode).filter(|_| mode == Mode::Bf16 && !self.stem());
-        let splits = self.splits(mode).0.max(of_warpgroups.map_or(1, |side| self.warpgroup_splits(side).0));
+        let of_warpgroups = self.whole_gradient().filter(|_| mode == Mode::Bf16 && !self.stem());
+        let splits = self.splits().0.max(of_warpgroups.map_or(1, |side| self.warpgroup_splits(side).0));
         let partials = if splits > 1 { splits * self.weights() } else { 0 };
+        let exact = self.whole_gradient().filter(|_| mode == Mode::F32 && !self.stem());
+        let partials = partials.max(exact.map_or(0, |side| self.exact_parts(side)));
         let bias = launch_grid::workspace(Shape::new([self.rows(), self.outputs])).len();
         let sums = 2 * self.sums(mode);
         // So that what follows is aligned as a number (f64).
         Shape::new([partials.max(bias).max(sums).next_multiple_of(2) + 2 * self.norm_sums(mode)])
     }
 
-    /// Whether the input's gradient can leave the gradients of a norm below: on tensor cores, if there are tickets for all tiles of columns.
+    /// Whether the input's gradient can leave the gradients of a norm below: on tensor cores, and in whole tiles in exact f32; if there are tickets for all
+    /// tiles of columns.
     pub fn leaves_norm_grads(&self, mode: Mode) -> bool {
-        mode != Mode::F32 && launch_grid::tickets_of(self.inputs.div_ceil(32)) <= TICKETS / 2
+        let takes = mode != Mode::F32 || self.whole_product(mode, Direction::Backward).is_some();
+        takes && launch_grid::tickets_of(self.inputs.div_ceil(32)) <= TICKETS / 2
     }
 
     /// Numbers (f64) that the input's gradient leaves for a norm below, at most: two a column and tile.
@@ -247,12 +264,17 @@ impl Extents {
 /// made of.
 pub fn tile_rows(mode: Mode, y: Shape) -> usize {
     let (rows, columns) = y.matrix();
-    let [_, _, batch, _] = y.hwnc();
     match mode {
-        Mode::F32 => exact_tile(rows, columns)[0],
-        _ if batch.is_multiple_of(WHOLE_ROWS) && columns.is_multiple_of(64) => WHOLE_ROWS,
+        Mode::F32 => exact_tile(y)[0],
+        _ if may_be_whole(y) => WHOLE_ROWS,
         _ => any_tile_rows(rows, columns),
     }
+}
+
+/// Whether an output of this shape is made of whole tiles, if the inner dimension and the tensors' places allow it.
+fn may_be_whole(y: Shape) -> bool {
+    let [_, _, batch, columns] = y.hwnc();
+    batch.is_multiple_of(WHOLE_ROWS) && columns.is_multiple_of(64)
 }
 
 /// Rows of a tile that need not be whole, of the tensor-core kernels: 128, or 64 where there would be fewer tiles than a large device has
@@ -279,21 +301,22 @@ pub(super) fn shared_by_clusters(device: &Properties, tiles: usize) -> bool {
     tiles * CLUSTER / 2 <= FEW_TILES && device.capability >= 90
 }
 
-/// Elements of a whole tile's stage; none in f32, which has no tensor cores.
-pub(super) fn whole_depth(mode: Mode) -> Option<usize> {
+/// Elements of the inner dimension that whole tiles take at a time, at the most.
+pub(super) fn whole_depth(mode: Mode) -> usize {
     match mode {
-        Mode::F32 => None,
-        Mode::Tf32 => Some(WHOLE_STAGE / 4),
-        Mode::Bf16 => Some(WHOLE_STAGE / 2),
+        Mode::F32 | Mode::Tf32 => WHOLE_STAGE / 4,
+        Mode::Bf16 => WHOLE_STAGE / 2,
     }
 }
 
-/// The rows and columns of a tile of the exact kernels: the largest tile that still gives enough tiles to fill a device.
-pub(super) fn exact_tile(rows: usize, columns: usize) -> [usize; 2] {
+/// The rows and columns of a tile of the exact kernels that take any extents: the largest tile that still gives enough tiles to fill a device. Where tiles of
+/// the output may be whole, they have as many rows as those.
+pub(super) fn exact_tile(y: Shape) -> [usize; 2] {
+    let (rows, columns) = y.matrix();
     let tiles = |tall: usize, wide: usize| rows.div_ceil(tall) * columns.div_ceil(wide);
     if columns > 64 && tiles(128, 128) >= 256 {
         [128, 128]
-    } else if columns > 32 && tiles(128, 64) >= 64 {
+    } else if columns > 32 && tiles(128, 64) >= 64 || may_be_whole(y) {
         [128, 64]
     } else {
         [32, 32]

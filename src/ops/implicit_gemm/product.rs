@@ -1,5 +1,6 @@
 //! Products forward and the gradients of inputs: one launch of the kernel that takes the extents.
 
+use super::exact::{EXACT_THREADS, exact_shared};
 use super::extents::{
     CLUSTER, Direction, Extents, LINE_SHARED, STEM_ROWS, WHOLE_ROWS, WHOLE_STAGE, aligned, any_tile_rows, exact_tile,
     product_shared, shared_by_clusters, warpgroup_blocks, warpgroup_shared, whole_shared,
@@ -8,6 +9,7 @@ use super::norm_below::Below;
 use crate::ops::launch_grid;
 use crate::runtime::cuda::driver::{Driver, Grid, Pass, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Mode, count, kernels};
+use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
 
 /// What a product does to its result before storing it, and what it computes besides.
@@ -98,7 +100,30 @@ pub fn product<D: Driver, T: Stored>(
     if let (Some(wide), 1) = (extents.whole_product(mode, direction), vector) {
         let (tall, across) = (rows / WHOLE_ROWS, columns / wide);
         let split = shared_by_clusters(driver.properties(), tall * across);
-        let grid = Grid::of([if split { CLUSTER * tall } else { tall }, across, 1], 128).shared(whole_shared(wide));
+        let blocks = [if split { CLUSTER * tall } else { tall }, across, 1];
+        if mode == Mode::F32 {
+            let (a, b, out) = (a.as_f32(), weight.as_f32(), &mut out.as_f32());
+            let grid = Grid::of(blocks, EXACT_THREADS).shared(exact_shared(wide));
+            macro_rules! exact {
+                ($kernel:ident) => {
+                    kernels::$kernel { a, b, bias, out, sums, mean, var, tickets, map, transposed, relu }
+                        .launch(driver, grid)
+                };
+            }
+            return match (wide, below) {
+                (128, None) => exact!(ProductExact128),
+                (_, None) if split => exact!(ProductExactSplit),
+                (_, None) => exact!(ProductExact64),
+                (128, Some(below)) => {
+                    input_gradient!(InputGradientExact128(below, a, b, out, below.x.as_f32(), grid))
+                }
+                (_, Some(below)) if split => {
+                    input_gradient!(InputGradientExactSplit(below, a, b, out, below.x.as_f32(), grid))
+                }
+                (_, Some(below)) => input_gradient!(InputGradientExact64(below, a, b, out, below.x.as_f32(), grid)),
+            };
+        }
+        let grid = Grid::of(blocks, 128).shared(whole_shared(wide));
         let beside = extents.tiles_across(direction, wide);
         let of_warpgroups = Grid::new(warpgroup_blocks(driver, extents.rectangles(direction, wide, beside)), 288)
             .shared(warpgroup_shared(wide));
@@ -174,16 +199,21 @@ pub fn product<D: Driver, T: Stored>(
             (_, Some(below)) => input_gradient!(InputGradientMma(below, a, weight, out, below.x, grid, vector)),
         };
     }
-    if below.is_some() {
-        return Err(Error::operator(op, "a precision in which a norm's gradients are left", "f32"));
-    }
     let (a, weight, out) = (a.as_f32(), weight.as_f32(), &mut out.as_f32());
-    let [tall, wide] = exact_tile(rows, columns);
+    let [tall, wide] = exact_tile(Shape::new([extents.height, extents.width, extents.batch, columns]));
     let threads = if wide == 32 { 64 } else { 256 };
     let grid = Grid::of([rows.div_ceil(tall), columns.div_ceil(wide), 1], threads);
-    match wide {
-        128 => product!(Product128x128(a, weight, out, grid)),
-        64 => product!(Product128x64(a, weight, out, grid)),
-        _ => product!(Product32x32(a, weight, out, grid)),
+    match (wide, below) {
+        (128, None) => product!(Product128x128(a, weight, out, grid)),
+        (64, None) => product!(Product128x64(a, weight, out, grid)),
+        (_, None) => product!(Product32x32(a, weight, out, grid)),
+        // Extents of whole tiles, whose tensors lie where those cannot take them.
+        (128, Some(below)) => {
+            input_gradient!(InputGradient128x128(below, a, weight, out, below.x.as_f32(), grid, vector))
+        }
+        (64, Some(below)) => {
+            input_gradient!(InputGradient128x64(below, a, weight, out, below.x.as_f32(), grid, vector))
+        }
+        _ => Err(Error::operator(op, "a norm below in f32 where tiles are whole", format!("{rows} rows of {columns}"))),
     }
 }

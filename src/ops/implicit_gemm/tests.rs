@@ -1,5 +1,6 @@
 //! Which kernels take VGG-16's layers, and what they need of a block.
 
+use super::exact::{exact_gradient_shared, exact_shared};
 use super::extents::{Direction, Extents, LINE_SHARED, WARPGROUP_GRADIENT_SHARED, warpgroup_shared, whole_shared};
 use crate::runtime::cuda::Mode;
 
@@ -19,13 +20,15 @@ fn every_layer_of_vgg_16_but_the_first_is_made_of_whole_tiles() {
         let of = Extents { height: size, width: size, batch: 128, inputs, outputs, taps: 9 };
         for mode in [Mode::Bf16, Mode::Tf32] {
             let wide = |direction| of.whole_product(mode, direction);
-            let found = [wide(Direction::Forward), wide(Direction::Backward), of.whole_gradient(mode)];
+            let found = [wide(Direction::Forward), wide(Direction::Backward), of.whole_gradient()];
             assert_eq!(found, [forward, backward, gradient].map(Some), "{of:?}");
-            let (splits, each) = of.splits(mode);
+            let (splits, each) = of.splits();
             assert_eq!(splits, of_rows, "{of:?}");
             assert!(each.is_multiple_of(128) && splits * each >= of.rows(), "{of:?}: {splits} of {each}");
         }
-        assert_eq!(of.whole_product(Mode::F32, Direction::Forward), None);
+        let wide = |direction| of.whole_product(Mode::F32, direction);
+        assert_eq!([Direction::Forward, Direction::Backward].map(wide), [forward, backward].map(Some), "{of:?}");
+        assert_eq!(of.exact_blocks(gradient), 132, "{of:?}");
     }
     let stem = Extents { height: 32, width: 32, batch: 128, inputs: 3, outputs: 64, taps: 9 };
     assert_eq!(stem.whole_product(Mode::Bf16, Direction::Forward), None);
@@ -46,7 +49,7 @@ fn parts_by_warpgroups_are_as_many_as_blocks() {
         (2, 512, 512, 1, 96),
     ] {
         let of = Extents { height: size, width: size, batch: 128, inputs, outputs, taps: 9 };
-        let side = of.whole_gradient(Mode::Bf16).unwrap();
+        let side = of.whole_gradient().unwrap();
         let (found, each) = of.warpgroup_splits(side);
         assert_eq!((found, found * of.warpgroup_tiles(side)), (splits, parts), "{of:?}");
         assert!(each.is_multiple_of(64) && splits * each >= of.rows(), "{of:?}: {splits} of {each}");
@@ -75,6 +78,8 @@ fn clusters_are_laid_so_that_they_copy_least() {
 #[test]
 fn shared_memory_holds_the_stages_and_the_tile_that_is_put_together() {
     assert_eq!([whole_shared(128), whole_shared(64)], [98_304, 78_848]);
+    assert_eq!([exact_shared(128), exact_shared(64)], [79_872, 98_304]);
+    assert_eq!([exact_gradient_shared(128), exact_gradient_shared(64)], [69_632, 98_304]);
     assert_eq!([warpgroup_shared(128), warpgroup_shared(64)], [208_896, 143_360]);
     // The launch of both gradients has room for either.
     assert!(LINE_SHARED.max(WARPGROUP_GRADIENT_SHARED) <= warpgroup_shared(128));

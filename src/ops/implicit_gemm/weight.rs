@@ -1,13 +1,14 @@
 //! The gradients of weights, whose rows are split, and of biases.
 
+use super::exact::{exact_weight_gradient, first_tickets};
 use super::extents::{
     Direction, Extents, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_STAGE, aligned, warpgroup_rows,
 };
+use crate::Result;
 use crate::ops::launch_grid::ColumnGrid;
 use crate::runtime::cuda::driver::{Driver, Grid, Pass, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Mode, count, kernels};
 use crate::runtime::tensor::Shape;
-use crate::{Error, Result};
 
 const GRADIENT_SHARED: usize = 27_648;
 /// Up to this many splits, the last block of a tile adds all of them; of more, the last blocks of groups: as `kernels/splits.cuh` has it.
@@ -25,13 +26,7 @@ pub(super) fn split_tickets<'t>(
 ) -> Result<SliceMut<'t, u32>> {
     let each = if splits <= FEW_SPLITS { splits } else { (3..).find(|each| each * each >= splits).unwrap_or(splits) };
     let needed = tiles * (splits.div_ceil(each) + 1);
-    match needed <= all.len() {
-        true => Ok(all.first(needed)),
-        false => {
-            let expected = format!("at most {} splits of all tiles of a weight gradient", all.len());
-            Err(Error::operator(op, expected, format!("{splits} of {tiles} tiles")))
-        }
-    }
+    first_tickets(op, all, needed, || format!("{splits} splits of {tiles} tiles"))
 }
 
 /// `out [taps, C, K] = Σ_rows xᵀ · dy`, over the rows for which the tap lies on the map.
@@ -49,9 +44,13 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     let Extents { inputs, outputs, taps, .. } = extents;
     driver.enter_pass(Pass::WeightGradient);
     let vector = aligned::<T>(&[x.region, grad_y.region], &[inputs, outputs]);
-    let whole_tiles = extents.whole_gradient(mode).filter(|_| vector == 1 && !extents.stem());
+    let whole_tiles = extents.whole_gradient().filter(|_| vector == 1 && !extents.stem());
+    if let (Mode::F32, Some(side)) = (mode, whole_tiles) {
+        let (x, grad_y, out) = (x.as_f32(), grad_y.as_f32(), &mut out.as_f32());
+        return exact_weight_gradient(driver, op, extents, side, x, grad_y, out, workspace, tickets);
+    }
     let of_warpgroups = whole_tiles.filter(|_| mode == Mode::Bf16 && driver.properties().hopper);
-    let (splits, each) = of_warpgroups.map_or(extents.splits(mode), |side| extents.warpgroup_splits(side));
+    let (splits, each) = of_warpgroups.map_or(extents.splits(), |side| extents.warpgroup_splits(side));
     let (map, per_split) = (extents.map(op, Direction::Forward)?, count(op, each)?);
     let len = count(op, extents.weights())?;
     // One split is the whole: it goes straight to its place. More are added by the launch that makes them, of whole tiles and of a first layer.

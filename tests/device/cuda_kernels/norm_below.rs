@@ -114,6 +114,16 @@ fn launched<T: Stored>(driver: Box<dyn Driver>, mode: Mode, case: Case, norming:
             let (a, b) = tiles(16);
             launch!(InputGradientWgmma64, a, b, &mut out.as_bf16(), of_x.as_bf16(), some, across)
         }
+        _ if mode == Mode::F32 => {
+            let (a, b, out, x) = (a.as_f32(), b.as_f32(), &mut out.as_f32(), of_x.as_f32());
+            match kernel {
+                "exact_128" => launch!(InputGradientExact128, a, b, out, x, grid(128, 128, 256)),
+                "exact_64" => launch!(InputGradientExact64, a, b, out, x, grid(128, 64, 256)),
+                "exact_split" => launch!(InputGradientExactSplit, a, b, out, x, grid(32, 64, 256)),
+                "any_128" => launch!(InputGradient128x128, a, b, out, x, grid(128, 128, 256), vector),
+                _ => launch!(InputGradient128x64, a, b, out, x, grid(128, 64, 256), vector),
+            }
+        }
         "mma_64" => launch!(InputGradientMma64, a, b, &mut out, of_x, grid(64, 64, 128), vector),
         _ => launch!(InputGradientMma, a, b, &mut out, of_x, grid(128, 64, 256), vector),
     }
@@ -168,6 +178,16 @@ const CASES: [Case; 8] = [
     Case { kernel: "mma_64", width: 3, batch: 37, inner: 5, columns: 39 },
 ];
 
+/// In exact f32. Two have tiles that are not whole.
+const EXACT: [Case; 6] = [
+    Case { kernel: "exact_128", ..WHOLE },
+    Case { kernel: "exact_64", ..WHOLE },
+    Case { kernel: "exact_split", ..WHOLE },
+    Case { kernel: "any_128", ..WHOLE },
+    Case { kernel: "any_128", width: 5, batch: 37, inner: 24, columns: 72 },
+    Case { kernel: "any_64", width: 3, batch: 37, inner: 5, columns: 39 },
+];
+
 /// Every norm that the kernels tell apart.
 fn normings() -> [Norming; 3] {
     [(0, 1), (0, 0), (1, 1)].map(|(kind, relu)| Norming { eps: 1e-3, kind, relu })
@@ -198,6 +218,9 @@ fn every_kernel_leaves_the_sums_of_what_it_stores() {
         if !case.kernel.starts_with("wgmma") {
             check::<f32>(Mode::Tf32, case, &normings()[..1]);
         }
+    }
+    for case in EXACT {
+        check::<f32>(Mode::F32, case, &normings());
     }
 }
 
@@ -239,13 +262,14 @@ enum Sums {
 }
 
 /// The norm's dy, dγ, dβ and dx, and the kernels that made them. The norm's output, which a pool makes smaller where the spec says so, goes through a
-/// convolution, or where `dense` through a linear layer.
+/// convolution, or where `dense` through a linear layer. Weights lie `beside` a multiple of 16 bytes, or on one.
 fn through(
     driver: Box<dyn Driver>,
     mode: Mode,
     spec: NormSpec,
     map: conv2d::Map,
     dense: bool,
+    beside: bool,
     sums: Sums,
 ) -> ([Vec<f64>; 4], Vec<&'static str>) {
     let mut gpu = Cuda::new(Ledger::new(driver, false), mode).unwrap();
@@ -259,7 +283,9 @@ fn through(
     let [y, chosen, dy] = [0; 3].map(|_| plan.view(small, float));
     let grad = plan.view(Shape::new([h, w, n, k]), float);
     let taps = if dense { Shape::new([c, k]) } else { Shape::new([9, c, k]) };
-    let weight = plan.view(taps, float);
+    let place = plan.view(Shape::new([taps.len() + 1]), float);
+    let offset = place.offset + if beside { place.bytes() / place.shape.len() } else { 0 };
+    let weight = View { offset, shape: taps, ..place };
     let per_unit = [0; 6].map(|_| plan.view(Shape::new([c]), DType::F32));
     let [gamma, beta, mean, spread, grad_gamma, grad_beta] = per_unit;
     let room = gpu.conv2d_workspace(map).len().max(gpu.linear_workspace(extents).len());
@@ -336,19 +362,23 @@ fn a_norm_finds_what_the_layer_above_has_left() {
         (tf32, split, false, "input_gradient_tile_split_f32"),
         (bf16, tile_64, false, "input_gradient_tile_64_bf16"),
         (bf16, tile_128, false, "input_gradient_tile_128_bf16"),
+        (Mode::F32, split, false, "input_gradient_exact_split"),
+        (Mode::F32, tile_64, false, "input_gradient_exact_64"),
+        // Where weights do not lie on a multiple of 16 bytes.
+        (Mode::F32, split, false, "input_gradient_128x64"),
     ];
     let there = driver(None, true).properties().hopper;
     let wgmma = [(tile_64, "input_gradient_wgmma_64"), (tile_128, "input_gradient_wgmma_128")];
     cases.extend(wgmma.into_iter().filter(|_| there).map(|(map, name)| (bf16, map, false, name)));
     for (mode, map, dense, kernel) in cases {
         let hopper = kernel.contains("wgmma");
-        let large = map.h * map.w > 6;
+        let (large, beside) = (map.h * map.w > 6, kernel == "input_gradient_128x64");
         let specs = [NormSpec::batch(), NormSpec::lp(1.0), NormSpec::lp(2.5)].map(|of| NormSpec { relu: true, ..of });
         for spec in specs.into_iter().take(if large { 1 } else { 3 }) {
             for pool in [false, true].into_iter().filter(|pool| !large || !pool) {
                 let spec = NormSpec { pool, ..spec };
                 let name = format!("{spec}, {map:?}, {mode:?}, pool {pool}");
-                let run = |sums| through(driver(None, hopper), mode, spec, map, dense, sums);
+                let run = |sums| through(driver(None, hopper), mode, spec, map, dense, beside, sums);
                 let (own, own_names) = run(Sums::Norm);
                 let (left, names) = run(Sums::Convolution);
                 let takes_sums = |names: &[&str]| names.iter().any(|name| name.contains("gradient_sums"));
@@ -402,7 +432,7 @@ fn what_cannot_be_left_is_refused() {
     let device = |mode| crate::shared::device(mode, None).unwrap();
     assert!(conv(Cpu::<f32>::default(), 4).contains("a backend that leaves a norm's gradients"));
     let exact = conv(device(Mode::F32), 4);
-    assert!(exact.contains("a precision at which a norm's gradients are left"), "{exact}");
+    assert!(exact.contains("extents and a precision at which a norm's gradients are left"), "{exact}");
     let other = conv(device(Mode::Bf16), 5);
     assert!(other.contains("a norm below of 4 rows of 4 channels"), "{other}");
 }
