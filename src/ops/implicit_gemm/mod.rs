@@ -1,8 +1,8 @@
 //! The dense products of convolution and linear layers on a device: which kernel they use, which tiles, and how many splits.
 //!
-//! f32 is exact (`kernels/conv.cu`); tf32 and bf16 run on tensor cores, in whole tiles (`kernels/conv_wgmma.cu` for bf16 on sm_90, `kernels/conv_tile.cu`
-//! elsewhere) or any others (`kernels/conv_mma.cu`); a first layer of at most three channels has kernels of its own (`kernels/stem.cu`). Tiles and splits depend on the
-//! shapes alone, so the order of every sum does too.
+//! f32 is exact (`kernels/conv.cu`); tf32 and bf16 run on tensor cores, in whole tiles (`kernels/conv_wgmma.cu` for bf16 on sm_90,
+//! `kernels/conv_shared.cu` for tf32 there, `kernels/conv_tile.cu` elsewhere) or any others (`kernels/conv_mma.cu`); a first layer of at most three
+//! channels has kernels of its own (`kernels/stem.cu`). Tiles and splits depend on the shapes alone, so the order of every sum does too.
 //!
 //! - `extents`: tiles, splits and workspace · `product`: outputs, and the gradients of inputs · `norm_below`: the norm whose dy such a gradient is ·
 //!   `weight`: the gradients of weights and biases · `both`: those of inputs and weights in one launch

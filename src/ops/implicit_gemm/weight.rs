@@ -1,7 +1,8 @@
 //! The gradients of weights, whose rows are split, and of biases.
 
 use super::extents::{
-    Direction, Extents, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_STAGE, aligned, warpgroup_rows,
+    CLUSTER, Direction, Extents, NARROW, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_STAGE, aligned,
+    warp_rows, warpgroup_blocks, warpgroup_rows,
 };
 use crate::ops::launch_grid::ColumnGrid;
 use crate::runtime::cuda::driver::{Driver, Grid, Pass, Slice, SliceMut, Stored};
@@ -34,6 +35,13 @@ pub(super) fn split_tickets<'t>(
     }
 }
 
+/// Whether a device has room for a cluster of a weight gradient's blocks, which share operands. One that cannot say so does without; if it has failed, what comes
+/// next tells of it.
+pub(super) fn has_clusters<D: Driver>(driver: &mut D) -> bool {
+    let cluster = Grid::new(CLUSTER, 288).shared(WARPGROUP_GRADIENT_SHARED);
+    driver.properties().hopper && driver.has_room(&kernels::WEIGHT_GRADIENT_SHARED_128, cluster).unwrap_or(false)
+}
+
 /// `out [taps, C, K] = Σ_rows xᵀ · dy`, over the rows for which the tap lies on the map.
 pub fn weight_gradient<D: Driver, T: Stored>(
     driver: &mut D,
@@ -51,12 +59,14 @@ pub fn weight_gradient<D: Driver, T: Stored>(
     let vector = aligned::<T>(&[x.region, grad_y.region], &[inputs, outputs]);
     let whole_tiles = extents.whole_gradient(mode).filter(|_| vector == 1 && !extents.stem());
     let of_warpgroups = whole_tiles.filter(|_| mode == Mode::Bf16 && driver.properties().hopper);
-    let (splits, each) = of_warpgroups.map_or(extents.splits(mode), |side| extents.warpgroup_splits(side));
+    let of_clusters = whole_tiles.filter(|_| mode == Mode::Tf32 && has_clusters(driver));
+    let of_lines = of_warpgroups.or(of_clusters);
+    let (splits, each) = of_lines.map_or(extents.splits(mode), |side| extents.warpgroup_splits(mode, side));
     let (map, per_split) = (extents.map(op, Direction::Forward)?, count(op, each)?);
     let len = count(op, extents.weights())?;
     // One split is the whole: it goes straight to its place. More are added by the launch that makes them, of whole tiles and of a first layer.
     let merged = splits > 1 && (whole_tiles.is_some() || extents.stem());
-    let tiles = match (of_warpgroups, whole_tiles) {
+    let tiles = match (of_lines, whole_tiles) {
         (Some(side), _) => extents.warpgroup_tiles(side),
         (_, Some(side)) => inputs / side * (outputs / side) * taps,
         _ => outputs.div_ceil(64),
@@ -83,6 +93,21 @@ pub fn weight_gradient<D: Driver, T: Stored>(
                 .launch(driver, grid)?;
         } else {
             kernels::WeightGradientWgmma64 { x, grad_y, partials, out: out_of_all, tickets, map, per_split, splits }
+                .launch(driver, grid)?;
+        }
+    } else if let Some(side) = of_clusters {
+        let (rows, deep, box_rows) = (extents.rows(), WHOLE_STAGE / 4, warp_rows(side));
+        // Where a cluster's parts are of the same channels of x, each block asks for a quarter of its rows.
+        let shared = outputs.is_multiple_of(CLUSTER * NARROW);
+        let x = x.tiles([inputs, rows], [deep, if shared { box_rows / CLUSTER } else { box_rows }]);
+        let grad_y = grad_y.tiles([outputs, rows], [deep, box_rows]);
+        let blocks = warpgroup_blocks(driver, (tiles * splits).div_ceil(CLUSTER));
+        let (grid, splits) = (Grid::new(blocks, 288).shared(WARPGROUP_GRADIENT_SHARED), splits as u32);
+        if side == 128 {
+            kernels::WeightGradientShared128 { x, grad_y, partials, out: out_of_all, tickets, map, per_split, splits }
+                .launch(driver, grid)?;
+        } else {
+            kernels::WeightGradientShared64 { x, grad_y, partials, out: out_of_all, tickets, map, per_split, splits }
                 .launch(driver, grid)?;
         }
     } else if let Some(side) = whole_tiles {
