@@ -13,6 +13,10 @@ __device__ __forceinline__ void load_words(unsigned& first, unsigned& second, Sh
     first = load_word(from);
     second = load_word(from + 4);
 }
+__device__ __forceinline__ void load_words(unsigned (&words)[4], Shared from) {
+    Four four = *(const Four*)from;
+    for (unsigned i = 0; i < 4; ++i) words[i] = __float_as_uint(four.v[i]);
+}
 #else
 typedef unsigned Shared;
 __device__ __forceinline__ Shared shared_place(void* p) { return (unsigned)__cvta_generic_to_shared(p); }
@@ -24,6 +28,10 @@ __device__ __forceinline__ unsigned load_word(Shared from) {
 // Two words, aligned to 8 bytes.
 __device__ __forceinline__ void load_words(unsigned& first, unsigned& second, Shared from) {
     asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(first), "=r"(second) : "r"(from) : "memory");
+}
+// Four words, aligned to 16 bytes.
+__device__ __forceinline__ void load_words(unsigned (&words)[4], Shared from) {
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3]) : "r"(from) : "memory");
 }
 #endif
 

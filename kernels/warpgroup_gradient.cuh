@@ -20,13 +20,12 @@ template <unsigned SIDE> __device__ constexpr unsigned dy_bytes() { return rows_
 __device__ __forceinline__ unsigned lines_of_taps(const Map& map) { return map.taps == 9 ? 3 : 1; }
 
 // One split's part of a tile: `left` places of dy, which are counted along a line of the map, for one chunk of its samples after the other.
-template <unsigned SIDE> struct Part {
+template <unsigned SIDE, unsigned EACH = rows_of_stage<SIDE>()> struct Part {
     unsigned line, split, first_c, first_k, left;
     // The place that comes next: its pixel (h, w), and its first sample; and by how many lines x lies below dy.
     unsigned h, w, sample;
     int below;
     __device__ __forceinline__ Part(const Map& map, unsigned number, unsigned per_split) {
-        constexpr unsigned EACH = rows_of_stage<SIDE>();
         unsigned across = map.columns / NARROW, tiles = map.inner / SIDE * across, tile = number % tiles, lines = lines_of_taps(map);
         line = number / tiles % lines;
         split = number / tiles / lines;
@@ -45,7 +44,7 @@ template <unsigned SIDE> struct Part {
     __device__ __forceinline__ void next(const Map& map) {
         left -= run(map);
         w = 0;
-        sample += rows_of_stage<SIDE>();
+        sample += EACH;
         if (sample == map.batch) {
             sample = 0;
             ++h;
@@ -56,7 +55,7 @@ template <unsigned SIDE> struct Part {
 // far as they are on the map; dy has those in between.
 struct Run {
     unsigned from, first, after, end;
-    template <unsigned SIDE> __device__ __forceinline__ Run(const Map& map, const Part<SIDE>& part) {
+    template <unsigned SIDE, unsigned EACH> __device__ __forceinline__ Run(const Map& map, const Part<SIDE, EACH>& part) {
         first = part.w;
         after = first + part.run(map);
         from = first - (first > 0);

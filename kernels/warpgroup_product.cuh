@@ -59,8 +59,9 @@ __device__ __forceinline__ unsigned rectangles_of(const Map& map, const Share& s
     return (map.rows / ROWS + share.down - 1) / share.down * (map.columns / columns / share.across);
 }
 
-// Asks for this block's share of the stages of all its tiles, from rectangle `first` on; one thread does. A stage lies STRIDE bytes after the last.
-template <unsigned COLUMNS, bool TRANSPOSED, unsigned STRIDE>
+// Asks for this block's share of the stages of all its tiles, from rectangle `first` on; one thread does. A stage lies STRIDE bytes after the last, and has
+// DEEP elements of the inner dimension, which are 128 bytes.
+template <unsigned COLUMNS, bool TRANSPOSED, unsigned STRIDE, unsigned DEEP = DEPTH>
 __device__ __forceinline__ void fetch_operands(const TensorMap* a, const TensorMap* b, const Map& map, const Share& share, unsigned first, Ring& ring,
                                                unsigned char* stages) {
     constexpr unsigned B_BYTES = COLUMNS * 128;
@@ -72,7 +73,7 @@ __device__ __forceinline__ void fetch_operands(const TensorMap* a, const TensorM
             Pixel shift = tap_shift(map, tap);
             bool own = place.own >> tap & 1u;
             int row = (int)(place.row_tile * ROWS + share.column * a_rows) + (shift.h * (int)map.width + shift.w) * (int)map.batch;
-            for (unsigned k = 0; k < map.inner; k += DEPTH) {
+            for (unsigned k = 0; k < map.inner; k += DEEP) {
                 mbarrier_wait(ring.empty + ring.stage, ring.parity);
                 u64* full = ring.full + ring.stage;
                 mbarrier_expect(full, B_BYTES + (own ? A_BYTES : 0u));
@@ -83,8 +84,9 @@ __device__ __forceinline__ void fetch_operands(const TensorMap* a, const TensorM
                 if (TRANSPOSED)
                     bulk_copy_to(share.of_column(), to + b_first * 128, b, full, (int)k, (int)(tap * map.columns + place.first_column + b_first));
                 else
-                    for (unsigned i = b_first; i < b_first + b_rows; i += 64)
-                        bulk_copy_to(share.of_column(), to + i * 128, b, full, (int)(place.first_column + i / 64 * 64), (int)(tap * map.inner + k + i % 64));
+                    for (unsigned i = b_first; i < b_first + b_rows; i += DEEP)
+                        bulk_copy_to(share.of_column(), to + i * 128, b, full, (int)(place.first_column + i / DEEP * DEEP),
+                                     (int)(tap * map.inner + k + i % DEEP));
                 ring.next();
             }
         }
@@ -92,7 +94,7 @@ __device__ __forceinline__ void fetch_operands(const TensorMap* a, const TensorM
 }
 
 // How a warp stores 16 rows of a tile, and which sums of their columns it takes: begin() prepares a tile before its products, store() stores the rows from
-// `staged` and adds to two sums of each lane's four columns; the second sum counts `scale` times, with the thread that has the column's number. Here:
+// `staged` and adds to two sums of each lane's four columns; the second sum counts scale() times, with the thread that has the column's number. Here:
 // bias and ReLU, and Σ and Σ² of what is stored.
 template <unsigned COLUMNS> struct Lanes {
     static constexpr unsigned ACROSS = COLUMNS / 4, TALL = 32 / ACROSS, EACH = 16 / TALL;
@@ -100,7 +102,7 @@ template <unsigned COLUMNS> struct Lanes {
     static __device__ __forceinline__ unsigned row() { return lane_id() / ACROSS; }
     static __device__ __forceinline__ Four staged_four(const float* staged, unsigned row) { return load4(staged + row * (COLUMNS + 8) + column()); }
 };
-struct Plain {
+template <typename T> struct PlainOf {
     const float* bias;
     Moments to;
     unsigned relu;
@@ -108,11 +110,11 @@ struct Plain {
     __device__ __forceinline__ void merge(const Map& map, const PartsOf& of) const { merge_moments_apart<4>(to, map.rows, of); }
     template <unsigned COLUMNS> struct Rows : Lanes<COLUMNS> {
         using Of = Lanes<COLUMNS>;
-        static constexpr double scale = 1.0;
-        const Plain& with;
-        __device__ __forceinline__ Rows(const Plain& of) : with(of) {}
+        static __device__ __forceinline__ double scale() { return 1.0; }
+        const PlainOf& with;
+        __device__ __forceinline__ Rows(const PlainOf& of) : with(of) {}
         __device__ __forceinline__ void begin(const Map&, const Place&) {}
-        __device__ __forceinline__ void store(const float* staged, bf16* to, const Map& map, const Place& at, Four& sum, Four& square) const {
+        __device__ __forceinline__ void store(const float* staged, T* to, const Map& map, const Place& at, Four& sum, Four& square) const {
             float floor = relu_floor(with.relu), shift[4];
 #pragma unroll
             for (unsigned j = 0; j < 4; ++j) shift[j] = given(with.bias, at.first_column + Of::column() + j);
@@ -131,28 +133,47 @@ struct Plain {
         }
     };
 };
-// What is stored is a norm's dy, and the sums are those of its gradient. x is asked for before the products, and is there after them.
-struct Gradient {
-    NormBelow<bf16> below;
+// A lane's rows of a norm's x, `step` elements apart. Of bf16 they are asked for before the products, and are there after them; of float they would take too
+// many registers.
+template <typename T, unsigned COLUMNS> struct AskedRows;
+template <unsigned COLUMNS> struct AskedRows<bf16, COLUMNS> {
+    TwoWords x[Lanes<COLUMNS>::EACH];
+    __device__ __forceinline__ void ask(const bf16* from, u64 step) {
+#pragma unroll
+        for (unsigned i = 0; i < Lanes<COLUMNS>::EACH; ++i) x[i] = *(const TwoWords*)(from + i * step);
+    }
+    __device__ __forceinline__ Four get(const bf16*, u64, unsigned i) const { return four_of(x[i]); }
+};
+template <unsigned COLUMNS> struct AskedRows<float, COLUMNS> {
+    __device__ __forceinline__ void ask(const float*, u64) {}
+    __device__ __forceinline__ Four get(const float* from, u64 step, unsigned i) const { return load4(from + i * step); }
+};
+// What is stored is a norm's dy, and the sums are those of its gradient.
+template <typename T> struct GradientOf {
+    NormBelow<T> below;
     __device__ __forceinline__ double* sums() const { return below.sums; }
     __device__ __forceinline__ void merge(const Map&, const PartsOf& of) const {
         merge_gradients_apart<4>(below.sums, below.grad_gamma, below.grad_beta, below.tickets, of);
     }
     template <unsigned COLUMNS> struct Rows : Lanes<COLUMNS> {
         using Of = Lanes<COLUMNS>;
-        const Gradient& with;
+        const GradientOf& with;
         SharedColumns<COLUMNS> shared;
+        double* scales;
         unsigned known;
-        double scale;
-        TwoWords x[Of::EACH];
-        __device__ __forceinline__ Rows(const Gradient& of) : with(of), known(~0u), scale(0.0) {
+        AskedRows<T, COLUMNS> x;
+        __device__ __forceinline__ double scale() const { return scales[threadIdx.x]; }
+        __device__ __forceinline__ Rows(const GradientOf& of) : with(of), known(~0u) {
             SHARED(float, columns, [4 * COLUMNS]);
+            SHARED(double, of_columns, [COLUMNS]);
             shared.place = columns;
+            scales = of_columns;
+        }
+        __device__ __forceinline__ const T* first_of(const Map& map, const Place& at) const {
+            return with.below.x + (u64)(at.row_tile * ROWS + warp_id() * 16 + Of::row()) * map.columns + at.first_column + Of::column();
         }
         __device__ __forceinline__ void begin(const Map& map, const Place& at) {
-            const bf16* from = with.below.x + (u64)(at.row_tile * ROWS + warp_id() * 16 + Of::row()) * map.columns + at.first_column + Of::column();
-#pragma unroll
-            for (unsigned i = 0; i < Of::EACH; ++i) x[i] = *(const TwoWords*)(from + (u64)(i * Of::TALL) * map.columns);
+            x.ask(first_of(map, at), (u64)Of::TALL * map.columns);
             if (at.first_column == known) return;
             known = at.first_column;
             // Nobody needs the last tile's columns any more.
@@ -160,62 +181,57 @@ struct Gradient {
             if (threadIdx.x < COLUMNS) {
                 Lifted own = with.below.lifted(with.below.column(known + threadIdx.x));
                 shared.put(threadIdx.x, own);
-                scale = own.inverse;
+                scales[threadIdx.x] = own.inverse;
             }
             named_barrier<1>(MULTIPLIERS);
         }
-        __device__ __forceinline__ void store(const float* staged, bf16* to, const Map& map, const Place&, Four& sum, Four& sum_u) const {
+        __device__ __forceinline__ void store(const float* staged, T* to, const Map& map, const Place& at, Four& sum, Four& sum_u) const {
             FourColumns of(shared, Of::column(), with.below.norming);
+            const T* from = first_of(map, at);
+            u64 step = (u64)Of::TALL * map.columns;
 #pragma unroll
             for (unsigned i = 0; i < Of::EACH; ++i) {
                 unsigned row = Of::row() + i * Of::TALL;
                 Four dy = store_rounded(to + (u64)row * map.columns + Of::column(), Of::staged_four(staged, row));
-                of.add(four_of(x[i]), dy, sum.v, sum_u.v);
+                of.add(x.get(from, step, i), dy, sum.v, sum_u.v);
             }
         }
     };
 };
 
 // A gradient, where there is a norm below; elsewhere it is stored as it is.
-struct Either {
-    Gradient with;
+template <typename T> struct EitherOf {
+    GradientOf<T> with;
     __device__ __forceinline__ double* sums() const { return with.sums(); }
     __device__ __forceinline__ void merge(const Map& map, const PartsOf& of) const { with.merge(map, of); }
-    template <unsigned COLUMNS> struct Rows : Gradient::Rows<COLUMNS> {
+    template <unsigned COLUMNS> struct Rows : GradientOf<T>::template Rows<COLUMNS> {
         using Of = Lanes<COLUMNS>;
-        using Base = Gradient::Rows<COLUMNS>;
-        __device__ __forceinline__ Rows(const Either& of) : Base(of.with) {}
+        using Base = typename GradientOf<T>::template Rows<COLUMNS>;
+        __device__ __forceinline__ Rows(const EitherOf& of) : Base(of.with) {}
         __device__ __forceinline__ void begin(const Map& map, const Place& at) {
             if (this->with.sums()) Base::begin(map, at);
         }
-        __device__ __forceinline__ void store(const float* staged, bf16* to, const Map& map, const Place& at, Four& sum, Four& sum_u) const {
+        __device__ __forceinline__ void store(const float* staged, T* to, const Map& map, const Place& at, Four& sum, Four& sum_u) const {
             if (this->with.sums()) Base::store(staged, to, map, at, sum, sum_u);
             else
                 for (unsigned row = Of::row(); row < 16; row += Of::TALL) store_rounded(to + (u64)row * map.columns + Of::column(), Of::staged_four(staged, row));
         }
     };
 };
+using Plain = PlainOf<bf16>;
+using Gradient = GradientOf<bf16>;
+using Either = EitherOf<bf16>;
 
 // A warp's 16 rows of a tile, of COLUMNS + 8 floats: a pitch at which four rows of eight bytes a lane lie side by side.
 template <unsigned COLUMNS> __device__ constexpr unsigned staged_floats() { return 16 * (COLUMNS + 8); }
 
-// Stores a tile, of which each warp has 16 rows, and leaves its sums. `all_staged` has room for the tile, and for 8 KiB of sums.
-template <unsigned COLUMNS, typename Epilogue, typename Rows>
-__device__ __forceinline__ void put_tile(const Epilogue& epilogue, Rows& rows, const float (&d)[COLUMNS / 2], bf16* out, const Map& map, const Place& at,
-                                         float* all_staged) {
+// Stores a tile that is staged, of which each warp takes 16 rows, and leaves its sums. `all_staged` has the tile, and room for 8 KiB of sums.
+template <unsigned COLUMNS, typename Epilogue, typename Rows, typename T>
+__device__ __forceinline__ void put_staged(const Epilogue& epilogue, Rows& rows, T* out, const Map& map, const Place& at, float* all_staged) {
     constexpr unsigned LANES = COLUMNS / 4, PARTS = MULTIPLIERS / LANES;
-    float* staged = all_staged + warp_id() * staged_floats<COLUMNS>();
+    const float* staged = all_staged + warp_id() * staged_floats<COLUMNS>();
     // Of the threads that share a column: [part][sum, second sum][column].
     float* columns = all_staged + MULTIPLIERS / 32 * staged_floats<COLUMNS>();
-    __syncwarp();
-#pragma unroll
-    for (unsigned n = 0; n < COLUMNS / 8; ++n)
-#pragma unroll
-        for (unsigned e = 0; e < 2; ++e) {
-            float* to = staged + (lane_id() / 4 + 8 * e) * (COLUMNS + 8) + 8 * n + lane_id() % 4 * 2;
-            *(Two*)to = Two{{d[4 * n + 2 * e], d[4 * n + 2 * e + 1]}};
-        }
-    __syncwarp();
     Four sum = {}, second = {};
     rows.store(staged, out + (u64)(at.row_tile * ROWS + warp_id() * 16) * map.columns + at.first_column, map, at, sum, second);
     if (!epilogue.sums()) return;
@@ -233,7 +249,23 @@ __device__ __forceinline__ void put_tile(const Epilogue& epilogue, Rows& rows, c
     }
     double* left = epilogue.sums() + (u64)(2 * at.row_tile) * map.columns + at.first_column + threadIdx.x;
     left[0] = all.a;
-    left[map.columns] = all.b * rows.scale;
+    left[map.columns] = all.b * rows.scale();
+}
+// The same of a tile of which each warp has its 16 rows in d.
+template <unsigned COLUMNS, typename Epilogue, typename Rows>
+__device__ __forceinline__ void put_tile(const Epilogue& epilogue, Rows& rows, const float (&d)[COLUMNS / 2], bf16* out, const Map& map, const Place& at,
+                                         float* all_staged) {
+    float* staged = all_staged + warp_id() * staged_floats<COLUMNS>();
+    __syncwarp();
+#pragma unroll
+    for (unsigned n = 0; n < COLUMNS / 8; ++n)
+#pragma unroll
+        for (unsigned e = 0; e < 2; ++e) {
+            float* to = staged + (lane_id() / 4 + 8 * e) * (COLUMNS + 8) + 8 * n + lane_id() % 4 * 2;
+            *(Two*)to = Two{{d[4 * n + 2 * e], d[4 * n + 2 * e + 1]}};
+        }
+    __syncwarp();
+    put_staged<COLUMNS>(epilogue, rows, out, map, at, all_staged);
 }
 
 template <unsigned COLUMNS, bool TRANSPOSED, unsigned STRIDE, typename Epilogue>

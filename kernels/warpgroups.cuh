@@ -1,16 +1,14 @@
 // What the products and the weight gradients of warpgroups share: the ring of stages between the warp that asks for operands and those that multiply them,
 // and the multiplication of stages.
 #pragma once
+#include "along.cuh"
 #include "hopper.cuh"
 
 #if HOPPER
 
-constexpr unsigned ROWS = 128, DEPTH = 64, STAGES = 4, STEPS = 4, MULTIPLIERS = 256;
+constexpr unsigned ROWS = 128, DEPTH = 64, STAGES = 4, MULTIPLIERS = 256;
 // A tile of 64 of one dimension by 64 of the other: what a copy of weights brings.
 constexpr unsigned SQUARE_BYTES = 8192, A_BYTES = 2 * SQUARE_BYTES;
-struct __align__(8) Two {
-    float v[2];
-};
 template <unsigned COLUMNS> __device__ constexpr unsigned stage_bytes() { return A_BYTES + COLUMNS * 128; }
 
 // Whether this warp multiplies. The compiler sees that a warp's lanes agree, so that addresses of stages are one for all of them.
@@ -68,11 +66,11 @@ template <typename Stages> __device__ __forceinline__ void give_all_back(const S
 
 // Adds `total` stages to d, 64 rows of this warpgroup. A stage is given back when the products of the one after it are under way: `last` is one that is
 // not yet, or none (STAGES).
-template <unsigned STAGE_BYTES, bool A_ACROSS, bool B_ACROSS, unsigned COUNT, typename Stages>
+template <unsigned STRIDE, bool A_ACROSS, bool B_ACROSS, unsigned COUNT, typename Stages>
 __device__ __forceinline__ void add_stages(float (&d)[COUNT], Ring& ring, u64 a, u64 b, unsigned total, unsigned& last, const Stages& stages) {
     for (unsigned i = 0; i < total; ++i) {
         mbarrier_wait(ring.full + ring.stage, ring.parity);
-        unsigned from = ring.stage * (STAGE_BYTES >> 4);
+        unsigned from = ring.stage * (STRIDE >> 4);
         wgmma_fence();
 #pragma unroll
         for (unsigned step = 0; step < STEPS; ++step)

@@ -5,13 +5,13 @@ use super::extents::{
     CLUSTER, Direction, Extents, NARROW, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_ROWS, WHOLE_STAGE,
     aligned, shared_by_clusters, warpgroup_blocks, warpgroup_rows, warpgroup_shared, whole_shared,
 };
-use super::norm_below::Below;
+use super::norm_below::{Below, OfNorm};
 use super::product::{Epilogue, product};
-use super::weight::{split_tickets, weight_gradient};
+use super::weight::{has_clusters, split_tickets, weight_gradient};
 use crate::ops::sgd::WeightUpdate;
 use crate::runtime::cuda::DeviceBorrow;
 use crate::runtime::cuda::driver::{Driver, Grid, Properties, Slice, SliceMut, Stored};
-use crate::runtime::cuda::kernels::{self, Both, Descending, Norming};
+use crate::runtime::cuda::kernels::{self, Both, Descending};
 use crate::runtime::cuda::{Mode, count};
 use crate::{Error, Result};
 use half::bf16;
@@ -136,7 +136,9 @@ pub fn gradients<D: Driver, T: Stored>(
 ) -> Result<()> {
     let Extents { inputs, outputs, taps, .. } = extents;
     let whole = aligned::<T>(&[x.region, weight.region, grad_y.region], &[inputs, outputs]) == 1;
-    let Some(tiles) = extents.both(mode, driver.properties()).filter(|_| whole) else {
+    // In tf32 clusters share the input's gradient's operands in a launch of its own.
+    let apart = mode == Mode::Tf32 && has_clusters(driver);
+    let Some(tiles) = extents.both(mode, driver.properties()).filter(|_| whole && !apart) else {
         let epilogue = Epilogue { below, ..Epilogue::NONE };
         product(driver, op, mode, extents, Direction::Backward, grad_y, weight, None, grad_x, epilogue)?;
         weight_gradient(driver, op, mode, extents, x, grad_y, grad_weight, workspace, tickets)?;
@@ -163,7 +165,7 @@ pub fn gradients<D: Driver, T: Stored>(
     count(op, rows.saturating_mul(inputs.max(outputs)))?;
     let map = extents.map(op, Direction::Forward)?;
     let len = count(op, extents.weights())? as usize;
-    let (splits, per_split) = if of_warpgroups { extents.warpgroup_splits(side) } else { extents.splits() };
+    let (splits, per_split) = if of_warpgroups { extents.warpgroup_splits(mode, side) } else { extents.splits() };
     let of_weight = match of_warpgroups {
         true => extents.warpgroup_tiles(side),
         false => inputs / side * (outputs / side) * taps,
@@ -189,16 +191,8 @@ pub fn gradients<D: Driver, T: Stored>(
         splits: splits as u32,
         per_split: count(op, per_split)?,
     };
-    let mut norming = Norming { eps: 0.0, kind: 0, relu: 0 };
-    let (mut norm_x, mut gamma, mut beta, mut mean, mut spread) = (None, None, None, None, None);
-    let (mut sums, mut grad_gamma, mut grad_beta, mut norm_tickets) = (None, None, None, None);
-    if let Some(of) = below {
-        norming = of.norming;
-        norm_x = Some(of.x);
-        (gamma, beta, mean, spread) = (Some(of.gamma), Some(of.beta), Some(of.mean), Some(of.spread));
-        (sums, grad_gamma) = (Some(&mut of.sums), Some(&mut of.grad_gamma));
-        (grad_beta, norm_tickets) = (Some(&mut of.grad_beta), Some(&mut of.tickets));
-    }
+    let OfNorm { norm_x, gamma, beta, mean, spread, norming, sums, grad_gamma, grad_beta, norm_tickets } =
+        OfNorm::of(below);
     let descending = updating.as_ref().map_or(Descending { momentum: 0.0, decay: 0.0 }, |of| of.by);
     let (mut theta, mut velocity, mut operands, mut state) = (None, None, None, None);
     if let Some(of) = &mut updating {

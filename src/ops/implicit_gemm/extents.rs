@@ -43,6 +43,13 @@ pub(super) const fn whole_shared(columns: usize) -> usize {
 pub(super) const fn warpgroup_shared(columns: usize) -> usize {
     4 * WHOLE_STAGE * (WHOLE_ROWS + columns) + 4 * WHOLE_ROWS * (columns + 8) + (8 << 10)
 }
+/// The same of a product by warps of clusters: four stages, then the sums that warps leave one another, or the rows that are put together, and 8 KiB of column
+/// sums.
+pub(super) const fn warp_shared(columns: usize) -> usize {
+    let shares = 256 / columns;
+    let (left, tile) = ((shares - 1) * 4 * WHOLE_ROWS * columns, 4 * WHOLE_ROWS * (columns + 8) + (8 << 10));
+    4 * WHOLE_STAGE * (WHOLE_ROWS + columns) + if left > tile { left } else { tile }
+}
 /// The same of a weight gradient: three stages of 32 KiB.
 pub(super) const WHOLE_GRADIENT_SHARED: usize = 98_304;
 /// The same of a weight gradient by warpgroups: four stages of 32 KiB, and 48 KiB for the sums of the second warpgroup.
@@ -174,11 +181,12 @@ impl Extents {
     }
 
     /// As [`Extents::splits`], of a weight gradient by warpgroups.
-    pub(super) fn warpgroup_splits(&self, side: usize) -> (usize, usize) {
+    pub(super) fn warpgroup_splits(&self, mode: Mode, side: usize) -> (usize, usize) {
         let tiles = self.warpgroup_tiles(side);
-        // Where the input's gradient has few tiles, it is made by blocks of its own.
+        // Where the input's gradient has few tiles, it is made by blocks of its own; in tf32 by a launch of its own.
         let others = self.rows() / WHOLE_ROWS * (self.inputs / NARROW);
-        let blocks = if others < HELD_BLOCKS { HELD_BLOCKS - others } else { HELD_BLOCKS };
+        let few = mode == Mode::Bf16 && others < HELD_BLOCKS;
+        let blocks = if few { HELD_BLOCKS - others } else { HELD_BLOCKS };
         // No more than there are blocks, but where a third of them would have none.
         let splits = blocks / tiles;
         let splits = splits + usize::from(3 * splits * tiles < 2 * blocks);
@@ -228,8 +236,8 @@ impl Extents {
     /// The workspace, in f32 elements: for the partial weight gradients of the splits, the partial sums of a bias gradient, or the sums that a
     /// forward pass leaves for a norm, whichever is largest.
     pub fn workspace(&self, mode: Mode) -> Shape {
-        let of_warpgroups = self.whole_gradient().filter(|_| mode == Mode::Bf16 && !self.stem());
-        let splits = self.splits().0.max(of_warpgroups.map_or(1, |side| self.warpgroup_splits(side).0));
+        let of_warpgroups = self.whole_gradient().filter(|_| mode != Mode::F32 && !self.stem());
+        let splits = self.splits().0.max(of_warpgroups.map_or(1, |side| self.warpgroup_splits(mode, side).0));
         let partials = if splits > 1 { splits * self.weights() } else { 0 };
         let exact = self.whole_gradient().filter(|_| mode == Mode::F32 && !self.stem());
         let partials = partials.max(exact.map_or(0, |side| self.exact_parts(side)));
@@ -286,6 +294,11 @@ pub(super) fn any_tile_rows(rows: usize, columns: usize) -> usize {
 /// Rows of a stage of a weight gradient by warpgroups, which a box of a copy has.
 pub(super) fn warpgroup_rows(side: usize) -> usize {
     if side == 128 { 64 } else { 128 }
+}
+
+/// The same of one by warps, in tf32.
+pub(super) fn warp_rows(side: usize) -> usize {
+    if side == 128 { 32 } else { 64 }
 }
 
 /// Blocks of clusters that go through so many rectangles of tiles, or parts for each of their blocks: as many as a device is sure to hold at a time, so that

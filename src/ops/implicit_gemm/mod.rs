@@ -1,7 +1,8 @@
 //! The dense products of convolution and linear layers on a device: which kernel they use, which tiles, and how many splits.
 //!
 //! f32 is exact, in whole tiles (`kernels/conv_exact.cu`) or any others (`kernels/conv.cu`); tf32 and bf16 run on tensor cores, in whole tiles
-//! (`kernels/conv_wgmma.cu` for bf16 on sm_90, `kernels/conv_tile.cu` elsewhere) or any others (`kernels/conv_mma.cu`); a first layer of at most three
+//! (`kernels/conv_wgmma.cu` for bf16 on sm_90, `kernels/conv_shared.cu` for tf32 there, `kernels/conv_tile.cu` elsewhere) or any others
+//! (`kernels/conv_mma.cu`); a first layer of at most three
 //! channels has kernels of its own (`kernels/stem.cu`). Tiles and splits depend on the shapes alone, so the order of every sum does too.
 //!
 //! - `extents`: tiles, splits and workspace · `exact`: what whole tiles in f32 need · `norm_below`: the norm whose dy an input's gradient is ·

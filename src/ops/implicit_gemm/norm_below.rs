@@ -33,6 +33,44 @@ pub struct Below<'s, T> {
     pub tickets: SliceMut<'s, u32>,
 }
 
+/// A norm below as kernels take it that are launched without one too.
+pub(super) struct OfNorm<'e, 's, T> {
+    pub norm_x: Option<Slice<'s, T>>,
+    pub gamma: Option<Slice<'s, f32>>,
+    pub beta: Option<Slice<'s, f32>>,
+    pub mean: Option<Slice<'s, f32>>,
+    pub spread: Option<Slice<'s, f32>>,
+    pub norming: Norming,
+    pub sums: Option<&'e mut SliceMut<'s, f64>>,
+    pub grad_gamma: Option<&'e mut SliceMut<'s, f32>>,
+    pub grad_beta: Option<&'e mut SliceMut<'s, f32>>,
+    pub norm_tickets: Option<&'e mut SliceMut<'s, u32>>,
+}
+
+impl<'e, 's, T: Stored> OfNorm<'e, 's, T> {
+    /// None of it without a norm.
+    pub fn of(below: Option<&'e mut Below<'s, T>>) -> Self {
+        let Some(of) = below else {
+            let norming = Norming { eps: 0.0, kind: 0, relu: 0 };
+            let (norm_x, gamma, beta, mean, spread) = (None, None, None, None, None);
+            let (sums, grad_gamma, grad_beta, norm_tickets) = (None, None, None, None);
+            return OfNorm { norm_x, gamma, beta, mean, spread, norming, sums, grad_gamma, grad_beta, norm_tickets };
+        };
+        OfNorm {
+            norm_x: Some(of.x),
+            gamma: Some(of.gamma),
+            beta: Some(of.beta),
+            mean: Some(of.mean),
+            spread: Some(of.spread),
+            norming: of.norming,
+            sums: Some(&mut of.sums),
+            grad_gamma: Some(&mut of.grad_gamma),
+            grad_beta: Some(&mut of.grad_beta),
+            norm_tickets: Some(&mut of.tickets),
+        }
+    }
+}
+
 /// Workspace and tickets of the gradients of one layer: those of the weight and the bias, and those of a norm below.
 pub struct Shares<'s, T> {
     /// For the weight and the bias.

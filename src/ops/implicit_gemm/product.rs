@@ -3,9 +3,9 @@
 use super::exact::{EXACT_THREADS, exact_shared};
 use super::extents::{
     CLUSTER, Direction, Extents, LINE_SHARED, STEM_ROWS, WHOLE_ROWS, WHOLE_STAGE, aligned, any_tile_rows, exact_tile,
-    product_shared, shared_by_clusters, warpgroup_blocks, warpgroup_shared, whole_shared,
+    product_shared, shared_by_clusters, warp_shared, warpgroup_blocks, warpgroup_shared, whole_shared,
 };
-use super::norm_below::Below;
+use super::norm_below::{Below, OfNorm};
 use crate::ops::launch_grid;
 use crate::runtime::cuda::driver::{Driver, Grid, Pass, Slice, SliceMut, Stored};
 use crate::runtime::cuda::{Mode, count, kernels};
@@ -169,6 +169,58 @@ pub fn product<D: Driver, T: Stored>(
                     input_gradient!(InputGradientWgmma64(below, a, b, out, below.x.as_bf16(), grid, across))
                 }
             };
+        }
+        if mode == Mode::Tf32 && driver.properties().hopper && !split {
+            let of_clusters = of_warpgroups.shared(warp_shared(wide));
+            let kernel = match (wide, direction) {
+                (128, Direction::Forward) => &kernels::PRODUCT_SHARED_128,
+                (_, Direction::Forward) => &kernels::PRODUCT_SHARED_64,
+                (128, Direction::Backward) => &kernels::INPUT_GRADIENT_SHARED_128,
+                (_, Direction::Backward) => &kernels::INPUT_GRADIENT_SHARED_64,
+            };
+            if driver.has_room(kernel, of_clusters).unwrap_or(false) {
+                let (grid, deep, share) = (of_clusters, WHOLE_STAGE / 4, wide * beside / CLUSTER);
+                let a = a.tiles([inner, rows], [deep, WHOLE_ROWS / beside]);
+                let (out, across) = (&mut out.as_f32(), beside as u32);
+                if direction == Direction::Forward {
+                    let b = weight.tiles([columns, extents.taps * inner], [deep, share.min(deep)]);
+                    macro_rules! shared {
+                        ($kernel:ident) => {
+                            kernels::$kernel { a, b, bias, out, sums, mean, var, tickets, map, across, relu }
+                                .launch(driver, grid)
+                        };
+                    }
+                    return if wide == 128 { shared!(ProductShared128) } else { shared!(ProductShared64) };
+                }
+                let b = weight.tiles([inner, extents.taps * columns], [deep, share]);
+                let of = OfNorm::of(below);
+                let OfNorm { norm_x, gamma, beta, mean, spread, norming, sums, grad_gamma, grad_beta, norm_tickets } =
+                    of;
+                let norm_x = norm_x.map(|x| x.as_f32());
+                macro_rules! shared {
+                    ($kernel:ident) => {
+                        kernels::$kernel {
+                            a,
+                            b,
+                            out,
+                            norm_x,
+                            gamma,
+                            beta,
+                            mean,
+                            spread,
+                            sums,
+                            grad_gamma,
+                            grad_beta,
+                            norm_tickets,
+                            norming,
+                            map,
+                            across,
+                        }
+                        .launch(driver, grid)
+                    };
+                }
+                return if wide == 128 { shared!(InputGradientShared128) } else { shared!(InputGradientShared64) };
+            }
         }
         macro_rules! whole {
             ($kernel:ident) => {

@@ -1,7 +1,9 @@
 //! Which kernels take VGG-16's layers, and what they need of a block.
 
 use super::exact::{exact_gradient_shared, exact_shared};
-use super::extents::{Direction, Extents, LINE_SHARED, WARPGROUP_GRADIENT_SHARED, warpgroup_shared, whole_shared};
+use super::extents::{
+    Direction, Extents, LINE_SHARED, WARPGROUP_GRADIENT_SHARED, warp_shared, warpgroup_shared, whole_shared,
+};
 use crate::runtime::cuda::Mode;
 
 /// Columns of the tiles of VGG-16's products forward and backward, and the side of its weight gradients', with their splits.
@@ -50,7 +52,10 @@ fn parts_by_warpgroups_are_as_many_as_blocks() {
     ] {
         let of = Extents { height: size, width: size, batch: 128, inputs, outputs, taps: 9 };
         let side = of.whole_gradient().unwrap();
-        let (found, each) = of.warpgroup_splits(side);
+        // In tf32 no blocks are kept for the input's gradient.
+        let all = of.warpgroup_splits(Mode::Tf32, side).0 * of.warpgroup_tiles(side);
+        assert!(all >= parts && (86..=128).contains(&all), "{of:?}: {all}");
+        let (found, each) = of.warpgroup_splits(Mode::Bf16, side);
         assert_eq!((found, found * of.warpgroup_tiles(side)), (splits, parts), "{of:?}");
         assert!(each.is_multiple_of(64) && splits * each >= of.rows(), "{of:?}: {splits} of {each}");
         assert!(of.workspace(Mode::Bf16).len() >= splits * of.weights() || splits == 1, "{of:?}");
@@ -81,6 +86,7 @@ fn shared_memory_holds_the_stages_and_the_tile_that_is_put_together() {
     assert_eq!([exact_shared(128), exact_shared(64)], [79_872, 98_304]);
     assert_eq!([exact_gradient_shared(128), exact_gradient_shared(64)], [69_632, 98_304]);
     assert_eq!([warpgroup_shared(128), warpgroup_shared(64)], [208_896, 143_360]);
+    assert_eq!([warp_shared(128), warp_shared(64)], [208_896, 196_608]);
     // The launch of both gradients has room for either.
     assert!(LINE_SHARED.max(WARPGROUP_GRADIENT_SHARED) <= warpgroup_shared(128));
 }

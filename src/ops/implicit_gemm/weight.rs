@@ -2,7 +2,8 @@
 
 use super::exact::{exact_weight_gradient, first_tickets};
 use super::extents::{
-    Direction, Extents, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_STAGE, aligned, warpgroup_rows,
+    CLUSTER, Direction, Extents, NARROW, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_STAGE, aligned,
+    warp_rows, warpgroup_blocks, warpgroup_rows,
 };
 use crate::Result;
 use crate::ops::launch_grid::ColumnGrid;
@@ -29,6 +30,13 @@ pub(super) fn split_tickets<'t>(
     first_tickets(op, all, needed, || format!("{splits} splits of {tiles} tiles"))
 }
 
+/// Whether a device has room for a cluster of a weight gradient's blocks, which share operands. One that cannot say so does without; if it has failed, what comes
+/// next tells of it.
+pub(super) fn has_clusters<D: Driver>(driver: &mut D) -> bool {
+    let cluster = Grid::new(CLUSTER, 288).shared(WARPGROUP_GRADIENT_SHARED);
+    driver.properties().hopper && driver.has_room(&kernels::WEIGHT_GRADIENT_SHARED_128, cluster).unwrap_or(false)
+}
+
 /// `out [taps, C, K] = Σ_rows xᵀ · dy`, over the rows for which the tap lies on the map.
 pub fn weight_gradient<D: Driver, T: Stored>(
     driver: &mut D,
@@ -50,12 +58,14 @@ pub fn weight_gradient<D: Driver, T: Stored>(
         return exact_weight_gradient(driver, op, extents, side, x, grad_y, out, workspace, tickets);
     }
     let of_warpgroups = whole_tiles.filter(|_| mode == Mode::Bf16 && driver.properties().hopper);
-    let (splits, each) = of_warpgroups.map_or(extents.splits(), |side| extents.warpgroup_splits(side));
+    let of_clusters = whole_tiles.filter(|_| mode == Mode::Tf32 && has_clusters(driver));
+    let of_lines = of_warpgroups.or(of_clusters);
+    let (splits, each) = of_lines.map_or(extents.splits(), |side| extents.warpgroup_splits(mode, side));
     let (map, per_split) = (extents.map(op, Direction::Forward)?, count(op, each)?);
     let len = count(op, extents.weights())?;
     // One split is the whole: it goes straight to its place. More are added by the launch that makes them, of whole tiles and of a first layer.
     let merged = splits > 1 && (whole_tiles.is_some() || extents.stem());
-    let tiles = match (of_warpgroups, whole_tiles) {
+    let tiles = match (of_lines, whole_tiles) {
         (Some(side), _) => extents.warpgroup_tiles(side),
         (_, Some(side)) => inputs / side * (outputs / side) * taps,
         _ => outputs.div_ceil(64),
@@ -82,6 +92,21 @@ pub fn weight_gradient<D: Driver, T: Stored>(
                 .launch(driver, grid)?;
         } else {
             kernels::WeightGradientWgmma64 { x, grad_y, partials, out: out_of_all, tickets, map, per_split, splits }
+                .launch(driver, grid)?;
+        }
+    } else if let Some(side) = of_clusters {
+        let (rows, deep, box_rows) = (extents.rows(), WHOLE_STAGE / 4, warp_rows(side));
+        // Where a cluster's parts are of the same channels of x, each block asks for a quarter of its rows.
+        let shared = outputs.is_multiple_of(CLUSTER * NARROW);
+        let x = x.tiles([inputs, rows], [deep, if shared { box_rows / CLUSTER } else { box_rows }]);
+        let grad_y = grad_y.tiles([outputs, rows], [deep, box_rows]);
+        let blocks = warpgroup_blocks(driver, (tiles * splits).div_ceil(CLUSTER));
+        let (grid, splits) = (Grid::new(blocks, 288).shared(WARPGROUP_GRADIENT_SHARED), splits as u32);
+        if side == 128 {
+            kernels::WeightGradientShared128 { x, grad_y, partials, out: out_of_all, tickets, map, per_split, splits }
+                .launch(driver, grid)?;
+        } else {
+            kernels::WeightGradientShared64 { x, grad_y, partials, out: out_of_all, tickets, map, per_split, splits }
                 .launch(driver, grid)?;
         }
     } else if let Some(side) = whole_tiles {

@@ -76,7 +76,7 @@ pub struct Wgmma {
     pub mma: u64,
     /// Bytes of shared memory that the descriptors name: what each product reads of both operands.
     pub bytes: u64,
-    /// The `mma` of the block that has most of them; of several launches, summed.
+    /// The `mma` of the block that has most of them, those of its warps among them; of several launches, summed.
     pub busiest: u64,
 }
 

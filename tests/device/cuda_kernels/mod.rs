@@ -10,6 +10,7 @@ mod head;
 mod norm_below;
 mod norm_pool;
 mod norm_wide;
+mod shared_tiles;
 mod splits;
 mod stem;
 mod update_beside;

@@ -370,8 +370,10 @@ fn a_norm_finds_what_the_layer_above_has_left() {
     let there = driver(None, true).properties().hopper;
     let wgmma = [(tile_64, "input_gradient_wgmma_64"), (tile_128, "input_gradient_wgmma_128")];
     cases.extend(wgmma.into_iter().filter(|_| there).map(|(map, name)| (bf16, map, false, name)));
+    let shared = [(tile_64, "input_gradient_shared_64"), (tile_128, "input_gradient_shared_128")];
+    cases.extend(shared.into_iter().filter(|_| there).map(|(map, name)| (tf32, map, false, name)));
     for (mode, map, dense, kernel) in cases {
-        let hopper = kernel.contains("wgmma");
+        let hopper = kernel.contains("wgmma") || kernel.contains("shared");
         let (large, beside) = (map.h * map.w > 6, kernel == "input_gradient_128x64");
         let specs = [NormSpec::batch(), NormSpec::lp(1.0), NormSpec::lp(2.5)].map(|of| NormSpec { relu: true, ..of });
         for spec in specs.into_iter().take(if large { 1 } else { 3 }) {

@@ -125,11 +125,13 @@ impl Node {
         self.blocks.iter().product::<u64>() as f64
     }
 
-    /// How much more the busiest block multiplies than a block does on average, where warpgroups multiply: blocks of theirs go through tiles, of which
+    /// How much more the busiest block multiplies than a block does on average, where operands come by bulk copies: blocks go through tiles then, of which
     /// some have one more.
     pub fn unevenness(&self) -> f64 {
         match &self.counts {
-            Some(Counts { wgmma, .. }) if wgmma.mma > 0.0 => (wgmma.busiest * self.all_blocks() / wgmma.mma).max(1.0),
+            Some(Counts { wgmma, mma, bulk, .. }) if bulk.copies > 0.0 && wgmma.mma + mma > 0.0 => {
+                (wgmma.busiest * self.all_blocks() / (wgmma.mma + mma)).max(1.0)
+            }
             _ => 1.0,
         }
     }

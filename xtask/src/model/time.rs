@@ -170,8 +170,8 @@ pub fn predict(node: &Node, code: Option<(&Measured, &[Part])>, card: &Card, l2:
         resident_blocks(card.architecture, node.threads, measured.registers, measured.shared + node.dynamic_shared)
             .max(1);
     let held = f64::from(card.multiprocessors);
-    // Where warpgroups multiply, the warp that asks for their operands is ahead of them.
-    let working = if counts.wgmma.requests > 0.0 { blocks * f64::from(node.threads / 128 * 4) } else { warps };
+    // Where operands come by bulk copies, the warp that asks for them is ahead of those that multiply.
+    let working = if counts.bulk.copies > 0.0 { blocks * f64::from(node.threads / 128 * 4) } else { warps };
     // Blocks are alike, and a multiprocessor has whole ones.
     let busiest = (blocks / held).ceil() / blocks * node.unevenness();
     let waves = (blocks / (held * f64::from(found.resident))).max(1.0);

@@ -118,7 +118,7 @@ pub struct Counting {
     within: Vec<Operation>,
     /// Of each thread, its waits at mbarriers.
     waits: Vec<u32>,
-    /// Of each block, the mma that its warpgroups' products stand for.
+    /// Of each block, its mma, and those that its warpgroups' products stand for.
     products: Vec<u64>,
     threads: u32,
 }
@@ -261,7 +261,10 @@ impl Counting {
             None => self.counts.barriers.warp += 1,
             Some(Operation::Shuffle(words)) => self.counts.shuffles += u64::from(words),
             Some(Operation::Vote) => self.counts.votes += 1,
-            Some(Operation::Mma) => self.counts.mma += 1,
+            Some(Operation::Mma) => {
+                self.counts.mma += 1;
+                self.products[self.warps[warp].rank] += 1;
+            }
             // The request itself is counted.
             Some(Operation::Ldmatrix | Operation::Plain) => {}
         }

@@ -76,12 +76,12 @@ pub struct Tally(Mutex<All>);
 struct All {
     sum: Counts,
     pages: Pages,
-    /// The most products of warpgroups of one block.
+    /// The most products of one block.
     busiest: u64,
 }
 
 impl Tally {
-    /// Adds what a cluster came to, of whose blocks the one with most products of warpgroups had so many; `blocks` are the pages that each of its
+    /// Adds what a cluster came to, of whose blocks the one with most products had so many; `blocks` are the pages that each of its
     /// blocks touched, which are let go.
     pub fn take(&self, counts: &Counts, busiest: u64, blocks: &mut [Pages]) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
