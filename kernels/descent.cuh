@@ -26,41 +26,32 @@ struct Descent {
         v = fmaf(v, momentum, fmaf(t, decay, g));
         t = fmaf(-rate, v, t);
     }
-    // Updates the four parameters from each place of `at` on that is `there` by their gradients; all of them are under way at once.
-    template <unsigned COUNT>
+    // Updates the four parameters from each place of `at` on that is `there` by their gradients; all of them are under way at once. MOMENTUM: there is a velocity.
+    template <bool MOMENTUM, unsigned COUNT>
     __device__ __forceinline__ void update(const Parameters& of, const u64 (&at)[COUNT], const Four (&g)[COUNT], const bool (&there)[COUNT]) const {
         Four t[COUNT], v[COUNT];
 #pragma unroll
-        for (unsigned i = 0; i < COUNT; ++i)
-            if (there[i]) t[i] = load4(of.theta + at[i]);
-        if (of.velocity_or_null) {
-#pragma unroll
-            for (unsigned i = 0; i < COUNT; ++i)
-                if (there[i]) v[i] = load4(of.velocity_or_null + at[i]);
-#pragma unroll
-            for (unsigned i = 0; i < COUNT; ++i) {
-                if (!there[i]) continue;
-#pragma unroll
-                for (unsigned k = 0; k < 4; ++k) move(t[i].v[k], v[i].v[k], g[i].v[k]);
-                store4(of.velocity_or_null + at[i], v[i]);
-            }
-        } else {
-#pragma unroll
-            for (unsigned i = 0; i < COUNT; ++i)
-                if (there[i])
-#pragma unroll
-                    for (unsigned k = 0; k < 4; ++k) move(t[i].v[k], g[i].v[k]);
+        for (unsigned i = 0; i < COUNT; ++i) {
+            if (!there[i]) continue;
+            t[i] = load4(of.theta + at[i]);
+            if (MOMENTUM) v[i] = load4(of.velocity_or_null + at[i]);
         }
 #pragma unroll
         for (unsigned i = 0; i < COUNT; ++i) {
             if (!there[i]) continue;
+#pragma unroll
+            for (unsigned k = 0; k < 4; ++k) {
+                if (MOMENTUM) move(t[i].v[k], v[i].v[k], g[i].v[k]);
+                else move(t[i].v[k], g[i].v[k]);
+            }
+            if (MOMENTUM) store4(of.velocity_or_null + at[i], v[i]);
             store4(of.theta + at[i], t[i]);
             if (of.operands_or_null) store4(of.operands_or_null + at[i], t[i]);
         }
     }
     // Those from one place on.
-    __device__ __forceinline__ void update(const Parameters& of, u64 at, const Four& g) const {
-        update<1>(of, {at}, {g}, {true});
+    template <bool MOMENTUM> __device__ __forceinline__ void update(const Parameters& of, u64 at, const Four& g) const {
+        update<MOMENTUM, 1>(of, {at}, {g}, {true});
     }
     // Or one of them.
     __device__ __forceinline__ void update(const Parameters& of, u64 at, float g) const {

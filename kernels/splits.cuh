@@ -45,7 +45,8 @@ struct Descended {
     Parameters of;
     __device__ __forceinline__ bool fours() const { return of.fours(); }
     template <unsigned COUNT> __device__ __forceinline__ void put(const u64 (&at)[COUNT], const Four (&sums)[COUNT], const bool (&there)[COUNT]) const {
-        by.update(of, at, sums, there);
+        if (of.velocity_or_null) by.update<true>(of, at, sums, there);
+        else by.update<false>(of, at, sums, there);
     }
     __device__ __forceinline__ void put(u64 at, float sum) const { by.update(of, at, sum); }
 };
