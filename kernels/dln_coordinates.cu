@@ -78,23 +78,68 @@ template <unsigned WIDTH> __device__ __forceinline__ double along(const double* 
     return sum[0] + sum[1];
 }
 
-// θ to shared memory; a thread asks for all of its numbers at once, where there are no more than 25 layers of ten.
+// θ to shared memory. A thread has a place of a layer's numbers in all layers, and asks for 25 of these at once.
 template <unsigned WIDTH> __device__ __forceinline__ void take_parameters(const float* theta, const Room<WIDTH>& room, unsigned norms) {
-    constexpr unsigned PITCH = Room<WIDTH>::PITCH, AHEAD = WIDTH == 10 ? 24 : 8;
-    const unsigned dim = room.dim, square = dim * dim, count = room.depth * square + 2 * norms * dim;
+    constexpr unsigned PITCH = Room<WIDTH>::PITCH, AHEAD = WIDTH == 10 ? 25 : 8;
+    const unsigned dim = room.dim, square = dim * dim, step = norms > 0 ? square + 2 * dim : square;
+    for (unsigned t = threadIdx.x; t < step; t += blockDim.x) {
+        bool weighs = t < square;
+        unsigned unit = t - square, layers = weighs ? room.depth : norms, apart = weighs ? dim * PITCH : dim;
+        double* to = weighs ? room.weight + t / dim * PITCH + t % dim : unit < dim ? room.gamma + unit : room.beta + (unit - dim);
+#pragma unroll 1
+        for (unsigned first = 0; first < layers; first += AHEAD) {
+            float v[AHEAD];
+#pragma unroll
+            for (unsigned k = 0; k < AHEAD; ++k) v[k] = first + k < layers ? theta[(first + k) * step + t] : 0.0f;
+#pragma unroll
+            for (unsigned k = 0; k < AHEAD; ++k)
+                if (first + k < layers) to[(first + k) * apart] = (double)v[k];
+        }
+    }
+}
+
+// running ← (1 − α) running + α f · the batch's statistics.
+template <unsigned WIDTH> __device__ __forceinline__ void move_running_of(const Step& of, const Room<WIDTH>& room, double root, unsigned norms) {
+    constexpr unsigned AHEAD = 4;
+    const double kept = 1.0 - of.after.momentum;
+    const unsigned dim = room.dim, count = 2 * norms * dim;
 #pragma unroll 1
     for (unsigned first = threadIdx.x; first < count; first += AHEAD * blockDim.x) {
-        float v[AHEAD];
-#pragma unroll
-        for (unsigned k = 0; k < AHEAD; ++k) v[k] = first + k * blockDim.x < count ? theta[first + k * blockDim.x] : 0.0f;
+        float running[AHEAD];
+        double factor[AHEAD];
 #pragma unroll
         for (unsigned k = 0; k < AHEAD; ++k) {
-            unsigned i = first + k * blockDim.x, l = norms > 0 ? i / (square + 2 * dim) : i / square;
-            unsigned within = i - l * (norms > 0 ? square + 2 * dim : square);
-            double* to = within < square         ? room.weight_of(l) + within / dim * PITCH + within % dim
-                         : within < square + dim ? room.gamma + l * dim + (within - square)
-                                                 : room.beta + l * dim + (within - square - dim);
-            if (i < count) *to = (double)v[k];
+            unsigned i = first + k * blockDim.x;
+            running[k] = i < count ? of.running[i] : 0.0f;
+            factor[k] = i < count ? of.factors[i] : 0.0;
+        }
+#pragma unroll
+        for (unsigned k = 0; k < AHEAD; ++k) {
+            unsigned i = first + k * blockDim.x, unit = i / (2 * dim) * dim + i % dim;
+            if (i >= count) break;
+            float found = i / dim % 2 ? (float)room.spread[unit] : (float)(room.constant[unit] / root);
+            of.running[i] = (float)(kept * running[k] + of.after.momentum * (found * factor[k]));
+        }
+    }
+}
+
+// θ ← θ − lr (g + λ θ), from the gradient that the block has left.
+template <unsigned WIDTH> __device__ __forceinline__ void move_parameters(const Step& of, const float* grad, unsigned count) {
+    constexpr unsigned AHEAD = WIDTH == 10 ? 24 : 8;
+    const float rate = (float)state_rate(of.state), decay = of.after.decay;
+#pragma unroll 1
+    for (unsigned first = threadIdx.x; first < count; first += AHEAD * blockDim.x) {
+        float t[AHEAD], g[AHEAD];
+#pragma unroll
+        for (unsigned k = 0; k < AHEAD; ++k) {
+            unsigned i = first + k * blockDim.x;
+            t[k] = i < count ? of.theta[i] : 0.0f;
+            g[k] = i < count ? grad[i] : 0.0f;
+        }
+#pragma unroll
+        for (unsigned k = 0; k < AHEAD; ++k) {
+            unsigned i = first + k * blockDim.x;
+            if (i < count) of.theta[i] = fmaf(-rate, fmaf(t[k], decay, g[k]), t[k]);
         }
     }
 }
@@ -171,21 +216,6 @@ __device__ __forceinline__ void on_coordinates(const float* theta, double* batch
     }
     if (!grad) return;
     grad += (u64)blockIdx.x * stride;
-    // Where the loss is not finite the step halts, and θ stays: what less itself is not 0 is no number, or infinite.
-    bool moves = false;
-    float rate = 0.0f;
-    if constexpr (After::MOVES) {
-        double mean = scale * (sum + batch[0]);
-        moves = !state_halted(after.state) && mean - mean == 0.0;
-        rate = (float)state_rate(after.state);
-    }
-    // A derivative in its place, and there θ, of which `was` is the number, moves.
-    auto leave = [&](unsigned place, double derivative, double was) {
-        float g = (float)derivative, t = (float)was;
-        grad[place] = g;
-        if constexpr (After::MOVES)
-            if (moves) after.theta[place] = fmaf(-rate, fmaf(t, after.after.decay, g), t);
-    };
     if (inside) error[at] = value = 2.0 * scale * residual;
     __syncthreads();
     for (unsigned l = depth; l-- > 0;) {
@@ -197,9 +227,9 @@ __device__ __forceinline__ void on_coordinates(const float* theta, double* batch
             double over = along<WIDTH>(error + u, PITCH, y + u, PITCH, dim), part = over * each;
             // Where s is 0 so is every sample, and s moves with none.
             if (of.kind == L2) part = spread > 0.0 ? part / (spread * inverse) : spread == 0.0 ? 0.0 : spread;
-            if (p == 0) leave(l * step + square + u, over, room.gamma[unit]);
+            if (p == 0) grad[l * step + square + u] = (float)over;
             if (p == dim) {
-                leave(l * step + square + dim + u, root * value, room.beta[unit]);
+                grad[l * step + square + dim + u] = (float)(root * value);
                 value = of.kind == L2 ? factor * (-part * (room.constant[unit] * inverse)) : 0.0;
             } else value = factor * fma(-part, y[at], value);
             other[at] = value;
@@ -220,7 +250,7 @@ __device__ __forceinline__ void on_coordinates(const float* theta, double* batch
             other[at] = value;
             if (l > 0 && l <= of.norms) of_weight *= room.gamma[(l - 1) * dim + row];
             of_weight = fma(before[dim * PITCH + row], error[dim * PITCH + u], of_weight);
-            if (p < dim) leave(l * step + p * dim + u, of_weight, room.weight_of(l)[p * PITCH + u]);
+            if (p < dim) grad[l * step + p * dim + u] = (float)of_weight;
         }
         __syncthreads();
         double* old = error;
@@ -228,12 +258,11 @@ __device__ __forceinline__ void on_coordinates(const float* theta, double* batch
         other = old;
     }
     if constexpr (After::MOVES) {
-        const double kept = 1.0 - after.after.momentum;
-        for (unsigned i = threadIdx.x; i < 2 * of.norms * dim; i += blockDim.x) {
-            unsigned l = i / (2 * dim), unit = l * dim + i % dim;
-            float found = i / dim % 2 ? (float)room.spread[unit] : (float)(room.constant[unit] / root);
-            after.running[i] = (float)(kept * after.running[i] + after.after.momentum * (found * after.factors[i]));
-        }
+        // Where the loss is not finite the step halts, and θ stays: what less itself is not 0 is no number, or infinite.
+        const double mean = scale * (sum + batch[0]);
+        const bool moves = !state_halted(after.state) && mean - mean == 0.0;
+        move_running_of(after, room, root, of.norms);
+        if (moves) move_parameters<WIDTH>(after, grad, depth * square + 2 * of.norms * dim);
     }
 }
 
