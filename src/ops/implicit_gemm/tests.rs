@@ -30,7 +30,8 @@ fn every_layer_of_vgg_16_but_the_first_is_made_of_whole_tiles() {
         }
         let wide = |direction| of.whole_product(Mode::F32, direction);
         assert_eq!([Direction::Forward, Direction::Backward].map(wide), [forward, backward].map(Some), "{of:?}");
-        assert_eq!(of.exact_blocks(gradient), 132, "{of:?}");
+        // A block for each multiprocessor of a large device; on the smallest maps one for every 256 rows.
+        assert_eq!(of.exact_blocks(gradient), if size == 2 { 128 } else { 132 }, "{of:?}");
     }
     let stem = Extents { height: 32, width: 32, batch: 128, inputs: 3, outputs: 64, taps: 9 };
     assert_eq!(stem.whole_product(Mode::Bf16, Direction::Forward), None);
