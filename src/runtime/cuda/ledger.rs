@@ -78,6 +78,11 @@ fn number(kernel: &Kernel, args: &[Arg], name: &str) -> Option<f64> {
 /// The nominal and effective operations of a product over taps, or of the two that make both gradients; none for any other kernel.
 fn operations(kernel: &Kernel, args: &[Arg]) -> Option<[f64; 2]> {
     let of = |name| number(kernel, args, name);
+    // A classifier's last layer has ten outputs, and its gradients two products.
+    if kernel.name.starts_with("head") {
+        let products = if kernel.name.contains("gradients") { 2.0 } else { 1.0 };
+        return Some([products * 2.0 * of("samples")? * of("inputs")? * 10.0; 2]);
+    }
     let (rows, inner, columns, taps) = (of("rows")?, of("inner")?, of("columns")?, of("taps")?);
     let (h, w) = (of("height")?, of("width")?);
     let products = if of("weights_first").is_some() { 2.0 } else { 1.0 };
