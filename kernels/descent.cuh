@@ -3,6 +3,9 @@
 #pragma once
 #include "prelude.cuh"
 
+// μ and λ.
+BY_VALUE Descending { float momentum, decay; };
+
 // Parameters that are updated, at the same place in each vector: θ, its velocity where there is momentum, and θ rounded to bf16 where there is a place for
 // it, the operands of the next pass's products.
 struct Parameters {
@@ -16,8 +19,8 @@ struct Parameters {
 struct Descent {
     float rate, momentum, decay;
     bool halted;
-    __device__ __forceinline__ Descent(const u64* state, float momentum, float decay)
-        : rate((float)state_rate(state)), momentum(momentum), decay(decay), halted(state_halted(state)) {}
+    __device__ __forceinline__ Descent(const u64* state, const Descending& by)
+        : rate((float)state_rate(state)), momentum(by.momentum), decay(by.decay), halted(state_halted(state)) {}
     __device__ __forceinline__ void move(float& t, float g) const {
         if (!halted) t = fmaf(-rate, fmaf(t, decay, g), t);
     }

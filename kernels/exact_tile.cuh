@@ -117,28 +117,14 @@ __device__ __forceinline__ void exact_product(const float* a, const float* b, co
     float* stages = (float*)bytes;
     Shared to = shared_place(bytes);
 
-    // The walk: `asked` of `total` stages have been asked for; `left` of the tap that is being asked for remain.
-    unsigned chunks = map.inner / DEPTH, all = taps.count * chunks, first = all * part / parts, total = all * (part + 1) / parts - first;
-    unsigned tap = first / chunks, left = chunks - first % chunks, asked = 0, stage_to = 0;
-    const float *from_a, *from_b;
-    auto enter_tap = [&](unsigned begin) {
-        from_a = own_a + taps.rows[tap][0] + begin * DEPTH;
-        from_b = own_b + taps.rows[tap][1] + begin * next_b;
-    };
-    if (total > 0) enter_tap(first % chunks);
+    TapWalk<float, DEPTH> walk(taps, own_a, own_b, map.inner, next_b, part, parts);
+    unsigned stage_to = 0;
     auto load = [&]() {
-        if (asked++ < total) {
+        walk.ask([&](const float* from_a, const float* from_b) {
             fetch_a.template rows<ROWS>(to + stage_to, from_a, step_a);
             fetch_b.template rows<TRANSPOSED ? COLUMNS : DEPTH>(to + stage_to + ROWS * DEPTH * 4, from_b, step_b);
-            from_a += DEPTH;
-            from_b += next_b;
-            if (--left == 0 && asked < total) {
-                left = chunks;
-                ++tap;
-                enter_tap(0);
-            }
             stage_to = stage_to + STAGE * 4 == EXACT_STAGES * STAGE * 4 ? 0 : stage_to + STAGE * 4;
-        }
+        });
         cp_async_commit();
     };
 
@@ -155,7 +141,7 @@ __device__ __forceinline__ void exact_product(const float* a, const float* b, co
                                                          : (own.group * GROUP_DEPTH + 4 * h) * COLUMNS + column * 4);
         }
     }
-    for_stages<EXACT_STAGES, STAGE>(stages, total, load, [&](const float* stage) {
+    for_stages<EXACT_STAGES, STAGE>(stages, walk.total, load, [&](const float* stage) {
 #pragma unroll
         for (unsigned h = 0; h < 2; ++h) {
             Four x[OWN_ROWS];

@@ -36,6 +36,40 @@ struct Place {
 // Where blockIdx.x counts tiles of rows, or of each `parts` parts, and blockIdx.y those of columns.
 template <unsigned COLUMNS> __device__ __forceinline__ Place place_in_grid(unsigned parts) { return {blockIdx.x / parts, blockIdx.y * COLUMNS}; }
 
+// A block's walk over (tap, chunk of DEPTH of the inner dimension): the share `part` of `parts` of it, a stage for each.
+template <typename T, unsigned DEPTH> struct TapWalk {
+    const TapTable& taps;
+    // This thread's first elements of the operands, and those of the stage that comes next; b's next chunk is `next_b` on.
+    const T *own_a, *own_b, *from_a, *from_b;
+    u64 next_b;
+    // Stages of the walk, and those asked for; of a tap, and those left of the one that is being asked for.
+    unsigned total, asked, chunks, left, tap;
+    __device__ __forceinline__ TapWalk(const TapTable& taps, const T* own_a, const T* own_b, unsigned inner, u64 next_b, unsigned part, unsigned parts)
+        : taps(taps), own_a(own_a), own_b(own_b), next_b(next_b), asked(0), chunks(inner / DEPTH) {
+        unsigned all = taps.count * chunks, first = all * part / parts;
+        total = all * (part + 1) / parts - first;
+        tap = first / chunks;
+        left = chunks - first % chunks;
+        if (total > 0) enter_tap(first % chunks);
+    }
+    __device__ __forceinline__ void enter_tap(unsigned begin) {
+        from_a = own_a + taps.rows[tap][0] + begin * DEPTH;
+        from_b = own_b + taps.rows[tap][1] + begin * next_b;
+    }
+    // Calls fetch with the places of the next stage, if one is left.
+    template <typename F> __device__ __forceinline__ void ask(F fetch) {
+        if (asked++ >= total) return;
+        fetch(from_a, from_b);
+        from_a += DEPTH;
+        from_b += next_b;
+        if (--left == 0 && asked < total) {
+            left = chunks;
+            ++tap;
+            enter_tap(0);
+        }
+    }
+};
+
 // A tile of 128 × COLUMNS of out[r, j] = Σ_taps Σ_k a[shifted r, k] · b_tap[k, j]: the share `part` of `parts` of the walk over (tap, chunk of the inner
 // dimension). A warp has 64 rows and WARP_COLUMNS columns; where warps are left over they share the steps of a stage. The sums are left in shared
 // memory as [share of the steps][row][COLUMNS + 8]: a pitch at which four rows of eight bytes a lane lie side by side.
@@ -55,29 +89,15 @@ __device__ __forceinline__ void product(const T* a, const T* b, const Map& map, 
     u64 step_a = fetch_a.AT_ONCE * (u64)map.inner, step_b = fetch_b.AT_ONCE * line_b, next_b = TRANSPOSED ? DEPTH : DEPTH * line_b;
     Shared stages = shared_place(bytes);
 
-    // The walk: `asked` of `total` stages have been asked for; `left` of the tap that is being asked for remain.
-    unsigned chunks = map.inner / DEPTH, all = taps.count * chunks, first = all * part / parts, total = all * (part + 1) / parts - first;
-    unsigned tap = first / chunks, left = chunks - first % chunks, asked = 0, stage_to = 0;
-    const T *from_a, *from_b;
-    auto enter_tap = [&](unsigned begin) {
-        from_a = own_a + taps.rows[tap][0] + begin * DEPTH;
-        from_b = own_b + taps.rows[tap][1] + begin * next_b;
-    };
-    if (total > 0) enter_tap(first % chunks);
+    TapWalk<T, DEPTH> walk(taps, own_a, own_b, map.inner, next_b, part, parts);
+    unsigned stage_to = 0;
     auto load = [&]() {
-        if (asked++ < total) {
+        walk.ask([&](const T* from_a, const T* from_b) {
             Shared stage = stages + stage_to;
             fetch_a.template rows<ROWS>(stage, from_a, step_a);
             fetch_b.template rows<TRANSPOSED ? COLUMNS : DEPTH>(stage + A_BYTES, from_b, step_b);
-            from_a += DEPTH;
-            from_b += next_b;
-            if (--left == 0 && asked < total) {
-                left = chunks;
-                ++tap;
-                enter_tap(0);
-            }
             stage_to = stage_to + STAGE == STAGES * STAGE ? 0 : stage_to + STAGE;
-        }
+        });
         cp_async_commit();
     };
     unsigned warp_row = warp_id() / 2 * 64, warp_column = COLUMNS == 128 ? warp_id() % 2 * 64 : 0, share = COLUMNS == 128 ? 0 : warp_id() % 2;
@@ -89,7 +109,7 @@ __device__ __forceinline__ void product(const T* a, const T* b, const Map& map, 
             left_of.skip(WARP_STEPS);
             right_of.skip(WARP_STEPS);
         }
-        multiply_stages<T, STAGE, A_BYTES, WARP_STEPS>(d, stages, total, load, left_of, right_of);
+        multiply_stages<T, STAGE, A_BYTES, WARP_STEPS>(d, stages, walk.total, load, left_of, right_of);
     };
     if constexpr (TRANSPOSED) multiply_by(Along::right(warp_column));
     else multiply_by(Across<T, COLUMNS>::right(warp_column));

@@ -195,19 +195,15 @@ __device__ __forceinline__ void multiply_tiles_by_warps(const Epilogue& epilogue
 
 template <unsigned COLUMNS, typename Right, typename Epilogue>
 __device__ __forceinline__ void product_by_warps(const TensorMap* a, const TensorMap* b, float* out, const Epilogue& epilogue, const Map& map, unsigned across) {
-    TILES_SHARED(stages);
-    SHARED(u64, full, [STAGES]);
-    SHARED(u64, empty, [STAGES]);
-    Share share(across);
-    Ring between = ring(full, empty, share.blocks());
-    // Nobody copies to a block, or arrives at its barriers, before it has made them.
-    cluster_sync();
-    unsigned first = Share::cluster();
-    if (multiplies()) multiply_tiles_by_warps<COLUMNS, Right, stage_bytes<COLUMNS>()>(epilogue, out, map, share, first, between, stages);
-    else if (lane_id() == 0) fetch_operands<COLUMNS, Right::TRANSPOSED, stage_bytes<COLUMNS>(), WARP_DEPTH>(a, b, map, share, first, between, stages);
-    // Nor after it has left.
-    cluster_sync();
-    merge_tiles<COLUMNS>(epilogue, map, share, first);
+    constexpr unsigned STRIDE = stage_bytes<COLUMNS>();
+    clustered<COLUMNS>(
+        epilogue, map, across,
+        [&](const Share& share, unsigned first, Ring& between, unsigned char* stages) {
+            multiply_tiles_by_warps<COLUMNS, Right, STRIDE>(epilogue, out, map, share, first, between, stages);
+        },
+        [&](const Share& share, unsigned first, Ring& between, unsigned char* stages) {
+            fetch_operands<COLUMNS, Right::TRANSPOSED, STRIDE, WARP_DEPTH>(a, b, map, share, first, between, stages);
+        });
 }
 
 #endif

@@ -110,7 +110,6 @@ __device__ __forceinline__ void add_tap(float (&d)[NARROW / 2], u64 x, u64 dy) {
 }
 
 // What becomes of a weight's gradient: it goes to `out`, or the weight is updated by it, or, without either, it is where its only split is.
-BY_VALUE Descending { float momentum, decay; };
 struct Outcome {
     float* out;
     Parameters weight;
@@ -250,7 +249,7 @@ __device__ __forceinline__ void multiply_parts(float* partials, const Outcome& o
         const u64 tap = (u64)map.inner * map.columns;
         u64 at = ((u64)part.split * map.taps + part.line * 3) * tap + (u64)c * map.columns + k;
         auto put = [&](u64 at, const float (&d)[COUNT]) {
-            if (updates_at_once<AT_ONCE>(outcome, splits)) update_tap(Descent(outcome.state, outcome.by.momentum, outcome.by.decay), outcome.weight, at, map, d);
+            if (updates_at_once<AT_ONCE>(outcome, splits)) update_tap(Descent(outcome.state, outcome.by), outcome.weight, at, map, d);
             else store_tap(partials + at, map, d);
         };
         if (map.taps == 9) {
@@ -288,7 +287,7 @@ __device__ __forceinline__ void take_splits(float* partials, const Outcome& outc
         add_splits<SIDE>(partials, outcome.out, tickets, map, splits, first);
         return;
     }
-    Descended to = {Descent(outcome.state, outcome.by.momentum, outcome.by.decay), outcome.weight};
+    Descended to = {Descent(outcome.state, outcome.by), outcome.weight};
     for_parts<SIDE>(map, splits, first, [&](unsigned ticket, unsigned split, const SplitTile& of) {
         take_splits_of_tile<SIDE, NARROW>(partials, to, tickets + ticket, split, splits, of);
     });

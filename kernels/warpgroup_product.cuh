@@ -317,8 +317,10 @@ __device__ __forceinline__ void merge_tiles(const Epilogue& epilogue, const Map&
     }
 }
 
-template <unsigned COLUMNS, bool TRANSPOSED, typename Epilogue>
-__device__ __forceinline__ void product(const TensorMap* a, const TensorMap* b, bf16* out, const Epilogue& epilogue, const Map& map, unsigned across) {
+// A product of a cluster's blocks: those of its warps that multiply, and a lane that asks for their operands, are given its share, the first of its
+// rectangles, the ring and the stages.
+template <unsigned COLUMNS, typename Epilogue, typename Multiply, typename Fetch>
+__device__ __forceinline__ void clustered(const Epilogue& epilogue, const Map& map, unsigned across, Multiply multiply, Fetch fetch) {
     TILES_SHARED(stages);
     SHARED(u64, full, [STAGES]);
     SHARED(u64, empty, [STAGES]);
@@ -327,11 +329,24 @@ __device__ __forceinline__ void product(const TensorMap* a, const TensorMap* b, 
     // Nobody copies to a block, or arrives at its barriers, before it has made them.
     cluster_sync();
     unsigned first = Share::cluster();
-    if (multiplies()) multiply_tiles<COLUMNS, TRANSPOSED, stage_bytes<COLUMNS>()>(epilogue, out, map, share, first, between, stages);
-    else if (lane_id() == 0) fetch_operands<COLUMNS, TRANSPOSED, stage_bytes<COLUMNS>()>(a, b, map, share, first, between, stages);
+    if (multiplies()) multiply(share, first, between, stages);
+    else if (lane_id() == 0) fetch(share, first, between, stages);
     // Nor after it has left.
     cluster_sync();
     merge_tiles<COLUMNS>(epilogue, map, share, first);
+}
+
+template <unsigned COLUMNS, bool TRANSPOSED, typename Epilogue>
+__device__ __forceinline__ void product(const TensorMap* a, const TensorMap* b, bf16* out, const Epilogue& epilogue, const Map& map, unsigned across) {
+    constexpr unsigned STRIDE = stage_bytes<COLUMNS>();
+    clustered<COLUMNS>(
+        epilogue, map, across,
+        [&](const Share& share, unsigned first, Ring& between, unsigned char* stages) {
+            multiply_tiles<COLUMNS, TRANSPOSED, STRIDE>(epilogue, out, map, share, first, between, stages);
+        },
+        [&](const Share& share, unsigned first, Ring& between, unsigned char* stages) {
+            fetch_operands<COLUMNS, TRANSPOSED, STRIDE>(a, b, map, share, first, between, stages);
+        });
 }
 
 #endif

@@ -6,7 +6,7 @@ use super::backend::Backend;
 use super::cross_entropy::LossOut;
 use super::fusion::Fusion;
 use super::norm::{Divisor, NormSpec};
-use super::sgd::WeightUpdate;
+use super::sgd::Descent;
 use super::weight_grads::NormBelow;
 use crate::runtime::slots::FileOrder;
 use crate::runtime::tensor::{In, Out, Shape, View};
@@ -113,7 +113,7 @@ pub struct Backward {
     /// The norm before, if the layer is to leave its gradients.
     pub norm: Option<NormBelow>,
     /// The update of its weight, if the layer is to make it.
-    pub update: Option<WeightUpdate>,
+    pub update: Option<Descent>,
 }
 
 /// The tensors of a tangent pass through one layer: the derivative of its output along a direction in which x and the parameters move.

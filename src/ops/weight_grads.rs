@@ -1,7 +1,7 @@
 //! Where the gradients of a convolution or a linear layer go.
 
 use super::norm::Divisor;
-use super::sgd::WeightUpdate;
+use super::sgd::Descent;
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
 
@@ -19,7 +19,7 @@ pub struct WeightGrads {
     pub norm: Option<NormBelow>,
     /// The update of the weight by its gradient, which is then left undefined where it would go. Only with dx and dw, and only where
     /// [`crate::ops::conv2d::Conv2d::conv2d_updates_weight`] says so.
-    pub update: Option<WeightUpdate>,
+    pub update: Option<Descent>,
 }
 
 /// A norm over the batch that has made the x of this layer, so that dx is the norm's dy: whoever makes dx can leave `dβ = Σ dy` and `dγ = Σ dy·ŷ`
@@ -50,12 +50,19 @@ pub struct NormBelow {
 }
 
 impl WeightGrads {
-    /// Refuses a norm below and an update, for backends that leave them to operators of their own.
+    /// Refuses a norm below and an update, for backends that leave both to operators of their own.
     pub fn alone(&self, op: &'static str) -> Result<()> {
-        match (self.norm, self.update) {
-            (None, None) => Ok(()),
-            (Some(_), _) => Err(Error::operator(op, "a backend that leaves a norm's gradients", "one that does not")),
-            (_, Some(_)) => Err(Error::operator(op, "a backend that updates a weight", "one that does not")),
+        match self.norm {
+            None => self.without_update(op),
+            Some(_) => Err(Error::operator(op, "a backend that leaves a norm's gradients", "one that does not")),
+        }
+    }
+
+    /// Refuses an update.
+    pub fn without_update(&self, op: &'static str) -> Result<()> {
+        match self.update {
+            None => Ok(()),
+            Some(_) => Err(Error::operator(op, "a backend that updates this weight", "one that does not")),
         }
     }
 }

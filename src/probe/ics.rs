@@ -14,6 +14,7 @@ use crate::mutant::{Mutant, made};
 pub use crate::network::Update;
 use crate::network::{Engine, Scalar, WeightedLayer};
 use crate::ops::backend::Backend;
+use crate::ops::sgd::Descent;
 use crate::ops::vector::COMPARED;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 use crate::{Error, Result};
@@ -77,13 +78,15 @@ impl Workspace {
 pub fn ask<B: Backend>(engine: &mut Engine<B>, theta: In, grad: In, update: Update, room: &Workspace) -> Result<()> {
     let (loss, correct) = (Out(engine.slot(Scalar::Aside)), Out(engine.slot(Scalar::AsideCorrect)));
     let state = In(engine.state());
-    let Update { velocity, momentum, weight_decay } = update;
+    let Update { velocity: from, momentum, weight_decay } = update;
     let backend = engine.backend();
     backend.copy(theta, Out(room.next))?;
-    if let (Some(from), Some(to)) = (velocity, room.velocity) {
+    if let (Some(from), Some(to)) = (from, room.velocity) {
         backend.copy(In(from), Out(to))?;
     }
-    backend.sgd(Out(room.next), grad, room.velocity.map(Out), momentum, weight_decay, state)?;
+    let velocity = room.velocity.map(Out);
+    let next = Descent { velocity, momentum, weight_decay, ..Descent::plain(Out(room.next), state) };
+    backend.sgd(grad, next)?;
     backend.copy(theta, Out(room.mixed))?;
     let part = |whole: View, at: usize, len: usize| whole.slice(at, Shape::new([len]));
     // A mistake is made layer by layer.

@@ -9,7 +9,7 @@ use normscape::network::{Activation, Dln, Engine, Norm, Normalisation, Scalar, d
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::norm::Grouping;
 use normscape::ops::norm::renorm::RenormLimits;
-use normscape::ops::sgd::Sgd;
+use normscape::ops::sgd::{Descent, Sgd};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::state::StepState;
 use normscape::runtime::tensor::{In, Out};
@@ -63,7 +63,9 @@ pub fn a_training_step_allocates_nothing() {
             let (loss, correct, state) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct), engine.state());
             engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();
             engine.move_running(0.1).unwrap();
-            engine.backend().sgd(Out(theta), In(grad), Some(Out(velocity)), 0.9, 1e-4, In(state)).unwrap();
+            let (velocity, plain) = (Some(Out(velocity)), Descent::plain(Out(theta), In(state)));
+            let update = Descent { velocity, momentum: 0.9, weight_decay: 1e-4, ..plain };
+            engine.backend().sgd(In(grad), update).unwrap();
             assert!(engine.scalar(Scalar::Loss).unwrap().is_finite());
         });
         assert_eq!(found, 0, "VGG with {:?}", normalisation.norm);
@@ -85,7 +87,7 @@ pub fn a_training_step_allocates_nothing() {
             let (loss, correct, state) = (engine.slot(Scalar::Loss), engine.slot(Scalar::Correct), engine.state());
             engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();
             engine.move_running(0.1).unwrap();
-            engine.backend().sgd(Out(theta), In(grad), None, 0.0, 0.0, In(state)).unwrap();
+            engine.backend().sgd(In(grad), Descent::plain(Out(theta), In(state))).unwrap();
             assert!(engine.scalar(Scalar::Loss).unwrap().is_finite());
         });
         assert_eq!(found, 0, "DLN with {norm}");

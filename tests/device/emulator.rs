@@ -1,7 +1,7 @@
 //! The emulator runs kernels correctly and detects their mistakes: a planted mistake of each kind must be found and named.
 
 use normscape::Error;
-use normscape::ops::sgd::Sgd;
+use normscape::ops::sgd::{Descent, Sgd};
 use normscape::ops::vector::{COMPARED, Direction, NormKind, Vector};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::cuda::driver::{Arg, Driver, Grid, Kernel, Number, Parameter, Region, scalar};
@@ -37,8 +37,9 @@ fn exercise<B: Storage + Vector + Sgd>(mut backend: B, len: usize) -> (Vec<f64>,
     let (v, slots, state) = vectors(&mut backend, len);
     backend.axpy(0.3, In(v[0]), Out(v[1])).unwrap();
     backend.displace(In(v[1]), -0.7, In(v[0]), Out(v[2])).unwrap();
-    backend.sgd(Out(v[2]), In(v[0]), None, 0.0, 0.1, In(state)).unwrap();
-    backend.sgd(Out(v[3]), In(v[0]), Some(Out(v[4])), 0.9, 0.1, In(state)).unwrap();
+    let decayed = |theta| Descent { weight_decay: 0.1, ..Descent::plain(Out(theta), In(state)) };
+    backend.sgd(In(v[0]), decayed(v[2])).unwrap();
+    backend.sgd(In(v[0]), Descent { velocity: Some(Out(v[4])), momentum: 0.9, ..decayed(v[3]) }).unwrap();
     backend.advance(Out(state)).unwrap();
     backend.dot(In(v[2]), In(v[3]), Out(slots[0])).unwrap();
     backend.norm(NormKind::L2, In(v[2]), Out(slots[1])).unwrap();

@@ -2,7 +2,7 @@
 
 use normscape::ops::norm::{Divisor, Norm, NormPass, NormSpec};
 use normscape::ops::running::Running;
-use normscape::ops::sgd::Sgd;
+use normscape::ops::sgd::{Descent, Sgd};
 use normscape::ops::vector::{NormKind, Vector};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::float::Float;
@@ -101,14 +101,15 @@ fn updates<T: Float>() {
     let mut b = Cpu::<T>::default();
     let (v, _, state) = tensors(&mut b, &[&[1.0, -2.0], &[4.0, 8.0], &[0.0, 0.0]]);
     let (theta, grad, velocity) = (Out(v[0]), In(v[1]), Out(v[2]));
-    b.sgd(theta, grad, None, 0.0, 0.0, In(state)).unwrap();
+    let plain = Descent::plain(theta, In(state));
+    b.sgd(grad, plain).unwrap();
     close(&b.download_f64(theta.into()).unwrap(), &[-1.0, -6.0]);
     // d = g + ½ θ = (3.5, 5)
-    b.sgd(theta, grad, None, 0.0, 0.5, In(state)).unwrap();
+    b.sgd(grad, Descent { weight_decay: 0.5, ..plain }).unwrap();
     close(&b.download_f64(theta.into()).unwrap(), &[-2.75, -8.5]);
     // v = d = (4, 8), then v = ¾ v + d = (7, 14)
-    b.sgd(theta, grad, Some(velocity), 0.75, 0.0, In(state)).unwrap();
-    b.sgd(theta, grad, Some(velocity), 0.75, 0.0, In(state)).unwrap();
+    b.sgd(grad, Descent { velocity: Some(velocity), momentum: 0.75, ..plain }).unwrap();
+    b.sgd(grad, Descent { velocity: Some(velocity), momentum: 0.75, ..plain }).unwrap();
     close(&b.download_f64(velocity.into()).unwrap(), &[7.0, 14.0]);
     close(&b.download_f64(theta.into()).unwrap(), &[-8.25, -19.5]);
     b.advance(Out(state)).unwrap();

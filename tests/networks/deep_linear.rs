@@ -2,7 +2,7 @@
 
 use normscape::data::gaussian::GaussianSet;
 use normscape::network::{Dln, Engine, Norm, Normalisation, Scalar, dln, initial_parameters};
-use normscape::ops::sgd::Sgd;
+use normscape::ops::sgd::{Descent, Sgd};
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::float::Float;
 use normscape::runtime::state::StepState;
@@ -27,7 +27,7 @@ fn losses<T: Float>(norm: Norm, seed: u64) -> [f64; 3] {
         if let Some(at) = [0, 100, 1000].iter().position(|&s| s == t) {
             found[at] = engine.scalar(Scalar::Loss).unwrap();
         }
-        engine.backend().sgd(Out(theta), In(grad), None, 0.0, 0.0, In(state)).unwrap();
+        engine.backend().sgd(In(grad), Descent::plain(Out(theta), In(state))).unwrap();
     }
     found
 }

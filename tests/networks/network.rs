@@ -6,7 +6,7 @@ use normscape::network::{
 use normscape::ops::noise::NoiseOptions;
 use normscape::ops::norm::Grouping;
 use normscape::ops::norm::renorm::RenormLimits;
-use normscape::ops::sgd::Sgd;
+use normscape::ops::sgd::{Descent, Sgd};
 use normscape::ops::vector::Vector;
 use normscape::runtime::cpu::Cpu;
 use normscape::runtime::rng::{Purpose, normal, word};
@@ -346,7 +346,7 @@ fn trained(threads: usize, normalisation: Normalisation) -> (Vec<u64>, Vec<f64>,
             engine.set_state(&StepState::new(1, step, 0.05)).unwrap();
             engine.loss_and_grad(In(theta), Out(grad), Out(loss), Out(correct)).unwrap();
             engine.move_running(0.1).unwrap();
-            engine.backend().sgd(Out(theta), In(grad), None, 0.0, 0.0, In(state)).unwrap();
+            engine.backend().sgd(In(grad), Descent::plain(Out(theta), In(state))).unwrap();
             losses.push(engine.scalar(Scalar::Loss).unwrap().to_bits());
         }
         let running = engine.running();

@@ -6,7 +6,7 @@ use super::{Engine, Operands, one_row};
 use crate::Result;
 use crate::ops::backend::Backend;
 use crate::ops::deep_linear::ChainStep;
-use crate::ops::sgd::WeightUpdate;
+use crate::ops::sgd::Descent;
 use crate::runtime::tensor::{DType, In, Out, Shape, View};
 
 /// How θ is updated by its gradient: see [`crate::ops::sgd`]. The learning rate is the step state's.
@@ -112,13 +112,13 @@ impl<B: Backend> Engine<B> {
     }
 
     /// The update of the weight of link `index` beside its gradient, if its layer is to make it.
-    pub(super) fn update_beside(&self, index: usize, theta: Out, by: Update) -> Option<WeightUpdate> {
+    pub(super) fn update_beside(&self, index: usize, theta: Out, by: Update) -> Option<Descent> {
         let beside = self.beside.filter(|_| self.planned[index].updates)?;
         let of = |whole: View| self.params(index, whole).weight.map(Out);
-        Some(WeightUpdate {
+        Some(Descent {
             theta: of(theta.0)?,
             velocity: by.velocity.and_then(of),
-            operands: of(beside.next)?,
+            operands: Some(of(beside.next)?),
             momentum: by.momentum,
             weight_decay: by.weight_decay,
             state: In(self.state),
@@ -128,21 +128,20 @@ impl<B: Backend> Engine<B> {
     /// The update of [`crate::ops::sgd`] with the step state's learning rate, of what the pass has not updated; it also rounds θ for the next pass.
     pub fn update(&mut self, theta: Out, grad: In, by: Update) -> Result<()> {
         let Update { velocity, momentum, weight_decay } = by;
-        let (state, velocity) = (In(self.state), velocity.map(Out));
+        let (velocity, operands, state) = (velocity.map(Out), self.operands.map(Out), In(self.state));
+        let of = Descent { theta, velocity, operands, momentum, weight_decay, state };
         self.rounded = None;
-        let Some(operands) = self.operands else {
-            return self.backend.sgd(theta, grad, velocity, momentum, weight_decay, state);
-        };
         match &mut self.beside {
             Some(beside) if beside.begun => {
                 beside.begun = false;
-                let (next, pieces) = (Out(beside.next), In(beside.pieces));
-                self.backend.sgd_pieces(theta, grad, velocity, next, pieces, momentum, weight_decay, state)?;
-                self.stand([Some(next.0), None]);
+                let (next, pieces) = (beside.next, In(beside.pieces));
+                self.backend.sgd_pieces(grad, Descent { operands: Some(Out(next)), ..of }, pieces)?;
+                self.stand([Some(next), None]);
             }
-            _ => self.backend.sgd_recast(theta, grad, velocity, Out(operands), momentum, weight_decay, state)?,
+            _ => self.backend.sgd(grad, of)?,
         }
-        self.rounded = Some(theta.0);
+        // Without operands nobody asks.
+        self.rounded = self.operands.map(|_| theta.0);
         Ok(())
     }
 

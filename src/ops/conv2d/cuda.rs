@@ -3,8 +3,9 @@
 use super::{Conv2d, Map};
 use crate::ops::fusion::Fusion;
 use crate::ops::implicit_gemm::{
-    Direction, Epilogue, Extents, Moments, Shares, Updating, bias_gradient, gradients, product, weight_gradient,
+    Direction, Epilogue, Extents, Moments, Shares, bias_gradient, gradients, product, weight_gradient,
 };
+use crate::ops::sgd::Descending;
 use crate::ops::weight_grads::WeightGrads;
 use crate::runtime::cuda::driver::{Driver, Stored};
 use crate::runtime::cuda::{Cuda, Mode};
@@ -75,9 +76,12 @@ impl<D: Driver> Cuda<D> {
         let room = (views.write::<f32>(workspace)?, views.write::<u32>(tickets)?);
         let Shares { mut workspace, mut tickets, mut below } =
             extents.share::<T>(OP, mode, &mut views, grads.norm, room)?;
-        let update = grads.update.map(|of| Updating::of(OP, &mut views, of, extents.weights())).transpose()?;
+        let update = match (grads.update, grads.weight) {
+            (Some(of), Some(grad)) => Some(Descending::of(&mut views, grad.into(), of)?),
+            _ => None,
+        };
         let (below, room) = (below.as_mut(), (&mut workspace, &mut tickets));
-        if update.is_some() && (grad_x.is_none() || grad_weight.is_none()) {
+        if grads.update.is_some() && (grad_x.is_none() || grad_weight.is_none()) {
             return Err(Error::operator(OP, "places for both gradients beside a weight's update", "fewer"));
         }
         match (grad_x, grad_weight) {

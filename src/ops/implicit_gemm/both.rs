@@ -1,5 +1,5 @@
 //! Both gradients of a layer, where both are asked for: one launch of `kernels/both_tile.cu` or of `kernels/both_wgmma.cu`.
-//! Neither needs the other, and on small maps neither fills a device. That of warpgroups can also update the weight by its gradient ([`Updating`]).
+//! Neither needs the other, and on small maps neither fills a device. That of warpgroups can also update the weight by its gradient ([`Descending`]).
 
 use super::extents::{
     CLUSTER, Direction, Extents, NARROW, WARPGROUP_GRADIENT_SHARED, WHOLE_GRADIENT_SHARED, WHOLE_ROWS, WHOLE_STAGE,
@@ -8,13 +8,11 @@ use super::extents::{
 use super::norm_below::{Below, OfNorm};
 use super::product::{Epilogue, product};
 use super::weight::{has_clusters, split_tickets, weight_gradient};
-use crate::ops::sgd::WeightUpdate;
-use crate::runtime::cuda::DeviceBorrow;
+use crate::Result;
+use crate::ops::sgd::Descending;
 use crate::runtime::cuda::driver::{Driver, Grid, Properties, Slice, SliceMut, Stored};
-use crate::runtime::cuda::kernels::{self, Both, Descending};
+use crate::runtime::cuda::kernels::{self, Both};
 use crate::runtime::cuda::{Mode, count};
-use crate::{Error, Result};
-use half::bf16;
 
 /// Whose tiles a launch is made of: columns of those of the input's gradient, and the side of those of the weight's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,48 +41,6 @@ impl Tiles {
     /// Blocks that share a tile of the input's gradient.
     fn blocks(self) -> usize {
         if self == Tiles::Split { CLUSTER } else { 1 }
-    }
-}
-
-/// The update of a weight by its gradient, as kernels take it.
-pub struct Updating<'s> {
-    theta: SliceMut<'s, f32>,
-    velocity: Option<SliceMut<'s, f32>>,
-    operands: SliceMut<'s, bf16>,
-    state: Slice<'s, u64>,
-    by: Descending,
-}
-
-impl<'s> Updating<'s> {
-    /// Resolves the update of a weight of `len` elements. Errors: its vectors have other lengths.
-    pub fn of(op: &'static str, views: &mut DeviceBorrow<'s>, of: WeightUpdate, len: usize) -> Result<Self> {
-        let WeightUpdate { theta, velocity, operands, momentum, weight_decay, state } = of;
-        let lens = [theta.0, velocity.unwrap_or(theta).0, operands.0].map(|of| of.shape.len());
-        if lens != [len; 3] {
-            let expected = format!("a weight of {len} to update");
-            return Err(Error::operator(op, expected, format!("theta of {}, operands of {}", lens[0], lens[2])));
-        }
-        Ok(Updating {
-            theta: views.write::<f32>(theta)?,
-            velocity: views.write_some::<f32>(velocity)?,
-            operands: views.write::<bf16>(operands)?,
-            state: views.read::<u64>(state)?,
-            by: Descending { momentum: momentum as f32, decay: weight_decay as f32 },
-        })
-    }
-
-    /// The same in a launch of its own, where no kernel makes it beside the gradient.
-    fn alone<D: Driver>(&mut self, driver: &mut D, op: &'static str, grad: &SliceMut<'_, f32>) -> Result<()> {
-        let Updating { theta, velocity, operands, state, by: Descending { momentum, decay } } = self;
-        let (state, decay, operands, grad) = (*state, *decay, Some(operands), grad.read());
-        let (grid, len) = (Grid::cover(theta.len(), 4, 256), count(op, theta.len())?);
-        match velocity {
-            None => kernels::SgdPlain { theta, grad, operands, state, decay, len }.launch(driver, grid),
-            Some(velocity) => {
-                kernels::SgdMomentum { theta, grad, velocity, operands, state, momentum: *momentum, decay, len }
-                    .launch(driver, grid)
-            }
-        }
     }
 }
 
@@ -131,7 +87,7 @@ pub fn gradients<D: Driver, T: Stored>(
     grad_x: &mut SliceMut<'_, T>,
     grad_weight: &mut SliceMut<'_, f32>,
     below: Option<&mut Below<'_, T>>,
-    mut update: Option<Updating<'_>>,
+    mut update: Option<Descending<'_>>,
     (workspace, tickets): (&mut SliceMut<'_, f32>, &mut SliceMut<'_, u32>),
 ) -> Result<()> {
     let Extents { inputs, outputs, taps, .. } = extents;
@@ -142,7 +98,7 @@ pub fn gradients<D: Driver, T: Stored>(
         let epilogue = Epilogue { below, ..Epilogue::NONE };
         product(driver, op, mode, extents, Direction::Backward, grad_y, weight, None, grad_x, epilogue)?;
         weight_gradient(driver, op, mode, extents, x, grad_y, grad_weight, workspace, tickets)?;
-        return update.map_or(Ok(()), |mut update| update.alone(driver, op, grad_weight));
+        return update.map_or(Ok(()), |mut update| update.launch(driver, grad_weight.read()));
     };
     // Warpgroups have the tiles of products to themselves: what few blocks those fill, parts of the weight's gradient are beside.
     let by_warpgroups = match tiles {
@@ -193,11 +149,11 @@ pub fn gradients<D: Driver, T: Stored>(
     };
     let OfNorm { norm_x, gamma, beta, mean, spread, norming, sums, grad_gamma, grad_beta, norm_tickets } =
         OfNorm::of(below);
-    let descending = updating.as_ref().map_or(Descending { momentum: 0.0, decay: 0.0 }, |of| of.by);
+    let descending = updating.as_ref().map_or(kernels::Descending { momentum: 0.0, decay: 0.0 }, |of| of.by);
     let (mut theta, mut velocity, mut operands, mut state) = (None, None, None, None);
     if let Some(of) = &mut updating {
         (theta, velocity) = (Some(&mut of.theta), of.velocity.as_mut());
-        (operands, state) = (Some(&mut of.operands), Some(of.state));
+        (operands, state) = (of.operands.as_mut(), Some(of.state));
     }
     macro_rules! launch {
         ($kernel:ident($x:expr, $weight:expr, $grad_y:expr, $grad_x:expr, $norm_x:expr, $grid:expr $(, $($more:ident),+)?)) => {
@@ -267,5 +223,5 @@ pub fn gradients<D: Driver, T: Stored>(
         Tiles::Split => launch!(GradientsTileSplit(x, weight, grad_y, grad_x, norm_x, grid)),
         Tiles::Narrow | Tiles::Line => launch!(GradientsTile64(x, weight, grad_y, grad_x, norm_x, grid)),
     }?;
-    update.map_or(Ok(()), |mut update| update.alone(driver, op, grad_weight))
+    update.map_or(Ok(()), |mut update| update.launch(driver, grad_weight.read()))
 }

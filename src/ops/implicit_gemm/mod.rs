@@ -18,7 +18,7 @@ mod product;
 mod tests;
 mod weight;
 
-pub use both::{Updating, gradients};
+pub use both::gradients;
 pub use extents::{Direction, Extents, aligned, tile_rows};
 pub use norm_below::{Below, Shares};
 pub use product::{Epilogue, Moments, product};

@@ -76,6 +76,7 @@ impl<D: Driver> Cuda<D> {
         grads: WeightGrads,
         workspace: Out,
     ) -> Result<()> {
+        grads.without_update(OP)?;
         let extents = Extents::of(x.0.shape, weight.0.shape, None, grad_y.0.shape)?;
         let (mode, tickets) = (self.mode(), self.tickets());
         let (driver, mut views) = self.begin(OP);

@@ -1,6 +1,6 @@
 //! SGD on the CPU.
 
-use super::Sgd;
+use super::{Descent, Sgd};
 use crate::ops::channel_reduce::{Shared, for_pieces};
 use crate::ops::vector::Vector;
 use crate::runtime::cpu::{Cpu, read_state};
@@ -26,72 +26,35 @@ vectorize! {
 }
 
 impl<T: Float> Sgd for Cpu<T> {
-    fn sgd(
-        &mut self,
-        theta: Out,
-        grad: In,
-        velocity: Option<Out>,
-        momentum: f64,
-        weight_decay: f64,
-        state: In,
-    ) -> Result<()> {
-        let len = theta.0.shape.len();
-        if grad.0.shape.len() != len || velocity.is_some_and(|v| v.0.shape.len() != len) {
-            let found = format!("theta of {len}, gradient of {}", grad.0.shape.len());
-            return Err(Error::operator("sgd", "vectors of one length", found));
-        }
+    fn sgd(&mut self, grad: In, of: Descent) -> Result<()> {
+        of.check(grad)?;
+        let Descent { theta, velocity, operands, .. } = of;
         let mut b = self.borrow("sgd");
-        let state = read_state(&mut b, state)?;
-        if state.halted != 0 {
-            return Ok(());
+        let state = read_state(&mut b, of.state)?;
+        if state.halted == 0 {
+            let len = theta.0.shape.len();
+            let (theta, grad) = (Shared::new(b.write::<T>(theta)?), b.read::<T>(grad)?);
+            let velocity = velocity.map(|v| b.write::<T>(v)).transpose()?.map(Shared::new);
+            let [rate, momentum, decay] = [state.learning_rate, of.momentum, of.weight_decay].map(T::of);
+            for_pieces(len, 1, |r| {
+                // SAFETY: pieces do not overlap.
+                let theta = unsafe { theta.range(r.clone()) };
+                match &velocity {
+                    // SAFETY: likewise.
+                    Some(v) => with_momentum(theta, &grad[r.clone()], unsafe { v.range(r) }, rate, decay, momentum),
+                    None => plain(theta, &grad[r], rate, decay),
+                }
+            });
         }
-        let rate = T::of(state.learning_rate);
-        let (theta, grad) = (Shared::new(b.write::<T>(theta)?), b.read::<T>(grad)?);
-        let velocity = velocity.map(|v| b.write::<T>(v)).transpose()?.map(Shared::new);
-        let (momentum, decay) = (T::of(momentum), T::of(weight_decay));
-        for_pieces(len, 1, |r| {
-            // SAFETY: pieces do not overlap.
-            let theta = unsafe { theta.range(r.clone()) };
-            match &velocity {
-                // SAFETY: likewise.
-                Some(v) => with_momentum(theta, &grad[r.clone()], unsafe { v.range(r) }, rate, decay, momentum),
-                None => plain(theta, &grad[r], rate, decay),
-            }
-        });
-        Ok(())
+        operands.map_or(Ok(()), |operands| self.recast(of.theta.into(), operands))
     }
 
-    fn sgd_recast(
-        &mut self,
-        theta: Out,
-        grad: In,
-        velocity: Option<Out>,
-        operands: Out,
-        momentum: f64,
-        weight_decay: f64,
-        state: In,
-    ) -> Result<()> {
-        self.sgd(theta, grad, velocity, momentum, weight_decay, state)?;
-        self.recast(theta.into(), operands)
-    }
-
-    fn sgd_pieces(
-        &mut self,
-        theta: Out,
-        grad: In,
-        velocity: Option<Out>,
-        operands: Out,
-        pieces: In,
-        momentum: f64,
-        weight_decay: f64,
-        state: In,
-    ) -> Result<()> {
-        let pieces = self.borrow("sgd_pieces").read::<u32>(pieces)?.to_vec();
+    fn sgd_pieces(&mut self, grad: In, of: Descent, pieces: In) -> Result<()> {
+        let pieces = self.borrow("sgd").read::<u32>(pieces)?.to_vec();
         for piece in pieces.chunks_exact(2) {
             let part = |of: View| of.slice(piece[0] as usize, Shape::new([piece[1] as usize]));
-            let (theta, operands) = (Out(part(theta.0)), Out(part(operands.0)));
-            let velocity = velocity.map(|of| Out(part(of.0)));
-            self.sgd_recast(theta, In(part(grad.0)), velocity, operands, momentum, weight_decay, state)?;
+            let [velocity, operands] = [of.velocity, of.operands].map(|of| of.map(|of| Out(part(of.0))));
+            self.sgd(In(part(grad.0)), Descent { theta: Out(part(of.theta.0)), velocity, operands, ..of })?;
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! SGD on a device: `kernels/sgd.cu`.
 
-use super::Sgd;
+use super::{Descent, Sgd};
 use crate::ops::vector::Vector;
-use crate::runtime::cuda::driver::{Driver, Grid};
-use crate::runtime::cuda::{Cuda, count, kernels};
+use crate::runtime::cuda::driver::{Driver, Grid, Slice, SliceMut};
+use crate::runtime::cuda::{Cuda, DeviceBorrow, count, kernels};
 use crate::runtime::state::StepState;
 use crate::runtime::tensor::{In, Out};
 use crate::{Error, Result};
@@ -16,108 +16,65 @@ fn state_words(op: &'static str, words: usize) -> Result<()> {
     }
 }
 
-fn same_length(theta: Out, grad: In, others: [Option<Out>; 2]) -> Result<usize> {
-    let len = theta.0.shape.len();
-    match grad.0.shape.len() == len && others.iter().flatten().all(|of| of.0.shape.len() == len) {
-        true => Ok(len),
-        false => {
-            let found = format!("theta of {len}, gradient of {}", grad.0.shape.len());
-            Err(Error::operator("sgd", "vectors of one length", found))
-        }
-    }
+/// A [`Descent`] as kernels take it.
+pub struct Descending<'s> {
+    /// θ
+    pub theta: SliceMut<'s, f32>,
+    /// v
+    pub velocity: Option<SliceMut<'s, f32>>,
+    /// θ rounded.
+    pub operands: Option<SliceMut<'s, bf16>>,
+    /// The step state.
+    pub state: Slice<'s, u64>,
+    /// μ and λ.
+    pub by: kernels::Descending,
 }
 
-impl<D: Driver> Cuda<D> {
-    fn update(
-        &mut self,
-        (theta, grad, velocity): (Out, In, Option<Out>),
-        operands: Option<Out>,
-        momentum: f64,
-        weight_decay: f64,
-        state: In,
-    ) -> Result<()> {
-        let len = same_length(theta, grad, [velocity, operands])?;
-        state_words("sgd", state.0.shape.len())?;
-        let (driver, mut views) = self.begin("sgd");
-        let (mut theta, grad, state) =
-            (views.write::<f32>(theta)?, views.read::<f32>(grad)?, views.read::<u64>(state)?);
-        let (velocity, mut operands) = (views.write_some::<f32>(velocity)?, views.write_some::<bf16>(operands)?);
-        let (grid, decay, count) = (Grid::cover(len, 4, 256), weight_decay as f32, count("sgd", len)?);
-        let operands = operands.as_mut();
+impl<'s> Descending<'s> {
+    /// Resolves the vectors. Errors: they are not as long as their gradient, or the step state is none.
+    pub fn of(views: &mut DeviceBorrow<'s>, grad: In, of: Descent) -> Result<Self> {
+        of.check(grad)?;
+        state_words("sgd", of.state.0.shape.len())?;
+        Ok(Descending {
+            theta: views.write::<f32>(of.theta)?,
+            velocity: views.write_some::<f32>(of.velocity)?,
+            operands: views.write_some::<bf16>(of.operands)?,
+            state: views.read::<u64>(of.state)?,
+            by: kernels::Descending { momentum: of.momentum as f32, decay: of.weight_decay as f32 },
+        })
+    }
+
+    /// The update in a launch of its own.
+    pub fn launch<D: Driver>(&mut self, driver: &mut D, grad: Slice<'_, f32>) -> Result<()> {
+        let Descending { theta, velocity, operands, state, by } = self;
+        let (grid, len) = (Grid::cover(theta.len(), 4, 256), count("sgd", theta.len())?);
+        let (operands, state, kernels::Descending { momentum, decay }) = (operands.as_mut(), *state, *by);
         match velocity {
-            None => {
-                kernels::SgdPlain { theta: &mut theta, grad, operands, state, decay, len: count }.launch(driver, grid)
-            }
-            Some(mut v) => {
-                let momentum = momentum as f32;
-                kernels::SgdMomentum {
-                    theta: &mut theta,
-                    grad,
-                    velocity: &mut v,
-                    operands,
-                    state,
-                    momentum,
-                    decay,
-                    len: count,
-                }
-                .launch(driver, grid)
-            }
+            None => kernels::SgdPlain { theta, grad, operands, state, decay, len }.launch(driver, grid),
+            Some(velocity) => kernels::SgdMomentum { theta, grad, velocity, operands, state, momentum, decay, len }
+                .launch(driver, grid),
         }
     }
 }
 
 impl<D: Driver> Sgd for Cuda<D> {
-    fn sgd(
-        &mut self,
-        theta: Out,
-        grad: In,
-        velocity: Option<Out>,
-        momentum: f64,
-        weight_decay: f64,
-        state: In,
-    ) -> Result<()> {
-        self.update((theta, grad, velocity), None, momentum, weight_decay, state)
-    }
-
-    fn sgd_recast(
-        &mut self,
-        theta: Out,
-        grad: In,
-        velocity: Option<Out>,
-        operands: Out,
-        momentum: f64,
-        weight_decay: f64,
-        state: In,
-    ) -> Result<()> {
-        if operands.0.dtype == theta.0.dtype {
-            self.update((theta, grad, velocity), None, momentum, weight_decay, state)?;
-            return self.copy(theta.into(), operands);
-        }
-        self.update((theta, grad, velocity), Some(operands), momentum, weight_decay, state)
-    }
-
-    fn sgd_pieces(
-        &mut self,
-        theta: Out,
-        grad: In,
-        velocity: Option<Out>,
-        operands: Out,
-        pieces: In,
-        momentum: f64,
-        weight_decay: f64,
-        state: In,
-    ) -> Result<()> {
-        same_length(theta, grad, [velocity, Some(operands)])?;
-        state_words("sgd", state.0.shape.len())?;
+    fn sgd(&mut self, grad: In, of: Descent) -> Result<()> {
+        // Of one type they are a copy.
+        let copied = of.operands.filter(|operands| operands.0.dtype == of.theta.0.dtype);
+        let of = if copied.is_some() { Descent { operands: None, ..of } } else { of };
         let (driver, mut views) = self.begin("sgd");
-        let (mut theta, grad) = (views.write::<f32>(theta)?, views.read::<f32>(grad)?);
-        let (mut velocity, mut operands) = (views.write_some::<f32>(velocity)?, views.write::<bf16>(operands)?);
+        let mut descending = Descending::of(&mut views, grad, of)?;
+        descending.launch(driver, views.read::<f32>(grad)?)?;
+        copied.map_or(Ok(()), |operands| self.copy(of.theta.into(), operands))
+    }
+
+    fn sgd_pieces(&mut self, grad: In, of: Descent, pieces: In) -> Result<()> {
         let grid = Grid::new(pieces.0.shape.len() / 2, 256);
-        let (pieces, state) = (views.read::<u32>(pieces)?, views.read::<u64>(state)?);
-        let (momentum, decay) = (momentum as f32, weight_decay as f32);
-        let (velocity, operands) = (velocity.as_mut(), Some(&mut operands));
-        kernels::SgdPieces { theta: &mut theta, grad, velocity, operands, state, pieces, momentum, decay }
-            .launch(driver, grid)
+        let (driver, mut views) = self.begin("sgd");
+        let Descending { mut theta, mut velocity, mut operands, state, by } = Descending::of(&mut views, grad, of)?;
+        let (grad, pieces) = (views.read::<f32>(grad)?, views.read::<u32>(pieces)?);
+        let (theta, velocity, operands) = (&mut theta, velocity.as_mut(), operands.as_mut());
+        kernels::SgdPieces { theta, grad, velocity, operands, state, pieces, descending: by }.launch(driver, grid)
     }
 
     fn advance(&mut self, state: Out) -> Result<()> {

@@ -6,65 +6,55 @@
 mod cpu;
 mod cuda;
 
-use crate::Result;
-use crate::runtime::tensor::{In, Out};
+pub use cuda::Descending;
 
-/// The update of a weight by the launch that makes its gradient, on a device that can: see
-/// [`crate::ops::conv2d::Conv2d::conv2d_updates_weight`]. The gradient then need not go through memory.
+use crate::runtime::tensor::{In, Out};
+use crate::{Error, Result};
+
+/// The parameters that an update moves, all of θ or a part of it, and how. The vectors have one length.
 #[derive(Debug, Clone, Copy)]
-pub struct WeightUpdate {
-    /// The weight's part of θ.
+pub struct Descent {
+    /// θ
     pub theta: Out,
-    /// The same part of the velocity, with momentum.
+    /// v, which turns momentum on.
     pub velocity: Option<Out>,
-    /// Where the new weight goes as operands of the next pass's products. The present pass reads its own meanwhile, so these are others.
-    pub operands: Out,
+    /// Where the new θ goes, rounded as [`crate::ops::vector::Vector::recast`] rounds, if anywhere: the next pass then need not read θ again for that.
+    pub operands: Option<Out>,
     /// μ
     pub momentum: f64,
     /// λ
     pub weight_decay: f64,
-    /// The step state, which has the learning rate. If it has halted, θ and the velocity stay.
+    /// The step state, which has the learning rate. If it has halted, θ and v stay.
     pub state: In,
+}
+
+impl Descent {
+    /// Without momentum, weight decay and operands.
+    pub fn plain(theta: Out, state: In) -> Self {
+        Descent { theta, velocity: None, operands: None, momentum: 0.0, weight_decay: 0.0, state }
+    }
+
+    /// Errors: the vectors are not as long as their gradient.
+    fn check(&self, grad: In) -> Result<()> {
+        let len = grad.0.shape.len();
+        let vectors = [Some(self.theta), self.velocity, self.operands];
+        match vectors.iter().flatten().all(|of| of.0.shape.len() == len) {
+            true => Ok(()),
+            false => {
+                let found = format!("theta of {}, gradient of {len}", self.theta.0.shape.len());
+                Err(Error::operator("sgd", "vectors of one length", found))
+            }
+        }
+    }
 }
 
 /// The update of the parameters.
 pub trait Sgd {
-    /// Updates `theta` in place by `grad`, and `velocity` too; passing a velocity turns momentum on. All have the same length. If the step state has
-    /// halted, nothing changes.
-    fn sgd(
-        &mut self,
-        theta: Out,
-        grad: In,
-        velocity: Option<Out>,
-        momentum: f64,
-        weight_decay: f64,
-        state: In,
-    ) -> Result<()>;
-    /// Does the same, and writes `operands ← theta`, rounded as [`crate::ops::vector::Vector::recast`] rounds; the next pass then need not read θ
-    /// again for that.
-    fn sgd_recast(
-        &mut self,
-        theta: Out,
-        grad: In,
-        velocity: Option<Out>,
-        operands: Out,
-        momentum: f64,
-        weight_decay: f64,
-        state: In,
-    ) -> Result<()>;
+    /// Updates θ in place by its gradient, and the velocity too.
+    fn sgd(&mut self, grad: In, of: Descent) -> Result<()>;
     /// Does the same to the elements in `pieces` alone, u32 `[P, 2]`: the first element of each piece, and the number of elements. All of them lie in the
     /// vectors.
-    fn sgd_pieces(
-        &mut self,
-        theta: Out,
-        grad: In,
-        velocity: Option<Out>,
-        operands: Out,
-        pieces: In,
-        momentum: f64,
-        weight_decay: f64,
-        state: In,
-    ) -> Result<()>;
+    fn sgd_pieces(&mut self, grad: In, of: Descent, pieces: In) -> Result<()>;
     /// Advances the step state to the next step, unless it has halted.
     fn advance(&mut self, state: Out) -> Result<()>;
 }

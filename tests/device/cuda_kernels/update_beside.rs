@@ -5,7 +5,7 @@ use normscape::network::{Engine, Loss, Network, Scalar, Update, initial_paramete
 use normscape::ops::conv2d::{Conv2d, Conv2dLayer, Map};
 use normscape::ops::linear::LinearLayer;
 use normscape::ops::max_pool2d::MaxPool2dLayer;
-use normscape::ops::sgd::{Sgd, WeightUpdate};
+use normscape::ops::sgd::{Descent, Sgd};
 use normscape::ops::step::Step;
 use normscape::ops::weight_grads::WeightGrads;
 use normscape::runtime::cpu::Cpu;
@@ -67,13 +67,18 @@ fn updated(map: Map, how: How) -> ([Vec<f64>; 4], Vec<&'static str>) {
     }
     let begun = gpu.driver().entries.len();
     let (v, momentum) = (how.momentum.map(|_| Out(velocity)), how.momentum.unwrap_or(0.0));
-    let (theta_of, operands, state, weight_decay) = (Out(theta), Out(next), In(state), 1e-3);
-    let update = WeightUpdate { theta: theta_of, velocity: v, operands, momentum, weight_decay, state };
-    let update = how.beside.then_some(update);
-    let grads = WeightGrads { x: Some(Out(dx)), weight: Some(Out(dw)), bias: None, norm: None, update };
+    let plain = Descent::plain(Out(theta), In(state));
+    let update = Descent { velocity: v, operands: Some(Out(next)), momentum, weight_decay: 1e-3, ..plain };
+    let grads = WeightGrads {
+        x: Some(Out(dx)),
+        weight: Some(Out(dw)),
+        bias: None,
+        norm: None,
+        update: how.beside.then_some(update),
+    };
     gpu.conv2d_backward(In(x), In(weight), In(dy), grads, Out(workspace)).unwrap();
     if !how.beside {
-        gpu.sgd_recast(theta_of, In(dw), v, operands, momentum, weight_decay, state).unwrap();
+        gpu.sgd(In(dw), update).unwrap();
     }
     let names = gpu.driver().entries[begun..].iter().map(|entry| entry.kernel).collect();
     ([dx, theta, velocity, next].map(|view| gpu.download_f64(In(view)).unwrap()), names)
@@ -124,11 +129,10 @@ fn a_backend_that_cannot_update_a_weight_says_so() {
     let workspace = plan.view(cpu.conv2d_workspace(map), DType::F32);
     let state = plan.view(StepState::shape(), StepState::DTYPE);
     cpu.commit(&plan).unwrap();
-    let (theta, operands, state) = (Out(w), Out(w), In(state));
-    let update = WeightUpdate { theta, velocity: None, operands, momentum: 0.0, weight_decay: 0.0, state };
-    let grads = WeightGrads { x: Some(Out(dx)), weight: Some(Out(dw)), bias: None, norm: None, update: Some(update) };
+    let update = Some(Descent::plain(Out(w), In(state)));
+    let grads = WeightGrads { x: Some(Out(dx)), weight: Some(Out(dw)), bias: None, norm: None, update };
     let refused = cpu.conv2d_backward(In(x), In(w), In(dy), grads, Out(workspace)).unwrap_err();
-    assert!(refused.to_string().contains("a backend that updates a weight"), "{refused}");
+    assert!(refused.to_string().contains("a backend that updates this weight"), "{refused}");
 }
 
 /// Two convolutions of 128 channels after a first one, a pool and a head, for images of 2 × 2 pixels.

@@ -13,7 +13,7 @@ use normscape::ops::noise::{Noise, NoiseOptions};
 use normscape::ops::norm::renorm::{Correction, Renorm, RenormLimits, Uncorrected};
 use normscape::ops::norm::{Norm, NormGrads, NormPass, NormSpec, NormTangentBackward, NormTangents};
 use normscape::ops::running::Running;
-use normscape::ops::sgd::Sgd;
+use normscape::ops::sgd::{Descent, Sgd};
 use normscape::ops::squared_error::SquaredError;
 use normscape::ops::step::Step;
 use normscape::ops::vector::{Direction, NormKind, Vector};
@@ -204,9 +204,8 @@ as_the_cpu! {
         fn gather(set: ImageBytes, augment: bool, state: In, x: Out, labels: Out) stores x;
     }
     Sgd {
-        fn sgd(theta: Out, g: In, v: Option<Out>, m: f64, decay: f64, state: In);
-        fn sgd_recast(theta: Out, g: In, v: Option<Out>, to: Out, m: f64, decay: f64, state: In);
-        fn sgd_pieces(theta: Out, g: In, v: Option<Out>, to: Out, pieces: In, m: f64, decay: f64, state: In);
+        fn sgd(g: In, of: Descent);
+        fn sgd_pieces(g: In, of: Descent, pieces: In);
         fn advance(state: Out);
     }
     Step {
