@@ -67,15 +67,15 @@ template <unsigned WIDTH> struct Room {
     __device__ __forceinline__ double* weight_of(unsigned layer) const { return weight + layer * dim * PITCH; }
 };
 
-// Σ_k a[k stride_a] b[k stride_b], in two chains.
+// Σ_k a[k stride_a] b[k stride_b], in four chains: at ten terms three products and two sums follow one another.
 template <unsigned WIDTH> __device__ __forceinline__ double along(const double* a, unsigned stride_a, const double* b, unsigned stride_b, unsigned dim) {
-    double sum[2] = {};
+    double sum[4] = {};
 #pragma unroll
     for (unsigned k = 0; k < WIDTH; ++k) {
         if (k >= dim) break;
-        sum[k % 2] = fma(a[k * stride_a], b[k * stride_b], sum[k % 2]);
+        sum[k % 4] = fma(a[k * stride_a], b[k * stride_b], sum[k % 4]);
     }
-    return sum[0] + sum[1];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 // θ to shared memory. A thread has a place of a layer's numbers in all layers, and asks for 25 of these at once.
@@ -90,7 +90,11 @@ template <unsigned WIDTH> __device__ __forceinline__ void take_parameters(const 
         for (unsigned first = 0; first < layers; first += AHEAD) {
             float v[AHEAD];
 #pragma unroll
-            for (unsigned k = 0; k < AHEAD; ++k) v[k] = first + k < layers ? theta[(first + k) * step + t] : 0.0f;
+            for (unsigned k = 0; k < AHEAD; ++k) {
+                // The last one again beyond the end: loads under conditions would wait for one another's predicates.
+                unsigned layer = first + k < layers ? first + k : layers - 1;
+                v[k] = theta[layer * step + t];
+            }
 #pragma unroll
             for (unsigned k = 0; k < AHEAD; ++k)
                 if (first + k < layers) to[(first + k) * apart] = (double)v[k];
@@ -99,7 +103,7 @@ template <unsigned WIDTH> __device__ __forceinline__ void take_parameters(const 
 }
 
 // running ← (1 − α) running + α f · the batch's statistics.
-template <unsigned WIDTH> __device__ __forceinline__ void move_running_of(const Step& of, const Room<WIDTH>& room, double root, unsigned norms) {
+template <unsigned WIDTH> __device__ __forceinline__ void move_running_of(const Step& of, const Room<WIDTH>& room, double each_root, unsigned norms) {
     constexpr unsigned AHEAD = 4;
     const double kept = 1.0 - of.after.momentum;
     const unsigned dim = room.dim, count = 2 * norms * dim;
@@ -117,16 +121,16 @@ template <unsigned WIDTH> __device__ __forceinline__ void move_running_of(const 
         for (unsigned k = 0; k < AHEAD; ++k) {
             unsigned i = first + k * blockDim.x, unit = i / (2 * dim) * dim + i % dim;
             if (i >= count) break;
-            float found = i / dim % 2 ? (float)room.spread[unit] : (float)(room.constant[unit] / root);
+            float found = i / dim % 2 ? (float)room.spread[unit] : (float)(room.constant[unit] * each_root);
             of.running[i] = (float)(kept * running[k] + of.after.momentum * (found * factor[k]));
         }
     }
 }
 
 // θ ← θ − lr (g + λ θ), from the gradient that the block has left.
-template <unsigned WIDTH> __device__ __forceinline__ void move_parameters(const Step& of, const float* grad, unsigned count) {
+template <unsigned WIDTH> __device__ __forceinline__ void move_parameters(const Step& of, const float* grad, float rate, unsigned count) {
     constexpr unsigned AHEAD = WIDTH == 10 ? 24 : 8;
-    const float rate = (float)state_rate(of.state), decay = of.after.decay;
+    const float decay = of.after.decay;
 #pragma unroll 1
     for (unsigned first = threadIdx.x; first < count; first += AHEAD * blockDim.x) {
         float t[AHEAD], g[AHEAD];
@@ -155,9 +159,16 @@ __device__ __forceinline__ void on_coordinates(const float* theta, double* batch
     const unsigned p = threadIdx.x / dim, u = threadIdx.x % dim, at = p * PITCH + u;
     const bool inside = p <= dim;
     const double own = inside ? batch[of.x + p * of.row + u] : 0.0;
+    // Asked for with θ: at the end each would have to be waited for.
+    bool halted = false;
+    double rate = 0.0;
+    if constexpr (After::MOVES) {
+        halted = state_halted(after.state);
+        rate = state_rate(after.state);
+    }
     take_parameters(theta + (u64)blockIdx.x * stride, room, of.norms);
     if (inside) room.tape[at] = own;
-    const double root = sqrt((double)of.samples), each = 1.0 / (double)of.samples;
+    const double root = sqrt((double)of.samples), each = 1.0 / (double)of.samples, each_root = 1.0 / root;
     __syncthreads();
 
     // The layer's input; a thread's number of its output.
@@ -177,9 +188,10 @@ __device__ __forceinline__ void on_coordinates(const float* theta, double* batch
         __syncthreads();
         if (inside) {
             double squares = along<WIDTH>(product + u, PITCH, product + u, PITCH, dim), a = product[dim * PITCH + u];
-            double spread = (of.kind == L2 ? fma(a, a, squares) : squares) * each;
-            if (of.kind == L2) spread = sqrt(spread);
-            double inverse = 1.0 / (of.kind == L2 ? spread + eps : sqrt(spread + eps));
+            // One root for both: a warp would wait for either in turn.
+            const bool euclidean = of.kind == L2;
+            double mean = (euclidean ? fma(a, a, squares) : squares) * each, rooted = sqrt(euclidean ? mean : mean + eps);
+            double spread = euclidean ? rooted : mean, inverse = 1.0 / (euclidean ? rooted + eps : rooted);
             if (p == dim) {
                 unsigned unit = l * dim + u;
                 value = root * room.beta[unit];
@@ -188,7 +200,7 @@ __device__ __forceinline__ void on_coordinates(const float* theta, double* batch
                 room.inverse[unit] = inverse;
                 room.spread[unit] = spread;
                 if (statistics) {
-                    statistics[2 * l * dim + u] = (float)(a / root);
+                    statistics[2 * l * dim + u] = (float)(a * each_root);
                     statistics[(2 * l + 1) * dim + u] = (float)spread;
                 }
             } else {
@@ -260,9 +272,8 @@ __device__ __forceinline__ void on_coordinates(const float* theta, double* batch
     if constexpr (After::MOVES) {
         // Where the loss is not finite the step halts, and θ stays: what less itself is not 0 is no number, or infinite.
         const double mean = scale * (sum + batch[0]);
-        const bool moves = !state_halted(after.state) && mean - mean == 0.0;
-        move_running_of(after, room, root, of.norms);
-        if (moves) move_parameters<WIDTH>(after, grad, depth * square + 2 * of.norms * dim);
+        move_running_of(after, room, each_root, of.norms);
+        if (!halted && mean - mean == 0.0) move_parameters<WIDTH>(after, grad, (float)rate, depth * square + 2 * of.norms * dim);
     }
 }
 

@@ -1,4 +1,4 @@
-// Sums of products over the valid taps of a 3×3 convolution, shared by conv.cu, conv_mma.cu and stem.cu.
+// Sums of products over the valid taps of a 3×3 convolution, shared by conv.cu, conv_mma.cu and stem.cuh.
 //
 // Rows of activations are numbered r = pixel·batch + n, and a tap moves all rows of a pixel to those of its neighbour. So a convolution is
 // a sum of dense products of the same rows, shifted.
@@ -15,6 +15,11 @@ struct Pixel {
 };
 __device__ __forceinline__ Pixel pixel_at(const Map& map, unsigned pixel) { return {(int)(pixel / map.width), (int)(pixel % map.width)}; }
 __device__ __forceinline__ Pixel pixel_of(const Map& map, unsigned row) { return pixel_at(map, row / map.batch); }
+// The one after it, row by row.
+__device__ __forceinline__ Pixel pixel_after(const Map& map, Pixel pixel) {
+    bool next_line = pixel.w + 1 == (int)map.width;
+    return {pixel.h + next_line, next_line ? 0 : pixel.w + 1};
+}
 // How far tap moves a pixel.
 __device__ __forceinline__ Pixel tap_shift(const Map& map, unsigned tap) {
     if (map.taps == 1) return {0, 0};

@@ -132,6 +132,7 @@ __device__ __forceinline__ void store_tap(float* to, const Map& map, const float
 
 // Updates a weight by a tap's part of a tile that is all of its gradient, from `at` on.
 __device__ __forceinline__ void update_tap(const Descent& by, const Parameters& weight, u64 at, const Map& map, const float (&d)[NARROW / 2]) {
+    const bool odd = lane_id() % 2 != 0;
 #pragma unroll
     for (unsigned e = 0; e < 2; ++e) {
         Two t[NARROW / 8], v[NARROW / 8];
@@ -152,7 +153,14 @@ __device__ __forceinline__ void update_tap(const Descent& by, const Parameters& 
                 for (unsigned k = 0; k < 2; ++k) by.move(t[n].v[k], d[4 * n + 2 * e + k]);
             }
             *(Two*)(weight.theta + first + 8 * n) = t[n];
-            if (weight.operands_or_null) *(unsigned*)(weight.operands_or_null + first + 8 * n) = pack_bf16(t[n].v[0], t[n].v[1]);
+        }
+        if (!weight.operands_or_null) continue;
+        // Lanes in pairs exchange what they have of two neighbouring blocks of eight columns: each stores four columns of one, a sector by four lanes.
+#pragma unroll
+        for (unsigned n = 0; n < NARROW / 8; n += 2) {
+            unsigned low = pack_bf16(t[n].v[0], t[n].v[1]), high = pack_bf16(t[n + 1].v[0], t[n + 1].v[1]);
+            unsigned got = __shfl_xor_sync(0xffffffffu, odd ? low : high, 1);
+            *(TwoWords*)(weight.operands_or_null + first + 8 * n + (odd ? 6 : 0)) = odd ? TwoWords{{got, high}} : TwoWords{{low, got}};
         }
     }
 }

@@ -3,7 +3,7 @@
 //! f32 is exact, in whole tiles (`kernels/conv_exact.cu`) or any others (`kernels/conv.cu`); tf32 and bf16 run on tensor cores, in whole tiles
 //! (`kernels/conv_wgmma.cu` for bf16 on sm_90, `kernels/conv_shared.cu` for tf32 there, `kernels/conv_tile.cu` elsewhere) or any others
 //! (`kernels/conv_mma.cu`); a first layer of at most three
-//! channels has kernels of its own (`kernels/stem.cu`). Tiles and splits depend on the shapes alone, so the order of every sum does too.
+//! channels has kernels of its own (`kernels/stem.cu`, `stem_gradient.cu`). Tiles and splits depend on the shapes alone, so the order of every sum does too.
 //!
 //! - `extents`: tiles, splits and workspace · `exact`: what whole tiles in f32 need · `norm_below`: the norm whose dy an input's gradient is ·
 //!   `product`: outputs, and the gradients of inputs · `weight`: the gradients of weights and biases · `both`: those of inputs and weights in one launch
