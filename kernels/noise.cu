@@ -1,43 +1,6 @@
 // Algorithm 1's noise, drawn where it is used: src/ops/noise, src/ops/norm/batch. A thread stays with a pair of units, whose two samples
-// share one draw of Philox. Rows are numbered (h·W + w)·N + n. `matrix.width` counts pairs here.
-#include "columns.cuh"
-#include "random.cuh"
-
-// Algorithm 1's noise at a `layer`, which is part of the draws' key: `mean` n_μ, `scale` n_σ, `spread` r_μ = r_σ.
-BY_VALUE NoiseOptions { float mean, scale, spread; unsigned layer; };
-
-struct NoiseKey {
-    u64 seed;
-    unsigned step;
-    NoiseOptions noise;
-};
-// μ_j − r_μ and σ_j of a unit.
-struct NoiseUnit {
-    float low, sigma;
-};
-__device__ __forceinline__ NoiseUnit noise_unit(const NoiseKey& key, unsigned unit) {
-    const NoiseOptions& noise = key.noise;
-    Words words = draw(key.seed, NOISE_UNIT, noise.layer, key.step, unit, 0);
-    return {uniform_in(words.w[0], -noise.mean, 2.0f * noise.mean) - noise.spread, uniform_in(words.w[1], 1.0f, noise.scale - 1.0f)};
-}
-// m_ij and s_ij of both units at a sample.
-struct NoisePair {
-    float shift[2], scale[2];
-};
-__device__ __forceinline__ NoisePair noise_pair(const NoiseKey& key, const NoiseUnit (&units)[2], unsigned sample, unsigned pair) {
-    Words words = draw(key.seed, NOISE_SAMPLE, key.noise.layer, key.step, sample, pair);
-    NoisePair drawn;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-        drawn.shift[half] = uniform_in(words.w[2 * half], 0.0f, 2.0f * key.noise.spread) + units[half].low;
-        drawn.scale[half] = fmaf(normal(words.w[2 * half + 1]), key.noise.spread, units[half].sigma);
-    }
-    return drawn;
-}
-// The number of the sample in row `row`, which does not depend on the batch size: rows lie as (h·W + w)·N + n.
-__device__ __forceinline__ unsigned noise_sample(unsigned row, unsigned batch, unsigned pixels) {
-    return row % batch * pixels + row / batch;
-}
+// share one draw of Philox. `matrix.width` counts pairs here. Rows of whole vectors are noise_wide.cu's.
+#include "noise.cuh"
 
 // What a thread knows of its pair.
 struct NoisePlace {
@@ -49,23 +12,24 @@ struct NoisePlace {
 // `windows`: rows of x that each row of the matrix stands for.
 __device__ __forceinline__ NoisePlace noise_place(const u64* state, const NoiseOptions& noise, const Matrix& matrix, unsigned batch,
                                                   unsigned windows = 1) {
-    NoiseKey key = {state_seed(state), (unsigned)state_step(state), noise};
+    NoiseKey key = noise_key(state, noise);
     ColumnPlace pairs = column_place(matrix), first = pairs, second = pairs;
     first.column = 2 * pairs.column;
     second.column = 2 * pairs.column + 1;
     return {{first, second}, key, {noise_unit(key, first.column), noise_unit(key, second.column)}, pairs.column, batch,
             matrix.rows / batch * windows};
 }
-__device__ __forceinline__ NoisePair noise_at(const NoisePlace& place, unsigned row) {
-    return noise_pair(place.key, place.units, noise_sample(row, place.batch, place.pixels), place.pair);
+template <typename Walk> __device__ __forceinline__ NoisePair noise_at(const NoisePlace& place, const Walk& walk, unsigned k) {
+    return noise_pair(place.key, place.units, sample_of(walk, k, place.pixels), place.pair);
 }
 
 // Calls f(element, shift, scale) for every element of this thread's pair.
 template <typename F> __device__ __forceinline__ void for_noise(const NoisePlace& place, F f) {
     const ColumnPlace(&at)[2] = place.at;
     if (!at[0].there()) return;
-    for (unsigned row = at[0].first_row; row < at[0].end_row; row += at[0].step) {
-        NoisePair drawn = noise_at(place, row);
+    SampleWalk walk = sample_walk(at[0].first_row, at[0].step, place.batch);
+    for (unsigned row = at[0].first_row; row < at[0].end_row; row += at[0].step, walk.move()) {
+        NoisePair drawn = noise_at(place, walk, 0);
 #pragma unroll
         for (int half = 0; half < 2; ++half)
             if (at[half].there()) f(at[half].element(row), drawn.shift[half], drawn.scale[half]);
@@ -127,22 +91,27 @@ __device__ __forceinline__ NoisyPlace noisy_place(const float* weight, const flo
 template <unsigned COUNT, typename F> __device__ __forceinline__ void for_noise_windows(const NoisePlace& place, const Pool& pool, F f) {
     const ColumnPlace(&at)[2] = place.at;
     if (!at[0].there()) return;
-    for (unsigned row = at[0].first_row; row < at[0].end_row; row += at[0].step) {
-        Window<COUNT> window = window_of<COUNT>(pool, row);
-        float shift[2][COUNT], scale[2][COUNT];
+    auto for_walk = [&](auto walk) {
+        for (unsigned row = at[0].first_row; row < at[0].end_row; row += at[0].step, walk.move()) {
+            Window<COUNT> window;
+            float shift[2][COUNT], scale[2][COUNT];
 #pragma unroll
-        for (unsigned k = 0; k < COUNT; ++k) {
-            NoisePair drawn = noise_at(place, window.row[k]);
+            for (unsigned k = 0; k < COUNT; ++k) {
+                window.row[k] = pixel_of(walk, k) * walk.batch + walk.n;
+                NoisePair drawn = noise_at(place, walk, k);
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                shift[half][k] = drawn.shift[half];
-                scale[half][k] = drawn.scale[half];
+                for (int half = 0; half < 2; ++half) {
+                    shift[half][k] = drawn.shift[half];
+                    scale[half][k] = drawn.scale[half];
+                }
             }
-        }
 #pragma unroll
-        for (int half = 0; half < 2; ++half)
-            if (at[half].there()) f(window, row, shift[half], scale[half], half);
-    }
+            for (int half = 0; half < 2; ++half)
+                if (at[half].there()) f(window, row, shift[half], scale[half], half);
+        }
+    };
+    if constexpr (COUNT == 1) for_walk(sample_walk(at[0].first_row, at[0].step, place.batch));
+    else for_walk(window_walk(pool, at[0].first_row, at[0].step, 0, 0));
 }
 
 template <typename T, unsigned COUNT> __device__ __forceinline__ void apply(const T* x, T* y, const NoisyPlace& place, const Pool& pool) {

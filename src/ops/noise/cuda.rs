@@ -1,8 +1,9 @@
-//! The noise on a device: `kernels/noise.cu`.
+//! The noise on a device: `kernels/noise.cu`, and `kernels/noise_wide.cu` for rows of whole vectors.
 
 use super::{Noise, NoiseOptions};
-use crate::ops::launch_grid::ColumnGrid;
-use crate::runtime::cuda::driver::{Driver, Stored};
+use crate::ops::implicit_gemm::aligned;
+use crate::ops::launch_grid::{ColumnGrid, counted_in_32_bits};
+use crate::runtime::cuda::driver::{Driver, Region, Stored};
 use crate::runtime::cuda::{Cuda, Mode, count, kernels};
 use crate::runtime::tensor::{In, Out, Shape};
 use crate::{Error, Result};
@@ -15,9 +16,16 @@ fn same(shapes: &[Shape]) -> Result<()> {
     }
 }
 
-/// The grid of a pass that draws noise, and N.
-pub fn grid(op: &'static str, x: Shape) -> Result<(ColumnGrid, u32)> {
-    Ok((ColumnGrid::pairs(op, x)?, count(op, x.hwnc()[2])?))
+/// The grid of a pass over `tensors` of this shape, and whether the pass is wide.
+fn grid<T: Stored>(x: Shape, tensors: &[Region]) -> Result<(ColumnGrid, bool)> {
+    let wide = aligned::<T>(tensors, &[x.matrix().1]) == 1 && counted_in_32_bits::<T>(x);
+    let at = if wide { ColumnGrid::wide_each::<T>("noise", x) } else { ColumnGrid::pairs("noise", x) };
+    Ok((at?, wide))
+}
+
+/// N.
+fn batch(x: Shape) -> Result<u32> {
+    count("noise", x.hwnc()[2])
 }
 
 impl From<NoiseOptions> for kernels::NoiseOptions {
@@ -28,12 +36,16 @@ impl From<NoiseOptions> for kernels::NoiseOptions {
 
 impl<D: Driver> Cuda<D> {
     fn noise_in<T: Stored>(&mut self, options: NoiseOptions, relu: bool, x: In, state: In, y: Out) -> Result<()> {
-        let (at, batch) = grid("noise", x.0.shape)?;
-        let ColumnGrid { grid, matrix, .. } = at;
+        let (shape, batch) = (x.0.shape, batch(x.0.shape)?);
         let (driver, mut views) = self.begin("noise");
         let (x, state, mut y) = (views.read::<T>(x)?, views.read::<u64>(state)?, views.write::<T>(y)?);
-        let relu = u32::from(relu);
-        kernels::Noise { x, state, y: &mut y, relu, batch, noise: options.into(), matrix }.launch(driver, grid)
+        let (ColumnGrid { grid, matrix, .. }, wide) = grid::<T>(shape, &[x.region, y.region])?;
+        let (y, relu, noise) = (&mut y, u32::from(relu), options.into());
+        if wide {
+            kernels::NoiseWide { x, state, y, relu, batch, noise, matrix }.launch(driver, grid)
+        } else {
+            kernels::Noise { x, state, y, relu, batch, noise, matrix }.launch(driver, grid)
+        }
     }
 
     fn noise_gradient_in<T: Stored>(
@@ -45,18 +57,22 @@ impl<D: Driver> Cuda<D> {
         state: In,
         grad_x: Out,
     ) -> Result<()> {
-        let (at, batch) = grid("noise", x.0.shape)?;
-        let ColumnGrid { grid, matrix, .. } = at;
+        let (shape, batch) = (x.0.shape, batch(x.0.shape)?);
         let (driver, mut views) = self.begin("noise");
-        let (x, dy, state) = (views.read::<T>(x)?, views.read::<T>(grad_y)?, views.read::<u64>(state)?);
-        let (mut dx, relu) = (views.write::<T>(grad_x)?, u32::from(relu));
-        kernels::NoiseGradient { x, grad_y: dy, state, grad_x: &mut dx, relu, batch, noise: options.into(), matrix }
-            .launch(driver, grid)
+        let (x, grad_y, state) = (views.read::<T>(x)?, views.read::<T>(grad_y)?, views.read::<u64>(state)?);
+        let mut grad_x = views.write::<T>(grad_x)?;
+        let (ColumnGrid { grid, matrix, .. }, wide) = grid::<T>(shape, &[x.region, grad_y.region, grad_x.region])?;
+        let (grad_x, relu, noise) = (&mut grad_x, u32::from(relu), options.into());
+        if wide {
+            kernels::NoiseGradientWide { x, grad_y, state, grad_x, relu, batch, noise, matrix }.launch(driver, grid)
+        } else {
+            kernels::NoiseGradient { x, grad_y, state, grad_x, relu, batch, noise, matrix }.launch(driver, grid)
+        }
     }
 
     fn noise_draws_in<T: Stored>(&mut self, options: NoiseOptions, state: In, shift: Out, scale: Out) -> Result<()> {
-        let (at, batch) = grid("noise", shift.0.shape)?;
-        let ColumnGrid { grid, matrix, .. } = at;
+        let (ColumnGrid { grid, matrix, .. }, batch) =
+            (ColumnGrid::pairs("noise", shift.0.shape)?, batch(shift.0.shape)?);
         let (driver, mut views) = self.begin("noise");
         let (state, mut shift, mut scale) =
             (views.read::<u64>(state)?, views.write::<T>(shift)?, views.write::<T>(scale)?);

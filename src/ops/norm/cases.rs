@@ -123,12 +123,12 @@ fn batch() -> Vec<Case> {
     cases
 }
 
-/// The shapes of all norms, at several layers and steps; and one very large step and layer.
+/// The shapes of all norms, and rows of whole vectors, at several layers and steps; and one very large step and layer.
 fn noisy() -> Vec<Case> {
     let keyed = |(i, &(name, shape, relu)): (usize, &(&str, &[usize], bool))| {
         case(name, shape, USUAL, relu).set("seed", 7.0).set("step", (3 * i) as f64).set("layer", (1 + i % 5) as f64)
     };
-    let mut cases: Vec<_> = SHAPES.iter().enumerate().map(keyed).collect();
+    let mut cases: Vec<_> = SHAPES.iter().chain(VECTORS).enumerate().map(keyed).collect();
     let far = case("far_key", &[5, 6, 3, 3], USUAL, true);
     cases.push(far.set("seed", 2f64.powi(40) + 1.0).set("step", 4_294_967_295.0).set("layer", 16_777_215.0));
     let small = Law::Normal { mean: 0.01, scale: 3e-3 };

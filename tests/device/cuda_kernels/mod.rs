@@ -7,6 +7,7 @@ mod distribution;
 mod draws;
 mod gather;
 mod head;
+mod noise_wide;
 mod norm_below;
 mod norm_pool;
 mod norm_wide;

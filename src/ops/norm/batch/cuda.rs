@@ -1,5 +1,5 @@
-//! Norms over the batch on a device: `kernels/batchnorm.cu` and `kernels/batchnorm_wide.cu`, `kernels/lpnorm.cu`, and `kernels/noise.cu` where their
-//! passes draw noise.
+//! Norms over the batch on a device: `kernels/batchnorm.cu` and `kernels/batchnorm_wide.cu`, `kernels/lpnorm.cu`, and
+//! `kernels/noise.cu` and `kernels/noise_wide.cu` where their passes draw noise.
 
 use crate::Error;
 use crate::Result;
@@ -48,6 +48,11 @@ fn each<T: Stored>(wide: bool, op: &'static str, shape: Shape) -> Result<ColumnG
 /// A pass that leaves sums of the columns, wide or not.
 fn summing<T: Stored>(wide: bool, op: &'static str, shape: Shape) -> Result<ColumnGrid> {
     if wide { ColumnGrid::wide_sums::<T>(op, shape) } else { ColumnGrid::sums(op, shape) }
+}
+
+/// A pass over every element that draws noise, wide or not.
+fn drawing<T: Stored>(wide: bool, op: &'static str, shape: Shape) -> Result<ColumnGrid> {
+    if wide { ColumnGrid::wide_each::<T>(op, shape) } else { ColumnGrid::pairs(op, shape) }
 }
 
 /// Launches the first kernel, or where `wide` the second, or the third where a pool follows; all take the same operands.
@@ -163,19 +168,20 @@ impl<D: Driver> Cuda<D> {
         let (mean, spread) = (views.read::<f32>(pass.mean.into())?, views.read::<f32>(pass.spread.into())?);
         let (mut y, mut chosen) = (views.write::<T>(pass.y)?, views.write_some::<T>(pass.chosen)?);
         let (y, eps, relu, pool) = (&mut y, spec.eps, u32::from(spec.relu), over.pool);
+        let kept = chosen.as_ref().map_or(y.region, |chosen| chosen.region);
+        let wide = is_wide::<T>(pass.x.0.shape, &[x.region, y.region, kept]);
         let Some((noise, state)) = key else {
             let kind = spec.divisor.kind();
-            let kept = chosen.as_ref().map_or(y.region, |chosen| chosen.region);
-            let wide = is_wide::<T>(pass.x.0.shape, &[x.region, y.region, kept]);
             let ColumnGrid { grid, matrix, .. } = each::<T>(wide, spec.name(), over.shape)?;
             return launch!(driver, grid, wide, pool, [NormApply, NormApplyWide, NormApplyWidePool] {
                 x, weight, bias, mean, spread, y, chosen: chosen.as_mut(), eps, kind, relu, matrix, pool
             });
         };
         let (state, ColumnGrid { grid, matrix, .. }) =
-            (views.read::<u64>(state)?, ColumnGrid::pairs(spec.name(), over.shape)?);
-        kernels::NoisyApply { x, weight, bias, mean, var: spread, state, y, eps, relu, noise, matrix, pool }
-            .launch(driver, grid)
+            (views.read::<u64>(state)?, drawing::<T>(wide, spec.name(), over.shape)?);
+        launch!(driver, grid, wide, pool, [NoisyApply, NoisyApplyWide, NoisyApplyWidePool] {
+            x, weight, bias, mean, var: spread, state, y, eps, relu, noise, matrix, pool
+        })
     }
 
     /// See [`crate::ops::norm::Norm::norm_backward`].
@@ -202,14 +208,17 @@ impl<D: Driver> Cuda<D> {
         let (mut grad_weight, mut grad_bias) = (views.write::<f32>(grads.weight)?, views.write::<f32>(grads.bias)?);
         let (mut workspace, mut tickets) = (views.write::<f32>(pass.workspace)?, views.write::<u32>(tickets)?);
         let (eps, kind, relu, pool) = (spec.eps, spec.divisor.kind(), u32::from(spec.relu), over.pool);
-        let wide = key.is_none() && is_wide::<T>(pass.x.0.shape, &[x.region, grad_y.region, grad_x.region]);
+        let wide = is_wide::<T>(pass.x.0.shape, &[x.region, grad_y.region, grad_x.region]);
         // The gradient of an ℓp norm has no wide kernel but for p = 1, 2 and ∞.
         let wide_gradient = wide && !matches!(spec.divisor, Divisor::PowerMean(p) if power(p) == 0);
-        let each = each::<T>(wide_gradient, op, over.shape)?;
-        let (sums, each) = match key {
-            None if wide => (ColumnGrid::wide_sums::<T>(op, over.shape)?, each),
-            None => (ColumnGrid::sums_over(op, over)?, each),
-            Some(_) => (ColumnGrid::pair_sums_over(op, over)?, ColumnGrid::pairs(op, over.shape)?),
+        let sums = match key {
+            _ if wide => ColumnGrid::wide_sums::<T>(op, over.shape)?,
+            None => ColumnGrid::sums_over(op, over)?,
+            Some(_) => ColumnGrid::pair_sums_over(op, over)?,
+        };
+        let each = match key {
+            None => each::<T>(wide_gradient, op, over.shape)?,
+            Some(_) => drawing::<T>(wide, op, over.shape)?,
         };
 
         let (partials, tickets) = (&mut sums.partials(&mut workspace), &mut sums.tickets(op, &mut tickets)?);
@@ -225,25 +234,10 @@ impl<D: Driver> Cuda<D> {
             }
             Some((noise, state)) => {
                 let var = spread;
-                kernels::NoisyGradientSums {
-                    x,
-                    grad_y,
-                    weight,
-                    bias,
-                    mean,
-                    var,
-                    state,
-                    partials,
-                    grad_weight: to_weight,
-                    grad_bias: to_bias,
-                    tickets,
-                    eps,
-                    relu,
-                    noise,
-                    matrix,
-                    pool,
-                }
-                .launch(driver, grid)?;
+                launch!(driver, grid, wide, pool, [NoisyGradientSums, NoisyGradientSumsWide, NoisyGradientSumsWidePool] {
+                    x, grad_y, weight, bias, mean, var, state, partials, grad_weight: to_weight, grad_bias: to_bias, tickets, eps, relu, noise,
+                    matrix, pool
+                })?
             }
         }
         let (grad_weight, grad_bias, grad_x) = (grad_weight.read(), grad_bias.read(), &mut grad_x);
@@ -257,24 +251,9 @@ impl<D: Driver> Cuda<D> {
             }
             (Divisor::Std, Some((noise, state))) => {
                 let var = spread;
-                kernels::NoisyGradient {
-                    x,
-                    grad_y,
-                    weight,
-                    bias,
-                    mean,
-                    var,
-                    grad_weight,
-                    grad_bias,
-                    state,
-                    grad_x,
-                    eps,
-                    relu,
-                    noise,
-                    matrix,
-                    pool,
-                }
-                .launch(driver, grid)
+                launch!(driver, grid, wide, pool, [NoisyGradient, NoisyGradientWide, NoisyGradientWidePool] {
+                    x, grad_y, weight, bias, mean, var, grad_weight, grad_bias, state, grad_x, eps, relu, noise, matrix, pool
+                })
             }
             (Divisor::PowerMean(p), _) => {
                 let (power, exponent, scale) = (power(p), (p - 1.0) as f32, spread);
