@@ -3,52 +3,14 @@
 // batchnorm.cu's, so that the host launches any of the three alike: without a pool `pool` says nothing.
 #include "wide.cuh"
 
-// Each part's Σx and Σx² of every column, and of all parts μ and σ². Float takes the sums about a pivot, the mean of the threads' first rows: whatever the samples are, Σ of
-// squares about it is at most by the factor of a thread's rows, and one, above that about their mean. A column whose squares leave float's range
-// is summed in double; the others keep their bits.
+// Each part's Σx and Σx² of every column, and of all parts μ and σ².
 KERNEL_OF_T(256) moments_wide(const T* x, double* partials, float* mean, float* var, unsigned* tickets, Matrix matrix) {
     wait_for_predecessor();
     constexpr unsigned N = EACH<T>;
-    SHARED(float, total, [2][MOST_COLUMNS]);
-    SHARED(float, pivots, [MOST_COLUMNS]);
     WidePlace<N> at = wide_place<N>(matrix);
-    const Vector* from = (const Vector*)x;
-    Pair sums = {};
-    bool again = false;
-    for (unsigned begin = at.begin; begin < at.end; begin += RUN * at.step) {
-        unsigned end = min(begin + RUN * at.step, at.end), rows = end - begin;
-        float pivot[N] = {}, none[N] = {};
-        if (at.there() && at.first_row < rows) unpack(from[(begin + at.first_row) * at.vectors + at.lane], pivot);
-        add_up(pivot, none, at, total);
-        if (at.owns()) pivots[threadIdx.x] = total[0][threadIdx.x] / min(rows, at.step);
-        __syncthreads();
-        at.take(pivots, pivot);
-        float a[N] = {}, b[N] = {};
-        for_values(at, x, begin, end, [&](unsigned j, float value) {
-            float d = value - pivot[j];
-            a[j] += d;
-            b[j] = fmaf(d, d, b[j]);
-        });
-        add_up(a, b, at, total);
-        if (at.owns()) {
-            double p = pivots[threadIdx.x], d = total[0][threadIdx.x], dd = total[1][threadIdx.x];
-            again = again || !(dd >= 1e-30 && dd < INF_F32);
-            sums.a += fma(p, (double)rows, d);
-            sums.b += fma(p, fma(p, (double)rows, 2.0 * d), dd);
-        }
-    }
-    if (!again) store_own(sums, at, partials);
-    SHARED(unsigned, left, [256]);
-    left[threadIdx.x] = again;
-    unsigned columns = at.width * N;
-    if (block_any(again)) {
-        ColumnPlace narrow = column_place({matrix.rows, matrix.columns, matrix.rows_per_part, columns});
-        // Nobody looks after a column that is done.
-        if (!left[threadIdx.x % columns]) narrow.columns = 0;
-        store_moments(x, partials, narrow);
-    }
+    store_wide_moments<MOST_COLUMNS>(x, partials, at, matrix);
     Moments to = {partials, mean, var, tickets};
-    merge_moments<4>(to, matrix.rows, block_parts(at.columns, columns));
+    merge_moments<4>(to, matrix.rows, block_parts(at.columns, at.width * N));
 }
 
 // What norm_apply does.

@@ -4,22 +4,10 @@
 // A pixel's rows are a dense N × C matrix. So all of x is a `matrix` of pixels × (N·C), whose `rows` are the pixels: a column is one
 // channel of a sample, and lanes run along it as in BatchNorm's passes. The sums over the pixels come first (BatchNorm's kernel leaves Σx
 // and Σx²). Then a warp adds up the columns and parts of each sample's group, or of each channel, in a fixed order.
-#include "columns.cuh"
+#include "groupnorm.cuh"
 
 // The column that a warp has where a warp merges one: eight in a block of 256 threads.
 __device__ __forceinline__ unsigned merged_column() { return blockIdx.x * 8u + warp_id(); }
-
-// The `channels` of a sample, the `count` of groups that they are in, and whether these are normalised about their mean (`centre`).
-BY_VALUE Groups { unsigned channels, count, centre; };
-
-// A column's channel, and its group among those of all samples.
-struct GroupColumn {
-    unsigned channel, group;
-};
-__device__ __forceinline__ GroupColumn group_column(unsigned column, const Groups& groups) {
-    unsigned channel = column % groups.channels;
-    return {channel, column / groups.channels * groups.count + channel / (groups.channels / groups.count)};
-}
 
 __device__ __forceinline__ Pair warp_pair(Pair pair) { return {warp_sum(pair.a), warp_sum(pair.b)}; }
 
@@ -163,10 +151,11 @@ group_gradient(const T* x, const T* grad_y, const float* weight, const float* bi
     auto [c, g] = group_column(at.column, groups);
     double s = sqrt((double)var[g] + eps);
     Affine of = affine_of(weight[c], bias[c], mean[g], s, relu);
-    float w = weight[c], inverse = (float)(1.0 / s), mq = mean_q[g], mu = mean_u[g];
+    GroupSlope slope = group_slope(s, mean_q[g], mean_u[g]);
     for_column(at, [&](u64 i) {
-        float v = to_f32(x[i]), dy = of.upstream(v, to_f32(grad_y[i]));
-        grad_x[i] = from_f32<T>(inverse * fmaf(-(of.centred(v) * inverse), mu, fmaf(w, dy, -mq)));
+        float v = to_f32(x[i]);
+        bool through = !(of.before_relu(v) <= of.floor);
+        grad_x[i] = from_f32<T>(group_dx(of.centred(v), to_f32(grad_y[i]), through, of.gain, slope.inverse, slope.rest, slope.slope));
     });
 }
 

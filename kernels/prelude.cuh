@@ -8,8 +8,9 @@
 // - macros for shared memory: SHARED(type, name, [N][M]) and DYNAMIC_SHARED(name)
 //
 // The other headers: random.cuh, tensor_cores.cuh, cluster.cuh, tickets.cuh (which block comes last); columns.cuh (a norm's passes), wide.cuh (the
-// same, several columns a thread), noise.cuh (Algorithm 1's draws), norm_below.cuh (a norm's sums where a product makes its dy), taps.cuh (a convolution's), splits.cuh (a weight
-// gradient's parts), losses.cuh, tiles.cuh (whole tiles of products on tensor cores), hopper.cuh (asynchronous copies and products of sm_90a), lpnorm.cuh.
+// same, several columns a thread), noise.cuh (Algorithm 1's draws), norm_below.cuh (a norm's sums where a product makes its dy), taps.cuh (a convolution's),
+// splits.cuh (a weight gradient's parts), losses.cuh, tiles.cuh (whole tiles of products on tensor cores), hopper.cuh (asynchronous copies and products of
+// sm_90a), groupnorm.cuh, lpnorm.cuh.
 //
 // Names of indices: n sample, h and w pixel, c input channel, k output channel, r row, that is a sample of a unit ((h·W + w)·N + n).
 #pragma once

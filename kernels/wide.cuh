@@ -7,7 +7,7 @@
 #pragma once
 #include "columns.cuh"
 
-// Columns that a block takes at most.
+// Columns that a block takes at most, but for norms over groups.
 constexpr unsigned MOST_COLUMNS = 64;
 // Rows that a thread adds in float before double takes over.
 constexpr unsigned RUN = 64;
@@ -48,7 +48,7 @@ template <unsigned N> struct WidePlace {
     __device__ __forceinline__ unsigned own() const { return blockIdx.x * width * N + threadIdx.x; }
     __device__ __forceinline__ bool owns() const { return threadIdx.x < width * N && own() < columns; }
     // This thread's columns of what all owners have left in a row of shared memory; 0 where it has none.
-    __device__ __forceinline__ void take(const float (&shared)[MOST_COLUMNS], float (&v)[N]) const {
+    template <unsigned MOST> __device__ __forceinline__ void take(const float (&shared)[MOST], float (&v)[N]) const {
 #pragma unroll
         for (unsigned i = 0; i < N; ++i) v[i] = there() ? shared[threadIdx.x % width * N + i] : 0.0f;
     }
@@ -106,9 +106,9 @@ struct Larger {
 };
 
 // Joins a and b of the threads that share columns, as a tree whose shape is the width's alone, and leaves each owner's two in `total`.
-// All threads must call it.
-template <typename Join, unsigned N>
-__device__ __forceinline__ void join_up(float (&a)[N], float (&b)[N], const WidePlace<N>& at, float (&total)[2][MOST_COLUMNS]) {
+// All threads must call it. MOST: columns of a block, at most.
+template <typename Join, unsigned N, unsigned MOST>
+__device__ __forceinline__ void join_up(float (&a)[N], float (&b)[N], const WidePlace<N>& at, float (&total)[2][MOST]) {
     SHARED(Four, others, [N / 2][128]);
     unsigned mine = threadIdx.x;
     for (unsigned distance = 128; distance >= at.width; distance >>= 1) {
@@ -144,8 +144,8 @@ __device__ __forceinline__ void join_up(float (&a)[N], float (&b)[N], const Wide
 }
 
 // The same, added.
-template <unsigned N>
-__device__ __forceinline__ void add_up(float (&a)[N], float (&b)[N], const WidePlace<N>& at, float (&total)[2][MOST_COLUMNS]) {
+template <unsigned N, unsigned MOST>
+__device__ __forceinline__ void add_up(float (&a)[N], float (&b)[N], const WidePlace<N>& at, float (&total)[2][MOST]) {
     join_up<Added>(a, b, at, total);
 }
 
@@ -165,6 +165,51 @@ template <unsigned N> __device__ __forceinline__ void store_own(const Pair& sums
     if (!at.owns()) return;
     partials[(u64)(2 * blockIdx.y) * at.columns + at.own()] = sums.a;
     partials[(u64)(2 * blockIdx.y + 1) * at.columns + at.own()] = sums.b;
+}
+
+// Each part's Σx and Σx² of every column, of which a block has MOST at most; all threads must call it. Float takes the sums about a pivot, the mean of the
+// threads' first rows: whatever the samples are, Σ of squares about it is at most by the factor of a thread's rows, and one, above that about their mean. A
+// column whose squares leave float's range is summed in double; the others keep their bits. One row alone is its own pivot, and its square exact.
+template <unsigned MOST, typename T>
+__device__ __forceinline__ void store_wide_moments(const T* x, double* partials, const WidePlace<EACH<T>>& at, const Matrix& matrix) {
+    constexpr unsigned N = EACH<T>;
+    SHARED(float, total, [2][MOST]);
+    SHARED(float, pivots, [MOST]);
+    const Vector* from = (const Vector*)x;
+    Pair sums = {};
+    bool again = false;
+    for (unsigned begin = at.begin; begin < at.end; begin += RUN * at.step) {
+        unsigned end = min(begin + RUN * at.step, at.end), rows = end - begin;
+        float pivot[N] = {}, none[N] = {};
+        if (at.there() && at.first_row < rows) unpack(from[(begin + at.first_row) * at.vectors + at.lane], pivot);
+        add_up(pivot, none, at, total);
+        if (at.owns()) pivots[threadIdx.x] = total[0][threadIdx.x] / min(rows, at.step);
+        __syncthreads();
+        at.take(pivots, pivot);
+        float a[N] = {}, b[N] = {};
+        for_values(at, x, begin, end, [&](unsigned j, float value) {
+            float d = value - pivot[j];
+            a[j] += d;
+            b[j] = fmaf(d, d, b[j]);
+        });
+        add_up(a, b, at, total);
+        if (at.owns()) {
+            double p = pivots[threadIdx.x], d = total[0][threadIdx.x], dd = total[1][threadIdx.x];
+            again = again || !((dd >= 1e-30 && dd < INF_F32) || (rows == 1 && dd == 0.0));
+            sums.a += fma(p, (double)rows, d);
+            sums.b += fma(p, fma(p, (double)rows, 2.0 * d), dd);
+        }
+    }
+    if (!again) store_own(sums, at, partials);
+    SHARED(unsigned, left, [256]);
+    left[threadIdx.x] = again;
+    if (block_any(again)) {
+        unsigned columns = at.width * N;
+        ColumnPlace narrow = column_place({matrix.rows, matrix.columns, matrix.rows_per_part, columns});
+        // Nobody looks after a column that is done.
+        if (!left[threadIdx.x % columns]) narrow.columns = 0;
+        store_moments(x, partials, narrow);
+    }
 }
 
 // What a norm makes of a thread's columns, each as Lifted.

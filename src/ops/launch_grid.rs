@@ -8,7 +8,7 @@ use crate::runtime::cuda::kernels::{Matrix, Pool};
 use crate::runtime::tensor::Shape;
 use crate::{Error, Result};
 
-/// The number of threads in a block.
+/// The number of threads in a block. A block of a norm over groups has as many columns at most: `kernels/groupnorm_wide.cu` says so too.
 const THREADS: usize = 256;
 /// The number of elements in a part of a sum: large enough to hide a block's overhead, small enough that every multiprocessor gets a part.
 const PART: usize = 1 << 15;
@@ -133,20 +133,24 @@ impl ColumnGrid {
         Ok([grid(rows.div_ceil(parts))?, grid(each)?])
     }
 
+    /// The same for wide passes. A block takes at most one column for each of its threads, and no more parts than the others leave.
+    pub fn few_wide_rows<T: Stored>(op: &'static str, (rows, columns): (usize, usize)) -> Result<[Self; 2]> {
+        let each = 16 / size_of::<T>();
+        let widest = (LEAST_WIDE_ROWS * THREADS / rows.next_power_of_two()).clamp(WIDEST, THREADS / each);
+        let wide = Wide::of_vectors(columns.div_ceil(each), widest);
+        let parts = wide.parts(rows).min(parts_of_few_rows(rows, columns));
+        Ok([wide.sums(op, (rows, columns), parts)?, wide.each(op, (rows, columns))?])
+    }
+
     /// A wide pass that sums over the rows.
     pub fn wide_sums<T: Stored>(op: &'static str, x: Shape) -> Result<Self> {
-        let (wide, rows) = (Wide::of::<T>(x), x.matrix().0);
-        // Only the last part has a ragged end.
-        wide.grid(op, x, rows.div_ceil(wide.parts(rows)).next_multiple_of(wide.step))
+        let wide = Wide::of::<T>(x);
+        wide.sums(op, x.matrix(), wide.parts(x.matrix().0))
     }
 
     /// A wide pass over every element.
     pub fn wide_each<T: Stored>(op: &'static str, x: Shape) -> Result<Self> {
-        let (wide, rows) = (Wide::of::<T>(x), x.matrix().0);
-        let each = (rows.div_ceil(wide.step) * wide.across / WIDE_EACH).clamp(LEAST_WIDE_ROWS, MOST_WIDE_ROWS);
-        // Four rows of a thread are under way at once.
-        let each = if each > 4 { each / 4 * 4 } else { each };
-        wide.grid(op, x, (each * wide.step).max(rows.div_ceil(65_535)))
+        Wide::of::<T>(x).each(op, x.matrix())
     }
 
     /// The place of this pass's partial sums at the beginning of the workspace: two numbers for each part and column.
@@ -177,11 +181,12 @@ struct Wide {
 
 impl Wide {
     fn of<T: Stored>(x: Shape) -> Wide {
-        Wide::of_vectors(x.matrix().1.div_ceil(16 / size_of::<T>()))
+        Wide::of_vectors(x.matrix().1.div_ceil(16 / size_of::<T>()), WIDEST)
     }
 
-    fn of_vectors(vectors: usize) -> Wide {
-        let width = vectors.next_power_of_two().clamp(1, WIDEST);
+    /// Of so many vectors a row, a block takes `widest` at most, a power of two.
+    fn of_vectors(vectors: usize, widest: usize) -> Wide {
+        let width = vectors.next_power_of_two().clamp(1, widest);
         Wide { width, across: vectors.div_ceil(width).max(1), step: THREADS / width }
     }
 
@@ -191,11 +196,25 @@ impl Wide {
         rows.div_ceil(self.step * LEAST_WIDE_ROWS).clamp(1, wanted)
     }
 
-    fn grid(&self, op: &'static str, x: Shape, rows_per_part: usize) -> Result<ColumnGrid> {
-        let parts = x.matrix().0.div_ceil(rows_per_part.max(1)).max(1);
+    /// A pass that sums over the rows in so many parts, or fewer.
+    fn sums(&self, op: &'static str, of: (usize, usize), parts: usize) -> Result<ColumnGrid> {
+        // Only the last part has a ragged end.
+        self.grid(op, of, of.0.div_ceil(parts).next_multiple_of(self.step))
+    }
+
+    /// A pass over every element.
+    fn each(&self, op: &'static str, of: (usize, usize)) -> Result<ColumnGrid> {
+        let each = (of.0.div_ceil(self.step) * self.across / WIDE_EACH).clamp(LEAST_WIDE_ROWS, MOST_WIDE_ROWS);
+        // Four rows of a thread are under way at once.
+        let each = if each > 4 { each / 4 * 4 } else { each };
+        self.grid(op, of, (each * self.step).max(of.0.div_ceil(65_535)))
+    }
+
+    fn grid(&self, op: &'static str, of: (usize, usize), rows_per_part: usize) -> Result<ColumnGrid> {
+        let parts = of.0.div_ceil(rows_per_part.max(1)).max(1);
         Ok(ColumnGrid {
             grid: Grid::of([self.across, parts, 1], THREADS as u32),
-            matrix: matrix(op, x.matrix(), rows_per_part, self.width)?,
+            matrix: matrix(op, of, rows_per_part, self.width)?,
             parts: count(op, parts)?,
         })
     }
@@ -231,7 +250,7 @@ pub fn merging(columns: usize) -> Grid {
 pub fn workspace(x: Shape) -> Shape {
     let (rows, columns) = x.matrix();
     let narrow = rows.div_ceil(rows.div_ceil(parts(rows, columns)).max(1)).max(1);
-    let wide = [4, 8].map(|each| Wide::of_vectors(columns.div_ceil(each)).parts(rows));
+    let wide = [4, 8].map(|each| Wide::of_vectors(columns.div_ceil(each), WIDEST).parts(rows));
     Shape::new([4 * columns * wide.into_iter().fold(narrow, usize::max)])
 }
 
@@ -292,6 +311,30 @@ mod tests {
                         // Every row is in a part, and every part has a row.
                         let (each, parts) = (at.matrix.rows_per_part as usize, at.parts as usize);
                         assert!(parts * each >= shape.matrix().0 && (parts - 1) * each < shape.matrix().0, "{at:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn partial_sums_of_few_rows_fit_their_parts_whichever_pass_takes_them() {
+        for columns in [8, 16, 24, 96, 1100, 2048, 8192, 65_536] {
+            for rows in [1, 4, 16, 25, 49, 64, 256, 1024, 1089, 5000, 200_000] {
+                let most = parts_of_few_rows(rows, columns);
+                let grids = [
+                    ColumnGrid::few_rows("", (rows, columns)),
+                    ColumnGrid::few_wide_rows::<f32>("", (rows, columns)),
+                    ColumnGrid::few_wide_rows::<bf16>("", (rows, columns)),
+                ];
+                for (of_elements, each) in [1, 4, 8].into_iter().zip(grids) {
+                    let [sums, each] = each.unwrap();
+                    assert!(sums.parts as usize <= most, "{rows} × {columns}: {sums:?}");
+                    for at in [sums, each] {
+                        let (rows_each, parts) = (at.matrix.rows_per_part as usize, at.parts as usize);
+                        assert!(parts * rows_each >= rows && (parts - 1) * rows_each < rows, "{at:?}");
+                        let (taken, across) = (at.matrix.width as usize * of_elements, at.grid.blocks[0] as usize);
+                        assert!(taken <= THREADS && across * taken >= columns, "{at:?}");
                     }
                 }
             }

@@ -201,7 +201,8 @@ fn power_means() -> Vec<Case> {
 }
 
 /// Shapes with their number of groups, and whether the ReLU follows. They range from one group to one for each channel, and include odd extents,
-/// several samples in a chunk, several chunks, more pixels than one piece of a sum, and enough pixels for several parts.
+/// several samples in a chunk, several chunks, more pixels than one piece of a sum, and enough pixels for several parts; of the last, rows are whole vectors
+/// of a device.
 const GROUPED: &[(&str, &[usize], usize, bool)] = &[
     ("two_axes", &[10, 12], 3, false),
     ("three_axes", &[4, 6, 11], 2, true),
@@ -218,6 +219,9 @@ const GROUPED: &[(&str, &[usize], usize, bool)] = &[
     ("rows_of_many_groups", &[37, 96], 32, false),
     ("threads", &[9, 70, 9, 9], 14, true),
     ("big", &[5, 96, 16, 16], 8, false),
+    ("vectors_of_several_groups", &[5, 24, 9, 7], 8, true),
+    ("vectors_in_parts", &[1, 8, 33, 33], 4, false),
+    ("vectors_of_one_pixel", &[70, 136], 4, true),
 ];
 
 /// The shapes above; a mean far from 0, where sums of squares cancel; σ² near ε, where it shows if a derivative leaves ε out; and groups that are

@@ -6,6 +6,7 @@ mod deep_linear;
 mod distribution;
 mod draws;
 mod gather;
+mod group_wide;
 mod head;
 mod noise_wide;
 mod norm_below;

@@ -1,10 +1,11 @@
-//! Norms over groups on a device: `kernels/groupnorm.cu`, and BatchNorm's kernel for Σx and Σx².
+//! Norms over groups on a device: `kernels/groupnorm.cu` and `kernels/groupnorm_wide.cu`, and of BatchNorm's kernels one for Σx and Σx².
 
 use super::Grouped;
 use crate::Result;
-use crate::ops::launch_grid::{ColumnGrid, merging, parts_of_few_rows};
+use crate::ops::implicit_gemm::aligned;
+use crate::ops::launch_grid::{ColumnGrid, counted_in_32_bits, merging, parts_of_few_rows};
 use crate::ops::norm::{NormGrads, NormPass, NormSpec};
-use crate::runtime::cuda::driver::{Driver, Grid, Stored};
+use crate::runtime::cuda::driver::{Driver, Grid, Region, Stored};
 use crate::runtime::cuda::kernels::{Groups, Matrix};
 use crate::runtime::cuda::{Cuda, count, kernels};
 use crate::runtime::tensor::{In, Out, Shape};
@@ -26,8 +27,21 @@ pub(super) struct Shared {
 
 impl Shared {
     pub fn new(spec: &NormSpec, of: Grouped) -> Result<Self> {
+        Self::of_grids(spec, of, ColumnGrid::few_rows(spec.name(), (of.pixels, of.samples * of.channels))?)
+    }
+
+    /// The same with grids of wide passes, where these take an x of this shape and `tensors` like it; and whether they do. Channels must be whole vectors of
+    /// 16 bytes, so that a vector is of one sample.
+    fn in_vectors<T: Stored>(spec: &NormSpec, of: Grouped, x: Shape, tensors: &[Region]) -> Result<(Self, bool)> {
+        if aligned::<T>(tensors, &[of.channels]) == 0 || !counted_in_32_bits::<T>(x) {
+            return Ok((Self::new(spec, of)?, false));
+        }
+        let grids = ColumnGrid::few_wide_rows::<T>(spec.name(), (of.pixels, of.samples * of.channels))?;
+        Ok((Self::of_grids(spec, of, grids)?, true))
+    }
+
+    fn of_grids(spec: &NormSpec, of: Grouped, [sums, each]: [ColumnGrid; 2]) -> Result<Self> {
         let op = spec.name();
-        let [sums, each] = ColumnGrid::few_rows(op, (of.pixels, of.samples * of.channels))?;
         Ok(Shared {
             sums,
             each,
@@ -69,22 +83,34 @@ pub fn workspace(x: Shape) -> Shape {
     Shape::new([8 * columns * parts_of_few_rows(h * w, columns) + 4 * columns])
 }
 
+/// Launches the first kernel, or where `wide` the second; both take the same operands.
+macro_rules! launch {
+    ($driver:expr, $grid:expr, $wide:expr, [$narrow:ident, $vectors:ident] $operands:tt) => {
+        if $wide { kernels::$vectors $operands.launch($driver, $grid) } else { kernels::$narrow $operands.launch($driver, $grid) }
+    };
+}
+
 impl<D: Driver> Cuda<D> {
     /// See [`crate::ops::norm::Norm::norm_forward`].
     pub(in crate::ops::norm) fn group_norm<T: Stored>(&mut self, spec: &NormSpec, pass: NormPass) -> Result<()> {
         let of = Grouped::of(spec, &pass, &[], &[])?;
-        let Shared { sums, each, per_group, groups, .. } = Shared::new(spec, of)?;
         let (driver, mut views) = self.begin(spec.name());
         let (x, weight, bias) =
             (views.read::<T>(pass.x)?, views.read::<f32>(pass.weight)?, views.read::<f32>(pass.bias)?);
         let (mut mean, mut var) = (views.write::<f32>(pass.mean)?, views.write::<f32>(pass.spread)?);
         let (mut y, mut room) = (views.write::<T>(pass.y)?, views.write::<f32>(Places::of(pass.workspace, of).sums)?);
+        let (Shared { sums, each, per_group, groups, .. }, wide) =
+            Shared::in_vectors::<T>(spec, of, pass.x.0.shape, &[x.region, y.region])?;
         let ColumnGrid { grid, matrix, parts } = sums;
         let Matrix { rows: pixels, columns, .. } = matrix;
         let mut partials = sums.partials(&mut room);
         // Each part's sums alone: the moments are those of groups.
-        kernels::MomentsPartial { x, partials: &mut partials, mean: None, var: None, tickets: None, matrix }
-            .launch(driver, grid)?;
+        if wide {
+            kernels::GroupMomentsWide { x, partials: &mut partials, matrix }.launch(driver, grid)?;
+        } else {
+            kernels::MomentsPartial { x, partials: &mut partials, mean: None, var: None, tickets: None, matrix }
+                .launch(driver, grid)?;
+        }
         kernels::GroupMomentsFinish {
             partials: partials.read(),
             mean: &mut mean,
@@ -96,19 +122,8 @@ impl<D: Driver> Cuda<D> {
         }
         .launch(driver, per_group)?;
         let ColumnGrid { grid, matrix, .. } = each;
-        kernels::GroupApply {
-            x,
-            weight,
-            bias,
-            mean: mean.read(),
-            var: var.read(),
-            y: &mut y,
-            eps: spec.eps,
-            relu: u32::from(spec.relu),
-            groups,
-            matrix,
-        }
-        .launch(driver, grid)
+        let (mean, var, y, eps, relu) = (mean.read(), var.read(), &mut y, spec.eps, u32::from(spec.relu));
+        launch!(driver, grid, wide, [GroupApply, GroupApplyWide] { x, weight, bias, mean, var, y, eps, relu, groups, matrix })
     }
 
     /// See [`crate::ops::norm::Norm::norm_backward`].
@@ -120,7 +135,6 @@ impl<D: Driver> Cuda<D> {
         grads: NormGrads,
     ) -> Result<()> {
         let of = Grouped::of(spec, &pass, &[grads.weight.0.shape, grads.bias.0.shape], &[])?;
-        let Shared { sums, each, per_group, per_channel, groups } = Shared::new(spec, of)?;
         let (driver, mut views) = self.begin(spec.name());
         let (x, weight, bias) =
             (views.read::<T>(pass.x)?, views.read::<f32>(pass.weight)?, views.read::<f32>(pass.bias)?);
@@ -131,23 +145,15 @@ impl<D: Driver> Cuda<D> {
         let (mut room, mut mean_q, mut mean_u) =
             (views.write::<f32>(room)?, views.write::<f32>(mean_q)?, views.write::<f32>(mean_u)?);
         let (eps, relu) = (spec.eps, u32::from(spec.relu));
+        let (Shared { sums, each, per_group, per_channel, groups }, wide) =
+            Shared::in_vectors::<T>(spec, of, pass.x.0.shape, &[x.region, grad_y.region, grad_x.region])?;
         let ColumnGrid { grid, matrix, parts } = sums;
         let Matrix { rows: pixels, columns, .. } = matrix;
         let mut partials = sums.partials(&mut room);
-        kernels::GroupGradientSums {
-            x,
-            grad_y,
-            weight,
-            bias,
-            mean,
-            var,
-            partials: &mut partials,
-            eps,
-            relu,
-            groups,
-            matrix,
-        }
-        .launch(driver, grid)?;
+        let to = &mut partials;
+        launch!(driver, grid, wide, [GroupGradientSums, GroupGradientSumsWide] {
+            x, grad_y, weight, bias, mean, var, partials: to, eps, relu, groups, matrix
+        })?;
         let partials = partials.read();
         let (q, u) = (&mut mean_q, &mut mean_u);
         kernels::GroupMeans { partials, weight: Some(weight), mean_a: q, mean_b: u, pixels, columns, parts, groups }
@@ -156,21 +162,9 @@ impl<D: Driver> Cuda<D> {
         kernels::GroupChannels { partials, grad_weight: dw, grad_bias: db, columns, channels: groups.channels, parts }
             .launch(driver, per_channel)?;
         let ColumnGrid { grid, matrix, .. } = each;
-        kernels::GroupGradient {
-            x,
-            grad_y,
-            weight,
-            bias,
-            mean,
-            var,
-            mean_q: mean_q.read(),
-            mean_u: mean_u.read(),
-            grad_x: &mut grad_x,
-            eps,
-            relu,
-            groups,
-            matrix,
-        }
-        .launch(driver, grid)
+        let (mean_q, mean_u, grad_x) = (mean_q.read(), mean_u.read(), &mut grad_x);
+        launch!(driver, grid, wide, [GroupGradient, GroupGradientWide] {
+            x, grad_y, weight, bias, mean, var, mean_q, mean_u, grad_x, eps, relu, groups, matrix
+        })
     }
 }
