@@ -82,6 +82,14 @@ __device__ __forceinline__ void for_rows(const WidePlace<N>& at, unsigned begin,
         if (row + k * at.step < end) use(k, vector + k * ahead);
 }
 
+// Calls f(vector) for this thread's rows from `begin` to `end`, one after the other: for what takes so long of each that nobody waits for memory.
+template <unsigned N, typename F> __device__ __forceinline__ void for_slow_rows(const WidePlace<N>& at, unsigned begin, unsigned end, F f) {
+    if (!at.there()) return;
+    unsigned row = begin + at.first_row, vector = row * at.vectors + at.lane;
+#pragma unroll 1
+    for (; row < end; row += at.step, vector += at.step * at.vectors) f(vector);
+}
+
 // Calls f(i, value) for columns i of this thread's rows of x from `begin` to `end`.
 template <typename T, typename F>
 __device__ __forceinline__ void for_values(const WidePlace<EACH<T>>& at, const T* x, unsigned begin, unsigned end, F f) {

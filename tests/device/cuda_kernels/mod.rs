@@ -12,6 +12,7 @@ mod noise_wide;
 mod norm_below;
 mod norm_pool;
 mod norm_wide;
+mod power_wide;
 mod shared_tiles;
 mod splits;
 mod stem;

@@ -131,7 +131,7 @@ fn the_ends_of_the_range_spoil_no_power_norm() {
     let ends = |c: usize| (0.0, [1e-33, 1e-25, 1e25, 1.0][c % 4]);
     let columns = 32;
     let values = drawn(300, columns, ends);
-    for p in [1.0, 2.0, f64::INFINITY] {
+    for p in [1.0, 1.5, 2.0, 3.0, f64::INFINITY] {
         // A block has columns of one size, and of all four.
         for values in [values.clone(), drawn(300, columns, |c| ends(c / 8))] {
             let spec = NormSpec { eps: 1e-37, ..NormSpec::lp(p) };

@@ -125,7 +125,7 @@ impl<D: Driver> Cuda<D> {
         let (op, shape, power) = (spec.name(), pass.x.0.shape, power(p));
         let (driver, mut views) = self.begin(op);
         let x = views.read::<T>(pass.x)?;
-        let wide = power != 0 && is_wide::<T>(shape, &[x.region]);
+        let wide = is_wide::<T>(shape, &[x.region]);
         let at = summing::<T>(wide, op, shape)?;
         let ColumnGrid { grid, matrix, parts } = at;
         let kernels::Matrix { rows, columns, .. } = matrix;
@@ -142,12 +142,14 @@ impl<D: Driver> Cuda<D> {
             kernels::LpMaximaFinish { partials: partials.read(), scale: &mut scale, columns, parts }
                 .launch(driver, at.per_column())?;
         }
-        let most = scale.read();
-        if wide {
-            kernels::LpPowersWide { x, partials: &mut partials, power, matrix }.launch(driver, grid)?;
-        } else {
-            kernels::LpPowers { x, most, partials: &mut partials, p: p as f32, power, matrix }.launch(driver, grid)?;
-        }
+        let (most, sums, exponent) = (scale.read(), &mut partials, p as f32);
+        match (wide, power) {
+            (false, _) => {
+                kernels::LpPowers { x, most, partials: sums, p: exponent, power, matrix }.launch(driver, grid)
+            }
+            (true, 0) => kernels::LpAnyPowersWide { x, most, partials: sums, p: exponent, matrix }.launch(driver, grid),
+            (true, _) => kernels::LpPowersWide { x, partials: sums, power, matrix }.launch(driver, grid),
+        }?;
         let (mean, scale) = (&mut mean, &mut scale);
         kernels::LpFinish { partials: partials.read(), mean, scale, p, power, rows, columns, parts }
             .launch(driver, at.per_column())
@@ -209,15 +211,13 @@ impl<D: Driver> Cuda<D> {
         let (mut workspace, mut tickets) = (views.write::<f32>(pass.workspace)?, views.write::<u32>(tickets)?);
         let (eps, kind, relu, pool) = (spec.eps, spec.divisor.kind(), u32::from(spec.relu), over.pool);
         let wide = is_wide::<T>(pass.x.0.shape, &[x.region, grad_y.region, grad_x.region]);
-        // The gradient of an ℓp norm has no wide kernel but for p = 1, 2 and ∞.
-        let wide_gradient = wide && !matches!(spec.divisor, Divisor::PowerMean(p) if power(p) == 0);
         let sums = match key {
             _ if wide => ColumnGrid::wide_sums::<T>(op, over.shape)?,
             None => ColumnGrid::sums_over(op, over)?,
             Some(_) => ColumnGrid::pair_sums_over(op, over)?,
         };
         let each = match key {
-            None => each::<T>(wide_gradient, op, over.shape)?,
+            None => each::<T>(wide, op, over.shape)?,
             Some(_) => drawing::<T>(wide, op, over.shape)?,
         };
 
@@ -266,7 +266,12 @@ impl<D: Driver> Cuda<D> {
                     ties = Some(room);
                 }
                 let ties = ties.as_ref().map(|ties| ties.read());
-                launch!(driver, grid, wide_gradient, pool, [LpGradient, LpGradientWide, LpGradientWidePool] {
+                if power == 0 {
+                    return launch!(driver, grid, wide, pool, [LpGradient, LpAnyGradientWide, LpAnyGradientWidePool] {
+                        x, grad_y, weight, bias, mean, scale, grad_weight, grad_bias, ties, grad_x, eps, exponent, power, relu, matrix, pool
+                    });
+                }
+                launch!(driver, grid, wide, pool, [LpGradient, LpGradientWide, LpGradientWidePool] {
                     x, grad_y, weight, bias, mean, scale, grad_weight, grad_bias, ties, grad_x, eps, exponent, power, relu, matrix, pool
                 })
             }
