@@ -27,7 +27,6 @@ use plan::Planned;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 pub use tangents::{Linearised, Tangents};
-use update::Beside;
 pub use update::Update;
 
 /// Scalar slots on the device (f64). The host reads them when it needs them.
@@ -105,6 +104,17 @@ struct Whole {
     prepared: bool,
     /// Whether the prediction and the sample losses of the last pass still have to be computed from what it left.
     unmade: bool,
+}
+
+/// What updates of weights beside their gradients need ([`Engine::plan_updates`]).
+#[derive(Debug, Clone, Copy)]
+struct Beside {
+    /// Where they leave the next pass's operands.
+    next: View,
+    /// The pieces of θ that are left to [`Engine::update`], u32 `[P, 2]`.
+    pieces: View,
+    /// Whether the last pass has made its updates, and the rest is to follow.
+    begun: bool,
 }
 
 /// Work that was asked for as a graph. The recording is valid only if the operands are the same at its beginning, and hold the same.

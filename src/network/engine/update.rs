@@ -2,7 +2,7 @@
 //! ([`Engine::loss_and_update`]), and [`Engine::update`] does the rest. Meanwhile the pass still reads its operands, so the new ones go to a second
 //! vector, and the two take turns.
 
-use super::{Engine, Operands, one_row};
+use super::{Beside, Engine, Operands, one_row};
 use crate::Result;
 use crate::ops::backend::Backend;
 use crate::ops::deep_linear::ChainStep;
@@ -18,17 +18,6 @@ pub struct Update {
     pub momentum: f64,
     /// λ
     pub weight_decay: f64,
-}
-
-/// What updates of weights beside their gradients need.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Beside {
-    /// Where they leave the next pass's operands.
-    next: View,
-    /// The pieces of θ that are left to [`Engine::update`], u32 `[P, 2]`.
-    pieces: View,
-    /// Whether the last pass has made its updates, and the rest is to follow.
-    begun: bool,
 }
 
 /// The most elements of a piece: four for each thread of a block.
