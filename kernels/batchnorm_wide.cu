@@ -92,31 +92,16 @@ norm_gradient_sums_wide(const T* x, const T* grad_y, const float* weight, const 
     double inverse;
     WideAffine<N> of = wide_affine(at, weight, bias, mean, spread, eps, kind, inverse);
     float floor = relu_floor(relu);
-    const Vector *from_x = (const Vector*)x, *from_dy = (const Vector*)grad_y;
     Pair sums = {};
-    for (unsigned begin = at.begin; begin < at.end; begin += RUN * at.step) {
-        float a[N] = {}, b[N] = {};
-        Vector v[4], w[4];
-        for_rows(
-            at, begin, min(begin + RUN * at.step, at.end),
-            [&](unsigned k, unsigned i) {
-                v[k] = from_x[i];
-                w[k] = from_dy[i];
-            },
-            [&](unsigned k, unsigned) {
-                float value[N], dy[N];
-                unpack(v[k], value);
-                unpack(w[k], dy);
-#pragma unroll
-                for (unsigned j = 0; j < N; ++j) {
-                    float centred = of.centred(j, value[j]);
-                    if (fmaf(centred, of.gain[j], of.bias[j]) <= floor) continue;
-                    a[j] += dy[j];
-                    b[j] = fmaf(dy[j], centred, b[j]);
-                }
-            });
-        add_run(a, b, inverse, at, sums);
-    }
+    for_gradient_runs(
+        x, grad_y, at,
+        [&](unsigned j, float value, float dy, float& a, float& b) {
+            float centred = of.centred(j, value);
+            if (fmaf(centred, of.gain[j], of.bias[j]) <= floor) return;
+            a += dy;
+            b = fmaf(dy, centred, b);
+        },
+        [&](float(&a)[N], float(&b)[N]) { add_run(a, b, inverse, at, sums); });
     store_own(sums, at, partials);
     merge_gradients<4>(partials, grad_weight, grad_bias, tickets, block_parts(at.columns, at.width * N));
 }

@@ -94,33 +94,20 @@ group_gradient_sums_wide(const T* x, const T* grad_y, const float* weight, const
     float inverse[N], floor = relu_floor(relu);
     take_columns(at, shared, of);
     at.take(shared[3], inverse);
-    const Vector *from_x = (const Vector*)x, *from_dy = (const Vector*)grad_y;
     Pair sums = {};
-    for (unsigned begin = at.begin; begin < at.end; begin += RUN * at.step) {
-        float a[N] = {}, b[N] = {};
-        Vector v[4], w[4];
-        for_rows(
-            at, begin, min(begin + RUN * at.step, at.end),
-            [&](unsigned k, unsigned i) {
-                v[k] = from_x[i];
-                w[k] = from_dy[i];
-            },
-            [&](unsigned k, unsigned) {
-                float value[N], dy[N];
-                unpack(v[k], value);
-                unpack(w[k], dy);
-#pragma unroll
-                for (unsigned j = 0; j < N; ++j) {
-                    if (of.before_relu(j, value[j]) <= floor) continue;
-                    a[j] += dy[j];
-                    b[j] = fmaf(dy[j], of.centred(j, value[j]) * inverse[j], b[j]);
-                }
-            });
-        add_up(a, b, at, total);
-        if (!at.owns()) continue;
-        sums.a += total[0][threadIdx.x];
-        sums.b += total[1][threadIdx.x];
-    }
+    for_gradient_runs(
+        x, grad_y, at,
+        [&](unsigned j, float value, float dy, float& a, float& b) {
+            if (of.before_relu(j, value) <= floor) return;
+            a += dy;
+            b = fmaf(dy, of.centred(j, value) * inverse[j], b);
+        },
+        [&](float(&a)[N], float(&b)[N]) {
+            add_up(a, b, at, total);
+            if (!at.owns()) return;
+            sums.a += total[0][threadIdx.x];
+            sums.b += total[1][threadIdx.x];
+        });
     store_own(sums, at, partials);
 }
 

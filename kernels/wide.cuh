@@ -289,6 +289,32 @@ __device__ __forceinline__ void for_windows(const WidePlace<N>& at, const Pool& 
 
 // ---- the gradient of a norm's input --------------------------------------------------------------------------------------------------
 
+// Two sums over each of this thread's columns, in runs of rows: add(j, x, dy, a, b) adds an element of column j to both, and join(a, b) takes what a run has come
+// to; all threads call it.
+template <typename T, typename Add, typename JoinRun>
+__device__ __forceinline__ void for_gradient_runs(const T* x, const T* grad_y, const WidePlace<EACH<T>>& at, Add add, JoinRun join) {
+    constexpr unsigned N = EACH<T>;
+    const Vector *from_x = (const Vector*)x, *from_dy = (const Vector*)grad_y;
+    for (unsigned begin = at.begin; begin < at.end; begin += RUN * at.step) {
+        float a[N] = {}, b[N] = {};
+        Vector v[4], w[4];
+        for_rows(
+            at, begin, min(begin + RUN * at.step, at.end),
+            [&](unsigned k, unsigned i) {
+                v[k] = from_x[i];
+                w[k] = from_dy[i];
+            },
+            [&](unsigned k, unsigned) {
+                float value[N], dy[N];
+                unpack(v[k], value);
+                unpack(w[k], dy);
+#pragma unroll
+                for (unsigned j = 0; j < N; ++j) add(j, value[j], dy[j], a[j], b[j]);
+            });
+        join(a, b);
+    }
+}
+
 // dx of this thread's rows, where `of` has what a norm takes of its columns: of.before_relu(i, x), and of.dx(i, x, dy, through), `through` telling
 // whether dy reached x through the ReLU.
 template <typename T, typename Of>
