@@ -71,16 +71,6 @@ norm_apply_wide_pool(const T* x, const float* weight, const float* bias, const f
     });
 }
 
-// Sums of dy and of dy · lift (x − μ) over a run, in an owner's sums over the part: all threads must call it.
-template <unsigned N>
-__device__ __forceinline__ void add_run(float (&a)[N], float (&b)[N], double inverse, const WidePlace<N>& at, Pair& sums) {
-    SHARED(float, total, [2][MOST_COLUMNS]);
-    add_up(a, b, at, total);
-    if (!at.owns()) return;
-    sums.a += total[0][threadIdx.x];
-    sums.b = fma((double)total[1][threadIdx.x], inverse, sums.b);
-}
-
 // What norm_gradient_sums does.
 KERNEL_OF_T(256)
 norm_gradient_sums_wide(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* spread,
@@ -91,18 +81,7 @@ norm_gradient_sums_wide(const T* x, const T* grad_y, const float* weight, const 
     WidePlace<N> at = wide_place<N>(matrix);
     double inverse;
     WideAffine<N> of = wide_affine(at, weight, bias, mean, spread, eps, kind, inverse);
-    float floor = relu_floor(relu);
-    Pair sums = {};
-    for_gradient_runs(
-        x, grad_y, at,
-        [&](unsigned j, float value, float dy, float& a, float& b) {
-            float centred = of.centred(j, value);
-            if (fmaf(centred, of.gain[j], of.bias[j]) <= floor) return;
-            a += dy;
-            b = fmaf(dy, centred, b);
-        },
-        [&](float(&a)[N], float(&b)[N]) { add_run(a, b, inverse, at, sums); });
-    store_own(sums, at, partials);
+    store_own(gradient_sums<MOST_COLUMNS>(x, grad_y, at, of, inverse, relu_floor(relu)), at, partials);
     merge_gradients<4>(partials, grad_weight, grad_bias, tickets, block_parts(at.columns, at.width * N));
 }
 
@@ -133,7 +112,7 @@ norm_gradient_sums_wide_pool(const T* x, const T* grad_y, const float* weight, c
                 b[j] = fmaf(dy, centred, b[j]);
             });
         });
-        add_run(a, b, inverse, at, sums);
+        add_run<MOST_COLUMNS>(a, b, inverse, at, sums);
     }
     store_own(sums, at, partials);
     merge_gradients<4>(partials, grad_weight, grad_bias, tickets, block_parts(at.columns, at.width * N));

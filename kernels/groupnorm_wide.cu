@@ -84,31 +84,14 @@ KERNEL_OF_T(256)
 group_gradient_sums_wide(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var, double* partials,
                          double eps, unsigned relu, Matrix matrix, Groups groups) {
     wait_for_predecessor();
-    constexpr unsigned N = EACH<T>;
-    SHARED(float, shared, [4][MOST_GROUPED]);
-    SHARED(float, total, [2][MOST_GROUPED]);
-    WidePlace<N> at = wide_place<N>(matrix);
-    if (at.owns()) shared[3][threadIdx.x] = (float)(1.0 / leave_column({weight, bias, mean, var, eps, groups}, at, shared).divisor);
-    __syncthreads();
-    WideGroups<N> of;
-    float inverse[N], floor = relu_floor(relu);
-    take_columns(at, shared, of);
-    at.take(shared[3], inverse);
-    Pair sums = {};
-    for_gradient_runs(
-        x, grad_y, at,
-        [&](unsigned j, float value, float dy, float& a, float& b) {
-            if (of.before_relu(j, value) <= floor) return;
-            a += dy;
-            b = fmaf(dy, of.centred(j, value) * inverse[j], b);
-        },
-        [&](float(&a)[N], float(&b)[N]) {
-            add_up(a, b, at, total);
-            if (!at.owns()) return;
-            sums.a += total[0][threadIdx.x];
-            sums.b += total[1][threadIdx.x];
-        });
-    store_own(sums, at, partials);
+    WidePlace<EACH<T>> at = wide_place<EACH<T>>(matrix);
+    double inverse;
+    auto of_column = [&](unsigned column) {
+        GroupColumn own = group_column(column, groups);
+        return lifted_of(weight[own.channel], bias[own.channel], mean[own.group], sqrt((double)var[own.group] + eps));
+    };
+    WideAffine<EACH<T>> of = wide_affine_of<MOST_GROUPED>(at, of_column, inverse);
+    store_own(gradient_sums<MOST_GROUPED>(x, grad_y, at, of, inverse, relu_floor(relu)), at, partials);
 }
 
 // What the gradient takes of a thread's columns, each as GroupSlope, and what the ReLU let through.

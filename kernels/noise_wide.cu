@@ -260,15 +260,6 @@ noisy_apply_wide_pool(const T* x, const float* weight, const float* bias, const 
     });
 }
 
-// Adds a run's sums of d and of d·ŷ to an owner's over the part: all threads must call it.
-template <unsigned N> __device__ __forceinline__ void add_run(float (&a)[N], float (&b)[N], const WidePlace<N>& at, Pair& sums) {
-    SHARED(float, total, [2][MOST_COLUMNS]);
-    add_up(a, b, at, total);
-    if (!at.owns()) return;
-    sums.a += total[0][threadIdx.x];
-    sums.b += total[1][threadIdx.x];
-}
-
 // What noisy_gradient_sums does; float takes the sums over a run. Terms are d and d·ŷ, of one size whatever x's is.
 KERNEL_OF_T(256, 2)
 noisy_gradient_sums_wide(const T* x, const T* grad_y, const float* weight, const float* bias, const float* mean, const float* var,
@@ -294,7 +285,7 @@ noisy_gradient_sums_wide(const T* x, const T* grad_y, const float* weight, const
                 return x;
             });
         });
-        add_run(a, b, at, sums);
+        add_run<MOST_COLUMNS>(a, b, 1.0, at, sums);
     }
     store_own(sums, at, partials);
     merge_gradients<4>(partials, grad_weight, grad_bias, tickets, block_parts(at.columns, at.width * N));
@@ -345,7 +336,7 @@ noisy_gradient_sums_wide_pool(const T* x, const T* grad_y, const float* weight, 
                 for (unsigned k = 0; k < 4; ++k) turn<T>(v[k], dy);
             }
         });
-        add_run(a, b, at, sums);
+        add_run<MOST_COLUMNS>(a, b, 1.0, at, sums);
     }
     store_own(sums, at, partials);
     merge_gradients<4>(partials, grad_weight, grad_bias, tickets, block_parts(at.columns, at.width * N));

@@ -226,20 +226,20 @@ template <unsigned N> struct WideAffine {
     __device__ __forceinline__ float centred(unsigned i, float x) const { return fmaf(x, lift[i], shift[i]); }
     __device__ __forceinline__ float before_relu(unsigned i, float x) const { return fmaf(centred(i, x), gain[i], bias[i]); }
 };
-// All threads must call it. `inverse` of an owner's column is what lift (x − μ) times makes ŷ.
-template <unsigned N>
-__device__ __forceinline__ WideAffine<N> wide_affine(const WidePlace<N>& at, const float* weight, const float* bias, const float* mean,
-                                                     const float* spread, double eps, unsigned kind, double& inverse) {
-    SHARED(float, shared, [4][MOST_COLUMNS]);
+// Of what column(c) finds of each column, as Lifted; a block has MOST columns at most. All threads must call it. `inverse` of an owner's column is what
+// lift (x − μ) times makes ŷ.
+template <unsigned MOST, unsigned N, typename Column>
+__device__ __forceinline__ WideAffine<N> wide_affine_of(const WidePlace<N>& at, Column column, double& inverse) {
+    SHARED(float, shared, [4][MOST]);
     inverse = 0.0;
     if (at.owns()) {
-        unsigned c = at.own(), mine = threadIdx.x;
-        Lifted column = lifted_of(weight[c], bias[c], mean[c], divisor(spread[c], eps, kind));
-        inverse = column.inverse;
-        shared[0][mine] = column.lift;
-        shared[1][mine] = column.shift;
-        shared[2][mine] = column.gain;
-        shared[3][mine] = column.bias;
+        unsigned mine = threadIdx.x;
+        Lifted own = column(at.own());
+        inverse = own.inverse;
+        shared[0][mine] = own.lift;
+        shared[1][mine] = own.shift;
+        shared[2][mine] = own.gain;
+        shared[3][mine] = own.bias;
     }
     __syncthreads();
     WideAffine<N> of;
@@ -248,6 +248,24 @@ __device__ __forceinline__ WideAffine<N> wide_affine(const WidePlace<N>& at, con
     at.take(shared[2], of.gain);
     at.take(shared[3], of.bias);
     return of;
+}
+// The same of a norm over the batch.
+template <unsigned N>
+__device__ __forceinline__ WideAffine<N> wide_affine(const WidePlace<N>& at, const float* weight, const float* bias, const float* mean,
+                                                     const float* spread, double eps, unsigned kind, double& inverse) {
+    auto column = [&](unsigned c) { return lifted_of(weight[c], bias[c], mean[c], divisor(spread[c], eps, kind)); };
+    return wide_affine_of<MOST_COLUMNS>(at, column, inverse);
+}
+
+// Adds a run's two sums over each column to an owner's over the part, the second times `inverse`: of dy · lift (x − μ) what makes Σ dy·ŷ. A block has MOST columns
+// at most; all threads must call it.
+template <unsigned MOST, unsigned N>
+__device__ __forceinline__ void add_run(float (&a)[N], float (&b)[N], double inverse, const WidePlace<N>& at, Pair& sums) {
+    SHARED(float, total, [2][MOST]);
+    add_up(a, b, at, total);
+    if (!at.owns()) return;
+    sums.a += total[0][threadIdx.x];
+    sums.b = fma((double)total[1][threadIdx.x], inverse, sums.b);
 }
 
 // Where a thread stands on a map that a 2×2 max-pool makes smaller: it goes from row to row of the pool's output, and divides only at the
@@ -289,12 +307,12 @@ __device__ __forceinline__ void for_windows(const WidePlace<N>& at, const Pool& 
 
 // ---- the gradient of a norm's input --------------------------------------------------------------------------------------------------
 
-// Two sums over each of this thread's columns, in runs of rows: add(j, x, dy, a, b) adds an element of column j to both, and join(a, b) takes what a run has come
-// to; all threads call it.
-template <typename T, typename Add, typename JoinRun>
-__device__ __forceinline__ void for_gradient_runs(const T* x, const T* grad_y, const WidePlace<EACH<T>>& at, Add add, JoinRun join) {
+// Σ dy and Σ dy·ŷ of an owner's column over the part, where dy reached x through the ReLU; all threads must call it.
+template <unsigned MOST, typename T>
+__device__ __forceinline__ Pair gradient_sums(const T* x, const T* grad_y, const WidePlace<EACH<T>>& at, const WideAffine<EACH<T>>& of, double inverse, float floor) {
     constexpr unsigned N = EACH<T>;
     const Vector *from_x = (const Vector*)x, *from_dy = (const Vector*)grad_y;
+    Pair sums = {};
     for (unsigned begin = at.begin; begin < at.end; begin += RUN * at.step) {
         float a[N] = {}, b[N] = {};
         Vector v[4], w[4];
@@ -309,10 +327,16 @@ __device__ __forceinline__ void for_gradient_runs(const T* x, const T* grad_y, c
                 unpack(v[k], value);
                 unpack(w[k], dy);
 #pragma unroll
-                for (unsigned j = 0; j < N; ++j) add(j, value[j], dy[j], a[j], b[j]);
+                for (unsigned j = 0; j < N; ++j) {
+                    float centred = of.centred(j, value[j]);
+                    if (fmaf(centred, of.gain[j], of.bias[j]) <= floor) continue;
+                    a[j] += dy[j];
+                    b[j] = fmaf(dy[j], centred, b[j]);
+                }
             });
-        join(a, b);
+        add_run<MOST>(a, b, inverse, at, sums);
     }
+    return sums;
 }
 
 // dx of this thread's rows, where `of` has what a norm takes of its columns: of.before_relu(i, x), and of.dx(i, x, dy, through), `through` telling
